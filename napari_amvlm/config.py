@@ -1,0 +1,117 @@
+"""Frozen, bounded configurations; a checkpoint stores the resolved one it was made with.
+
+Every class refuses unknown keys, so a misspelt option is an error and not a default.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ScaleName = Literal["whole", "tiles"]
+"""How an image is looked at: resized as a whole, or in tiles at native scale."""
+
+STRIDE = 16
+"""Images given to the network must have sides that are a multiple of this many pixels."""
+
+
+class Config(BaseModel):
+    """Base: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class TextEncoderConfig(Config):
+    """A frozen sentence encoder; `sha256` is that of its `model.safetensors`, None accepts any."""
+
+    repository: str = "sentence-transformers/all-MiniLM-L6-v2"
+    sha256: str | None = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    width: int = Field(384, ge=8, le=4096, description="length of a sentence embedding")
+    max_tokens: int = Field(256, ge=8, le=4096)
+
+
+class ImageEncoderConfig(Config):
+    """A ViT with a class token behind a convolutional stem that reduces by 16."""
+
+    hidden: int = Field(192, ge=16, le=2048)
+    layers: int = Field(6, ge=1, le=48)
+    heads: int = Field(3, ge=1, le=32)
+    mlp_ratio: float = Field(3.0, ge=1, le=8)
+    grid: int = Field(20, ge=2, le=64, description="side of the learnt position grid, in tokens")
+    stem: tuple[int, int, int, int] = Field((32, 48, 96, 192), description="channels at 1/2, 1/4, 1/8, 1/16")
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> ImageEncoderConfig:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden ({self.hidden}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+class UNetConfig(Config):
+    """The text-conditioned segmentation network, from full resolution down to 1/16."""
+
+    channels: tuple[int, int, int, int, int] = (16, 32, 96, 192, 256)
+    groups: int = Field(8, ge=1, le=64, description="groups of the group normalisation")
+    tokens: int = Field(64, ge=4, le=1024, description="channels of the image encoder's tokens at the bottleneck")
+    text: int = Field(128, ge=8, le=1024, description="width of the text embedding that modulates the decoder")
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> UNetConfig:
+        if any(c % self.groups for c in self.channels):
+            raise ValueError(f"every one of channels {self.channels} must be a multiple of groups ({self.groups})")
+        return self
+
+
+class Concept(Config):
+    """Something the model was taught: its wordings, and the scale it was learnt at."""
+
+    name: str
+    prompts: tuple[str, ...] = Field(min_length=1)
+    scale: ScaleName
+
+
+class ModelConfig(Config):
+    """Everything needed to build a model of the right shape."""
+
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    unet: UNetConfig = UNetConfig()
+    embedding: int = Field(128, ge=8, le=1024, description="width d of the shared image-text space")
+    dense: int = Field(96, ge=8, le=1024, description="channels of the dense decoder")
+    tile: int = Field(320, ge=64, le=1024, multiple_of=STRIDE, description="tile side at inference, pixels")
+    overlap: int = Field(48, ge=0, le=256, description="overlap of neighbouring tiles, pixels")
+    whole: int = Field(320, ge=64, le=1024, multiple_of=STRIDE, description="long side of an image seen whole, pixels")
+    concepts: tuple[Concept, ...] = ()
+
+
+class LearningConfig(Config):
+    """One semi-supervised Mean-Teacher fine-tuning run (METHOD: step 2)."""
+
+    minutes: float | None = Field(5.0, gt=0, le=24 * 60, description="time budget; None: `steps` decides")
+    steps: int | None = Field(None, ge=1, le=1_000_000, description="number of steps; None: `minutes` decides")
+    seed: int = Field(0, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    weight_decay: float = Field(1e-2, ge=0, le=1)
+    warmup: float = Field(0.03, ge=0, le=0.5, description="share of the run in which the learning rate rises")
+    crop: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="side of a training crop, pixels")
+    labelled_batch: int = Field(4, ge=1, le=64)
+    unlabelled_batch: int = Field(4, ge=0, le=64)
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="ceiling of min(1 - 1/(t+1), decay)")
+    consistency: float = Field(1.0, ge=0, le=100, description="final weight lambda of the consistency loss")
+    ramp: float = Field(0.2, ge=0, le=1, description="share of the run in which lambda rises (sigmoid ramp)")
+    text_evidence: float = Field(0.3, ge=0, le=10, description="beta of the text logits in the pseudo-label")
+    confidence_power: float = Field(1.0, ge=0, le=8, description="pixel weight |2q - 1| ** power")
+    text_mask_weight: float = Field(0.3, ge=0, le=10, description="weight of the text mask's own supervision")
+    text_guidance: float = Field(0.05, ge=0, le=10, description="weight of L_tg")
+    retention: float = Field(0.5, ge=0, le=10, description="weight of keeping untrained prompts as they were")
+    retention_every: int = Field(4, ge=1, le=1000, description="steps from one retention loss to the next")
+    class_balance: float = Field(0.3, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
+    strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")
+    validations: int = Field(6, ge=1, le=100, description="how often held-out images are scored in a run")
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> LearningConfig:
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("give either minutes or steps, and set the other to None")
+        return self

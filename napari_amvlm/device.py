@@ -1,0 +1,81 @@
+"""Which device computes, and in which number format."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+
+def available_devices() -> dict[str, str]:
+    """Return the devices that are there, best first: `{"cuda:0": "NVIDIA RTX 4070", "cpu": "CPU, 8 cores"}`."""
+    import torch
+
+    found: dict[str, str] = {}
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            found[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU"
+    found["cpu"] = f"CPU, {os.cpu_count() or 1} cores"
+    return found
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device called `name`; "auto" takes the best one that is there.
+
+    Raises
+    ------
+    DeviceError
+        The device is not there; the message lists those that are.
+    """
+    import torch
+
+    found = available_devices()
+    if name == "auto":
+        return torch.device(next(iter(found)))
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in found:
+        raise DeviceError(f"Device {name!r} is not there; choose one of: {', '.join(['auto', *found])}.")
+    return torch.device(wanted)
+
+
+def supports_bfloat16(device: torch.device) -> bool:
+    """Tell whether `device` computes faster in bfloat16 than in float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+        return bool(probe and probe())
+    return False
+
+
+@contextlib.contextmanager
+def autocast(device: torch.device) -> Iterator[None]:
+    """Run the body in bfloat16 where the device gains by it, else in float32."""
+    import torch
+
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=supports_bfloat16(device)):
+        yield
+
+
+@contextlib.contextmanager
+def bounded_threads(count: int | None = None) -> Iterator[None]:
+    """Let torch use `count` CPU threads in the body; by default one fewer than there are cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or max(1, (os.cpu_count() or 2) - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,90 @@
+"""Every error that napari-amvlm raises on purpose.
+
+    AmvlmError
+    |-- InputError                 what was given cannot be used: exit code 2 on the command line
+    |   |-- ImageError             an image: unreadable, empty, wrong number of channels, no finite pixel
+    |   |-- LabelsError            a mask or labels layer: wrong shape or values
+    |   |-- PromptError            a prompt: empty or too long
+    |   |-- DatasetError           a data folder: wrong layout, a pair without its partner
+    |   |-- ModelFileError         a model file: missing, damaged, or written by another program
+    |   `-- DeviceError            a device that is not there
+    |-- TextEncoderError           the sentence encoder's weights are missing or not the published ones
+    |-- LearningError              a fine-tuning run that had to end
+    |   |-- NotEnoughDataError     nothing to learn from
+    |   |-- DivergedError          the loss is not finite any more
+    |   `-- OutOfMemoryError       the device has not enough memory
+    |-- Cancelled                  the person stopped it
+    `-- ProjectError               a project folder that cannot be used
+        |-- ProjectBusyError       another program is writing to it
+        `-- StorageError           the disk refused a write: nothing was changed
+
+A message is one sentence that names the thing, what was expected, what came, and the mend.
+"""
+
+
+class AmvlmError(Exception):
+    """Base of all errors of this package."""
+
+
+class InputError(AmvlmError):
+    """Something that the person gave cannot be used."""
+
+
+class ImageError(InputError):
+    """An image cannot be read or used."""
+
+
+class LabelsError(InputError):
+    """A mask or labels layer does not fit its image."""
+
+
+class PromptError(InputError):
+    """A text prompt is empty or too long."""
+
+
+class DatasetError(InputError):
+    """A data folder has not the expected layout."""
+
+
+class ModelFileError(InputError):
+    """A model file is missing, damaged or foreign."""
+
+
+class DeviceError(InputError):
+    """A device that was asked for is not there."""
+
+
+class TextEncoderError(AmvlmError):
+    """The sentence encoder's weights are missing or are not the expected ones."""
+
+
+class LearningError(AmvlmError):
+    """A fine-tuning run had to end; the served model is as it was."""
+
+
+class NotEnoughDataError(LearningError):
+    """There is nothing to learn from yet."""
+
+
+class DivergedError(LearningError):
+    """The loss became infinite or not a number."""
+
+
+class OutOfMemoryError(LearningError):
+    """The device ran out of memory."""
+
+
+class Cancelled(AmvlmError):
+    """The person cancelled; nothing was changed."""
+
+
+class ProjectError(AmvlmError):
+    """A project folder cannot be opened or used."""
+
+
+class ProjectBusyError(ProjectError):
+    """Another program is writing to the project."""
+
+
+class StorageError(ProjectError):
+    """The disk refused a write; what was stored before is intact."""

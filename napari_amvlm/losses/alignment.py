@@ -1,0 +1,48 @@
+"""Losses that bring images and texts together in one space (METHOD: step 1, and L_tg of step 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | None = None) -> Tensor:
+    """Return the symmetric InfoNCE of two sets of unit vectors.
+
+    With one positive a row this is L_ITA for (v_cls, t_cls) and L_tg for (v_text, t_cls):
+
+        L = -1/2N sum_i [ log softmax_j(a_i.b_j / tau)_i + log softmax_j(b_i.a_j / tau)_i ]
+
+    One sentence may fit many images. Pairs that `same` marks are all positives, and the log-probability is averaged over them (the
+    supervised contrastive loss, Khosla et al., NeurIPS 2020, L_out), so that a batch in which every text is the same costs nothing to get
+    right and nothing can be pushed apart wrongly.
+
+    Parameters
+    ----------
+    a, b
+        Unit vectors, `(N, d)`; row i of both belongs together.
+    temperature
+        tau, positive.
+    same
+        Bool `(N, N)`, symmetric, True on the diagonal; None means the identity.
+
+    Returns
+    -------
+    Tensor
+        A scalar, never negative.
+
+    Raises
+    ------
+    ValueError
+        Shapes differ or the temperature is not positive.
+    """
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"Expected arguments `a` and `b` of one shape (N, d), but got {tuple(a.shape)} and {tuple(b.shape)}.")
+    if temperature <= 0:
+        raise ValueError(f"Expected argument `temperature` to be positive, but got {temperature}.")
+    logits = a.float() @ b.float().T / temperature
+    positive = torch.eye(len(a), device=a.device) if same is None else same.to(logits.dtype)
+    weight = positive / positive.sum(1, keepdim=True)
+    forward = -(weight * logits.log_softmax(1)).sum(1)
+    backward = -(weight * logits.T.log_softmax(1)).sum(1)
+    return (forward + backward).mean() / 2

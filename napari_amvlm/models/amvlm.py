@@ -1,0 +1,182 @@
+"""The whole model: image encoder, text encoder, text mask generator, text-conditioned U-Net, presence head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.models.text_mask import TextMaskGenerator, text_guided_embedding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_amvlm.config import ModelConfig
+    from napari_amvlm.models.image_encoder import ImageEncoder, VisionFeatures
+    from napari_amvlm.models.projection import ProjectionHead
+    from napari_amvlm.models.text_encoder import TextEncoder
+    from napari_amvlm.models.unet import TextConditionedUNet
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Everything the decoder needs of B images; no prompt was involved.
+
+    Attributes
+    ----------
+    v_cls
+        Unit image embeddings, `(B, d)`.
+    dense
+        V_dense, unit vectors, `(B, d, H/4, W/4)`.
+    skips
+        Maps of the U-Net encoder.
+    """
+
+    v_cls: Tensor
+    dense: Tensor
+    skips: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensors take, in bytes."""
+        return sum(t.numel() * t.element_size() for t in (self.v_cls, self.dense, *self.skips))
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """N prompts.
+
+    Attributes
+    ----------
+    sentence
+        Frozen sentence embeddings, `(N, D')`.
+    t_cls
+        Unit embeddings in the shared space, `(N, d)`.
+    """
+
+    sentence: Tensor
+    t_cls: Tensor
+
+
+@dataclass(frozen=True)
+class AmvlmOutput:
+    """Logits for N image-prompt pairs.
+
+    Attributes
+    ----------
+    logits
+        Segmentation, `(N, 1, H, W)`.
+    text_logits
+        z_text, `(N, 1, H/4, W/4)`.
+    v_text
+        Text-guided image embedding, unit vectors, `(N, d)`.
+    presence
+        Whether the concept is in the image at all, `(N,)`.
+    """
+
+    logits: Tensor
+    text_logits: Tensor
+    v_text: Tensor
+    presence: Tensor
+
+
+class PresenceHead(nn.Module):
+    """Tells from three similarities whether what the prompt says is in the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(3, 1)
+        nn.init.constant_(self.mix.weight, 2.0)
+
+    def forward(self, v_cls: Tensor, v_text: Tensor, t_cls: Tensor, text_logits: Tensor) -> Tensor:
+        """Return logits `(N,)` from unit vectors `(N, d)` and z_text `(N, 1, h, w)`."""
+        strongest = torch.sigmoid(text_logits).flatten(1).topk(max(1, text_logits[0].numel() // 200), dim=1).values.mean(1)
+        similarities = torch.stack([(v_cls * t_cls).sum(1), (v_text * t_cls).sum(1), strongest], dim=1)
+        return self.mix(similarities.float() * 4).squeeze(1)  # type: ignore[no-any-return]
+
+
+class AMVLM(nn.Module):
+    """Alignment-Multiplicity Aware Vision-Language Model with a text-conditioned segmentation network.
+
+    Build it with `napari_amvlm.models.build_model`.
+
+    Parameters
+    ----------
+    config
+        The resolved configuration.
+    text_encoder, image_encoder, image_projection, text_projection, text_mask, unet
+        The parts, of the sizes that `config` gives.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        text_encoder: TextEncoder,
+        image_encoder: ImageEncoder,
+        image_projection: ProjectionHead,
+        text_projection: ProjectionHead,
+        text_mask: TextMaskGenerator,
+        unet: TextConditionedUNet,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.text_encoder = text_encoder
+        self.image_encoder = image_encoder
+        self.image_projection = image_projection
+        self.text_projection = text_projection
+        self.text_mask = text_mask
+        self.unet = unet
+        self.presence = PresenceHead()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.unet.head.weight.device
+
+    def see(self, images: Tensor, whole: Tensor) -> VisionFeatures:
+        """Run the image encoder on images `(B, 3, H, W)` in [0, 1]; `whole` is bool `(B,)`."""
+        return self.image_encoder(images, whole)  # type: ignore[no-any-return]
+
+    def encode_image(self, images: Tensor, whole: Tensor) -> ImageFeatures:
+        """Run everything that needs no prompt.
+
+        Parameters
+        ----------
+        images
+            `(B, 3, H, W)` in [0, 1]; H and W multiples of 16.
+        whole
+            Bool `(B,)`: True where an image is seen whole, False for a tile.
+        """
+        images = images.contiguous(memory_format=torch.channels_last)
+        seen = self.see(images, whole)
+        skips = self.unet.encode(images, seen.tokens, whole)
+        return ImageFeatures(self.image_projection(seen.cls), self.text_mask(seen), skips)
+
+    def encode_text(self, prompts: Sequence[str]) -> TextFeatures:
+        """Encode N prompts; the frozen half comes from a cache where it can."""
+        sentence = self.text_encoder.sentence(prompts).to(self.device)
+        return TextFeatures(sentence, self.text_projection(sentence))
+
+    def decode(self, image: ImageFeatures, text: TextFeatures, image_index: Tensor | None = None) -> AmvlmOutput:
+        """Segment N image-prompt pairs.
+
+        Parameters
+        ----------
+        image
+            Features of B images.
+        text
+            Features of N prompts.
+        image_index
+            Which image each prompt is asked of, int64 `(N,)`; None pairs them one to one.
+        """
+        v_cls, dense, skips = image.v_cls, image.dense, image.skips
+        if image_index is not None:
+            v_cls, dense, skips = v_cls[image_index], dense[image_index], tuple(s[image_index] for s in skips)
+        text_logits = self.text_mask.text_logits(dense, text.t_cls)
+        v_text = text_guided_embedding(dense, text_logits)
+        logits = self.unet.decode(skips, text_logits, text.sentence)
+        presence = self.presence(v_cls, v_text, text.t_cls, text_logits)
+        return AmvlmOutput(logits.float(), text_logits, v_text, presence)

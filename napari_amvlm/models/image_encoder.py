@@ -1,0 +1,117 @@
+"""The image encoder: a ViT with a class token behind a convolutional stem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.config import STRIDE, ImageEncoderConfig
+
+
+@dataclass(frozen=True)
+class VisionFeatures:
+    """What the image encoder saw in B images of height H and width W.
+
+    Attributes
+    ----------
+    cls
+        Class token v_cls, `(B, D)`.
+    tokens
+        Patch tokens as a map, `(B, D, H/16, W/16)`.
+    quarter, eighth
+        Maps of the stem at 1/4 and 1/8 of the resolution.
+    """
+
+    cls: Tensor
+    tokens: Tensor
+    quarter: Tensor
+    eighth: Tensor
+
+
+class ConvStem(nn.Module):
+    """Four strided convolutions in place of the ViT's 16x16 patch embedding.
+
+    Early convolutions make small transformers train faster and more stably (Xiao et al., NeurIPS 2021). The fourth input channel is
+    constant: 1 for an image that is seen whole, 0 for a tile.
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int], hidden: int, groups: int = 8) -> None:
+        super().__init__()
+        widths = (4, *channels)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(groups, widths[i + 1]),
+                nn.SiLU(),
+            )
+            for i in range(4)
+        )
+        self.projection = nn.Conv2d(channels[-1], hidden, 1)
+        self.maps: list[Tensor] = []
+
+    def forward(self, images: Tensor, **_: Any) -> Tensor:
+        """Return patch embeddings `(B, P, hidden)` of images `(B, 4, H, W)`; keeps the maps of its stages in `maps`."""
+        self.maps = []
+        for stage in self.stages:
+            images = stage(images)
+            self.maps.append(images)
+        return self.projection(images).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class ImageEncoder(nn.Module):
+    """A `transformers` ViT whose patch embedding is a `ConvStem`.
+
+    Parameters
+    ----------
+    vit
+        A `ViTModel` without pooling layer whose `embeddings.patch_embeddings` is `stem`.
+    stem
+        The convolutional stem.
+    """
+
+    def __init__(self, vit: nn.Module, stem: ConvStem) -> None:
+        super().__init__()
+        self.vit = vit
+        self._stem = [stem]  # in a list: it is a submodule of the ViT already
+
+    def forward(self, images: Tensor, whole: Tensor) -> VisionFeatures:
+        """Encode images.
+
+        Parameters
+        ----------
+        images
+            `(B, 3, H, W)` in [0, 1]; H and W multiples of 16.
+        whole
+            Bool `(B,)`: True where an image is seen whole, False for a tile.
+        """
+        b, _, h, w = images.shape
+        flag = whole.to(images.dtype).view(b, 1, 1, 1).expand(b, 1, h, w)
+        pixels = torch.cat([(images - 0.5) * 4, flag], dim=1)
+        sequence = self.vit(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
+        patches = sequence[:, 1:].transpose(1, 2).reshape(b, -1, h // STRIDE, w // STRIDE)
+        maps, self._stem[0].maps = self._stem[0].maps, []
+        return VisionFeatures(sequence[:, 0], patches, quarter=maps[1], eighth=maps[2])
+
+
+def build_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
+    """Build an image encoder with random weights of the size that `config` gives."""
+    from transformers import ViTConfig, ViTModel
+
+    vit = ViTModel(
+        ViTConfig(
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=int(config.hidden * config.mlp_ratio),
+            image_size=config.grid * STRIDE,
+            patch_size=STRIDE,
+            num_channels=4,
+        ),
+        add_pooling_layer=False,
+    )
+    stem = ConvStem(config.stem, config.hidden)
+    vit.embeddings.patch_embeddings = stem
+    return ImageEncoder(vit, stem)

