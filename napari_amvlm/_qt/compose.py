@@ -1,0 +1,139 @@
+"""From stored probabilities to label values, without touching what a person drew.  Numpy only."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the model proposes for one prompt: `probability` is float32 (H, W) in [0, 1]."""
+
+    prompt: str
+    value: int
+    probability: np.ndarray
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Label values of an image, int32 (H, W), and the prompt that each value belongs to."""
+
+    labels: np.ndarray
+    owners: dict[int, str]
+
+
+def compose(
+    proposals: Sequence[Proposal],
+    shape: tuple[int, int],
+    *,
+    split: Callable[[np.ndarray, float], np.ndarray] | None = None,
+    first_free: int = 1,
+) -> Composition:
+    """Join the proposals of several prompts into one label image.
+
+    Where more than one prompt is at or above its threshold, the one whose probability lies highest between
+    its threshold and 1 wins.
+
+    Parameters
+    ----------
+    proposals : sequence of Proposal
+    shape : (H, W)
+        Shape of the result.
+    split : callable, optional
+        `split(probability, threshold)` gives objects (H, W), 1 and up: every object then gets a value of its own.
+    first_free : int
+        Values from here on are free for objects.
+    """
+    labels = np.zeros(shape, np.int32)
+    best = np.full(shape, -1.0, np.float32)
+    for proposal in proposals:
+        room = max(1.0 - proposal.threshold, 1e-6)
+        margin = (proposal.probability - np.float32(proposal.threshold)) / np.float32(room)
+        wins = (proposal.probability >= proposal.threshold) & (margin > best)
+        labels[wins] = proposal.value
+        best[wins] = margin[wins]
+    owners = {proposal.value: proposal.prompt for proposal in proposals}
+    if split is None:
+        return Composition(labels, owners)
+    following = max([first_free, *(proposal.value + 1 for proposal in proposals)])
+    for proposal in proposals:
+        own = labels == proposal.value
+        objects = np.asarray(split(np.where(own, proposal.probability, np.float32(0)), proposal.threshold))
+        count = int(objects.max(initial=0))
+        if count > 1:
+            # the first object keeps the prompt's own value, the others follow
+            table = np.concatenate([[0, proposal.value], np.arange(following, following + count - 1)])
+            labels[own] = table[objects[own]]
+            owners.update(dict.fromkeys(range(following, following + count - 1), proposal.prompt))
+            following += count - 1
+    return Composition(labels, owners)
+
+
+class EditTracker:
+    """Tells which pixels of a labels layer a person changed since the model last wrote to it.
+
+    The layer is compared with what the model wrote; a state that the layer was in before (the person pressed
+    Ctrl+Z) is recognised, so that an undone result does not count as a correction.
+    """
+
+    def __init__(self, data: np.ndarray, *, remembered: int = 64) -> None:
+        self._remembered = remembered
+        self._states: OrderedDict[tuple[int, int], np.ndarray | None] = OrderedDict()
+        self._written: np.ndarray = np.zeros_like(data)
+        self._edited: np.ndarray | None = None
+        self.note_written(data, self.edited(data))
+
+    def edited(self, data: np.ndarray) -> np.ndarray:
+        """Return the pixels, bool (H, W), that hold a person's own work now."""
+        key = _digest(data)
+        if key in self._states:
+            known = self._states[key]
+            return np.zeros(data.shape, bool) if known is None else known.copy()
+        changed: np.ndarray = data != self._written
+        if self._edited is not None:
+            changed |= self._edited
+        return changed
+
+    def note_written(self, data: np.ndarray, edited: np.ndarray) -> None:
+        """Remember the state after the model wrote; `edited` marks the person's own pixels in it."""
+        self._written = data.copy()
+        self._edited = edited if edited.any() else None
+        self._remember(data)
+
+    def note_before(self, data: np.ndarray, edited: np.ndarray) -> None:
+        """Remember the state before the model writes: undo may bring it back."""
+        self._edited = edited if edited.any() else None
+        self._remember(data)
+
+    def _remember(self, data: np.ndarray) -> None:
+        self._states[_digest(data)] = self._edited
+        self._states.move_to_end(_digest(data))
+        while len(self._states) > self._remembered:
+            self._states.popitem(last=False)
+
+
+def merge(data: np.ndarray, proposed: np.ndarray, *keep: np.ndarray | None) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Return the indices at which `data` must change to become `proposed`, and the values there.
+
+    Pixels marked in any of `keep` (finished objects, a person's corrections) are left alone.
+    """
+    change: np.ndarray = data != proposed
+    for mask in keep:
+        if mask is not None:
+            change &= ~mask
+    indices = np.nonzero(change)
+    return indices, proposed[indices]
+
+
+def _digest(data: np.ndarray) -> tuple[int, int]:
+    raw = np.ascontiguousarray(data).view(np.uint8)
+    return zlib.crc32(raw), zlib.adler32(raw)

@@ -1,0 +1,1 @@
+"""Pure value widgets: they show and change values, and know neither viewer, model nor project."""
