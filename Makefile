@@ -1,0 +1,32 @@
+# `make demo` and `make test` are all it takes on a fresh Debian or Ubuntu machine with Python 3.11 or newer.
+.PHONY: help setup demo test check bench clean
+BIN := .venv/bin
+
+help:
+	@echo "make demo    the whole loop on sample data; in napari where there is a screen, else under a virtual one"
+	@echo "make test    all tests but the slow ones"
+	@echo "make check   ruff, mypy, import-linter, manifest"
+	@echo "make bench   inference times on this machine"
+	@echo "make clean   remove what builds, checks and the demo left behind (.venv stays)"
+
+setup:
+	@.ci/setup
+
+demo: setup
+	$(BIN)/napari-amvlm demo
+
+test: setup
+	.ci/display $(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate napari.yaml
+
+bench: setup
+	$(BIN)/python -m training.benchmarks.latency
+
+clean:
+	rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find napari_amvlm training tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""Build `sample_data/` from the source data sets: `python -m training.build_sample_data DATA_FOLDER [-o sample_data]`.
+
+`DATA_FOLDER` holds `DSB2018/`, `CXR-Lungs/` and `SPIDER-Spine/` in LViT layout. The images are those named in
+`sample_data/held_out.csv`, which every training recipe leaves out; of the spine subject, which is held out whole, three
+slices are taken. Pixels are copied, never resampled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+SPINE_SLICES = ("slice56", "slice61", "slice66")
+"""The slices of the held-out subject that ship: spread over the middle of its stack."""
+
+
+def held_out_stems(table: Path, name: str) -> list[str]:
+    """Return the stems (or, for the spine, the subject prefixes) that `table` keeps out of the set called `name`."""
+    with table.open(newline="", encoding="utf-8") as stream:
+        return [row["stem"] for row in csv.DictReader(stream) if row["set"] == name]
+
+
+def split_lungs(mask: np.ndarray) -> np.ndarray:
+    """Number the lungs of a frontal chest X-ray: 1 the patient's right (left in the image), 2 the patient's left.
+
+    Parameters
+    ----------
+    mask
+        `(H, W)`, nonzero inside either lung.
+
+    Returns
+    -------
+    ndarray
+        `(H, W)` uint8 with values 0, 1 and 2.
+
+    Raises
+    ------
+    ValueError
+        The mask has not exactly two connected parts, so that left and right cannot be told.
+    """
+    parts, count = ndimage.label(mask > 0)
+    if count != 2:
+        raise ValueError(f"A lung mask must have two connected parts, got {count}; choose another image.")
+    columns = [centre[1] for centre in ndimage.center_of_mass(mask > 0, parts, [1, 2])]
+    right, left = (1, 2) if columns[0] < columns[1] else (2, 1)
+    return np.where(parts == right, 1, np.where(parts == left, 2, 0)).astype(np.uint8)
+
+
+def save_png(array: np.ndarray, path: Path) -> None:
+    """Write `array` as the smallest lossless PNG, and make its folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, optimize=True)
+
+
+def build(source: Path, target: Path) -> None:
+    """Write `nuclei/`, `lungs/` and `spine/` below `target`, which must hold `held_out.csv`."""
+    table = target / "held_out.csv"
+    for stem in held_out_stems(table, "DSB2018"):
+        for folder in ("img", "instances"):
+            array = np.asarray(Image.open(source / "DSB2018" / folder / f"{stem}.png"))
+            pixels = array[..., :3] if folder == "img" else array.astype(np.uint16)
+            save_png(pixels, target / "nuclei" / folder / f"{stem}.png")
+    for stem in held_out_stems(table, "CXR-Lungs"):
+        for folder in ("img", "labelcol"):
+            array = np.asarray(Image.open(source / "CXR-Lungs" / folder / f"{stem}.png"))
+            pixels = array if folder == "img" else split_lungs(array)
+            save_png(pixels, target / "lungs" / folder / f"{stem}.png")
+    (target / "lungs" / "classes.csv").write_text("value,prompt\n1,right lung\n2,left lung\n", encoding="utf-8")
+    for prefix in held_out_stems(table, "SPIDER-Spine"):
+        for folder in ("img", "labelcol"):
+            for path in sorted((source / "SPIDER-Spine" / folder).glob(f"{prefix}_*.png")):
+                if path.stem.endswith(SPINE_SLICES):
+                    save_png(np.asarray(Image.open(path)), target / "spine" / folder / path.name)
+    classes = (source / "SPIDER-Spine" / "classes.csv").read_text(encoding="utf-8")
+    (target / "spine" / "classes.csv").write_text(classes, encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line and build."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("source", type=Path, metavar="DATA_FOLDER")
+    parser.add_argument("-o", "--output", type=Path, default=Path("sample_data"))
+    arguments = parser.parse_args()
+    build(arguments.source, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
