@@ -1,0 +1,222 @@
+"""The images of a project: referenced by path and content hash, found again when they were moved."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_amvlm.errors import ImageError, ProjectError, StorageError
+from napari_amvlm.project.ledger import Ledger, now
+from napari_amvlm.project.masks import encode_tiff
+from napari_amvlm.project.records import ImageRecord
+from napari_amvlm.project.storage import disk_errors, inside, remove_quietly, sha256_of_file, write_atomically
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+_SELECT = "SELECT * FROM images"
+
+
+class ImageTable:
+    """The ledger's images."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def _record(self, row: sqlite3.Row) -> ImageRecord:
+        path = inside(self._ledger.root, row["path"]) if row["stored"] else Path(row["path"])
+        return ImageRecord(
+            id=row["id"],
+            name=row["name"],
+            path=path,
+            shape=(row["height"], row["width"]),
+            sha256=row["sha256"],
+            source=row["source"],
+            stored=bool(row["stored"]),
+            held_out=bool(row["held_out"]),
+        )
+
+    def select(self, condition: str = "", values: tuple[Any, ...] = ()) -> list[ImageRecord]:
+        """Return the records that meet an SQL condition, in the order they were added."""
+        where = f" WHERE {condition}" if condition else ""
+        return [self._record(row) for row in self._ledger.rows(f"{_SELECT}{where} ORDER BY id", values)]
+
+    def get(self, image_id: int) -> ImageRecord:
+        """Return one record; `ProjectError` when there is none of that id."""
+        found = self.select("id = ?", (image_id,))
+        if not found:
+            raise ProjectError(f"the project {self._ledger.root} has no image {image_id}: add the image first.")
+        return found[0]
+
+    def add_file(self, path: Path, *, name: str | None, copy: bool) -> ImageRecord:
+        """Add the image file `path` by reference, or a copy of it."""
+        from napari_amvlm.imaging import read_image
+
+        self._ledger.require_writer()
+        path = Path(os.path.abspath(path))
+        image = read_image(path)
+        try:
+            content = path.read_bytes() if copy else None
+            digest = hashlib.sha256(content).hexdigest() if content is not None else sha256_of_file(path)
+            size = path.stat().st_size
+        except OSError as error:
+            raise ImageError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+        known = self.select("sha256 = ?", (digest,))
+        if known:
+            return self._refresh(known[0], path)
+        height, width = image.data.shape[:2]
+        row: dict[str, Any] = {"sha256": digest, "source": "file", "name": name or path.name, "bytes": size}
+        row |= {"height": height, "width": width}
+        if content is None:
+            return self._insert(row, path)
+        return self._store(row, content, path.suffix)
+
+    def add_array(self, array: npt.NDArray[Any], *, name: str | None) -> ImageRecord:
+        """Keep an `(H, W)`, `(H, W, 3)` or `(H, W, 4)` array as TIFF in the project; alpha is dropped."""
+        self._ledger.require_writer()
+        array = np.asarray(array)
+        if array.ndim == 3 and array.shape[-1] == 4:
+            array = array[..., :3]
+        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or 0 in array.shape:
+            raise ImageError(
+                f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane."
+            )
+        if array.dtype.kind not in "buif":
+            raise ImageError(f"an image must hold numbers, but holds {array.dtype}: convert it to integers or floats.")
+        if array.dtype == np.bool_:
+            array = array.astype(np.uint8)
+        array = np.ascontiguousarray(array)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        digest = _hash_array(array)
+        known = self.select("sha256 = ?", (digest,))
+        if known:
+            return known[0]
+        content = encode_tiff(array)
+        row: dict[str, Any] = {
+            "sha256": digest,
+            "source": "array",
+            "name": name or f"image {digest[:8]}",
+            "bytes": len(content),
+        }
+        row |= {"height": array.shape[0], "width": array.shape[1]}
+        return self._store(row, content, ".tif")
+
+    def _store(self, row: dict[str, Any], content: bytes, suffix: str) -> ImageRecord:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(str(row["name"])).stem)[:48]
+        relative = f"images/{row['sha256'][:16]}-{stem}{suffix}"
+        path = inside(self._ledger.root, relative)
+        write_atomically(path, content)
+        try:
+            return self._insert(row, path, stored_as=relative)
+        except StorageError:
+            remove_quietly(path)
+            raise
+
+    def _insert(self, row: dict[str, Any], path: Path, *, stored_as: str | None = None) -> ImageRecord:
+        values = row | _place(self._ledger.root, path, stored_as) | {"added_at": now()}
+        columns = ", ".join(values)
+        marks = ", ".join("?" * len(values))
+        with self._ledger.transaction() as connection:
+            cursor = connection.execute(f"INSERT INTO images ({columns}) VALUES ({marks})", tuple(values.values()))
+            if stored_as is None:
+                connection.execute("INSERT OR IGNORE INTO folders VALUES (?)", (str(path.parent),))
+        return self.get(int(cursor.lastrowid or 0))
+
+    def _refresh(self, record: ImageRecord, path: Path) -> ImageRecord:
+        if record.stored or record.path == path or record.path.is_file():
+            return record
+        return self._move(record, path)
+
+    def _move(self, record: ImageRecord, path: Path) -> ImageRecord:
+        place = _place(self._ledger.root, path, None)
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE images SET path = ?, relative = ?, stored = 0 WHERE id = ?",
+                (place["path"], place["relative"], record.id),
+            )
+            connection.execute("INSERT OR IGNORE INTO folders VALUES (?)", (str(path.parent),))
+        return self.get(record.id)
+
+    def load(self, record: ImageRecord) -> npt.NDArray[Any]:
+        """Return the pixels of an image, `(H, W)` or `(H, W, 3)` in their own dtype.
+
+        Raises
+        ------
+        ProjectError
+            The image was moved out of reach, or changed since it was added.
+        """
+        if record.source == "array":
+            return _read_stored(record)
+        from napari_amvlm.imaging import read_image
+
+        path = self.locate(record)
+        if path != record.path and not self._ledger.read_only:
+            self._move(record, path)
+        data = read_image(path).data
+        if data.shape[:2] != record.shape:
+            raise ProjectError(
+                f"{path} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the original."
+            )
+        return np.asarray(data)
+
+    def locate(self, record: ImageRecord) -> Path:
+        """Return where the image file is now: where it was, or a file of the same content in a known folder."""
+        changed = record.path.is_file()
+        if changed and sha256_of_file(record.path) == record.sha256:
+            return record.path
+        for path in self._candidates(record):
+            if sha256_of_file(path) == record.sha256:
+                return path
+        if changed:
+            raise ProjectError(
+                f"{record.path} was changed since it was added to the project: restore the original, or add it as a new image."
+            )
+        raise ProjectError(f"the image {record.path} was not found: put it back, or add it again from where it is now.")
+
+    def _candidates(self, record: ImageRecord) -> Iterator[Path]:
+        root = self._ledger.root
+        row = self._ledger.row("SELECT bytes, relative FROM images WHERE id = ?", (record.id,))
+        if row is None:
+            return
+        if row["relative"] is not None and (root / row["relative"]).is_file():
+            yield Path(os.path.abspath(root / row["relative"]))
+        folders = [Path(r["path"]) for r in self._ledger.rows("SELECT path FROM folders")]
+        for folder in dict.fromkeys([*folders, root / "images", Path(os.path.abspath(root)).parent]):
+            if folder.is_dir():
+                yield from sorted(p for p in folder.iterdir() if p.is_file() and p.stat().st_size == row["bytes"])
+
+
+def _place(root: Path, path: Path, stored_as: str | None) -> dict[str, Any]:
+    if stored_as is not None:
+        return {"path": stored_as, "relative": None, "stored": 1}
+    try:
+        relative: str | None = Path(os.path.relpath(path, root)).as_posix()
+    except ValueError:  # another drive on Windows
+        relative = None
+    return {"path": str(path), "relative": relative, "stored": 0}
+
+
+def _hash_array(array: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _read_stored(record: ImageRecord) -> npt.NDArray[Any]:
+    try:
+        with disk_errors(record.path):
+            array: npt.NDArray[Any] = np.asarray(tifffile.imread(record.path))
+    except (StorageError, tifffile.TiffFileError, ValueError) as error:
+        raise ProjectError(f"the stored image {record.path} cannot be read: restore it from a backup.") from error
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if _hash_array(array) != record.sha256:
+        raise ProjectError(f"the stored image {record.path} was changed: restore it from a backup.")
+    return array

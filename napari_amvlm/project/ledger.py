@@ -1,0 +1,214 @@
+"""The connection to `project.sqlite`: opened, checked, migrated, and written in durable transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import sqlite3
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import ProjectError
+from napari_amvlm.project.lock import WriterLock
+from napari_amvlm.project.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, schema_version
+from napari_amvlm.project.storage import TEMPORARY, disk_errors, fsync_directory, ledger_errors, remove_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LEDGER_NAME = "project.sqlite"
+LOCK_NAME = "writer.lock"
+FOLDERS = ("images", "masks", "models", "runs")
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, as the ledger keeps it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rw"
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    if not read_only:
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+class Ledger:
+    """One open ledger; all access goes through one lock, so threads of one program may share it.
+
+    Parameters
+    ----------
+    root
+        The project folder; it must hold a ledger.
+    read_only
+        Open without the writer's lock; many may do so while one writes.
+
+    Raises
+    ------
+    ProjectError
+        There is no ledger, it is damaged, foreign, or from a newer version.
+    ProjectBusyError
+        Another program writes to it.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool) -> None:
+        self.root = root
+        self.path = root / LEDGER_NAME
+        self.read_only = read_only
+        self._mutex = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        if not self.path.is_file():
+            raise ProjectError(
+                f"{root} is not a project, it has no {LEDGER_NAME}: choose another folder, or create a new project."
+            )
+        self._lock = None if read_only else WriterLock(root / LOCK_NAME)
+        try:
+            with ledger_errors(self.path):
+                self._connection = _connect(self.path, read_only=read_only)
+                self._check()
+                if not read_only:
+                    self._prepare_writing()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        connection = self.connection
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = schema_version(connection)
+        if application != APPLICATION_ID or version < 1:
+            raise ProjectError(f"{self.path} is not a napari-amvlm ledger: choose a folder that napari-amvlm made.")
+        if version > SCHEMA_VERSION:
+            raise ProjectError(
+                f"{self.path} has schema version {version}, but this napari-amvlm knows up to {SCHEMA_VERSION}: update it."
+            )
+        if self.read_only and version < SCHEMA_VERSION:
+            raise ProjectError(
+                f"{self.path} has the older schema version {version}: open it for writing once to update it."
+            )
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise ProjectError(f"{self.path} is damaged ({verdict}): restore it from a backup, or start a new project.")
+
+    def _prepare_writing(self) -> None:
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        migrate(self.connection)
+        with disk_errors(self.root):
+            for name in FOLDERS:
+                (self.root / name).mkdir(exist_ok=True)
+            fsync_directory(self.root)
+        for folder in (self.root, *(self.root / name for name in FOLDERS)):
+            remove_leftovers(folder)
+        # This is the only writer, so a run that is still "running" died with its program.
+        self.connection.execute("UPDATE runs SET state = 'interrupted', ended_at = ? WHERE state = 'running'", (now(),))
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open connection."""
+        if self._connection is None:
+            raise ProjectError(f"the project {self.root} is closed: open it again.")
+        return self._connection
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Return all rows of a query."""
+        with self._mutex, ledger_errors(self.path):
+            return self.connection.execute(query, values).fetchall()
+
+    def row(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """Return the first row of a query."""
+        rows = self.rows(query, values)
+        return rows[0] if rows else None
+
+    def require_writer(self) -> None:
+        """Raise a `ProjectError` where the project is open for reading only."""
+        if self.read_only:
+            raise ProjectError(f"the project {self.root} is open for reading only: open it for writing to change it.")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything done inside is on the disk when this ends, or none of it is."""
+        self.require_writer()
+        with self._mutex, ledger_errors(self.path):
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection and let the next writer in; calling it twice does no harm."""
+        with self._mutex:
+            try:
+                if self._connection is not None:
+                    self._connection.close()
+            finally:
+                self._connection = None
+                if self._lock is not None:
+                    self._lock.release()
+
+
+def create_ledger(root: Path, name: str) -> None:
+    """Make the project folder with an empty ledger; the ledger appears whole or not at all.
+
+    Raises
+    ------
+    ProjectError
+        There is a project already, or a folder with other things in it.
+    StorageError
+        The disk refused.
+    """
+    if (root / LEDGER_NAME).exists():
+        raise ProjectError(f"{root} is a project already: open it instead.")
+    if root.exists() and not root.is_dir():
+        raise ProjectError(f"{root} is a file, a project is a folder: choose another name.")
+    if root.is_dir() and _foreign_files(root):
+        raise ProjectError(f"{root} is not empty and is no project: choose an empty folder or a new name.")
+    with disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        fsync_directory(root.parent)
+    lock = WriterLock(root / LOCK_NAME)
+    try:
+        if (root / LEDGER_NAME).exists():
+            raise ProjectError(f"{root} is a project already: open it instead.")
+        _build_ledger(root, name)
+    finally:
+        lock.release()
+
+
+def _foreign_files(root: Path) -> bool:
+    return any(p.is_file() and p.name != LOCK_NAME and not p.name.startswith(TEMPORARY) for p in root.rglob("*"))
+
+
+def _build_ledger(root: Path, name: str) -> None:
+    with disk_errors(root):
+        descriptor, file = tempfile.mkstemp(prefix=TEMPORARY, suffix=".sqlite", dir=root)
+        os.close(descriptor)
+    temporary = Path(file)
+    try:
+        with ledger_errors(root / LEDGER_NAME):
+            connection = _connect(temporary, read_only=False)
+            try:
+                migrate(connection)
+                facts = {"name": name, "created_at": now()}
+                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+            finally:
+                connection.close()
+        with disk_errors(root):
+            os.replace(temporary, root / LEDGER_NAME)
+            fsync_directory(root)
+    except BaseException:
+        remove_leftovers(root)
+        raise

@@ -1,0 +1,321 @@
+"""A project folder: the one object through which images, corrections, models and runs are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.project.corrections import CorrectionTable, full_mask
+from napari_amvlm.project.images import ImageTable
+from napari_amvlm.project.ledger import LEDGER_NAME, Ledger, create_ledger
+from napari_amvlm.project.models import ModelTable, RunTable
+from napari_amvlm.project.records import CorrectionRecord, ImageRecord, ModelRecord, ProjectCounts, RunRecord, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    import numpy.typing as npt
+
+    from napari_amvlm.project.masks import BoolArray
+
+_ACCEPTED = "id IN (SELECT image_id FROM corrections WHERE state = 'current')"
+
+
+class Project:
+    """An open project; made by `create`, `open` or `open_or_create`, and a context manager.
+
+    Threads of one program may share it. One program writes at a time; others may open it with `read_only=True`.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._images = ImageTable(ledger)
+        self._corrections = CorrectionTable(ledger)
+        self._models = ModelTable(ledger)
+        self._runs = RunTable(ledger)
+        row = ledger.row("SELECT value FROM facts WHERE key = 'name'")
+        self.name: str = ledger.root.stem if row is None else row["value"]
+
+    @classmethod
+    def create(cls, path: str | Path, *, name: str | None = None) -> Self:
+        """Make a new project folder; `ProjectError` where there is one, or other files."""
+        root = Path(path)
+        create_ledger(root, name or root.stem)
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
+        """Open a project.
+
+        Raises
+        ------
+        ProjectError
+            Not a project, a damaged ledger, or one of a newer version.
+        ProjectBusyError
+            Another program has it open for writing.
+        """
+        ledger = Ledger(Path(path), read_only=read_only)
+        try:
+            return cls(ledger)
+        except BaseException:
+            ledger.close()
+            raise
+
+    @classmethod
+    def open_or_create(cls, path: str | Path) -> Self:
+        """Open the project at `path`, made first where there is none."""
+        return cls.open(path) if (Path(path) / LEDGER_NAME).exists() else cls.create(path)
+
+    @property
+    def root(self) -> Path:
+        """The project folder."""
+        return self._ledger.root
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing can be changed through this object."""
+        return self._ledger.read_only
+
+    def close(self) -> None:
+        """Close the project and let the next writer in; calling it twice does no harm."""
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Images
+
+    def add_image(
+        self,
+        path: str | Path | None = None,
+        *,
+        array: npt.NDArray[Any] | None = None,
+        name: str | None = None,
+        copy: bool = False,
+    ) -> ImageRecord:
+        """Add an image file by reference, a copy of it, or an array that has no file.
+
+        The same content gives the same record, whatever its path.
+
+        Parameters
+        ----------
+        path
+            An image file; `array` is not looked at then.
+        array
+            Pixels `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, kept as TIFF in the project.
+        name
+            What to call it; the file's name if left out.
+        copy
+            Copy the file into the project.
+
+        Raises
+        ------
+        ImageError
+            The file cannot be read or the array is no image.
+        StorageError
+            The disk refused.
+        """
+        if path is not None:
+            return self._images.add_file(Path(path), name=name, copy=copy)
+        if array is not None:
+            return self._images.add_array(array, name=name)
+        raise ImageError("an image needs a file or an array, but neither was given: give one of them.")
+
+    def images(self) -> list[ImageRecord]:
+        """Return all images in the order they were added."""
+        return self._images.select()
+
+    def image(self, image_id: int) -> ImageRecord:
+        """Return one image; `ProjectError` when there is none of that id."""
+        return self._images.get(image_id)
+
+    def load_image(self, record: ImageRecord) -> npt.NDArray[Any]:
+        """Return the pixels, `(H, W)` or `(H, W, 3)` in their own dtype; a moved file is found by its content.
+
+        Raises
+        ------
+        ProjectError
+            It was moved out of reach, or changed since it was added.
+        """
+        return self._images.load(record)
+
+    def accepted_images(self) -> list[ImageRecord]:
+        """Return the images that have a current correction, held-out ones included."""
+        return self._images.select(_ACCEPTED)
+
+    def held_out_images(self) -> list[ImageRecord]:
+        """Return the held-out images that have a current correction."""
+        return self._images.select(f"held_out = 1 AND {_ACCEPTED}")
+
+    def unlabelled_images(self) -> list[ImageRecord]:
+        """Return the images without a current correction; held-out ones are never among them."""
+        return self._images.select(f"COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED}")
+
+    def set_held_out(self, image_id: int, held_out: bool) -> None:
+        """Decide by hand whether an image scores models (True) or is learnt from (False)."""
+        self._images.get(image_id)
+        with self._ledger.transaction() as connection:
+            connection.execute("UPDATE images SET held_out = ? WHERE id = ?", (int(held_out), image_id))
+
+    def counts(self) -> ProjectCounts:
+        """Return how many images there are of each kind."""
+        row = self._ledger.row(
+            f"SELECT COUNT(*), SUM({_ACCEPTED}), SUM({_ACCEPTED} AND held_out = 1), "
+            f"SUM(COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED}) FROM images"
+        )
+        return ProjectCounts(*(int(value or 0) for value in (row or (0, 0, 0, 0))))
+
+    # Corrections
+
+    def accept(
+        self,
+        image_id: int,
+        prompt: str,
+        mask: npt.ArrayLike,
+        *,
+        before: npt.ArrayLike | None = None,
+        reviewed: npt.ArrayLike | None = None,
+        model: str | None,
+        threshold: float | None,
+        seconds_spent: float = 0.0,
+    ) -> CorrectionRecord:
+        """Keep a mask that a person accepted; it is on the disk when this returns.
+
+        The newest mask of an image and a prompt is the current one; older ones stay in the history. An image's first
+        acceptance decides whether it is held out: every fourth is.
+
+        Parameters
+        ----------
+        mask
+            `(H, W)`, bool (or integer, where not 0 is True).
+        before
+            The mask that the model had proposed.
+        reviewed
+            The pixels that a person looked at; None is all of them.
+        model, threshold
+            What the proposal came from.
+        seconds_spent
+            Time of the person.
+
+        Raises
+        ------
+        LabelsError
+            A mask does not fit the image.
+        PromptError
+            The prompt is empty.
+        StorageError
+            The disk refused; the project is as it was.
+        """
+        return self._corrections.accept(
+            self.image(image_id),
+            prompt,
+            mask,
+            before=before,
+            reviewed=reviewed,
+            model=model,
+            threshold=threshold,
+            seconds_spent=seconds_spent,
+        )
+
+    def reject(self, image_id: int, prompt: str) -> None:
+        """Withdraw the current correction of an image and a prompt; it stays in the history."""
+        self.image(image_id)
+        self._corrections.reject(image_id, prompt)
+
+    def corrections(
+        self, image_id: int | None = None, prompt: str | None = None, history: bool = False
+    ) -> list[CorrectionRecord]:
+        """Return current corrections, oldest first; with `history` the superseded and withdrawn ones too."""
+        return self._corrections.select(image_id, prompt, history=history)
+
+    def load_mask(self, correction: CorrectionRecord) -> BoolArray:
+        """Return an accepted mask, bool `(H, W)`; `ProjectError` when its file is gone or was changed."""
+        return self._corrections.load(
+            correction.mask_file, correction.mask_sha256, self.image(correction.image_id).shape
+        )
+
+    def load_before(self, correction: CorrectionRecord) -> BoolArray | None:
+        """Return the mask that the model had proposed, None when there was none."""
+        if correction.before_file is None:
+            return None
+        shape = self.image(correction.image_id).shape
+        return self._corrections.load(correction.before_file, correction.before_sha256, shape)
+
+    def load_reviewed(self, correction: CorrectionRecord) -> BoolArray:
+        """Return the pixels that a person looked at, bool `(H, W)`."""
+        shape = self.image(correction.image_id).shape
+        if correction.reviewed_file is None:
+            return full_mask(shape)
+        return self._corrections.load(correction.reviewed_file, correction.reviewed_sha256, shape)
+
+    # Models and runs
+
+    def add_model(
+        self,
+        path: str | Path,
+        parent: str | None = None,
+        scores: Mapping[str, float] | None = None,
+        licence: str = "unknown",
+    ) -> ModelRecord:
+        """Enter a model file, copied into `models/` if it lies elsewhere; it is not served by that."""
+        return self._models.add(Path(path), parent=parent, scores=scores or {}, licence=licence)
+
+    def models(self) -> list[ModelRecord]:
+        """Return the models learnt here, oldest first."""
+        return self._models.all()
+
+    def serve(self, model_id: int | None) -> None:
+        """Serve one of the project's models from now on; None goes back to the installed one."""
+        self._models.serve(model_id)
+
+    def served_model(self) -> ModelRecord | None:
+        """Return the served model; None is the installed one."""
+        return self._models.served()
+
+    def record_run(
+        self,
+        config: Mapping[str, Any],
+        *,
+        parent: str | None = None,
+        train: Iterable[int] = (),
+        validate: Iterable[int] = (),
+    ) -> RunRecord:
+        """Enter a run that starts now.
+
+        Parameters
+        ----------
+        config
+            The resolved `LearningConfig`, as JSON types.
+        parent
+            Name of the model it starts from.
+        train, validate
+            Ids of the corrections it learns from and is scored on.
+        """
+        return self._runs.start(config, parent=parent, train=train, validate=validate)
+
+    def finish_run(
+        self,
+        run_id: int,
+        state: RunState = "finished",
+        *,
+        result: Mapping[str, Any] | None = None,
+        message: str | None = None,
+        model_id: int | None = None,
+    ) -> RunRecord:
+        """Enter how a run ended."""
+        return self._runs.finish(run_id, state, result=result or {}, message=message, model_id=model_id)
+
+    def runs(self) -> list[RunRecord]:
+        """Return all runs, oldest first."""
+        return self._runs.all()
+
+    def run_corrections(self, run_id: int) -> dict[int, str]:
+        """Return the corrections of a run by id, each "train" or "validate"."""
+        return self._runs.corrections(run_id)
