@@ -177,7 +177,7 @@ class ImageTable:
                 return path
         if changed:
             raise ProjectError(
-                f"{record.path} was changed since it was added to the project: restore the original, or add it as a new image."
+                f"{record.path} was changed since it was added to the project: restore it, or add it as a new image."
             )
         raise ProjectError(f"the image {record.path} was not found: put it back, or add it again from where it is now.")
 

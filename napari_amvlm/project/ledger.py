@@ -88,7 +88,7 @@ class Ledger:
             raise ProjectError(f"{self.path} is not a napari-amvlm ledger: choose a folder that napari-amvlm made.")
         if version > SCHEMA_VERSION:
             raise ProjectError(
-                f"{self.path} has schema version {version}, but this napari-amvlm knows up to {SCHEMA_VERSION}: update it."
+                f"{self.path} has schema version {version}, but this program knows {SCHEMA_VERSION}: update napari-amvlm."
             )
         if self.read_only and version < SCHEMA_VERSION:
             raise ProjectError(

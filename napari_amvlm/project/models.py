@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -45,6 +46,8 @@ class ModelTable:
         folder = inside(self._ledger.root, "models")
         if path.resolve().parent != folder:
             path = _copy_into(folder, path)
+        with disk_errors(folder):
+            fsync_directory(folder)
         digest = sha256_of_file(path)
         values = (path.stem, f"models/{path.name}", digest, parent, licence, json.dumps(dict(scores)), now())
         with self._ledger.transaction() as connection:
@@ -54,6 +57,12 @@ class ModelTable:
                 values,
             )
         return self.get(int(cursor.lastrowid or 0))
+
+    def new_path(self) -> Path:
+        """Return where the next model of the project may be written."""
+        self._ledger.require_writer()
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", self._ledger.root.stem).strip("-") or "project"
+        return free_name(inside(self._ledger.root, "models"), f"{stem}-model", ".safetensors")
 
     def get(self, model_id: int) -> ModelRecord:
         """Return one model; `ProjectError` when there is none of that id."""
@@ -79,12 +88,18 @@ class ModelTable:
         return None if row is None or row["model_id"] is None else self.get(row["model_id"])
 
 
-def _copy_into(folder: Path, path: Path) -> Path:
-    target = folder / path.name
+def free_name(folder: Path, stem: str, suffix: str) -> Path:
+    """Return a path in `folder` that does not exist: `stem`, or `stem-2`, `stem-3` and so on."""
+    path = folder / f"{stem}{suffix}"
     number = 2
-    while target.exists():
-        target = folder / f"{path.stem}-{number}{path.suffix}"
+    while path.exists():
+        path = folder / f"{stem}-{number}{suffix}"
         number += 1
+    return path
+
+
+def _copy_into(folder: Path, path: Path) -> Path:
+    target = free_name(folder, path.stem, path.suffix)
     with disk_errors(target):
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
         try:
@@ -96,7 +111,6 @@ def _copy_into(folder: Path, path: Path) -> Path:
         except BaseException:
             remove_quietly(Path(name))
             raise
-        fsync_directory(folder)
     return target
 
 

@@ -267,6 +267,10 @@ class Project:
         """Enter a model file, copied into `models/` if it lies elsewhere; it is not served by that."""
         return self._models.add(Path(path), parent=parent, scores=scores or {}, licence=licence)
 
+    def new_model_path(self) -> Path:
+        """Return where the next learnt model may be written; `ProjectError` when open for reading only."""
+        return self._models.new_path()
+
     def models(self) -> list[ModelRecord]:
         """Return the models learnt here, oldest first."""
         return self._models.all()

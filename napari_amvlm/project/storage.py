@@ -98,8 +98,9 @@ def remove_quietly(path: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a crash left half-written in a folder; only for the one that holds the writer's lock."""
     if folder.is_dir():
-        for path in folder.glob(TEMPORARY + "*"):
-            remove_quietly(path)
+        for pattern in (f"{TEMPORARY}*", ".*.tmp"):  # ours, and those of model files
+            for path in folder.glob(pattern):
+                remove_quietly(path)
 
 
 def inside(root: Path, relative: str) -> Path:
