@@ -26,7 +26,7 @@ def held_out_stems(table: Path, name: str) -> list[str]:
 
 
 def split_lungs(mask: np.ndarray) -> np.ndarray:
-    """Number the lungs of a frontal chest X-ray: 1 the patient's right (left in the image), 2 the patient's left.
+    """Tell the lungs of a frontal chest X-ray apart: 1 the patient's right (left in the image), 2 the patient's left.
 
     Parameters
     ----------
