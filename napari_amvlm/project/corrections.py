@@ -96,7 +96,7 @@ class CorrectionTable:
             row |= self._write(image.id, masks, written)
             with self._ledger.transaction() as connection:
                 correction_id = _insert(connection, prompt, row)
-        except BaseException as error:
+        except Exception as error:
             self._clean_up(written, error)
             raise
         return self.get(correction_id)
@@ -106,12 +106,12 @@ class CorrectionTable:
         columns: dict[str, str] = {}
         for kind, mask in masks.items():
             relative = f"masks/{image_id:06d}-{token}-{kind}.tif"
-            columns[f"{kind}_sha256"] = write_mask(inside(self._ledger.root, relative), mask)
             written.append(relative)
+            columns[f"{kind}_sha256"] = write_mask(inside(self._ledger.root, relative), mask)
             columns[f"{kind}_file"] = relative
         return columns
 
-    def _clean_up(self, written: list[str], error: BaseException) -> None:
+    def _clean_up(self, written: list[str], error: Exception) -> None:
         cause = error.__cause__ if isinstance(error, StorageError) else None
         if getattr(cause, "sqlite_errorcode", None) in _UNSURE:
             return

@@ -125,10 +125,14 @@ class ImageTable:
         columns = ", ".join(values)
         marks = ", ".join("?" * len(values))
         with self._ledger.transaction() as connection:
-            cursor = connection.execute(f"INSERT INTO images ({columns}) VALUES ({marks})", tuple(values.values()))
+            # Two threads may add the same content at once: the first one's record is both's.
+            connection.execute(
+                f"INSERT INTO images ({columns}) VALUES ({marks}) ON CONFLICT (sha256) DO NOTHING",
+                tuple(values.values()),
+            )
             if stored_as is None:
                 connection.execute("INSERT OR IGNORE INTO folders VALUES (?)", (str(path.parent),))
-        return self.get(int(cursor.lastrowid or 0))
+        return self.select("sha256 = ?", (row["sha256"],))[0]
 
     def _refresh(self, record: ImageRecord, path: Path) -> ImageRecord:
         if record.stored or record.path == path or record.path.is_file():

@@ -29,15 +29,26 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rw"
+def _connect(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+        f"{path.resolve().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
     )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
-    if not read_only:
-        connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    connection = _connect(path, "mode=ro")
+    try:
+        schema_version(connection)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        # A write-ahead log needs a file beside the ledger even to read; on a write-protected disk nobody else writes.
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or path.with_name(path.name + "-wal").exists():
+            raise
+        return _connect(path, "mode=ro&immutable=1")
     return connection
 
 
@@ -72,7 +83,7 @@ class Ledger:
         self._lock = None if read_only else WriterLock(root / LOCK_NAME)
         try:
             with ledger_errors(self.path):
-                self._connection = _connect(self.path, read_only=read_only)
+                self._connection = _connect_reader(self.path) if read_only else _connect(self.path, "mode=rw")
                 self._check()
                 if not read_only:
                     self._prepare_writing()
@@ -88,7 +99,7 @@ class Ledger:
             raise ProjectError(f"{self.path} is not a napari-amvlm ledger: choose a folder that napari-amvlm made.")
         if version > SCHEMA_VERSION:
             raise ProjectError(
-                f"{self.path} has schema version {version}, but this program knows {SCHEMA_VERSION}: update napari-amvlm."
+                f"{self.path} has schema version {version}, but this program knows {SCHEMA_VERSION}: update it."
             )
         if self.read_only and version < SCHEMA_VERSION:
             raise ProjectError(
@@ -199,7 +210,7 @@ def _build_ledger(root: Path, name: str) -> None:
     temporary = Path(file)
     try:
         with ledger_errors(root / LEDGER_NAME):
-            connection = _connect(temporary, read_only=False)
+            connection = _connect(temporary, "mode=rw")
             try:
                 migrate(connection)
                 facts = {"name": name, "created_at": now()}

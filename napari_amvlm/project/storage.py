@@ -40,7 +40,7 @@ def ledger_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about a full, damaged or busy ledger at `path` into project errors."""
     try:
         yield
-    except sqlite3.IntegrityError:
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except sqlite3.DatabaseError as error:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
