@@ -57,19 +57,21 @@ def random_affine(batch: int, config: GeometryConfig, generator: torch.Generator
     return torch.cat([linear, offset], dim=-1)
 
 
-def warp(images: Tensor, masks: Tensor, theta: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def warp(images: Tensor, masks: Tensor, theta: Tensor, size: int, *, mirror: bool = True) -> tuple[Tensor, Tensor]:
     """Resample images and masks alike.
 
     Parameters
     ----------
     images
-        `(B, 3, H, W)` in [0, 1]; beyond the border they are mirrored.
+        `(B, 3, H, W)` in [0, 1].
     masks
-        `(B, K, H, W)` in [0, 1]; beyond the border they are mirrored too.
+        `(B, K, H, W)` in [0, 1].
     theta
-        Matrices of `random_affine`.
+        Matrices of `random_affine`; they act in pixels around the centre.
     size
-        Side of the square result, pixels: its centre part at unit zoom.
+        Side of the square result, pixels: at unit zoom it shows the central `size` pixels.
+    mirror
+        Beyond the border images and masks are mirrored (True) or zero (False).
 
     Returns
     -------
@@ -77,16 +79,14 @@ def warp(images: Tensor, masks: Tensor, theta: Tensor, size: int) -> tuple[Tenso
         Images `(B, 3, size, size)` and masks `(B, K, size, size)`, binary where they were.
     """
     h, w = images.shape[-2:]
-    scale = torch.tensor([size / w, size / h], device=theta.device)
     matrix = theta.clone()
-    # Rotate in pixels, not in normalised coordinates, which are stretched where an image is not square.
-    matrix[:, 0, 0] *= scale[0]
-    matrix[:, 0, 1] *= size / w
-    matrix[:, 1, 0] *= size / h
-    matrix[:, 1, 1] *= scale[1]
+    # affine_grid speaks of normalised coordinates, which are stretched where an image is not square.
+    matrix[:, 0, :2] *= size / w
+    matrix[:, 1, :2] *= size / h
     grid = nn.functional.affine_grid(matrix.to(images.device), [len(images), 1, size, size], align_corners=False)
-    pixels = nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    labels = nn.functional.grid_sample(masks, grid, mode="nearest", padding_mode="reflection", align_corners=False)
+    padding = "reflection" if mirror else "zeros"
+    pixels = nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    labels = nn.functional.grid_sample(masks, grid, mode="nearest", padding_mode=padding, align_corners=False)
     return pixels.clamp(0, 1), labels
 
 

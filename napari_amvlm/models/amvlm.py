@@ -172,11 +172,32 @@ class AMVLM(nn.Module):
         image_index
             Which image each prompt is asked of, int64 `(N,)`; None pairs them one to one.
         """
-        v_cls, dense, skips = image.v_cls, image.dense, image.skips
-        if image_index is not None:
-            v_cls, dense, skips = v_cls[image_index], dense[image_index], tuple(s[image_index] for s in skips)
-        text_logits = self.text_mask.text_logits(dense, text.t_cls)
-        v_text = text_guided_embedding(dense, text_logits)
-        logits = self.unet.decode(skips, text_logits, text.sentence)
-        presence = self.presence(v_cls, v_text, text.t_cls, text_logits)
-        return AmvlmOutput(logits.float(), text_logits, v_text, presence)
+        return decode_pairs(image, text, image_index, text_mask=self.text_mask, unet=self.unet, presence=self.presence)
+
+
+def decode_pairs(
+    image: ImageFeatures,
+    text: TextFeatures,
+    image_index: Tensor | None = None,
+    *,
+    text_mask: TextMaskGenerator,
+    unet: TextConditionedUNet,
+    presence: PresenceHead,
+) -> AmvlmOutput:
+    """Segment image-prompt pairs with the given parts: those of a model, of a student or of a teacher.
+
+    Parameters
+    ----------
+    image, text, image_index
+        As in `AMVLM.decode`.
+    text_mask, unet, presence
+        The parts that decode.
+    """
+    v_cls, dense, skips = image.v_cls, image.dense, image.skips
+    if image_index is not None:
+        v_cls, dense, skips = v_cls[image_index], dense[image_index], tuple(s[image_index] for s in skips)
+    text_logits = text_mask.text_logits(dense, text.t_cls)
+    v_text = text_guided_embedding(dense, text_logits)
+    logits = unet.decode(skips, text_logits, text.sentence)
+    there = presence(v_cls, v_text, text.t_cls, text_logits)
+    return AmvlmOutput(logits.float(), text_logits, v_text, there)

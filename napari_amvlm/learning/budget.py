@@ -1,0 +1,71 @@
+"""A clock for runs: time or steps, with pauses that cost nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm.config import LearningConfig
+
+_SLICE = 0.05
+
+
+class Budget:
+    """Tells how much of a run is used up.
+
+    Parameters
+    ----------
+    config
+        Its `minutes` or `steps` are the budget.
+    """
+
+    def __init__(self, config: LearningConfig) -> None:
+        self._limit = None if config.minutes is None else config.minutes * 60
+        self._steps = config.steps
+        self._warmup, self._rate = config.warmup, config.learning_rate
+        self._ramp, self._consistency = config.ramp, config.consistency
+        self._started = time.monotonic()
+        self._paused = 0.0
+        self.step = 0
+
+    @property
+    def seconds(self) -> float:
+        """Learning time so far, without pauses."""
+        return time.monotonic() - self._started - self._paused
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is used, 0 to 1."""
+        used = self.seconds / self._limit if self._limit else self.step / (self._steps or 1)
+        return min(1.0, used)
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate of the time to come."""
+        if self._limit:
+            return max(0.0, self._limit - self.seconds)
+        return self.seconds / max(1, self.step) * ((self._steps or 1) - self.step)
+
+    @property
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine down to a twentieth."""
+        done = self.fraction
+        rise = min(1.0, (done + 1e-3) / self._warmup) if self._warmup else 1.0
+        return self._rate * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    @property
+    def consistency_weight(self) -> float:
+        """lambda(t): the sigmoid ramp exp(-5 (1 - t)^2) of Laine & Aila (ICLR 2017)."""
+        t = min(1.0, self.fraction / self._ramp) if self._ramp else 1.0
+        return self._consistency * math.exp(-5 * (1 - t) ** 2)
+
+    def wait_while(self, paused: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+        """Sleep in short slices while `paused()`; the budget stands still."""
+        started = time.monotonic()
+        while paused() and not stopped():
+            time.sleep(_SLICE)
+        self._paused += time.monotonic() - started

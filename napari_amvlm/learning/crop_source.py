@@ -1,0 +1,143 @@
+"""Draws the crops of a fine-tuning run from its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_amvlm.imaging.canvas import fit_square
+from napari_amvlm.learning.crops import random_crop
+from napari_amvlm.learning.mean_teacher import Views
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from napari_amvlm.config import LearningConfig, ModelConfig, ScaleName
+    from napari_amvlm.learning.data import LearningData
+
+TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
+WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=0.04, flip=0)
+"""A whole image is never flipped: its prompt may say left or right."""
+APPEARANCE = AppearanceConfig(stain=0.15, intensity=0.15, colour=0.05, blur=1.0, noise=0.03)
+_OTHER_WORDING = 0.3
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One image and one prompt, ready to be cropped: pixels `(3, H, W)`, answer and known pixels `(2, H, W)`."""
+
+    pixels: Tensor
+    prompt: str
+    answer: Tensor
+
+
+class CropSource:
+    """Draws views for the steps of one run.
+
+    Labelled images are drawn with replacement; unlabelled ones go round, so that all are seen before any is seen twice.
+
+    Parameters
+    ----------
+    data
+        Images of the run.
+    config
+        Batch sizes, crop side and seed.
+    model
+        Canvas side and known wordings.
+    device
+        Where the views go.
+    """
+
+    def __init__(self, data: LearningData, config: LearningConfig, model: ModelConfig, device: torch.device) -> None:
+        self._config, self._model, self._device = config, model, device
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._labelled: dict[ScaleName, list[_Question]] = {"tiles": [], "whole": []}
+        self._scales: dict[str, ScaleName] = {}
+        for image in data.labelled:
+            for prompt, mask in image.masks.items():
+                scale = self._scales.setdefault(prompt, image.scales.get(prompt, "tiles"))
+                reviewed = np.ones_like(mask) if image.reviewed is None else image.reviewed
+                self._labelled[scale].append(self._question(image.image, prompt, scale, mask, reviewed))
+        self._unlabelled: dict[ScaleName, Iterator[_Question]] = {}
+        for used in set(self._scales.values()):
+            images = [i.image for i in data.unlabelled]
+            if images and config.unlabelled_batch:
+                prompts = [p for p, s in self._scales.items() if s == used]
+                self._unlabelled[used] = self._rounds(images, prompts, used)
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
+        return bool(self._unlabelled) or any(float(q.answer[1].min()) == 0 for qs in self._labelled.values() for q in qs)
+
+    def draw(self) -> Views:
+        """Return the views of the next step; all of one working scale, drawn by the number of its answers."""
+        counts = torch.tensor([float(len(self._labelled["tiles"])), float(len(self._labelled["whole"]))])
+        scale: ScaleName = "tiles" if int(torch.multinomial(counts, 1, generator=self._generator)) == 0 else "whole"
+        pool = self._labelled[scale]
+        picks = torch.randint(len(pool), (self._config.labelled_batch,), generator=self._generator)
+        questions = [pool[int(i)] for i in picks]
+        if scale in self._unlabelled:
+            questions += [next(self._unlabelled[scale]) for _ in range(self._config.unlabelled_batch)]
+        crops = [self._crop(q, scale) for q in questions]
+        weak = torch.stack([c[0] for c in crops]).to(self._device)
+        answers = torch.stack([c[1] for c in crops]).to(self._device)
+        strong = strong_view(weak, APPEARANCE, self._generator) if self._config.strong_views else weak
+        whole = torch.full((len(crops),), scale == "whole", device=self._device)
+        prompts = [self._worded(q.prompt) for q in questions]
+        return Views(weak, strong, whole, prompts, answers[:, :1], answers[:, 1:])
+
+    def retained(self, trained: Sequence[str], count: int) -> list[str]:
+        """Draw up to `count` wordings of known concepts that are not being trained."""
+        names = {p.casefold() for p in trained}
+        others = [c for c in self._model.concepts if not names & {w.casefold() for w in (*c.prompts, c.name)}]
+        if not others:
+            return []
+        picks = torch.randint(len(others), (count,), generator=self._generator)
+        return [others[int(i)].prompts[int(torch.randint(len(others[int(i)].prompts), (1,), generator=self._generator))] for i in picks]
+
+    def _question(
+        self, image: np.ndarray, prompt: str, scale: ScaleName, mask: np.ndarray | None, reviewed: np.ndarray | None
+    ) -> _Question:
+        if scale == "whole":
+            side = self._model.whole
+            # What lies outside the image is known to be background.
+            known = np.zeros((side, side), np.float32) if reviewed is None else 1 - fit_square(~reviewed, side)
+            answer = np.zeros((side, side), np.float32) if mask is None else fit_square(mask.astype(np.bool_), side)
+            image = fit_square(image, side)
+        else:
+            shape = image.shape[:2]
+            known = np.zeros(shape, np.float32) if reviewed is None else reviewed.astype(np.float32)
+            answer = np.zeros(shape, np.float32) if mask is None else mask.astype(np.float32)
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+        return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known])))
+
+    def _rounds(self, images: list[np.ndarray], prompts: list[str], scale: ScaleName) -> Iterator[_Question]:
+        turn = 0
+        while True:
+            for index in torch.randperm(len(images), generator=self._generator).tolist():
+                yield self._question(images[index], prompts[turn % len(prompts)], scale, None, None)
+                turn += 1
+
+    def _crop(self, question: _Question, scale: ScaleName) -> tuple[Tensor, Tensor]:
+        if scale == "tiles":
+            return random_crop(question.pixels, question.answer, self._config.crop, TILE_GEOMETRY, self._generator)
+        theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
+        side = question.pixels.shape[-1]
+        pixels, answer = warp(question.pixels[None], question.answer[None], theta, side, mirror=False)
+        return pixels[0], answer[0]
+
+    def _worded(self, prompt: str) -> str:
+        """Now and then say the same in other words, where the model knows other words for exactly this prompt."""
+        if float(torch.rand(1, generator=self._generator)) >= _OTHER_WORDING:
+            return prompt
+        for concept in self._model.concepts:
+            if prompt.casefold() in {w.casefold() for w in (*concept.prompts, concept.name)}:
+                return concept.prompts[int(torch.randint(len(concept.prompts), (1,), generator=self._generator))]
+        return prompt

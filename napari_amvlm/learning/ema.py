@@ -1,0 +1,29 @@
+"""The teacher: an exponential moving average with a warm-up, buffers included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """Return a teacher that starts as a copy of `model` and follows it at each `update_parameters(model)`.
+
+    The decay at step t is min(1 - 1/(t+1), decay) (METHOD: step 2). Buffers follow too.
+    """
+
+    @torch.no_grad()
+    def update(teacher: list[Tensor], student: list[Tensor], count: Tensor | int) -> None:
+        now = min(1 - 1 / (int(count) + 1), decay)
+        if torch.is_floating_point(teacher[0]):
+            torch._foreach_lerp_(teacher, student, 1 - now)
+        else:
+            for old, new in zip(teacher, student, strict=True):
+                old.copy_(new)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]

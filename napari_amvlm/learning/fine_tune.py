@@ -1,0 +1,196 @@
+"""Semi-supervised fine-tuning as a plain generator of reports: no Qt, no files of its own."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_amvlm.config import Concept, LearningConfig, ModelConfig
+from napari_amvlm.errors import Cancelled, DivergedError, OutOfMemoryError
+from napari_amvlm.learning.budget import Budget
+from napari_amvlm.learning.crop_source import CropSource
+from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
+from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
+from napari_amvlm.learning.validation import validate
+from napari_amvlm.models.build import build_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from torch import Tensor
+
+    from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.models.amvlm import AMVLM
+
+_PATIENCE = 3
+_RETAINED = 2
+
+
+def _no() -> bool:
+    return False
+
+
+def fine_tune(
+    model: AMVLM,
+    data: LearningData,
+    config: LearningConfig | None = None,
+    *,
+    device: torch.device | None = None,
+    should_stop: Callable[[], bool] = _no,
+    should_pause: Callable[[], bool] = _no,
+) -> Generator[Report, None, FineTuneResult]:
+    """Fine-tune a copy of `model` on corrections and on unlabelled images.
+
+    The teacher is validated now and then on the held-out images, and the best one is returned; without held-out images, the last one.
+
+    Parameters
+    ----------
+    model
+        Where to start; it is never changed.
+    data
+        What to learn from.
+    config
+        Budget, rates and weights.
+    device
+        Where to compute; None means where the model is.
+    should_stop
+        Asked after every step; the best teacher so far is returned.
+    should_pause
+        While it says so, the run sleeps and the budget stands still.
+
+    Yields
+    ------
+    StepReport or ValidationReport
+        After every step and every validation; the first is the validation of `model` itself.
+
+    Returns
+    -------
+    FineTuneResult
+        The generator's return value.
+
+    Raises
+    ------
+    NotEnoughDataError
+        No image is labelled.
+    DivergedError
+        The loss was not finite several times in a row.
+    OutOfMemoryError
+        The device has not enough memory.
+    """
+    data.check()
+    config = config or LearningConfig()
+    run = _Run(model, data, config, device or model.device, should_stop)
+    try:
+        yield from run.validation()
+        yield from run.learn(should_pause)
+    except Cancelled:
+        run.stopped = True
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            raise OutOfMemoryError(
+                f"{run.device} has not enough memory for this run; choose smaller batches or another device, or close other programs."
+            ) from error
+        raise
+    return run.result()
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(
+        self, model: AMVLM, data: LearningData, config: LearningConfig, device: torch.device, should_stop: Callable[[], bool]
+    ) -> None:
+        self.device, self.stopped = device, False
+        self._data, self._config, self._should_stop = data, config, should_stop
+        self._model = _copy(model, model.config).to(device)
+        self._source = CropSource(data, config, model.config, device)
+        self._teacher = MeanTeacher(self._model, config)
+        self._shown = _copy(self._model, model.config).to(device)
+        self._budget = Budget(config)
+        self._scores: list[float] = []
+        self._best: dict[str, Tensor] | None = None
+        self._in_a_row = 0
+
+    def validation(self) -> Generator[Report, None, None]:
+        """Score the teacher, and keep it if it is the best so far."""
+        if not self._data.validation:
+            return
+        per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+        score = float(np.mean(list(per_image.values())))
+        best = not self._scores or score > max(self._scores)
+        self._scores.append(score)
+        if best:
+            self._best = copy.deepcopy(self._teacher.teacher.state_dict())
+        yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
+
+    def learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
+        """Step until the budget is used up or somebody stops."""
+        budget, config = self._budget, self._config
+        every, done = 1 / config.validations, 1
+        while budget.fraction < 1:
+            budget.wait_while(should_pause, self._should_stop)
+            if self._should_stop():
+                self.stopped = True
+                return
+            rate, weight = budget.learning_rate, budget.consistency_weight if self._source.has_unknown else 0.0
+            retained = self._retained()
+            losses = self._teacher.step(self._source.draw(), learning_rate=rate, consistency=weight, retained=retained)
+            self._check_finite(losses.total)
+            budget.step += 1
+            yield StepReport(
+                budget.step, budget.fraction, budget.seconds, budget.seconds_left, losses.total, losses.supervised, losses.consistency, rate
+            )
+            if budget.fraction >= done * every and budget.fraction < 1:
+                done = math.floor(budget.fraction / every) + 1
+                yield from self.validation()
+        yield from self.validation()
+
+    def result(self) -> FineTuneResult:
+        """Return the best teacher as a model of its own."""
+        state = self._best or self._teacher.teacher.state_dict()
+        model = _copy(self._model, _with_prompts(self._model.config, self._data)).to(self.device)
+        for name in LEARNT:
+            prefix = f"{name}."
+            getattr(model, name).load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        before = self._scores[0] if self._scores else None
+        after = max(self._scores) if self._scores else None
+        return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self.stopped)
+
+    def _retained(self) -> list[str]:
+        if not self._config.retention or self._budget.step % self._config.retention_every:
+            return []
+        count = min(_RETAINED, self._config.labelled_batch)
+        return self._source.retained(self._data.prompts, count)
+
+    def _teacher_model(self) -> AMVLM:
+        """Return the model with the teacher's parts in place; they are shared, not copied."""
+        for name, part in self._teacher.teacher.items():
+            setattr(self._shown, name, part.eval())
+        return self._shown
+
+    def _check_finite(self, loss: float) -> None:
+        self._in_a_row = 0 if math.isfinite(loss) else self._in_a_row + 1
+        if self._in_a_row >= _PATIENCE:
+            raise DivergedError(
+                f"The loss was not a finite number {_PATIENCE} times in a row, so learning ended and the model is as it was; "
+                "check the corrected masks or choose a lower learning rate."
+            )
+
+
+def _copy(model: AMVLM, config: ModelConfig) -> AMVLM:
+    """Return a copy that shares the frozen sentence encoder."""
+    copied = build_model(config, text_encoder=model.text_encoder, seed=0)
+    copied.load_state_dict(model.state_dict())
+    return copied.eval()
+
+
+def _with_prompts(config: ModelConfig, data: LearningData) -> ModelConfig:
+    """Add the prompts that were trained to the concepts that the model knows."""
+    known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}
+    scales = {p: image.scales.get(p, "tiles") for image in data.labelled for p in image.masks}
+    new = tuple(Concept(name=p, prompts=(p,), scale=s) for p, s in scales.items() if p.casefold() not in known)
+    return config.model_copy(update={"concepts": (*config.concepts, *new)})

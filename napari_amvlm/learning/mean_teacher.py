@@ -1,0 +1,190 @@
+"""Student and teacher: one optimiser step of text-guided Mean Teacher (METHOD: step 2)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.device import autocast
+from napari_amvlm.learning.ema import averaged
+from napari_amvlm.losses import info_nce, segmentation_loss
+from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
+
+if TYPE_CHECKING:
+    from napari_amvlm.config import LearningConfig
+    from napari_amvlm.models.amvlm import AMVLM
+
+LEARNT = ("unet", "text_mask", "presence")
+"""Parts that fine-tuning changes; encoders and projection heads stay frozen."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Crops for one step; all of one working scale.
+
+    Attributes
+    ----------
+    weak, strong
+        The teacher's and the student's view of the same B crops, `(B, 3, H, W)` in [0, 1].
+    whole
+        Bool `(B,)`.
+    prompts
+        The prompt asked of each crop.
+    target
+        Masks of the crops, `(B, 1, H, W)`; anything where `known` is 0.
+    known
+        1 where the target is a person's answer, else 0, `(B, 1, H, W)`.
+    """
+
+    weak: Tensor
+    strong: Tensor
+    whole: Tensor
+    prompts: list[str]
+    target: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Losses of one step as plain numbers."""
+
+    total: float
+    supervised: float
+    consistency: float
+
+
+class MeanTeacher:
+    """Owns student, teacher and optimiser.
+
+    Parameters
+    ----------
+    model
+        Where both start; it is not changed.
+    config
+        Weights, rates and decays.
+    """
+
+    def __init__(self, model: AMVLM, config: LearningConfig) -> None:
+        self._origin = model
+        self._config = config
+        self.student = nn.ModuleDict({name: copy.deepcopy(getattr(model, name)) for name in LEARNT}).train()
+        self._teacher = averaged(self.student, config.ema_decay)
+        self._teacher.requires_grad_(requires_grad=False)
+        fused = model.device.type in {"cpu", "cuda"}
+        self.optimiser = torch.optim.AdamW(
+            self.student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
+        )
+
+    @property
+    def teacher(self) -> nn.ModuleDict:
+        """The averaged parts: what is validated and kept."""
+        return self._teacher.module  # type: ignore[return-value]
+
+    def step(self, views: Views, *, learning_rate: float, consistency: float, retained: list[str] | None = None) -> StepLosses:
+        """Make one optimiser step.
+
+        Parameters
+        ----------
+        views
+            Labelled and unlabelled crops, in any mixture.
+        learning_rate
+            Of this step.
+        consistency
+            lambda(t); 0 leaves the teacher's pseudo-labels out.
+        retained
+            Other prompts, one for each of the first crops, whose answers must stay as the original model gives them.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        unknown = 1 - views.known
+        use_teacher = consistency > 0 and bool(unknown.any())
+        pseudo = self._pseudo_label(views, unknown.amax((1, 2, 3)) > 0) if use_teacher else None
+        text = self._text(views.prompts)
+        with autocast(self._origin.device):
+            features = self._features(self.student, views.strong, views.whole)
+            out = _decode(self.student, features, text)
+        labelled = views.known.amax((1, 2, 3)) > 0
+        supervised = self._supervised(out, views, text, labelled)
+        agreement = supervised.new_zeros(())
+        if pseudo is not None:
+            agreement = self._consistency(out.logits, pseudo, unknown)
+        loss = supervised + consistency * agreement
+        if retained:
+            loss = loss + self._config.retention * self._retention(views, features, retained)
+        self.optimiser.zero_grad(set_to_none=True)
+        if torch.isfinite(loss):
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+            self.optimiser.step()
+            self._teacher.update_parameters(self.student)
+        return StepLosses(float(loss.detach()), float(supervised.detach()), float(agreement.detach()))
+
+    def _text(self, prompts: list[str]) -> TextFeatures:
+        with torch.no_grad():
+            return self._origin.encode_text(prompts)
+
+    def _features(self, parts: nn.ModuleDict, images: Tensor, whole: Tensor) -> ImageFeatures:
+        """Run the frozen image encoder, then the text-free half of `parts`."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            seen = self._origin.see(images, whole)
+            v_cls = self._origin.image_projection(seen.cls)
+        return ImageFeatures(v_cls, parts["text_mask"](seen), parts["unet"].encode(images, seen.tokens, whole))  # type: ignore[operator]
+
+    @torch.no_grad()
+    def _pseudo_label(self, views: Views, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which rows were asked, and q = sigmoid(z_teacher + beta z_text) for them."""
+        chosen = [p for p, wanted in zip(views.prompts, rows.tolist(), strict=True) if wanted]
+        with autocast(self._origin.device):
+            features = self._features(self.teacher, views.weak[rows], views.whole[rows])
+            out = _decode(self.teacher, features, self._text(chosen))
+        z_text = nn.functional.interpolate(out.text_logits, size=out.logits.shape[-2:], mode="bilinear", align_corners=False)
+        return rows, torch.sigmoid(out.logits + self._config.text_evidence * z_text)
+
+    def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:
+        """Segmentation and text mask on a person's answers, L_tg, and presence."""
+        if not bool(labelled.any()):
+            return out.logits.sum() * 0
+        config = self._config
+        target, known = views.target[labelled], views.known[labelled]
+        loss = segmentation_loss(out.logits[labelled], target, known, balance=config.class_balance).mean()
+        known4 = nn.functional.avg_pool2d(known, 4)
+        target4 = nn.functional.avg_pool2d(target * known, 4) / known4.clamp_min(1e-6)
+        text_mask = segmentation_loss(out.text_logits[labelled], target4, known4, balance=config.class_balance).mean()
+        present = labelled & ((views.target * views.known).sum((1, 2, 3)) > 0)
+        guidance = loss.new_zeros(())
+        asked = [p for p, there in zip(views.prompts, present.tolist(), strict=True) if there]
+        if len(set(asked)) > 1:
+            same = torch.tensor([[a == b for b in asked] for a in asked], device=loss.device)
+            guidance = info_nce(out.v_text[present], text.t_cls[present], same=same)
+        presence = nn.functional.binary_cross_entropy_with_logits(out.presence[labelled], present[labelled].float())
+        return loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
+
+    def _consistency(self, logits: Tensor, pseudo: tuple[Tensor, Tensor], unknown: Tensor) -> Tensor:
+        """Segmentation loss against the pseudo-label; unconfident pixels weigh |2q - 1| ** power."""
+        rows, q = pseudo
+        weight = unknown[rows] * (2 * q - 1).abs() ** self._config.confidence_power
+        per_crop = segmentation_loss(logits[rows], q, weight, balance=self._config.class_balance)
+        share = unknown[rows].mean((1, 2, 3))
+        return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
+
+    def _retention(self, views: Views, features: ImageFeatures, retained: list[str]) -> Tensor:
+        """Hold the answers to `retained` where the original model has them, on the student's view of the first crops."""
+        n = len(retained)
+        text = self._text(retained)
+        rows = torch.arange(n, device=views.strong.device)
+        with autocast(self._origin.device):
+            with torch.no_grad():
+                before = self._origin.decode(self._origin.encode_image(views.strong[:n], views.whole[:n]), text)
+            few = ImageFeatures(features.v_cls[rows], features.dense[rows], tuple(s[rows] for s in features.skips))
+            now = _decode(self.student, few, text)
+        loss = nn.functional.binary_cross_entropy_with_logits
+        return loss(now.logits, before.logits.sigmoid()) + loss(now.text_logits, before.text_logits.sigmoid())
+
+
+def _decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures) -> AmvlmOutput:
+    return decode_pairs(image, text, **dict(parts.items()))  # type: ignore[arg-type]

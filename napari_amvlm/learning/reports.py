@@ -1,0 +1,87 @@
+"""What a fine-tuning run tells while it goes, and what it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimiser step.
+
+    Attributes
+    ----------
+    step
+        Counted from 1.
+    fraction
+        Share of the budget that is used, 0 to 1.
+    seconds, seconds_left
+        Learning time so far and to come, without pauses.
+    loss, supervised, consistency
+        Total loss and its two main parts.
+    learning_rate
+        Of this step.
+    """
+
+    step: int
+    fraction: float
+    seconds: float
+    seconds_left: float
+    loss: float
+    supervised: float
+    consistency: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """The teacher's scores on the held-out images.
+
+    Attributes
+    ----------
+    step, fraction
+        When; step 0 is the model before the run.
+    dice
+        Mean over images and prompts.
+    per_image
+        Mean over prompts for each image name.
+    best
+        Whether this is the best teacher so far.
+    """
+
+    step: int
+    fraction: float
+    dice: float
+    per_image: dict[str, float]
+    best: bool
+
+
+@dataclass(frozen=True)
+class FineTuneResult:
+    """A finished run.
+
+    Attributes
+    ----------
+    model
+        A new model on the device of the run; the one that was given is unchanged.
+    before, after
+        Validation Dice before and after; None without held-out images.
+    steps, seconds
+        How much was learnt.
+    stopped
+        Whether the person stopped it before its budget was used up.
+    """
+
+    model: AMVLM
+    before: float | None
+    after: float | None
+    steps: int
+    seconds: float
+    stopped: bool
+
+
+Report = StepReport | ValidationReport

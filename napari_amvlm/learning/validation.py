@@ -1,0 +1,38 @@
+"""Scores of a model on held-out images, at their own size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.metrics import dice
+from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_amvlm.learning.data import LabelledImage
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+def validate(model: AMVLM, images: Sequence[LabelledImage], *, should_stop: Callable[[], bool] | None = None) -> dict[str, float]:
+    """Return the Dice of each image at threshold 0.5, the mean over its prompts; pixels that nobody reviewed do not count.
+
+    Raises
+    ------
+    Cancelled
+        `should_stop` said so.
+    """
+    scores: dict[str, float] = {}
+    for image in images:
+        shape = (image.image.shape[0], image.image.shape[1])
+        reviewed = np.ones(shape, np.bool_) if image.reviewed is None else image.reviewed
+        found: list[float] = []
+        for scale in sorted(set(image.scales.values())):
+            encoded = encode_image(model, image.image, named_scale(model, scale, shape), should_stop=should_stop)
+            for prompt in (p for p in image.masks if image.scales.get(p, "tiles") == scale):
+                mask = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
+                found.append(dice(mask & reviewed, image.masks[prompt] & reviewed))
+        scores[image.name] = float(np.mean(found))
+    return scores

@@ -1,0 +1,123 @@
+"""Checkpoints: half-precision safetensors with the resolved configuration in the header. Nothing is ever unpacked as code."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from napari_amvlm.errors import ModelFileError, StorageError
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.model_info import FORMAT, ModelInfo, read_info
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+_FROZEN = "text_encoder."
+
+
+def save_model(
+    model: AMVLM,
+    path: Path | str,
+    *,
+    name: str,
+    licence: str,
+    training_data: str,
+    version: str = "1",
+    parent: str | None = None,
+    scores: dict[str, float] | None = None,
+) -> ModelInfo:
+    """Write a model; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    model
+        What to write; the sentence encoder is left out, its hash is in the configuration.
+    path
+        Where to; an existing file is replaced.
+    name, licence, training_data, version, parent, scores
+        Stored in the header, see `ModelInfo`.
+
+    Raises
+    ------
+    StorageError
+        The disk refused the write.
+    """
+    path = Path(path)
+    tensors = {
+        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
+        for key, value in model.state_dict().items()
+        if not key.startswith(_FROZEN)
+    }
+    metadata = {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "licence": licence,
+        "training_data": training_data,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scores": json.dumps(scores or {}),
+        "config": model.config.model_dump_json(),
+    }
+    if parent:
+        metadata["parent"] = parent
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=metadata)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"Model file {path} could not be written ({error}); free some space or choose another folder.") from error
+    return read_info(path)
+
+
+def load_model(
+    path: Path | str, *, device: torch.device | str = "cpu", text_encoder: TextEncoder | None = None
+) -> tuple[AMVLM, ModelInfo]:
+    """Read a model, in eval mode.
+
+    Parameters
+    ----------
+    path
+        File written by `save_model`.
+    device
+        Where the model goes.
+    text_encoder
+        A loaded sentence encoder to share; None loads the configured one.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, or not of this program.
+    TextEncoderError
+        The sentence encoder cannot be had.
+    """
+    path = Path(path)
+    info = read_info(path)
+    model = build_model(info.config, text_encoder=text_encoder, seed=0)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelFileError(f"{path} is damaged ({error}); fetch the file again.") from error
+    expected = {k: v for k, v in model.state_dict().items() if not k.startswith(_FROZEN)}
+    wrong = [k for k, v in expected.items() if k not in tensors or tensors[k].shape != v.shape]
+    surplus = [k for k in tensors if k not in expected]
+    if wrong or surplus:
+        first = (wrong + surplus)[0]
+        raise ModelFileError(
+            f"{path} does not hold the weights that its configuration describes (first mismatch: {first}); fetch the file again."
+        )
+    if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
+        raise ModelFileError(f"{path} holds weights that are not finite; choose another model.")
+    model.load_state_dict(tensors, strict=False)
+    return model.to(device).eval(), info

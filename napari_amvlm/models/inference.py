@@ -1,0 +1,270 @@
+"""Tiled inference: the image side once, then one cheap decoding for each prompt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.config import STRIDE
+from napari_amvlm.device import autocast
+from napari_amvlm.errors import Cancelled
+from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_grid, tile_scale, whole_scale
+from napari_amvlm.imaging.canvas import canvas_box, fit_square
+from napari_amvlm.models.amvlm import ImageFeatures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.models.amvlm import AMVLM
+
+    Progress = Callable[[int, int], None]
+    Stop = Callable[[], bool]
+
+_KNOWN = 0.55
+"""Cosine similarity of sentence embeddings from which a prompt counts as a wording of a known concept."""
+
+
+@dataclass
+class EncodedImage:
+    """An image after its text-free half.
+
+    Attributes
+    ----------
+    shape
+        Height and width of the image that was given, pixels.
+    scale
+        The working scale it was encoded at.
+    pixels
+        The image at working scale, padded; float32 `(3, H', W')`.
+    content
+        Where in `pixels` the image lies: top, left, height, width.
+    tiles
+        Tiles of `pixels`.
+    features
+        Features of each tile; None where they were too large to keep and are computed again for each prompt.
+    """
+
+    shape: tuple[int, int]
+    scale: WorkingScale
+    pixels: Tensor
+    content: tuple[int, int, int, int]
+    tiles: list[Tile]
+    features: list[ImageFeatures | None]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the kept tensors take, in bytes."""
+        return self.pixels.numel() * 4 + sum(f.nbytes for f in self.features if f is not None)
+
+
+@dataclass(frozen=True)
+class DecodedPrompt:
+    """What one prompt found.
+
+    Attributes
+    ----------
+    probability, text_probability
+        Of the segmentation and of the text-guided mask alone, float32 `(H, W)` in [0, 1], at the image's own size.
+    presence
+        Probability that what the prompt says is in the image.
+    """
+
+    probability: NDArray[np.float32]
+    text_probability: NDArray[np.float32]
+    presence: float
+
+
+def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
+    """Return the known concept whose wording is nearest to `prompt`, and the cosine similarity; None if the model knows none."""
+    concepts = model.config.concepts
+    if not concepts:
+        return None
+    asked = model.text_encoder.sentence([prompt])
+    best = [float((model.text_encoder.sentence(c.prompts) @ asked[0]).max()) for c in concepts]
+    index = int(np.argmax(best))
+    return concepts[index].name, best[index]
+
+
+def auto_scale(
+    model: AMVLM, prompt: str, shape: tuple[int, int], *, gray: bool = True, magnification: float = 1.0
+) -> WorkingScale:
+    """Choose the working scale: the one that the nearest known concept was learnt at.
+
+    A prompt that is near to none looks at gray images whole, and at colour images, which are mostly slides, in tiles.
+    """
+    nearest = nearest_concept(model, prompt)
+    if nearest is not None and nearest[1] >= _KNOWN:
+        name = next(c.scale for c in model.config.concepts if c.name == nearest[0])
+    else:
+        name = "whole" if gray else "tiles"
+    return named_scale(model, name, shape, magnification=magnification)
+
+
+def named_scale(model: AMVLM, name: str, shape: tuple[int, int], *, magnification: float = 1.0) -> WorkingScale:
+    """Return the working scale called `name` ("whole" or "tiles") for an image of `shape`."""
+    return whole_scale(shape, model.config.whole) if name == "whole" else tile_scale(magnification)
+
+
+def encode_image(
+    model: AMVLM,
+    image: NDArray[np.float32],
+    scale: WorkingScale,
+    *,
+    device: torch.device | None = None,
+    batch: int = 4,
+    keep_bytes: int = 1 << 30,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> EncodedImage:
+    """Run the text-free half of the model on an image.
+
+    Parameters
+    ----------
+    model
+        In eval mode.
+    image
+        float32 `(H, W, 3)` in [0, 1].
+    scale
+        Working scale.
+    device
+        Where to compute; None means where the model is.
+    batch
+        Tiles at once.
+    keep_bytes
+        Features beyond this size are not kept but computed again for every prompt.
+    on_progress
+        Called with (tiles done, tiles in all).
+    should_stop
+        Asked before every batch.
+
+    Raises
+    ------
+    Cancelled
+        `should_stop` said so.
+    """
+    device = device or model.device
+    encoded = _laid_out(model, image, scale)
+    total = len(encoded.tiles)
+    kept = 0
+    for start in range(0, total, batch):
+        _check(should_stop)
+        for index, features in _encode_tiles(model, encoded, range(start, min(start + batch, total)), device):
+            kept += features.nbytes
+            if kept <= keep_bytes:
+                encoded.features[index] = features
+        if on_progress:
+            on_progress(min(start + batch, total), total)
+        if kept > keep_bytes:
+            break
+    return encoded
+
+
+def decode_prompt(
+    model: AMVLM,
+    encoded: EncodedImage,
+    prompt: str,
+    *,
+    batch: int = 4,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> DecodedPrompt:
+    """Run the text-conditioned half for one prompt.
+
+    Parameters
+    ----------
+    model
+        The model that encoded the image.
+    encoded
+        Result of `encode_image`.
+    prompt
+        What to look for.
+    batch, on_progress, should_stop
+        As in `encode_image`.
+    """
+    height, width = encoded.pixels.shape[-2:]
+    device = model.device
+    total = torch.zeros(2, height, width)
+    weight = torch.zeros(height, width)
+    presence: list[float] = []
+    tiles = encoded.tiles
+    with torch.inference_mode():
+        text = model.encode_text([prompt])
+    for start in range(0, len(tiles), batch):
+        _check(should_stop)
+        rows = range(start, min(start + batch, len(tiles)))
+        for index, features in _features_of(model, encoded, rows, device):
+            with torch.inference_mode(), autocast(device):
+                out = model.decode(features, text)
+            maps = torch.cat([out.logits, _full(out.text_logits, out.logits.shape[-2:])], dim=1).float().sigmoid()[0].cpu()
+            tile = tiles[index]
+            window = torch.from_numpy(blend_window(tile.height, tile.width, model.config.overlap))
+            area = (slice(tile.y, tile.y + tile.height), slice(tile.x, tile.x + tile.width))
+            total[(slice(None), *area)] += maps * window
+            weight[area] += window
+            presence.append(float(out.presence[0]))
+        if on_progress:
+            on_progress(min(start + batch, len(tiles)), len(tiles))
+    top, left, h, w = encoded.content
+    found = (total / weight)[:, top : top + h, left : left + w].numpy()
+    probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in found)
+    strongest = sorted(presence)[-max(1, len(presence) // 10) :]
+    logit = sum(strongest) / len(strongest)
+    return DecodedPrompt(probability, text_probability, 1 / (1 + math.exp(-min(max(logit, -60), 60))))
+
+
+def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale) -> EncodedImage:
+    """Resize to working scale, pad to what the network takes, and lay the tiles."""
+    shape = (image.shape[0], image.shape[1])
+    if scale.name == "whole":
+        side = model.config.whole
+        pixels = torch.from_numpy(fit_square(image, side)).permute(2, 0, 1)
+        return EncodedImage(shape, scale, pixels, canvas_box(shape, side), [Tile(0, 0, side, side)], [None])
+    size = tuple(max(1, round(side * scale.factor)) for side in shape)
+    small = image if size == shape else resize(image, (size[0], size[1]))
+    pixels = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))
+    down, right = (max(4 * STRIDE, math.ceil(s / STRIDE) * STRIDE) - s for s in size)
+    pixels = nn.functional.pad(pixels[None], (0, right, 0, down), mode="replicate")[0]
+    tiles = list(tile_grid((pixels.shape[1], pixels.shape[2]), model.config.tile, model.config.overlap))
+    return EncodedImage(shape, scale, pixels, (0, 0, size[0], size[1]), tiles, [None] * len(tiles))
+
+
+def _encode_tiles(
+    model: AMVLM, encoded: EncodedImage, rows: range, device: torch.device
+) -> Iterator[tuple[int, ImageFeatures]]:
+    """Encode the tiles `rows` in one batch, and yield the features of each as a batch of one."""
+    tiles = [encoded.tiles[i] for i in rows]
+    images = torch.stack([encoded.pixels[:, t.y : t.y + t.height, t.x : t.x + t.width] for t in tiles]).to(device)
+    whole = torch.full((len(tiles),), encoded.scale.name == "whole", device=device)
+    with torch.inference_mode(), autocast(device):
+        features = model.encode_image(images, whole)
+    for row, index in enumerate(rows):
+        one = slice(row, row + 1)
+        skips = tuple(s[one].clone(memory_format=torch.preserve_format) for s in features.skips)
+        yield index, ImageFeatures(features.v_cls[one], features.dense[one].clone(), skips)
+
+
+def _features_of(
+    model: AMVLM, encoded: EncodedImage, rows: range, device: torch.device
+) -> Iterator[tuple[int, ImageFeatures]]:
+    for index in rows:
+        kept = encoded.features[index]
+        if kept is not None:
+            yield index, kept
+        else:
+            yield from _encode_tiles(model, encoded, range(index, index + 1), device)
+
+
+def _full(text_logits: Tensor, shape: torch.Size) -> Tensor:
+    return nn.functional.interpolate(text_logits, size=tuple(shape), mode="bilinear", align_corners=False)
+
+
+def _check(should_stop: Stop | None) -> None:
+    if should_stop is not None and should_stop():
+        raise Cancelled("Stopped before it was done; nothing was changed.")

@@ -1,0 +1,210 @@
+"""The one stateful inference object: give it an image, then ask it prompts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import WorkingScale, to_rgb01
+from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image, named_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.model_info import ModelInfo
+
+ScaleChoice = Literal["auto", "whole", "tiles"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one prompt found in one image.
+
+    Attributes
+    ----------
+    prompt
+        What was asked.
+    probability
+        Of each pixel, float32 `(H, W)` in [0, 1], at the image's own size.
+    text_probability
+        The text-guided mask alone, before the U-Net; same shape.
+    presence
+        Probability that what the prompt says is in the image at all.
+    scale
+        Working scale that was used.
+    seconds
+        Wall time that the answer took.
+    """
+
+    prompt: str
+    probability: NDArray[np.float32]
+    text_probability: NDArray[np.float32]
+    presence: float
+    scale: WorkingScale
+    seconds: float
+
+    def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
+        """Return the pixels whose probability is at least `threshold`, `(H, W)`."""
+        return self.probability >= threshold
+
+
+@dataclass
+class _CurrentImage:
+    key: Hashable
+    pixels: NDArray[np.float32]
+    gray: bool
+
+
+class Predictor:
+    """Answers prompts about images; safe to share between threads.
+
+    The image side of the network runs once for each image and working scale and is kept, so that a second prompt costs the decoder alone.
+
+    Parameters
+    ----------
+    model
+        The model to serve.
+    device
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    info
+        What its file says of it, if it came from a file.
+    cache_bytes
+        Encoded images beyond this size are forgotten, the oldest first.
+    """
+
+    def __init__(
+        self, model: AMVLM, *, device: str = "auto", info: ModelInfo | None = None, cache_bytes: int = 1 << 30
+    ) -> None:
+        self._device = resolve_device(device)
+        self._model = model.to(self._device).eval()
+        self.info = info
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[Hashable, EncodedImage] = OrderedDict()
+        self._image: _CurrentImage | None = None
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_file(cls, name_or_path: str | Path | None = None, *, device: str = "auto", cache_bytes: int = 1 << 30) -> Predictor:
+        """Load an installed model by name, or a model file; None takes the default model."""
+        model, info = load_model(find_model(name_or_path))
+        return cls(model, device=device, info=info, cache_bytes=cache_bytes)
+
+    @property
+    def model(self) -> AMVLM:
+        """The model that is served."""
+        return self._model
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
+
+    def replace_model(self, model: AMVLM, info: ModelInfo | None = None) -> None:
+        """Serve another model from now on; what was cached of the old one is forgotten."""
+        with self._lock:
+            self._model = model.to(self._device).eval()
+            self.info = info
+            self._cache.clear()
+
+    def set_image(self, image: NDArray[np.generic], *, key: Hashable | None = None) -> None:
+        """Choose the image that the next prompts are about.
+
+        Parameters
+        ----------
+        image
+            `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, any dtype, see `imaging.to_rgb01`.
+        key
+            Identifies the image: the same key means the same pixels. None means an image never seen before.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be used.
+        """
+        pixels = to_rgb01(image)
+        gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
+        with self._lock:
+            self._image = _CurrentImage(object() if key is None else key, pixels, gray)
+
+    def scale_for(
+        self, prompt: str, shape: tuple[int, int], *, scale: ScaleChoice = "auto", gray: bool = True, magnification: float = 1.0
+    ) -> WorkingScale:
+        """Return the working scale that `predict` would use for an image of `shape`."""
+        if scale == "auto":
+            return auto_scale(self._model, prompt, shape, gray=gray, magnification=magnification)
+        return named_scale(self._model, scale, shape, magnification=magnification)
+
+    def predict(
+        self,
+        prompt: str,
+        *,
+        scale: ScaleChoice = "auto",
+        magnification: float = 1.0,
+        on_progress: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Prediction:
+        """Segment what `prompt` says in the current image.
+
+        Parameters
+        ----------
+        prompt
+            A few words.
+        scale
+            "tiles" for texture-like objects, "whole" for anatomy, "auto" to let the model's concept list decide.
+        magnification
+            Tiles only: the image is enlarged by this factor first.
+        on_progress
+            Called with (tiles done, tiles in all), for the image side and then for the prompt.
+        should_stop
+            Asked before every batch of tiles.
+
+        Raises
+        ------
+        ImageError
+            No image was set.
+        PromptError
+            The prompt is empty or too long.
+        Cancelled
+            `should_stop` said so.
+        """
+        started = time.perf_counter()
+        with self._lock:
+            if self._image is None:
+                raise ImageError("There is no image to look at; choose one first.")
+            shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
+            chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
+            encoded = self._encoded(self._image, chosen, on_progress, should_stop)
+            found = decode_prompt(self._model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
+        seconds = time.perf_counter() - started
+        return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
+
+    def _encoded(
+        self,
+        image: _CurrentImage,
+        scale: WorkingScale,
+        on_progress: Callable[[int, int], None] | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> EncodedImage:
+        key = (image.key, scale)
+        if key not in self._cache:
+            self._cache[key] = encode_image(
+                self._model, image.pixels, scale, keep_bytes=self._cache_bytes, on_progress=on_progress, should_stop=should_stop
+            )
+        self._cache.move_to_end(key)
+        while len(self._cache) > 1 and sum(e.nbytes for e in self._cache.values()) > self._cache_bytes:
+            self._cache.popitem(last=False)
+        return self._cache[key]

@@ -1,0 +1,58 @@
+"""Fixtures that many tests share: a tiny model with random, seeded weights and the real sentence encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.config import ModelConfig
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+
+@pytest.fixture(scope="session")
+def text_encoder() -> TextEncoder:
+    from napari_amvlm.models.text_encoder import load_text_encoder
+
+    return load_text_encoder()
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    from napari_amvlm.config import Concept, ImageEncoderConfig, ModelConfig, UNetConfig
+
+    return ModelConfig(
+        image_encoder=ImageEncoderConfig(hidden=16, layers=1, heads=2, grid=4, stem=(8, 8, 8, 16)),
+        unet=UNetConfig(channels=(8, 8, 8, 8, 8), groups=4, tokens=4, text=8),
+        embedding=16,
+        dense=8,
+        tile=64,
+        overlap=16,
+        whole=64,
+        concepts=(
+            Concept(name="nuclei", prompts=("nuclei", "cell nuclei"), scale="tiles"),
+            Concept(name="left lung", prompts=("left lung",), scale="whole"),
+        ),
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM:
+    """Return a new tiny model; the same weights for every test."""
+    from napari_amvlm.models.build import build_model
+
+    return build_model(tiny_config, text_encoder=text_encoder, seed=0)
+
+
+@pytest.fixture
+def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path) -> Path:
+    """Return the file of `tiny_model`, written for this test."""
+    from napari_amvlm.models.checkpoint import save_model
+
+    path = tmp_path / "tiny.safetensors"
+    save_model(tiny_model, path, name="tiny", licence="CC0-1.0", training_data="none: random weights")
+    return path

@@ -1,0 +1,137 @@
+"""Draws the batches of pretraining: views of images, prompts with their targets, and captions."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_amvlm.learning.crops import random_crop
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from training.prompts import ABSENT, CAPTIONS, DENSITIES, NEVER_THERE, wordings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.data import TaughtImage
+
+TISSUE = GeometryConfig(rotation=180, zoom=(0.85, 1.18), shear=0.1, flip=0.5)
+XRAY = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.05, shift=0.06, flip=0)
+SPINE = GeometryConfig(rotation=12, zoom=(0.85, 1.25), shear=0.05, shift=0.06, flip=0.2)
+TISSUE_LOOK = AppearanceConfig(stain=0.35, intensity=0.25, colour=0.12, blur=1.5, noise=0.04)
+WHOLE_LOOK = AppearanceConfig(stain=0, colour=0, intensity=0.35, blur=1.0, noise=0.05, invert=0.05)
+OBJECT_SIZES = (13.0, 44.0)
+"""Range of nuclear diameters that tissue is zoomed to, pixels; 40x slides have 20 to 35."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B views with N prompts asked of them.
+
+    Attributes
+    ----------
+    images, whole
+        `(B, 3, H, W)` in [0, 1], and bool `(B,)`.
+    prompts, concepts, index, targets
+        N wordings, the concepts they mean, the image each is asked of `(N,)`, and the right masks `(N, 1, H, W)`.
+    captions, meanings
+        B whole-image sentences, and what they mean: equal meanings are not pushed apart.
+    """
+
+    images: Tensor
+    whole: Tensor
+    prompts: list[str]
+    concepts: list[str]
+    index: Tensor
+    targets: Tensor
+    captions: list[str]
+    meanings: list[str]
+
+
+class BatchSource:
+    """Draws batches; the batch of a step depends on the seed and the step alone, so a resumed run sees the same.
+
+    Parameters
+    ----------
+    images
+        What to draw from.
+    seed
+        Seed.
+    tile_batch, whole_batch
+        Number of images in a batch of either kind.
+    size
+        Side of a crop of tissue, pixels.
+    """
+
+    def __init__(self, images: list[TaughtImage], *, seed: int, tile_batch: int, whole_batch: int, size: int) -> None:
+        self._by_source: dict[str, list[TaughtImage]] = {}
+        for image in images:
+            self._by_source.setdefault(image.source, []).append(image)
+        self._seed, self._tile_batch, self._whole_batch, self._size = seed, tile_batch, whole_batch, size
+
+    def draw(self, step: int) -> Batch:
+        """Return the batch of `step`: tissue at even steps, whole images at odd ones."""
+        chance = random.Random(self._seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        if step % 2 == 0:
+            chosen = [chance.choice(self._by_source[chance.choice(("DSB2018", "TNBC"))]) for _ in range(self._tile_batch)]
+            views = [self._tissue_view(image, chance, generator) for image in chosen]
+            look = TISSUE_LOOK
+        else:
+            sources = ("CXR-Lungs", "SPIDER-Spine")
+            chosen = [chance.choice(self._by_source[sources[i % 2]]) for i in range(self._whole_batch)]
+            views = [_whole_view(image, generator) for image in chosen]
+            look = WHOLE_LOOK
+        images = strong_view(torch.stack([v[0] for v in views]), look, generator)
+        return _ask(chosen, images, [v[1] for v in views], chance)
+
+    def _tissue_view(self, image: TaughtImage, chance: random.Random, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        low, high = (math.log(s) for s in OBJECT_SIZES)
+        zoom = math.exp(chance.uniform(low, high)) / image.object_size
+        pixels, masks = _tensors(image)
+        return random_crop(pixels, masks, self._size, TISSUE, generator, zoom=min(max(zoom, 0.4), 2.5))
+
+
+def _tensors(image: TaughtImage) -> tuple[Tensor, Tensor]:
+    pixels = torch.from_numpy(image.image).permute(2, 0, 1).float() / 255
+    return pixels, torch.from_numpy(image.masks).float()
+
+
+def _whole_view(image: TaughtImage, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    pixels, masks = _tensors(image)
+    geometry = XRAY if image.kind == "xray" else SPINE
+    theta = random_affine(1, geometry, generator)
+    views, labels = warp(pixels[None], masks[None], theta, pixels.shape[-1], mirror=False)
+    return views[0], labels[0]
+
+
+def _ask(chosen: list[TaughtImage], images: Tensor, masks: list[Tensor], chance: random.Random) -> Batch:
+    prompts: list[str] = []
+    concepts: list[str] = []
+    index: list[int] = []
+    targets: list[Tensor] = []
+    captions: list[str] = []
+    meanings: list[str] = []
+    nothing = torch.zeros(1, *images.shape[-2:])
+    for i, image in enumerate(chosen):
+        for k in chance.sample(range(len(image.concepts)), min(2, len(image.concepts))):
+            concepts.append(image.concepts[k])
+            prompts.append(chance.choice(wordings(image.concepts[k])))
+            targets.append(masks[i][k : k + 1])
+            index.append(i)
+        if chance.random() < 0.4:
+            taught = chance.random() < 0.75
+            concept = chance.choice(ABSENT[image.kind]) if taught else chance.choice(NEVER_THERE)
+            concepts.append(concept)
+            prompts.append(chance.choice(wordings(concept)) if taught else concept)
+            targets.append(nothing)
+            index.append(i)
+        share = float(masks[i][0].mean())
+        meaning = next(name for bound, name in DENSITIES if share < bound) if image.kind == "tissue" else image.kind
+        captions.append(chance.choice(CAPTIONS[image.kind]).format(meaning))
+        meanings.append(meaning)
+    whole = torch.tensor([image.kind != "tissue" for image in chosen])
+    return Batch(images, whole, prompts, concepts, torch.tensor(index), torch.stack(targets), captions, meanings)

@@ -1,0 +1,132 @@
+"""Reads the shared data sets into memory, at the size that training needs."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging.canvas import fit_square
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+Kind = Literal["tissue", "xray", "spine"]
+HELD_OUT = Path(__file__).parents[1] / "sample_data" / "held_out.csv"
+
+
+@dataclass(frozen=True)
+class TaughtImage:
+    """An image and the masks of concepts that it is known to show.
+
+    Attributes
+    ----------
+    name, source, kind
+        File stem, data set and kind of image.
+    image
+        uint8 `(H, W, 3)`; whole images are fitted into a square canvas.
+    masks
+        uint8 0 or 1, `(K, H, W)`.
+    concepts
+        Names of the K concepts.
+    object_size
+        Median diameter of an object in pixels (tissue), else 0.
+    """
+
+    name: str
+    source: str
+    kind: Kind
+    image: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    concepts: tuple[str, ...]
+    object_size: float
+
+
+def left_right_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Split a lung mask into the patient's left and right lung, each `(H, W)`.
+
+    Frontal chest X-rays show the patient's right lung on the left of the image. Connected parts go to the side of their centroid; a part that
+    spans both sides is cut at the middle of the lungs.
+    """
+    columns = np.nonzero(mask.any(axis=0))[0]
+    middle = (columns[0] + columns[-1]) / 2 if len(columns) else mask.shape[1] / 2
+    right = np.zeros_like(mask)
+    labels, count = ndimage.label(mask)
+    x = np.arange(mask.shape[1])[None, :]
+    for index, region in enumerate(ndimage.find_objects(labels), start=1):
+        part = labels == index
+        width = region[1].stop - region[1].start
+        if count == 1 or width > 0.7 * (columns[-1] - columns[0]):
+            right |= part & (x < middle)
+        elif ndimage.center_of_mass(part)[1] < middle:
+            right |= part
+    return mask & ~right, right
+
+
+def held_out() -> frozenset[tuple[str, str]]:
+    """Return (set, stem) of the images that `sample_data` ships; they are never trained on."""
+    with HELD_OUT.open(newline="") as file:
+        return frozenset((row["set"], row["stem"]) for row in csv.DictReader(file))
+
+
+def is_validation(source: str, name: str) -> bool:
+    """Tell whether an image is for validation: about one in eight, by a hash of its name (of its subject for the spine)."""
+    key = name.split("_t2")[0] if source == "SPIDER-Spine" else name
+    if source == "TNBC":
+        # Its copies are deformations of few originals: all for training.
+        return False
+    return zlib.crc32(f"{source}/{key}".encode()) % 8 == 0
+
+
+def _median_diameter(labels: NDArray[np.integer]) -> float:
+    if labels.max() <= 1 or labels.max() == 255:
+        labels, _ = ndimage.label(labels > 0)
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 30]
+    return float(2 * np.sqrt(np.median(areas) / np.pi)) if len(areas) else 24.0
+
+
+def _masks(source: str, labels: NDArray[np.integer]) -> dict[str, NDArray[np.bool_]]:
+    if source == "SPIDER-Spine":
+        return {"vertebrae": labels == 1, "intervertebral discs": labels == 2, "spinal canal": labels == 3}
+    if source == "CXR-Lungs":
+        left, right = left_right_lungs(labels > 0)
+        return {"lungs": labels > 0, "left lung": left, "right lung": right}
+    return {"nuclei": labels > 0}
+
+
+def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[TaughtImage]:
+    """Yield all images of one shippable data set but those that `sample_data` holds.
+
+    Parameters
+    ----------
+    data
+        Folder that holds the data sets.
+    source
+        "DSB2018", "TNBC", "CXR-Lungs" or "SPIDER-Spine".
+    whole
+        Side of the canvas for images that are seen whole, pixels.
+    """
+    kind: Kind = {"CXR-Lungs": "xray", "SPIDER-Spine": "spine"}.get(source, "tissue")  # type: ignore[assignment]
+    kept_out = {stem for name, stem in held_out() if name == source}
+    for pair in read_folder(data / source).pairs:
+        if pair.name in kept_out or pair.name.split("_slice")[0] in kept_out or pair.mask is None:
+            continue
+        image = to_rgb01(read_image(pair.image).data, name=pair.name)
+        labels = read_mask(pair.mask, image.shape[:2])
+        masks = _masks(source, labels)
+        stack = np.stack(list(masks.values()))
+        if kind != "tissue":
+            image = fit_square(image, whole)
+            stack = np.stack([fit_square(m, whole) for m in stack])
+        size = _median_diameter(labels) if kind == "tissue" else 0.0
+        pixels = (image * 255).round().astype(np.uint8)
+        yield TaughtImage(pair.name, source, kind, pixels, stack.astype(np.uint8), tuple(masks), size)

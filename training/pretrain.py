@@ -1,0 +1,264 @@
+"""Trains released weights from the shippable data sets.
+
+    python -m training.pretrain training/recipes/amvlm-open.toml --data PATH --out runs/amvlm-open
+
+A run can be killed at any time; the same command goes on from its last state. `--minutes` bounds one sitting, not the run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+import typer
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from napari_amvlm.config import Config, ModelConfig
+from napari_amvlm.device import autocast, resolve_device
+from napari_amvlm.learning.ema import averaged
+from napari_amvlm.losses import info_nce, segmentation_loss
+from napari_amvlm.models.build import build_model
+from training.batches import Batch, BatchSource
+from training.data import TaughtImage, is_validation, load_taught_images
+from training.prompts import CONCEPTS
+from training.scoring import score_images
+
+if TYPE_CHECKING:
+    from torch.optim.swa_utils import AveragedModel
+
+    from napari_amvlm.models.amvlm import AMVLM
+
+log = logging.getLogger("training.pretrain")
+
+
+class Recipe(Config):
+    """Everything that decides a pretraining run."""
+
+    name: str
+    version: str
+    licence: str
+    training_data: str
+    sources: tuple[str, ...] = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
+    model: ModelConfig = ModelConfig()
+    seed: int = 0
+    steps: int = Field(4000, ge=1)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    encoder_rate: float = Field(0.5, gt=0, description="factor on the rate of the image encoder")
+    weight_decay: float = Field(0.02, ge=0)
+    warmup: int = Field(150, ge=1)
+    tile_batch: int = Field(6, ge=1)
+    whole_batch: int = Field(4, ge=1)
+    crop: int = 256
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    text_mask_weight: float = 0.5
+    alignment_weight: float = Field(0.1, description="weight of L_ITA")
+    guidance_weight: float = Field(0.05, description="weight of L_tg")
+    presence_weight: float = 0.2
+    class_balance: float = Field(0.3, ge=0, le=1)
+    score_every: int = 500
+    save_every_seconds: float = 180
+
+
+def learnt_parts(model: AMVLM) -> nn.ModuleDict:
+    """Return all parts but the frozen sentence encoder."""
+    return nn.ModuleDict({name: part for name, part in model.named_children() if name != "text_encoder"})
+
+
+def total_loss(model: AMVLM, batch: Batch, recipe: Recipe, device: torch.device) -> tuple[Tensor, dict[str, float]]:
+    """Return the joint loss of a batch and its parts.
+
+    Segmentation and text-mask supervision, L_ITA over captions, L_tg over present prompts, and the presence of each concept.
+    """
+    images, targets = batch.images.to(device), batch.targets.to(device)
+    index = batch.index.to(device)
+    with autocast(device):
+        features = model.encode_image(images, batch.whole.to(device))
+        out = model.decode(features, model.encode_text(batch.prompts), index)
+        captions = model.encode_text(batch.captions)
+    segmentation = segmentation_loss(out.logits, targets, balance=recipe.class_balance).mean()
+    quarter = nn.functional.avg_pool2d(targets, 4)
+    text_mask = segmentation_loss(out.text_logits, quarter, balance=recipe.class_balance).mean()
+    alignment = info_nce(features.v_cls, captions.t_cls, same=_equal(batch.meanings, device))
+    area = targets.mean((1, 2, 3))
+    present = area > 0.002
+    guidance = segmentation.new_zeros(())
+    if int(present.sum()) > 1:
+        kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
+        t_cls = model.encode_text(batch.prompts).t_cls
+        guidance = info_nce(out.v_text[present], t_cls[present], same=_equal(kept, device))
+    sure = present | (area == 0)
+    presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
+    loss = (
+        segmentation
+        + recipe.text_mask_weight * text_mask
+        + recipe.alignment_weight * alignment
+        + recipe.guidance_weight * guidance
+        + recipe.presence_weight * presence
+    )
+    parts = {"segmentation": segmentation, "text_mask": text_mask, "alignment": alignment, "guidance": guidance, "presence": presence}
+    return loss, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def _equal(names: list[str], device: torch.device) -> Tensor:
+    return torch.tensor([[a == b for b in names] for a in names], device=device)
+
+
+class Pretraining:
+    """One run: model, average, optimiser and the folder that holds its state.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    images
+        All images, training and validation.
+    out
+        Folder for `state.safetensors`, `log.jsonl` and the final weights.
+    device
+        Where to compute.
+    """
+
+    def __init__(self, recipe: Recipe, images: list[TaughtImage], out: Path, device: torch.device) -> None:
+        self.recipe, self.out, self.device = recipe, out, device
+        self.validation = [i for i in images if is_validation(i.source, i.name)]
+        train = [i for i in images if not is_validation(i.source, i.name)]
+        config = recipe.model.model_copy(update={"concepts": CONCEPTS})
+        self.source = BatchSource(
+            train, seed=recipe.seed, tile_batch=recipe.tile_batch, whole_batch=recipe.whole_batch, size=recipe.crop
+        )
+        self.model = build_model(config, seed=recipe.seed).to(device)
+        self.parts = learnt_parts(self.model)
+        self.average: AveragedModel = averaged(self.parts, recipe.ema_decay)
+        slow = [p for n, p in self.parts.named_parameters() if n.startswith("image_encoder")]
+        fast = [p for n, p in self.parts.named_parameters() if not n.startswith("image_encoder")]
+        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": recipe.encoder_rate}]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+        self.step = 0
+
+    def run(self, minutes: float | None) -> bool:
+        """Train until the recipe's last step, or for `minutes`; return whether the run is complete."""
+        started = saved = time.monotonic()
+        recent: dict[str, float] = {}
+        self.parts.train()
+        while self.step < self.recipe.steps:
+            parts = self._one_step()
+            recent = {k: 0.95 * recent.get(k, v) + 0.05 * v for k, v in parts.items()}
+            if self.step % 50 == 0:
+                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **recent})
+            if self.step % self.recipe.score_every == 0 or self.step == self.recipe.steps:
+                self._log({"step": self.step, "dice": self.scores()})
+            if time.monotonic() - saved > self.recipe.save_every_seconds:
+                self.save_state()
+                saved = time.monotonic()
+            if minutes is not None and time.monotonic() - started > minutes * 60:
+                break
+        self.save_state()
+        return self.step >= self.recipe.steps
+
+    def _one_step(self) -> dict[str, float]:
+        recipe = self.recipe
+        progress = self.step / recipe.steps
+        rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * rate * group["factor"]
+        loss, parts = total_loss(self.model, self.source.draw(self.step), recipe, self.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parts.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update_parameters(self.parts)
+        self.step += 1
+        return parts
+
+    def averaged_model(self) -> AMVLM:
+        """Return the averaged model in eval mode, sharing the sentence encoder."""
+        model = build_model(self.model.config, text_encoder=self.model.text_encoder).to(self.device)
+        learnt_parts(model).load_state_dict(self.average.module.state_dict())
+        return model.eval()
+
+    def scores(self) -> dict[str, float]:
+        """Return the mean Dice of the averaged model on the validation images of each concept."""
+        return score_images(self.averaged_model(), self.validation, self.device)
+
+    def save_state(self) -> None:
+        """Write everything that a resumed run needs."""
+        tensors = {f"model.{k}": v for k, v in self.parts.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+        meta = {"step": str(self.step), "recipe": self.recipe.model_dump_json()}
+        temporary = self.out / "state.tmp"
+        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
+        temporary.replace(self.out / "state.safetensors")
+
+    def load_state(self) -> None:
+        """Go on from `state.safetensors`, where there is one."""
+        path = self.out / "state.safetensors"
+        if not path.is_file():
+            return
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+        tensors = load_file(path)
+        self.parts.load_state_dict(_below(tensors, "model."))
+        self.average.load_state_dict(_below(tensors, "average."))
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in _below(tensors, "optimiser.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        whole = self.optimiser.state_dict()
+        whole["state"] = state
+        self.optimiser.load_state_dict(whole)
+
+    def _log(self, record: dict[str, Any]) -> None:
+        log.info("%s", record)
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def main(
+    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    minutes: Annotated[float | None, typer.Option(help="Stop this sitting after so many minutes.")] = None,
+) -> None:
+    """Train released weights."""
+    from napari_amvlm.models.checkpoint import save_model
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    resolved = Recipe.model_validate(tomllib.loads(recipe.read_text()))
+    out.mkdir(parents=True, exist_ok=True)
+    images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=resolved.model.whole)]
+    log.info("%d images", len(images))
+    run = Pretraining(resolved, images, out, resolve_device(device))
+    run.load_state()
+    if run.run(minutes):
+        path = out / f"{resolved.name}.safetensors"
+        save_model(
+            run.averaged_model(),
+            path,
+            name=resolved.name,
+            version=resolved.version,
+            licence=resolved.licence,
+            training_data=resolved.training_data,
+            scores=run.scores(),
+        )
+        log.info("wrote %s", path)
+
+
+if __name__ == "__main__":
+    typer.run(main)
