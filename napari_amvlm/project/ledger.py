@@ -33,23 +33,25 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
     )
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        schema_version(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    connection = _connect(path, "mode=ro")
     try:
-        schema_version(connection)
+        return _connect(path, "mode=ro")
     except sqlite3.OperationalError as error:
-        connection.close()
         # A write-ahead log needs a file beside the ledger even to read; on a write-protected disk nobody else writes.
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or path.with_name(path.name + "-wal").exists():
             raise
         return _connect(path, "mode=ro&immutable=1")
-    return connection
 
 
 class Ledger:

@@ -1,0 +1,142 @@
+"""A disk that refuses a write: a really full one, and a limit on file sizes that needs no root."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import StorageError
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels = Callable[[int], NDArray[np.uint8]]
+    Masks = Callable[[int], NDArray[np.bool_]]
+
+# Accepts one mask under a limit on the size of files; the limit is lifted before the project is looked at again.
+LIMITED = """
+import resource, sys
+import numpy as np
+from napari_amvlm.errors import StorageError
+from napari_amvlm.project import Project
+
+root, limit, noise = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "noise"
+mask = np.random.default_rng(1).random((40, 50)) > 0.5 if noise else np.zeros((40, 50), bool)
+project = Project.open(root)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+try:
+    project.accept(1, "nuclei", mask, before=mask, model=None, threshold=None)
+except StorageError as error:
+    print("refused:", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+print("kept:", len(project.corrections()))
+project.accept(1, "nuclei", mask, model=None, threshold=None)
+print("then:", len(project.corrections()))
+"""
+
+
+def _fill(folder: Path) -> list[Path]:
+    """Leave no byte free: blocks first, then single bytes."""
+    fillers = []
+    for size in (65536, 4096, 1):
+        path = folder / f"filler-{size}"
+        fillers.append(path)
+        with path.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * size):
+                    continue
+            except OSError:
+                continue
+    return fillers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+@pytest.mark.parametrize(
+    ("limit", "kind", "refused"), [(200, "noise", "mask"), (1500, "flat", "project.sqlite")], ids=["mask", "ledger"]
+)
+def test_a_refused_write_leaves_the_project_as_it_was(
+    project: Project,
+    pixels: Pixels,
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+    limit: int,
+    kind: str,
+    refused: str,
+) -> None:
+    project.add_image(array=pixels(0))
+    project.close()
+
+    lines = run_python(LIMITED, project.root, limit, kind).stdout.splitlines()
+
+    assert len(lines) == 3, lines
+    assert lines[0].startswith("refused:")
+    assert refused in lines[0]
+    assert lines[1:] == ["kept: 0", "then: 1"]
+    assert len(list((project.root / "masks").iterdir())) == 1
+
+
+def test_a_full_disk_while_accepting(small_disk: Path, pixels: Pixels, random_mask: Masks) -> None:
+    with Project.create(small_disk / "a.amvlm") as project:
+        image = project.add_image(array=pixels(0))
+        project.accept(image.id, "nuclei", random_mask(0), model=None, threshold=None)
+        files = sorted(p.name for p in (project.root / "masks").iterdir())
+        fillers = _fill(small_disk)
+
+        with pytest.raises(StorageError, match="free some space"):
+            project.accept(image.id, "nuclei", random_mask(1), model=None, threshold=None)
+
+        (current,) = project.corrections(history=True)
+        assert np.array_equal(project.load_mask(current), random_mask(0))
+        assert sorted(p.name for p in (project.root / "masks").iterdir()) == files
+        for filler in fillers:
+            filler.unlink()
+        project.accept(image.id, "nuclei", random_mask(1), model=None, threshold=None)
+
+    with Project.open(small_disk / "a.amvlm") as again:
+        assert np.array_equal(again.load_mask(again.corrections()[0]), random_mask(1))
+
+
+def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(
+    small_disk: Path, pixels: Pixels, random_mask: Masks
+) -> None:
+    accepted = []
+
+    def accept_for_ever(project: Project, image_id: int) -> None:
+        for number in range(5000):
+            project.accept(image_id, f"prompt {number}", random_mask(number), model=None, threshold=None)
+            accepted.append(number)
+
+    with Project.create(small_disk / "a.amvlm") as project:
+        image = project.add_image(array=pixels(0))
+        with pytest.raises(StorageError):
+            accept_for_ever(project, image.id)
+
+    with Project.open(small_disk / "a.amvlm", read_only=True) as again:
+        corrections = again.corrections()
+        assert len(corrections) == len(accepted) > 10
+        for number, correction in enumerate(corrections):
+            assert np.array_equal(again.load_mask(correction), random_mask(number))
+
+
+def test_a_full_disk_while_adding_and_creating(small_disk: Path, pixels: Pixels) -> None:
+    with Project.create(small_disk / "a.amvlm") as project:
+        fillers = _fill(small_disk)
+        with pytest.raises(StorageError):
+            project.add_image(array=pixels(0))
+        assert project.images() == []
+        assert not list((project.root / "images").iterdir())
+        with pytest.raises(StorageError):
+            Project.create(small_disk / "b.amvlm")
+        for filler in fillers:
+            filler.unlink()
+
+    with Project.create(small_disk / "b.amvlm") as second:
+        assert second.images() == []

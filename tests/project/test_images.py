@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_amvlm.errors import ImageError, ProjectError
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels = Callable[[int], NDArray[np.uint8]]
+
+
+@pytest.fixture
+def slide(tmp_path: Path, pixels: Pixels) -> Path:
+    path = tmp_path / "slides" / "slide 7.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, pixels(7), photometric="rgb")
+    return path
+
+
+def test_a_file_is_referenced_and_not_copied(project: Project, slide: Path, pixels: Pixels) -> None:
+    record = project.add_image(slide)
+
+    assert (record.name, record.path, record.shape) == ("slide 7.tif", slide, (40, 50))
+    assert (record.stored, record.source, record.held_out) == (False, "file", False)
+    assert not list((project.root / "images").iterdir())
+    assert np.array_equal(project.load_image(record), pixels(7))
+
+
+def test_a_copy_outlives_its_original(project: Project, slide: Path, pixels: Pixels) -> None:
+    record = project.add_image(slide, copy=True, name="mine")
+    slide.unlink()
+
+    assert record.name == "mine"
+    assert record.path.parent == (project.root / "images").resolve()
+    assert np.array_equal(project.load_image(record), pixels(7))
+
+
+def test_the_same_content_is_the_same_record(project: Project, slide: Path) -> None:
+    first = project.add_image(slide)
+    twin = slide.with_name("twin.tif")
+    twin.write_bytes(slide.read_bytes())
+
+    assert project.add_image(twin) == first
+    assert project.add_image(str(slide), copy=True) == first
+    assert len(project.images()) == 1
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.random.default_rng(0).integers(0, 2**16, (30, 20), dtype=np.uint16),
+        np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32),
+        np.random.default_rng(0).normal(size=(30, 20, 3)),
+        np.random.default_rng(0).integers(-5, 5, (30, 20)),
+        np.random.default_rng(0).integers(0, 255, (30, 20, 3), dtype=np.uint8)[::-1, ::2],
+        np.arange(600, dtype=">u2").reshape(30, 20),
+    ],
+    ids=["uint16", "float32", "float64 rgb", "int64", "strided", "big-endian"],
+)
+def test_an_array_comes_back_as_it_was(project: Project, array: NDArray[np.generic]) -> None:
+    record = project.add_image(array=array)
+    project.close()
+
+    with Project.open(project.root) as again:
+        loaded = again.load_image(again.image(record.id))
+
+    assert np.array_equal(loaded, array)
+    assert loaded.dtype == array.dtype.newbyteorder("=")
+    assert record.source == "array"
+
+
+def test_not_finite_pixels_come_back(project: Project) -> None:
+    array = np.array([[np.nan, np.inf], [-np.inf, 1.0]], np.float32)
+
+    loaded = project.load_image(project.add_image(array=array))
+
+    assert np.array_equal(loaded, array, equal_nan=True)
+
+
+def test_the_same_array_is_the_same_record(project: Project, pixels: Pixels) -> None:
+    first = project.add_image(array=pixels(0), name="a")
+
+    assert project.add_image(array=pixels(0), name="b") == first
+    assert project.add_image(array=pixels(1)).id != first.id
+
+
+def test_alpha_is_dropped(project: Project, pixels: Pixels) -> None:
+    rgba = np.dstack([pixels(0), np.full((40, 50), 9, np.uint8)])
+
+    assert np.array_equal(project.load_image(project.add_image(array=rgba)), pixels(0))
+
+
+def test_a_name_with_separators_stays_in_the_folder(project: Project, pixels: Pixels) -> None:
+    record = project.add_image(array=pixels(0), name="../../../etc/pass wd.tif")
+
+    assert record.name == "../../../etc/pass wd.tif"
+    assert record.path.parent == (project.root / "images").resolve()
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 5), (4, 5, 2), (2, 4, 5, 3)])
+def test_what_is_no_image_is_refused(project: Project, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="must have the shape"):
+        project.add_image(array=np.zeros(shape, np.uint8))
+
+    assert project.images() == []
+
+
+def test_complex_pixels_are_refused(project: Project) -> None:
+    with pytest.raises(ImageError, match="complex64"):
+        project.add_image(array=np.zeros((4, 5), np.complex64))
+
+
+def test_nothing_given_is_refused(project: Project) -> None:
+    with pytest.raises(ImageError, match="neither was given"):
+        project.add_image()
+
+
+def test_an_unreadable_file_is_refused(project: Project, tmp_path: Path) -> None:
+    path = tmp_path / "broken.tif"
+    path.write_bytes(b"II*\x00 no tiff")
+
+    with pytest.raises(ImageError):
+        project.add_image(path)
+
+    assert project.images() == []
+
+
+def test_a_renamed_image_is_found_by_its_content(project: Project, slide: Path, pixels: Pixels) -> None:
+    record = project.add_image(slide)
+    moved = slide.rename(slide.with_name("renamed.tif"))
+    other = pixels(8)
+    tifffile.imwrite(slide.with_name("a decoy.tif"), other, photometric="rgb")
+
+    loaded = project.load_image(record)
+
+    assert np.array_equal(loaded, pixels(7))
+    assert project.image(record.id).path == moved
+
+
+def test_an_image_moved_with_its_project_is_found(tmp_path: Path, slide: Path, pixels: Pixels) -> None:
+    with Project.create(tmp_path / "work" / "a.amvlm") as project:
+        inner = tmp_path / "work" / "data" / "slide.tif"
+        inner.parent.mkdir()
+        inner.write_bytes(slide.read_bytes())
+        record = project.add_image(inner)
+    (tmp_path / "work").rename(tmp_path / "usb")
+
+    with Project.open(tmp_path / "usb" / "a.amvlm") as again:
+        loaded = again.load_image(again.image(record.id))
+        path = again.image(record.id).path
+
+    assert np.array_equal(loaded, pixels(7))
+    assert path == tmp_path / "usb" / "data" / "slide.tif"
+
+
+def test_a_reader_finds_a_moved_image_too(project: Project, slide: Path, pixels: Pixels) -> None:
+    record = project.add_image(slide)
+    slide.rename(slide.with_name("renamed.tif"))
+
+    with Project.open(project.root, read_only=True) as reader:
+        assert np.array_equal(reader.load_image(record), pixels(7))
+
+
+def test_adding_a_lost_image_again_mends_its_record(project: Project, slide: Path, tmp_path: Path) -> None:
+    record = project.add_image(slide)
+    elsewhere = tmp_path / "far" / "away.tif"
+    elsewhere.parent.mkdir()
+    slide.rename(elsewhere)
+    with pytest.raises(ProjectError, match="was not found"):
+        project.load_image(record)
+
+    mended = project.add_image(elsewhere)
+
+    assert (mended.id, mended.path) == (record.id, elsewhere)
+
+
+def test_a_changed_image_is_told(project: Project, slide: Path, pixels: Pixels) -> None:
+    record = project.add_image(slide)
+    tifffile.imwrite(slide, pixels(8), photometric="rgb")
+
+    with pytest.raises(ProjectError, match="was changed"):
+        project.load_image(record)
+
+
+@pytest.mark.parametrize("damage", ["gone", "garbage", "other"])
+def test_a_damaged_stored_image_is_told(project: Project, pixels: Pixels, damage: str) -> None:
+    record = project.add_image(array=pixels(0))
+    if damage == "gone":
+        record.path.unlink()
+    elif damage == "garbage":
+        record.path.write_bytes(b"x" * 100)
+    else:
+        tifffile.imwrite(record.path, pixels(1), photometric="rgb")
+
+    with pytest.raises(ProjectError, match="restore it from a backup"):
+        project.load_image(record)
+
+
+def test_an_unknown_image_is_told(project: Project) -> None:
+    with pytest.raises(ProjectError, match="no image 5"):
+        project.image(5)

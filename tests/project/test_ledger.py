@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_amvlm.errors import ProjectBusyError, ProjectError
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+HOLD = """
+import sys
+from napari_amvlm.project import Project
+project = Project.open(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+TRY = """
+import sys
+from napari_amvlm.errors import ProjectBusyError
+from napari_amvlm.project import Project
+try:
+    Project.open(sys.argv[1])
+except ProjectBusyError as error:
+    print(error)
+"""
+
+
+def _edit(root: Path, statement: str) -> None:
+    connection = sqlite3.connect(root / "project.sqlite", isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+
+
+def test_create_makes_the_folder_and_keeps_the_name(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "a" / "lungs.amvlm", name="Lungs of spring") as project:
+        folders = {path.name for path in project.root.iterdir() if path.is_dir()}
+
+    assert {"images", "masks", "models", "runs"} <= folders
+    with Project.open(tmp_path / "a" / "lungs.amvlm") as again:
+        assert again.name == "Lungs of spring"
+
+
+def test_the_name_of_the_folder_is_the_name_of_the_project(tmp_path: Path) -> None:
+    with Project.open_or_create(tmp_path / "lungs.amvlm") as project:
+        assert project.name == "lungs"
+
+
+def test_open_or_create_opens_what_is_there(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+    project.add_image(array=pixels(0))
+    project.close()
+
+    with Project.open_or_create(project.root) as again:
+        assert len(again.images()) == 1
+
+
+def test_create_refuses_a_project(project: Project) -> None:
+    project.close()
+
+    with pytest.raises(ProjectError, match="is a project already"):
+        Project.create(project.root)
+
+
+def test_create_refuses_a_folder_with_other_files_and_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+
+    with pytest.raises(ProjectError, match="not empty"):
+        Project.create(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_create_refuses_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.amvlm").write_bytes(b"x")
+
+    with pytest.raises(ProjectError, match="is a file"):
+        Project.create(tmp_path / "a.amvlm")
+
+
+def test_create_goes_on_where_a_crash_left_only_temporary_files(tmp_path: Path) -> None:
+    root = tmp_path / "a.amvlm"
+    root.mkdir()
+    (root / ".tmp-1234.sqlite").write_bytes(b"half")
+    (root / "writer.lock").write_bytes(b"1")
+
+    with Project.create(root) as project:
+        assert project.images() == []
+
+    assert not list(root.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_open_refuses_what_is_no_project(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProjectError, match=r"has no project\.sqlite"):
+        Project.open(tmp_path / name)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_open_refuses_a_newer_project_and_leaves_it(project: Project) -> None:
+    project.close()
+    _edit(project.root, "PRAGMA user_version = 99")
+    before = (project.root / "project.sqlite").read_bytes()
+
+    with pytest.raises(ProjectError, match="schema version 99"):
+        Project.open(project.root)
+
+    assert (project.root / "project.sqlite").read_bytes() == before
+
+
+def test_open_refuses_a_foreign_database(project: Project) -> None:
+    project.close()
+    _edit(project.root, "PRAGMA application_id = 7")
+
+    with pytest.raises(ProjectError, match="not a napari-amvlm ledger"):
+        Project.open(project.root)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_open_refuses_garbage(project: Project, read_only: bool) -> None:
+    project.close()
+    (project.root / "project.sqlite").write_bytes(b"this was a database once" * 400)
+
+    with pytest.raises(ProjectError, match="not a readable project ledger"):
+        Project.open(project.root, read_only=read_only)
+
+
+def test_open_refuses_a_truncated_ledger(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+    project.add_image(array=pixels(0))
+    project.close()
+    ledger = project.root / "project.sqlite"
+    ledger.write_bytes(ledger.read_bytes()[: ledger.stat().st_size // 2])
+
+    with pytest.raises(ProjectError, match=r"restore it from a backup"):
+        Project.open(project.root)
+
+
+def test_a_refused_project_can_be_opened_once_it_is_mended(project: Project) -> None:
+    project.close()
+    _edit(project.root, "PRAGMA user_version = 99")
+    with pytest.raises(ProjectError):
+        Project.open(project.root)
+    _edit(project.root, "PRAGMA user_version = 1")
+
+    with Project.open(project.root) as again:
+        assert again.name == "breast"
+
+
+def test_a_second_writer_is_told_so(project: Project) -> None:
+    with pytest.raises(ProjectBusyError, match="open for writing"):
+        Project.open(project.root)
+
+
+def test_a_second_program_that_writes_is_told_so(
+    project: Project, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    result = run_python(TRY, project.root)
+
+    assert "open for writing" in result.stdout, result.stderr
+
+
+def test_the_lock_goes_with_a_killed_program(project: Project) -> None:
+    import sys
+
+    project.close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(project.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    with pytest.raises(ProjectBusyError, match=f"process {process.pid}"):
+        Project.open(project.root)
+
+    process.kill()
+    process.communicate()
+
+    with Project.open(project.root) as again:
+        assert again.name == "breast"
+
+
+def test_readers_see_what_a_writer_adds(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+    with Project.open(project.root, read_only=True) as one, Project.open(project.root, read_only=True) as two:
+        project.add_image(array=pixels(0), name="late")
+
+        assert [r.name for r in one.images()] == [r.name for r in two.images()] == ["late"]
+
+
+def test_a_reader_changes_nothing(
+    project: Project, pixels: Callable[[int], NDArray[np.uint8]], random_mask: Callable[[int], NDArray[np.bool_]]
+) -> None:
+    record = project.add_image(array=pixels(0))
+    with Project.open(project.root, read_only=True) as reader:
+        for change in (
+            lambda: reader.add_image(array=pixels(1)),
+            lambda: reader.accept(record.id, "nuclei", random_mask(0), model=None, threshold=None),
+            lambda: reader.serve(None),
+            reader.new_model_path,
+        ):
+            with pytest.raises(ProjectError, match="for reading only"):
+                change()
+
+    assert len(project.images()) == 1
+    assert not list((project.root / "masks").iterdir())
+
+
+def test_a_project_on_a_write_protected_disk_can_be_read(
+    small_disk: Path, tmp_path: Path, pixels: Callable[[int], NDArray[np.uint8]]
+) -> None:
+    with Project.create(tmp_path / "a.amvlm") as project:
+        project.add_image(array=pixels(0))
+    shutil.copytree(tmp_path / "a.amvlm", small_disk / "a.amvlm")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    with Project.open(small_disk / "a.amvlm", read_only=True) as reader:
+        loaded = reader.load_image(reader.images()[0])
+
+    assert (loaded == pixels(0)).all()
+
+
+def test_a_closed_project_says_so(project: Project) -> None:
+    project.close()
+    project.close()
+
+    with pytest.raises(ProjectError, match="is closed"):
+        project.images()
+
+
+def test_threads_share_a_project(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+    mask = pixels(0)[..., 0] > 127
+    record = project.add_image(array=pixels(0))
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(5):
+                project.accept(record.id, f"prompt {number}", mask, model=None, threshold=None)
+                project.add_image(array=pixels(99))
+        except BaseException as error:  # noqa: BLE001  a thread's failure is shown by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert len(project.corrections()) == 4
+    assert len(project.corrections(history=True)) == 20
+    assert len(project.images()) == 2
+
+
+def test_leftovers_of_a_crash_are_removed_and_masks_are_not(project: Project) -> None:
+    project.close()
+    leftover = project.root / "masks" / ".tmp-abc"
+    stray = project.root / "masks" / "000001-x-mask.tif"
+    for path in (leftover, stray):
+        path.write_bytes(b"x")
+
+    Project.open(project.root).close()
+
+    assert not leftover.exists()
+    assert stray.exists()

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_amvlm.errors import ProjectError
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "elsewhere.safetensors"
+    path.write_bytes(b"weights")
+    return path
+
+
+def test_a_model_from_elsewhere_is_copied_in(project: Project, weights: Path) -> None:
+    record = project.add_model(weights, "parent", {"after": 0.8}, "CC BY 4.0")
+    weights.unlink()
+
+    assert record.path.read_bytes() == b"weights"
+    assert record.path.is_relative_to(project.root.resolve())
+    assert (record.name, record.parent, record.scores, record.licence) == (
+        "elsewhere",
+        "parent",
+        {"after": 0.8},
+        "CC BY 4.0",
+    )
+    assert project.models() == [record]
+
+
+def test_two_models_of_one_name_live_side_by_side(project: Project, weights: Path) -> None:
+    first = project.add_model(weights)
+    weights.write_bytes(b"better weights")
+
+    second = project.add_model(weights)
+
+    assert first.path.read_bytes() == b"weights"
+    assert second.path.read_bytes() == b"better weights"
+
+
+def test_a_model_written_to_the_place_given_stays_there(project: Project) -> None:
+    path = project.new_model_path()
+    path.write_bytes(b"weights")
+
+    record = project.add_model(path)
+
+    assert record.path == path
+    assert project.new_model_path() != path
+
+
+def test_a_missing_model_is_told(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="was not found"):
+        project.add_model(tmp_path / "none.safetensors")
+
+
+def test_serving_can_be_rolled_back(project: Project, weights: Path) -> None:
+    assert project.served_model() is None
+    first, second = project.add_model(weights), project.add_model(weights)
+    assert project.served_model() is None
+
+    project.serve(first.id)
+    project.serve(second.id)
+    project.serve(first.id)
+    project.close()
+
+    with Project.open(project.root) as again:
+        assert again.served_model() == first
+        again.serve(None)
+        assert again.served_model() is None
+
+
+def test_an_unknown_model_is_not_served(project: Project) -> None:
+    with pytest.raises(ProjectError, match="no model 3"):
+        project.serve(3)
+
+
+def test_a_run_keeps_what_it_learnt_from_and_how_it_ended(
+    project: Project, weights: Path, pixels: Callable[[int], NDArray[np.uint8]]
+) -> None:
+    image = project.add_image(array=pixels(0))
+    mask = pixels(0)[..., 0] > 0
+    ids = [project.accept(image.id, prompt, mask, model=None, threshold=None).id for prompt in ("a", "b")]
+    model = project.add_model(weights)
+    run = project.record_run({"seed": 3}, parent="abc", train=ids[:1], validate=ids[1:])
+
+    project.finish_run(run.id, "stopped", result={"steps": 7}, message="as asked", model_id=model.id)
+
+    (kept,) = project.runs()
+    assert (kept.state, kept.parent, kept.config, kept.result) == ("stopped", "abc", {"seed": 3}, {"steps": 7})
+    assert (kept.message, kept.model_id, kept.ended_at is None) == ("as asked", model.id, False)
+    assert project.run_corrections(run.id) == {ids[0]: "train", ids[1]: "validate"}
+
+
+def test_a_run_whose_program_died_is_interrupted(project: Project) -> None:
+    project.close()
+    script = (
+        "import os, signal, sys\nfrom napari_amvlm.project import Project\n"
+        "Project.open(sys.argv[1]).record_run({})\nos.kill(os.getpid(), signal.SIGTERM)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(project.root)], check=False, timeout=60)
+
+    with Project.open(project.root) as again:
+        (run,) = again.runs()
+
+    assert run.state == "interrupted"
+    assert run.ended_at is not None
+
+
+def test_an_unknown_run_is_told(project: Project) -> None:
+    with pytest.raises(ProjectError, match="no run 9"):
+        project.finish_run(9)
