@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all it takes on a fresh Debian or Ubuntu machine with Python 3.11 or newer.
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup venv demo test check bench clean
 BIN := .venv/bin
 
 help:
@@ -12,19 +12,22 @@ help:
 setup:
 	@.ci/setup
 
+venv:
+	@.ci/setup venv
+
 demo: setup
 	$(BIN)/napari-amvlm demo
 
 test: setup
 	.ci/display $(BIN)/python -m pytest
 
-check: setup
+check: venv
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari.yaml
 
-bench: setup
+bench: venv
 	$(BIN)/python -m training.benchmarks.latency
 
 clean:
