@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
+from napari_amvlm.project import Project
+from napari_amvlm.session import Verdict, judge, keep_model, learning_data, start_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.models.amvlm import AMVLM
+
+SHAPE = (40, 50)
+
+
+def _pixels(number: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(number).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
+
+
+def _mask(number: int) -> NDArray[np.bool_]:
+    return np.random.default_rng([number, 1]).random(SHAPE) > 0.5
+
+
+def _scale(prompt: str, shape: tuple[int, int]) -> ScaleName:
+    assert shape == SHAPE
+    return "whole" if "lung" in prompt else "tiles"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with Project.create(tmp_path / "breast.amvlm") as opened:
+        yield opened
+
+
+@pytest.fixture
+def annotated(project: Project) -> Project:
+    """Return a project of seven images; five are accepted for "nuclei", the fourth of them is held out."""
+    for number in range(7):
+        record = project.add_image(array=_pixels(number), name=f"image {number}")
+        if number < 5:
+            project.accept(record.id, "nuclei", _mask(number), model=None, threshold=0.5)
+    return project
+
+
+def test_accepted_held_out_and_unlabelled_images_go_where_they_belong(annotated: Project) -> None:
+    data = learning_data(annotated, predictor_scales=_scale)
+
+    assert [image.name for image in data.labelled] == ["image 0", "image 1", "image 2", "image 4"]
+    assert [image.name for image in data.validation] == ["image 3"]
+    assert [image.name for image in data.unlabelled] == ["image 5", "image 6"]
+    assert data.prompts == ("nuclei",)
+
+
+def test_images_are_scaled_to_one_and_masks_are_those_accepted(annotated: Project) -> None:
+    first = learning_data(annotated, predictor_scales=_scale).labelled[0]
+
+    assert first.image.dtype == np.float32
+    np.testing.assert_allclose(first.image, _pixels(0) / 255, atol=1e-6)
+    assert np.array_equal(first.masks["nuclei"], _mask(0))
+    assert first.reviewed is None
+
+
+def test_every_prompt_has_its_scale(annotated: Project) -> None:
+    annotated.accept(1, "left lung", _mask(9), model=None, threshold=None)
+
+    data = learning_data(annotated, predictor_scales=_scale)
+
+    assert data.labelled[0].scales == {"nuclei": "tiles", "left lung": "whole"}
+    assert data.prompts == ("nuclei", "left lung")
+
+
+def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:
+    annotated.reject(4, "nuclei")
+
+    data = learning_data(annotated, predictor_scales=_scale)
+
+    assert data.validation == ()
+    assert "image 3" not in [image.name for image in (*data.labelled, *data.unlabelled)]
+
+
+def test_prompts_reviewed_in_different_regions_are_kept_apart(annotated: Project) -> None:
+    region = np.zeros(SHAPE, bool)
+    region[:10] = True
+    annotated.accept(1, "gland", _mask(8), reviewed=region, model=None, threshold=None)
+    annotated.accept(1, "duct", _mask(9), reviewed=region, model=None, threshold=None)
+
+    whole, part = learning_data(annotated, predictor_scales=_scale).labelled[:2]
+
+    assert (set(whole.masks), whole.reviewed) == ({"nuclei"}, None)
+    assert set(part.masks) == {"gland", "duct"}
+    assert np.array_equal(part.reviewed, region)
+    assert part.name != whole.name
+
+
+def test_images_of_one_name_get_names_of_their_own(project: Project) -> None:
+    for number in range(3):
+        project.add_image(array=_pixels(number), name="tile")
+
+    data = learning_data(project, predictor_scales=_scale)
+
+    assert [image.name for image in data.unlabelled] == ["tile", "tile (2)", "tile (3)"]
+
+
+def test_an_empty_project_has_nothing_to_learn_from(project: Project) -> None:
+    with pytest.raises(NotEnoughDataError):
+        learning_data(project, predictor_scales=_scale).check()
+
+
+def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project: Project) -> None:
+    for number in range(6):
+        project.add_image(array=_pixels(number), name=str(number))
+    room_for_two = 2 * SHAPE[0] * SHAPE[1] * 3 * 4
+
+    once = learning_data(project, predictor_scales=_scale, unlabelled_bytes=room_for_two)
+    again = learning_data(project, predictor_scales=_scale, unlabelled_bytes=room_for_two)
+
+    assert len(once.unlabelled) == 2
+    assert [i.name for i in once.unlabelled] == [i.name for i in again.unlabelled]
+
+
+def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated: Project, tmp_path: Path) -> None:
+    lost = tmp_path / "lost.tif"
+    tifffile.imwrite(lost, _pixels(50), photometric="rgb")
+    annotated.add_image(lost)
+    lost.unlink()
+    (annotated.root / annotated.corrections(1)[0].mask_file).unlink()
+    problems: list[str] = []
+
+    data = learning_data(annotated, predictor_scales=_scale, on_problem=problems.append)
+
+    assert [image.name for image in data.labelled] == ["image 1", "image 2", "image 4"]
+    assert len(data.unlabelled) == 2
+    assert len(problems) == 2
+    assert "mask" in problems[0]
+    assert "lost.tif" in problems[1]
+    with pytest.raises(ProjectError, match="mask"):
+        learning_data(annotated, predictor_scales=_scale)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held_out", "verdict"),
+    [
+        (0.7, 0.71, 3, Verdict.IMPROVED),
+        (0.7, 0.7, 3, Verdict.WORSE),
+        (0.7, 0.69, 12, Verdict.WORSE),
+        (0.7, float("nan"), 3, Verdict.WORSE),
+        (0.1, 0.9, 2, Verdict.TOO_FEW),
+        (None, None, 0, Verdict.TOO_FEW),
+        (None, 0.9, 5, Verdict.TOO_FEW),
+    ],
+)
+def test_judge(before: float | None, after: float | None, held_out: int, verdict: Verdict) -> None:
+    assert judge(before, after, held_out) is verdict
+
+
+def test_a_kept_model_can_be_loaded_and_is_not_served(
+    annotated: Project, tiny_model: AMVLM, tiny_checkpoint: Path
+) -> None:
+    from napari_amvlm.learning.reports import FineTuneResult
+    from napari_amvlm.models.checkpoint import load_model, read_info
+
+    parent = read_info(tiny_checkpoint)
+    run = start_run(annotated, LearningConfig(minutes=None, steps=3), parent)
+    result = FineTuneResult(model=tiny_model, before=0.5, after=0.75, steps=3, seconds=1.5, stopped=True)
+
+    record = keep_model(annotated, result, parent, ["nuclei"], run)
+
+    model, info = load_model(record.path, text_encoder=tiny_model.text_encoder)
+    assert model.config == tiny_model.config
+    assert (info.licence, info.parent, info.scores) == ("CC0-1.0", parent.sha256, {"before": 0.5, "after": 0.75})
+    assert info.training_data == "none: random weights; 4 accepted images of the project breast (nuclei)"
+    assert (record.sha256, record.name, record.parent) == (info.sha256, info.name, parent.sha256)
+    assert annotated.served_model() is None
+    (finished,) = annotated.runs()
+    assert (finished.state, finished.model_id, finished.result["steps"]) == ("stopped", record.id, 3)
+
+
+def test_a_run_is_entered_with_the_corrections_it_uses(annotated: Project) -> None:
+    run = start_run(annotated, LearningConfig(minutes=None, steps=3, seed=5), None)
+
+    assert annotated.run_corrections(run.id) == {1: "train", 2: "train", 3: "train", 4: "validate", 5: "train"}
+    assert LearningConfig.model_validate(run.config).seed == 5
+
+
+def test_nothing_is_kept_where_nothing_may_be_written(annotated: Project, tiny_model: AMVLM) -> None:
+    from napari_amvlm.learning.reports import FineTuneResult
+
+    result = FineTuneResult(model=tiny_model, before=None, after=None, steps=1, seconds=1, stopped=False)
+    with (
+        Project.open(annotated.root, read_only=True) as reader,
+        pytest.raises(ProjectError, match="for reading only"),
+    ):
+        keep_model(reader, result, None, ["nuclei"])
+
+    assert not list((annotated.root / "models").iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_refused_model_leaves_the_project_as_it_was(annotated: Project, tiny_model: AMVLM) -> None:
+    import resource
+
+    from napari_amvlm.learning.reports import FineTuneResult
+
+    result = FineTuneResult(model=tiny_model, before=None, after=None, steps=1, seconds=1, stopped=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError):
+            keep_model(annotated, result, None, ["nuclei"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert annotated.models() == []
+    assert not list((annotated.root / "models").iterdir())
+
+
+def test_neither_the_project_nor_the_session_loads_torch_or_qt() -> None:
+    script = (
+        "import sys, napari_amvlm.project, napari_amvlm.session\n"
+        "print([m for m in ('torch', 'transformers', 'qtpy', 'PyQt6', 'napari') if m in sys.modules])"
+    )
+
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+
+    assert result.stdout.strip() == "[]"
