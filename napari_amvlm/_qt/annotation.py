@@ -1,0 +1,178 @@
+"""What is known of one image: stored probabilities, thresholds, label values, and what is finished."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm._qt.compose import Composition, EditTracker, Proposal, merge
+from napari_amvlm._qt.layers import write
+from napari_amvlm.errors import LabelsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari.layers import Image, Labels
+
+    from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+    from napari_amvlm.predictor import Prediction
+
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class StoredPrediction:
+    """A prediction, and what it was made with."""
+
+    prediction: Prediction
+    settings: ScaleSettings
+    model: str | None
+
+
+class Annotation:
+    """One image layer's prompts and the labels layer that shows them.
+
+    Attributes
+    ----------
+    owners
+        The prompt that each label value belongs to.
+    finished
+        Prompts whose pixels the model may neither change nor add to.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.labels: Labels | None = None
+        self.results: dict[str, StoredPrediction] = {}
+        self.thresholds: dict[str, float] = {}
+        self.owners: dict[int, str] = {}
+        self.finished: set[str] = set()
+        self._values: dict[str, int] = {}
+        self._tracker: EditTracker | None = None
+        self._shown_at = time.monotonic()
+
+    def attach(self, labels: Labels) -> None:
+        """Write to `labels` from now on; what it holds already is the person's."""
+        if labels is self.labels:
+            return
+        self.labels = labels
+        self.owners = {}
+        self._values = {}
+        self.finished = set()
+        self._tracker = EditTracker(labels.data)
+
+    def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
+        """Store the probabilities of a run."""
+        for prediction in predictions:
+            self.results[prediction.prompt] = StoredPrediction(prediction, settings, model)
+        self._shown_at = time.monotonic()
+
+    def forget(self, prompt: str) -> None:
+        """Drop the probabilities of a prompt."""
+        self.results.pop(prompt, None)
+
+    def is_current(self, prompt: str, settings: ScaleSettings, model: str | None) -> bool:
+        """Tell whether the stored probabilities are those that a run would give now."""
+        stored = self.results.get(prompt)
+        return stored is not None and (stored.settings, stored.model) == (settings, model)
+
+    def threshold(self, prompt: str) -> float:
+        """Return the threshold of a prompt."""
+        return self.thresholds.get(prompt, DEFAULT_THRESHOLD)
+
+    def value(self, prompt: str) -> int:
+        """Return the label value of a prompt, the smallest that is free when it has none yet."""
+        if prompt not in self._values:
+            taken = set(self.owners)
+            if self.labels is not None:
+                taken |= {int(value) for value in np.unique(self.labels.data)}
+            self._values[prompt] = next(value for value in range(1, len(taken) + 2) if value not in taken)
+            self.owners[self._values[prompt]] = prompt
+        return self._values[prompt]
+
+    def proposals(self, prompts: Sequence[str]) -> list[Proposal]:
+        """Return what the model proposes for those of `prompts` that ran here and are not finished."""
+        return [
+            Proposal(prompt, self.value(prompt), self.results[prompt].prediction.probability, self.threshold(prompt))
+            for prompt in prompts
+            if prompt in self.results and prompt not in self.finished
+        ]
+
+    def first_free(self) -> int:
+        """Return the value from which all are free."""
+        largest = 0 if self.labels is None else int(self.labels.data.max(initial=0))
+        return max([largest, *self._values.values(), *self._finished_values()]) + 1
+
+    def show(self, composition: Composition) -> int:
+        """Write a composition to the labels layer and return how many pixels changed.
+
+        Finished prompts, and what the person painted or erased, stay as they are.
+        """
+        if self.labels is None or self._tracker is None:
+            raise LabelsError("There is no labels layer to write to; run the prompt again.")
+        data = self.labels.data
+        edited = self._tracker.edited(data)
+        finished = np.isin(data, self._finished_values())
+        indices, values = merge(data, composition.labels.astype(data.dtype, copy=False), edited, finished)
+        self._tracker.note_before(data, edited)
+        write(self.labels, indices, values)
+        self._tracker.note_written(self.labels.data, edited)
+        kept = {value: prompt for value, prompt in self.owners.items() if prompt in self.finished}
+        own = {value: prompt for prompt, value in self._values.items()}
+        self.owners = {**own, **composition.owners, **kept}
+        self._describe_values()
+        return int(values.size)
+
+    def mask(self, prompt: str) -> np.ndarray:
+        """Return the pixels of `prompt` as they are now, bool (H, W).
+
+        Values that belong to no prompt were painted by hand; they count for the prompt that is asked for.
+        """
+        if self.labels is None:
+            raise LabelsError("There is no labels layer yet; run a prompt first.")
+        others = [value for value, owner in self.owners.items() if owner != prompt]
+        data = self.labels.data
+        return np.asarray((data > 0) & ~np.isin(data, others))
+
+    def proposed(self, prompt: str) -> np.ndarray | None:
+        """Return what the model had proposed at the threshold in use, bool (H, W)."""
+        stored = self.results.get(prompt)
+        return None if stored is None else np.asarray(stored.prediction.mask(self.threshold(prompt)))
+
+    def finish(self, prompt: str, on: bool) -> None:
+        """Call a prompt finished, with what was painted for it by hand, or take it up again."""
+        if not on:
+            self.finished.discard(prompt)
+            return
+        if self.labels is not None:
+            for value in np.unique(self.labels.data[self.mask(prompt)]):
+                self.owners[int(value)] = prompt
+        self.finished.add(prompt)
+
+    def clear(self, prompt: str) -> int:
+        """Take the pixels of a prompt off the labels layer, as one step of undo; return how many."""
+        if self.labels is None or self._tracker is None:
+            return 0
+        own = np.isin(self.labels.data, [value for value, owner in self.owners.items() if owner == prompt])
+        edited = self._tracker.edited(self.labels.data) & ~own
+        indices = np.nonzero(own)
+        write(self.labels, indices, np.zeros(indices[0].size, self.labels.data.dtype))
+        self._tracker.note_written(self.labels.data, edited)
+        return int(indices[0].size)
+
+    def seconds_spent(self) -> float:
+        """Return the time since the result was shown, and start anew."""
+        spent, self._shown_at = time.monotonic() - self._shown_at, time.monotonic()
+        return spent
+
+    def _finished_values(self) -> list[int]:
+        return [value for value, owner in self.owners.items() if owner in self.finished]
+
+    def _describe_values(self) -> None:
+        # napari shows these words for the value under the mouse
+        if self.labels is not None:
+            values = sorted(self.owners)
+            self.labels.features = {"index": values, "prompt": [self.owners[value] for value in values]}

@@ -1,0 +1,90 @@
+"""What goes into the project, and how: run off the GUI thread, with everything taken beforehand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm._qt import layers
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import read_image
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_amvlm.project import ImageRecord, Project
+
+DEFAULT_NAME = "corrections.amvlm"
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An image as it lies in a layer, and the file it may have come from."""
+
+    name: str
+    data: np.ndarray
+    path: Path | None
+
+    @classmethod
+    def of(cls, layer: Image) -> ImageSource:
+        """Take what is needed of a checked layer."""
+        path = layer.source.path
+        return cls(layer.name, layers.pixels(layer), Path(path) if path else None)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A mask that a person accepted, and where it came from."""
+
+    source: ImageSource
+    prompt: str
+    mask: np.ndarray
+    before: np.ndarray | None
+    model: str | None
+    threshold: float
+    seconds: float
+
+
+def default_project(layer: Image | None) -> Path:
+    """Return where a project is made when none was chosen: beside the image, else in the home folder."""
+    path = layer.source.path if layer is not None else None
+    if path is not None and Path(path).is_file() and os.access(Path(path).parent, os.W_OK):
+        return Path(path).parent / DEFAULT_NAME
+    return Path.home() / "napari-amvlm" / DEFAULT_NAME
+
+
+def enter_image(project: Project, source: ImageSource) -> ImageRecord:
+    """Enter an image: by its file where that holds the very pixels that are shown, else as a copy."""
+    if source.path is not None and source.path.is_file():
+        try:
+            same = np.array_equal(read_image(source.path).data, source.data)
+        except ImageError:
+            same = False
+        if same:
+            return project.add_image(source.path)
+    return project.add_image(array=source.data, name=source.name)
+
+
+def store_correction(project: Project, acceptance: Acceptance) -> str:
+    """Store an accepted mask and return the image's name; it is on the disk when this returns."""
+    record = enter_image(project, acceptance.source)
+    project.accept(
+        record.id,
+        acceptance.prompt,
+        acceptance.mask,
+        before=acceptance.before,
+        model=acceptance.model,
+        threshold=acceptance.threshold,
+        seconds_spent=acceptance.seconds,
+    )
+    return record.name
+
+
+def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:
+    """Withdraw what was accepted for an image and a prompt."""
+    record = enter_image(project, source)
+    project.reject(record.id, prompt)

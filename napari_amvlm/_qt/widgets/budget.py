@@ -1,0 +1,67 @@
+"""On which device to learn, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSizePolicy, QWidget
+
+from napari_amvlm._qt.panel import named_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A device by its torch name ("auto" until they are known), and minutes."""
+
+    device: str = "auto"
+    minutes: float = 5.0
+
+
+class BudgetRow(QWidget):
+    """Device and minutes."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self._device = QComboBox()
+        self._device.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._device.setAccessibleName("Device")
+        self._device.addItem("best there is", "auto")
+        self._device.setToolTip("Where the model learns; the best device comes first")
+        self._minutes = QDoubleSpinBox()
+        self._minutes.setRange(0.1, 24 * 60)
+        self._minutes.setDecimals(1)
+        self._minutes.setSingleStep(1.0)
+        self._minutes.setValue(5.0)
+        self._minutes.setSuffix(" min")
+        self._minutes.setMinimumWidth(110)
+        self._minutes.setAccessibleName("Budget in minutes")
+        self._minutes.setToolTip("How long to learn; you can keep working, pause, or stop earlier")
+        # layout
+        form = named_rows({"Device": self._device, "Budget": self._minutes})
+        self.setLayout(form)
+
+    def value(self) -> Budget:
+        """Return device and minutes."""
+        return Budget(str(self._device.currentData()), float(self._minutes.value()))
+
+    def setValue(self, value: Budget) -> None:
+        """Show `value`; a device that is not listed is added under its own name."""
+        if self._device.findData(value.device) < 0:
+            self._device.addItem(value.device, value.device)
+        self._device.setCurrentIndex(self._device.findData(value.device))
+        self._minutes.setValue(value.minutes)
+
+    def setDevices(self, devices: Mapping[str, str]) -> None:
+        """List the devices that are there, `{"cuda:0": "NVIDIA RTX 4070", ...}`, best first."""
+        chosen = self._device.currentData()
+        with QSignalBlocker(self._device):
+            self._device.clear()
+            for name, words in devices.items():
+                self._device.addItem(words, name)
+            self._device.setCurrentIndex(max(0, self._device.findData(chosen)))

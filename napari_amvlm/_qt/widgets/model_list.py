@@ -1,0 +1,153 @@
+"""Models to choose from: name, score, licence, and which one serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_KEY = Qt.ItemDataRole.UserRole
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model as it is shown; `dice` is that on the project's held-out images, if it was scored there."""
+
+    key: str
+    name: str
+    licence: str
+    dice: float | None = None
+    parent: str = ""
+    details: str = ""
+    serving: bool = False
+
+
+class ModelList(QWidget):
+    """A table of models and a button that makes the chosen one serve.
+
+    Signals
+    -------
+    serveRequested : str
+        The key of a model.
+    """
+
+    serveRequested = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._entries: list[ModelEntry] = []
+        self._enabled = True
+        # widgets
+        self._table = QTreeWidget()
+        self._table.setColumnCount(3)
+        self._table.setHeaderLabels(["Model", "Dice", "Licence"])
+        self._table.setRootIsDecorated(False)
+        self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._table.setMinimumHeight(84)
+        self._table.setMaximumHeight(150)
+        self._table.setAccessibleName("Models")
+        self._table.setToolTip("Every model of this project and those installed; the filled dot serves")
+        header = self._table.header()
+        if header is not None:
+            header.setStretchLastSection(False)
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+            header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(2, QHeaderView.ResizeMode.ResizeToContents)
+        self._details = QLabel()
+        self._details.setWordWrap(True)
+        self._details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._serve = QPushButton("Serve")
+        self._serve.setToolTip("Let the chosen model draw the masks from now on; any other is one click away")
+        # layout
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self._table)
+        row = QHBoxLayout()
+        row.addWidget(self._details, 1)
+        row.addWidget(self._serve, 0, Qt.AlignmentFlag.AlignTop)
+        column.addLayout(row)
+        # signals
+        self._table.itemSelectionChanged.connect(self._on_selected)
+        self._table.itemDoubleClicked.connect(lambda *_: self._on_serve())
+        self._serve.clicked.connect(self._on_serve)
+        self._on_selected()
+
+    def value(self) -> list[ModelEntry]:
+        """Return the entries in order."""
+        return list(self._entries)
+
+    def setValue(self, entries: Sequence[ModelEntry]) -> None:
+        """Replace the entries; the selection stays where it can."""
+        if list(entries) == self._entries:
+            return
+        selected = self.selected()
+        self._entries = list(entries)
+        self._table.clear()
+        for entry in self._entries:
+            dot = "\N{BLACK CIRCLE} " if entry.serving else "\N{WHITE CIRCLE} "
+            dice = "" if entry.dice is None else f"{entry.dice:.3f}"
+            item = QTreeWidgetItem([dot + entry.name, dice, entry.licence])
+            item.setData(0, _KEY, entry.key)
+            words = "serving" if entry.serving else "not serving"
+            item.setToolTip(0, f"{entry.name} ({words})\n{entry.details}".strip())
+            font = item.font(0)
+            font.setBold(entry.serving)
+            item.setFont(0, font)
+            self._table.addTopLevelItem(item)
+            if entry.key == selected or (selected is None and entry.serving):
+                item.setSelected(True)
+        self._on_selected()
+
+    def selected(self) -> str | None:
+        """Return the key of the chosen model."""
+        items = self._table.selectedItems()
+        return str(items[0].data(0, _KEY)) if items else None
+
+    def select(self, key: str) -> None:
+        """Choose a model."""
+        for index in range(self._table.topLevelItemCount()):
+            item = self._table.topLevelItem(index)
+            if item is not None:
+                item.setSelected(item.data(0, _KEY) == key)
+
+    def setServeEnabled(self, enabled: bool) -> None:
+        """Allow a change of the served model, or not."""
+        self._enabled = enabled
+        self._on_selected()
+
+    def _entry(self) -> ModelEntry | None:
+        key = self.selected()
+        return next((entry for entry in self._entries if entry.key == key), None)
+
+    def _on_selected(self) -> None:
+        entry = self._entry()
+        self._serve.setEnabled(self._enabled and entry is not None and not entry.serving)
+        if entry is None:
+            self._details.setText("")
+            return
+        born = f"from {entry.parent}" if entry.parent else "installed"
+        self._details.setText(f"{'serving, ' if entry.serving else ''}{born}, {entry.licence}")
+        self._details.setToolTip(entry.details)
+
+    def _on_serve(self) -> None:
+        entry = self._entry()
+        if entry is not None and self._enabled and not entry.serving:
+            self.serveRequested.emit(entry.key)

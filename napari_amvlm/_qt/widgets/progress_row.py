@@ -1,0 +1,87 @@
+"""A progress bar with words beside it and, where it can be ended, a button."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+
+class ProgressRow(QWidget):
+    """Shows how far something is.
+
+    Signals
+    -------
+    cancelled
+        The button was pressed.
+    """
+
+    cancelled = Signal()
+
+    def __init__(self, *, button: str = "Cancel", shortcut: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setMaximumHeight(10)
+        self._bar.setAccessibleName("Progress")
+        self._text = QLabel("")
+        self._text.setAccessibleName("Progress in words")
+        self._button: QPushButton | None = None
+        # layout
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        row = QHBoxLayout()
+        row.addWidget(self._bar, 1)
+        if button:
+            self._button = QPushButton(button)
+            self._button.setToolTip(f"Stop this now; nothing is lost{f' ({shortcut})' if shortcut else ''}")
+            if shortcut:
+                self._button.setShortcut(shortcut)
+            row.addWidget(self._button)
+        column.addLayout(row)
+        column.addWidget(self._text)
+        # signals
+        if self._button is not None:
+            self._button.clicked.connect(self.cancelled)
+        self.setIdle()
+
+    def value(self) -> float | None:
+        """Return the share done, 0 to 1; None while idle or of unknown length."""
+        if self._bar.maximum() == 0 or not self._bar.isEnabled():
+            return None
+        return self._bar.value() / self._bar.maximum()
+
+    def text(self) -> str:
+        """Return the words beside the bar."""
+        return self._text.text()
+
+    def setBusy(self, text: str) -> None:
+        """Show that something runs whose length is not known."""
+        self._bar.setEnabled(True)
+        self._bar.setRange(0, 0)
+        self._show(text, True)
+
+    def setProgress(self, fraction: float, text: str) -> None:
+        """Show the share done."""
+        self._bar.setEnabled(True)
+        self._bar.setRange(0, 1000)
+        self._bar.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
+        self._show(text, True)
+
+    def setIdle(self, text: str = "") -> None:
+        """Show that nothing runs."""
+        self._bar.setRange(0, 1000)
+        self._bar.setValue(0)
+        self._bar.setEnabled(False)
+        self._show(text, False)
+
+    def setCancelEnabled(self, enabled: bool) -> None:
+        """Grey the button out once it was pressed."""
+        if self._button is not None:
+            self._button.setEnabled(enabled)
+
+    def _show(self, text: str, running: bool) -> None:
+        self._text.setText(text)
+        self._text.setVisible(bool(text))
+        self.setCancelEnabled(running)

@@ -1,0 +1,131 @@
+"""Which project folder corrections go to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SUFFIX = ".amvlm"
+_NEW = "new"
+_TIP = Qt.ItemDataRole.ToolTipRole
+
+
+class ProjectRow(QWidget):
+    """A list of projects used before, with "New project..." at its end, and a button to open any other.
+
+    Signals
+    -------
+    chosen : Path
+        A project folder to open, or to make if it is not there.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(
+        self,
+        *,
+        pick_existing: Callable[[QWidget], str] | None = None,
+        pick_new: Callable[[QWidget], str] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._value: Path | None = None
+        self._default: Path | None = None
+        self._recent: list[Path] = []
+        self._pick_existing = pick_existing or _pick_existing
+        self._pick_new = pick_new or _pick_new
+        # widgets
+        self._list = QComboBox()
+        self._list.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._list.setAccessibleName("Project")
+        self._open = QPushButton("Open...")
+        self._open.setToolTip(f"Open a project folder (NAME{SUFFIX})")
+        # layout
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(self._list, 1)
+        row.addWidget(self._open)
+        # signals
+        self._list.activated.connect(self._on_activated)
+        self._open.clicked.connect(self._on_open)
+        self._refill()
+
+    def value(self) -> Path | None:
+        """Return the open project's folder."""
+        return self._value
+
+    def setValue(self, path: Path | None) -> None:
+        """Show `path` as the open project."""
+        self._value = path
+        if path is not None:
+            self._recent = [path, *(other for other in self._recent if other != path)][:8]
+        self._refill()
+
+    def setDefault(self, path: Path | None) -> None:
+        """Tell where a project is made at the first Accept while none is open."""
+        self._default = path
+        self._refill()
+
+    def setRecent(self, paths: Sequence[Path]) -> None:
+        """Replace the projects used before."""
+        self._recent = list(dict.fromkeys(paths))[:8]
+        self._refill()
+
+    def recent(self) -> list[Path]:
+        """Return the projects used before, newest first."""
+        return list(self._recent)
+
+    def _refill(self) -> None:
+        with QSignalBlocker(self._list):
+            self._list.clear()
+            if self._value is None:
+                name = self._default.name if self._default is not None else f"corrections{SUFFIX}"
+                self._list.addItem(f"{name} (new)", None)
+            for path in self._recent:
+                self._list.addItem(path.name, path)
+                self._list.setItemData(self._list.count() - 1, str(path), _TIP)
+            self._list.insertSeparator(self._list.count())
+            self._list.addItem("New project...", _NEW)
+            self._list.setItemData(self._list.count() - 1, f"Make a project folder (NAME{SUFFIX}) where you like", _TIP)
+            self._list.setCurrentIndex(0)
+        shown = self._value or self._default
+        self._list.setToolTip(
+            f"Accepted corrections are written here, at once:\n{shown or 'a folder beside the image'}"
+        )
+
+    def _on_activated(self, index: int) -> None:
+        path = self._list.itemData(index)
+        if path == _NEW:
+            self._refill()
+            self._on_new()
+        elif path is not None and path != self._value:
+            self.chosen.emit(Path(path))
+
+    def _on_open(self) -> None:
+        picked = self._pick_existing(self)
+        if picked:
+            self.chosen.emit(Path(picked))
+
+    def _on_new(self) -> None:
+        picked = self._pick_new(self)
+        if picked:
+            path = Path(picked)
+            self.chosen.emit(path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX))
+
+
+def _pick_existing(parent: QWidget) -> str:
+    return str(QFileDialog.getExistingDirectory(parent, f"Open a project folder (NAME{SUFFIX})"))
+
+
+def _pick_new(parent: QWidget) -> str:
+    picked, _ = QFileDialog.getSaveFileName(
+        parent, "Name the new project", f"corrections{SUFFIX}", options=QFileDialog.Option.DontConfirmOverwrite
+    )
+    return str(picked)

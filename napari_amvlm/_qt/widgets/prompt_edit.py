@@ -1,0 +1,102 @@
+"""Where a prompt is typed: with what was typed before, and what the model knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QCompleter, QLineEdit, QSizePolicy, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HISTORY = 20
+"""How many prompts are remembered."""
+
+
+class PromptEdit(QComboBox):
+    """An editable list: history first, then presets; Enter submits.
+
+    Signals
+    -------
+    submitted : list of str
+        Enter was pressed; several prompts are parted by `;`.
+    """
+
+    submitted = Signal(list)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._history: list[str] = []
+        self._presets: list[str] = []
+        # widgets
+        self._line = QLineEdit()
+        self.setEditable(True)
+        self.setLineEdit(self._line)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setMinimumContentsLength(8)
+        self.setMaxVisibleItems(16)
+        self.setAccessibleName("Prompt")
+        self.setToolTip(
+            "What to find, in your own words: nuclei, left lung, ...\n"
+            "Enter runs. Part several prompts by ; and each gets a label value of its own.\n"
+            "The list holds what you typed before and what the model was taught."
+        )
+        self._line.setPlaceholderText("what to find, then Enter")
+        completer = self.completer()
+        if completer is not None:
+            completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+            completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        # signals
+        self._line.returnPressed.connect(self._on_return)
+
+    def value(self) -> str:
+        """Return the text as it stands."""
+        return self.currentText()
+
+    def setValue(self, text: str) -> None:
+        """Replace the text."""
+        self.setEditText(text)
+
+    def prompts(self) -> list[str]:
+        """Return the prompts in the text: parted by `;`, blanks squeezed, each once."""
+        parts = (" ".join(part.split()) for part in self.currentText().split(";"))
+        return list(dict.fromkeys(part for part in parts if part))
+
+    def history(self) -> list[str]:
+        """Return the prompts typed before, newest first."""
+        return list(self._history)
+
+    def setHistory(self, history: Sequence[str]) -> None:
+        """Replace the prompts typed before."""
+        self._history = list(dict.fromkeys(history))[:HISTORY]
+        self._refill()
+
+    def remember(self, prompts: Sequence[str]) -> None:
+        """Put `prompts` on top of the history."""
+        self.setHistory([*prompts, *self._history])
+
+    def presets(self) -> list[str]:
+        """Return the prompts that the model was taught."""
+        return list(self._presets)
+
+    def setPresets(self, presets: Sequence[str]) -> None:
+        """Replace the prompts that the model was taught."""
+        self._presets = list(dict.fromkeys(presets))
+        self._refill()
+
+    def _refill(self) -> None:
+        text = self.currentText()
+        blocked = self.blockSignals(True)
+        self.clear()
+        self.addItems(self._history)
+        if self._history and self._presets:
+            self.insertSeparator(self.count())
+        self.addItems([preset for preset in self._presets if preset not in self._history])
+        self.setCurrentIndex(-1)
+        self.setEditText(text)
+        self.blockSignals(blocked)
+
+    def _on_return(self) -> None:
+        self.submitted.emit(self.prompts())

@@ -1,0 +1,209 @@
+"""The prompts of an image: colour, name, presence, finished or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QFontMetrics, QMouseEvent, QResizeEvent
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.theme import Colours, theme_icon
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PRESENT = 0.5
+"""Presence scores from here on read as "present"."""
+
+
+@dataclass(frozen=True)
+class PromptEntry:
+    """One prompt as it is shown; `presence` is None until it ran on this image."""
+
+    prompt: str
+    value: int = 0
+    colour: str = "#808080"
+    presence: float | None = None
+    finished: bool = False
+
+    def presence_text(self) -> str:
+        """Return the presence in words."""
+        if self.presence is None:
+            return "not run"
+        return f"{'present' if self.presence >= PRESENT else 'absent'} {self.presence:.2f}"
+
+
+class ElidedLabel(QLabel):
+    """A label that ends in dots where there is too little room, and tells all in its tooltip."""
+
+    def __init__(self, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._whole = text
+        self.setToolTip(text)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setMinimumWidth(40)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Shorten the text to the new width."""
+        super().resizeEvent(event)
+        metrics = QFontMetrics(self.font())
+        self.setText(metrics.elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width()))
+
+
+class PromptRow(QFrame):
+    """One line of the list."""
+
+    chosen = Signal(str)
+    removed = Signal(str)
+    finishedToggled = Signal(str, bool)
+
+    def __init__(self, entry: PromptEntry, colours: Colours | None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._prompt = entry.prompt
+        self.setObjectName("prompt_row")
+        # widgets
+        swatch = QLabel()
+        swatch.setFixedSize(12, 12)
+        swatch.setStyleSheet(f"background: {entry.colour}; border-radius: 2px;")
+        swatch.setToolTip(f"label value {entry.value}" if entry.value else "no label value yet")
+        name = ElidedLabel(entry.prompt)
+        presence = QLabel(entry.presence_text())
+        presence.setToolTip("How sure the model is that this is in the image at all (0 to 1)")
+        presence.setAccessibleName(f"Presence of {entry.prompt}: {entry.presence_text()}")
+        if colours is not None:
+            strong = entry.presence is not None and entry.presence >= PRESENT
+            presence.setStyleSheet(f"color: {colours.text if strong else colours.muted};")
+        lock = self._button("lock" if entry.finished else "lock_open", "finished", colours)
+        lock.setCheckable(True)
+        lock.setChecked(entry.finished)
+        lock.setToolTip(
+            "Finished: the model never paints over it. Click to let it."
+            if entry.finished
+            else "Click to call it finished: the model then never paints over it. Accept does so too."
+        )
+        lock.setAccessibleName(f"{entry.prompt} is finished")
+        cross = self._button("delete_shape", "remove", colours)
+        cross.setToolTip("Take this prompt off the list, and what the model drew for it off the image")
+        cross.setAccessibleName(f"Remove {entry.prompt}")
+        # layout
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 2, 2, 2)
+        row.setSpacing(6)
+        row.addWidget(swatch)
+        row.addWidget(name, 1)
+        row.addWidget(presence)
+        row.addWidget(lock)
+        row.addWidget(cross)
+        # signals
+        lock.toggled.connect(lambda on: self.finishedToggled.emit(self._prompt, on))
+        cross.clicked.connect(lambda: self.removed.emit(self._prompt))
+
+    @staticmethod
+    def _button(icon: str, fallback: str, colours: Colours | None) -> QToolButton:
+        button = QToolButton()
+        button.setAutoRaise(True)
+        button.setIconSize(QSize(14, 14))
+        button.setFixedSize(22, 22)
+        if colours is None:
+            button.setText(fallback[:1])
+        else:
+            button.setIcon(theme_icon(icon, colours.icon))
+        return button
+
+    def setChosen(self, chosen: bool, colours: Colours | None) -> None:
+        """Mark the row that threshold, Accept and Reject speak of."""
+        shade = colours.foreground if colours is not None else "palette(midlight)"
+        edge = colours.accent if colours is not None else "palette(highlight)"
+        self.setStyleSheet(
+            f"#prompt_row {{ background: {shade}; border-left: 3px solid {edge}; }}"
+            if chosen
+            else "#prompt_row { border-left: 3px solid transparent; }"
+        )
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Choose this row."""
+        self.chosen.emit(self._prompt)
+        super().mousePressEvent(event)
+
+
+class PromptList(QWidget):
+    """The prompts of an image, one of them chosen.
+
+    Signals
+    -------
+    currentChanged : str
+    removed : str
+    finishedToggled : str, bool
+    """
+
+    currentChanged = Signal(str)
+    removed = Signal(str)
+    finishedToggled = Signal(str, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._entries: list[PromptEntry] = []
+        self._rows: list[PromptRow] = []
+        self._current: str | None = None
+        self._colours: Colours | None = None
+        self.setAccessibleName("Prompts of this image")
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(1)
+        self._empty = QLabel("No prompt yet: type one above and press Enter.")
+        self._empty.setWordWrap(True)
+        self._column.addWidget(self._empty)
+
+    def value(self) -> list[PromptEntry]:
+        """Return the entries in order."""
+        return list(self._entries)
+
+    def setValue(self, entries: Sequence[PromptEntry]) -> None:
+        """Replace the entries; the chosen prompt stays chosen where it is still there."""
+        if list(entries) == self._entries and self._rows:
+            return
+        self._entries = list(entries)
+        names = [entry.prompt for entry in self._entries]
+        if self._current not in names:
+            self._current = names[-1] if names else None
+        self._rebuild()
+
+    def updateEntry(self, prompt: str, presence: float | None) -> None:
+        """Change the presence of one prompt."""
+        self.setValue([replace(e, presence=presence) if e.prompt == prompt else e for e in self._entries])
+
+    def current(self) -> str | None:
+        """Return the chosen prompt."""
+        return self._current
+
+    def setCurrent(self, prompt: str) -> None:
+        """Choose a prompt."""
+        if prompt != self._current and prompt in [entry.prompt for entry in self._entries]:
+            self._current = prompt
+            self._mark()
+            self.currentChanged.emit(prompt)
+
+    def setColours(self, colours: Colours) -> None:
+        """Take the colours of the theme."""
+        self._colours = colours
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        for row in self._rows:
+            self._column.removeWidget(row)
+            row.hide()
+            row.deleteLater()
+        self._rows = [PromptRow(entry, self._colours) for entry in self._entries]
+        for row in self._rows:
+            self._column.addWidget(row)
+            row.chosen.connect(self.setCurrent)
+            row.removed.connect(self.removed)
+            row.finishedToggled.connect(self.finishedToggled)
+        self._empty.setVisible(not self._rows)
+        self._mark()
+
+    def _mark(self) -> None:
+        for row, entry in zip(self._rows, self._entries, strict=True):
+            row.setChosen(entry.prompt == self._current, self._colours)

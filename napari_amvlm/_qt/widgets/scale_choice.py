@@ -1,0 +1,89 @@
+"""How the image is looked at: resized as a whole, or in tiles; and whether objects are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QSizePolicy, QWidget
+
+_CHOICES: dict[str, str] = {"auto": "auto", "whole": "whole image", "tiles": "tiles"}
+
+
+@dataclass(frozen=True)
+class ScaleSettings:
+    """What the model is to look at."""
+
+    scale: Literal["auto", "whole", "tiles"] = "auto"
+    magnification: float = 1.0
+
+
+class ScaleChoice(QWidget):
+    """Working scale, magnification of the tiles.
+
+    Signals
+    -------
+    valueChanged : ScaleSettings
+    """
+
+    valueChanged = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self._scale = QComboBox()
+        for key, text in _CHOICES.items():
+            self._scale.addItem(text, key)
+        self._scale.setAccessibleName("Working scale")
+        self._scale.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._scale.setToolTip(
+            "whole image: resized to fit, for anatomy such as lungs\n"
+            "tiles: at full resolution, for small things such as nuclei\n"
+            "auto: as the nearest thing the model was taught"
+        )
+        self._magnification = QDoubleSpinBox()
+        self._magnification.setRange(0.1, 8.0)
+        self._magnification.setDecimals(2)
+        self._magnification.setSingleStep(0.25)
+        self._magnification.setValue(1.0)
+        self._magnification.setPrefix("x ")
+        self._magnification.setFixedWidth(104)
+        self._magnification.setKeyboardTracking(False)
+        self._magnification.setAccessibleName("Magnification")
+        self._magnification.setToolTip(
+            "Tiles only: enlarge (above 1) or shrink (below 1) the image before the model sees it,\n"
+            "so that things have the size it was taught, for example x 2 for a 20x scan of nuclei"
+        )
+        # layout
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._scale, 1)
+        row.addWidget(self._magnification)
+        # signals
+        self._scale.currentIndexChanged.connect(self._on_changed)
+        self._magnification.valueChanged.connect(self._on_changed)
+
+    def value(self) -> ScaleSettings:
+        """Return the settings."""
+        return ScaleSettings(self._scale.currentData(), float(self._magnification.value()))
+
+    def setValue(self, value: ScaleSettings) -> None:
+        """Show `value` without telling anybody."""
+        with QSignalBlocker(self._scale), QSignalBlocker(self._magnification):
+            self._scale.setCurrentIndex(self._scale.findData(value.scale))
+            self._magnification.setValue(value.magnification)
+            self._magnification.setEnabled(value.scale != "whole")
+
+    def _on_changed(self) -> None:
+        self._magnification.setEnabled(self._scale.currentData() != "whole")
+        self.valueChanged.emit(self.value())
+
+
+class InstancesBox(QCheckBox):
+    """Whether touching objects are told apart, each with a label value of its own."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("separate objects", parent)
+        self.setAccessibleName("Separate objects")
+        self.setToolTip("Give every object (instance) a label value of its own and part those that touch")

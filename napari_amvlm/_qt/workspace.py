@@ -1,0 +1,293 @@
+"""What both docks of one viewer share: the model that serves, the open project, and the threads at work."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_amvlm._qt.failures import guarded
+from napari_amvlm._qt.workers import CallThread, GuardedThread, LearnThread, LoadThread
+from napari_amvlm.errors import ProjectError
+from napari_amvlm.models.catalog import installed_models
+from napari_amvlm.project import ModelRecord, Project, ProjectCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm.models.model_info import ModelInfo
+    from napari_amvlm.predictor import Predictor
+
+ModelState = Literal["none", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class ProjectView:
+    """The open project as the docks show it, read off the GUI thread."""
+
+    root: Path
+    name: str
+    counts: ProjectCounts
+    models: tuple[ModelRecord, ...]
+    served: ModelRecord | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    function: Callable[[], Any]
+    done: Callable[[Any], None] | None
+    failed: Callable[[str], None] | None
+
+
+class Workspace(QObject):
+    """State shared by the docks; every slow thing it does is done in a thread.
+
+    Signals
+    -------
+    modelChanged
+        `model_state`, `predictor` or the served model changed.
+    projectChanged
+        Another project, or other things in it.
+    busyChanged
+        A thread started or ended.
+    said : level, text
+        Words for the person.
+    """
+
+    modelChanged = Signal()
+    projectChanged = Signal()
+    busyChanged = Signal()
+    said = Signal(str, str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.model_state: ModelState = "none"
+        self.model_words = "No model is loaded yet."
+        self.predictor: Predictor | None = None
+        self.devices: dict[str, str] = {}
+        self.installed: tuple[ModelInfo, ...] = ()
+        self.project: Project | None = None
+        self.view: ProjectView | None = None
+        self.closing = False
+        self._threads: list[GuardedThread] = []
+        self._jobs: deque[_Job] = deque()
+        self._job: _Job | None = None
+        self._job_thread: GuardedThread | None = None
+
+    # Threads
+
+    def start(self, thread: GuardedThread) -> None:
+        """Run `thread`, and hold it until it has ended."""
+        self._threads.append(thread)
+        thread.finished.connect(self._on_thread_finished)
+        thread.start()
+        self.busyChanged.emit()
+
+    def threads(self) -> list[GuardedThread]:
+        """Return the threads at work."""
+        return list(self._threads)
+
+    def learning(self) -> LearnThread | None:
+        """Return the learning run at work, if there is one."""
+        return next((thread for thread in self._threads if isinstance(thread, LearnThread)), None)
+
+    def submit(
+        self,
+        function: Callable[[], Any],
+        done: Callable[[Any], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Call `function` off the GUI thread, after those submitted before it; `done` or `failed` hear of it."""
+        self._jobs.append(_Job(function, done, failed))
+        self._next_job()
+
+    def stop_all(self) -> None:
+        """Ask every thread to end; a learning run keeps nothing."""
+        self.closing = True
+        for thread in self._threads:
+            if isinstance(thread, LearnThread):
+                thread.abandon()
+            else:
+                thread.stop()
+
+    def shut_down(self) -> None:
+        """Stop everything, wait for it, do what was still to be written, and close the project."""
+        self.stop_all()
+        for thread in self.threads():
+            thread.wait()
+        while self._jobs:
+            guarded(self._jobs.popleft().function)
+        if self.project is not None:
+            self.project.close()
+            self.project = None
+
+    def _next_job(self) -> None:
+        if self._job is not None or not self._jobs:
+            return
+        self._job = self._jobs.popleft()
+        self._job_thread = CallThread(self._job.function)
+        self._job_thread.returned.connect(self._on_job_returned)
+        self._job_thread.errored.connect(self._on_job_errored)
+        self.start(self._job_thread)
+
+    def _on_job_returned(self, result: object) -> None:
+        job = self._job
+        if job is not None and job.done is not None and not self.closing:
+            job.done(result)
+
+    def _on_job_errored(self, text: str, _error: object) -> None:
+        if self.closing:
+            return
+        if self._job is not None and self._job.failed is not None:
+            self._job.failed(text)
+        else:
+            self.said.emit("error", text)
+
+    def _on_thread_finished(self) -> None:
+        for thread in [thread for thread in self._threads if thread.isFinished()]:
+            self._threads.remove(thread)
+            if thread is self._job_thread:
+                self._job = self._job_thread = None
+            thread.deleteLater()
+        self.busyChanged.emit()
+        self._next_job()
+
+    # Model
+
+    def load_model(self, name_or_path: str | Path | None = None) -> None:
+        """Load an installed model by name, or a model file, in the background."""
+        self._say_model("loading", "Loading the model; you can look at images meanwhile.")
+        thread = LoadThread(lambda: _load_predictor(name_or_path), _list_devices)
+        thread.returned.connect(self._on_loaded)
+        thread.errored.connect(self._on_load_failed)
+        self.start(thread)
+
+    def serve(self, path: Path, done: Callable[[], None] | None = None) -> None:
+        """Let the model in the file `path` draw the masks from now on; the one before stays if it cannot be read."""
+        predictor = self.predictor
+        if predictor is None:
+            self.load_model(path)
+            return
+
+        def work() -> None:
+            from napari_amvlm.models.checkpoint import load_model
+
+            predictor.replace_model(*load_model(path, device=predictor.device))
+
+        def finish(_: object) -> None:
+            self._say_model("ready", "")
+            if done is not None:
+                done()
+
+        self.submit(work, finish)
+
+    def presets(self) -> list[str]:
+        """Return the prompts that the served model was taught."""
+        if self.predictor is None:
+            return []
+        return [prompt for concept in self.predictor.model.config.concepts for prompt in concept.prompts]
+
+    def served_key(self) -> str | None:
+        """Return the hash of the file that serves."""
+        info = self.predictor.info if self.predictor is not None else None
+        return info.sha256 if info is not None else None
+
+    def _on_loaded(self, loaded: tuple[Predictor, dict[str, str]]) -> None:
+        self.predictor, self.devices = loaded
+        self._say_model("ready", "")
+        self.submit(lambda: tuple(installed_models()), self._on_installed)
+
+    def _on_load_failed(self, text: str, _error: object) -> None:
+        self._say_model("failed", text)
+
+    def _on_installed(self, models: tuple[ModelInfo, ...]) -> None:
+        self.installed = models
+        self.modelChanged.emit()
+
+    def _say_model(self, state: ModelState, words: str) -> None:
+        self.model_state = state
+        self.model_words = words
+        self.modelChanged.emit()
+        if state == "failed":
+            self.said.emit("error", words)
+
+    # Project
+
+    def open_project(self, path: Path, done: Callable[[], None] | None = None) -> None:
+        """Open a project folder, made first if it is not there; the one open before is closed."""
+
+        def work() -> tuple[Project, ProjectView]:
+            if self.project is not None and self.project.root.resolve() == path.resolve():
+                return self.project, look_at(self.project)
+            project = Project.open_or_create(path)
+            return project, look_at(project)
+
+        def finish(opened: tuple[Project, ProjectView]) -> None:
+            before, (self.project, self.view) = self.project, opened
+            if before is not None and before is not self.project:
+                before.close()
+            self.projectChanged.emit()
+            if self.view.served is not None:
+                self.serve(self.view.served.path)
+            if done is not None:
+                done()
+
+        self.submit(work, finish)
+
+    def with_project(
+        self,
+        function: Callable[[Project], Any],
+        done: Callable[[Any], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Call `function(project)` off the GUI thread, then look at the project anew."""
+
+        def work() -> tuple[Any, ProjectView]:
+            if self.project is None:
+                raise ProjectError("No project is open; open one, or accept a mask, which makes one.")
+            return function(self.project), look_at(self.project)
+
+        def finish(both: tuple[Any, ProjectView]) -> None:
+            result, self.view = both
+            self.projectChanged.emit()
+            if done is not None:
+                done(result)
+
+        self.submit(work, finish, failed)
+
+
+def look_at(project: Project) -> ProjectView:
+    """Read what the docks show of a project."""
+    return ProjectView(project.root, project.name, project.counts(), tuple(project.models()), project.served_model())
+
+
+_workspaces: weakref.WeakKeyDictionary[Any, Workspace] = weakref.WeakKeyDictionary()
+
+
+def workspace_for(viewer: Any) -> Workspace:
+    """Return the one workspace of `viewer`, made at the first call."""
+    viewer = unwrapped(viewer)
+    if viewer not in _workspaces:
+        _workspaces[viewer] = Workspace()
+    return _workspaces[viewer]
+
+
+def unwrapped(viewer: Any) -> Any:
+    """Return the viewer itself where napari hands over a proxy: layers are compared by identity."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+def _load_predictor(name_or_path: str | Path | None) -> Predictor:
+    from napari_amvlm.predictor import Predictor
+
+    return Predictor.from_file(name_or_path)
+
+
+def _list_devices() -> dict[str, str]:
+    from napari_amvlm.device import available_devices
+
+    return available_devices()
