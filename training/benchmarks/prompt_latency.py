@@ -2,8 +2,8 @@
 
     python -m training.benchmarks.prompt_latency [--image FILE] [--repeats N] [--model M] [--device DEVICE] [--skip-sam]
 
-The first prompt encodes the image; the second one costs the decoder alone. SAM ViT-B is what most interactive plugins run
-once per image; its weights are random here (the time does not depend on them) and its input is its own, 1024x1024.
+The first prompt encodes the image; the second one costs the decoder alone. SAM ViT-B is what most interactive plugins
+run once per image; its weights are random here (the time does not depend on them) and its input is its own, 1024x1024.
 One JSON object is printed; seconds are medians of `--repeats` runs after one warm-up run.
 """
 
@@ -57,7 +57,8 @@ def sam_encoder_seconds(device: torch.device, *, repeats: int) -> float:
     from transformers.models.sam.modeling_sam import SamVisionEncoder
 
     torch.manual_seed(0)
-    encoder = SamVisionEncoder(SamVisionConfig()).to(device).eval()
+    encoder: torch.nn.Module = SamVisionEncoder(SamVisionConfig())
+    encoder.to(device).eval()
     pixels = torch.rand(1, 3, 1024, 1024, device=device)
 
     def encode() -> None:

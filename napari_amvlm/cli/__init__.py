@@ -1,0 +1,79 @@
+"""The command line `napari-amvlm`; scripts depend on its options, its JSON keys and its exit codes.
+
+Exit codes: 0 done, 1 failed, 2 bad arguments or bad input. An error is one line on stderr that names the thing and
+the mend. Torch and Qt are imported by the commands that need them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from napari_amvlm.cli import demo, evaluate, export, fine_tune, models, predict
+from napari_amvlm.cli.console import complain
+from napari_amvlm.errors import AmvlmError, InputError, ProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+
+app = typer.Typer(
+    name="napari-amvlm",
+    help="Segment images by text prompt, score models, and teach them from corrections.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("fine-tune")(fine_tune.fine_tune)
+app.command("export")(export.export)
+app.command("models")(models.models)
+
+# The one base of everything that typer raises for a wrong argument; its place differs from release to release.
+_USAGE_ERROR: Any = [kind for kind in typer.BadParameter.__mro__ if hasattr(kind, "format_message")][-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `arguments` are those of the process if not given."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except _USAGE_ERROR as error:
+        # The message is empty where no argument was given, and the help was shown.
+        if error.format_message():
+            complain(f"{error.format_message().rstrip('.')}; see --help.")
+        return int(error.exit_code)
+    except AmvlmError as error:
+        complain(str(error))
+        return exit_code(error)
+    except BrokenPipeError:
+        # The reader of the output has gone (`| head`); keep Python from failing again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        complain(_describe(error))
+        return FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        complain("Interrupted; nothing more was written.")
+        return FAILED
+    return int(code or DONE)
+
+
+def exit_code(error: AmvlmError) -> int:
+    """Return 2 for something wrong with what was given, else 1."""
+    if isinstance(error, InputError) or type(error) is ProjectError:
+        return BAD_INPUT
+    return FAILED
+
+
+def _describe(error: OSError) -> str:
+    """Return one sentence for an error of the operating system."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}." if error.filename else f"{reason}."

@@ -1,0 +1,69 @@
+"""`napari-amvlm evaluate`: Dice and IoU of a model on a folder of images with masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from typing import Annotated, Any, Literal
+
+import typer
+
+from napari_amvlm.cli.console import DeviceOption, MagnificationOption, ModelOption, progress, say
+
+
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="LViT layout: img/ and labelcol/, optional classes.csv.")
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="What the masks show; with classes.csv: all its prompts."),
+    ] = None,
+    model: ModelOption = None,
+    protocol: Annotated[
+        Literal["native", "224"],
+        typer.Option("--protocol", help="Size to score at: the image's own, or 224x224 as LViT."),
+    ] = "native",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    scale: Annotated[
+        Literal["auto", "whole", "tiles"], typer.Option("--scale", help="Look at the image as a whole or in tiles.")
+    ] = "auto",
+    magnification: MagnificationOption = 1.0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Score a model: Dice and IoU per image at threshold 0.5, then their mean."""
+    # What is wrong with the folder is said before torch is loaded.
+    from napari_amvlm.evaluation import evaluate_folder, wanted_classes
+    from napari_amvlm.imaging import read_folder
+
+    data = read_folder(folder)
+    wanted_classes(data, prompt)
+    from napari_amvlm.predictor import Predictor
+
+    predictor = Predictor.from_file(model, device=device)
+    with progress("Evaluating") as show:
+        report = evaluate_folder(
+            predictor,
+            data,
+            prompt,
+            protocol,
+            scale=scale,
+            magnification=magnification,
+            on_progress=lambda done, total: show(done / total, f"{done} of {total}"),
+        )
+    if as_json:
+        say(json.dumps(report))
+        return
+    for line in _table(report):
+        say(line)
+
+
+def _table(report: dict[str, Any]) -> list[str]:
+    """Return the means as lines for people."""
+    lines = [_line(name, values) for name, values in report.get("prompts", {}).items()]
+    return [*lines, _line(report["prompt"] or "mean of prompts", report)]
+
+
+def _line(name: str, values: dict[str, Any]) -> str:
+    """Return the line of one prompt."""
+    return f"{name}: Dice {values['dice']:.4f}, IoU {values['iou']:.4f} ({values['n']} images, {values['protocol']})"

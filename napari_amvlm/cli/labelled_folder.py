@@ -1,0 +1,132 @@
+"""Learning data out of folders: images with masks, and images without."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import DatasetError, LabelsError, PromptError
+from napari_amvlm.evaluation import wanted_classes
+from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import DataFolder, ImagePair
+    from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
+    from napari_amvlm.predictor import Predictor
+
+
+def folder_prompts(data: DataFolder, prompts: Sequence[str]) -> dict[str, int | None]:
+    """Return each prompt to learn with its mask value; None means every value above 0.
+
+    Raises
+    ------
+    PromptError
+        No prompt or several for masks of one concept, or one that is not in the folder's classes.csv.
+    """
+    if not prompts:
+        return wanted_classes(data, None)
+    if not data.classes and len(prompts) > 1:
+        raise PromptError(
+            f"{data.root} has no classes.csv, so its masks show one thing, but {len(prompts)} prompts were given; "
+            "give one, or add a classes.csv of value,prompt."
+        )
+    found: dict[str, int | None] = {}
+    for prompt in prompts:
+        found.update(wanted_classes(data, prompt))
+    return found
+
+
+def folder_data(
+    predictor: Predictor, labelled: DataFolder, prompts: dict[str, int | None], unlabelled: Path | None = None
+) -> LearningData:
+    """Return what there is to learn from.
+
+    Parameters
+    ----------
+    predictor
+        Its model chooses the working scale of every prompt.
+    labelled
+        Images with masks.
+    prompts
+        Each prompt with its mask value, from `folder_prompts`.
+    unlabelled
+        A folder of images; masks in it are not looked at, and images that are labelled ones too are left out.
+
+    Raises
+    ------
+    DatasetError
+        A folder holds no image.
+    ImageError, LabelsError
+        An image or a mask cannot be used.
+    """
+    from napari_amvlm.learning.data import LearningData
+
+    if not labelled.pairs:
+        raise DatasetError(
+            f"{labelled.root} has no image with a mask; put images into img/ and their masks into labelcol/."
+        )
+    images: list[LabelledImage] = []
+    seen: set[str] = set()
+    for pair in labelled.pairs:
+        array = read_image(pair.image).data
+        seen.add(_content(array))
+        images.append(_labelled_image(predictor, pair, array, prompts))
+    if not any(mask.any() for image in images for mask in image.masks.values()):
+        raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
+    return LearningData(
+        labelled=tuple(images),
+        unlabelled=() if unlabelled is None else _unlabelled_images(unlabelled, seen),
+        validation=(),
+        prompts=tuple(prompts),
+    )
+
+
+def _labelled_image(
+    predictor: Predictor, pair: ImagePair, array: NDArray[Any], prompts: dict[str, int | None]
+) -> LabelledImage:
+    """Return one image with a mask for every prompt."""
+    from napari_amvlm.learning.data import LabelledImage
+
+    if pair.mask is None:
+        raise DatasetError(f"{pair.image} has no mask; add one of the same name to labelcol/ or take the image out.")
+    shape = (array.shape[0], array.shape[1])
+    labels = read_mask(pair.mask, shape)
+    pixels = to_rgb01(array, name=pair.name)
+    gray = bool((pixels[..., :1] == pixels).all())
+    return LabelledImage(
+        image=pixels,
+        masks={prompt: binary_mask(labels, value) for prompt, value in prompts.items()},
+        reviewed=None,
+        scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in prompts},
+        name=pair.name,
+    )
+
+
+def _unlabelled_images(folder: Path, seen: set[str]) -> tuple[UnlabelledImage, ...]:
+    """Return the images of `folder` whose pixels are not among those `seen`, each once."""
+    from napari_amvlm.learning.data import UnlabelledImage
+
+    data = read_folder(folder, masks="none")
+    if not data.pairs:
+        raise DatasetError(f"{folder} holds no image; give a folder with PNG, JPEG or TIFF files.")
+    images: list[UnlabelledImage] = []
+    for pair in data.pairs:
+        array: NDArray[np.generic] = read_image(pair.image).data
+        content = _content(array)
+        if content not in seen:
+            seen.add(content)
+            images.append(UnlabelledImage(image=to_rgb01(array, name=pair.name), name=pair.name))
+    return tuple(images)
+
+
+def _content(array: NDArray[Any]) -> str:
+    """Return a hash of the pixels, whatever file they came from."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""`napari-amvlm models`: what is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_amvlm.cli.console import remark, say
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.model_info import ModelInfo
+
+
+def models(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Model files to describe as well.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the models: name, licence, prompts they know, size and SHA-256."""
+    from napari_amvlm.models.catalog import installed_models
+
+    found = installed_models(files or [])
+    if as_json:
+        say(json.dumps([_describe(info) for info in found]))
+        return
+    if not found:
+        remark("No model is installed; give --model FILE to the other commands, or reinstall napari-amvlm.")
+        return
+    for info in found:
+        for line in _lines(info):
+            say(line)
+
+
+def _describe(info: ModelInfo) -> dict[str, Any]:
+    """Return what is known of a model, ready for JSON."""
+    return {
+        "name": info.name,
+        "version": info.version,
+        "licence": info.licence,
+        "training_data": info.training_data,
+        "parent": info.parent,
+        "created": info.created,
+        "prompts": {concept.name: list(concept.prompts) for concept in info.config.concepts},
+        "scores": dict(info.scores),
+        "bytes": info.bytes,
+        "sha256": info.sha256,
+        "path": str(info.path),
+    }
+
+
+def _lines(info: ModelInfo) -> list[str]:
+    """Return what is known of a model as lines for people."""
+    parent = f", from {info.parent}" if info.parent else ""
+    return [
+        f"{info.name}  {info.licence}  {info.bytes / 1e6:.1f} MB{parent}",
+        f"  prompts  {', '.join(concept.name for concept in info.config.concepts) or 'not stated'}",
+        f"  data     {info.training_data}",
+        f"  sha256   {info.sha256}",
+        f"  file     {info.path}",
+    ]

@@ -1,0 +1,200 @@
+"""Score a predictor on a folder of images with masks (METHOD: metrics).
+
+Two protocols, always named: `native` scores at the images' own size; `224` resizes image and mask to 224x224
+first (bilinear image, nearest mask), as LViT and AMVLM do. Values are fractions; per-image values are
+kept for paired tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from napari_amvlm.errors import DatasetError, InputError, PromptError
+from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.metrics import Overlap, mean_overlap, overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.imaging import DataFolder, ImagePair
+
+EvaluationProtocol = Literal["native", "224"]
+THRESHOLD = 0.5
+LVIT_SIDE = 224
+
+
+class HasProbability(Protocol):
+    """What scoring needs of a prediction."""
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """Probability of the prompt in every pixel, `(H, W)`, in `[0, 1]`."""
+
+
+class PromptPredictor(Protocol):
+    """What scoring needs of a predictor; `napari_amvlm.predictor.Predictor` has it."""
+
+    def set_image(self, image: NDArray[Any], *, key: Hashable | None = None) -> None:
+        """Take the image that the next prompts are about."""
+
+    def predict(
+        self, prompt: str, *, scale: Literal["auto"] | ScaleName = "auto", magnification: float = 1.0
+    ) -> HasProbability:
+        """Segment what `prompt` names."""
+
+
+def evaluate_folder(
+    predictor: PromptPredictor,
+    folder: Path | DataFolder,
+    prompt: str | None = None,
+    protocol: EvaluationProtocol = "native",
+    *,
+    scale: Literal["auto"] | ScaleName = "auto",
+    magnification: float = 1.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Return Dice and IoU of every image at threshold 0.5, and their means.
+
+    Parameters
+    ----------
+    predictor
+        Its model is scored.
+    folder
+        LViT layout: `img/` and `labelcol/`; with a `classes.csv` its masks hold one value per prompt.
+    prompt
+        What is to be found. With a `classes.csv` it must be one of its prompts, or None for all of them.
+    protocol
+        "native" or "224".
+    scale, magnification
+        Passed to the predictor.
+    on_progress
+        Called with the number of images done and the number of all.
+
+    Returns
+    -------
+    dict
+        `{"n", "protocol", "prompt", "dice", "iou", "per_image": {name: {"dice", "iou"}}}`. Where several classes were
+        scored, `"prompts"` holds one such object per prompt, the values on top are means over prompts, and `"prompt"`
+        is None.
+
+    Raises
+    ------
+    DatasetError
+        The folder has not the expected layout.
+    PromptError
+        A prompt is needed, or is not one of the folder's.
+    InputError
+        `protocol` is not known.
+    ImageError, LabelsError
+        An image or its mask cannot be used.
+    """
+    if protocol not in get_args(EvaluationProtocol):
+        raise InputError(f"Expected protocol to be one of {list(get_args(EvaluationProtocol))}, but got {protocol!r}.")
+    data = _read(folder)
+    classes = wanted_classes(data, prompt)
+    scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
+    for index, pair in enumerate(data.pairs):
+        image, labels = _load(pair, protocol)
+        predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
+        for text, value in classes.items():
+            found = predictor.predict(text, scale=scale, magnification=magnification)
+            target = binary_mask(labels, value)
+            scores[text][pair.name] = overlap(found.probability, target, threshold=THRESHOLD)
+        if on_progress is not None:
+            on_progress(index + 1, len(data.pairs))
+    return _report(scores, protocol, one=bool(prompt) or not data.classes)
+
+
+def wanted_classes(data: DataFolder, prompt: str | None) -> dict[str, int | None]:
+    """Return each prompt to use on `data` with its mask value; None means every value above 0.
+
+    Raises
+    ------
+    PromptError
+        A prompt is needed, or is not one of the folder's.
+    """
+    text = None if prompt is None else " ".join(prompt.split())
+    if not data.classes:
+        if not text:
+            raise PromptError(
+                f"{data.root} has no classes.csv, so a prompt is needed that says what its masks show; "
+                'give one, for instance --prompt "nuclei".'
+            )
+        return {text: None}
+    if text is None:
+        return {name: value for value, name in data.classes}
+    for value, name in data.classes:
+        if name.casefold() == text.casefold():
+            return {name: value}
+    known = ", ".join(name for _, name in data.classes)
+    raise PromptError(f"Prompt {text!r} is not in {data.root / 'classes.csv'}; choose one of: {known}.")
+
+
+def resize_224(image: NDArray[Any]) -> NDArray[Any]:
+    """Return `image`, `(H, W)` or `(H, W, 3)`, at 224x224: bilinear, without antialiasing, of the same dtype."""
+    from skimage.transform import resize
+
+    shape = (LVIT_SIDE, LVIT_SIDE, *image.shape[2:])
+    wide = image.astype(np.float64)
+    resized = resize(wide, shape, order=1, mode="edge", anti_aliasing=False, preserve_range=True)
+    if np.issubdtype(image.dtype, np.integer):
+        return np.asarray(np.rint(resized).astype(image.dtype))
+    return np.asarray(resized.astype(np.float32))
+
+
+def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return `labels`, `(H, W)`, at 224x224 by nearest neighbour."""
+    rows, columns = (((np.arange(LVIT_SIDE) + 0.5) * side / LVIT_SIDE).astype(np.intp) for side in labels.shape)
+    return np.asarray(labels[np.ix_(rows, columns)])
+
+
+def _read(folder: Path | DataFolder) -> DataFolder:
+    """Return the folder's description, and make sure that there is something to score."""
+    from napari_amvlm.imaging import DataFolder
+
+    data = folder if isinstance(folder, DataFolder) else read_folder(folder)
+    if not data.pairs:
+        raise DatasetError(
+            f"{data.root} has no image with a mask; put images into img/ and their masks into labelcol/."
+        )
+    return data
+
+
+def _load(pair: ImagePair, protocol: EvaluationProtocol) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return image and labels of one pair as `protocol` wants them."""
+    if pair.mask is None:
+        raise DatasetError(f"{pair.image} has no mask; add one of the same name to labelcol/ or take the image out.")
+    image = read_image(pair.image).data
+    labels = read_mask(pair.mask, image.shape[:2])
+    if protocol == "224":
+        return resize_224(image), resize_labels_224(labels)
+    return image, labels
+
+
+def _report(scores: Mapping[str, Mapping[str, Overlap]], protocol: str, *, one: bool) -> dict[str, Any]:
+    """Return the scores in the form that `evaluate --json` prints."""
+    reports = {text: _object(text, protocol, per_image) for text, per_image in scores.items()}
+    if one:
+        return next(iter(reports.values()))
+    per_class: Sequence[Mapping[str, Overlap]] = list(scores.values())
+    mean_per_image = {name: mean_overlap(images[name] for images in per_class) for name in per_class[0]}
+    return {**_object(None, protocol, mean_per_image), "prompts": reports}
+
+
+def _object(prompt: str | None, protocol: str, per_image: Mapping[str, Overlap]) -> dict[str, Any]:
+    """Return the object of one prompt."""
+    mean = mean_overlap(per_image.values())
+    return {
+        "n": len(per_image),
+        "protocol": protocol,
+        "prompt": prompt,
+        "dice": mean.dice,
+        "iou": mean.iou,
+        "per_image": {name: {"dice": value.dice, "iou": value.iou} for name, value in per_image.items()},
+    }

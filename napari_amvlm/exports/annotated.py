@@ -1,0 +1,91 @@
+"""What a project holds for export: images that have accepted masks, with file names of their own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.project import ImageRecord, Project
+
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image and its current masks.
+
+    Attributes
+    ----------
+    record
+        The project's entry.
+    stem
+        File name without suffix; no other exported image has it.
+    masks
+        For each prompt that somebody answered, in the project's order, a bool mask `(H, W)`.
+    reviewed
+        Pixels that were looked at for every one of these prompts, bool `(H, W)`; None where it was all of them.
+    """
+
+    record: ImageRecord
+    stem: str
+    masks: Mapping[str, NDArray[np.bool_]]
+    reviewed: NDArray[np.bool_] | None
+
+
+def project_prompts(project: Project) -> tuple[str, ...]:
+    """Return the prompts that have accepted masks, in the order they were first used.
+
+    Raises
+    ------
+    DatasetError
+        Nothing has been accepted.
+    """
+    prompts = tuple(dict.fromkeys(correction.prompt for correction in project.corrections()))
+    if not prompts:
+        raise DatasetError(f"{project.root} has no accepted mask to export; accept at least one first.")
+    return prompts
+
+
+def annotated_images(project: Project) -> Iterator[AnnotatedImage]:
+    """Yield the images that have accepted masks, in the order they were added, one in memory at a time."""
+    prompts = project_prompts(project)
+    taken: set[str] = set()
+    for record in project.accepted_images():
+        current = {correction.prompt: correction for correction in project.corrections(record.id)}
+        masks = {prompt: project.load_mask(current[prompt]) for prompt in prompts if prompt in current}
+        reviewed = [project.load_reviewed(correction) for correction in current.values() if correction.reviewed_file]
+        stem = _free_stem(record, taken)
+        taken.add(stem.casefold())
+        everywhere = np.logical_and.reduce(reviewed) if reviewed else None
+        yield AnnotatedImage(record, stem, masks, None if everywhere is None or everywhere.all() else everywhere)
+
+
+def remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> list[str]:
+    """Return what a reader of the export should know about one image, as sentences."""
+    found = []
+    missing = [prompt for prompt in prompts if prompt not in image.masks]
+    if missing:
+        found.append(f"{image.stem}: nobody answered {', '.join(missing)}, so its absence there means nothing.")
+    if image.reviewed is not None:
+        share = 100 * float(image.reviewed.mean())
+        found.append(f"{image.stem}: only {share:.0f} % of its pixels were reviewed.")
+    return found
+
+
+def _free_stem(record: ImageRecord, taken: set[str]) -> str:
+    """Return a file name for an image that no other image has, on file systems that ignore case too."""
+    name = Path(record.name)
+    stem = name.stem if name.suffix.casefold() in IMAGE_SUFFIXES else record.name
+    stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", stem).strip(" .") or "image"
+    return f"{stem}-{record.id}" if stem.casefold() in taken else stem

@@ -1,0 +1,95 @@
+"""Label images of values 1..K and the classes.csv beside them; each file appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` when the body has written it.
+
+    Raises
+    ------
+    StorageError
+        The disk refused the write; no half-written file is left.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written ({error.strerror or error}); free some space or choose another folder."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_tiff(path: Path, array: NDArray[Any], *, axes: str) -> None:
+    """Write a compressed TIFF; `axes` names the dimensions, for instance "YX" or "CYX"."""
+    import tifffile
+
+    with written_whole(path) as temporary:
+        tifffile.imwrite(temporary, array, compression="zlib", photometric="minisblack", metadata={"axes": axes})
+
+
+def write_png(path: Path, array: NDArray[Any]) -> None:
+    """Write an 8- or 16-bit gray PNG."""
+    from PIL import Image
+
+    with written_whole(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_classes(path: Path, prompts: Sequence[str]) -> None:
+    """Write `value,prompt` with values 1..K in the order of `prompts`."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["value", "prompt"])
+    writer.writerows(enumerate(prompts, start=1))
+    write_text(path, table.getvalue())
+
+
+def file_slug(prompt: str) -> str:
+    """Return `prompt` as a part of a file name: letters and digits of any script, joined by hyphens."""
+    return re.sub(r"[\W_]+", "-", prompt.casefold()).strip("-")[:60] or "prompt"
+
+
+def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
+    """Return the prompts with single spaces, each once.
+
+    Raises
+    ------
+    InputError
+        Two prompts would give files of the same name.
+    """
+    unique = tuple(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
+    slugs = {file_slug(prompt): prompt for prompt in unique}
+    if len(slugs) < len(unique):
+        clash = next(prompt for prompt in unique if slugs[file_slug(prompt)] != prompt)
+        raise InputError(
+            f"Prompts {clash!r} and {slugs[file_slug(clash)]!r} differ in punctuation alone; give each only once."
+        )
+    return unique
