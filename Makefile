@@ -28,7 +28,7 @@ check: venv
 	$(BIN)/npe2 validate napari.yaml
 
 bench: venv
-	$(BIN)/python -m training.benchmarks.latency
+	$(BIN)/python -m training.benchmarks.prompt_latency
 
 clean:
 	rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
