@@ -36,7 +36,8 @@ class AnnotatePanel(QWidget):
         self.prompt = PromptEdit()
         self.run_button = QPushButton("Run  Enter")
         self.run_button.setToolTip(
-            "Find what the prompt says (Enter in the prompt).\nWith no prompt typed, every prompt of the list runs again."
+            "Find what the prompt says (Enter in the prompt).\n"
+            "With no prompt typed, every prompt of the list runs again."
         )
         self.prompts = PromptList()
         self.threshold = ThresholdSlider()

@@ -135,5 +135,5 @@ def merge(data: np.ndarray, proposed: np.ndarray, *keep: np.ndarray | None) -> t
 
 
 def _digest(data: np.ndarray) -> tuple[int, int]:
-    raw = np.ascontiguousarray(data).view(np.uint8)
+    raw = memoryview(np.ascontiguousarray(data)).cast("B")
     return zlib.crc32(raw), zlib.adler32(raw)

@@ -69,7 +69,9 @@ def check_labels(labels: Labels, image: Image) -> None:
     """
     expected = check_image(image)
     if labels.multiscale:
-        raise LabelsError(f"Labels layer {labels.name!r} is multiscale and cannot be edited; choose another or a new one.")
+        raise LabelsError(
+            f"Labels layer {labels.name!r} is multiscale and cannot be edited; choose another or a new one."
+        )
     shape = tuple(int(side) for side in labels.data.shape)
     if shape != expected:
         raise LabelsError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt import layers
@@ -13,6 +12,8 @@ from napari_amvlm.imaging import count_nonfinite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings

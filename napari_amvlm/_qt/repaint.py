@@ -15,6 +15,8 @@ from napari_amvlm.errors import LabelsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+
     from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.workspace import Workspace
 
@@ -105,7 +107,7 @@ class Repainter(QObject):
         self._close_stroke()
 
 
-def _splitter() -> Callable[..., object]:
+def _splitter() -> Callable[[np.ndarray, float], np.ndarray]:
     from napari_amvlm.imaging import split_instances
 
     return split_instances

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Signal
@@ -18,6 +17,7 @@ from napari_amvlm.project import ModelRecord, Project, ProjectCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
@@ -166,7 +166,12 @@ class Workspace(QObject):
         thread.errored.connect(self._on_load_failed)
         self.start(thread)
 
-    def serve(self, path: Path, done: Callable[[], None] | None = None) -> None:
+    def serve(
+        self,
+        path: Path,
+        done: Callable[[], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
         """Let the model in the file `path` draw the masks from now on; the one before stays if it cannot be read."""
         predictor = self.predictor
         if predictor is None:
@@ -183,7 +188,7 @@ class Workspace(QObject):
             if done is not None:
                 done()
 
-        self.submit(work, finish)
+        self.submit(work, finish, failed)
 
     def presets(self) -> list[str]:
         """Return the prompts that the served model was taught."""

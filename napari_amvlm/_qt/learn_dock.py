@@ -1,0 +1,319 @@
+"""The Learn dock: learn from accepted masks in the background, and choose which model serves."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+
+from napari_amvlm._qt import layers
+from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.learn_panel import LearnPanel
+from napari_amvlm._qt.learning_run import LearningRun, Outcome
+from napari_amvlm._qt.model_entries import model_entries
+from napari_amvlm._qt.notices import notify
+from napari_amvlm._qt.storing import ImageSource, default_project, enter_image
+from napari_amvlm._qt.theme import theme_colours
+from napari_amvlm._qt.workers import LearnThread
+from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.errors import ImageError
+from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari
+    from qtpy.QtGui import QShowEvent
+
+    from napari_amvlm._qt.widgets.status_line import Level
+    from napari_amvlm.project import Project
+
+_IMAGE_FILES = "Images (*.png *.jpg *.jpeg *.tif *.tiff);;All files (*)"
+
+
+class LearnDock(QWidget):
+    """Binds the panel to a viewer, and to the workspace that it shares with the Annotate dock.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    workspace : Workspace, optional
+        By default the viewer's own.
+    make_run : callable
+        Makes the run; takes what `LearningRun` takes.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        workspace: Workspace | None = None,
+        make_run: Callable[..., LearningRun] = LearningRun,
+    ) -> None:
+        super().__init__()
+        self._viewer = unwrapped(viewer)
+        self.workspace = workspace or workspace_for(self._viewer)
+        self._make_run = make_run
+        self._thread: LearnThread | None = None
+        self._stopping = False
+        self._problems: list[str] = []
+        self.outcome: Outcome | None = None
+        # widgets
+        self.panel = LearnPanel()
+        # layout
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.panel)
+        # signals
+        panel = self.panel
+        panel.start_button.clicked.connect(self.start)
+        panel.pause_button.clicked.connect(self.pause_or_go_on)
+        panel.stop_button.clicked.connect(self.stop)
+        panel.add_open.clicked.connect(self.add_open_images)
+        panel.add_files.clicked.connect(self._on_add_files)
+        panel.question.answered.connect(self._on_answered)
+        panel.models.serveRequested.connect(self._on_serve_requested)
+        self.workspace.modelChanged.connect(self._refresh)
+        self.workspace.projectChanged.connect(self._refresh)
+        self.workspace.busyChanged.connect(self._refresh_buttons)
+        self.workspace.said.connect(panel.status.setValue)
+        self._viewer.events.theme.connect(self._on_theme_changed)
+        if self.workspace.model_state == "none":
+            self.workspace.load_model()
+        self._on_theme_changed()
+        self._refresh()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Guard the window that the dock has come to lie in."""
+        super().showEvent(event)
+        guard_window(self, self.workspace)
+
+    # What the buttons do
+
+    def start(self) -> None:
+        """Start to learn in the background."""
+        workspace = self.workspace
+        if workspace.project is None or workspace.predictor is None or workspace.view is None:
+            missing = "The model is not loaded yet." if workspace.project else "No project is open yet."
+            self.say("warning", f"{missing} Accept a mask in the Annotate dock first; that opens one.")
+            return
+        if workspace.view.counts.accepted - workspace.view.counts.held_out < 1:
+            self.say("warning", "There is nothing to learn from yet; accept a mask in the Annotate dock first.")
+            return
+        budget = self.panel.budget.value()
+        self._problems = []
+        self._stopping = False
+        self.outcome = None
+        self.panel.question.withdraw()
+        self.panel.curve.clear()
+        run = self._make_run(
+            workspace.project,
+            workspace.predictor,
+            LearningConfig(minutes=budget.minutes),
+            device=budget.device,
+            on_problem=self._problems.append,
+        )
+        self._thread = LearnThread(run.steps, run.keep)
+        self._thread.reported.connect(self._on_reported)
+        self._thread.returned.connect(self._on_learnt)
+        self._thread.cancelled.connect(self._on_cancelled)
+        self._thread.errored.connect(self._on_errored)
+        self._thread.finished.connect(self._on_finished)
+        self.panel.progress.setBusy("Reading the project ...")
+        self.say("info", "Learning; you can go on working.")
+        workspace.start(self._thread)
+
+    def pause_or_go_on(self) -> None:
+        """Let the run stand still, or go on."""
+        if self._thread is None:
+            return
+        if self._thread.is_paused():
+            self._thread.resume()
+            self.say("info", "Learning; you can go on working.")
+        else:
+            self._thread.pause()
+            self.say("info", "Paused; the budget stands still too.")
+        self._refresh_buttons()
+
+    def stop(self) -> None:
+        """End the run now; what it learnt is kept, and does not serve by itself."""
+        if self._thread is not None:
+            self._stopping = True
+            self._thread.stop()
+            self.panel.progress.setBusy("Stopping after this step ...")
+            self._refresh_buttons()
+
+    def add_open_images(self) -> None:
+        """Put every open image layer that can be used into the project."""
+        sources: list[ImageSource] = []
+        refused: list[str] = []
+        for layer in layers.images(self._viewer):
+            try:
+                layers.check_image(layer)
+                sources.append(ImageSource.of(layer))
+            except ImageError as error:
+                refused.append(str(error))
+        if not sources:
+            self.say("warning", refused[0] if refused else "No image is open; use File > Open or Add files.")
+            return
+        self._add([partial(enter_image, source=source) for source in sources], refused)
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Put image files into the project; they are referred to, not copied."""
+        self._add([partial(_enter_file, path=path) for path in paths], [])
+
+    def say(self, level: Level, text: str) -> None:
+        """Tell the person something."""
+        notify(self.panel.status, level, text)
+
+    # Slots
+
+    def _on_reported(self, report: Any) -> None:
+        dice = getattr(report, "dice", None)
+        if dice is not None:
+            self.panel.curve.addDice(report.fraction, dice)
+            return
+        self.panel.curve.addLoss(report.fraction, report.loss)
+        if not self._stopping:
+            self.panel.progress.setProgress(
+                report.fraction, f"step {report.step}, {_clock(report.seconds_left)} left"
+            )
+
+    def _on_learnt(self, outcome: Outcome) -> None:
+        if self.workspace.closing:
+            return
+        self.outcome = outcome
+        self.workspace.with_project(lambda _project: None)
+        left_out = f" {len(self._problems)} images were left out: {self._problems[0]}" if self._problems else ""
+        scores = _scores(outcome)
+        name = outcome.record.name
+        if outcome.stopped:
+            self.say("info", f"Stopped. {scores}{name} is kept; the served model is as it was.{left_out}")
+        elif outcome.verdict == Verdict.IMPROVED:
+            self._serve(outcome.record.path, outcome.record.id, f"{scores}{name} is better and serves now.{left_out}")
+        elif outcome.verdict == Verdict.WORSE:
+            self.say("warning", f"{scores}{name} is not better, so the served model stays.{left_out}")
+        else:
+            self.say("info", f"{scores}{name} is kept.{left_out}")
+            self.panel.question.ask(
+                f"{_few(outcome.held_out)} {scores}Look at its masks before you trust it.",
+                f"Serve {name}",
+                "Keep the present model",
+            )
+
+    def _on_cancelled(self) -> None:
+        self.say("info", "Stopped before anything was learnt; the served model is as it was.")
+
+    def _on_errored(self, text: str, _error: object) -> None:
+        self.say("error", f"{text} The served model is as it was.")
+
+    def _on_finished(self) -> None:
+        self._thread = None
+        self._stopping = False
+        self.panel.progress.setIdle()
+        self._refresh_buttons()
+
+    def _on_answered(self, yes: bool) -> None:
+        if self.outcome is None:
+            return
+        record = self.outcome.record
+        if yes:
+            self._serve(record.path, record.id, f"{record.name} serves now.")
+        else:
+            self.say("info", f"The served model stays; {record.name} is in the list.")
+
+    def _on_serve_requested(self, key: str) -> None:
+        view = self.workspace.view
+        record = next((model for model in view.models if str(model.path) == key), None) if view else None
+        name = record.name if record is not None else Path(key).stem
+        self._serve(Path(key), record.id if record is not None else None, f"{name} serves now.")
+
+    def _on_add_files(self) -> None:
+        picked, _ = QFileDialog.getOpenFileNames(self, "Images to learn from", "", _IMAGE_FILES)
+        if picked:
+            self.add_files([Path(path) for path in picked])
+
+    def _on_theme_changed(self, _event: Any = None) -> None:
+        if isalive(self):
+            self.panel.setColours(theme_colours(self._viewer.theme))
+
+    # Inner workings
+
+    def _serve(self, path: Path, model_id: int | None, words: str) -> None:
+        def done() -> None:
+            self.say("info", words)
+            if self.workspace.project is not None:
+                self.workspace.with_project(lambda project: project.serve(model_id))
+
+        self.workspace.serve(path, done, lambda text: self.say("error", text))
+
+    def _add(self, entries: Sequence[Callable[[Project], object]], refused: list[str]) -> None:
+        def work(project: Project) -> tuple[int, list[str]]:
+            before, problems = project.counts().images, list(refused)
+            for enter in entries:
+                try:
+                    enter(project)
+                except ImageError as error:
+                    problems.append(str(error))
+            return project.counts().images - before, problems
+
+        def done(result: tuple[int, list[str]]) -> None:
+            added, problems = result
+            words = f"{added} images were added to the project."
+            self.say("warning" if problems else "info", " ".join([words, *problems[:1]]))
+
+        def then() -> None:
+            self.workspace.with_project(work, done, lambda text: self.say("error", text))
+
+        if self.workspace.project is not None:
+            then()
+        else:
+            first = next(iter(layers.images(self._viewer)), None)
+            self.workspace.open_project(default_project(first), then)
+
+    def _refresh(self) -> None:
+        view = self.workspace.view
+        if view is None:
+            self.panel.counts.setText("No project is open; the first Accept makes one.")
+        else:
+            c = view.counts
+            self.panel.counts.setText(
+                f"Accepted {c.accepted} images, {c.held_out} held out \N{MIDDLE DOT} {c.unlabelled} unlabelled"
+            )
+        if self.workspace.devices:
+            self.panel.budget.setDevices(self.workspace.devices)
+        self.panel.models.setValue(model_entries(self.workspace))
+        self._refresh_buttons()
+
+    def _refresh_buttons(self) -> None:
+        self.panel.setRunning(
+            running=self._thread is not None,
+            paused=self._thread is not None and self._thread.is_paused(),
+            stopping=self._stopping,
+            ready=self.workspace.model_state == "ready",
+        )
+
+
+def _enter_file(project: Project, path: Path) -> object:
+    return project.add_image(path)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _scores(outcome: Outcome) -> str:
+    if outcome.before is None or outcome.after is None:
+        return ""
+    return f"Dice on held-out images {outcome.before:.3f} before, {outcome.after:.3f} after. "
+
+
+def _few(held_out: int) -> str:
+    if held_out == 0:
+        return f"No image is held out to judge the new model ({ENOUGH_HELD_OUT} are needed)."
+    are = "image is" if held_out == 1 else "images are"
+    return f"Only {held_out} {are} held out, too few to judge ({ENOUGH_HELD_OUT} are needed)."

@@ -1,0 +1,118 @@
+"""One learning run on the open project: what it reads, what it keeps.  Called in a thread; knows no Qt."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_amvlm._qt.failures import sentence
+from napari_amvlm.errors import AmvlmError, Cancelled
+from napari_amvlm.session import Verdict, judge, keep_model, learning_data, start_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_amvlm.config import LearningConfig, ScaleName
+    from napari_amvlm.learning import FineTuneResult, Report
+    from napari_amvlm.predictor import Predictor
+    from napari_amvlm.project import ModelRecord, Project, RunRecord
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the model that was kept, its scores, and what they say."""
+
+    record: ModelRecord
+    before: float | None
+    after: float | None
+    held_out: int
+    stopped: bool
+    seconds: float
+    verdict: Verdict
+
+
+class LearningRun:
+    """Learns from a project, starting at the model that serves.
+
+    Parameters
+    ----------
+    project, predictor
+        The predictor's model is the start; it is never changed here.
+    config
+        Budget and rates.
+    device
+        Name of the device to learn on; "auto" takes the best.
+    on_problem
+        Called with a sentence for each image that cannot be read and is left out.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        predictor: Predictor,
+        config: LearningConfig,
+        *,
+        device: str = "auto",
+        on_problem: Callable[[str], None] | None = None,
+    ) -> None:
+        self._project = project
+        self._predictor = predictor
+        self._config = config
+        self._device = device
+        self._on_problem = on_problem
+        self._info = predictor.info
+        self._run: RunRecord | None = None
+        self._prompts: tuple[str, ...] = ()
+        self._held_out = 0
+
+    def steps(
+        self, should_stop: Callable[[], bool], should_pause: Callable[[], bool]
+    ) -> Generator[Report, None, FineTuneResult]:
+        """Read the project, then learn; a failure is entered into the ledger before it goes on."""
+        from napari_amvlm.device import resolve_device
+        from napari_amvlm.learning import fine_tune
+
+        device = resolve_device(self._device)
+        data = learning_data(self._project, predictor_scales=self._scale, on_problem=self._on_problem)
+        data.check()
+        self._prompts = data.prompts
+        self._held_out = len(data.validation)
+        self._run = start_run(self._project, self._config, self._info)
+        try:
+            result = yield from fine_tune(
+                self._predictor.model,
+                data,
+                self._config,
+                device=device,
+                should_stop=should_stop,
+                should_pause=should_pause,
+            )
+        except BaseException as error:
+            self._end("failed", sentence(error))
+            raise
+        return result
+
+    def keep(self, result: FineTuneResult) -> Outcome:
+        """Store the new model in the project; it does not serve by that."""
+        if result.steps == 0:
+            self._end("stopped", "stopped before the first step")
+            raise Cancelled("Stopped before the first step; nothing was learnt, and the served model is as it was.")
+        try:
+            record = keep_model(self._project, result, self._info, self._prompts, self._run)
+        except BaseException as error:
+            self._end("failed", sentence(error))
+            raise
+        verdict = judge(result.before, result.after, self._held_out)
+        return Outcome(
+            record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict
+        )
+
+    def _scale(self, prompt: str, shape: tuple[int, int]) -> ScaleName:
+        return self._predictor.scale_for(prompt, shape).name
+
+    def _end(self, state: str, message: str) -> None:
+        if self._run is not None:
+            # the failure itself is what the person must hear of, not that the ledger could not note it
+            with contextlib.suppress(AmvlmError, OSError):
+                self._project.finish_run(self._run.id, "stopped" if state == "stopped" else "failed", message=message)

@@ -1,0 +1,43 @@
+"""Which models the Learn dock lists: those of the project, newest first, then those installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_amvlm._qt.widgets.model_list import ModelEntry
+
+if TYPE_CHECKING:
+    from napari_amvlm._qt.workspace import Workspace
+
+
+def model_entries(workspace: Workspace) -> list[ModelEntry]:
+    """Return an entry for each model; the one whose file was loaded last serves."""
+    serving = workspace.served_key()
+    records = workspace.view.models if workspace.view is not None else ()
+    names = {info.sha256: info.name for info in workspace.installed} | {r.sha256: r.name for r in records}
+    entries = [
+        ModelEntry(
+            key=str(record.path),
+            name=record.name,
+            licence=record.licence,
+            dice=record.scores.get("after"),
+            parent=names.get(record.parent or "", "another model"),
+            details=f"made {record.created_at[:16].replace('T', ' ')}",
+            serving=record.sha256 == serving,
+        )
+        for record in reversed(records)
+    ]
+    installed = list(workspace.installed)
+    present = workspace.predictor.info if workspace.predictor is not None else None
+    if present is not None and present.sha256 not in names:
+        installed.append(present)
+    return entries + [
+        ModelEntry(
+            key=str(info.path),
+            name=info.name,
+            licence=info.licence,
+            details=f"knows {', '.join(info.prompts)}\ntrained on {info.training_data}",
+            serving=info.sha256 == serving,
+        )
+        for info in installed
+    ]
