@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_LEAST = np.float32(1e-6)
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -67,14 +69,14 @@ def compose(
     following = max([first_free, *(proposal.value + 1 for proposal in proposals)])
     for proposal in proposals:
         own = labels == proposal.value
-        objects = np.asarray(split(np.where(own, proposal.probability, np.float32(0)), proposal.threshold))
-        count = int(objects.max(initial=0))
-        if count > 1:
-            # the first object keeps the prompt's own value, the others follow
-            table = np.concatenate([[0, proposal.value], np.arange(following, following + count - 1)])
-            labels[own] = table[objects[own]]
-            owners.update(dict.fromkeys(range(following, following + count - 1), proposal.prompt))
-            following += count - 1
+        inside = np.where(own, np.maximum(proposal.probability, _LEAST), np.float32(0))
+        objects = np.asarray(split(inside, max(proposal.threshold, _LEAST)))
+        more = max(int(objects.max(initial=0)) - 1, 0)
+        # the first object keeps the prompt's own value, the others follow; what is too small for one is left out
+        table = np.concatenate([[0, proposal.value], np.arange(following, following + more)])
+        labels[own] = table[objects[own]]
+        owners.update(dict.fromkeys(range(following, following + more), proposal.prompt))
+        following += more
     return Composition(labels, owners)
 
 
@@ -135,5 +137,5 @@ def merge(data: np.ndarray, proposed: np.ndarray, *keep: np.ndarray | None) -> t
 
 
 def _digest(data: np.ndarray) -> tuple[int, int]:
-    raw = memoryview(np.ascontiguousarray(data)).cast("B")
+    raw = data.tobytes()
     return zlib.crc32(raw), zlib.adler32(raw)

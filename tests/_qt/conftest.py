@@ -1,0 +1,99 @@
+"""A real viewer with real docks, a tiny real model, and nothing of the person's own settings or home folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QSettings
+
+from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.learn_dock import LearnDock
+from napari_amvlm._qt.workspace import Workspace
+
+if TYPE_CHECKING:
+    import napari
+    from pytestqt.qtbot import QtBot
+
+TIMEOUT = 60_000
+"""Milliseconds that a test waits for real work at most."""
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    for scope in (QSettings.Scope.UserScope, QSettings.Scope.SystemScope):
+        QSettings.setPath(QSettings.Format.IniFormat, scope, str(tmp_path / "settings"))
+
+
+@dataclass
+class Bench:
+    """A viewer with one image and both docks, the tiny model loaded."""
+
+    viewer: napari.Viewer
+    workspace: Workspace
+    annotate: AnnotateDock
+    learn: LearnDock
+    qtbot: QtBot
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        self.qtbot.waitUntil(condition, timeout=TIMEOUT)
+
+    def idle(self) -> None:
+        """Wait until no thread is at work and nothing is to be painted."""
+        self.wait(
+            lambda: (
+                not self.workspace.threads()
+                and not self.annotate.repainter.is_busy()
+                and not self.annotate.run_of_prompts.is_running()
+            )
+        )
+
+    def run(self, text: str) -> None:
+        """Type a prompt, press Enter, and wait for the labels."""
+        self.annotate.panel.prompt.setValue(text)
+        self.annotate.run()
+        self.idle()
+
+    def status(self) -> str:
+        return self.annotate.panel.status.value()[1]
+
+
+def picture(seed: int = 0, side: int = 96) -> np.ndarray:
+    """Return an RGB image with dark discs on a light ground, uint8 (side, side, 3)."""
+    rng = np.random.default_rng(seed)
+    image = np.full((side, side, 3), 220, np.float32)
+    rows, columns = np.mgrid[:side, :side]
+    for row, column in rng.uniform(10, side - 10, (8, 2)):
+        image[(rows - row) ** 2 + (columns - column) ** 2 < 49] = (90, 40, 120)
+    return np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_bench(
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot, tiny_checkpoint: Path
+) -> Callable[..., Bench]:
+    def make(image: np.ndarray | None = None, **layer: object) -> Bench:
+        viewer = make_napari_viewer()
+        viewer.add_image(picture() if image is None else image, name="slide", **layer)
+        workspace = Workspace()
+        workspace.load_model(tiny_checkpoint)
+        annotate, learn = AnnotateDock(viewer, workspace), LearnDock(viewer, workspace)
+        viewer.window.add_dock_widget(annotate, name="Annotate")
+        viewer.window.add_dock_widget(learn, name="Learn")
+        bench = Bench(viewer, workspace, annotate, learn, qtbot)
+        bench.idle()
+        assert workspace.model_state == "ready", workspace.model_words
+        return bench
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
