@@ -6,7 +6,7 @@ Each sample is a data folder in LViT layout (`img/` with `labelcol/` or `instanc
 
 from __future__ import annotations
 
-import importlib.resources
+import importlib.util
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +32,9 @@ def sample_root() -> Path:
     DatasetError
         Neither is there: the installation is incomplete.
     """
-    places = [Path(__file__).resolve().parent.parent / "sample_data"]
-    try:
-        installed = importlib.resources.files("napari_amvlm_resources").joinpath("sample_data", _MARKER)
-    except ModuleNotFoundError:
-        pass
-    else:
-        places.insert(0, Path(str(installed)).parent)
+    spec = importlib.util.find_spec("napari_amvlm_resources")
+    installed = [Path(place) / "sample_data" for place in (spec and spec.submodule_search_locations) or ()]
+    places = [*installed, Path(__file__).resolve().parent.parent / "sample_data"]
     for place in places:
         if (place / _MARKER).is_file():
             return place

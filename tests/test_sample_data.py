@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from napari_amvlm import _sample_data
 from napari_amvlm.errors import DatasetError
 
+ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = {"nuclei": (12, (256, 320, 3)), "lungs": (4, None), "spine": (3, (640, 512))}
 
 
@@ -86,3 +88,23 @@ def test_the_samples_are_small_and_say_where_they_are_from() -> None:
 def test_unknown_sample_is_a_data_error_that_lists_the_known_ones() -> None:
     with pytest.raises(DatasetError, match=r"one of nuclei, lungs, spine, but got 'liver'"):
         _sample_data.sample_folder("liver")
+
+
+def test_without_the_installed_copy_the_source_tree_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    assert _sample_data.sample_root() == ROOT / "sample_data"
+
+
+def test_missing_samples_are_a_data_error_that_names_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sample_data, "_MARKER", "no_such_file.csv")
+
+    with pytest.raises(DatasetError, match=r"missing from .*sample_data; install napari-amvlm again"):
+        _sample_data.sample_root()
+
+
+def test_the_installed_samples_are_those_of_the_source_tree() -> None:
+    def contents(root: Path) -> dict[str, bytes]:
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    assert contents(_sample_data.sample_root()) == contents(ROOT / "sample_data")
