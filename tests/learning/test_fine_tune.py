@@ -1,0 +1,232 @@
+"""The learning loop with a tiny model on small real tensors: it learns, it stops, it fails cleanly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.errors import DivergedError, LabelsError, NotEnoughDataError, OutOfMemoryError
+from napari_amvlm.learning import (
+    FineTuneResult,
+    LabelledImage,
+    LearningData,
+    Report,
+    StepReport,
+    UnlabelledImage,
+    ValidationReport,
+    fine_tune,
+)
+from napari_amvlm.learning.budget import Budget
+from napari_amvlm.learning.crop_source import CropSource
+from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.mean_teacher import MeanTeacher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+def _picture(seed: int, prompt: str = "nuclei") -> LabelledImage:
+    """Dark discs on a light ground, with their mask."""
+    chance = np.random.default_rng(seed)
+    y, x = np.mgrid[:96, :96]
+    mask = np.zeros((96, 96), np.bool_)
+    for cy, cx in chance.integers(10, 86, (6, 2)):
+        mask |= (y - cy) ** 2 + (x - cx) ** 2 < 64
+    image = np.where(mask[..., None], 0.25, 0.8) + chance.normal(0, 0.03, (96, 96, 3))
+    return LabelledImage(f"p{seed}", image.clip(0, 1).astype(np.float32), {prompt: mask}, {prompt: "tiles"})
+
+
+def _data(labelled: int = 2, unlabelled: int = 3, validation: int = 1) -> LearningData:
+    return LearningData(
+        tuple(_picture(i) for i in range(labelled)),
+        tuple(UnlabelledImage(f"u{i}", _picture(100 + i).image) for i in range(unlabelled)),
+        tuple(_picture(200 + i) for i in range(validation)),
+    )
+
+
+def _config(**changes: object) -> LearningConfig:
+    base = {"minutes": None, "steps": 6, "crop": 64, "labelled_batch": 2, "unlabelled_batch": 2, "validations": 2, "learning_rate": 0.01}
+    return LearningConfig.model_validate(base | changes)
+
+
+def _finish(
+    model: AMVLM, data: LearningData, config: LearningConfig, *, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[list[Report], FineTuneResult]:
+    run = fine_tune(model, data, config, should_stop=should_stop)
+    reports: list[Report] = []
+    while True:
+        try:
+            reports.append(next(run))
+        except StopIteration as end:
+            return reports, end.value
+
+
+def test_it_learns_and_the_given_model_is_unchanged(tiny_model: AMVLM) -> None:
+    before = {k: v.clone() for k, v in tiny_model.state_dict().items()}
+
+    reports, result = _finish(tiny_model, _data(), _config(steps=60, ema_decay=0.8))
+
+    assert result.before is not None
+    assert result.after is not None
+    assert result.after > result.before + 0.2
+    assert result.steps == 60
+    assert all(torch.equal(v, before[k]) for k, v in tiny_model.state_dict().items())
+    steps = [r for r in reports if isinstance(r, StepReport)]
+    assert [r.step for r in steps] == list(range(1, 61))
+    assert steps[-1].consistency > 0
+    assert isinstance(reports[0], ValidationReport)
+
+
+def test_encoders_stay_frozen(tiny_model: AMVLM) -> None:
+    _, result = _finish(tiny_model, _data(), _config())
+
+    old, new = tiny_model.state_dict(), result.model.state_dict()
+    frozen = [k for k in old if k.startswith(("image_encoder", "image_projection", "text_projection"))]
+    assert frozen
+    assert all(torch.equal(old[k], new[k]) for k in frozen)
+    assert not torch.equal(old["unet.head.weight"], new["unet.head.weight"])
+
+
+def test_the_same_seed_gives_the_same_model(tiny_model: AMVLM) -> None:
+    one, two, three = (_finish(tiny_model, _data(), _config(seed=s))[1].model.unet.head.weight for s in (1, 1, 2))
+
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
+
+
+def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
+    reports, result = _finish(tiny_model, _data(), _config(steps=8, learning_rate=0.9, validations=4))
+
+    scores = [r.dice for r in reports if isinstance(r, ValidationReport)]
+    assert result.after == max(scores)
+
+
+def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
+    data = LearningData((_picture(0, "dark discs"),))
+
+    _, result = _finish(tiny_model, data, _config(steps=1))
+
+    assert "dark discs" in [c.name for c in result.model.config.concepts]
+
+
+def test_stopping_returns_what_was_learnt(tiny_model: AMVLM) -> None:
+    calls = iter(range(1000))
+
+    _, result = _finish(tiny_model, _data(), _config(steps=500), should_stop=lambda: next(calls) > 8)
+
+    assert result.stopped
+    assert result.steps < 500
+
+
+def test_pausing_holds_the_budget(tiny_model: AMVLM) -> None:
+    pauses = iter([True] * 4)
+
+    run = fine_tune(tiny_model, _data(validation=0), _config(minutes=60, steps=None), should_pause=lambda: next(pauses, False))
+    first = next(run)
+
+    assert isinstance(first, StepReport)
+    assert first.step == 1
+    assert first.fraction < 0.01
+    assert next(pauses, None) is None
+
+
+def test_without_labels_there_is_nothing_to_learn(tiny_model: AMVLM) -> None:
+    with pytest.raises(NotEnoughDataError, match="accept at least one"):
+        next(fine_tune(tiny_model, LearningData(()), _config()))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_model(tiny_model: AMVLM) -> None:
+    broken = _picture(0)
+    broken.image[:] = np.nan
+    before = tiny_model.unet.head.weight.clone()
+
+    with pytest.raises(DivergedError, match="finite"):
+        _finish(tiny_model, LearningData((broken,)), _config())
+
+    assert torch.equal(tiny_model.unet.head.weight, before)
+
+
+def test_too_little_memory_is_told_as_such(tiny_model: AMVLM) -> None:
+    # A real allocation failure, of a petabyte, in the middle of the run.
+    with pytest.raises(OutOfMemoryError, match="not enough memory"):
+        _finish(tiny_model, _data(), _config(), should_stop=lambda: torch.empty(1 << 50).numel() == 0)
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(LabelsError, match="has shape"):
+        LabelledImage("x", np.zeros((8, 8, 3), np.float32), {"nuclei": np.zeros((8, 9), np.bool_)}, {})
+
+
+def test_unreviewed_pixels_carry_no_supervision(tiny_model: AMVLM) -> None:
+    picture = _picture(0)
+    reviewed = np.zeros((96, 96), np.bool_)
+    reviewed[:, :48] = True
+    half = LabelledImage("h", picture.image, picture.masks, picture.scales, reviewed)
+    lying = LabelledImage("h", picture.image, {"nuclei": picture.masks["nuclei"] | ~reviewed}, picture.scales, reviewed)
+
+    losses = []
+    for image in (half, lying):
+        views = CropSource(LearningData((image,)), _config(), tiny_model.config, torch.device("cpu")).draw()
+        losses.append(MeanTeacher(tiny_model, _config()).step(views, learning_rate=0.0, consistency=0.0).supervised)
+        assert 0 < float(views.known.mean()) < 1
+
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_all_unlabelled_images_are_seen_before_any_is_seen_twice(tiny_model: AMVLM) -> None:
+    data = _data(labelled=1, unlabelled=6)
+    source = CropSource(data, _config(unlabelled_batch=3), tiny_model.config, torch.device("cpu"))
+
+    seen = [q.pixels[0, 0, 0].item() for _ in range(6) for q in [next(source._unlabelled["tiles"])]]
+
+    assert len(set(seen)) == 6
+
+
+def test_whole_images_keep_left_and_right(tiny_model: AMVLM) -> None:
+    image = np.zeros((64, 64, 3), np.float32)
+    mask = np.zeros((64, 64), np.bool_)
+    mask[16:48, 40:56] = True
+    image[mask] = 1
+    data = LearningData((LabelledImage("x", image, {"left lung": mask}, {"left lung": "whole"}),))
+    source = CropSource(data, _config(), tiny_model.config, torch.device("cpu"))
+
+    for _ in range(10):
+        target = source.draw().target
+        assert float(target[..., 32:].sum()) > 5 * float(target[..., :28].sum())
+
+
+def test_retained_prompts_are_never_the_trained_ones(tiny_model: AMVLM) -> None:
+    source = CropSource(_data(), _config(), tiny_model.config, torch.device("cpu"))
+
+    assert set(source.retained(("Cell Nuclei",), 20)) == {"left lung"}
+
+
+def test_the_teacher_starts_as_the_student_and_follows_with_its_buffers() -> None:
+    student = torch.nn.BatchNorm1d(2)
+    teacher = averaged(student, 0.5)
+    student(torch.tensor([[2.0, 4.0], [4.0, 8.0]]))
+    teacher.update_parameters(student)
+    assert torch.equal(teacher.module.running_mean, student.running_mean)
+
+    old = student.running_mean.clone()
+    student(torch.tensor([[20.0, 40.0], [40.0, 80.0]]))
+    teacher.update_parameters(student)
+
+    assert torch.allclose(teacher.module.running_mean, (old + student.running_mean) / 2)
+
+
+@pytest.mark.parametrize("steps", [1, 50])
+def test_rate_and_ramp_keep_their_bounds(steps: int) -> None:
+    config = _config(steps=steps)
+    budget = Budget(config)
+    for budget.step in range(steps + 1):
+        assert 0 <= budget.learning_rate <= config.learning_rate
+        assert 0 <= budget.consistency_weight <= config.consistency
+    assert budget.fraction == 1
+    assert budget.consistency_weight == config.consistency

@@ -1,0 +1,93 @@
+"""Views: what they may change and what they must not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_amvlm.learning.crops import random_crop
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+
+_NO_GEOMETRY = GeometryConfig(rotation=0, zoom=(1, 1), shear=0, shift=0, flip=0)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_no_geometry_is_a_centre_crop() -> None:
+    image = torch.rand(1, 3, 48, 64, generator=_generator())
+    mask = (image[:, :1] > 0.5).float()
+
+    pixels, labels = warp(image, mask, random_affine(1, _NO_GEOMETRY, _generator()), 32)
+
+    assert torch.allclose(pixels, image[..., 8:40, 16:48], atol=1e-5)
+    assert torch.equal(labels, mask[..., 8:40, 16:48])
+
+
+def test_image_and_mask_move_together_under_any_geometry() -> None:
+    image = torch.zeros(4, 3, 60, 90)
+    image[:, :, 20:40, 30:60] = 1
+    geometry = GeometryConfig(rotation=180, zoom=(0.6, 1.6), shear=0.2, shift=0.1, flip=0.5)
+
+    pixels, labels = warp(image, image[:, :1], random_affine(4, geometry, _generator(3)), 64)
+
+    assert float(((pixels[:, :1] > 0.5).float() - labels).abs().mean()) < 0.02
+    assert float(labels.mean()) > 0.02
+
+
+def test_rotation_keeps_the_area_of_a_disc_in_an_image_that_is_not_square() -> None:
+    y, x = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(120) - 59.5, indexing="ij")
+    disc = ((y**2 + x**2) < 100).float()[None, None]
+    geometry = GeometryConfig(rotation=180, zoom=(1, 1), shear=0, flip=0.5)
+
+    _, labels = warp(disc.expand(1, 3, -1, -1), disc, random_affine(1, geometry, _generator(5)), 32)
+
+    assert float(labels.sum()) == pytest.approx(float(disc.sum()), rel=0.03)
+
+
+def test_the_strong_view_keeps_geometry_and_range() -> None:
+    image = torch.full((2, 3, 64, 64), 0.8)
+    image[:, :2, 20:40, 20:40] = 0.2
+    view = strong_view(image, AppearanceConfig(blur=0.5), _generator(1))
+
+    inside, outside = view[:, :, 24:36, 24:36].mean((1, 2, 3)), view[:, :, :16, :16].mean((1, 2, 3))
+    assert view.shape == image.shape
+    assert float(view.min()) >= 0
+    assert float(view.max()) <= 1
+    assert bool((inside < outside).all())
+
+
+def test_gray_images_stay_gray_but_for_noise() -> None:
+    gray = torch.rand(2, 1, 32, 32, generator=_generator()).expand(-1, 3, -1, -1).contiguous()
+
+    view = strong_view(gray, AppearanceConfig(noise=0), _generator())
+
+    assert torch.allclose(view[:, 0], view[:, 2], atol=1e-5)
+
+
+def test_all_strengths_zero_change_nothing() -> None:
+    image = torch.rand(2, 3, 32, 32, generator=_generator())
+    off = AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, invert=0)
+
+    assert torch.equal(strong_view(image, off, _generator()), image)
+
+
+def test_the_same_seed_gives_the_same_view() -> None:
+    image = torch.rand(2, 3, 32, 32, generator=_generator())
+    config = AppearanceConfig()
+
+    a, b, c = (strong_view(image, config, _generator(s)) for s in (7, 7, 8))
+
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (40, 50)])
+def test_a_crop_has_its_size_whatever_the_image(shape: tuple[int, int]) -> None:
+    image = torch.rand(3, *shape, generator=_generator())
+
+    pixels, labels = random_crop(image, image[:2], 64, GeometryConfig(), _generator(), zoom=1.5)
+
+    assert pixels.shape == (3, 64, 64)
+    assert labels.shape == (2, 64, 64)

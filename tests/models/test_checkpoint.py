@@ -1,0 +1,115 @@
+"""Checkpoints: round trip, and clear refusals of damaged or foreign files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from napari_amvlm.errors import ModelFileError, StorageError
+from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.model_info import read_info
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+
+def test_a_model_comes_back_with_its_answers_and_its_origin(
+    tiny_model: AMVLM, tiny_checkpoint: Path, text_encoder: TextEncoder
+) -> None:
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    loaded, info = load_model(tiny_checkpoint, text_encoder=text_encoder)
+
+    with torch.no_grad():
+        answers = [m.decode(m.encode_image(image, torch.tensor([False])), m.encode_text(["nuclei"])) for m in (tiny_model, loaded)]
+
+    assert torch.allclose(answers[0].logits, answers[1].logits, atol=2e-2)
+    assert loaded.config == tiny_model.config
+    assert (info.name, info.licence, info.prompts) == ("tiny", "CC0-1.0", ("nuclei", "left lung"))
+
+
+def test_the_file_is_half_precision_without_the_sentence_encoder(tiny_checkpoint: Path) -> None:
+    assert tiny_checkpoint.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 3000, -7])
+def test_a_file_that_was_cut_short_is_refused(tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder, keep: int) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(tiny_checkpoint.read_bytes()[:keep])
+
+    with pytest.raises(ModelFileError, match="cut"):
+        load_model(path, text_encoder=text_encoder)
+
+
+def _with_header(path: Path, header: object) -> Path:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return path
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(3)}, foreign)
+    bad_config = {"__metadata__": {"format": "napari-amvlm/1", "scores": "{}", "name": "x", "version": "1", "licence": "", "training_data": "",
+                                   "created": "", "config": '{"module": "os"}'}}
+
+    with pytest.raises(ModelFileError, match="not a napari-amvlm model"):
+        read_info(foreign)
+    with pytest.raises(ModelFileError, match="cannot be understood"):
+        read_info(_with_header(tmp_path / "c.safetensors", bad_config))
+    with pytest.raises(ModelFileError, match="not a napari-amvlm model"):
+        read_info(_with_header(tmp_path / "d.safetensors", [1, 2]))
+
+
+def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 40) + b"{}")
+
+    with pytest.raises(ModelFileError, match="cut short"):
+        read_info(path)
+
+
+def test_weights_that_are_not_finite_are_refused(tiny_model: AMVLM, tmp_path: Path, text_encoder: TextEncoder) -> None:
+    with torch.no_grad():
+        tiny_model.unet.head.bias.fill_(float("nan"))
+    path = tmp_path / "nan.safetensors"
+    save_model(tiny_model, path, name="nan", licence="", training_data="")
+
+    with pytest.raises(ModelFileError, match="not finite"):
+        load_model(path, text_encoder=text_encoder)
+
+
+def test_weights_of_another_shape_are_refused(tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    tensors = load_file(tiny_checkpoint)
+    with safe_open(tiny_checkpoint, "pt") as file:
+        metadata = file.metadata()
+    tensors["unet.head.bias"] = torch.zeros(7)
+    path = tmp_path / "other.safetensors"
+    save_file(tensors, path, metadata=metadata)
+
+    with pytest.raises(ModelFileError, match=r"unet\.head\.bias"):
+        load_model(path, text_encoder=text_encoder)
+
+
+def test_an_unwritable_folder_is_told_and_leaves_nothing(tiny_model: AMVLM, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+
+    with pytest.raises(StorageError, match="could not be written"):
+        save_model(tiny_model, blocked / "m.safetensors", name="m", licence="", training_data="")
+
+
+def test_an_unknown_model_name_lists_what_there_is() -> None:
+    with pytest.raises(ModelFileError, match="no model 'no-such-model'"):
+        find_model("no-such-model")

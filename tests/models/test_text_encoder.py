@@ -1,0 +1,77 @@
+"""The real sentence encoder: what it tells apart, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from napari_amvlm.config import TextEncoderConfig
+from napari_amvlm.errors import PromptError, TextEncoderError
+from napari_amvlm.models.text_encoder import _check_hash, load_text_encoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+
+def test_like_prompts_are_nearer_than_unlike_ones(text_encoder: TextEncoder) -> None:
+    nuclei, cell_nuclei, lung = text_encoder.sentence(["nuclei", "cell nuclei", "infected lung area"])
+
+    assert float(nuclei @ cell_nuclei) > 0.6 > float(nuclei @ lung)
+
+
+def test_a_prompt_means_the_same_in_any_company(text_encoder: TextEncoder) -> None:
+    alone = text_encoder.sentence(["nuclei"])[0]
+    text_encoder._cache.clear()
+    among = text_encoder.sentence(["the patient's left lung in a chest X-ray", "nuclei"])[1]
+
+    assert torch.equal(alone, among)
+
+
+def test_spaces_do_not_matter(text_encoder: TextEncoder) -> None:
+    plain, spaced = text_encoder.sentence(["left lung", "  left \n lung "])
+
+    assert torch.equal(plain, spaced)
+
+
+def test_embeddings_are_unit_vectors_and_padding_is_marked(text_encoder: TextEncoder) -> None:
+    out = text_encoder(["nuclei", "the patient's left lung"])
+
+    assert torch.allclose(out.sentence.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert out.words.shape[:2] == out.padding.shape
+    assert bool(out.padding[0].any())
+    assert not bool(out.padding[1].any())
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n"])
+def test_an_empty_prompt_is_refused(text_encoder: TextEncoder, prompt: str) -> None:
+    with pytest.raises(PromptError, match="empty"):
+        text_encoder.sentence([prompt])
+
+
+def test_a_prompt_is_never_cut(text_encoder: TextEncoder) -> None:
+    with pytest.raises(PromptError, match="shorten"):
+        text_encoder.sentence(["nuclei " * 400])
+
+
+def test_it_stays_frozen_in_eval_mode(text_encoder: TextEncoder) -> None:
+    text_encoder.train()
+
+    assert not text_encoder.training
+    assert not any(p.requires_grad for p in text_encoder.parameters())
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"something else")
+
+    with pytest.raises(TextEncoderError, match="sha256"):
+        _check_hash(path, TextEncoderConfig().sha256)
+
+
+def test_the_published_hash_is_checked_on_loading() -> None:
+    with pytest.raises(TextEncoderError, match="expected 000000"):
+        load_text_encoder(TextEncoderConfig(sha256="0" * 64))
