@@ -27,7 +27,7 @@ from napari_amvlm.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import napari
+    import napari.viewer
 
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm._qt.widgets.status_line import Level
@@ -46,7 +46,7 @@ class AnnotateDock(QWidget):
         By default the viewer's own.
     """
 
-    def __init__(self, viewer: napari.Viewer, workspace: Workspace | None = None) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
         super().__init__()
         self._viewer = unwrapped(viewer)
         self.workspace = workspace or workspace_for(self._viewer)

@@ -26,7 +26,7 @@ from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import napari
+    import napari.viewer
     from qtpy.QtGui import QShowEvent
 
     from napari_amvlm._qt.widgets.status_line import Level
@@ -49,7 +49,7 @@ class LearnDock(QWidget):
 
     def __init__(
         self,
-        viewer: napari.Viewer,
+        viewer: napari.viewer.Viewer,
         workspace: Workspace | None = None,
         make_run: Callable[..., LearningRun] = LearningRun,
     ) -> None:
