@@ -1,0 +1,363 @@
+"""The Annotate dock in a real viewer, with a tiny real model and a real project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL.Image
+import pytest
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import Qt
+
+from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+from napari_amvlm._qt.workspace import Workspace, workspace_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from napari.layers import Labels
+
+
+def _labels(bench: Any) -> Labels:
+    return bench.viewer.layers["slide masks"]
+
+
+def _median(bench: Any, prompt: str) -> float:
+    """Return a threshold that cuts the image in two halves, whatever the random weights say."""
+    return float(np.median(bench.annotate.annotation().results[prompt].prediction.probability))
+
+
+def test_enter_gives_a_mask_on_the_image(bench: Any):
+    line = bench.annotate.panel.prompt.lineEdit()
+    bench.qtbot.keyClicks(line, "nuclei")
+
+    bench.qtbot.keyClick(line, Qt.Key.Key_Return)
+    bench.idle()
+
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+    np.testing.assert_array_equal(_labels(bench).data == 1, stored.mask(0.5))
+    assert bench.annotate.panel.prompts.value()[0].presence == pytest.approx(stored.presence)
+    assert bench.annotate.panel.prompt.history() == ["nuclei"]
+
+
+def test_presets_are_what_the_model_was_taught(bench: Any):
+    assert bench.annotate.panel.prompt.presets() == ["nuclei", "cell nuclei", "left lung"]
+
+
+def test_the_labels_lie_where_the_image_lies(make_bench: Callable[..., Any]):
+    bench = make_bench(scale=(0.25, 0.5), translate=(10, 20), rotate=30, shear=[0.2], affine=np.diag([2.0, 3.0, 1.0]))
+
+    bench.run("nuclei")
+
+    image, labels = bench.viewer.layers["slide"], _labels(bench)
+    for point in [(0, 0), (5, 7), (95, 3)]:
+        np.testing.assert_allclose(labels.data_to_world(point), image.data_to_world(point))
+
+
+def test_several_prompts_are_several_values_and_one_step_of_undo(bench: Any):
+    bench.run("nuclei; left lung")
+    bench.annotate.annotation().thresholds.update(
+        {p: _median(bench, p) for p in ("nuclei", "left lung")}
+    )
+    bench.annotate._repaint()
+    bench.idle()
+    painted = set(np.unique(_labels(bench).data))
+
+    _labels(bench).undo()
+    _labels(bench).undo()
+
+    assert {1, 2} <= painted
+    assert not _labels(bench).data.any()
+
+
+def test_undo_takes_the_mask_back(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    painted = _labels(bench).data.copy()
+
+    _labels(bench).undo()
+    undone = _labels(bench).data.copy()
+    _labels(bench).redo()
+
+    assert painted.any()
+    assert not np.array_equal(painted, undone)
+    np.testing.assert_array_equal(_labels(bench).data, painted)
+
+
+def test_the_threshold_works_without_the_model(bench: Any):
+    bench.run("nuclei")
+    probability = bench.annotate.annotation().results["nuclei"].prediction.probability
+    bench.workspace.predictor = None
+
+    for threshold in (0.0, _median(bench, "nuclei"), 1.0):
+        bench.annotate.panel.threshold._number.setValue(threshold)
+        bench.idle()
+        shown = bench.annotate.panel.threshold.value()
+        np.testing.assert_array_equal(_labels(bench).data == 1, probability >= shown)
+
+
+def test_a_drag_is_one_step_of_undo(bench: Any):
+    bench.run("nuclei")
+    before = _labels(bench).data.copy()
+    slider = bench.annotate.panel.threshold._slider
+
+    bench.annotate.panel.threshold.dragStarted.emit()
+    for step in (10, 90, 0, 100, 5):
+        slider.setValue(step)
+        bench.wait(lambda: not bench.annotate.repainter.is_busy())
+    bench.annotate.panel.threshold.dragEnded.emit()
+    after = _labels(bench).data.copy()
+    _labels(bench).undo()
+
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(_labels(bench).data, before)
+
+
+def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    rows, columns = np.mgrid[10:20, 10:20]
+    _labels(bench).data_setitem((rows.ravel(), columns.ravel()), 0)
+
+    bench.annotate.panel.threshold._number.setValue(0.01)
+    bench.idle()
+    bench.run("nuclei")
+
+    assert not _labels(bench).data[10:20, 10:20].any()
+    assert _labels(bench).data[30:, 30:].any()
+
+
+def test_accepted_objects_are_never_painted_over(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    accepted = _labels(bench).data == 1
+
+    bench.run("left lung")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    bench.annotate.panel.prompt.setValue("nuclei")
+    bench.annotate.run()
+    bench.idle()
+
+    np.testing.assert_array_equal(_labels(bench).data == 1, accepted)
+    np.testing.assert_array_equal(_labels(bench).data == 2, ~accepted)
+
+
+def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    _labels(bench).data_setitem((np.array([0, 0, 0]), np.array([0, 1, 2])), 1)
+    heard: list[int] = []
+    status = bench.annotate.panel.status
+    show = status.setValue
+
+    def listen(level: Any, text: str) -> None:
+        if text.startswith("Accepted"):
+            heard.append(len(bench.workspace.project.corrections()))
+        show(level, text)
+
+    status.setValue = listen
+    bench.annotate.accept()
+    bench.idle()
+
+    project = bench.workspace.project
+    [correction] = project.corrections()
+    assert heard == [1]
+    assert (correction.prompt, correction.model) == ("nuclei", bench.workspace.served_key())
+    np.testing.assert_array_equal(project.load_mask(correction), _labels(bench).data == 1)
+    assert bench.annotate.panel.prompts.value()[0].finished
+    assert bench.learn.panel.counts.text() == "Accepted 1 images, 0 held out \N{MIDDLE DOT} 0 unlabelled"
+
+
+def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(
+    make_bench: Callable[..., Any], tmp_path: Path
+):
+    path = tmp_path / "tile.png"
+    bench = make_bench()
+    PIL.Image.fromarray(bench.viewer.layers["slide"].data).save(path)
+    bench.viewer.layers.clear()
+    [layer] = bench.viewer.open(path, plugin="napari")
+    layer.name = "slide"
+    bench.run("nuclei")
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [record] = bench.workspace.project.images()
+    assert bench.workspace.project.root == tmp_path / "corrections.amvlm"
+    assert (record.path, record.stored) == (path, False)
+
+
+def test_a_changed_image_is_kept_as_it_is_shown(make_bench: Callable[..., Any], tmp_path: Path):
+    path = tmp_path / "tile.png"
+    bench = make_bench()
+    PIL.Image.fromarray(255 - bench.viewer.layers["slide"].data).save(path)
+    bench.viewer.layers.clear()
+    [layer] = bench.viewer.open(path, plugin="napari")
+    layer.name = "slide"
+    layer.data = 255 - layer.data
+    bench.run("nuclei")
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [record] = bench.workspace.project.images()
+    assert record.stored
+    np.testing.assert_array_equal(bench.workspace.project.load_image(record), layer.data)
+
+
+def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+
+    bench.annotate.reject()
+    bench.idle()
+
+    assert not _labels(bench).data.any()
+    assert bench.workspace.project.corrections() == []
+    assert len(bench.workspace.project.corrections(history=True)) == 1
+    assert not bench.annotate.panel.prompts.value()[0].finished
+    _labels(bench).undo()
+    assert _labels(bench).data.all()
+
+
+def test_a_second_accept_replaces_the_first(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    _labels(bench).data[:] = 0
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    assert not bench.workspace.project.load_mask(correction).any()
+
+
+def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(1.0)
+    bench.idle()
+    _labels(bench).data_setitem((np.array([4, 4]), np.array([5, 6])), 9)
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    assert np.argwhere(bench.workspace.project.load_mask(correction)).tolist() == [[4, 5], [4, 6]]
+
+
+def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    blobs = np.zeros((96, 96), np.float32)
+    blobs[10:30, 10:30] = blobs[50:70, 50:70] = 1.0
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+    stored.probability[:] = blobs
+
+    bench.annotate.panel.instances.setChecked(True)
+    bench.idle()
+    values = set(np.unique(_labels(bench).data)) - {0}
+    bench.annotate.accept()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    assert len(values) == 2
+    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), blobs == 1)
+
+
+def test_working_scale_and_magnification_are_used(bench: Any):
+    bench.annotate.panel.scale.setValue(ScaleSettings("whole", 1.0))
+    bench.run("nuclei")
+    whole = bench.annotate.annotation().results["nuclei"].prediction.scale
+    bench.annotate.panel.scale.setValue(ScaleSettings("tiles", 2.0))
+    bench.run("nuclei")
+    tiles = bench.annotate.annotation().results["nuclei"].prediction.scale
+
+    assert whole.name == "whole"
+    assert (tiles.name, tiles.factor) == ("tiles", 2.0)
+
+
+def test_each_image_keeps_its_own_prompts_and_labels(bench: Any):
+    bench.run("nuclei")
+    second = bench.viewer.add_image(255 - bench.viewer.layers["slide"].data, name="other")
+    seen = [entry.presence for entry in bench.annotate.panel.prompts.value()]
+
+    bench.run("")
+    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
+
+    assert seen == [None]
+    assert bench.annotate.annotation().labels is _labels(bench)
+    assert bench.annotate._annotations[second].labels is bench.viewer.layers["other masks"]
+
+
+def test_cancel_draws_nothing(bench: Any):
+    bench.annotate.panel.scale.setValue(ScaleSettings("tiles", 8.0))
+    bench.annotate.panel.prompt.setValue("nuclei")
+
+    bench.annotate.run()
+    bench.annotate.panel.progress.cancelled.emit()
+    bench.idle()
+
+    assert [layer.name for layer in bench.viewer.layers] == ["slide"]
+    assert bench.status() == "Cancelled; nothing was drawn."
+    assert bench.annotate.panel.run_button.isEnabled()
+
+
+def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path
+):
+    from napari_amvlm._qt.annotate_dock import AnnotateDock
+
+    viewer = make_napari_viewer()
+    viewer.add_image(np.tile(np.arange(64, dtype=np.uint8), (64, 1)), name="slide")
+    workspace = Workspace()
+    workspace.load_model(tiny_checkpoint)
+    dock = AnnotateDock(viewer, workspace)
+    qtbot.addWidget(dock)
+
+    dock.panel.prompt.setValue("nuclei")
+    dock.run()
+
+    assert dock.panel.progress.text() == "Waiting for the model ..."
+    qtbot.waitUntil(lambda: "slide masks" in viewer.layers, timeout=60_000)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
+
+
+def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
+    bench.run("nuclei")
+
+    bench.viewer.keymap[coerce_keybinding("A")](bench.viewer)
+    bench.idle()
+    accepted = len(bench.workspace.project.corrections())
+    bench.viewer.keymap[coerce_keybinding("R")](bench.viewer)
+    bench.idle()
+
+    assert (accepted, len(bench.workspace.project.corrections())) == (1, 0)
+
+
+def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy: Callable[..., Any]):
+    viewer = make_napari_viewer_proxy()
+
+    assert workspace_for(viewer) is workspace_for(viewer.__wrapped__)
+
+
+def test_the_theme_is_followed(bench: Any):
+    dark = bench.learn.panel.curve._view.backgroundBrush().color().lightness()
+
+    bench.viewer.theme = "light"
+
+    assert bench.learn.panel.curve._view.backgroundBrush().color().lightness() > dark

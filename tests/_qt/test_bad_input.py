@@ -1,0 +1,226 @@
+"""What cannot be used gives one clear sentence, loses nothing, and leaves the docks usable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.widgets.budget import Budget
+from napari_amvlm._qt.workspace import Workspace
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def _add(bench: Any, data: Any, **options: Any) -> None:
+    bench.viewer.add_image(data, name="odd", **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "words"),
+    [
+        (np.zeros((5, 64, 64), np.uint8), {}, "Image 'odd' is a stack of 3 dimensions (5 x 64 x 64)"),
+        (np.zeros((64, 64, 2), np.uint8), {}, "Image 'odd' has 2 channels (64 x 64 x 2)"),
+        ([np.zeros((64, 64)), np.zeros((32, 32))], {"multiscale": True}, "Image 'odd' is a multiscale pyramid"),
+        (np.zeros((1, 1), np.uint8), {}, "16"),
+        (np.full((64, 64), np.nan, np.float32), {}, "finite"),
+    ],
+)
+def test_an_image_that_cannot_be_used(bench: Any, data: Any, options: dict[str, Any], words: str):
+    _add(bench, data, **options)
+
+    bench.run("nuclei")
+
+    level, text = bench.annotate.panel.status.value()
+    assert level == "error"
+    assert words in text
+    assert text.count("\n") == 0
+    assert [layer.name for layer in bench.viewer.layers] == ["slide", "odd"]
+    assert bench.annotate.panel.run_button.isEnabled()
+
+
+def test_nan_and_infinite_pixels_are_told_of_and_the_rest_is_used(bench: Any):
+    data = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    data[3, 4], data[5, 6] = np.nan, np.inf
+    said: list[str] = []
+    bench.annotate.run_of_prompts.noticed.connect(said.append)
+    _add(bench, data)
+
+    bench.run("nuclei")
+
+    assert said == ["2 pixels are not finite numbers; they count as the darkest pixel of the image."]
+    assert np.isfinite(bench.annotate.annotation().results["nuclei"].prediction.probability).all()
+
+
+def test_an_empty_prompt(bench: Any):
+    bench.run("  ; ")
+
+    assert bench.annotate.panel.status.value() == (
+        "warning",
+        "The prompt is empty; type what to find, for example nuclei.",
+    )
+
+
+def test_a_prompt_that_is_far_too_long_leaves_the_list_as_it_was(bench: Any):
+    bench.run("nuclei " * 2000)
+
+    assert bench.annotate.panel.status.value()[0] == "error"
+    assert bench.annotate.panel.prompts.value() == []
+
+
+def test_a_labels_layer_of_another_shape(bench: Any):
+    other = bench.viewer.add_labels(np.ones((32, 32), np.int32), name="mine")
+    bench.annotate._labels.choose(other)
+
+    bench.run("nuclei")
+
+    assert "Labels layer 'mine' has shape 32 x 32, but image 'slide' has 96 x 96" in bench.status()
+    assert (other.data == 1).all()
+
+
+def test_what_a_person_drew_before_is_kept(bench: Any):
+    drawn = np.zeros((96, 96), np.uint8)
+    drawn[:10, :10] = 1
+    mine = bench.viewer.add_labels(drawn, name="mine")
+    bench.annotate._labels.choose(mine)
+
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+
+    assert (mine.data[:10, :10] == 1).all()
+    assert set(np.unique(mine.data[20:, 20:])) == {2}
+
+
+def test_no_image(bench: Any):
+    bench.viewer.layers.clear()
+
+    bench.run("nuclei")
+
+    assert bench.status() == "Open an image first."
+
+
+def test_a_labels_layer_that_was_removed_is_made_anew(bench: Any):
+    bench.run("nuclei")
+    bench.viewer.layers.remove("slide masks")
+    bench.annotate.panel.threshold._number.setValue(0.2)
+    bench.idle()
+
+    bench.run("nuclei")
+
+    assert "slide masks" in bench.viewer.layers
+
+
+def test_a_model_file_that_is_damaged(make_napari_viewer: Callable[..., Any], qtbot: Any, tmp_path: Path):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(b"not a model")
+    viewer = make_napari_viewer()
+    workspace = Workspace()
+    dock = AnnotateDock(viewer, workspace)
+    qtbot.addWidget(dock)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
+
+    workspace.load_model(path)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
+
+    assert workspace.model_state == "failed"
+    assert "broken.safetensors" in dock.panel.model.value()[1]
+
+
+def test_a_served_model_stays_when_another_cannot_be_read(bench: Any, tmp_path: Path):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(b"not a model")
+    before = bench.workspace.served_key()
+
+    bench.learn.panel.models.serveRequested.emit(str(path))
+    bench.idle()
+
+    assert bench.learn.panel.status.value()[0] == "error"
+    assert bench.workspace.served_key() == before
+    bench.run("nuclei")
+    assert "slide masks" in bench.viewer.layers
+
+
+def test_a_device_that_is_not_there(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    bench.learn.panel.budget.setValue(Budget("cuda:7", 1.0))
+
+    bench.learn.start()
+    bench.idle()
+
+    level, text = bench.learn.panel.status.value()
+    assert level == "error"
+    assert "'cuda:7' is not there" in text
+    assert bench.learn.panel.start_button.isEnabled()
+
+
+def test_a_project_that_another_program_uses(bench: Any, tmp_path: Path):
+    with Project.create(tmp_path / "busy.amvlm"):
+        bench.annotate.panel.project.chosen.emit(tmp_path / "busy.amvlm")
+        bench.idle()
+
+    assert bench.annotate.panel.status.value()[0] == "error"
+    assert bench.workspace.project is None
+
+
+def test_a_folder_that_is_no_project(bench: Any, tmp_path: Path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.txt").write_text("x")
+
+    bench.annotate.panel.project.chosen.emit(folder)
+    bench.idle()
+
+    assert "photos is not empty and is no project" in bench.status()
+
+
+def test_an_unreadable_file_does_not_keep_the_others_out(bench: Any, tmp_path: Path):
+    import PIL.Image
+
+    PIL.Image.fromarray(bench.viewer.layers["slide"].data).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+
+    bench.learn.add_files([tmp_path / "bad.png", tmp_path / "good.png"])
+    bench.idle()
+
+    level, text = bench.learn.panel.status.value()
+    assert level == "warning"
+    assert text.startswith("1 images were added to the project.")
+    assert "bad.png" in text
+
+
+def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any, monkeypatch: pytest.MonkeyPatch):
+    import errno
+    import os
+
+    bench.run("nuclei")
+    before = bench.viewer.layers["slide masks"].data.copy()
+    bench.annotate.accept()
+    bench.idle()
+    bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    monkeypatch.undo()
+
+    level, text = bench.annotate.panel.status.value()
+    assert level == "error", text
+    assert len(bench.workspace.project.corrections(history=True)) == 1
+    assert not bench.annotate.panel.prompts.value()[0].finished
+    assert bench.viewer.layers["slide masks"].data.shape == before.shape
+    bench.annotate.accept()
+    bench.idle()
+    assert len(bench.workspace.project.corrections(history=True)) == 2

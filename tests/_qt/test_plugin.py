@@ -1,0 +1,49 @@
+"""What napari itself makes of the manifest: menu entries, docks that get their viewer, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.learn_dock import LearnDock
+
+if TYPE_CHECKING:
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+MakeViewer = Callable[..., "napari.Viewer"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock)])
+def test_napari_opens_the_dock_with_its_viewer(
+    make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]
+) -> None:
+    viewer = make_napari_viewer()
+
+    _, dock = viewer.window.add_plugin_dock_widget("napari-amvlm", name)
+
+    assert isinstance(dock, kind)
+    assert dock.window() is viewer.window._qt_window
+
+
+def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
+    from napari._app_model import get_app_model
+
+    make_napari_viewer()
+
+    entries = {item.command.id for item in get_app_model().menus.get_menu("napari/layers/segment")}
+
+    assert {"napari-amvlm.annotate", "napari-amvlm.learn"} <= entries
+
+
+@pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])
+def test_napari_opens_the_sample(make_napari_viewer: MakeViewer, sample: str, count: int) -> None:
+    viewer = make_napari_viewer()
+
+    viewer.open_sample("napari-amvlm", sample)
+
+    assert len(viewer.layers) == count
+    assert all(layer.metadata["path"].endswith(f"{layer.name}.png") for layer in viewer.layers)
