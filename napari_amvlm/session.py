@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
+from napari_amvlm.imaging import to_rgb01
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -134,8 +135,6 @@ class _UniqueNames:
 
 
 def _pixels(project: Project, record: ImageRecord) -> NDArray[np.float32]:
-    from napari_amvlm.imaging import to_rgb01
-
     return to_rgb01(project.load_image(record), name=record.name)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
+from napari_amvlm.imaging import read_image
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
 from napari_amvlm.project.records import ImageRecord
@@ -58,8 +59,6 @@ class ImageTable:
 
     def add_file(self, path: Path, *, name: str | None, copy: bool) -> ImageRecord:
         """Add the image file `path` by reference, or a copy of it."""
-        from napari_amvlm.imaging import read_image
-
         self._ledger.require_writer()
         path = Path(os.path.abspath(path))
         image = read_image(path)
@@ -159,8 +158,6 @@ class ImageTable:
         """
         if record.source == "array":
             return _read_stored(record)
-        from napari_amvlm.imaging import read_image
-
         path = self.locate(record)
         if path != record.path and not self._ledger.read_only:
             self._move(record, path)
