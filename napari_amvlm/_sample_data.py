@@ -17,6 +17,8 @@ from napari_amvlm.imaging import read_image
 if TYPE_CHECKING:
     import numpy as np
 
+    LayerData = tuple[np.ndarray, dict[str, Any], str]
+
 SAMPLES = ("nuclei", "lungs", "spine")
 """Names of the samples; each is a folder below `sample_root()`."""
 
@@ -54,22 +56,22 @@ def sample_folder(name: str) -> Path:
     return sample_root() / name
 
 
-def nuclei() -> list[tuple[np.ndarray, dict[str, Any], str]]:
+def nuclei() -> list[LayerData]:
     """Return the stained tissue tiles as napari layers, side by side."""
     return _layers("nuclei")
 
 
-def lungs() -> list[tuple[np.ndarray, dict[str, Any], str]]:
+def lungs() -> list[LayerData]:
     """Return the chest X-rays as napari layers, side by side."""
     return _layers("lungs")
 
 
-def spine() -> list[tuple[np.ndarray, dict[str, Any], str]]:
+def spine() -> list[LayerData]:
     """Return the spine MR slices as napari layers, side by side."""
     return _layers("spine")
 
 
-def _layers(name: str) -> list[tuple[np.ndarray, dict[str, Any], str]]:
+def _layers(name: str) -> list[LayerData]:
     """Read a sample's images and lay them out in rows, so that each can be seen and clicked on its own."""
     paths = sorted((sample_folder(name) / "img").glob("*.png"))
     images = [read_image(path) for path in paths]

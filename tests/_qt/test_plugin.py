@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_amvlm._qt.annotate_dock import AnnotateDock
@@ -40,10 +41,12 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
 
 
 @pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])
-def test_napari_opens_the_sample(make_napari_viewer: MakeViewer, sample: str, count: int) -> None:
+def test_napari_opens_the_sample_and_shows_all_of_it(make_napari_viewer: MakeViewer, sample: str, count: int) -> None:
     viewer = make_napari_viewer()
 
     viewer.open_sample("napari-amvlm", sample)
 
     assert len(viewer.layers) == count
+    camera = getattr(viewer, "scene", viewer).camera
+    assert camera.center[-2:] == pytest.approx(np.mean(viewer.layers.extent.world, axis=0), abs=1)
     assert all(layer.metadata["path"].endswith(f"{layer.name}.png") for layer in viewer.layers)
