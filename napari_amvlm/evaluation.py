@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, InputError, PromptError
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.metrics import Overlap, mean_overlap, overlap
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
-    from napari_amvlm.imaging import DataFolder, ImagePair
+    from napari_amvlm.imaging import ImagePair
 
 EvaluationProtocol = Literal["native", "224"]
 THRESHOLD = 0.5
@@ -96,7 +96,7 @@ def evaluate_folder(
     """
     if protocol not in get_args(EvaluationProtocol):
         raise InputError(f"Expected protocol to be one of {list(get_args(EvaluationProtocol))}, but got {protocol!r}.")
-    data = _read(folder)
+    data = folder if isinstance(folder, DataFolder) else read_folder(folder)
     classes = wanted_classes(data, prompt)
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
     for index, pair in enumerate(data.pairs):
@@ -152,18 +152,6 @@ def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
     """Return `labels`, `(H, W)`, at 224x224 by nearest neighbour."""
     rows, columns = (((np.arange(LVIT_SIDE) + 0.5) * side / LVIT_SIDE).astype(np.intp) for side in labels.shape)
     return np.asarray(labels[np.ix_(rows, columns)])
-
-
-def _read(folder: Path | DataFolder) -> DataFolder:
-    """Return the folder's description, and make sure that there is something to score."""
-    from napari_amvlm.imaging import DataFolder
-
-    data = folder if isinstance(folder, DataFolder) else read_folder(folder)
-    if not data.pairs:
-        raise DatasetError(
-            f"{data.root} has no image with a mask; put images into img/ and their masks into labelcol/."
-        )
-    return data
 
 
 def _load(pair: ImagePair, protocol: EvaluationProtocol) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -67,8 +67,8 @@ def fine_tune(
     The first Ctrl+C ends the run early and keeps what was learnt; a second one ends the program at once.
     """
     source = check_source(Source(project, labelled, unlabelled, tuple(prompt or ())))
-    target = check_output(output)
     config = learning_config(minutes, steps, seed)
+    target = check_output(output)
     with _opened(source.project) as opened:
         predictor, data = _prepare(source, opened, model, device)
         result = _run(predictor, data, config)

@@ -61,16 +61,12 @@ def folder_data(
     Raises
     ------
     DatasetError
-        A folder holds no image.
+        The folder of unlabelled images is not there or holds none.
     ImageError, LabelsError
         An image or a mask cannot be used.
     """
     from napari_amvlm.learning.data import LearningData
 
-    if not labelled.pairs:
-        raise DatasetError(
-            f"{labelled.root} has no image with a mask; put images into img/ and their masks into labelcol/."
-        )
     images: list[LabelledImage] = []
     seen: set[str] = set()
     for pair in labelled.pairs:
@@ -112,11 +108,8 @@ def _unlabelled_images(folder: Path, seen: set[str]) -> tuple[UnlabelledImage, .
     """Return the images of `folder` whose pixels are not among those `seen`, each once."""
     from napari_amvlm.learning.data import UnlabelledImage
 
-    data = read_folder(folder, masks="none")
-    if not data.pairs:
-        raise DatasetError(f"{folder} holds no image; give a folder with PNG, JPEG or TIFF files.")
     images: list[UnlabelledImage] = []
-    for pair in data.pairs:
+    for pair in read_folder(folder, masks="none").pairs:
         array: NDArray[np.generic] = read_image(pair.image).data
         content = _content(array)
         if content not in seen:

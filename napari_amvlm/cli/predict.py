@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from napari_amvlm.cli.console import DeviceOption, MagnificationOption, ModelOption, complain, progress, remark, say
-from napari_amvlm.errors import DatasetError, InputError, PromptError
+from napari_amvlm.errors import InputError, PromptError
 from napari_amvlm.exports.label_files import check_prompts, file_slug, write_classes, write_tiff
 
 if TYPE_CHECKING:
@@ -134,13 +134,7 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
 
     found: list[Path] = []
     for path in given:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = [pair.image for pair in read_folder(path, masks="none").pairs]
-        if not inside:
-            raise DatasetError(f"{path} holds no image; give a folder with PNG, JPEG or TIFF files.")
-        found.extend(inside)
+        found.extend([pair.image for pair in read_folder(path, masks="none").pairs] if path.is_dir() else [path])
     return list({path.resolve(): path for path in found}.values())
 
 

@@ -1,0 +1,187 @@
+"""`napari-amvlm fine-tune` with the tiny model and a few steps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_amvlm.cli.fine_tune import stop_on_interrupt
+from napari_amvlm.cli.labelled_folder import folder_data, folder_prompts
+from napari_amvlm.errors import LabelsError, PromptError
+from napari_amvlm.imaging import read_folder, read_image
+from napari_amvlm.models.model_info import read_info
+from napari_amvlm.predictor import Predictor
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.models.amvlm import AMVLM
+    from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def flat_images(binary_folder: Path, tmp_path: Path) -> Path:
+    """Return a folder of two images: one that is labelled too, under another name, and a new one."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    shutil.copy(binary_folder / "img" / "a.png", folder / "renamed.png")
+    noise = np.random.default_rng(9).integers(0, 255, (70, 70, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "new.png")
+    return folder
+
+
+def test_a_model_from_a_labelled_folder(
+    run: Run, binary_folder: Path, flat_images: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "models" / "better.safetensors"
+
+    outcome = run(
+        "fine-tune",
+        *("--labelled", binary_folder, "--unlabelled", flat_images, "--prompt", "nuclei"),
+        *("--model", tiny_checkpoint, "--steps", 2, "--seed", 4, "-o", output),
+    )
+
+    report = json.loads(outcome.out)
+    info = read_info(output)
+    assert outcome.code == 0, outcome.err
+    assert report["model"] == str(output)
+    assert (report["steps"], report["seed"], report["stopped"]) == (2, 4, False)
+    assert (report["labelled"], report["unlabelled"], report["prompts"]) == (3, 1, ["nuclei"])
+    assert info.parent == read_info(tiny_checkpoint).sha256 == report["parent"]
+    assert info.licence == "CC0-1.0"
+    assert "3 labelled and 1 unlabelled" in info.training_data
+    assert info.sha256 == report["sha256"]
+
+
+def test_the_new_model_answers_otherwise(run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "better.safetensors"
+    image = read_image(binary_folder / "img" / "a.png").data
+
+    run(
+        "fine-tune",
+        "--labelled",
+        binary_folder,
+        "--prompt",
+        "nuclei",
+        "--model",
+        tiny_checkpoint,
+        "--steps",
+        3,
+        "-o",
+        output,
+    )
+
+    answers = []
+    for path in (tiny_checkpoint, output):
+        predictor = Predictor.from_file(path, device="cpu")
+        predictor.set_image(image)
+        answers.append(predictor.predict("nuclei").probability)
+    assert not np.allclose(answers[0], answers[1], atol=1e-4)
+
+
+def test_a_model_from_a_project(run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    root = tmp_path / "tissue.amvlm"
+    with Project.create(root) as project:
+        records = [project.add_image(binary_folder / "img" / f"{name}.png") for name in "abc"]
+        mask = np.zeros((72, 80), bool)
+        mask[5:40, 5:40] = True
+        for record in records[:2]:
+            project.accept(record.id, "nuclei", mask, model=None, threshold=None)
+
+    outcome = run("fine-tune", root, "--model", tiny_checkpoint, "--steps", 1, "-o", tmp_path / "new.safetensors")
+
+    report = json.loads(outcome.out)
+    assert outcome.code == 0, outcome.err
+    assert (report["labelled"], report["unlabelled"], report["held_out"]) == (2, 1, 0)
+    assert (report["dice_before"], report["dice_after"]) == (None, None)
+    assert (tmp_path / "new.safetensors").is_file()
+
+
+def test_images_that_are_labelled_are_not_unlabelled(tiny_model: AMVLM, class_folder: Path, flat_images: Path) -> None:
+    folder = read_folder(class_folder)
+
+    data = folder_data(Predictor(tiny_model, device="cpu"), folder, folder_prompts(folder, []), flat_images)
+
+    assert [image.name for image in data.unlabelled] == ["new"]
+    assert data.prompts == ("nuclei", "left lung")
+    assert [image.masks["left lung"].sum() for image in data.labelled] == [500] * 3
+    assert dict(data.labelled[0].scales) == {"nuclei": "tiles", "left lung": "whole"}
+    assert data.labelled[0].image.dtype == np.float32
+    assert data.validation == ()
+
+
+def test_the_labelled_folder_itself_as_unlabelled(tiny_model: AMVLM, binary_folder: Path) -> None:
+    folder = read_folder(binary_folder)
+
+    data = folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": None}, binary_folder)
+
+    assert data.unlabelled == ()
+
+
+def test_masks_that_are_all_empty(tiny_model: AMVLM, binary_folder: Path) -> None:
+    folder = read_folder(binary_folder)
+
+    with pytest.raises(LabelsError, match="empty"):
+        folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": 7})
+
+
+def test_two_prompts_for_masks_of_one_thing(binary_folder: Path) -> None:
+    with pytest.raises(PromptError, match=r"classes\.csv"):
+        folder_prompts(read_folder(binary_folder), ["nuclei", "lungs"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "m.safetensors"], "--labelled"),
+        (["p.amvlm", "-o", "m.safetensors"], "p.amvlm"),
+        (["p.amvlm", "--labelled", "d", "-o", "m.safetensors"], "either"),
+        (["p.amvlm", "--prompt", "nuclei", "-o", "m.safetensors"], "--prompt"),
+        (["--labelled", "d"], "-o better.safetensors"),
+        (["--labelled", "d", "-o", "m.pt"], ".safetensors"),
+        (["--labelled", "d", "-o", "m.safetensors", "--minutes", "1", "--steps", "2"], "not both"),
+        (["--labelled", "d", "-o", "m.safetensors", "--minutes", "0"], "--minutes"),
+        (["--labelled", "d", "-o", "m.safetensors", "--steps", "0"], "--steps"),
+        (["--labelled", "d", "-o", "m.safetensors", "--seed", "-1"], "--seed"),
+        (["--labelled", "missing-folder", "-o", "m.safetensors"], "missing-folder"),
+    ],
+)
+def test_bad_arguments_are_told_before_anything_is_loaded(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    outcome = run("fine-tune", *arguments)
+
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_binary_folder_needs_a_prompt(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+    outcome = run("fine-tune", "--labelled", binary_folder, "-o", tmp_path / "m.safetensors")
+
+    assert outcome.code == 2
+    assert "--prompt" in outcome.err
+
+
+def test_the_first_interrupt_asks_and_the_second_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    with stop_on_interrupt() as stopped:
+        asked_before = stopped()
+        signal.raise_signal(signal.SIGINT)
+        asked_after = stopped()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    assert (asked_before, asked_after) == (False, True)
+    assert signal.getsignal(signal.SIGINT) is before

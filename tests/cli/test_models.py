@@ -1,0 +1,42 @@
+"""`napari-amvlm models`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+
+def test_a_file_is_described(run: Run, tiny_checkpoint: Path) -> None:
+    outcome = run("models", tiny_checkpoint, "--json")
+
+    found = json.loads(outcome.out)[-1]
+    assert outcome.code == 0
+    assert (found["name"], found["licence"]) == ("tiny", "CC0-1.0")
+    assert found["prompts"]["nuclei"] == ["nuclei", "cell nuclei"]
+    assert found["bytes"] == tiny_checkpoint.stat().st_size
+    assert found["sha256"] == hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest()
+
+
+def test_lines_for_people(run: Run, tiny_checkpoint: Path) -> None:
+    outcome = run("models", tiny_checkpoint)
+
+    assert "tiny  CC0-1.0" in outcome.out
+    assert "nuclei, left lung" in outcome.out
+    assert str(tiny_checkpoint) in outcome.out
+
+
+def test_a_damaged_file(run: Run, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"\x00" * 40)
+
+    outcome = run("models", damaged)
+
+    assert outcome.code == 2
+    assert "damaged.safetensors" in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,0 +1,151 @@
+"""`napari-amvlm predict` with the tiny model."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_amvlm.cli.predict import label_image
+from napari_amvlm.predictor import Predictor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+PROMPTS = ["--prompt", "nuclei", "--prompt", "left lung"]
+
+
+@pytest.fixture
+def image(binary_folder: Path) -> Path:
+    return binary_folder / "img" / "a.png"
+
+
+def test_labels_are_what_the_predictor_says(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    outcome = run("predict", image, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities")
+
+    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+    predictor.set_image(np.asarray(Image.open(image)))
+    found = [predictor.predict(prompt).probability for prompt in ("nuclei", "left lung")]
+    labels = tifffile.imread(tmp_path / "out" / "a.tif")
+    stored = tifffile.imread(tmp_path / "out" / "a_probability.tif")
+    assert outcome.code == 0
+    assert (labels.dtype, labels.shape) == (np.uint8, (72, 80))
+    assert np.array_equal(labels, label_image(found, 0.5))
+    assert labels.any()
+    assert (stored.dtype, stored.shape) == (np.float16, (2, 72, 80))
+    assert np.allclose(stored, found, atol=1e-3)
+
+
+def test_a_classes_csv_lies_beside_the_labels(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run("predict", image, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    with (tmp_path / "out" / "classes.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["value", "prompt"], ["1", "nuclei"], ["2", "left lung"]]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "classes.csv"]
+
+
+def test_every_image_has_a_line_with_presence(
+    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    outcome = run("predict", binary_folder, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    lines = outcome.out.splitlines()
+    assert len(lines) == 3
+    assert all(re.search(r": nuclei (present|absent) \d\.\d\d, left lung (present|absent) ", line) for line in lines)
+    assert [line.split(" -> ")[1] for line in lines] == [str(tmp_path / "out" / f"{name}.tif") for name in "abc"]
+
+
+def test_instances_are_numbered_for_each_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run("predict", image, *PROMPTS, "--instances", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    for name in ("a_nuclei_instances.tif", "a_left-lung_instances.tif"):
+        objects = tifffile.imread(tmp_path / "out" / name)
+        assert (objects.dtype, objects.shape) == (np.uint16, (72, 80))
+        assert np.array_equal(np.unique(objects), np.arange(objects.max() + 1)) or not (objects == 0).any()
+
+
+def test_a_bad_file_does_not_stop_the_others(
+    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    good = binary_folder / "img" / "b.png"
+
+    outcome = run("predict", bad, good, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 1
+    assert (tmp_path / "out" / "b.tif").is_file()
+    assert not (tmp_path / "out" / "bad.tif").exists()
+    assert outcome.err.splitlines()[-1] == f"1 of 2 images failed: {bad}"
+
+
+def test_nothing_but_bad_files_is_bad_input(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    outcome = run(
+        "predict", tmp_path / "none.png", "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out"
+    )
+
+    assert outcome.code == 2
+    assert "none.png" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_images_are_never_replaced_by_their_masks(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    image = tmp_path / "slide.tif"
+    tifffile.imwrite(image, np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
+    before = image.read_bytes()
+
+    outcome = run("predict", image, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path)
+
+    assert outcome.code == 2
+    assert "slide.tif" in outcome.err
+    assert image.read_bytes() == before
+
+
+def test_two_images_of_one_name(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    other = tmp_path / "a.jpg"
+    Image.open(image).save(other)
+
+    outcome = run("predict", image, other, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert "a.jpg" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    outcome = run("predict", image, "--prompt", " ", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert "prompt is empty" in outcome.err
+
+
+def test_an_output_that_is_a_file(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("here")
+
+    outcome = run("predict", image, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert "is a file" in outcome.err
+
+
+def test_the_most_probable_prompt_gets_the_pixel() -> None:
+    first = np.float32([[0.6, 0.6, 0.5, 0.4]])
+    second = np.float32([[0.7, 0.5, 0.1, 0.3]])
+
+    assert label_image([first, second], 0.5).tolist() == [[2, 1, 1, 0]]
+
+
+def test_more_prompts_than_eight_bits_hold() -> None:
+    stack = [np.zeros((1, 1), np.float32)] * 299 + [np.ones((1, 1), np.float32)]
+
+    labels = label_image(stack, 0.5)
+
+    assert labels.dtype == np.uint16
+    assert labels.item() == 300

@@ -1,0 +1,49 @@
+"""A project with accepted masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def disc(shape: tuple[int, int], row: int, column: int, radius: int) -> np.ndarray:
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
+
+
+@pytest.fixture
+def masks() -> dict[str, np.ndarray]:
+    """Return a ring and two discs for "lungs", and one of the discs alone for "left lung"."""
+    shape = (60, 48)
+    ring = disc(shape, 14, 14, 10) & ~disc(shape, 14, 14, 4)
+    left = disc(shape, 40, 34, 9)
+    return {"lungs": ring | left | disc(shape, 50, 8, 3), "left lung": left}
+
+
+@pytest.fixture
+def project(tmp_path: Path, masks: dict[str, np.ndarray]) -> Iterator[Project]:
+    """Return a project of three images: one with two prompts, one reviewed in part, and one that nobody annotated."""
+    rng = np.random.default_rng(1)
+    paths = []
+    for name in ("a/chest.png", "b/chest.png", "b/other.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (60, 48), dtype=np.uint8)).save(path)
+        paths.append(path)
+    with Project.create(tmp_path / "chest.amvlm") as opened:
+        first, second, _ = [opened.add_image(path) for path in paths]
+        for prompt, mask in masks.items():
+            opened.accept(first.id, prompt, mask, model=None, threshold=None)
+        half = np.zeros((60, 48), bool)
+        half[:30] = True
+        opened.accept(second.id, "lungs", masks["lungs"] & half, reviewed=half, model=None, threshold=None)
+        yield opened

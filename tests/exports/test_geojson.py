@@ -1,0 +1,48 @@
+"""GeoJSON files out of a project."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.measure import points_in_poly
+
+from napari_amvlm.exports import export_geojson
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.project import Project
+
+
+def test_polygons_cover_the_masks(project: Project, masks: dict[str, np.ndarray], tmp_path: Path) -> None:
+    export_geojson(project, tmp_path / "out")
+
+    collection = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))
+    rows, columns = np.indices((60, 48))
+    centres = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=1)
+    found = {prompt: np.zeros((60, 48), bool) for prompt in masks}
+    for feature in collection["features"]:
+        inside = [points_in_poly(centres, ring) for ring in feature["geometry"]["coordinates"]]
+        found[feature["properties"]["classification"]["name"]] |= np.logical_xor.reduce(inside).reshape(60, 48)
+    assert collection["type"] == "FeatureCollection"
+    assert np.array_equal(found["lungs"], masks["lungs"])
+    assert np.array_equal(found["left lung"], masks["left lung"])
+
+
+def test_a_ring_has_a_hole_and_every_prompt_a_colour(project: Project, tmp_path: Path) -> None:
+    export_geojson(project, tmp_path / "out")
+
+    features = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))["features"]
+    assert sorted(len(feature["geometry"]["coordinates"]) for feature in features) == [1, 1, 1, 2]
+    assert {feature["properties"]["objectType"] for feature in features} == {"annotation"}
+    colours = {tuple(feature["properties"]["classification"]["color"]) for feature in features}
+    assert len(colours) == 2
+
+
+def test_one_file_for_each_accepted_image(project: Project, tmp_path: Path) -> None:
+    notes = export_geojson(project, tmp_path / "out")
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["chest-2.geojson", "chest.geojson"]
+    assert any("50 %" in note for note in notes)

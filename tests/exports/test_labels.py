@@ -1,0 +1,109 @@
+"""Label images out of a project, and back in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import DatasetError, InputError, StorageError
+from napari_amvlm.exports import export_labels
+from napari_amvlm.exports.label_files import check_prompts, file_slug, written_whole
+from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+def test_masks_come_back_through_the_folder_reader(
+    project: Project, masks: dict[str, np.ndarray], tmp_path: Path, kind: Literal["tiff", "png"]
+) -> None:
+    export_labels(project, tmp_path / "out", kind, images=True)
+
+    folder = read_folder(tmp_path / "out")
+    labels = {pair.name: read_mask(pair.mask) for pair in folder.pairs if pair.mask}
+    assert folder.classes == ((1, "lungs"), (2, "left lung"))
+    assert sorted(labels) == ["chest", "chest-2"]
+    assert np.array_equal(binary_mask(labels["chest"], 2), masks["left lung"])
+    assert np.array_equal(binary_mask(labels["chest"], 1), masks["lungs"] & ~masks["left lung"])
+
+
+def test_images_are_the_originals(project: Project, tmp_path: Path) -> None:
+    export_labels(project, tmp_path / "out", "png", images=True)
+
+    copied = read_image(tmp_path / "out" / "img" / "chest-2.png").data
+    assert np.array_equal(copied, project.load_image(project.images()[1]))
+
+
+def test_images_stay_where_they_are_unless_wanted(project: Project, tmp_path: Path) -> None:
+    export_labels(project, tmp_path / "out", "tiff")
+
+    assert not (tmp_path / "out" / "img").exists()
+
+
+def test_what_nobody_reviewed_is_told_and_written(project: Project, tmp_path: Path) -> None:
+    notes = export_labels(project, tmp_path / "out", "png")
+
+    reviewed = read_mask(tmp_path / "out" / "reviewed" / "chest-2.png") > 0
+    assert reviewed[:30].all()
+    assert not reviewed[30:].any()
+    assert not (tmp_path / "out" / "reviewed" / "chest.png").exists()
+    assert any("chest-2" in note and "50 %" in note for note in notes)
+    assert any("chest-2" in note and "left lung" in note for note in notes)
+
+
+def test_pixels_of_several_prompts_are_told(project: Project, masks: dict[str, np.ndarray], tmp_path: Path) -> None:
+    notes = export_labels(project, tmp_path / "out", "png")
+
+    assert any(f"{masks['left lung'].sum()} pixels" in note for note in notes)
+
+
+def test_an_image_without_a_file_is_exported_too(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).random((20, 20, 3)).astype(np.float32)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        record = project.add_image(array=pixels, name="slide: 7/a")
+        project.accept(record.id, "nuclei", pixels[..., 0] > 0.5, model=None, threshold=None)
+
+        export_labels(project, tmp_path / "out", "tiff", images=True)
+
+    [pair] = read_folder(tmp_path / "out").pairs
+    assert np.array_equal(read_image(pair.image).data, pixels)
+
+
+def test_a_project_without_masks(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p.amvlm") as project, pytest.raises(DatasetError, match="no accepted mask"):
+        export_labels(project, tmp_path / "out", "tiff")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "mask.tif"
+    path.write_text("old")
+
+    def write() -> None:
+        with written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"mask\.tif.*No space left"):
+        write()
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_prompts_become_file_names() -> None:
+    assert file_slug("Cell  nuclei (H&E)") == "cell-nuclei-h-e"
+    assert file_slug("细胞核") == "细胞核"
+    assert file_slug("../..") == "prompt"
+
+
+def test_the_same_prompt_twice_is_one() -> None:
+    assert check_prompts(["nuclei", " nuclei", "left  lung"]) == ("nuclei", "left lung")
+
+
+def test_prompts_that_share_a_file_name() -> None:
+    with pytest.raises(InputError, match="punctuation"):
+        check_prompts(["H&E", "h-e"])
