@@ -70,7 +70,7 @@ class LearningRun:
         self, should_stop: Callable[[], bool], should_pause: Callable[[], bool]
     ) -> Generator[Report, None, FineTuneResult]:
         """Read the project, then learn; a failure is entered into the ledger before it goes on."""
-        from napari_amvlm.device import resolve_device
+        from napari_amvlm.device import bounded_threads, resolve_device
         from napari_amvlm.learning import fine_tune
 
         device = resolve_device(self._device)
@@ -80,14 +80,16 @@ class LearningRun:
         self._held_out = len(data.validation)
         self._run = start_run(self._project, self._config, self._info)
         try:
-            result = yield from fine_tune(
-                self._predictor.model,
-                data,
-                self._config,
-                device=device,
-                should_stop=should_stop,
-                should_pause=should_pause,
-            )
+            # one core stays free for the window
+            with bounded_threads():
+                result = yield from fine_tune(
+                    self._predictor.model,
+                    data,
+                    self._config,
+                    device=device,
+                    should_stop=should_stop,
+                    should_pause=should_pause,
+                )
         except BaseException as error:
             self._end("failed", sentence(error))
             raise

@@ -70,6 +70,7 @@ class Workspace(QObject):
         self.predictor: Predictor | None = None
         self.devices: dict[str, str] = {}
         self.installed: tuple[ModelInfo, ...] = ()
+        self._base: Path | None = None
         self.project: Project | None = None
         self.view: ProjectView | None = None
         self.closing = False
@@ -203,6 +204,7 @@ class Workspace(QObject):
 
     def _on_loaded(self, loaded: tuple[Predictor, dict[str, str]]) -> None:
         self.predictor, self.devices = loaded
+        self._base = self.predictor.info.path if self.predictor.info is not None else None
         self._say_model("ready", "")
         self.submit(lambda: tuple(installed_models()), self._on_installed)
 
@@ -236,8 +238,10 @@ class Workspace(QObject):
             if before is not None and before is not self.project:
                 before.close()
             self.projectChanged.emit()
-            if self.view.served is not None:
-                self.serve(self.view.served.path)
+            served = self.view.served.path if self.view.served is not None else self._base
+            present = self.predictor.info if self.predictor is not None else None
+            if served is not None and (present is None or present.path != served):
+                self.serve(served)
             if done is not None:
                 done()
 

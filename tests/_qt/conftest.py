@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +14,9 @@ from napari_amvlm._qt.learn_dock import LearnDock
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     import napari
     from pytestqt.qtbot import QtBot
 

@@ -1,0 +1,331 @@
+"""The Learn dock: real runs of a tiny model on a real project, good ends and bad ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_amvlm._qt.learning_run import LearningRun
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=2)
+LONG = SHORT.model_copy(update={"steps": 1_000_000})
+
+
+def _with_config(config: LearningConfig) -> Any:
+    """Return what makes a run with `config` in place of the dock's budget."""
+    return lambda project, predictor, _config, **options: LearningRun(project, predictor, config, **options)
+
+
+def _fill(bench: Any, path: Path, *, labelled: int, held_out: int, unlabelled: int = 1, right: bool = True) -> None:
+    """Make a project whose masks are what the model says now, or the very opposite, and open it."""
+    rng = np.random.default_rng(1)
+    predictor = bench.workspace.predictor
+    with Project.create(path) as project:
+        for index in range(labelled + held_out + unlabelled):
+            pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            record = project.add_image(array=pixels, name=f"image {index}")
+            if index < labelled + held_out:
+                predictor.set_image(pixels)
+                mask = predictor.predict("nuclei").mask(0.5)
+                project.accept(record.id, "nuclei", mask if right else ~mask, model=None, threshold=None)
+                project.set_held_out(record.id, index >= labelled)
+    bench.workspace.open_project(path)
+    bench.idle()
+
+
+def _learn(bench: Any, config: LearningConfig = SHORT) -> None:
+    bench.learn._make_run = _with_config(config)
+    bench.learn.start()
+
+
+def _first_step(bench: Any) -> None:
+    bench.wait(lambda: len(bench.learn.panel.curve.value().loss) > 0)
+
+
+def test_counts_are_shown(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, unlabelled=4)
+
+    assert bench.learn.panel.counts.text() == "Accepted 5 images, 3 held out \N{MIDDLE DOT} 4 unlabelled"
+
+
+def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
+    before = bench.workspace.served_key()
+
+    _learn(bench, SHORT.model_copy(update={"steps": 40, "learning_rate": 1e-2, "consistency": 0.0, "retention": 0.0}))
+    bench.idle()
+
+    outcome = bench.learn.outcome
+    assert outcome.before == 0.0
+    assert outcome.after > 0.0
+    assert "is better and serves now" in bench.learn.panel.status.value()[1]
+    assert bench.workspace.served_key() != before
+    assert bench.workspace.project.served_model().id == outcome.record.id
+    curve = bench.learn.panel.curve.value()
+    assert len(curve.loss) == 40
+    assert len(curve.dice) >= 2
+    serving = [entry.name for entry in bench.learn.panel.models.value() if entry.serving]
+    assert serving == [outcome.record.name]
+
+
+def test_a_model_that_is_not_better_does_not_serve(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    before = bench.workspace.served_key()
+
+    _learn(bench)
+    bench.idle()
+
+    level, text = bench.learn.panel.status.value()
+    assert level == "warning"
+    assert "is not better, so the served model stays" in text
+    assert bench.workspace.served_key() == before
+    assert bench.workspace.project.served_model() is None
+    assert len(bench.workspace.project.models()) == 1
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, answer: bool):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=1)
+    before = bench.workspace.served_key()
+    _learn(bench)
+    bench.idle()
+    asked = bench.learn.panel.question.text()
+    undecided = bench.workspace.served_key()
+
+    (bench.learn.panel.question._yes if answer else bench.learn.panel.question._no).click()
+    bench.idle()
+
+    assert asked.startswith("Only 1 image is held out, too few to judge (3 are needed).")
+    assert undecided == before
+    assert (bench.workspace.served_key() != before) == answer
+    assert (bench.workspace.project.served_model() is not None) == answer
+
+
+def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path, tiny_checkpoint: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    first = bench.workspace.served_key()
+    _learn(bench)
+    bench.idle()
+    bench.learn.panel.question._yes.click()
+    bench.idle()
+
+    bench.workspace.serve(tiny_checkpoint)
+    bench.idle()
+
+    assert bench.workspace.served_key() == first
+    bench.run("nuclei")
+    assert "slide masks" in bench.viewer.layers
+
+
+def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    before = bench.workspace.served_key()
+    _learn(bench, LONG)
+    _first_step(bench)
+
+    bench.learn.panel.stop_button.click()
+    bench.idle()
+
+    assert bench.learn.outcome.stopped
+    assert bench.learn.panel.status.value()[1].startswith("Stopped.")
+    assert bench.workspace.served_key() == before
+    assert len(bench.workspace.project.models()) == 1
+    assert bench.learn.panel.start_button.isEnabled()
+
+
+def test_pause_stands_still_and_goes_on(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LONG)
+    _first_step(bench)
+    steps = bench.learn.panel.curve.value().loss
+
+    bench.learn.panel.pause_button.click()
+    words = bench.learn.panel.pause_button.text()
+    bench.qtbot.wait(300)
+    paused_at = len(steps)
+    bench.qtbot.wait(300)
+    still = len(steps) == paused_at
+    bench.learn.panel.pause_button.click()
+    bench.wait(lambda: len(steps) > paused_at)
+    bench.learn.stop()
+    bench.idle()
+
+    assert words == "Go on"
+    assert still
+
+
+def test_prompts_work_while_the_model_learns(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LONG)
+    _first_step(bench)
+
+    bench.annotate.panel.prompt.setValue("nuclei")
+    bench.annotate.run()
+    bench.wait(lambda: "slide masks" in bench.viewer.layers)
+    bench.annotate.accept()
+    bench.wait(lambda: bench.learn.panel.counts.text().startswith("Accepted 3"))
+    running = bench.workspace.learning() is not None
+    bench.learn.stop()
+    bench.idle()
+
+    assert running
+
+
+def _out_of_memory(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _fails(bench: Any) -> str:
+    """Check that the docks work after a failure, and return what was said."""
+    bench.idle()
+    level, text = bench.learn.panel.status.value()
+    assert level == "error", text
+    assert bench.learn.outcome is None
+    assert bench.learn.panel.start_button.isEnabled()
+    assert not bench.learn.panel.stop_button.isEnabled()
+    assert bench.workspace.project.runs()[-1].state == "failed"
+    return str(text)
+
+
+def test_out_of_memory(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    before = bench.workspace.served_key()
+    monkeypatch.setattr(torch.optim.AdamW, "step", _out_of_memory)
+    _learn(bench)
+
+    text = _fails(bench)
+
+    assert "not enough memory" in text
+    assert bench.workspace.served_key() == before
+    monkeypatch.undo()
+    _learn(bench)
+    bench.idle()
+    assert bench.learn.outcome is not None
+
+
+def test_a_loss_that_is_no_number(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    with torch.no_grad():
+        next(bench.workspace.predictor.model.unet.parameters()).fill_(float("nan"))
+
+    _learn(bench, LONG)
+
+    assert "The loss was not a finite number" in _fails(bench)
+
+
+def test_a_full_disk_when_the_model_is_kept(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    before = bench.workspace.served_key()
+    monkeypatch.setattr(os, "replace", _full)
+    _learn(bench)
+
+    text = _fails(bench)
+    monkeypatch.undo()
+
+    assert "space" in text
+    assert bench.workspace.project.models() == []
+    assert bench.workspace.served_key() == before
+
+
+def test_a_fault_of_our_own_is_told_too(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    _learn(bench)
+
+    assert "Unexpected RuntimeError: shape mismatch" in _fails(bench)
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_told_of(bench: Any, tmp_path: Path):
+    import PIL.Image
+
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0, unlabelled=0)
+    file = tmp_path / "gone.png"
+    PIL.Image.fromarray(np.zeros((64, 64), np.uint8)).save(file)
+    bench.learn.add_files([file])
+    bench.idle()
+    file.unlink()
+
+    _learn(bench)
+    bench.idle()
+
+    assert "1 images were left out" in bench.learn.panel.status.value()[1]
+
+
+@pytest.mark.parametrize("fill", [None, {"labelled": 0, "held_out": 0, "unlabelled": 2}])
+def test_nothing_to_learn_from(bench: Any, tmp_path: Path, fill: dict[str, int] | None):
+    if fill is not None:
+        _fill(bench, tmp_path / "p.amvlm", **fill)
+
+    bench.learn.start()
+
+    assert bench.learn.panel.status.value()[0] == "warning"
+    assert "accept a mask in the annotate dock first" in bench.learn.panel.status.value()[1].lower()
+    assert bench.workspace.learning() is None
+
+
+def test_open_images_go_into_the_project(bench: Any):
+    bench.viewer.add_image(np.zeros((5, 32, 32)), name="stack")
+    bench.viewer.add_image(np.tile(np.arange(32, dtype=np.uint8), (32, 1)), name="gray")
+
+    bench.learn.panel.add_open.click()
+    bench.idle()
+
+    level, text = bench.learn.panel.status.value()
+    assert (level, text.startswith("2 images were added")) == ("warning", True)
+    assert "'stack' is a stack" in text
+    assert bench.workspace.view.counts.unlabelled == 2
+
+
+def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
+    first = bench.workspace.served_key()
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench)
+    bench.idle()
+    bench.learn.panel.question._yes.click()
+    bench.idle()
+    served = bench.workspace.served_key()
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+    in_between = bench.workspace.served_key()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert in_between == first
+    assert bench.workspace.served_key() == served
+
+
+def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    seen: list[LearningConfig] = []
+
+    def make(project: Any, predictor: Any, config: LearningConfig, **options: Any) -> LearningRun:
+        seen.append(config)
+        return LearningRun(project, predictor, SHORT, **options)
+
+    bench.learn._make_run = make
+    bench.learn.panel.budget._minutes.setValue(2.5)
+    bench.learn.panel.start_button.click()
+    bench.idle()
+
+    assert [config.minutes for config in seen] == [2.5]
+
+
