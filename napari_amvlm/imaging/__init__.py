@@ -1,0 +1,30 @@
+"""From files to what the network takes: reading, values in [0, 1], working scale, tiles, data folders, objects."""
+
+from __future__ import annotations
+
+from napari_amvlm.imaging.folder import DataFolder, ImagePair, binary_mask, read_folder
+from napari_amvlm.imaging.instances import split_instances
+from napari_amvlm.imaging.reading import ImageData, read_image, read_mask
+from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
+from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
+from napari_amvlm.imaging.values import count_nonfinite, to_rgb01
+
+__all__ = [
+    "DataFolder",
+    "ImageData",
+    "ImagePair",
+    "Tile",
+    "WorkingScale",
+    "binary_mask",
+    "blend_window",
+    "count_nonfinite",
+    "read_folder",
+    "read_image",
+    "read_mask",
+    "resize",
+    "split_instances",
+    "tile_grid",
+    "tile_scale",
+    "to_rgb01",
+    "whole_scale",
+]

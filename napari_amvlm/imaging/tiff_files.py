@@ -1,0 +1,98 @@
+"""TIFF files: the image of the first series, whatever the order of its axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.limits import check_size
+from napari_amvlm.imaging.pillow_files import gray_if_equal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_UNCOMPRESSED = 1
+_MINISWHITE, _MINISBLACK, _RGB, _PALETTE = 0, 1, 2, 3
+_ALPHA = (1, 2)
+"""Values of the tag ExtraSamples that stand for alpha."""
+
+
+def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
+    """Return the pixels of a TIFF file; None if its compression or its colours are another decoder's business.
+
+    Of a pyramid the full resolution is taken; further series (thumbnails, labels) are left out.
+
+    Raises
+    ------
+    ImageError
+        A stack, 2 channels or more than 4, too many pixels, or a file that is cut off.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        page = series.keyframe
+        lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"}
+        if "Y" not in lengths or "X" not in lengths:
+            raise ImageError(
+                f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image."
+            )
+        check_size(path, lengths["Y"], lengths["X"])
+        if int(page.photometric) not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE):
+            return None
+        channels = _channels(lengths, page, path)
+        if int(page.compression) == _UNCOMPRESSED and page.bitspersample >= 8 and series.nbytes > path.stat().st_size:
+            raise ImageError(f"{path} is cut off, its pixels alone take {series.nbytes} bytes; copy or save it again.")
+        try:
+            pixels = np.asarray(series.asarray())
+        except ValueError as error:
+            if "imagecodecs" in str(error) and (page.photometric != _MINISWHITE or page.bitspersample <= 8):
+                return None
+            raise
+        pixels = pixels.reshape(tuple(lengths.values()))
+        order = [*lengths].index
+        pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
+        return np.ascontiguousarray(_values(pixels[..., :channels] if channels else pixels, page, indices=indices))
+
+
+def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
+    """Return how many channels to keep, 0 for an image without an axis for them."""
+    others = [axis for axis in lengths if axis not in "YX"]
+    if not others:
+        return 0
+    size = "x".join(f"{axis}{n}" for axis, n in lengths.items())
+    if len(others) > 1 or others[0] not in "SC":
+        raise ImageError(f"{path}: expected one image, but it is a stack, {size}; save the plane you mean as a file.")
+    count = lengths[others[0]]
+    alpha = bool(page.extrasamples) and int(page.extrasamples[0]) in _ALPHA
+    if count == 3 or (others[0] == "S" and count == 4 and int(page.photometric) == _RGB):
+        return 3
+    if count == 2 and alpha:
+        return 1
+    raise ImageError(
+        f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) channels, but got {count}, {size}; save one channel as gray."
+    )
+
+
+def _values(pixels: NDArray[Any], page: Any, *, indices: bool) -> NDArray[Any]:
+    """Return gray values that rise with brightness, or colours, as the file's photometric interpretation has them."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    photometric = int(page.photometric)
+    if photometric == _PALETTE:
+        if indices:
+            return pixels
+        colours = np.asarray(page.colormap).T
+        return gray_if_equal((colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)[pixels])
+    if page.bitspersample == 1:
+        pixels = pixels.astype(np.bool_)
+    if photometric != _MINISWHITE:
+        return pixels
+    if np.issubdtype(pixels.dtype, np.unsignedinteger):
+        return np.asarray(np.subtract(2**page.bitspersample - 1, pixels, dtype=pixels.dtype))
+    exact = pixels.dtype == np.bool_ or np.issubdtype(pixels.dtype, np.integer)
+    return np.asarray(np.invert(pixels) if exact else np.negative(pixels))
