@@ -58,7 +58,7 @@ class Decoded:
 
 
 def decode(path: Path, *, indices: bool) -> Decoded:
-    """Decode the file at `path`; with `indices` a palette image gives its indices instead of its colours.
+    """Decode the file at `path`; with `indices`, values are those that are stored, not those to be shown.
 
     Raises
     ------

@@ -19,11 +19,14 @@ LOSSY = b"\xff\xd8"
 """How the files start whose values are not kept exactly: JPEG."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
-_BITS_PER_SAMPLE = 258
+FAX = (2, 3, 4)
+"""TIFF compressions that know black and white ink only, so that 0 as white is no choice of the writer."""
+
+_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
 
 
 def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
-    """Return the pixels of a file, without alpha; with `indices` those of a palette image are its indices.
+    """Return the pixels of a file, without alpha; with `indices`, values as they are stored.
 
     Raises
     ------
@@ -67,29 +70,47 @@ def _pixels(image: ImageFile, path: Path, *, indices: bool) -> NDArray[Any]:
     if mode in ("LA", "La"):
         return np.array(image.getchannel("L"))
     if mode in ("RGBA", "RGBa", "RGBX", "RGB"):
-        return np.ascontiguousarray(_colour(image, path)[..., :3])
+        return _colour(image, path)
     if mode in ("CMYK", "YCbCr"):
         return np.array(image.convert("RGB"))
     if mode == "I" and image.format == "PNG":
         return np.array(image).astype(np.uint16)
     if mode in ("1", "L", "I", "F") or mode.startswith("I;16"):
-        return np.array(image)
+        pixels = np.array(image)
+        return np.invert(pixels) if indices and _shown_inverted(image) else pixels
     raise ImageError(f"{path}: expected gray or RGB colours, but got {mode}; save it as RGB.")
 
 
-def _colour(image: ImageFile, path: Path) -> NDArray[Any]:
-    """Return the channels of a colour image; 16-bit PNG in two passes, for Pillow keeps one byte of each value."""
-    from PIL import Image
+def _shown_inverted(image: ImageFile) -> bool:
+    """Tell whether Pillow inverted the values, as it does for TIFF files in which 0 is white; fax is always so."""
+    if image.format != "TIFF" or image.mode not in ("1", "L"):
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return tags.get(_PHOTOMETRIC) == 0 and tags.get(_COMPRESSION, 1) not in FAX
 
+
+def _colour(image: ImageFile, path: Path) -> NDArray[Any]:
+    """Return the colours of an image, without alpha."""
     if image.format == "TIFF" and max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8:  # type: ignore[attr-defined]
         raise ImageError(
             f"{path}: 16-bit colour in this compression cannot be read; save it uncompressed, or install imagecodecs."
         )
     raw = str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
-    if not raw.endswith(";16B"):
-        return np.array(image)
-    high = np.array(image).astype(np.uint16)
-    with Image.open(path, formats=("PNG",)) as again:
-        # Read as little-endian, the byte that is kept is the other one.
-        again.tile = [again.tile[0]._replace(args=raw.removesuffix("B") + "L")]
-        return np.asarray((high << 8) | np.array(again))
+    colours = np.array(image)
+    if raw == "LA;16B":
+        # The two bytes of gray and the two of alpha, read as four channels.
+        pairs = _png_bytes(path, "RGBA")
+        return (pairs[..., 0] << 8) | pairs[..., 1]
+    if raw.endswith(";16B"):
+        # Pillow keeps the first byte of each value; as little-endian, the first byte is the low one.
+        colours = (colours.astype(np.uint16) << 8) | _png_bytes(path, raw.removesuffix("B") + "L")
+    return np.ascontiguousarray(colours[..., :3])
+
+
+def _png_bytes(path: Path, raw: str) -> NDArray[np.uint16]:
+    """Return the channels of a PNG file whose bytes are taken to be of the raw mode `raw`."""
+    from PIL import Image
+
+    with Image.open(path, formats=("PNG",)) as image:
+        image.tile = [image.tile[0]._replace(args=raw)]
+        return np.array(image).astype(np.uint16)

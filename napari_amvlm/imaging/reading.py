@@ -56,7 +56,8 @@ def read_image(path: str | Path) -> ImageData:
 def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
     """Read label values, `(H, W)`, of an integer type.
 
-    Palette files give their indices, 1-bit files 0 and 1.  A colour file must have equal channels.  JPEG blurs
+    Values are taken as they are stored: palette files give their indices, 1-bit files 0 and 1, and TIFF files in which
+    0 is shown as white are not inverted.  A colour file must have equal channels.  JPEG blurs
     values, so in it 128 and above is 255, all else 0.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.limits import check_size
-from napari_amvlm.imaging.pillow_files import gray_if_equal
+from napari_amvlm.imaging.pillow_files import FAX, gray_if_equal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,9 @@ _ALPHA = (1, 2)
 def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
     """Return the pixels of a TIFF file; None if its compression or its colours are another decoder's business.
 
-    Of a pyramid the full resolution is taken; further series (thumbnails, labels) are left out.
+    Of a pyramid the full resolution is taken; further series (thumbnails, labels) are left out.  With `indices`,
+    values are as they are stored: those of a palette stay indices, and where 0 is white they are not inverted, for
+    common writers of masks store True and 255 so.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
                 f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image."
             )
         check_size(path, lengths["Y"], lengths["X"])
-        if int(page.photometric) not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE):
+        if int(page.photometric) not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) or int(page.compression) in FAX:
             return None
         channels = _channels(lengths, page, path)
         if int(page.compression) == _UNCOMPRESSED and page.bitspersample >= 8 and series.nbytes > path.stat().st_size:
@@ -90,7 +92,7 @@ def _values(pixels: NDArray[Any], page: Any, *, indices: bool) -> NDArray[Any]:
         return gray_if_equal((colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)[pixels])
     if page.bitspersample == 1:
         pixels = pixels.astype(np.bool_)
-    if photometric != _MINISWHITE:
+    if photometric != _MINISWHITE or indices:
         return pixels
     if np.issubdtype(pixels.dtype, np.unsignedinteger):
         return np.asarray(np.subtract(2**page.bitspersample - 1, pixels, dtype=pixels.dtype))

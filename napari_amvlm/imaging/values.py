@@ -114,7 +114,7 @@ def _stretched(pixels: NDArray[Any], name: str) -> NDArray[np.float32]:
     np.multiply(work, 0.5, out=work)
     np.subtract(work, low / 2, out=work)
     np.divide(work, half_span, out=work)
-    return np.clip(work, 0, 1).astype(np.float32, copy=False)
+    return np.asarray(np.clip(work, 0, 1), dtype=np.float32)
 
 
 def _limits(work: NDArray[np.floating[Any]]) -> tuple[Any, Any]:
