@@ -54,7 +54,7 @@ def overlap(prediction: NDArray[Any], target: NDArray[Any], *, threshold: float 
     """
     if prediction.shape != target.shape:
         raise LabelsError(
-            f"The prediction has shape {prediction.shape} and its target {target.shape}; they must have the same shape: "
+            f"The prediction has shape {prediction.shape} and its target {target.shape}; they must have one shape: "
             "resize one of them with nearest-neighbour interpolation first."
         )
     predicted, wanted = _foreground(prediction, threshold), _foreground(target, threshold)

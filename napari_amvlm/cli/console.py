@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.progress import Progress
+
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="M", help="An installed model's name or a .safetensors file; default: amvlm-open."),
@@ -23,19 +25,29 @@ MagnificationOption = Annotated[
 ]
 
 
+_bars: list[Progress] = []
+"""The progress bar that is on the terminal now, if any: lines have to be written above it."""
+
+
 def say(line: str) -> None:
     """Write one line of result to stdout."""
-    typer.echo(line)
+    if _bars and sys.stdout.isatty():
+        _write_above(line)
+    else:
+        typer.echo(line)
 
 
 def remark(line: str) -> None:
     """Write one line that is no result to stderr."""
-    typer.echo(line, err=True)
+    if _bars:
+        _write_above(line)
+    else:
+        typer.echo(line, err=True)
 
 
 def complain(message: str) -> None:
     """Write an error to stderr, on one line."""
-    typer.echo(f"napari-amvlm: {' '.join(message.split())}", err=True)
+    remark(f"napari-amvlm: {' '.join(message.split())}")
 
 
 @contextlib.contextmanager
@@ -54,13 +66,24 @@ def progress(description: str) -> Iterator[Callable[[float, str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Rich would send stdout to the terminal too, even where it is a file.
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+    with bar:
         task = bar.add_task(description, total=1.0, note="")
 
         def show(fraction: float, note: str) -> None:
             bar.update(task, completed=fraction, note=note)
 
-        yield show
+        _bars.append(bar)
+        try:
+            yield show
+        finally:
+            _bars.remove(bar)
+
+
+def _write_above(line: str) -> None:
+    """Write a line above the progress bar, as it is."""
+    _bars[-1].console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _no_progress(fraction: float, note: str) -> None:
