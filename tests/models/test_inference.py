@@ -1,0 +1,94 @@
+"""Tiled inference: sizes, seams, caching, cancelling, and the choice of scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import Cancelled
+from napari_amvlm.imaging import tile_scale, whole_scale
+from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image, nearest_concept
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+def _image(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (17, 200), (130, 97), (150, 16)])
+@pytest.mark.parametrize("name", ["tiles", "whole"])
+def test_maps_have_the_size_of_the_image(tiny_model: AMVLM, shape: tuple[int, int], name: str) -> None:
+    scale = tile_scale() if name == "tiles" else whole_scale(shape, tiny_model.config.whole)
+
+    found = decode_prompt(tiny_model, encode_image(tiny_model, _image(*shape), scale), "nuclei")
+
+    assert found.probability.shape == found.text_probability.shape == shape
+    assert found.probability.dtype == np.float32
+    assert float(found.probability.min()) >= 0
+    assert float(found.probability.max()) <= 1
+    assert 0 <= found.presence <= 1
+
+
+def test_features_that_are_too_large_to_keep_give_the_same_answer(tiny_model: AMVLM) -> None:
+    image = _image(150, 150)
+    kept = encode_image(tiny_model, image, tile_scale())
+    forgotten = encode_image(tiny_model, image, tile_scale(), keep_bytes=0)
+
+    answers = [decode_prompt(tiny_model, e, "nuclei").probability for e in (kept, forgotten)]
+
+    assert all(f is not None for f in kept.features)
+    assert all(f is None for f in forgotten.features)
+    assert np.allclose(*answers, atol=2e-2)
+
+
+def test_a_tile_far_away_changes_nothing_here(tiny_model: AMVLM) -> None:
+    image = _image(64, 400)
+    other = image.copy()
+    other[:, 300:] = 0
+
+    answers = [decode_prompt(tiny_model, encode_image(tiny_model, i, tile_scale()), "nuclei").probability for i in (image, other)]
+
+    assert np.allclose(answers[0][:, :200], answers[1][:, :200], atol=1e-5)
+    assert not np.allclose(answers[0][:, 340:], answers[1][:, 340:], atol=1e-3)
+
+
+def test_progress_counts_every_tile(tiny_model: AMVLM) -> None:
+    calls: list[tuple[int, int]] = []
+
+    encoded = encode_image(tiny_model, _image(150, 150), tile_scale(), on_progress=lambda *c: calls.append(c))
+
+    assert calls[-1] == (len(encoded.tiles), len(encoded.tiles))
+    assert [c[0] for c in calls] == sorted(c[0] for c in calls)
+
+
+def test_cancelling_acts_within_one_batch(tiny_model: AMVLM) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 1
+
+    with pytest.raises(Cancelled):
+        encode_image(tiny_model, _image(300, 300), tile_scale(), batch=2, should_stop=stop)
+
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "gray", "expected"),
+    [("cell nuclei", True, "tiles"), ("the left lung", False, "whole"), ("zebra crossing", True, "whole"), ("zebra crossing", False, "tiles")],
+)
+def test_the_scale_follows_the_nearest_concept(tiny_model: AMVLM, prompt: str, expected: str, gray: bool) -> None:
+    assert auto_scale(tiny_model, prompt, (100, 200), gray=gray).name == expected
+
+
+def test_the_nearest_concept_comes_with_its_similarity(tiny_model: AMVLM) -> None:
+    nearest = nearest_concept(tiny_model, "nuclei")
+
+    assert nearest is not None
+    assert nearest[0] == "nuclei"
+    assert nearest[1] == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,136 @@
+"""The predictor: caching, replacing the model, threads, and bad input."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import Cancelled, DeviceError, ImageError, PromptError
+from napari_amvlm.models.build import build_model
+from napari_amvlm.predictor import Predictor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+def _image(seed: int = 0, shape: tuple[int, ...] = (100, 130, 3)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def predictor(tiny_model: AMVLM) -> Predictor:
+    return Predictor(tiny_model, device="cpu")
+
+
+def test_a_second_prompt_does_not_encode_the_image_again(predictor: Predictor) -> None:
+    predictor.set_image(_image())
+    first: list[tuple[int, int]] = []
+    second: list[tuple[int, int]] = []
+
+    predictor.predict("nuclei", on_progress=lambda *c: first.append(c))
+    predictor.predict("cell nuclei", on_progress=lambda *c: second.append(c))
+
+    assert len(second) * 2 == len(first)
+
+
+def test_answers_do_not_depend_on_what_was_asked_before(predictor: Predictor, tiny_model: AMVLM) -> None:
+    predictor.set_image(_image(0))
+    predictor.predict("left lung")
+    predictor.set_image(_image(1))
+    later = predictor.predict("nuclei")
+
+    fresh = Predictor(tiny_model, device="cpu")
+    fresh.set_image(_image(1))
+
+    assert np.array_equal(later.probability, fresh.predict("nuclei").probability)
+
+
+def test_a_known_key_finds_the_cached_image(predictor: Predictor) -> None:
+    calls: list[tuple[int, int]] = []
+    for seed in (0, 1):
+        predictor.set_image(_image(seed), key=seed)
+        predictor.predict("nuclei")
+
+    predictor.set_image(_image(0), key=0)
+    predictor.predict("nuclei", on_progress=lambda *c: calls.append(c))
+
+    assert sum(done == total for done, total in calls) == 1
+
+
+def test_the_cache_is_bounded(tiny_model: AMVLM) -> None:
+    predictor = Predictor(tiny_model, device="cpu", cache_bytes=1)
+    for seed in range(3):
+        predictor.set_image(_image(seed))
+        predictor.predict("nuclei")
+
+    assert len(predictor._cache) == 1
+
+
+def test_another_model_gives_another_answer_at_once(predictor: Predictor, tiny_model: AMVLM) -> None:
+    predictor.set_image(_image())
+    before = predictor.predict("nuclei").probability
+    other = build_model(tiny_model.config, text_encoder=tiny_model.text_encoder, seed=9)
+
+    predictor.replace_model(other)
+
+    assert not np.allclose(before, predictor.predict("nuclei").probability, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(100, 130), (100, 130, 3), (100, 130, 4)])
+def test_gray_rgb_and_rgba_are_taken(predictor: Predictor, shape: tuple[int, ...]) -> None:
+    predictor.set_image(_image(shape=shape))
+
+    assert predictor.predict("nuclei").mask(0.3).shape == (100, 130)
+
+
+def test_two_threads_get_their_own_answers(predictor: Predictor) -> None:
+    predictor.set_image(_image())
+    expected = {p: predictor.predict(p).probability for p in ("nuclei", "left lung")}
+    found: dict[str, np.ndarray] = {}
+    threads = [threading.Thread(target=lambda p=p: found.update({p: predictor.predict(p).probability})) for p in expected]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert all(np.array_equal(found[p], expected[p]) for p in expected)
+
+
+def test_cancelling_leaves_a_usable_predictor(predictor: Predictor) -> None:
+    predictor.set_image(_image())
+    with pytest.raises(Cancelled):
+        predictor.predict("nuclei", should_stop=lambda: True)
+
+    assert predictor.predict("nuclei").probability.shape == (100, 130)
+
+
+def test_bad_input_is_named(predictor: Predictor) -> None:
+    with pytest.raises(ImageError, match="no image"):
+        predictor.predict("nuclei")
+    with pytest.raises(ImageError):
+        predictor.set_image(np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(ImageError):
+        predictor.set_image(np.full((40, 40), np.nan))
+    with pytest.raises(ImageError):
+        predictor.set_image(np.zeros((40, 40, 2), np.uint8))
+    predictor.set_image(_image())
+    with pytest.raises(PromptError, match="empty"):
+        predictor.predict("  ")
+
+
+def test_a_device_that_is_not_there_lists_those_that_are(tiny_model: AMVLM) -> None:
+    with pytest.raises(DeviceError, match="cpu"):
+        Predictor(tiny_model, device="cuda:77")
+
+
+def test_from_file(tiny_checkpoint: Path) -> None:
+    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+
+    assert predictor.info is not None
+    assert predictor.info.name == "tiny"

@@ -1,0 +1,106 @@
+"""Pretraining on tiny sets: batches, resuming, and the weights it leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from napari_amvlm.models.model_info import read_info
+from training.batches import BatchSource
+from training.data import load_taught_images
+from training.pretrain import Pretraining, Recipe, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.config import ModelConfig
+    from training.data import TaughtImage
+
+_SOURCES = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
+
+
+@pytest.fixture
+def images(shared_data: Path) -> list[TaughtImage]:
+    return [i for s in _SOURCES for i in load_taught_images(shared_data, s, whole=64)]
+
+
+def _recipe(model: ModelConfig, **changes: object) -> Recipe:
+    base = {"name": "t", "version": "0", "licence": "CC0-1.0", "training_data": "noise", "model": model, "steps": 4, "crop": 64,
+            "tile_batch": 2, "whole_batch": 2, "score_every": 100, "save_every_seconds": 1e9}
+    return Recipe.model_validate(base | changes)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(images: list[TaughtImage]) -> None:
+    one, two, other = (BatchSource(images, seed=s, tile_batch=2, whole_batch=2, size=64) for s in (1, 1, 2))
+    one.draw(0)
+
+    assert torch.equal(one.draw(3).images, two.draw(3).images)
+    assert not torch.equal(one.draw(3).images, other.draw(3).images)
+
+
+def test_absent_concepts_have_empty_targets(images: list[TaughtImage]) -> None:
+    source = BatchSource(images, seed=0, tile_batch=4, whole_batch=4, size=64)
+    absent = 0
+    for step in range(0, 20, 2):
+        batch = source.draw(step)
+        for concept, target in zip(batch.concepts, batch.targets, strict=True):
+            if concept != "nuclei":
+                absent += 1
+                assert float(target.sum()) == 0
+
+    assert absent > 5
+
+
+def test_chest_x_rays_are_never_flipped(images: list[TaughtImage]) -> None:
+    source = BatchSource(images, seed=0, tile_batch=1, whole_batch=4, size=64)
+    columns = torch.arange(64.0)
+    for step in range(1, 21, 2):
+        batch = source.draw(step)
+        for concept, target in zip(batch.concepts, batch.targets, strict=True):
+            if concept in {"left lung", "right lung"} and float(target.sum()) > 50:
+                centre = float((target[0].sum(0) * columns).sum() / target.sum())
+                assert (centre > 26) == (concept == "left lung")
+
+
+def test_a_resumed_run_ends_with_the_same_weights(images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path) -> None:
+    recipe = _recipe(tiny_config)
+    for folder in ("whole", "broken"):
+        (tmp_path / folder).mkdir()
+    whole = Pretraining(recipe, images, tmp_path / "whole", torch.device("cpu"))
+    assert whole.run(None)
+
+    first = Pretraining(recipe, images, tmp_path / "broken", torch.device("cpu"))
+    assert not first.run(minutes=1e-6)
+    second = Pretraining(recipe, images, tmp_path / "broken", torch.device("cpu"))
+    second.load_state()
+    assert second.step == 1
+    assert second.run(None)
+
+    pairs = zip(whole.averaged_model().state_dict().values(), second.averaged_model().state_dict().values(), strict=True)
+    assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
+
+
+def test_one_command_leaves_weights_with_their_origin(shared_data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+    import typer
+
+    app = typer.Typer()
+    app.command()(main)
+    model = tiny_config.model_dump(mode="json", include={"image_encoder", "unet", "embedding", "dense", "tile", "overlap", "whole"})
+    lines = ['name = "mini"', 'version = "1"', 'licence = "CC0-1.0"', 'training_data = "noise"', "steps = 2", "crop = 64", "tile_batch = 2",
+             "whole_batch = 2", "[model]"]
+    for key, value in model.items():
+        inner = ", ".join(f"{k} = {v}" for k, v in value.items()) if isinstance(value, dict) else None
+        lines.append(f"{key} = {{ {inner} }}" if inner else f"{key} = {value}")
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text("\n".join(lines))
+
+    result = CliRunner().invoke(app, [str(recipe), "--data", str(shared_data), "--out", str(tmp_path / "run"), "--device", "cpu"])
+
+    assert result.exit_code == 0, result.output
+    info = read_info(tmp_path / "run" / "mini.safetensors")
+    assert info.licence == "CC0-1.0"
+    assert "left lung" in info.prompts
+    assert set(info.scores) >= {"nuclei", "absent"} or info.scores
