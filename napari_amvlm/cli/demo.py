@@ -15,7 +15,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for screenshot and summary.")
     ] = Path("demo"),
-    minutes: Annotated[float, typer.Option("--minutes", min=0.05, max=60.0, metavar="N", help="Learning time.")] = 2.0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, max=60.0, metavar="N", help="Learning time.")] = 1.0,
     model: ModelOption = None,
 ) -> None:
     """Prompt, correct, learn and compare on sample images, in the real window.
