@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,10 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         if int(page.photometric) not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) or int(page.compression) in FAX:
             return None
         channels = _channels(lengths, page, path)
-        if int(page.compression) == _UNCOMPRESSED and page.bitspersample >= 8 and series.nbytes > path.stat().st_size:
-            raise ImageError(f"{path} is cut off, its pixels alone take {series.nbytes} bytes; copy or save it again.")
+        stored = path.stat().st_size
+        plain = int(page.compression) == _UNCOMPRESSED and page.bitspersample >= 8
+        if len(page.dataoffsets) < math.prod(page.chunked) or (plain and series.nbytes > stored):
+            raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
         try:
             pixels = np.asarray(series.asarray())
         except ValueError as error:
