@@ -82,6 +82,8 @@ def predict(
             show(index / len(paths), path.name)
             try:
                 say(predict_file(predictor, path, request))
+            except PromptError:
+                raise  # it would be the same with every image
             except InputError as error:
                 complain(str(error))
                 failures[path] = error
@@ -92,9 +94,12 @@ def predict(
 
 def predict_file(predictor: Predictor, path: Path, request: Request) -> str:
     """Write the files of one image and return the line that tells about it."""
-    from napari_amvlm.imaging import read_image
+    from napari_amvlm.imaging import count_nonfinite, read_image
 
-    predictor.set_image(read_image(path).data, key=str(path.resolve()))
+    image = read_image(path).data
+    predictor.set_image(image, key=str(path.resolve()))
+    if unusable := count_nonfinite(image):
+        remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
     found = [
         predictor.predict(prompt, scale=request.scale, magnification=request.magnification)
         for prompt in request.prompts

@@ -126,6 +126,31 @@ def test_an_empty_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path:
     assert "prompt is empty" in outcome.err
 
 
+def test_a_prompt_that_is_too_long_is_told_once(
+    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    outcome = run(
+        "predict", binary_folder, "--prompt", "cell " * 300, "--model", tiny_checkpoint, "-o", tmp_path / "out"
+    )
+
+    assert outcome.code == 2
+    assert [line for line in outcome.err.splitlines() if "shorten" in line] == outcome.err.splitlines()[-1:]
+
+
+def test_values_that_are_no_numbers_are_told(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).random((64, 64)).astype(np.float32)
+    pixels[0, :3] = [np.nan, np.inf, -np.inf]
+    tifffile.imwrite(tmp_path / "holes.tif", pixels)
+
+    outcome = run(
+        "predict", tmp_path / "holes.tif", "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out"
+    )
+
+    assert outcome.code == 0
+    assert "3 values are not finite" in outcome.err
+    assert (tmp_path / "out" / "holes.tif").is_file()
+
+
 def test_an_output_that_is_a_file(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("here")
 
