@@ -72,7 +72,8 @@ class _CurrentImage:
 class Predictor:
     """Answers prompts about images; safe to share between threads.
 
-    The image side of the network runs once for each image and working scale and is kept, so that a second prompt costs the decoder alone.
+    The image side of the network runs once for each image and working scale and is kept, so that a second prompt
+    costs the decoder alone.
 
     Parameters
     ----------
@@ -98,7 +99,9 @@ class Predictor:
         self._lock = threading.RLock()
 
     @classmethod
-    def from_file(cls, name_or_path: str | Path | None = None, *, device: str = "auto", cache_bytes: int = 1 << 30) -> Predictor:
+    def from_file(
+        cls, name_or_path: str | Path | None = None, *, device: str = "auto", cache_bytes: int = 1 << 30
+    ) -> Predictor:
         """Load an installed model by name, or a model file; None takes the default model."""
         model, info = load_model(find_model(name_or_path))
         return cls(model, device=device, info=info, cache_bytes=cache_bytes)
@@ -141,7 +144,13 @@ class Predictor:
             self._image = _CurrentImage(object() if key is None else key, pixels, gray)
 
     def scale_for(
-        self, prompt: str, shape: tuple[int, int], *, scale: ScaleChoice = "auto", gray: bool = True, magnification: float = 1.0
+        self,
+        prompt: str,
+        shape: tuple[int, int],
+        *,
+        scale: ScaleChoice = "auto",
+        gray: bool = True,
+        magnification: float = 1.0,
     ) -> WorkingScale:
         """Return the working scale that `predict` would use for an image of `shape`."""
         if scale == "auto":
@@ -202,7 +211,12 @@ class Predictor:
         key = (image.key, scale)
         if key not in self._cache:
             self._cache[key] = encode_image(
-                self._model, image.pixels, scale, keep_bytes=self._cache_bytes, on_progress=on_progress, should_stop=should_stop
+                self._model,
+                image.pixels,
+                scale,
+                keep_bytes=self._cache_bytes,
+                on_progress=on_progress,
+                should_stop=should_stop,
             )
         self._cache.move_to_end(key)
         while len(self._cache) > 1 and sum(e.nbytes for e in self._cache.values()) > self._cache_bytes:

@@ -92,7 +92,9 @@ def test_two_threads_get_their_own_answers(predictor: Predictor) -> None:
     predictor.set_image(_image())
     expected = {p: predictor.predict(p).probability for p in ("nuclei", "left lung")}
     found: dict[str, np.ndarray] = {}
-    threads = [threading.Thread(target=lambda p=p: found.update({p: predictor.predict(p).probability})) for p in expected]
+    threads = [
+        threading.Thread(target=lambda p=p: found.update({p: predictor.predict(p).probability})) for p in expected
+    ]
 
     for thread in threads:
         thread.start()

@@ -1,1 +1,1 @@
-"""Recipes that build the released weights and benchmarks that measure them; not installed. Run them as `python -m training.NAME`."""
+"""Recipes that build the released weights, and benchmarks; not installed. Run them as `python -m training.NAME`."""

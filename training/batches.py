@@ -77,7 +77,9 @@ class BatchSource:
         chance = random.Random(self._seed * 1_000_003 + step)
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         if step % 2 == 0:
-            chosen = [chance.choice(self._by_source[chance.choice(("DSB2018", "TNBC"))]) for _ in range(self._tile_batch)]
+            chosen = [
+                chance.choice(self._by_source[chance.choice(("DSB2018", "TNBC"))]) for _ in range(self._tile_batch)
+            ]
             views = [self._tissue_view(image, chance, generator) for image in chosen]
             look = TISSUE_LOOK
         else:
@@ -88,7 +90,9 @@ class BatchSource:
         images = strong_view(torch.stack([v[0] for v in views]), look, generator)
         return _ask(chosen, images, [v[1] for v in views], chance)
 
-    def _tissue_view(self, image: TaughtImage, chance: random.Random, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _tissue_view(
+        self, image: TaughtImage, chance: random.Random, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         low, high = (math.log(s) for s in OBJECT_SIZES)
         zoom = math.exp(chance.uniform(low, high)) / image.object_size
         pixels, masks = _tensors(image)

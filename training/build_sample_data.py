@@ -10,10 +10,15 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+
+from training.data import left_right_lungs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SPINE_SLICES = ("slice56", "slice61", "slice66")
 """The slices of the held-out subject that ship: spread over the middle of its stack."""
@@ -25,33 +30,13 @@ def held_out_stems(table: Path, name: str) -> list[str]:
         return [row["stem"] for row in csv.DictReader(stream) if row["set"] == name]
 
 
-def split_lungs(mask: np.ndarray) -> np.ndarray:
-    """Tell the lungs of a frontal chest X-ray apart: 1 the patient's right (left in the image), 2 the patient's left.
-
-    Parameters
-    ----------
-    mask
-        `(H, W)`, nonzero inside either lung.
-
-    Returns
-    -------
-    ndarray
-        `(H, W)` uint8 with values 0, 1 and 2.
-
-    Raises
-    ------
-    ValueError
-        The mask has not exactly two connected parts, so that left and right cannot be told.
-    """
-    parts, count = ndimage.label(mask > 0)
-    if count != 2:
-        raise ValueError(f"A lung mask must have two connected parts, got {count}; choose another image.")
-    columns = [centre[1] for centre in ndimage.center_of_mass(mask > 0, parts, [1, 2])]
-    right, left = (1, 2) if columns[0] < columns[1] else (2, 1)
-    return np.where(parts == right, 1, np.where(parts == left, 2, 0)).astype(np.uint8)
+def number_lungs(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return `(H, W)` with 1 in the patient's right lung (left in the image) and 2 in the left one."""
+    left, right = left_right_lungs(mask)
+    return np.where(right, 1, np.where(left, 2, 0)).astype(np.uint8)
 
 
-def save_png(array: np.ndarray, path: Path) -> None:
+def save_png(array: NDArray[Any], path: Path) -> None:
     """Write `array` as the smallest lossless PNG, and make its folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, optimize=True)
@@ -68,7 +53,7 @@ def build(source: Path, target: Path) -> None:
     for stem in held_out_stems(table, "CXR-Lungs"):
         for folder in ("img", "labelcol"):
             array = np.asarray(Image.open(source / "CXR-Lungs" / folder / f"{stem}.png"))
-            pixels = array if folder == "img" else split_lungs(array)
+            pixels = array if folder == "img" else number_lungs(array > 0)
             save_png(pixels, target / "lungs" / folder / f"{stem}.png")
     (target / "lungs" / "classes.csv").write_text("value,prompt\n1,right lung\n2,left lung\n", encoding="utf-8")
     for prefix in held_out_stems(table, "SPIDER-Spine"):

@@ -53,8 +53,8 @@ class TaughtImage:
 def left_right_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Split a lung mask into the patient's left and right lung, each `(H, W)`.
 
-    Frontal chest X-rays show the patient's right lung on the left of the image. Connected parts go to the side of their centroid; a part that
-    spans both sides is cut at the middle of the lungs.
+    Frontal chest X-rays show the patient's right lung on the left of the image. Connected parts go to the side of
+    their centroid; a part that spans both sides is cut at the middle of the lungs.
     """
     columns = np.nonzero(mask.any(axis=0))[0]
     middle = (columns[0] + columns[-1]) / 2 if len(columns) else mask.shape[1] / 2
@@ -78,7 +78,7 @@ def held_out() -> frozenset[tuple[str, str]]:
 
 
 def is_validation(source: str, name: str) -> bool:
-    """Tell whether an image is for validation: about one in eight, by a hash of its name (of its subject for the spine)."""
+    """Tell whether an image is for validation: about one in eight, by a hash of its name (spine: its subject)."""
     key = name.split("_t2")[0] if source == "SPIDER-Spine" else name
     if source == "TNBC":
         # Its copies are deformations of few originals: all for training.

@@ -2,7 +2,8 @@
 
     python -m training.pretrain training/recipes/amvlm-open.toml --data PATH --out runs/amvlm-open
 
-A run can be killed at any time; the same command goes on from its last state. `--minutes` bounds one sitting, not the run.
+A run can be killed at any time; the same command goes on from its last state. `--minutes` bounds one sitting, not the
+run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import math
 import time
 import tomllib
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -75,7 +76,8 @@ def learnt_parts(model: AMVLM) -> nn.ModuleDict:
 def total_loss(model: AMVLM, batch: Batch, recipe: Recipe, device: torch.device) -> tuple[Tensor, dict[str, float]]:
     """Return the joint loss of a batch and its parts.
 
-    Segmentation and text-mask supervision, L_ITA over captions, L_tg over present prompts, and the presence of each concept.
+    Segmentation and text-mask supervision, L_ITA over captions, L_tg over present prompts, and the presence of each
+    concept.
     """
     images, targets = batch.images.to(device), batch.targets.to(device)
     index = batch.index.to(device)
@@ -103,7 +105,13 @@ def total_loss(model: AMVLM, batch: Batch, recipe: Recipe, device: torch.device)
         + recipe.guidance_weight * guidance
         + recipe.presence_weight * presence
     )
-    parts = {"segmentation": segmentation, "text_mask": text_mask, "alignment": alignment, "guidance": guidance, "presence": presence}
+    parts = {
+        "segmentation": segmentation,
+        "text_mask": text_mask,
+        "alignment": alignment,
+        "guidance": guidance,
+        "presence": presence,
+    }
     return loss, {name: float(value.detach()) for name, value in parts.items()}
 
 
@@ -140,7 +148,9 @@ class Pretraining:
         slow = [p for n, p in self.parts.named_parameters() if n.startswith("image_encoder")]
         fast = [p for n, p in self.parts.named_parameters() if not n.startswith("image_encoder")]
         groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": recipe.encoder_rate}]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
         self.step = 0
 
     def run(self, minutes: float | None) -> bool:
@@ -211,10 +221,14 @@ class Pretraining:
         tensors = load_file(path)
         self.parts.load_state_dict(_below(tensors, "model."))
         self.average.load_state_dict(_below(tensors, "average."))
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}
         for key, value in _below(tensors, "optimiser.").items():
             index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
+            like = parameters[int(index)]
+            # The fused optimiser walks through memory: its state must lie in memory as the parameter does.
+            laid = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            state.setdefault(int(index), {})[name] = laid
         whole = self.optimiser.state_dict()
         whole["state"] = state
         self.optimiser.load_state_dict(whole)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def score_images(model: AMVLM, images: list[TaughtImage], device: torch.device) -> dict[str, float]:
     """Return the mean Dice at threshold 0.5 of each concept, and the mean predicted share where it is absent.
 
-    Whole images are scored on their square canvas. Every image is also asked for "nuclei" or "lungs", whichever it does not show; the share
-    of pixels found then is reported as `absent`.
+    Whole images are scored on their square canvas. Every image is also asked for "nuclei" or "lungs", whichever it
+    does not show; the share of pixels found then is reported as `absent`.
     """
     found: dict[str, list[float]] = {}
     for image in images:
-        pixels = image.image.astype(np.float32) / 255
+        pixels = image.image.astype(np.float32) / np.float32(255)
         shape = pixels.shape[:2]
         scale = tile_scale() if image.kind == "tissue" else whole_scale(shape, model.config.whole)
         encoded = encode_image(model, pixels, scale, device=device)

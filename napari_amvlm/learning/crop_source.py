@@ -74,7 +74,9 @@ class CropSource:
     @property
     def has_unknown(self) -> bool:
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
-        return bool(self._unlabelled) or any(float(q.answer[1].min()) == 0 for qs in self._labelled.values() for q in qs)
+        return bool(self._unlabelled) or any(
+            float(q.answer[1].min()) == 0 for qs in self._labelled.values() for q in qs
+        )
 
     def draw(self) -> Views:
         """Return the views of the next step; all of one working scale, drawn by the number of its answers."""
@@ -100,7 +102,10 @@ class CropSource:
         if not others:
             return []
         picks = torch.randint(len(others), (count,), generator=self._generator)
-        return [others[int(i)].prompts[int(torch.randint(len(others[int(i)].prompts), (1,), generator=self._generator))] for i in picks]
+        return [
+            others[int(i)].prompts[int(torch.randint(len(others[int(i)].prompts), (1,), generator=self._generator))]
+            for i in picks
+        ]
 
     def _question(
         self, image: np.ndarray, prompt: str, scale: ScaleName, mask: np.ndarray | None, reviewed: np.ndarray | None

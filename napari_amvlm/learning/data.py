@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_amvlm.errors import LabelsError, NotEnoughDataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
@@ -32,7 +31,8 @@ class LabelledImage:
     scales
         For each prompt the working scale to learn it at.
     reviewed
-        Pixels that somebody looked at, bool `(H, W)`; None means all. The others count as unlabelled, not as background.
+        Pixels that somebody looked at, bool `(H, W)`; None means all. The others count as unlabelled, not as
+        background.
 
     Raises
     ------
@@ -53,7 +53,8 @@ class LabelledImage:
         for prompt, mask in {**self.masks, **extra}.items():
             if mask.shape != shape:
                 raise LabelsError(
-                    f"The mask of {prompt!r} for {self.name} has shape {mask.shape}, but the image has {shape}; make them equal."
+                    f"The mask of {prompt!r} for {self.name} has shape {mask.shape}, "
+                        f"but the image has {shape}; make them equal."
                 )
 
 

@@ -7,7 +7,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from napari_amvlm.config import Concept, LearningConfig, ModelConfig
 from napari_amvlm.errors import Cancelled, DivergedError, OutOfMemoryError
@@ -21,6 +20,7 @@ from napari_amvlm.models.build import build_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    import torch
     from torch import Tensor
 
     from napari_amvlm.learning.data import LearningData
@@ -45,7 +45,8 @@ def fine_tune(
 ) -> Generator[Report, None, FineTuneResult]:
     """Fine-tune a copy of `model` on corrections and on unlabelled images.
 
-    The teacher is validated now and then on the held-out images, and the best one is returned; without held-out images, the last one.
+    The teacher is validated now and then on the held-out images, and the best one is returned; without held-out
+    images, the last one.
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ def fine_tune(
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             raise OutOfMemoryError(
-                f"{run.device} has not enough memory for this run; choose smaller batches or another device, or close other programs."
+                f"{run.device} has not enough memory for this run; "
+                "choose smaller batches or another device, or close other programs."
             ) from error
         raise
     return run.result()
@@ -102,7 +104,12 @@ class _Run:
     """The state of one run."""
 
     def __init__(
-        self, model: AMVLM, data: LearningData, config: LearningConfig, device: torch.device, should_stop: Callable[[], bool]
+        self,
+        model: AMVLM,
+        data: LearningData,
+        config: LearningConfig,
+        device: torch.device,
+        should_stop: Callable[[], bool],
     ) -> None:
         self.device, self.stopped = device, False
         self._data, self._config, self._should_stop = data, config, should_stop
@@ -142,7 +149,14 @@ class _Run:
             self._check_finite(losses.total)
             budget.step += 1
             yield StepReport(
-                budget.step, budget.fraction, budget.seconds, budget.seconds_left, losses.total, losses.supervised, losses.consistency, rate
+                budget.step,
+                budget.fraction,
+                budget.seconds,
+                budget.seconds_left,
+                losses.total,
+                losses.supervised,
+                losses.consistency,
+                rate,
             )
             if budget.fraction >= done * every and budget.fraction < 1:
                 done = math.floor(budget.fraction / every) + 1
@@ -155,7 +169,9 @@ class _Run:
         model = _copy(self._model, _with_prompts(self._model.config, self._data)).to(self.device)
         for name in LEARNT:
             prefix = f"{name}."
-            getattr(model, name).load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            getattr(model, name).load_state_dict(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
         before = self._scores[0] if self._scores else None
         after = max(self._scores) if self._scores else None
         return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self.stopped)
@@ -176,7 +192,8 @@ class _Run:
         self._in_a_row = 0 if math.isfinite(loss) else self._in_a_row + 1
         if self._in_a_row >= _PATIENCE:
             raise DivergedError(
-                f"The loss was not a finite number {_PATIENCE} times in a row, so learning ended and the model is as it was; "
+                f"The loss was not a finite number {_PATIENCE} times in a row, "
+                "so learning ended and the model is as it was; "
                 "check the corrected masks or choose a lower learning rate."
             )
 

@@ -84,7 +84,9 @@ class MeanTeacher:
         """The averaged parts: what is validated and kept."""
         return self._teacher.module  # type: ignore[return-value]
 
-    def step(self, views: Views, *, learning_rate: float, consistency: float, retained: list[str] | None = None) -> StepLosses:
+    def step(
+        self, views: Views, *, learning_rate: float, consistency: float, retained: list[str] | None = None
+    ) -> StepLosses:
         """Make one optimiser step.
 
         Parameters
@@ -117,7 +119,7 @@ class MeanTeacher:
             loss = loss + self._config.retention * self._retention(views, features, retained)
         self.optimiser.zero_grad(set_to_none=True)
         if torch.isfinite(loss):
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
             self.optimiser.step()
             self._teacher.update_parameters(self.student)
@@ -142,7 +144,9 @@ class MeanTeacher:
         with autocast(self._origin.device):
             features = self._features(self.teacher, views.weak[rows], views.whole[rows])
             out = _decode(self.teacher, features, self._text(chosen))
-        z_text = nn.functional.interpolate(out.text_logits, size=out.logits.shape[-2:], mode="bilinear", align_corners=False)
+        z_text = nn.functional.interpolate(
+            out.text_logits, size=out.logits.shape[-2:], mode="bilinear", align_corners=False
+        )
         return rows, torch.sigmoid(out.logits + self._config.text_evidence * z_text)
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:
@@ -173,7 +177,7 @@ class MeanTeacher:
         return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
 
     def _retention(self, views: Views, features: ImageFeatures, retained: list[str]) -> Tensor:
-        """Hold the answers to `retained` where the original model has them, on the student's view of the first crops."""
+        """Hold the answers to `retained` where the original model has them, on the student's view of first crops."""
         n = len(retained)
         text = self._text(retained)
         rows = torch.arange(n, device=views.strong.device)

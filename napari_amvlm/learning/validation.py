@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
 
 
-def validate(model: AMVLM, images: Sequence[LabelledImage], *, should_stop: Callable[[], bool] | None = None) -> dict[str, float]:
-    """Return the Dice of each image at threshold 0.5, the mean over its prompts; pixels that nobody reviewed do not count.
+def validate(
+    model: AMVLM, images: Sequence[LabelledImage], *, should_stop: Callable[[], bool] | None = None
+) -> dict[str, float]:
+    """Return each image's Dice at threshold 0.5, the mean over its prompts; only reviewed pixels count.
 
     Raises
     ------

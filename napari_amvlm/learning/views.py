@@ -1,7 +1,7 @@
 """Views of a batch: geometry that image and masks share, and appearance that only the student sees.
 
-All of it runs in batches on the device, in closed form. Nothing here changes what a prompt means: geometry that could (a flip of "left")
-is the caller's choice.
+All of it runs in batches on the device, in closed form. Nothing here changes what a prompt means: geometry that could
+(a flip of "left") is the caller's choice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from napari_amvlm.config import Config
 
-# Optical densities of haematoxylin, eosin and DAB (Ruifrok & Johnston, Anal. Quant. Cytol. Histol. 2001), one stain a row.
+# Optical densities of haematoxylin, eosin and DAB (Ruifrok & Johnston, Anal. Quant. Cytol. Histol. 2001), one stain a
+# row.
 _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 
 
@@ -39,7 +40,9 @@ class AppearanceConfig(Config):
     invert: float = Field(0.0, ge=0, le=1, description="probability of inverted grays (gray images only)")
 
 
-def _uniform(generator: torch.Generator, shape: tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
+def _uniform(
+    generator: torch.Generator, shape: tuple[int, ...], low: float, high: float, device: torch.device
+) -> Tensor:
     return (torch.rand(shape, generator=generator) * (high - low) + low).to(device)
 
 
@@ -132,7 +135,9 @@ def _stain_jitter(images: Tensor, strength: float, generator: torch.Generator) -
     colour = nn.functional.normalize(colour, dim=2)
     # amounts = density @ inv(stains); jittered amounts @ colour; the product is one 3x3 matrix for each image.
     matrix = torch.linalg.inv(stains) @ (gain * colour)
-    out = torch.einsum("bhwc,bcd->bhwd", density, matrix) + torch.einsum("bhwc,bcd->bhwd", shift.expand(-1, 1, 1, -1), colour)
+    out = torch.einsum("bhwc,bcd->bhwd", density, matrix) + torch.einsum(
+        "bhwc,bcd->bhwd", shift.expand(-1, 1, 1, -1), colour
+    )
     return torch.exp(-out.clamp_min(0)).permute(0, 3, 1, 2)
 
 

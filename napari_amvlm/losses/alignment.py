@@ -13,9 +13,9 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
 
         L = -1/2N sum_i [ log softmax_j(a_i.b_j / tau)_i + log softmax_j(b_i.a_j / tau)_i ]
 
-    One sentence may fit many images. Pairs that `same` marks are all positives, and the log-probability is averaged over them (the
-    supervised contrastive loss, Khosla et al., NeurIPS 2020, L_out), so that a batch in which every text is the same costs nothing to get
-    right and nothing can be pushed apart wrongly.
+    One sentence may fit many images. Pairs that `same` marks are all positives, and the log-probability is averaged
+    over them (the supervised contrastive loss, Khosla et al., NeurIPS 2020, L_out), so that a batch in which every
+    text is the same costs nothing to get right and nothing can be pushed apart wrongly.
 
     Parameters
     ----------
@@ -37,7 +37,9 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
         Shapes differ or the temperature is not positive.
     """
     if a.shape != b.shape or a.ndim != 2:
-        raise ValueError(f"Expected arguments `a` and `b` of one shape (N, d), but got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise ValueError(
+            f"Expected arguments `a` and `b` of one shape (N, d), but got {tuple(a.shape)} and {tuple(b.shape)}."
+        )
     if temperature <= 0:
         raise ValueError(f"Expected argument `temperature` to be positive, but got {temperature}.")
     logits = a.float() @ b.float().T / temperature

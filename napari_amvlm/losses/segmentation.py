@@ -1,7 +1,7 @@
 """Segmentation losses on logits, with soft targets and a weight for every pixel (METHOD: step 2, loss).
 
-All functions take tensors `(N, 1, H, W)` and reduce to one value for each of the N pairs, so that pairs are weighed alike whatever
-their number of labelled pixels; the caller averages.
+All functions take tensors `(N, 1, H, W)` and reduce to one value for each of the N pairs, so that pairs are weighed
+alike whatever their number of labelled pixels; the caller averages.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> T
     return 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
 
 
-def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float = 1.0) -> Tensor:
+def balanced_cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float = 1.0
+) -> Tensor:
     """Return the class-balanced binary cross-entropy for each pair, `(N,)`.
 
-    Foreground and background weigh (n / 2 n_class) ** balance, where n_class is the (weighted) number of pixels of the class in the
-    pair; `balance` 0 is the plain cross-entropy, 1 gives both classes the same share.
+    Foreground and background weigh (n / 2 n_class) ** balance, where n_class is the (weighted) number of pixels of
+    the class in the pair; `balance` 0 is the plain cross-entropy, 1 gives both classes the same share.
 
     Parameters
     ----------

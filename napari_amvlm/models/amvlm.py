@@ -92,7 +92,9 @@ class PresenceHead(nn.Module):
 
     def forward(self, v_cls: Tensor, v_text: Tensor, t_cls: Tensor, text_logits: Tensor) -> Tensor:
         """Return logits `(N,)` from unit vectors `(N, d)` and z_text `(N, 1, h, w)`."""
-        strongest = torch.sigmoid(text_logits).flatten(1).topk(max(1, text_logits[0].numel() // 200), dim=1).values.mean(1)
+        strongest = (
+            torch.sigmoid(text_logits).flatten(1).topk(max(1, text_logits[0].numel() // 200), dim=1).values.mean(1)
+        )
         similarities = torch.stack([(v_cls * t_cls).sum(1), (v_text * t_cls).sum(1), strongest], dim=1)
         return self.mix(similarities.float() * 4).squeeze(1)  # type: ignore[no-any-return]
 

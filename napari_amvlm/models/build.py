@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from napari_amvlm.config import ModelConfig
 from napari_amvlm.models.amvlm import AMVLM
 from napari_amvlm.models.image_encoder import build_image_encoder
 from napari_amvlm.models.projection import ProjectionHead
 from napari_amvlm.models.text_encoder import TextEncoder, load_text_encoder
 from napari_amvlm.models.text_mask import TextMaskGenerator
 from napari_amvlm.models.unet import TextConditionedUNet
+
+if TYPE_CHECKING:
+    from napari_amvlm.config import ModelConfig
 
 
 def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None, seed: int | None = None) -> AMVLM:
@@ -43,4 +47,5 @@ def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None,
             text_mask=TextMaskGenerator(image.hidden, (image.stem[1], image.stem[2]), config.dense, config.embedding),
             unet=TextConditionedUNet(config.unet, hidden=image.hidden, sentence=config.text_encoder.width),
         )
-    return model.to(memory_format=torch.channels_last).eval()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval()

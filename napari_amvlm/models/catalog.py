@@ -39,4 +39,6 @@ def find_model(name: str | Path | None = None) -> Path:
         if path.is_file():
             return path
     there = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.safetensors"))) or "none"
-    raise ModelFileError(f"There is no model {wanted!r}; give the path of a .safetensors file or one of the installed: {there}.")
+    raise ModelFileError(
+        f"There is no model {wanted!r}; give the path of a .safetensors file or one of the installed: {there}."
+    )

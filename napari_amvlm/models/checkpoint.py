@@ -1,4 +1,4 @@
-"""Checkpoints: half-precision safetensors with the resolved configuration in the header. Nothing is ever unpacked as code."""
+"""Checkpoints: half-precision safetensors with the resolved configuration in the header; never unpacked as code."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def save_model(
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise StorageError(f"Model file {path} could not be written ({error}); free some space or choose another folder.") from error
+        raise StorageError(
+            f"Model file {path} could not be written ({error}); free some space or choose another folder."
+        ) from error
     return read_info(path)
 
 
@@ -117,7 +119,8 @@ def load_model(
     if wrong or surplus:
         first = (wrong + surplus)[0]
         raise ModelFileError(
-            f"{path} does not hold the weights that its configuration describes (first mismatch: {first}); fetch the file again."
+            f"{path} does not hold the weights that its configuration describes (first mismatch: {first}); "
+            "fetch the file again."
         )
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
         raise ModelFileError(f"{path} holds weights that are not finite; choose another model.")

@@ -82,7 +82,7 @@ class DecodedPrompt:
 
 
 def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
-    """Return the known concept whose wording is nearest to `prompt`, and the cosine similarity; None if the model knows none."""
+    """Return the known concept whose wording is nearest to `prompt`, and their similarity; None without concepts."""
     concepts = model.config.concepts
     if not concepts:
         return None
@@ -202,7 +202,9 @@ def decode_prompt(
         for index, features in _features_of(model, encoded, rows, device):
             with torch.inference_mode(), autocast(device):
                 out = model.decode(features, text)
-            maps = torch.cat([out.logits, _full(out.text_logits, out.logits.shape[-2:])], dim=1).float().sigmoid()[0].cpu()
+            maps = (
+                torch.cat([out.logits, _full(out.text_logits, out.logits.shape[-2:])], dim=1).float().sigmoid()[0].cpu()
+            )
             tile = tiles[index]
             window = torch.from_numpy(blend_window(tile.height, tile.width, model.config.overlap))
             area = (slice(tile.y, tile.y + tile.height), slice(tile.x, tile.x + tile.width))

@@ -67,7 +67,9 @@ def read_info(path: Path) -> ModelInfo:
     """
     metadata = _metadata(path)
     if metadata.get("format") != FORMAT:
-        raise ModelFileError(f"{path} is not a napari-amvlm model (its header has no format {FORMAT!r}); choose another file.")
+        raise ModelFileError(
+            f"{path} is not a napari-amvlm model (its header has no format {FORMAT!r}); choose another file."
+        )
     try:
         scores = {str(k): float(v) for k, v in json.loads(metadata["scores"]).items()}
         with path.open("rb") as file:
@@ -87,7 +89,9 @@ def read_info(path: Path) -> ModelInfo:
         )
     except (KeyError, ValueError, AttributeError, TypeError, RecursionError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelFileError(f"{path} is damaged: its header cannot be understood ({reason}); fetch the file again.") from error
+        raise ModelFileError(
+            f"{path} is damaged: its header cannot be understood ({reason}); fetch the file again."
+        ) from error
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -98,10 +102,14 @@ def _metadata(path: Path) -> dict[str, str]:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= min(_LARGEST_HEADER, size - 8) or size > _LARGEST_FILE:
-                raise ModelFileError(f"{path} is not a model file, or it was cut short ({size} bytes); fetch the file again.")
+                raise ModelFileError(
+                    f"{path} is not a model file, or it was cut short ({size} bytes); fetch the file again."
+                )
             header = json.loads(file.read(length))
     except OSError as error:
-        raise ModelFileError(f"Model file {path} cannot be read ({error.strerror or error}); check the path.") from error
+        raise ModelFileError(
+            f"Model file {path} cannot be read ({error.strerror or error}); check the path."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged: its header is not valid; fetch the file again.") from error
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}

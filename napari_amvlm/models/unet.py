@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from napari_amvlm.config import UNetConfig
+if TYPE_CHECKING:
+    from napari_amvlm.config import UNetConfig
 
 
 class ConvBlock(nn.Module):
@@ -14,10 +18,12 @@ class ConvBlock(nn.Module):
     FiLM (Perez et al., AAAI 2018) scales and shifts channels by the text: y = (1 + gamma) * norm(x) + beta.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, groups: int, *, depth: int = 2, text: int | None = None) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, groups: int, *, depth: int = 2, text: int | None = None
+    ) -> None:
         super().__init__()
         widths = [in_channels, *[out_channels] * depth]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.GroupNorm(groups, out_channels) for _ in range(depth))
         self.film = nn.Linear(text, 2 * out_channels) if text else None
         if self.film is not None:
@@ -38,8 +44,8 @@ class ConvBlock(nn.Module):
 class TextConditionedUNet(nn.Module):
     """Student and teacher: segments what the text says.
 
-    Position and context come from the image encoder's tokens and from coordinates at the bottleneck; the text enters the decoder alone, by
-    FiLM and as the text-guided mask.
+    Position and context come from the image encoder's tokens and from coordinates at the bottleneck; the text enters
+    the decoder alone, by FiLM and as the text-guided mask.
 
     Parameters
     ----------

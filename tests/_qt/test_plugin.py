@@ -19,9 +19,7 @@ MakeViewer = Callable[..., "napari.Viewer"]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock)])
-def test_napari_opens_the_dock_with_its_viewer(
-    make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]
-) -> None:
+def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]) -> None:
     viewer = make_napari_viewer()
 
     _, dock = viewer.window.add_plugin_dock_widget("napari-amvlm", name)

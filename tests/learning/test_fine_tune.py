@@ -51,7 +51,15 @@ def _data(labelled: int = 2, unlabelled: int = 3, validation: int = 1) -> Learni
 
 
 def _config(**changes: object) -> LearningConfig:
-    base = {"minutes": None, "steps": 6, "crop": 64, "labelled_batch": 2, "unlabelled_batch": 2, "validations": 2, "learning_rate": 0.01}
+    base = {
+        "minutes": None,
+        "steps": 6,
+        "crop": 64,
+        "labelled_batch": 2,
+        "unlabelled_batch": 2,
+        "validations": 2,
+        "learning_rate": 0.01,
+    }
     return LearningConfig.model_validate(base | changes)
 
 
@@ -127,7 +135,9 @@ def test_stopping_returns_what_was_learnt(tiny_model: AMVLM) -> None:
 def test_pausing_holds_the_budget(tiny_model: AMVLM) -> None:
     pauses = iter([True] * 4)
 
-    run = fine_tune(tiny_model, _data(validation=0), _config(minutes=60, steps=None), should_pause=lambda: next(pauses, False))
+    run = fine_tune(
+        tiny_model, _data(validation=0), _config(minutes=60, steps=None), should_pause=lambda: next(pauses, False)
+    )
     first = next(run)
 
     assert isinstance(first, StepReport)

@@ -88,7 +88,9 @@ def test_gradients_are_right() -> None:
     logits, target, weight = (x.double() for x in _pairs(1))
     logits.requires_grad_()
 
-    assert torch.autograd.gradcheck(lambda z: balanced_cross_entropy(z.double(), target, weight), logits, eps=1e-3, atol=1e-3)
+    assert torch.autograd.gradcheck(
+        lambda z: balanced_cross_entropy(z.double(), target, weight), logits, eps=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("value", [1e4, -1e4])

@@ -35,7 +35,9 @@ def test_shapes_of_image_prompt_pairs(tiny_model: AMVLM) -> None:
 @torch.no_grad()
 def test_a_pair_does_not_depend_on_the_other_pairs(tiny_model: AMVLM) -> None:
     images, whole = _images(2), torch.tensor([False, False])
-    together = tiny_model.decode(tiny_model.encode_image(images, whole), tiny_model.encode_text(["nuclei", "left lung"]))
+    together = tiny_model.decode(
+        tiny_model.encode_image(images, whole), tiny_model.encode_text(["nuclei", "left lung"])
+    )
     alone = tiny_model.decode(tiny_model.encode_image(images[1:], whole[1:]), tiny_model.encode_text(["left lung"]))
 
     assert torch.allclose(together.logits[1], alone.logits[0], atol=1e-4)

@@ -29,7 +29,10 @@ def test_a_model_comes_back_with_its_answers_and_its_origin(
     loaded, info = load_model(tiny_checkpoint, text_encoder=text_encoder)
 
     with torch.no_grad():
-        answers = [m.decode(m.encode_image(image, torch.tensor([False])), m.encode_text(["nuclei"])) for m in (tiny_model, loaded)]
+        answers = [
+            m.decode(m.encode_image(image, torch.tensor([False])), m.encode_text(["nuclei"]))
+            for m in (tiny_model, loaded)
+        ]
 
     assert torch.allclose(answers[0].logits, answers[1].logits, atol=2e-2)
     assert loaded.config == tiny_model.config
@@ -41,7 +44,9 @@ def test_the_file_is_half_precision_without_the_sentence_encoder(tiny_checkpoint
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, 3000, -7])
-def test_a_file_that_was_cut_short_is_refused(tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder, keep: int) -> None:
+def test_a_file_that_was_cut_short_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder, keep: int
+) -> None:
     path = tmp_path / "cut.safetensors"
     path.write_bytes(tiny_checkpoint.read_bytes()[:keep])
 
@@ -58,8 +63,18 @@ def _with_header(path: Path, header: object) -> Path:
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(3)}, foreign)
-    bad_config = {"__metadata__": {"format": "napari-amvlm/1", "scores": "{}", "name": "x", "version": "1", "licence": "", "training_data": "",
-                                   "created": "", "config": '{"module": "os"}'}}
+    bad_config = {
+        "__metadata__": {
+            "format": "napari-amvlm/1",
+            "scores": "{}",
+            "name": "x",
+            "version": "1",
+            "licence": "",
+            "training_data": "",
+            "created": "",
+            "config": '{"module": "os"}',
+        }
+    }
 
     with pytest.raises(ModelFileError, match="not a napari-amvlm model"):
         read_info(foreign)

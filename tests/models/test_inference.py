@@ -50,7 +50,10 @@ def test_a_tile_far_away_changes_nothing_here(tiny_model: AMVLM) -> None:
     other = image.copy()
     other[:, 300:] = 0
 
-    answers = [decode_prompt(tiny_model, encode_image(tiny_model, i, tile_scale()), "nuclei").probability for i in (image, other)]
+    answers = [
+        decode_prompt(tiny_model, encode_image(tiny_model, i, tile_scale()), "nuclei").probability
+        for i in (image, other)
+    ]
 
     assert np.allclose(answers[0][:, :200], answers[1][:, :200], atol=1e-5)
     assert not np.allclose(answers[0][:, 340:], answers[1][:, 340:], atol=1e-3)
@@ -80,7 +83,12 @@ def test_cancelling_acts_within_one_batch(tiny_model: AMVLM) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "gray", "expected"),
-    [("cell nuclei", True, "tiles"), ("the left lung", False, "whole"), ("zebra crossing", True, "whole"), ("zebra crossing", False, "tiles")],
+    [
+        ("cell nuclei", True, "tiles"),
+        ("the left lung", False, "whole"),
+        ("zebra crossing", True, "whole"),
+        ("zebra crossing", False, "tiles"),
+    ],
 )
 def test_the_scale_follows_the_nearest_concept(tiny_model: AMVLM, prompt: str, expected: str, gray: bool) -> None:
     assert auto_scale(tiny_model, prompt, (100, 200), gray=gray).name == expected

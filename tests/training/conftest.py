@@ -26,11 +26,17 @@ def shared_data(tmp_path: Path) -> Path:
             (tmp_path / source / folder).mkdir(parents=True)
         for index in range(4):
             name = f"{index}_t2_slice1" if source == "SPIDER-Spine" else f"image{index}"
-            imsave(tmp_path / source / "img" / f"{name}.png", chance.integers(0, 255, shape, dtype=np.uint8), check_contrast=False)
+            imsave(
+                tmp_path / source / "img" / f"{name}.png",
+                chance.integers(0, 255, shape, dtype=np.uint8),
+                check_contrast=False,
+            )
             labels = np.zeros(shape[:2], np.uint16 if masks == "instances" else np.uint8)
             labels[20:60, 10:35] = 1 if source == "SPIDER-Spine" else 255
             labels[20:60, 50:75] = 2 if source in ("SPIDER-Spine", "DSB2018") else 255
             imsave(tmp_path / source / masks / f"{name}.png", labels, check_contrast=False)
         if source == "SPIDER-Spine":
-            (tmp_path / source / "classes.csv").write_text("value,prompt\n1,vertebrae\n2,intervertebral discs\n3,spinal canal\n")
+            (tmp_path / source / "classes.csv").write_text(
+                "value,prompt\n1,vertebrae\n2,intervertebral discs\n3,spinal canal\n"
+            )
     return tmp_path

@@ -28,8 +28,19 @@ def images(shared_data: Path) -> list[TaughtImage]:
 
 
 def _recipe(model: ModelConfig, **changes: object) -> Recipe:
-    base = {"name": "t", "version": "0", "licence": "CC0-1.0", "training_data": "noise", "model": model, "steps": 4, "crop": 64,
-            "tile_batch": 2, "whole_batch": 2, "score_every": 100, "save_every_seconds": 1e9}
+    base = {
+        "name": "t",
+        "version": "0",
+        "licence": "CC0-1.0",
+        "training_data": "noise",
+        "model": model,
+        "steps": 4,
+        "crop": 64,
+        "tile_batch": 2,
+        "whole_batch": 2,
+        "score_every": 100,
+        "save_every_seconds": 1e9,
+    }
     return Recipe.model_validate(base | changes)
 
 
@@ -65,7 +76,9 @@ def test_chest_x_rays_are_never_flipped(images: list[TaughtImage]) -> None:
                 assert (centre > 26) == (concept == "left lung")
 
 
-def test_a_resumed_run_ends_with_the_same_weights(images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(
+    images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path
+) -> None:
     recipe = _recipe(tiny_config)
     for folder in ("whole", "broken"):
         (tmp_path / folder).mkdir()
@@ -79,25 +92,42 @@ def test_a_resumed_run_ends_with_the_same_weights(images: list[TaughtImage], tin
     assert second.step == 1
     assert second.run(None)
 
-    pairs = zip(whole.averaged_model().state_dict().values(), second.averaged_model().state_dict().values(), strict=True)
+    pairs = zip(
+        whole.averaged_model().state_dict().values(), second.averaged_model().state_dict().values(), strict=True
+    )
     assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
 
 
-def test_one_command_leaves_weights_with_their_origin(shared_data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+def test_one_command_leaves_weights_with_their_origin(
+    shared_data: Path, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
     import typer
 
     app = typer.Typer()
     app.command()(main)
-    model = tiny_config.model_dump(mode="json", include={"image_encoder", "unet", "embedding", "dense", "tile", "overlap", "whole"})
-    lines = ['name = "mini"', 'version = "1"', 'licence = "CC0-1.0"', 'training_data = "noise"', "steps = 2", "crop = 64", "tile_batch = 2",
-             "whole_batch = 2", "[model]"]
+    model = tiny_config.model_dump(
+        mode="json", include={"image_encoder", "unet", "embedding", "dense", "tile", "overlap", "whole"}
+    )
+    lines = [
+        'name = "mini"',
+        'version = "1"',
+        'licence = "CC0-1.0"',
+        'training_data = "noise"',
+        "steps = 2",
+        "crop = 64",
+        "tile_batch = 2",
+        "whole_batch = 2",
+        "[model]",
+    ]
     for key, value in model.items():
         inner = ", ".join(f"{k} = {v}" for k, v in value.items()) if isinstance(value, dict) else None
         lines.append(f"{key} = {{ {inner} }}" if inner else f"{key} = {value}")
     recipe = tmp_path / "mini.toml"
     recipe.write_text("\n".join(lines))
 
-    result = CliRunner().invoke(app, [str(recipe), "--data", str(shared_data), "--out", str(tmp_path / "run"), "--device", "cpu"])
+    result = CliRunner().invoke(
+        app, [str(recipe), "--data", str(shared_data), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    )
 
     assert result.exit_code == 0, result.output
     info = read_info(tmp_path / "run" / "mini.safetensors")
