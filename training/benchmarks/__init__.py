@@ -1,1 +1,1 @@
-"""Timings, run by hand: `python -m training.benchmarks.prompt_latency`."""
+"""Timings, run by hand; `make bench` runs `python -m training.benchmarks.prompt_latency`."""
