@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from qtpy.compat import isalive
 from qtpy.QtGui import QColor, QShowEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt import layers, settings
 from napari_amvlm._qt.annotate_panel import ACCEPT_KEY, REJECT_KEY, AnnotatePanel
@@ -62,6 +62,8 @@ class AnnotateDock(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.panel)
+        # napari pushes a dock that does not want the height to the top, and halves it
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         # signals
         self._connect_panel()
         self._connect_sources()

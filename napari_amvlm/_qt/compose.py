@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_LEAST = np.float32(1e-6)
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def compose(
     following = max([first_free, *(proposal.value + 1 for proposal in proposals)])
     for proposal in proposals:
         own = labels == proposal.value
-        inside = np.where(own, np.maximum(proposal.probability, _LEAST), np.float32(0))
+        inside = np.where(own, np.maximum(proposal.probability, np.float32(_LEAST)), np.float32(0))
         objects = np.asarray(split(inside, max(proposal.threshold, _LEAST)))
         more = max(int(objects.max(initial=0)) - 1, 0)
         # the first object keeps the prompt's own value, the others follow; what is too small for one is left out

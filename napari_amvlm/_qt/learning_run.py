@@ -106,9 +106,7 @@ class LearningRun:
             self._end("failed", sentence(error))
             raise
         verdict = judge(result.before, result.after, self._held_out)
-        return Outcome(
-            record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict
-        )
+        return Outcome(record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict)
 
     def _scale(self, prompt: str, shape: tuple[int, int]) -> ScaleName:
         return self._predictor.scale_for(prompt, shape).name

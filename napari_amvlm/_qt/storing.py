@@ -32,7 +32,7 @@ class ImageSource:
     @classmethod
     def of(cls, layer: Image) -> ImageSource:
         """Take what is needed of a checked layer."""
-        path = layer.source.path
+        path = layer.source.path or layer.metadata.get("path")
         return cls(layer.name, layers.pixels(layer), Path(path) if path else None)
 
 

@@ -149,11 +149,14 @@ class Workspace(QObject):
             self.said.emit("error", text)
 
     def _on_thread_finished(self) -> None:
-        for thread in [thread for thread in self._threads if thread.isFinished()]:
-            self._threads.remove(thread)
-            if thread is self._job_thread:
-                self._job = self._job_thread = None
-            thread.deleteLater()
+        # only the one that says so: another may have ended too, with its result still on the way to us
+        thread = self.sender()
+        if not isinstance(thread, GuardedThread):
+            return
+        self._threads.remove(thread)
+        if thread is self._job_thread:
+            self._job = self._job_thread = None
+        thread.deleteLater()
         self.busyChanged.emit()
         self._next_job()
 
@@ -192,10 +195,10 @@ class Workspace(QObject):
         self.submit(work, finish, failed)
 
     def presets(self) -> list[str]:
-        """Return the prompts that the served model was taught."""
+        """Return what the served model was taught, by the name of each concept."""
         if self.predictor is None:
             return []
-        return [prompt for concept in self.predictor.model.config.concepts for prompt in concept.prompts]
+        return [concept.name for concept in self.predictor.model.config.concepts]
 
     def served_key(self) -> str | None:
         """Return the hash of the file that serves."""

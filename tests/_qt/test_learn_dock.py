@@ -327,5 +327,3 @@ def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
     bench.idle()
 
     assert [config.minutes for config in seen] == [2.5]
-
-

@@ -40,6 +40,27 @@ def test_enter_submits_each_prompt_once(qtbot: QtBot):
     assert signal.args == [["left lung", "right lung"]]
 
 
+def test_enter_in_the_list_of_completions_submits_the_completed_prompt_once(qtbot: QtBot):
+    edit = PromptEdit()
+    qtbot.addWidget(edit)
+    edit.setPresets(["nuclei", "lungs"])
+    edit.show()
+    qtbot.waitExposed(edit)
+    told: list[list[str]] = []
+    edit.submitted.connect(told.append)
+    qtbot.keyClicks(edit.lineEdit(), "nuc")
+    popup = edit.completer().popup()
+    qtbot.waitUntil(popup.isVisible)
+
+    qtbot.keyClick(popup, Qt.Key.Key_Down)
+    qtbot.keyClick(popup, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: bool(told))
+    qtbot.wait(50)
+
+    assert told == [["nuclei"]]
+    assert not popup.isVisible()
+
+
 def test_history_comes_before_presets_and_the_text_stays(qtbot: QtBot):
     edit = PromptEdit()
     qtbot.addWidget(edit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QLineEdit, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class PromptEdit(QComboBox):
         if completer is not None:
             completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
             completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        self._submission = QTimer(self)
+        self._submission.setSingleShot(True)
         # signals
+        self._submission.timeout.connect(self._submit)
         self._line.returnPressed.connect(self._on_return)
 
     def value(self) -> str:
@@ -99,4 +102,12 @@ class PromptEdit(QComboBox):
         self.blockSignals(blocked)
 
     def _on_return(self) -> None:
+        # with its list of completions open, Enter comes twice, first with the text not yet completed
+        self._submission.start()
+
+    def _submit(self) -> None:
+        completer = self.completer()
+        popup = completer.popup() if completer is not None else None
+        if popup is not None:
+            popup.hide()
         self.submitted.emit(self.prompts())

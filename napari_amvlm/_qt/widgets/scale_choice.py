@@ -47,8 +47,8 @@ class ScaleChoice(QWidget):
         self._magnification.setDecimals(2)
         self._magnification.setSingleStep(0.25)
         self._magnification.setValue(1.0)
-        self._magnification.setPrefix("x ")
-        self._magnification.setFixedWidth(104)
+        self._magnification.setPrefix("x")
+        self._magnification.setFixedWidth(96)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
         self._magnification.setToolTip(

@@ -1,0 +1,111 @@
+"""Jobs and threads of a workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_amvlm._qt.failures import sentence
+from napari_amvlm._qt.workers import CallThread, GuardedThread
+from napari_amvlm._qt.workspace import Workspace
+from napari_amvlm.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+
+def test_jobs_run_one_after_the_other_in_order(qtbot: QtBot):
+    workspace = Workspace()
+    done: list[int] = []
+
+    for number in range(20):
+        workspace.submit(lambda number=number: number, done.append)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert done == list(range(20))
+
+
+def test_a_result_is_not_lost_when_another_thread_ends_first(qtbot: QtBot):
+    workspace = Workspace()
+    done: list[str] = []
+    other = CallThread(lambda: None)
+    workspace.start(other)
+    other.wait()
+
+    workspace.submit(lambda: "stored", done.append)
+    workspace.threads()[-1].wait()
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert done == ["stored"]
+
+
+def test_a_failed_job_does_not_hold_up_the_next(qtbot: QtBot):
+    workspace = Workspace()
+    failed: list[str] = []
+    done: list[int] = []
+
+    def full() -> None:
+        raise StorageError("The disk is full; free some space.")
+
+    workspace.submit(full, done.append, failed.append)
+    workspace.submit(lambda: 1, done.append)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert (done, failed) == ([1], ["The disk is full; free some space."])
+
+
+def test_without_a_project_the_sentence_says_what_to_do(qtbot: QtBot):
+    workspace = Workspace()
+
+    with qtbot.waitSignal(workspace.said) as said:
+        workspace.with_project(lambda _project: None)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert said.args == ["error", "No project is open; open one, or accept a mask, which makes one."]
+
+
+def test_shutting_down_does_what_was_still_to_be_written(qtbot: QtBot, tmp_path: Path):
+    workspace = Workspace()
+    for name in "abc":
+        workspace.submit((tmp_path / name).touch)
+
+    workspace.shut_down()
+    QApplication.processEvents()
+
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a", "b", "c"]
+
+
+def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot: QtBot):
+    class Broken(GuardedThread):
+        def work(self) -> object:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    thread = Broken()
+    with qtbot.waitSignals([thread.errored, thread.finished], order="strict") as signals:
+        thread.start()
+
+    text, error = signals.all_signals_and_args[0].args
+    assert text.startswith("The device ran out of memory")
+    assert isinstance(error, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "ran out of memory"),
+        (OSError(28, "No space left on device", "/data"), "The disk holding /data is full"),
+        (PermissionError(13, "Permission denied", "/data/x"), "File /data/x could not be used: Permission denied."),
+        (StorageError("The disk is full."), "The disk is full."),
+        (ValueError("two\nlines"), "Unexpected ValueError: two lines; nothing was changed."),
+        (KeyError(), "Unexpected KeyError: no further word"),
+    ],
+)
+def test_every_error_is_one_sentence(error: Exception, words: str):
+    text = sentence(error)
+
+    assert words in text
+    assert "\n" not in text
