@@ -38,7 +38,7 @@ class ImageEncoderConfig(Config):
     layers: int = Field(6, ge=1, le=48)
     heads: int = Field(3, ge=1, le=32)
     mlp_ratio: float = Field(3.0, ge=1, le=8)
-    grid: int = Field(20, ge=2, le=64, description="side of the learnt position grid, in tokens")
+    grid: int = Field(16, ge=2, le=64, description="side of the learnt position grid, in tokens")
     stem: tuple[int, int, int, int] = Field((32, 48, 96, 192), description="channels at 1/2, 1/4, 1/8, 1/16")
 
     @model_validator(mode="after")
@@ -79,9 +79,9 @@ class ModelConfig(Config):
     unet: UNetConfig = UNetConfig()
     embedding: int = Field(128, ge=8, le=1024, description="width d of the shared image-text space")
     dense: int = Field(96, ge=8, le=1024, description="channels of the dense decoder")
-    tile: int = Field(320, ge=64, le=1024, multiple_of=STRIDE, description="tile side at inference, pixels")
+    tile: int = Field(288, ge=64, le=1024, multiple_of=STRIDE, description="tile side at inference, pixels")
     overlap: int = Field(48, ge=0, le=256, description="overlap of neighbouring tiles, pixels")
-    whole: int = Field(320, ge=64, le=1024, multiple_of=STRIDE, description="long side of an image seen whole, pixels")
+    whole: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="side of the canvas of a whole image, pixels")
     concepts: tuple[Concept, ...] = ()
 
 
