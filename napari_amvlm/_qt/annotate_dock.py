@@ -11,14 +11,15 @@ from qtpy.QtGui import QColor, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt import layers, settings
-from napari_amvlm._qt.annotate_panel import ACCEPT_KEY, REJECT_KEY, AnnotatePanel
+from napari_amvlm._qt.annotate_panel import ACCEPT_KEY, REDO_KEY, REJECT_KEY, UNDO_KEY, AnnotatePanel
 from napari_amvlm._qt.annotation import Annotation
 from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.layer_choice import LayerChoice
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.prediction_run import PredictionRun
 from napari_amvlm._qt.repaint import Repainter
-from napari_amvlm._qt.storing import Acceptance, ImageSource, default_project, store_correction, withdraw_correction
+from napari_amvlm._qt.review import Review
+from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.prompt_list import PromptEntry
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
@@ -56,6 +57,7 @@ class AnnotateDock(QWidget):
         self.panel = AnnotatePanel()
         self.run_of_prompts = PredictionRun(self.workspace, self)
         self.repainter = Repainter(self.workspace, self)
+        self.review = Review(self.workspace, self)
         self._images = LayerChoice(self.panel.image, self._viewer, Image)
         self._labels = LayerChoice(self.panel.labels, self._viewer, Labels, first=NEW_LAYER)
         # layout
@@ -127,54 +129,26 @@ class AnnotateDock(QWidget):
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
         chosen = self._chosen()
-        if chosen is None:
-            return
-        annotation, prompt = chosen
-        try:
-            if annotation.labels is not None:
-                layers.check_labels(annotation.labels, annotation.image)
-            stored = annotation.results.get(prompt)
-            acceptance = Acceptance(
-                source=ImageSource.of(annotation.image),
-                prompt=prompt,
-                mask=annotation.mask(prompt),
-                before=annotation.proposed(prompt),
-                model=stored.model if stored is not None else None,
-                threshold=annotation.threshold(prompt),
-                seconds=annotation.seconds_spent(),
-            )
-        except InputError as error:
-            self.say("error", str(error))
-            return
-
-        def done(name: str) -> None:
-            annotation.finish(prompt, True)
-            self._refresh_prompts()
-            self.say("info", f"Accepted {prompt} on {name}: {acceptance.mask.sum()} pixels are on the disk.")
-            self._choose_next(annotation)
-
-        self.say("info", f"Storing {prompt} ...")
-        self._with_project(lambda: self.workspace.with_project(lambda p: store_correction(p, acceptance), done))
+        if chosen is not None:
+            self.review.accept(*chosen)
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
         chosen = self._chosen()
-        if chosen is None:
-            return
-        annotation, prompt = chosen
-        was_finished = prompt in annotation.finished
-        annotation.finish(prompt, False)
-        annotation.forget(prompt)
-        annotation.clear(prompt)
-        self._refresh_prompts()
-        words = f"Rejected {prompt}; Ctrl+Z on the labels layer brings the pixels back."
-        if was_finished and self.workspace.project is not None:
-            source = ImageSource.of(annotation.image)
-            self.workspace.with_project(
-                lambda p: withdraw_correction(p, source, prompt), lambda _: self.say("info", words)
-            )
-        else:
-            self.say("info", words)
+        if chosen is not None:
+            self.review.reject(*chosen)
+
+    def undo(self) -> None:
+        """Take the last change of the labels layer back."""
+        annotation = self.annotation()
+        if annotation is not None and annotation.labels is not None:
+            annotation.labels.undo()
+
+    def redo(self) -> None:
+        """Do the change again that was taken back last."""
+        annotation = self.annotation()
+        if annotation is not None and annotation.labels is not None:
+            annotation.labels.redo()
 
     def say(self, level: Level, text: str) -> None:
         """Tell the person something."""
@@ -191,6 +165,8 @@ class AnnotateDock(QWidget):
         panel.reject_button.clicked.connect(self.reject)
         panel.shortcuts[ACCEPT_KEY].activated.connect(self.accept)
         panel.shortcuts[REJECT_KEY].activated.connect(self.reject)
+        panel.shortcuts[UNDO_KEY].activated.connect(self.undo)
+        panel.shortcuts[REDO_KEY].activated.connect(self.redo)
         panel.threshold.valueChanged.connect(self._on_threshold_changed)
         panel.threshold.dragStarted.connect(self._on_drag_started)
         panel.threshold.dragEnded.connect(self.repainter.end_drag)
@@ -210,6 +186,9 @@ class AnnotateDock(QWidget):
         run.noticed.connect(self._on_noticed)
         run.done.connect(self._on_predicted)
         run.ended.connect(self._on_run_ended)
+        self.review.said.connect(self.say)
+        self.review.accepted.connect(self._on_accepted)
+        self.review.rejected.connect(self._refresh_prompts)
         self.repainter.failed.connect(lambda text: self.say("error", text))
         self.workspace.modelChanged.connect(self._on_model_changed)
         self.workspace.projectChanged.connect(self._on_project_changed)
@@ -218,12 +197,6 @@ class AnnotateDock(QWidget):
         for key, name in ((ACCEPT_KEY, "accept"), (REJECT_KEY, "reject")):
             self._viewer.bind_key(key, _calling(dock, name), overwrite=True)
 
-    def _with_project(self, then: Any) -> None:
-        if self.workspace.project is not None:
-            then()
-        else:
-            self.workspace.open_project(default_project(self._images.current()), then)
-
     def _chosen(self) -> tuple[Annotation, str] | None:
         annotation, prompt = self.annotation(), self.panel.prompts.current()
         if annotation is None or prompt is None:
@@ -231,7 +204,8 @@ class AnnotateDock(QWidget):
             return None
         return annotation, prompt
 
-    def _choose_next(self, annotation: Annotation) -> None:
+    def _on_accepted(self, annotation: Annotation) -> None:
+        self._refresh_prompts()
         waiting = [p for p in self._prompts if p in annotation.results and p not in annotation.finished]
         if waiting:
             self.panel.prompts.setCurrent(waiting[0])

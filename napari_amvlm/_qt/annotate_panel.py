@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ACCEPT_KEY = "A"
 REJECT_KEY = "R"
+UNDO_KEY = "Ctrl+Z"
+REDO_KEY = "Ctrl+Shift+Z"
 
 
 class AnnotatePanel(QWidget):
@@ -51,14 +53,14 @@ class AnnotatePanel(QWidget):
         self.reject_button = QPushButton(f"Reject  {REJECT_KEY}")
         self.reject_button.setToolTip(
             f"Take the chosen prompt's mask off the image, and out of the project if it was accepted ({REJECT_KEY}).\n"
-            "Ctrl+Z on the labels layer brings the pixels back."
+            "Ctrl+Z brings the pixels back."
         )
         self.chosen = QLabel()
         self.chosen.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.model = StatusLine()
         self.model.setAccessibleName("Model")
         self.status = StatusLine()
-        self.shortcuts = {key: self._shortcut(key) for key in (ACCEPT_KEY, REJECT_KEY)}
+        self.shortcuts = {key: self._shortcut(key) for key in (ACCEPT_KEY, REJECT_KEY, UNDO_KEY, REDO_KEY)}
         # layout
         prompt_row = QWidget()
         row = QHBoxLayout(prompt_row)

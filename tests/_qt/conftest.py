@@ -79,8 +79,8 @@ def picture(seed: int = 0, side: int = 96) -> np.ndarray:
 def make_bench(
     make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot, tiny_checkpoint: Path
 ) -> Callable[..., Bench]:
-    def make(image: np.ndarray | None = None, **layer: object) -> Bench:
-        viewer = make_napari_viewer()
+    def make(image: np.ndarray | None = None, *, show: bool = False, **layer: object) -> Bench:
+        viewer = make_napari_viewer(show=show)
         viewer.add_image(picture() if image is None else image, name="slide", **layer)
         workspace = Workspace()
         workspace.load_model(tiny_checkpoint)

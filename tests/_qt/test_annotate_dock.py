@@ -89,6 +89,29 @@ def test_undo_takes_the_mask_back(bench: Any):
     np.testing.assert_array_equal(_labels(bench).data, painted)
 
 
+def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_viewer: Any, make_bench: Any):
+    bench = make_bench(show=True)
+    line = bench.annotate.panel.prompt.lineEdit()
+    canvas = bench.viewer.window._qt_viewer.canvas.native
+    window = bench.viewer.window._qt_window
+    window.activateWindow()
+    bench.wait(window.isActiveWindow)
+    left: list[bool] = []
+    for target in (canvas, line):
+        bench.qtbot.keyClicks(line, "nuclei")
+        bench.qtbot.keyClick(line, Qt.Key.Key_Return)
+        bench.wait(bench.annotate.run_of_prompts.is_running)
+        bench.idle()
+        assert _labels(bench).data.any()
+
+        target.setFocus()
+        bench.qtbot.keyClick(target, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        left.append(bool(_labels(bench).data.any()))
+        line.clear()
+
+    assert left == [False, False]
+
+
 def test_the_threshold_works_without_the_model(bench: Any):
     bench.run("nuclei")
     probability = bench.annotate.annotation().results["nuclei"].prediction.probability

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QComboBox, QCompleter, QLineEdit, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class PromptEdit(QComboBox):
             completer.setFilterMode(Qt.MatchFlag.MatchContains)
         self._submission = QTimer(self)
         self._submission.setSingleShot(True)
+        # a combo box hands the event on to its line edit, so both must let it pass
+        self._line.installEventFilter(self)
+        self.installEventFilter(self)
         # signals
         self._submission.timeout.connect(self._submit)
         self._line.returnPressed.connect(self._on_return)
@@ -101,6 +105,18 @@ class PromptEdit(QComboBox):
         self.setEditText(text)
         self.blockSignals(blocked)
 
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Let Ctrl+Z pass to the labels layer while there is no typing to take back."""
+        if (
+            isinstance(event, QKeyEvent)
+            and event.type() == QEvent.Type.ShortcutOverride
+            and event.matches(QKeySequence.StandardKey.Undo)
+            and not self._line.isUndoAvailable()
+        ):
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
+
     def _on_return(self) -> None:
         # with its list of completions open, Enter comes twice, first with the text not yet completed
         self._submission.start()
@@ -110,4 +126,5 @@ class PromptEdit(QComboBox):
         popup = completer.popup() if completer is not None else None
         if popup is not None:
             popup.hide()
+        self._line.setText(self._line.text())  # typing that was submitted is not taken back by Ctrl+Z
         self.submitted.emit(self.prompts())

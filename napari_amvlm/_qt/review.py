@@ -1,0 +1,89 @@
+"""Accept and Reject: what a person decided about a mask, on the disk first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_amvlm._qt import layers
+from napari_amvlm._qt.storing import Acceptance, ImageSource, default_project, store_correction, withdraw_correction
+from napari_amvlm.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_amvlm._qt.annotation import Annotation
+    from napari_amvlm._qt.workspace import Workspace
+
+
+class Review(QObject):
+    """Stores and withdraws corrections.
+
+    Signals
+    -------
+    said : level, text
+    accepted : Annotation
+        A mask is on the disk, and its prompt is finished.
+    rejected : Annotation
+        A mask was taken off the image.
+    """
+
+    said = Signal(str, str)
+    accepted = Signal(object)
+    rejected = Signal(object)
+
+    def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+
+    def accept(self, annotation: Annotation, prompt: str) -> None:
+        """Store the mask as it is now; only when it is on the disk is the prompt called finished."""
+        try:
+            acceptance = _take(annotation, prompt)
+        except InputError as error:
+            self.said.emit("error", str(error))
+            return
+
+        def done(name: str) -> None:
+            annotation.finish(prompt, True)
+            self.said.emit("info", f"Accepted {prompt} on {name}: {acceptance.mask.sum()} pixels are on the disk.")
+            self.accepted.emit(annotation)
+
+        def store() -> None:
+            self._workspace.with_project(lambda project: store_correction(project, acceptance), done)
+
+        self.said.emit("info", f"Storing {prompt} ...")
+        if self._workspace.project is not None:
+            store()
+        else:
+            self._workspace.open_project(default_project(annotation.image), store)
+
+    def reject(self, annotation: Annotation, prompt: str) -> None:
+        """Take the mask off the image, and out of the project if it was accepted."""
+        was_finished = prompt in annotation.finished
+        annotation.finish(prompt, False)
+        annotation.forget(prompt)
+        annotation.clear(prompt)
+        self.rejected.emit(annotation)
+        words = f"Rejected {prompt}; Ctrl+Z brings the pixels back."
+        if not was_finished or self._workspace.project is None:
+            self.said.emit("info", words)
+            return
+        source = ImageSource.of(annotation.image)
+        self._workspace.with_project(
+            lambda project: withdraw_correction(project, source, prompt), lambda _: self.said.emit("info", words)
+        )
+
+
+def _take(annotation: Annotation, prompt: str) -> Acceptance:
+    if annotation.labels is not None:
+        layers.check_labels(annotation.labels, annotation.image)
+    stored = annotation.results.get(prompt)
+    return Acceptance(
+        source=ImageSource.of(annotation.image),
+        prompt=prompt,
+        mask=annotation.mask(prompt),
+        before=annotation.proposed(prompt),
+        model=stored.model if stored is not None else None,
+        threshold=annotation.threshold(prompt),
+        seconds=annotation.seconds_spent(),
+    )
