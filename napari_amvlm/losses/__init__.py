@@ -1,6 +1,27 @@
 """Loss functions, each with the equation it implements. Pure functions over tensors; they know no model."""
 
 from napari_amvlm.losses.alignment import info_nce
+from napari_amvlm.losses.cross_modal import (
+    css_loss,
+    match_weights,
+    matched_contrast,
+    pairwise_cosine,
+    soft_match,
+    t2v_loss,
+    v2t_loss,
+)
 from napari_amvlm.losses.segmentation import balanced_cross_entropy, dice_loss, segmentation_loss
 
-__all__ = ["balanced_cross_entropy", "dice_loss", "info_nce", "segmentation_loss"]
+__all__ = [
+    "balanced_cross_entropy",
+    "css_loss",
+    "dice_loss",
+    "info_nce",
+    "match_weights",
+    "matched_contrast",
+    "pairwise_cosine",
+    "segmentation_loss",
+    "soft_match",
+    "t2v_loss",
+    "v2t_loss",
+]
