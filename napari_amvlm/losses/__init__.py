@@ -11,8 +11,16 @@ from napari_amvlm.losses.cross_modal import (
     v2t_loss,
 )
 from napari_amvlm.losses.segmentation import balanced_cross_entropy, dice_loss, segmentation_loss
+from napari_amvlm.losses.wasserstein import (
+    ambiguity_ratio,
+    ambiguity_weight,
+    pairwise_wasserstein,
+    supervised_similarity,
+)
 
 __all__ = [
+    "ambiguity_ratio",
+    "ambiguity_weight",
     "balanced_cross_entropy",
     "css_loss",
     "dice_loss",
@@ -20,8 +28,10 @@ __all__ = [
     "match_weights",
     "matched_contrast",
     "pairwise_cosine",
+    "pairwise_wasserstein",
     "segmentation_loss",
     "soft_match",
+    "supervised_similarity",
     "t2v_loss",
     "v2t_loss",
 ]

@@ -1,0 +1,211 @@
+"""Wasserstein distances, their ratio and the supervised similarity against plain float64 loops and at their limits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_amvlm.losses import (
+    ambiguity_ratio,
+    ambiguity_weight,
+    pairwise_cosine,
+    pairwise_wasserstein,
+    supervised_similarity,
+    v2t_loss,
+)
+
+if TYPE_CHECKING:
+    from napari_amvlm.losses.wasserstein import WeightForm
+
+FORMS: tuple[WeightForm, ...] = ("sigmoid", "exponential")
+
+
+def _gaussians(seed: int, tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    mu, log_sigma = torch.randn((2, 2, tokens, 4), generator=generator, dtype=torch.float64)
+    return mu.to(dtype), log_sigma.exp().to(dtype)
+
+
+def _squared(a: list[float], b: list[float]) -> float:
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("form", FORMS)
+def test_all_pairs_match_a_plain_loop(seed: int, form: WeightForm) -> None:
+    (mu_a, sigma_a), (mu_b, sigma_b) = _gaussians(seed, 5), _gaussians(seed + 10, 3)
+    cosine = pairwise_cosine(mu_a, mu_b)
+
+    distance, identity = pairwise_wasserstein(mu_a, sigma_a, mu_b, sigma_b)
+    ratio = ambiguity_ratio(distance, identity)
+    supervised = supervised_similarity(cosine, ratio, form=form, decay=0.3)
+
+    assert distance.shape == (2, 5, 3)
+    for i in range(2):
+        for p in range(5):
+            for k in range(3):
+                ds = _squared(mu_a[i, p].tolist(), mu_b[i, k].tolist())
+                w2 = ds + _squared(sigma_a[i, p].tolist(), sigma_b[i, k].tolist())
+                # METHOD's W2 / (Ds + eps); eps on both sides changes it by less than eps / Ds.
+                r = w2 / (ds + 1e-4)
+                w = 1 / (1 + math.exp(-r)) if form == "sigmoid" else math.exp(-0.3 * (r - 1))
+                s = 1 - (1 - float(cosine[i, p, k])) * w
+                assert float(identity[i, p, k]) == pytest.approx(ds, rel=1e-9)
+                assert float(distance[i, p, k]) == pytest.approx(w2, rel=1e-9)
+                assert float(ratio[i, p, k]) == pytest.approx((w2 + 1e-4) / (ds + 1e-4), rel=1e-9)
+                assert float(ratio[i, p, k]) == pytest.approx(r, rel=1e-3)
+                assert float(supervised[i, p, k]) == pytest.approx(s, abs=1e-3)
+
+
+def test_distances_are_symmetric_and_zero_to_oneself() -> None:
+    mu, sigma = _gaussians(0, 5, torch.float32)
+
+    distance, identity = pairwise_wasserstein(mu, sigma, mu, sigma)
+
+    assert torch.equal(distance, distance.mT)
+    assert not distance.diagonal(dim1=1, dim2=2).any()
+    assert not identity.diagonal(dim1=1, dim2=2).any()
+    assert (distance >= identity).all()
+
+
+def test_equal_spreads_make_a_ratio_of_one_and_differing_ones_more() -> None:
+    mu, sigma = _gaussians(0, 4)
+
+    plain = ambiguity_ratio(*pairwise_wasserstein(mu, sigma[:, :1].expand_as(sigma), mu, sigma[:, :1].expand_as(sigma)))
+    ambiguous = ambiguity_ratio(*pairwise_wasserstein(mu, sigma, mu, sigma))
+
+    assert torch.equal(plain, torch.ones_like(plain))
+    off_diagonal = ~torch.eye(4, dtype=torch.bool)
+    assert (ambiguous[:, off_diagonal] > 1).all()
+    assert (ambiguous.diagonal(dim1=1, dim2=2) == 1).all()
+
+
+def test_ratio_grows_with_the_share_of_the_spread() -> None:
+    mu, sigma = _gaussians(0, 2)
+
+    ratios = [
+        float(ambiguity_ratio(*pairwise_wasserstein(mu, f * sigma, mu, f * sigma))[0, 0, 1]) for f in (0.1, 1, 10)
+    ]
+
+    assert 1 < ratios[0] < ratios[1] < ratios[2]
+
+
+def test_the_two_forms_move_in_opposite_directions_within_their_bounds() -> None:
+    ratio = torch.tensor([1.0, 1.5, 3.0, 1e9])
+
+    sigmoid, exponential = (ambiguity_weight(ratio, form=form) for form in FORMS)
+
+    assert (sigmoid.diff() > 0).all()
+    assert (exponential.diff() < 0).all()
+    assert float(sigmoid[0]) == pytest.approx(1 / (1 + math.exp(-1)))
+    assert float(sigmoid[-1]) == 1
+    assert float(exponential[0]) == 1
+    assert float(exponential[-1]) == 0
+
+
+def test_a_faster_decay_weighs_ambiguous_pairs_less() -> None:
+    ratio = torch.tensor([2.0])
+
+    weights = [float(ambiguity_weight(ratio, form="exponential", decay=d)) for d in (0.0, 0.5, 2.0)]
+
+    assert weights == pytest.approx([1.0, math.exp(-0.5), math.exp(-2)])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_supervised_similarity_lies_between_the_cosine_and_one(form: WeightForm) -> None:
+    mu, sigma = _gaussians(0, 5)
+    cosine = pairwise_cosine(mu, mu)
+
+    supervised = supervised_similarity(cosine, ambiguity_ratio(*pairwise_wasserstein(mu, sigma, mu, sigma)), form=form)
+
+    assert (supervised >= cosine - 1e-12).all()
+    assert (supervised <= 1 + 1e-12).all()
+
+
+def test_under_the_exponential_form_an_ambiguous_negative_is_pushed_away_less() -> None:
+    similarity = torch.tensor([[[0.9, 0.8], [0.1, 0.9]]], requires_grad=True)
+    gradients = []
+    for ambiguity in (1.0, 4.0):
+        ratio = torch.tensor([[[1.0, ambiguity], [1.0, 1.0]]])
+        loss = v2t_loss(supervised_similarity(similarity, ratio, form="exponential"), temperature=1.0)
+        gradients.append(float(torch.autograd.grad(loss, similarity)[0][0, 0, 1]))
+
+    assert 0 < gradients[1] < gradients[0]
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e3, 1e6])
+@pytest.mark.parametrize("same_mu", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+def test_huge_and_tiny_sigma_stay_finite(scale: float, same_mu: bool, form: WeightForm) -> None:
+    mu, sigma = _gaussians(0, 4, torch.float32)
+    mu = mu[:, :1].repeat(1, 4, 1) if same_mu else mu
+    mu, sigma = mu.requires_grad_(), (sigma * scale).requires_grad_()
+
+    ratio = ambiguity_ratio(*pairwise_wasserstein(mu, sigma, mu, sigma))
+    loss = v2t_loss(supervised_similarity(pairwise_cosine(mu, mu), ratio, form=form))
+    loss.backward()
+
+    assert ratio.isfinite().all()
+    assert (ratio >= 1).all()
+    assert math.isfinite(float(loss.detach()))
+    for leaf in (mu, sigma):
+        assert leaf.grad is not None
+        assert leaf.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_right_and_reach_mean_and_spread(form: WeightForm) -> None:
+    (mu_a, sigma_a), (mu_b, sigma_b) = _gaussians(0, 3), _gaussians(1, 3)
+
+    def loss(mu_a: Tensor, sigma_a: Tensor, mu_b: Tensor, sigma_b: Tensor) -> Tensor:
+        ratio = ambiguity_ratio(*pairwise_wasserstein(mu_a, sigma_a, mu_b, sigma_b))
+        return v2t_loss(supervised_similarity(pairwise_cosine(mu_a, mu_b), ratio, form=form), temperature=0.5)
+
+    leaves = [x.requires_grad_() for x in (mu_a, sigma_a, mu_b, sigma_b)]
+    assert torch.autograd.gradcheck(loss, leaves)
+    assert all(bool(g.any()) for g in torch.autograd.grad(loss(*leaves), leaves))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("form", FORMS)
+def test_half_precision_does_not_overflow(dtype: torch.dtype, form: WeightForm) -> None:
+    mu, sigma = ((300 * x).to(dtype).requires_grad_() for x in _gaussians(0, 4))
+
+    def similarity(mu: Tensor, sigma: Tensor) -> Tensor:
+        ratio = ambiguity_ratio(*pairwise_wasserstein(mu, sigma, mu, sigma))
+        return supervised_similarity(pairwise_cosine(mu, mu), ratio, form=form)
+
+    with torch.autocast("cpu", dtype=dtype):
+        distance, _ = pairwise_wasserstein(mu, sigma, mu, sigma)
+        inside = similarity(mu, sigma)
+    v2t_loss(inside).backward()
+
+    assert float(distance.detach().max()) > torch.finfo(torch.float16).max  # squares that float16 cannot hold
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, similarity(mu.float(), sigma.float()))
+    assert mu.grad is not None
+    assert sigma.grad is not None
+    assert mu.grad.isfinite().all()
+    assert sigma.grad.isfinite().all()
+
+
+def test_wrong_arguments_are_named() -> None:
+    a, b = torch.zeros(2, 3, 4), torch.zeros(2, 5, 4)
+    wrong = [
+        lambda: pairwise_wasserstein(a, a, b[..., :2], b[..., :2]),
+        lambda: pairwise_wasserstein(a, b, b, b),
+        lambda: pairwise_wasserstein(a, a, b, a),
+        lambda: ambiguity_ratio(a, b),
+        lambda: ambiguity_ratio(a, a, eps=0.0),
+        lambda: ambiguity_weight(a, form="linear"),  # type: ignore[arg-type]
+        lambda: ambiguity_weight(a, form="exponential", decay=-1.0),
+        lambda: supervised_similarity(a, b, form="sigmoid"),
+    ]
+
+    for call in wrong:
+        with pytest.raises(ValueError, match="Expected argument"):
+            call()
