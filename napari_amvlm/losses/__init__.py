@@ -10,6 +10,7 @@ from napari_amvlm.losses.cross_modal import (
     t2v_loss,
     v2t_loss,
 )
+from napari_amvlm.losses.intra_modal import coarse_icl_loss, fine_icl_loss, icl_loss
 from napari_amvlm.losses.segmentation import balanced_cross_entropy, dice_loss, segmentation_loss
 from napari_amvlm.losses.wasserstein import (
     ambiguity_ratio,
@@ -22,8 +23,11 @@ __all__ = [
     "ambiguity_ratio",
     "ambiguity_weight",
     "balanced_cross_entropy",
+    "coarse_icl_loss",
     "css_loss",
     "dice_loss",
+    "fine_icl_loss",
+    "icl_loss",
     "info_nce",
     "match_weights",
     "matched_contrast",
