@@ -163,6 +163,13 @@ def supervised_similarity(similarity: Tensor, ratio: Tensor, *, form: WeightForm
     ------
     ValueError
         Shapes differ, the form is unknown or the decay is negative.
+
+    Notes
+    -----
+    In a softmax over k, the gradient of the loss by the cosine of a negative is w p_k / tau, with p_k its share of the
+    softmax over s^ / tau. A smaller w lowers the first factor but draws s^ towards 1, which raises p_k. So under the
+    exponential form a negative that is close already is pushed away less when it is ambiguous; one that is far (s
+    well below the positive, in units of tau) is pushed away more.
     """
     if similarity.shape != ratio.shape:
         raise ValueError(

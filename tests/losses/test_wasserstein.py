@@ -126,15 +126,19 @@ def test_supervised_similarity_lies_between_the_cosine_and_one(form: WeightForm)
     assert (supervised <= 1 + 1e-12).all()
 
 
-def test_under_the_exponential_form_an_ambiguous_negative_is_pushed_away_less() -> None:
-    similarity = torch.tensor([[[0.9, 0.8], [0.1, 0.9]]], requires_grad=True)
-    gradients = []
+@pytest.mark.parametrize(("cosine", "tau", "less"), [(0.8, 1.0, True), (0.89, 0.07, True), (0.0, 0.07, False)])
+def test_under_the_exponential_form_close_ambiguous_negatives_are_pushed_away_less_and_far_ones_more(
+    cosine: float, tau: float, less: bool
+) -> None:
+    similarity = torch.tensor([[[0.9, cosine], [0.1, 0.9]]], requires_grad=True)
+    push = []
     for ambiguity in (1.0, 4.0):
         ratio = torch.tensor([[[1.0, ambiguity], [1.0, 1.0]]])
-        loss = v2t_loss(supervised_similarity(similarity, ratio, form="exponential"), temperature=1.0)
-        gradients.append(float(torch.autograd.grad(loss, similarity)[0][0, 0, 1]))
+        loss = v2t_loss(supervised_similarity(similarity, ratio, form="exponential"), temperature=tau)
+        push.append(float(torch.autograd.grad(loss, similarity)[0][0, 0, 1]))
 
-    assert 0 < gradients[1] < gradients[0]
+    assert min(push) > 0
+    assert (push[1] < push[0]) is less
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e3, 1e6])
