@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.colormaps import label_colormap
 
 from napari_amvlm.errors import ImageError, LabelsError
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 SUFFIX = " masks"
 """Ends the name of a labels layer that holds results."""
+
+COLOUR_SEED = 0.475
+"""Gives label 1 a yellow that stands out on stained tissue and on gray images, and 2 to 4 other hues."""
 
 
 def images(viewer: ViewerModel) -> list[Image]:
@@ -97,6 +101,7 @@ def add_labels(viewer: ViewerModel, image: Image) -> Labels:
         units=image.units,
         axis_labels=image.axis_labels,
         opacity=0.55,
+        colormap=label_colormap(seed=COLOUR_SEED, background_value=0),
     )
     index = viewer.layers.index(image) + 1
     viewer.layers.insert(index, layer)

@@ -189,7 +189,7 @@ class LearnDock(QWidget):
             return
         self.outcome = outcome
         self.workspace.with_project(lambda _project: None)
-        left_out = f" {len(self._problems)} images were left out: {self._problems[0]}" if self._problems else ""
+        left_out = f" Left out: {_count(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
         scores = _scores(outcome)
         name = outcome.record.name
         if outcome.stopped:
@@ -264,7 +264,7 @@ class LearnDock(QWidget):
 
         def done(result: tuple[int, list[str]]) -> None:
             added, problems = result
-            words = f"{added} images were added to the project."
+            words = f"Added to the project: {_count(added, 'image')}."
             self.say("warning" if problems else "info", " ".join([words, *problems[:1]]))
 
         def then() -> None:
@@ -282,9 +282,8 @@ class LearnDock(QWidget):
             self.panel.counts.setText("No project is open; the first Accept makes one.")
         else:
             c = view.counts
-            self.panel.counts.setText(
-                f"Accepted {c.accepted} images, {c.held_out} held out \N{MIDDLE DOT} {c.unlabelled} unlabelled"
-            )
+            accepted = f"Accepted {_count(c.accepted, 'image')}, {c.held_out} held out"
+            self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
         if self.workspace.devices:
             self.panel.budget.setDevices(self.workspace.devices)
         self.panel.models.setValue(model_entries(self.workspace))
@@ -297,6 +296,10 @@ class LearnDock(QWidget):
             stopping=self._stopping,
             ready=self.workspace.model_state == "ready",
         )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _enter_file(project: Project, path: Path) -> object:

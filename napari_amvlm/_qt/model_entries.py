@@ -14,7 +14,13 @@ def model_entries(workspace: Workspace) -> list[ModelEntry]:
     """Return an entry for each model; the one whose file was loaded last serves."""
     serving = workspace.served_key()
     records = workspace.view.models if workspace.view is not None else ()
-    names = {info.sha256: info.name for info in workspace.installed} | {r.sha256: r.name for r in records}
+    installed = list(workspace.installed)
+    present = workspace.predictor.info if workspace.predictor is not None else None
+    for info in (workspace.base, present):
+        known = {other.sha256 for other in installed} | {record.sha256 for record in records}
+        if info is not None and info.sha256 not in known:
+            installed.append(info)
+    names = {info.sha256: info.name for info in installed} | {record.sha256: record.name for record in records}
     entries = [
         ModelEntry(
             key=str(record.path),
@@ -27,10 +33,6 @@ def model_entries(workspace: Workspace) -> list[ModelEntry]:
         )
         for record in reversed(records)
     ]
-    installed = list(workspace.installed)
-    present = workspace.predictor.info if workspace.predictor is not None else None
-    if present is not None and present.sha256 not in names:
-        installed.append(present)
     return entries + [
         ModelEntry(
             key=str(info.path),

@@ -70,7 +70,7 @@ class Workspace(QObject):
         self.predictor: Predictor | None = None
         self.devices: dict[str, str] = {}
         self.installed: tuple[ModelInfo, ...] = ()
-        self._base: Path | None = None
+        self.base: ModelInfo | None = None
         self.project: Project | None = None
         self.view: ProjectView | None = None
         self.closing = False
@@ -207,7 +207,7 @@ class Workspace(QObject):
 
     def _on_loaded(self, loaded: tuple[Predictor, dict[str, str]]) -> None:
         self.predictor, self.devices = loaded
-        self._base = self.predictor.info.path if self.predictor.info is not None else None
+        self.base = self.predictor.info
         self._say_model("ready", "")
         self.submit(lambda: tuple(installed_models()), self._on_installed)
 
@@ -241,10 +241,10 @@ class Workspace(QObject):
             if before is not None and before is not self.project:
                 before.close()
             self.projectChanged.emit()
-            served = self.view.served.path if self.view.served is not None else self._base
-            present = self.predictor.info if self.predictor is not None else None
-            if served is not None and (present is None or present.path != served):
-                self.serve(served)
+            # a project in which nothing was learnt yet goes on from the model that was loaded first
+            wanted = self.view.served or self.base
+            if wanted is not None and wanted.sha256 != self.served_key():
+                self.serve(wanted.path)
             if done is not None:
                 done()
 

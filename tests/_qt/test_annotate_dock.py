@@ -199,7 +199,7 @@ def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     assert (correction.prompt, correction.model) == ("nuclei", bench.workspace.served_key())
     np.testing.assert_array_equal(project.load_mask(correction), _labels(bench).data == 1)
     assert bench.annotate.panel.prompts.value()[0].finished
-    assert bench.learn.panel.counts.text() == "Accepted 1 images, 0 held out \N{MIDDLE DOT} 0 unlabelled"
+    assert bench.learn.panel.counts.text() == "Accepted 1 image, 0 held out \N{MIDDLE DOT} 0 unlabelled"
 
 
 def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(

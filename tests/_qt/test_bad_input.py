@@ -192,7 +192,7 @@ def test_an_unreadable_file_does_not_keep_the_others_out(bench: Any, tmp_path: P
 
     level, text = bench.learn.panel.status.value()
     assert level == "warning"
-    assert text.startswith("1 images were added to the project.")
+    assert text.startswith("Added to the project: 1 image.")
     assert "bad.png" in text
 
 

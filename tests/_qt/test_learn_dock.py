@@ -266,7 +266,7 @@ def test_an_image_that_cannot_be_read_is_left_out_and_told_of(bench: Any, tmp_pa
     _learn(bench)
     bench.idle()
 
-    assert "1 images were left out" in bench.learn.panel.status.value()[1]
+    assert "Left out: 1 image. " in bench.learn.panel.status.value()[1]
 
 
 @pytest.mark.parametrize("fill", [None, {"labelled": 0, "held_out": 0, "unlabelled": 2}])
@@ -289,7 +289,7 @@ def test_open_images_go_into_the_project(bench: Any):
     bench.idle()
 
     level, text = bench.learn.panel.status.value()
-    assert (level, text.startswith("2 images were added")) == ("warning", True)
+    assert (level, text.startswith("Added to the project: 2 images.")) == ("warning", True)
     assert "'stack' is a stack" in text
     assert bench.workspace.view.counts.unlabelled == 2
 

@@ -60,8 +60,7 @@ class ModelList(QWidget):
         self._table.setRootIsDecorated(False)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._table.setMinimumHeight(84)
-        self._table.setMaximumHeight(150)
+        self._table.setFixedHeight(110)
         self._table.setAccessibleName("Models")
         self._table.setToolTip("Every model of this project and those installed; the filled dot serves")
         header = self._table.header()
@@ -100,6 +99,8 @@ class ModelList(QWidget):
             return
         selected = self.selected()
         self._entries = list(entries)
+        if selected not in [entry.key for entry in self._entries]:
+            selected = next((entry.key for entry in self._entries if entry.serving), None)
         self._table.clear()
         for entry in self._entries:
             dot = "\N{BLACK CIRCLE} " if entry.serving else "\N{WHITE CIRCLE} "
@@ -112,8 +113,7 @@ class ModelList(QWidget):
             font.setBold(entry.serving)
             item.setFont(0, font)
             self._table.addTopLevelItem(item)
-            if entry.key == selected or (selected is None and entry.serving):
-                item.setSelected(True)
+            item.setSelected(entry.key == selected)
         self._on_selected()
 
     def selected(self) -> str | None:
