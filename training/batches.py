@@ -64,19 +64,31 @@ class BatchSource:
         Number of images in a batch of either kind.
     size
         Side of a crop of tissue, pixels.
+    tile_every
+        Every so many steps the batch is tissue; the others are whole images.
     """
 
-    def __init__(self, images: list[TaughtImage], *, seed: int, tile_batch: int, whole_batch: int, size: int) -> None:
+    def __init__(
+        self,
+        images: list[TaughtImage],
+        *,
+        seed: int,
+        tile_batch: int,
+        whole_batch: int,
+        size: int,
+        tile_every: int = 2,
+    ) -> None:
         self._by_source: dict[str, list[TaughtImage]] = {}
         for image in images:
             self._by_source.setdefault(image.source, []).append(image)
+        self._tile_every = tile_every
         self._seed, self._tile_batch, self._whole_batch, self._size = seed, tile_batch, whole_batch, size
 
     def draw(self, step: int) -> Batch:
-        """Return the batch of `step`: tissue at even steps, whole images at odd ones."""
+        """Return the batch of `step`: tissue or whole images."""
         chance = random.Random(self._seed * 1_000_003 + step)
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
-        if step % 2 == 0:
+        if step % self._tile_every == 0:
             chosen = [
                 chance.choice(self._by_source[chance.choice(("DSB2018", "TNBC"))]) for _ in range(self._tile_batch)
             ]

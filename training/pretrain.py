@@ -57,6 +57,7 @@ class Recipe(Config):
     warmup: int = Field(150, ge=1)
     tile_batch: int = Field(6, ge=1)
     whole_batch: int = Field(4, ge=1)
+    tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
     crop: int = 256
     ema_decay: float = Field(0.998, ge=0, lt=1)
     text_mask_weight: float = 0.5
@@ -140,7 +141,12 @@ class Pretraining:
         train = [i for i in images if not is_validation(i.source, i.name)]
         config = recipe.model.model_copy(update={"concepts": CONCEPTS})
         self.source = BatchSource(
-            train, seed=recipe.seed, tile_batch=recipe.tile_batch, whole_batch=recipe.whole_batch, size=recipe.crop
+            train,
+            seed=recipe.seed,
+            tile_batch=recipe.tile_batch,
+            whole_batch=recipe.whole_batch,
+            size=recipe.crop,
+            tile_every=recipe.tile_every,
         )
         self.model = build_model(config, seed=recipe.seed).to(device)
         self.parts = learnt_parts(self.model)

@@ -120,7 +120,7 @@ class CropSource:
             shape = image.shape[:2]
             known = np.zeros(shape, np.float32) if reviewed is None else reviewed.astype(np.float32)
             answer = np.zeros(shape, np.float32) if mask is None else mask.astype(np.float32)
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+        pixels = torch.from_numpy(image).permute(2, 0, 1)
         return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known])))
 
     def _rounds(self, images: list[np.ndarray], prompts: list[str], scale: ScaleName) -> Iterator[_Question]:

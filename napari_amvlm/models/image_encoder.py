@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE, ImageEncoderConfig
+from napari_amvlm.models.positions import CHANNELS, position_channels
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int, int], hidden: int, groups: int = 8) -> None:
         super().__init__()
-        widths = (4, *channels)
+        widths = (3 + CHANNELS, *channels)
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1, bias=False),
@@ -53,7 +54,7 @@ class ConvStem(nn.Module):
         self.maps: list[Tensor] = []
 
     def forward(self, images: Tensor, **_: Any) -> Tensor:
-        """Return patch embeddings `(B, P, hidden)` of images `(B, 4, H, W)`; keeps the maps of its stages in `maps`."""
+        """Return patch embeddings `(B, P, hidden)` of images `(B, 6, H, W)`; keeps the maps of its stages in `maps`."""
         self.maps = []
         for stage in self.stages:
             images = stage(images)
@@ -88,8 +89,7 @@ class ImageEncoder(nn.Module):
             Bool `(B,)`: True where an image is seen whole, False for a tile.
         """
         b, _, h, w = images.shape
-        flag = whole.to(images.dtype).view(b, 1, 1, 1).expand(b, 1, h, w)
-        pixels = torch.cat([(images - 0.5) * 4, flag], dim=1)
+        pixels = torch.cat([(images - 0.5) * 4, position_channels(images, whole)], dim=1)
         sequence = self.vit(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
         patches = sequence[:, 1:].transpose(1, 2).reshape(b, -1, h // STRIDE, w // STRIDE)
         maps, self._stem[0].maps = self._stem[0].maps, []
@@ -108,7 +108,7 @@ def build_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
             intermediate_size=int(config.hidden * config.mlp_ratio),
             image_size=config.grid * STRIDE,
             patch_size=STRIDE,
-            num_channels=4,
+            num_channels=3 + CHANNELS,
         ),
         add_pooling_layer=False,
     )

@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(nn.Module):
-    """Linear, BatchNorm, ReLU, Linear, then L2 normalisation (METHOD: step 1, encoders).
+    """Linear, ReLU, Linear, then L2 normalisation.
+
+    The publication has a batch normalisation in between. It is left out: batches here hold either tiles or whole images, and its
+    statistics, which differ from batch to batch, made a concept's presence in evaluation unlike that in training.
 
     Parameters
     ----------
@@ -18,12 +21,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(width, embedding, bias=False),
-            nn.BatchNorm1d(embedding),
-            nn.ReLU(),
-            nn.Linear(embedding, embedding),
-        )
+        self.layers = nn.Sequential(nn.Linear(width, embedding), nn.ReLU(), nn.Linear(embedding, embedding))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(N, width)` to unit vectors, float32 `(N, embedding)`."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from napari_amvlm.config import UNetConfig
+from napari_amvlm.models.positions import CHANNELS, position_channels
 
 
 class ConvBlock(nn.Module):
@@ -44,7 +45,7 @@ class ConvBlock(nn.Module):
 class TextConditionedUNet(nn.Module):
     """Student and teacher: segments what the text says.
 
-    Position and context come from the image encoder's tokens and from coordinates at the bottleneck; the text enters
+    Position and context come from the image encoder's tokens and from coordinates, at full resolution and at the bottleneck; the text enters
     the decoder alone, by FiLM and as the text-guided mask.
 
     Parameters
@@ -61,10 +62,10 @@ class TextConditionedUNet(nn.Module):
         super().__init__()
         c, g, t = config.channels, config.groups, config.text
         self.down = nn.ModuleList(
-            ConvBlock(3 if i == 0 else c[i - 1], c[i], g, depth=1 if i == 0 else 2) for i in range(len(c))
+            ConvBlock(3 + CHANNELS if i == 0 else c[i - 1], c[i], g, depth=1 if i == 0 else 2) for i in range(len(c))
         )
         self.tokens = nn.Conv2d(hidden, config.tokens, 1)
-        self.fuse = ConvBlock(c[4] + config.tokens + 3, c[4], g, depth=1)
+        self.fuse = ConvBlock(c[4] + config.tokens + CHANNELS, c[4], g, depth=1)
         self.embed_text = nn.Sequential(nn.Linear(sentence, 2 * t), nn.SiLU(), nn.Linear(2 * t, t))
         self.middle = ConvBlock(c[4] + 1, c[4], g, depth=1, text=t)
         self.reduce = nn.ModuleList(nn.Conv2d(c[i + 1], c[i], 1) for i in range(4))
@@ -90,12 +91,12 @@ class TextConditionedUNet(nn.Module):
         tuple of Tensor
             Five maps from full resolution down to the fused bottleneck.
         """
-        x = (images - 0.5) * 4
+        x = torch.cat([(images - 0.5) * 4, position_channels(images, whole)], dim=1)
         skips: list[Tensor] = []
         for index, block in enumerate(self.down):
             x = block(x if index == 0 else nn.functional.max_pool2d(x, 2))
             skips.append(x)
-        place = _coordinates(x, whole)
+        place = position_channels(x, whole)
         skips[-1] = self.fuse(torch.cat([x, self.tokens(tokens).to(x.dtype), place], dim=1))
         return tuple(skips)
 
@@ -124,11 +125,3 @@ class TextConditionedUNet(nn.Module):
             parts = [up, skips[level], mask] if level == 2 else [up, skips[level]]
             x = self.up[level](torch.cat(parts, dim=1), text)
         return self.head(x)  # type: ignore[no-any-return]
-
-
-def _coordinates(x: Tensor, whole: Tensor) -> Tensor:
-    """Return y, x in [-1, 1] and the flag itself, `(B, 3, h, w)`; all zero for tiles."""
-    b, _, h, w = x.shape
-    ys = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype).view(1, 1, h, 1).expand(b, 1, h, w)
-    xs = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).view(1, 1, 1, w).expand(b, 1, h, w)
-    return torch.cat([ys, xs, torch.ones_like(xs)], dim=1) * whole.to(x.dtype).view(b, 1, 1, 1)

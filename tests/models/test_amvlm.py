@@ -9,6 +9,7 @@ import torch
 
 from napari_amvlm.config import ImageEncoderConfig, ModelConfig, UNetConfig
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.positions import position_channels
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
@@ -68,14 +69,24 @@ def test_the_text_reaches_the_segmentation_through_training(tiny_model: AMVLM) -
     assert float((out.logits[1].mean() - out.logits[0].mean()).detach()) > 0.5
 
 
+def test_positions_are_told_for_whole_images_only() -> None:
+    channels = position_channels(torch.zeros(2, 1, 3, 5), torch.tensor([True, False]))
+
+    assert channels.shape == (2, 3, 3, 5)
+    assert channels[0, 0, :, 0].tolist() == [-1, 0, 1]
+    assert channels[0, 1, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert bool((channels[0, 2] == 1).all())
+    assert float(channels[1].abs().sum()) == 0
+
+
 @torch.no_grad()
-def test_position_matters_only_for_whole_images(tiny_model: AMVLM) -> None:
+def test_a_whole_image_is_seen_unlike_a_tile(tiny_model: AMVLM) -> None:
     image = _images(1, 64, 64)
     as_whole = tiny_model.encode_image(image, torch.tensor([True]))
     as_tile = tiny_model.encode_image(image, torch.tensor([False]))
 
-    assert not torch.allclose(as_whole.skips[-1], as_tile.skips[-1], atol=1e-3)
-    assert torch.equal(as_whole.skips[0], as_tile.skips[0])
+    assert not torch.allclose(as_whole.skips[0], as_tile.skips[0], atol=1e-3)
+    assert not torch.allclose(as_whole.dense, as_tile.dense, atol=1e-3)
 
 
 def test_no_gradient_reaches_the_sentence_encoder_or_the_text_mask_through_the_unet(tiny_model: AMVLM) -> None:
