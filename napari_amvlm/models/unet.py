@@ -45,8 +45,8 @@ class ConvBlock(nn.Module):
 class TextConditionedUNet(nn.Module):
     """Student and teacher: segments what the text says.
 
-    Position and context come from the image encoder's tokens and from coordinates, at full resolution and at the bottleneck; the text enters
-    the decoder alone, by FiLM and as the text-guided mask.
+    Position and context come from the image encoder's tokens and from coordinates, at full resolution and at the
+    bottleneck; the text enters the decoder alone, by FiLM and as the text-guided mask.
 
     Parameters
     ----------
