@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class ProjectionHead(nn.Module):
     """Linear, ReLU, Linear, then L2 normalisation.
 
-    The publication has a batch normalisation in between. It is left out: batches here hold either tiles or whole images,
-    and statistics that differ from batch to batch made presence in evaluation unlike presence in training.
+    The publication has a batch normalisation in between. It is left out: batches here hold either tiles or whole
+    images, and statistics that differ from batch to batch made presence in evaluation unlike presence in training.
 
     Parameters
     ----------
