@@ -195,7 +195,7 @@ class ProbabilityDistribution(nn.Module):
         h = h + self.attention(h, h, h, key_padding_mask=ignored, need_weights=False)[0]
         identity, spread = h.chunk(2, dim=-1)
         wide = torch.promote_types(tokens.dtype, torch.float32)
-        mu = tokens.to(wide) + self.to_mu(identity).to(wide)
+        mu = tokens.to(wide) + self.to_mu(identity)
         log_sigma = self.to_log_sigma(spread).to(wide).clamp(*self.log_sigma_range)
         if padding is not None:
             mu, log_sigma = (x.masked_fill(padding[..., None], 0) for x in (mu, log_sigma))

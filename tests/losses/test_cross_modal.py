@@ -83,7 +83,7 @@ def test_what_padding_holds_never_reaches_a_match_nor_a_gradient() -> None:
     other = query.detach().requires_grad_()
     dirty = [x.detach().masked_fill(padding[..., None], math.nan).requires_grad_() for x in (key, value)]
 
-    matched = soft_match(other, *dirty, padding)
+    matched = soft_match(other, *dirty, padding=padding)
     matched.square().sum().backward()
 
     assert torch.equal(matched, soft_match(query, key, value, padding))
