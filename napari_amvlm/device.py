@@ -6,12 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import DeviceError
+from napari_amvlm.errors import DeviceError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+
+_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+"""What torch says when memory runs out; the word alone also stands in errors about memory formats and accesses."""
 
 
 def available_devices() -> dict[str, str]:
@@ -79,3 +82,39 @@ def bounded_threads(count: int | None = None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def memory_errors(device: torch.device, what: str, mend: str) -> Iterator[None]:
+    """Turn what torch and Python raise when memory runs out into one kind of error; others go on as they are.
+
+    Parameters
+    ----------
+    device
+        Where the body computes.
+    what, mend
+        End of the sentence: "cpu has not enough memory for WHAT; MEND."
+
+    Raises
+    ------
+    OutOfMemoryError
+        The body ran out of memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _NO_MEMORY):
+            raise
+        # Without its frames the error does not keep alive what they had allocated.
+        cause = error.with_traceback(None)
+        raise OutOfMemoryError(f"{device} has not enough memory for {what}; {mend}.") from cause
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back to the system what torch holds in reserve on `device`; tensors in use stay."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

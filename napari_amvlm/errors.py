@@ -11,8 +11,8 @@
     |-- TextEncoderError           the sentence encoder's weights are missing or not the published ones
     |-- LearningError              a fine-tuning run that had to end
     |   |-- NotEnoughDataError     nothing to learn from
-    |   |-- DivergedError          the loss is not finite any more
-    |   `-- OutOfMemoryError       the device has not enough memory
+    |   `-- DivergedError          the loss is not finite any more
+    |-- OutOfMemoryError           the device has not enough memory
     |-- Cancelled                  the person stopped it
     `-- ProjectError               a project folder that cannot be used
         |-- ProjectBusyError       another program is writing to it
@@ -70,7 +70,7 @@ class DivergedError(LearningError):
     """The loss became infinite or not a number."""
 
 
-class OutOfMemoryError(LearningError):
+class OutOfMemoryError(AmvlmError):
     """The device ran out of memory."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_amvlm.device import resolve_device
-from napari_amvlm.errors import ImageError
+from napari_amvlm.device import memory_errors, release_memory, resolve_device
+from napari_amvlm.errors import ImageError, OutOfMemoryError
 from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image, named_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
     from pathlib import Path
 
     import torch
@@ -189,9 +190,11 @@ class Predictor:
             The prompt is empty or too long.
         Cancelled
             `should_stop` said so.
+        OutOfMemoryError
+            The device has not enough memory; what was cached is forgotten.
         """
         started = time.perf_counter()
-        with self._lock:
+        with self._lock, self._forgetting_when_full():
             if self._image is None:
                 raise ImageError("There is no image to look at; choose one first.")
             shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
@@ -200,6 +203,18 @@ class Predictor:
             found = decode_prompt(self._model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
         seconds = time.perf_counter() - started
         return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
+
+    @contextlib.contextmanager
+    def _forgetting_when_full(self) -> Iterator[None]:
+        try:
+            with memory_errors(
+                self._device, "this image", "look at it whole, choose a smaller magnification, or close other programs"
+            ):
+                yield
+        except OutOfMemoryError:
+            self._cache.clear()
+            release_memory(self._device)
+            raise
 
     def _encoded(
         self,

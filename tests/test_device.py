@@ -1,0 +1,79 @@
+"""Devices by name, and what counts as too little memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_amvlm.device import available_devices, bounded_threads, memory_errors, release_memory, resolve_device
+from napari_amvlm.errors import DeviceError, OutOfMemoryError
+
+_CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_one_sentence_with_a_mend(error: Exception) -> None:
+    with pytest.raises(OutOfMemoryError, match=r"^cpu has not enough memory for this image; close programs\.$") as caught:
+        with memory_errors(_CPU, "this image", "close programs"):
+            raise error
+
+    assert caught.value.__cause__ is error
+    assert error.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "Unsupported memory format. Supported ones are channels_last and contiguous",
+        "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)",
+    ],
+)
+def test_other_errors_that_speak_of_memory_stay_what_they_are(words: str) -> None:
+    with pytest.raises(RuntimeError, match=r"memory|shapes"), memory_errors(_CPU, "this image", "close programs"):
+        raise RuntimeError(words)
+
+
+def test_the_cpu_is_always_there_and_auto_is_one_of_them() -> None:
+    found = available_devices()
+
+    assert "cpu" in found
+    assert resolve_device("auto") == torch.device(next(iter(found)))
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match=r"'cuda:77' is not there; choose one of: auto, .*cpu"):
+        resolve_device("cuda:77")
+
+
+def test_threads_are_bounded_and_set_back_even_after_a_failure() -> None:
+    before = torch.get_num_threads()
+
+    def fail() -> None:
+        with bounded_threads(1):
+            inside.append(torch.get_num_threads())
+            raise ZeroDivisionError
+
+    inside: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert inside == [1]
+    assert torch.get_num_threads() == before
+
+
+def test_releasing_keeps_what_is_in_use() -> None:
+    kept = torch.arange(4)
+
+    release_memory(_CPU)
+
+    assert kept.tolist() == [0, 1, 2, 3]
