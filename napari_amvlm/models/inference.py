@@ -86,6 +86,10 @@ def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
     concepts = model.config.concepts
     if not concepts:
         return None
+    text = " ".join(prompt.split()).casefold()
+    for concept in concepts:  # saves a new model from reading all wordings for its first prompt
+        if text in {wording.casefold() for wording in concept.prompts}:
+            return concept.name, 1.0
     asked = model.text_encoder.sentence([prompt])
     best = [float((model.text_encoder.sentence(c.prompts) @ asked[0]).max()) for c in concepts]
     index = int(np.argmax(best))

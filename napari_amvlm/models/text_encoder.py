@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ class SentenceEmbedding:
 class TextEncoder(nn.Module):
     """A frozen BERT-family encoder with mean pooling.
 
+    It computes in float32 whatever the number format around it, and threads may share it: a model that is being
+    fine-tuned and the one that is served have the same.
+
     Parameters
     ----------
     bert
@@ -65,6 +69,8 @@ class TextEncoder(nn.Module):
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        # Tokenizers are not made for threads, and a prompt must not be forgotten while it is looked up.
+        self._lock = threading.RLock()
 
     def train(self, mode: bool = True) -> TextEncoder:
         """Stay in eval mode, whatever the model around it does."""
@@ -80,7 +86,8 @@ class TextEncoder(nn.Module):
             A prompt is empty, or longer than the encoder can read.
         """
         texts = [_cleaned(prompt) for prompt in prompts]
-        batch = self._tokenizer(texts, padding=True, return_tensors="pt")
+        with self._lock:
+            batch = self._tokenizer(texts, padding=True, return_tensors="pt")
         length = int(batch["attention_mask"].sum(1).max())
         if length > self._max_tokens:
             raise PromptError(
@@ -88,7 +95,8 @@ class TextEncoder(nn.Module):
             )
         device = next(self.bert.parameters()).device
         mask = batch["attention_mask"].to(device)
-        words = self.bert(input_ids=batch["input_ids"].to(device), attention_mask=mask).last_hidden_state.float()
+        with torch.autocast(device.type, enabled=False):
+            words = self.bert(input_ids=batch["input_ids"].to(device), attention_mask=mask).last_hidden_state.float()
         weight = mask.unsqueeze(-1).float()
         sentence = (words * weight).sum(1) / weight.sum(1)
         return SentenceEmbedding(nn.functional.normalize(sentence, dim=-1), words, mask == 0)
@@ -96,16 +104,15 @@ class TextEncoder(nn.Module):
     def sentence(self, prompts: Sequence[str]) -> Tensor:
         """Return sentence embeddings, float32 `(N, D')`; those of earlier prompts come from a cache."""
         texts = [_cleaned(prompt) for prompt in prompts]
-        missing = list(dict.fromkeys(text for text in texts if text not in self._cache))
-        if missing:
+        with self._lock:
             # One prompt a batch: padding changes the last digits, and a prompt must mean the same in any company.
-            for text in missing:
+            for text in dict.fromkeys(text for text in texts if text not in self._cache):
                 self._cache[text] = self([text]).sentence[0].cpu()
-        found = torch.stack([self._cache[text] for text in texts])
-        for text in texts:
-            self._cache.move_to_end(text)
-        while len(self._cache) > _CACHE_SIZE:
-            self._cache.popitem(last=False)
+            found = torch.stack([self._cache[text] for text in texts])
+            for text in texts:
+                self._cache.move_to_end(text)
+            while len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
         return found.to(next(self.bert.parameters()).device)
 
 
