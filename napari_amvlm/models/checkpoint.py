@@ -50,6 +50,8 @@ def save_model(
     ------
     StorageError
         The disk refused the write.
+    ModelFileError
+        A weight is not finite in half precision, so the file could not be read again; nothing is written.
     """
     path = Path(path)
     tensors = {
@@ -57,6 +59,12 @@ def save_model(
         for key, value in model.state_dict().items()
         if not key.startswith(_FROZEN)
     }
+    broken = next((k for k, v in tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
+    if broken is not None:
+        raise ModelFileError(
+            f"Model {name} was not written to {path}, for its weights {broken} are not finite in half precision; "
+            "learn anew, with a lower learning rate."
+        )
     metadata = {
         "format": FORMAT,
         "name": name,
