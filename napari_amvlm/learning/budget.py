@@ -28,9 +28,13 @@ class Budget:
         self._steps = config.steps
         self._warmup, self._rate = config.warmup, config.learning_rate
         self._ramp, self._consistency = config.ramp, config.consistency
+        self.step = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the time begin now."""
         self._started = time.monotonic()
         self._paused = 0.0
-        self.step = 0
 
     @property
     def seconds(self) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_amvlm.config import LearningConfig, ModelConfig, ScaleName
+    from napari_amvlm.config import Concept, LearningConfig, ModelConfig, ScaleName
     from napari_amvlm.learning.data import LearningData
 
 TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
@@ -93,7 +93,8 @@ class CropSource:
         strong = strong_view(weak, APPEARANCE, self._generator) if self._config.strong_views else weak
         whole = torch.full((len(crops),), scale == "whole", device=self._device)
         prompts = [self._worded(q.prompt) for q in questions]
-        return Views(weak, strong, whole, prompts, answers[:, :1], answers[:, 1:])
+        meanings = [self._meaning(q.prompt) for q in questions]
+        return Views(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:])
 
     def retained(self, trained: Sequence[str], count: int) -> list[str]:
         """Draw up to `count` wordings of known concepts that are not being trained."""
@@ -142,7 +143,16 @@ class CropSource:
         """Now and then say the same in other words, where the model knows other words for exactly this prompt."""
         if float(torch.rand(1, generator=self._generator)) >= _OTHER_WORDING:
             return prompt
-        for concept in self._model.concepts:
-            if prompt.casefold() in {w.casefold() for w in (*concept.prompts, concept.name)}:
-                return concept.prompts[int(torch.randint(len(concept.prompts), (1,), generator=self._generator))]
-        return prompt
+        concept = self._concept(prompt)
+        if concept is None:
+            return prompt
+        return concept.prompts[int(torch.randint(len(concept.prompts), (1,), generator=self._generator))]
+
+    def _meaning(self, prompt: str) -> str:
+        concept = self._concept(prompt)
+        return prompt if concept is None else concept.name
+
+    def _concept(self, prompt: str) -> Concept | None:
+        """Return the known concept that `prompt` is a wording of."""
+        asked = prompt.casefold()
+        return next((c for c in self._model.concepts if asked in {w.casefold() for w in (*c.prompts, c.name)}), None)

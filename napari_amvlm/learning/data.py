@@ -54,7 +54,7 @@ class LabelledImage:
             if mask.shape != shape:
                 raise LabelsError(
                     f"The mask of {prompt!r} for {self.name} has shape {mask.shape}, "
-                        f"but the image has {shape}; make them equal."
+                    f"but the image has {shape}; make them equal."
                 )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.config import Concept, LearningConfig, ModelConfig
-from napari_amvlm.errors import Cancelled, DivergedError, OutOfMemoryError
+from napari_amvlm.device import memory_errors, release_memory
+from napari_amvlm.errors import Cancelled, DivergedError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 3
 _RETAINED = 2
+_SCORING_SHARE = 0.25
+"""Part of a time budget that scores in the middle of a run may take."""
 
 
 def _no() -> bool:
@@ -59,7 +62,8 @@ def fine_tune(
     device
         Where to compute; None means where the model is.
     should_stop
-        Asked after every step; the best teacher so far is returned.
+        Asked after every step; the best teacher so far is returned, or the last one, without a score, where only the
+        start has a score yet.
     should_pause
         While it says so, the run sleeps and the budget stands still.
 
@@ -84,20 +88,14 @@ def fine_tune(
     """
     data.check()
     config = config or LearningConfig()
-    run = _Run(model, data, config, device or model.device, should_stop)
+    device = device or model.device
+    mend = "choose smaller batches or another device, or close other programs"
     try:
-        yield from run.validation()
-        yield from run.learn(should_pause)
-    except Cancelled:
-        run.stopped = True
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error).lower():
-            raise OutOfMemoryError(
-                f"{run.device} has not enough memory for this run; "
-                "choose smaller batches or another device, or close other programs."
-            ) from error
-        raise
-    return run.result()
+        with memory_errors(device, "this run", mend):
+            # No name here holds the run: what it has allocated goes with it, also when it fails.
+            return (yield from _Run(model, data, config, device, should_stop).reports(should_pause))
+    finally:
+        release_memory(device)
 
 
 class _Run:
@@ -111,37 +109,52 @@ class _Run:
         device: torch.device,
         should_stop: Callable[[], bool],
     ) -> None:
-        self.device, self.stopped = device, False
+        self._device, self._stopped = device, False
         self._data, self._config, self._should_stop = data, config, should_stop
-        self._model = _copy(model, model.config).to(device)
+        self._model = _copy(model, model.config, device)
         self._source = CropSource(data, config, model.config, device)
         self._teacher = MeanTeacher(self._model, config)
-        self._shown = _copy(self._model, model.config).to(device)
+        self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config)
         self._scores: list[float] = []
+        self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._in_a_row = 0
 
-    def validation(self) -> Generator[Report, None, None]:
+    def reports(self, should_pause: Callable[[], bool]) -> Generator[Report, None, FineTuneResult]:
+        """Score the model as it is, learn, and return the best teacher."""
+        try:
+            yield from self._validation()
+            self._budget.restart()
+            yield from self._learn(should_pause)
+        except Cancelled:
+            self._stopped = True
+        return self._result()
+
+    def _validation(self) -> Generator[Report, None, None]:
         """Score the teacher, and keep it if it is the best so far."""
         if not self._data.validation:
             return
+        started = self._budget.seconds
         per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+        if not per_image:
+            return
         score = float(np.mean(list(per_image.values())))
         best = not self._scores or score > max(self._scores)
         self._scores.append(score)
+        self._scoring_seconds += self._budget.seconds - started
         if best:
             self._best = copy.deepcopy(self._teacher.teacher.state_dict())
         yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
 
-    def learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
+    def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
         """Step until the budget is used up or somebody stops."""
         budget, config = self._budget, self._config
         every, done = 1 / config.validations, 1
         while budget.fraction < 1:
             budget.wait_while(should_pause, self._should_stop)
             if self._should_stop():
-                self.stopped = True
+                self._stopped = True
                 return
             rate, weight = budget.learning_rate, budget.consistency_weight if self._source.has_unknown else 0.0
             retained = self._retained()
@@ -160,21 +173,27 @@ class _Run:
             )
             if budget.fraction >= done * every and budget.fraction < 1:
                 done = math.floor(budget.fraction / every) + 1
-                yield from self.validation()
-        yield from self.validation()
+                if self._may_score():
+                    yield from self._validation()
+        yield from self._validation()
 
-    def result(self) -> FineTuneResult:
-        """Return the best teacher as a model of its own."""
-        state = self._best or self._teacher.teacher.state_dict()
-        model = _copy(self._model, _with_prompts(self._model.config, self._data)).to(self.device)
+    def _may_score(self) -> bool:
+        """Keep scoring, which may be slow on large images, from using up a time budget; steps are not affected."""
+        return self._config.minutes is None or self._scoring_seconds <= _SCORING_SHARE * self._budget.seconds
+
+    def _result(self) -> FineTuneResult:
+        """Return the best teacher as a model of its own; stopped before the second score, the last one, unscored."""
+        unscored = self._stopped and self._budget.step > 0 and len(self._scores) < 2
+        state = self._teacher.teacher.state_dict() if unscored or self._best is None else self._best
+        model = _copy(self._model, _with_prompts(self._model.config, self._data), self._device)
         for name in LEARNT:
             prefix = f"{name}."
             getattr(model, name).load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
         before = self._scores[0] if self._scores else None
-        after = max(self._scores) if self._scores else None
-        return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self.stopped)
+        after = max(self._scores) if self._scores and not unscored else None
+        return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self._stopped)
 
     def _retained(self) -> list[str]:
         if not self._config.retention or self._budget.step % self._config.retention_every:
@@ -198,10 +217,13 @@ class _Run:
             )
 
 
-def _copy(model: AMVLM, config: ModelConfig) -> AMVLM:
-    """Return a copy that shares the frozen sentence encoder."""
+def _copy(model: AMVLM, config: ModelConfig, device: torch.device) -> AMVLM:
+    """Return a copy on `device` that shares the frozen sentence encoder, which stays where it is: others use it too."""
     copied = build_model(config, text_encoder=model.text_encoder, seed=0)
-    copied.load_state_dict(model.state_dict())
+    for name, part in copied.named_children():
+        if name != "text_encoder":
+            part.load_state_dict(getattr(model, name).state_dict())
+            part.to(device)
     return copied.eval()
 
 

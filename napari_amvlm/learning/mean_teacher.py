@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LEARNT = ("unet", "text_mask", "presence")
 """Parts that fine-tuning changes; encoders and projection heads stay frozen."""
 
+_MOSTLY = 0.7
+"""Reviewed share of a crop from which absence counts; views of whole images lose some at the border."""
+
 
 @dataclass(frozen=True)
 class Views:
@@ -34,6 +37,8 @@ class Views:
         Bool `(B,)`.
     prompts
         The prompt asked of each crop.
+    meanings
+        What each prompt means: wordings of one concept have the same.
     target
         Masks of the crops, `(B, 1, H, W)`; anything where `known` is 0.
     known
@@ -44,6 +49,7 @@ class Views:
     strong: Tensor
     whole: Tensor
     prompts: list[str]
+    meanings: list[str]
     target: Tensor
     known: Tensor
 
@@ -161,11 +167,15 @@ class MeanTeacher:
         text_mask = segmentation_loss(out.text_logits[labelled], target4, known4, balance=config.class_balance).mean()
         present = labelled & ((views.target * views.known).sum((1, 2, 3)) > 0)
         guidance = loss.new_zeros(())
-        asked = [p for p, there in zip(views.prompts, present.tolist(), strict=True) if there]
+        asked = [m for m, there in zip(views.meanings, present.tolist(), strict=True) if there]
         if len(set(asked)) > 1:
             same = torch.tensor([[a == b for b in asked] for a in asked], device=loss.device)
             guidance = info_nce(out.v_text[present], text.t_cls[present], same=same)
-        presence = nn.functional.binary_cross_entropy_with_logits(out.presence[labelled], present[labelled].float())
+        # What nobody saw in a reviewed part may still be in the rest of the crop.
+        sure = present | (labelled & (views.known.mean((1, 2, 3)) > _MOSTLY))
+        presence = loss.new_zeros(())
+        if bool(sure.any()):
+            presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
         return loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
 
     def _consistency(self, logits: Tensor, pseudo: tuple[Tensor, Tensor], unknown: Tensor) -> Tensor:
@@ -187,7 +197,8 @@ class MeanTeacher:
             few = ImageFeatures(features.v_cls[rows], features.dense[rows], tuple(s[rows] for s in features.skips))
             now = _decode(self.student, few, text)
         loss = nn.functional.binary_cross_entropy_with_logits
-        return loss(now.logits, before.logits.sigmoid()) + loss(now.text_logits, before.text_logits.sigmoid())
+        masks = loss(now.logits, before.logits.sigmoid())
+        return masks + loss(now.text_logits.float(), before.text_logits.float().sigmoid())
 
 
 def _decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures) -> AmvlmOutput:

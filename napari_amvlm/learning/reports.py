@@ -69,7 +69,7 @@ class FineTuneResult:
     model
         A new model on the device of the run; the one that was given is unchanged.
     before, after
-        Validation Dice before and after; None without held-out images.
+        Validation Dice before and after; None without held-out images, `after` also where a run was stopped unscored.
     steps, seconds
         How much was learnt.
     stopped

@@ -23,7 +23,9 @@ from napari_amvlm.learning import (
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.fine_tune import _Run
 from napari_amvlm.learning.mean_teacher import MeanTeacher
+from napari_amvlm.learning.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,10 +111,13 @@ def test_the_same_seed_gives_the_same_model(tiny_model: AMVLM) -> None:
 
 
 def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
-    reports, result = _finish(tiny_model, _data(), _config(steps=8, learning_rate=0.9, validations=4))
+    data = _data()
+    reports, result = _finish(tiny_model, data, _config(steps=8, learning_rate=0.9, validations=4))
 
     scores = [r.dice for r in reports if isinstance(r, ValidationReport)]
+    assert scores[-1] < max(scores)
     assert result.after == max(scores)
+    assert validate(result.model, data.validation)["p200"] == pytest.approx(result.after, abs=1e-6)
 
 
 def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
@@ -123,13 +128,47 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
     assert "dark discs" in [c.name for c in result.model.config.concepts]
 
 
-def test_stopping_returns_what_was_learnt(tiny_model: AMVLM) -> None:
-    calls = iter(range(1000))
+@pytest.mark.parametrize("validation", [0, 1])
+def test_stopping_returns_what_was_learnt(tiny_model: AMVLM, validation: int) -> None:
+    run = fine_tune(tiny_model, _data(validation=validation), _config(steps=500), should_stop=lambda: len(steps) == 2)
+    steps: list[StepReport] = []
+    while True:
+        try:
+            steps += [r for r in [next(run)] if isinstance(r, StepReport)]
+        except StopIteration as end:
+            result = end.value
+            break
 
-    _, result = _finish(tiny_model, _data(), _config(steps=500), should_stop=lambda: next(calls) > 8)
+    assert (result.stopped, result.steps, result.after) == (True, 2, None)
+    assert not torch.equal(result.model.unet.head.weight, tiny_model.unet.head.weight)
 
-    assert result.stopped
-    assert result.steps < 500
+
+def test_scoring_may_not_use_up_a_time_budget(tiny_model: AMVLM) -> None:
+    config = _config(steps=None, minutes=60, validations=100)
+    run = _Run(tiny_model, _data(), config, torch.device("cpu"), lambda: False)
+
+    run._scoring_seconds = 1000
+
+    assert not run._may_score()
+    assert _Run(tiny_model, _data(), _config(validations=100), torch.device("cpu"), lambda: False)._may_score()
+
+
+def test_the_sentence_encoder_is_shared_and_left_where_it_is(tiny_model: AMVLM) -> None:
+    _, result = _finish(tiny_model, _data(validation=0), _config(steps=1))
+
+    assert result.model.text_encoder is tiny_model.text_encoder
+
+
+def test_learning_goes_on_after_a_prompt_was_first_read_in_inference_mode(tiny_model: AMVLM) -> None:
+    prompt = "dark discs that nobody named before"
+    with torch.inference_mode():
+        tiny_model.encode_text([prompt])
+    data = LearningData((_picture(0, prompt), _picture(1, "other things")))
+
+    _, result = _finish(tiny_model, data, _config(steps=3, text_guidance=1.0))
+
+    assert not any(p.is_inference() for p in result.model.parameters())
+    assert not torch.equal(result.model.unet.head.weight, tiny_model.unet.head.weight)
 
 
 def test_pausing_holds_the_budget(tiny_model: AMVLM) -> None:

@@ -1,0 +1,117 @@
+"""Which pixels and prompts each loss of one Mean-Teacher step looks at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.learning import LabelledImage, LearningData
+from napari_amvlm.learning.crop_source import CropSource
+from napari_amvlm.learning.mean_teacher import MeanTeacher, Views
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+def _config(**changes: object) -> LearningConfig:
+    return LearningConfig.model_validate({"minutes": None, "steps": 4, "crop": 64, "learning_rate": 0.01} | changes)
+
+
+def _views(known: float = 1.0, prompts: tuple[str, ...] = ("nuclei", "nuclei")) -> Views:
+    """Return crops of noise whose upper right quarter is the object; the left `known` of each was reviewed."""
+    images = torch.rand(len(prompts), 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    target, seen = torch.zeros(len(prompts), 1, 64, 64), torch.zeros(len(prompts), 1, 64, 64)
+    target[..., :32, 32:] = 1
+    seen[..., : round(64 * known)] = 1
+    whole = torch.zeros(len(prompts), dtype=torch.bool)
+    return Views(images, images, whole, list(prompts), list(prompts), target, seen)
+
+
+def _supervised(model: AMVLM, views: Views, **changes: object) -> float:
+    return MeanTeacher(model, _config(**changes)).step(views, learning_rate=0.0, consistency=0.0).supervised
+
+
+def test_the_consistency_loss_looks_at_unknown_pixels_alone(tiny_model: AMVLM) -> None:
+    views = _views(known=0.5)
+    lying = replace(views, target=1 - views.target)
+
+    one, two = (MeanTeacher(tiny_model, _config()).step(v, learning_rate=0.0, consistency=1.0) for v in (views, lying))
+
+    assert one.consistency > 0
+    assert one.consistency == pytest.approx(two.consistency, abs=1e-6)
+    assert one.supervised != pytest.approx(two.supervised, abs=1e-3)
+
+
+def test_where_all_is_known_the_teacher_is_not_asked(tiny_model: AMVLM) -> None:
+    losses = MeanTeacher(tiny_model, _config()).step(_views(), learning_rate=0.0, consistency=1.0)
+
+    assert losses.consistency == 0
+
+
+def test_the_text_moves_the_pseudo_label(tiny_model: AMVLM) -> None:
+    views = _views(known=0.0)
+    rows = torch.ones(2, dtype=torch.bool)
+
+    teachers = [MeanTeacher(tiny_model, _config(text_evidence=beta)) for beta in (0, 1)]
+    without, with_text = (teacher._pseudo_label(views, rows)[1] for teacher in teachers)
+
+    assert not torch.allclose(without, with_text, atol=1e-3)
+    assert not without.requires_grad
+
+
+def test_absence_in_a_small_reviewed_part_teaches_no_presence(tiny_model: AMVLM) -> None:
+    teacher = MeanTeacher(tiny_model, _config())
+    teacher.step(_views(known=0.25), learning_rate=0.0, consistency=0.0)
+    assert all(p.grad is None for p in teacher.student["presence"].parameters())
+
+    teacher.step(_views(known=1.0), learning_rate=0.0, consistency=0.0)
+    assert all(p.grad is not None for p in teacher.student["presence"].parameters())
+
+
+def test_two_wordings_of_one_thing_are_not_pushed_apart(tiny_model: AMVLM) -> None:
+    views = _views(prompts=("nuclei", "cell nuclei"))
+    alike = replace(views, meanings=["nuclei", "nuclei"])
+
+    plain = _supervised(tiny_model, alike, text_guidance=0.0)
+
+    assert _supervised(tiny_model, alike, text_guidance=5.0) == pytest.approx(plain, abs=1e-6)
+    assert _supervised(tiny_model, views, text_guidance=5.0) > plain + 0.1
+
+
+def test_crops_say_what_their_prompts_mean(tiny_model: AMVLM) -> None:
+    image = np.random.default_rng(0).random((80, 80, 3), dtype=np.float32)
+    masks = {"cell nuclei": image[..., 0] > 0.5, "new things": image[..., 0] > 0.5}
+    data = LearningData((LabelledImage("x", image, masks, {}),))
+
+    views = CropSource(data, _config(labelled_batch=32), tiny_model.config, torch.device("cpu")).draw()
+
+    pairs = set(zip(views.prompts, views.meanings, strict=True))
+    assert pairs == {("nuclei", "nuclei"), ("cell nuclei", "nuclei"), ("new things", "new things")}
+
+
+def test_retention_holds_the_answers_to_other_prompts(tiny_model: AMVLM) -> None:
+    views = _views()
+
+    def drift(weight: float) -> float:
+        teacher = MeanTeacher(tiny_model, _config(retention=weight))
+        for _ in range(12):
+            teacher.step(views, learning_rate=0.01, consistency=0.0, retained=["left lung", "left lung"])
+        with torch.no_grad():
+            text = tiny_model.encode_text(["left lung"])
+            before = tiny_model.decode(tiny_model.encode_image(views.weak[:1], views.whole[:1]), text).logits
+            for name, part in teacher.student.items():
+                setattr(tiny_model, name, part)
+            after = tiny_model.decode(tiny_model.encode_image(views.weak[:1], views.whole[:1]), text).logits
+        return float((after - before).abs().mean())
+
+    origin = {name: getattr(tiny_model, name) for name in ("unet", "text_mask", "presence")}
+    loose = drift(0.0)
+    for name, part in origin.items():
+        setattr(tiny_model, name, part)
+
+    assert drift(5.0) < 0.7 * loose

@@ -1,0 +1,61 @@
+"""Scores on held-out images: reviewed pixels only, and every prompt at its scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.learning import LabelledImage
+from napari_amvlm.learning.validation import validate
+from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+
+_IMAGE = np.random.default_rng(0).random((64, 80, 3), dtype=np.float32)
+
+
+def _found(model: AMVLM, prompt: str, scale: str) -> np.ndarray:
+    encoded = encode_image(model, _IMAGE, named_scale(model, scale, (64, 80)))
+    return decode_prompt(model, encoded, prompt).probability >= 0.5
+
+
+def test_a_perfect_mask_scores_one_and_its_opposite_nothing(tiny_model: AMVLM) -> None:
+    found = _found(tiny_model, "nuclei", "tiles")
+    images = [
+        LabelledImage("right", _IMAGE, {"nuclei": found}, {"nuclei": "tiles"}),
+        LabelledImage("wrong", _IMAGE, {"nuclei": ~found}, {"nuclei": "tiles"}),
+    ]
+
+    assert validate(tiny_model, images) == {"right": 1.0, "wrong": 0.0}
+
+
+def test_pixels_that_nobody_reviewed_do_not_count(tiny_model: AMVLM) -> None:
+    found = _found(tiny_model, "nuclei", "tiles")
+    reviewed = np.zeros((64, 80), np.bool_)
+    reviewed[:, :40] = True
+    mask = np.where(reviewed, found, ~found)
+
+    image = LabelledImage("half", _IMAGE, {"nuclei": mask}, {"nuclei": "tiles"}, reviewed)
+
+    assert validate(tiny_model, [image])["half"] == 1.0
+
+
+def test_prompts_are_asked_at_their_own_scales_and_averaged(tiny_model: AMVLM) -> None:
+    masks = {"nuclei": _found(tiny_model, "nuclei", "tiles"), "left lung": ~_found(tiny_model, "left lung", "whole")}
+
+    image = LabelledImage("both", _IMAGE, masks, {"nuclei": "tiles", "left lung": "whole"})
+
+    assert validate(tiny_model, [image])["both"] == pytest.approx(0.5)
+
+
+def test_a_prompt_without_a_scale_is_asked_in_tiles(tiny_model: AMVLM) -> None:
+    image = LabelledImage("plain", _IMAGE, {"nuclei": _found(tiny_model, "nuclei", "tiles")}, {})
+
+    assert validate(tiny_model, [image]) == {"plain": 1.0}
+
+
+def test_an_image_without_a_mask_is_left_out(tiny_model: AMVLM) -> None:
+    assert validate(tiny_model, [LabelledImage("none", _IMAGE, {}, {})]) == {}
