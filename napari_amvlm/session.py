@@ -230,7 +230,7 @@ def keep_model(
         path,
         name=path.stem,
         licence=licence,
-        training_data=_statement(project, parent_info, prompts),
+        training_data=_statement(project, parent_info, prompts, run),
         parent=parent,
         scores=scores,
     )
@@ -245,7 +245,15 @@ def keep_model(
     return record
 
 
-def _statement(project: Project, parent_info: ModelInfo | None, prompts: Iterable[str]) -> str:
-    trained = project.counts()
-    own = f"{trained.accepted - trained.held_out} accepted images of the project {project.name} ({', '.join(prompts)})"
+def _statement(
+    project: Project, parent_info: ModelInfo | None, prompts: Iterable[str], run: RunRecord | None
+) -> str:
+    """Say what a model was trained on; masks that were accepted while the run went on are no part of it."""
+    if run is None:
+        counts = project.counts()
+        trained = counts.accepted - counts.held_out
+    else:
+        roles = project.run_corrections(run.id)
+        trained = len({c.image_id for c in project.corrections(history=True) if roles.get(c.id) == "train"})
+    own = f"{trained} accepted images of the project {project.name} ({', '.join(prompts)})"
     return f"{parent_info.training_data}; {own}" if parent_info else own

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_amvlm.cli.console import DeviceOption, ModelOption, progress, remark, say
-from napari_amvlm.errors import InputError
+from napari_amvlm.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +72,8 @@ def fine_tune(
     with _opened(source.project) as opened:
         predictor, data = _prepare(source, opened, model, device)
         result = _run(predictor, data, config)
+    if not result.steps:
+        raise Cancelled("Stopped before the first step, so nothing was learnt and no model was written.")
     say(json.dumps(_write(result, target, predictor, data, config)))
 
 
