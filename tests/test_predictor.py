@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
-from napari_amvlm.errors import Cancelled, DeviceError, ImageError, PromptError
+from napari_amvlm.errors import Cancelled, DeviceError, ImageError, OutOfMemoryError, PromptError
 from napari_amvlm.models.build import build_model
 from napari_amvlm.predictor import Predictor
 
@@ -109,6 +110,19 @@ def test_cancelling_leaves_a_usable_predictor(predictor: Predictor) -> None:
     with pytest.raises(Cancelled):
         predictor.predict("nuclei", should_stop=lambda: True)
 
+    assert predictor.predict("nuclei").probability.shape == (100, 130)
+
+
+def test_too_little_memory_is_told_and_what_was_cached_is_forgotten(predictor: Predictor) -> None:
+    predictor.set_image(_image(0), key="kept")
+    predictor.predict("nuclei")
+    predictor.set_image(_image(1))
+
+    # A real allocation failure, of a petabyte, before the first tile.
+    with pytest.raises(OutOfMemoryError, match="cpu has not enough memory for this image"):
+        predictor.predict("nuclei", should_stop=lambda: torch.empty(1 << 50).numel() == 0)
+
+    assert not predictor._cache
     assert predictor.predict("nuclei").probability.shape == (100, 130)
 
 

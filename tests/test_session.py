@@ -174,6 +174,7 @@ def test_a_kept_model_can_be_loaded_and_is_not_served(
     parent = read_info(tiny_checkpoint)
     run = start_run(annotated, LearningConfig(minutes=None, steps=3), parent)
     result = FineTuneResult(model=tiny_model, before=0.5, after=0.75, steps=3, seconds=1.5, stopped=True)
+    annotated.accept(6, "nuclei", _mask(6), model=None, threshold=None)  # while the run goes on
 
     record = keep_model(annotated, result, parent, ["nuclei"], run)
 

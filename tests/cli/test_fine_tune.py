@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -20,6 +21,7 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_amvlm.models.amvlm import AMVLM
@@ -171,6 +173,27 @@ def test_a_binary_folder_needs_a_prompt(run: Run, binary_folder: Path, tmp_path:
 
     assert outcome.code == 2
     assert "--prompt" in outcome.err
+
+
+def test_a_run_that_was_stopped_before_its_first_step_writes_no_model(
+    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def pressed_at_once() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    monkeypatch.setattr("napari_amvlm.cli.fine_tune.stop_on_interrupt", pressed_at_once)
+    output = tmp_path / "new.safetensors"
+
+    outcome = run(
+        *("fine-tune", "--labelled", binary_folder, "--prompt", "nuclei"),
+        *("--model", tiny_checkpoint, "--steps", 2, "-o", output),
+    )
+
+    assert outcome.code == 1
+    assert "no model was written" in outcome.err
+    assert outcome.out == ""
+    assert not output.exists()
 
 
 def test_the_first_interrupt_asks_and_the_second_interrupts() -> None:

@@ -128,3 +128,13 @@ def test_an_unwritable_folder_is_told_and_leaves_nothing(tiny_model: AMVLM, tmp_
 def test_an_unknown_model_name_lists_what_there_is() -> None:
     with pytest.raises(ModelFileError, match="no model 'no-such-model'"):
         find_model("no-such-model")
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_written(tiny_model: AMVLM, tmp_path: Path) -> None:
+    with torch.no_grad():
+        tiny_model.unet.head.bias.fill_(1e6)
+
+    with pytest.raises(ModelFileError, match=r"unet\.head\.bias are not finite in half precision"):
+        save_model(tiny_model, tmp_path / "m.safetensors", name="m", licence="CC0-1.0", training_data="none")
+
+    assert list(tmp_path.iterdir()) == []

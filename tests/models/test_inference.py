@@ -100,3 +100,10 @@ def test_the_nearest_concept_comes_with_its_similarity(tiny_model: AMVLM) -> Non
     assert nearest is not None
     assert nearest[0] == "nuclei"
     assert nearest[1] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_known_wording_is_found_without_reading_the_others(tiny_model: AMVLM) -> None:
+    tiny_model.text_encoder._cache.clear()
+
+    assert nearest_concept(tiny_model, "  Cell   Nuclei ") == ("nuclei", 1.0)
+    assert not tiny_model.text_encoder._cache

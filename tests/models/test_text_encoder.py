@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,32 @@ def test_a_prompt_means_the_same_in_any_company(text_encoder: TextEncoder) -> No
     among = text_encoder.sentence(["the patient's left lung in a chest X-ray", "nuclei"])[1]
 
     assert torch.equal(alone, among)
+
+
+def test_a_prompt_means_the_same_in_any_number_format(text_encoder: TextEncoder) -> None:
+    plain = text_encoder.sentence(["purple nuclei"])
+    text_encoder._cache.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = text_encoder.sentence(["purple nuclei"])
+
+    assert inside.dtype == torch.float32
+    assert torch.equal(plain, inside)
+
+
+def test_threads_may_ask_while_prompts_are_forgotten(
+    text_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_amvlm.models.text_encoder._CACHE_SIZE", 1)
+    prompts = ["nuclei", "left lung", "spinal canal"]
+    expected = text_encoder.sentence(prompts)
+
+    def ask(_: int) -> bool:
+        return torch.equal(text_encoder.sentence(prompts), expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, range(8)))
+
+    assert answers == [True] * 8
 
 
 def test_spaces_do_not_matter(text_encoder: TextEncoder) -> None:
