@@ -21,7 +21,7 @@ from napari_amvlm._qt.repaint import Repainter
 from napari_amvlm._qt.review import Review
 from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
-from napari_amvlm._qt.widgets.prompt_list import PromptEntry
+from napari_amvlm._qt.widgets.prompt_list import PRESENT, PromptEntry
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 from napari_amvlm.errors import InputError
 
@@ -51,8 +51,8 @@ class AnnotateDock(QWidget):
         super().__init__()
         self._viewer = unwrapped(viewer)
         self.workspace = workspace or workspace_for(self._viewer)
-        self._annotations: weakref.WeakKeyDictionary[Any, Annotation] = weakref.WeakKeyDictionary()
-        self._prompts: list[str] = []
+        self._annotations = self.workspace.annotations
+        self._prompts = self.workspace.prompts
         # widgets
         self.panel = AnnotatePanel()
         self.run_of_prompts = PredictionRun(self.workspace, self)
@@ -115,7 +115,7 @@ class AnnotateDock(QWidget):
             return
         now, model = self.panel.scale.value(), self.workspace.served_key()
         missing = [p for p in self._prompts if p not in typed and not (typed and annotation.is_current(p, now, model))]
-        self._prompts = list(dict.fromkeys([*self._prompts, *typed]))
+        self._prompts[:] = dict.fromkeys([*self._prompts, *typed])
         if typed:
             self.panel.prompt.remember(typed)
             settings.write_prompts(self.panel.prompt.history())
@@ -179,6 +179,7 @@ class AnnotateDock(QWidget):
     def _connect_sources(self) -> None:
         self._images.changed.connect(self._on_image_changed)
         self._viewer.layers.selection.events.active.connect(self._on_active_layer)
+        self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._viewer.events.theme.connect(self._on_theme_changed)
         run = self.run_of_prompts
         run.waiting.connect(self.panel.progress.setBusy)
@@ -273,7 +274,7 @@ class AnnotateDock(QWidget):
         annotation = self.annotation()
         if level == "error" and annotation is not None:
             used = {prompt for known in self._annotations.values() for prompt in known.results}
-            self._prompts = [prompt for prompt in self._prompts if prompt in used]
+            self._prompts[:] = [prompt for prompt in self._prompts if prompt in used]
             self._refresh_prompts()
         self.say(level, text)
 
@@ -322,6 +323,15 @@ class AnnotateDock(QWidget):
             if layer is not None and annotation.labels is layer:
                 self._images.choose(annotation.image)
 
+    def _on_layer_removed(self, event: Any) -> None:
+        if not isalive(self):
+            return
+        self._annotations.pop(event.value, None)
+        for annotation in self._annotations.values():
+            if annotation.labels is event.value:
+                annotation.detach()
+        self._refresh_prompts()
+
     def _on_theme_changed(self, _event: Any = None) -> None:
         if isalive(self):
             self.panel.setColours(theme_colours(self._viewer.theme))
@@ -360,7 +370,7 @@ def _calling(dock: weakref.ref[AnnotateDock], name: str) -> Any:
 
 def _summary(annotation: Annotation, predictions: list[Prediction]) -> tuple[Level, str]:
     words = [
-        f"{p.prompt}: {'present' if p.presence >= 0.5 else 'absent'} {p.presence:.2f}, {p.seconds:.1f} s, "
+        f"{p.prompt}: {'present' if p.presence >= PRESENT else 'absent'} {p.presence:.2f}, {p.seconds:.1f} s, "
         f"{'whole image' if p.scale.name == 'whole' else 'tiles'}"
         for p in predictions
     ]

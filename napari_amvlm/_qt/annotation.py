@@ -64,6 +64,14 @@ class Annotation:
         self.finished = set()
         self._tracker = EditTracker(labels.data)
 
+    def detach(self) -> None:
+        """Forget the labels layer: it was taken out of the viewer."""
+        self.labels = None
+        self.owners = {}
+        self._values = {}
+        self.finished = set()
+        self._tracker = None
+
     def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
         """Store the probabilities of a run."""
         for prediction in predictions:

@@ -18,7 +18,7 @@ from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.storing import ImageSource, default_project, enter_image
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.workers import LearnThread
-from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
+from napari_amvlm._qt.workspace import LOADING, Workspace, unwrapped, workspace_for
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import ImageError
 from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
@@ -85,6 +85,10 @@ class LearnDock(QWidget):
         self._viewer.events.theme.connect(self._on_theme_changed)
         if self.workspace.model_state == "none":
             self.workspace.load_model()
+        under_way = self.workspace.learning()
+        if under_way is not None:
+            # the dock was closed and opened again while the model learns
+            self._follow(under_way)
         self._on_theme_changed()
         self._refresh()
 
@@ -118,15 +122,11 @@ class LearnDock(QWidget):
             device=budget.device,
             on_problem=self._problems.append,
         )
-        self._thread = LearnThread(run.steps, run.keep)
-        self._thread.reported.connect(self._on_reported)
-        self._thread.returned.connect(self._on_learnt)
-        self._thread.cancelled.connect(self._on_cancelled)
-        self._thread.errored.connect(self._on_errored)
-        self._thread.finished.connect(self._on_finished)
+        thread = LearnThread(run.steps, run.keep)
+        self._follow(thread)
         self.panel.progress.setBusy("Reading the project ...")
         self.say("info", "Learning; you can go on working.")
-        workspace.start(self._thread)
+        workspace.start(thread)
 
     def pause_or_go_on(self) -> None:
         """Let the run stand still, or go on."""
@@ -244,6 +244,14 @@ class LearnDock(QWidget):
 
     # Inner workings
 
+    def _follow(self, thread: LearnThread) -> None:
+        self._thread = thread
+        thread.reported.connect(self._on_reported)
+        thread.returned.connect(self._on_learnt)
+        thread.cancelled.connect(self._on_cancelled)
+        thread.errored.connect(self._on_errored)
+        thread.finished.connect(self._on_finished)
+
     def _serve(self, path: Path, model_id: int | None, words: str) -> None:
         def done() -> None:
             self.say("info", words)
@@ -284,6 +292,11 @@ class LearnDock(QWidget):
             c = view.counts
             accepted = f"Accepted {_count(c.accepted, 'image')}, {c.held_out} held out"
             self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
+        if self.workspace.model_state in ("loading", "failed"):
+            level: Level = "error" if self.workspace.model_state == "failed" else "info"
+            self.panel.status.setValue(level, self.workspace.model_words)
+        elif self.panel.status.value()[1] == LOADING:
+            self.panel.status.setValue("info", "")
         if self.workspace.devices:
             self.panel.budget.setDevices(self.workspace.devices)
         self.panel.models.setValue(model_entries(self.workspace))

@@ -93,6 +93,8 @@ class LearningRun:
         except BaseException as error:
             self._end("failed", sentence(error))
             raise
+        finally:
+            _give_memory_back()
         return result
 
     def keep(self, result: FineTuneResult) -> Outcome:
@@ -116,3 +118,11 @@ class LearningRun:
             # the failure itself is what the person must hear of, not that the ledger could not note it
             with contextlib.suppress(AmvlmError, OSError):
                 self._project.finish_run(self._run.id, "stopped" if state == "stopped" else "failed", message=message)
+
+
+def _give_memory_back() -> None:
+    # torch keeps what it no longer needs of a GPU's memory; other programs want it
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
 
+LOADING = "Loading the model; you can look at images meanwhile."
 ModelState = Literal["none", "loading", "ready", "failed"]
 
 
@@ -73,6 +75,9 @@ class Workspace(QObject):
         self.base: ModelInfo | None = None
         self.project: Project | None = None
         self.view: ProjectView | None = None
+        # of the Annotate dock, so that they outlive it when it is closed and opened again
+        self.annotations: dict[Any, Annotation] = {}
+        self.prompts: list[str] = []
         self.closing = False
         self._threads: list[GuardedThread] = []
         self._jobs: deque[_Job] = deque()
@@ -164,7 +169,7 @@ class Workspace(QObject):
 
     def load_model(self, name_or_path: str | Path | None = None) -> None:
         """Load an installed model by name, or a model file, in the background."""
-        self._say_model("loading", "Loading the model; you can look at images meanwhile.")
+        self._say_model("loading", LOADING)
         thread = LoadThread(lambda: _load_predictor(name_or_path), _list_devices)
         thread.returned.connect(self._on_loaded)
         thread.errored.connect(self._on_load_failed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import Qt
 
+from napari_amvlm._qt.annotate_dock import AnnotateDock
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workspace import Workspace, workspace_for
 
@@ -328,6 +331,29 @@ def test_each_image_keeps_its_own_prompts_and_labels(bench: Any):
     assert bench.annotate._annotations[second].labels is bench.viewer.layers["other masks"]
 
 
+def test_a_dock_that_is_opened_again_knows_what_was_done(bench: Any):
+    bench.run("nuclei")
+    bench.viewer.window.remove_dock_widget(bench.annotate)
+
+    again = AnnotateDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Annotate")
+
+    assert [entry.prompt for entry in again.panel.prompts.value()] == ["nuclei"]
+    assert again.panel.prompts.value()[0].presence is not None
+    assert again.annotation().labels is _labels(bench)
+
+
+def test_an_image_that_was_removed_is_let_go(bench: Any):
+    bench.run("nuclei")
+    image = weakref.ref(bench.viewer.layers["slide"])
+
+    bench.viewer.layers.clear()
+    gc.collect()
+
+    assert image() is None
+    assert not bench.annotate.panel.accept_button.isEnabled()
+
+
 def test_cancel_draws_nothing(bench: Any):
     bench.annotate.panel.scale.setValue(ScaleSettings("tiles", 8.0))
     bench.annotate.panel.prompt.setValue("nuclei")
@@ -344,8 +370,6 @@ def test_cancel_draws_nothing(bench: Any):
 def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
     make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path
 ):
-    from napari_amvlm._qt.annotate_dock import AnnotateDock
-
     viewer = make_napari_viewer()
     viewer.add_image(np.tile(np.arange(64, dtype=np.uint8), (64, 1)), name="slide")
     workspace = Workspace()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_amvlm._qt.learn_dock import LearnDock
 from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Project
@@ -179,6 +180,22 @@ def test_prompts_work_while_the_model_learns(bench: Any, tmp_path: Path):
     bench.idle()
 
     assert running
+
+
+def test_a_dock_that_is_opened_again_finds_the_run_under_way(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LONG)
+    _first_step(bench)
+    bench.viewer.window.remove_dock_widget(bench.learn)
+
+    again = LearnDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Learn")
+    can_start = again.panel.start_button.isEnabled()
+    again.panel.stop_button.click()
+    bench.idle()
+
+    assert not can_start
+    assert again.outcome.stopped
 
 
 def _out_of_memory(*_: object, **__: object) -> None:

@@ -1,0 +1,62 @@
+"""The scripted demonstration, from the command line to its summary and picture, on a virtual screen of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
+def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkpoint: Path, tmp_path: Path):
+    from PIL import Image
+
+    hidden = {"DISPLAY", "WAYLAND_DISPLAY", "AMVLM_DEMO"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+
+    options = ["--output", str(tmp_path / "demo"), "--minutes", "0.05", "--model", str(tiny_checkpoint)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "napari_amvlm", "demo", *options],
+        env={**environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert json.loads(ended.stdout.splitlines()[-1]) == summary
+    assert summary["mode"] == "script"
+    assert 0 <= summary["dice"]["unseen_before"] <= 1
+    assert 0 <= summary["dice"]["unseen_after"] <= 1
+    assert {"open window", "load model", "first prompt", "correct and accept", "learn"} <= set(summary["seconds"])
+    assert len(summary["images"]["held_out"]) >= 3
+    assert set(summary["images"]["unseen"]).isdisjoint(summary["images"]["labelled"])
+    with Image.open(tmp_path / "demo" / "screenshot.png") as screenshot:
+        assert screenshot.size == (1280, 800)
+
+
+def test_without_a_screen_and_without_xvfb_the_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from napari_amvlm._qt import virtual_screen
+    from napari_amvlm.demo import run_demo
+    from napari_amvlm.errors import AmvlmError
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(virtual_screen.shutil, "which", lambda _name: None)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(AmvlmError, match="Xvfb, which stands in for one, is not there; install it"):
+        run_demo(tmp_path)
