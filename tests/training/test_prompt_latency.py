@@ -31,5 +31,6 @@ def test_one_object_with_every_figure(tiny_checkpoint: Path, capsys: pytest.Capt
     report = json.loads(capsys.readouterr().out)
     assert code == 0
     assert report["shape"][:2] == [512, 512]
-    assert all(report[name] > 0 for name in ("loading", "first_prompt", "second_prompt", "first_prompt_whole"))
+    names = ("loading", "very_first_prompt", "first_prompt", "second_prompt", "first_prompt_whole")
+    assert all(report[name] > 0 for name in names)
     assert "sam_vit_b_encoder" not in report

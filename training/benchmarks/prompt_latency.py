@@ -4,7 +4,8 @@
 
 The first prompt encodes the image; the second one costs the decoder alone. SAM ViT-B is what most interactive plugins
 run once per image; its weights are random here (the time does not depend on them) and its input is its own, 1024x1024.
-One JSON object is printed; seconds are medians of `--repeats` runs after one warm-up run.
+One JSON object is printed; seconds are medians of `--repeats` runs after one warm-up run, but for `very_first_prompt`:
+the first of all after loading, as a person meets it, with the working scale chosen automatically.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "device": str(predictor.device),
         "threads": torch.get_num_threads(),
         "loading": time.perf_counter() - started,
+        "very_first_prompt": _timed(lambda: _first(predictor, image, "auto")),
         **prompt_seconds(predictor, image, repeats=options.repeats),
     }
     if not options.skip_sam:
