@@ -23,6 +23,8 @@ XRAY = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.05, shift=0.06, fli
 SPINE = GeometryConfig(rotation=12, zoom=(0.85, 1.25), shear=0.05, shift=0.06, flip=0.2)
 TISSUE_LOOK = AppearanceConfig(stain=0.35, intensity=0.25, colour=0.12, blur=1.5, noise=0.04)
 WHOLE_LOOK = AppearanceConfig(stain=0, colour=0, intensity=0.35, blur=1.0, noise=0.05, invert=0.05)
+_TILE_SOURCES = ("DSB2018", "TNBC")
+_WHOLE_SOURCES = ("CXR-Lungs", "SPIDER-Spine")
 OBJECT_SIZES = (13.0, 44.0)
 """Range of nuclear diameters that tissue is zoomed to, pixels; 40x slides have 20 to 35."""
 
@@ -88,15 +90,14 @@ class BatchSource:
         """Return the batch of `step`: tissue or whole images."""
         chance = random.Random(self._seed * 1_000_003 + step)
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
-        if step % self._tile_every == 0:
-            chosen = [
-                chance.choice(self._by_source[chance.choice(("DSB2018", "TNBC"))]) for _ in range(self._tile_batch)
-            ]
+        tissue = [source for source in _TILE_SOURCES if source in self._by_source]
+        whole = [source for source in _WHOLE_SOURCES if source in self._by_source]
+        if tissue and (not whole or step % self._tile_every == 0):
+            chosen = [chance.choice(self._by_source[chance.choice(tissue)]) for _ in range(self._tile_batch)]
             views = [self._tissue_view(image, chance, generator) for image in chosen]
             look = TISSUE_LOOK
         else:
-            sources = ("CXR-Lungs", "SPIDER-Spine")
-            chosen = [chance.choice(self._by_source[sources[i % 2]]) for i in range(self._whole_batch)]
+            chosen = [chance.choice(self._by_source[whole[i % len(whole)]]) for i in range(self._whole_batch)]
             views = [_whole_view(image, generator) for image in chosen]
             look = WHOLE_LOOK
         images = strong_view(torch.stack([v[0] for v in views]), look, generator)

@@ -20,7 +20,7 @@ from training.data import left_right_lungs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPINE_SLICES = ("slice56", "slice61", "slice66")
+SPINE_SLICES = ("slice66", "slice71", "slice77")
 """The slices of the held-out subject that ship: spread over the middle of its stack."""
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["tissue", "xray", "spine"]
+SOURCES = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
+"""The shippable data sets."""
+
 HELD_OUT = Path(__file__).parents[1] / "sample_data" / "held_out.csv"
 
 
@@ -77,6 +80,11 @@ def held_out() -> frozenset[tuple[str, str]]:
         return frozenset((row["set"], row["stem"]) for row in csv.DictReader(file))
 
 
+def _is_held_out(name: str, stems: set[str]) -> bool:
+    """Tell whether `name` is one of `stems`, or a slice of one of those subjects."""
+    return any(name == stem or name.startswith(f"{stem}_") for stem in stems)
+
+
 def is_validation(source: str, name: str) -> bool:
     """Tell whether an image is for validation: about one in eight, by a hash of its name (spine: its subject)."""
     key = name.split("_t2")[0] if source == "SPIDER-Spine" else name
@@ -118,7 +126,7 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
     kind: Kind = {"CXR-Lungs": "xray", "SPIDER-Spine": "spine"}.get(source, "tissue")  # type: ignore[assignment]
     kept_out = {stem for name, stem in held_out() if name == source}
     for pair in read_folder(data / source).pairs:
-        if pair.name in kept_out or pair.name.split("_slice")[0] in kept_out or pair.mask is None:
+        if _is_held_out(pair.name, kept_out) or pair.mask is None:
             continue
         image = to_rgb01(read_image(pair.image).data, name=pair.name)
         labels = read_mask(pair.mask, image.shape[:2])

@@ -28,7 +28,8 @@ from napari_amvlm.learning.ema import averaged
 from napari_amvlm.losses import info_nce, segmentation_loss
 from napari_amvlm.models.build import build_model
 from training.batches import Batch, BatchSource
-from training.data import TaughtImage, is_validation, load_taught_images
+from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
+from training.presence import fit_presence
 from training.prompts import CONCEPTS
 from training.scoring import score_images
 
@@ -47,7 +48,7 @@ class Recipe(Config):
     version: str
     licence: str
     training_data: str
-    sources: tuple[str, ...] = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
+    sources: tuple[str, ...] = SOURCES
     model: ModelConfig = ModelConfig()
     seed: int = 0
     steps: int = Field(4000, ge=1)
@@ -65,6 +66,7 @@ class Recipe(Config):
     guidance_weight: float = Field(0.05, description="weight of L_tg")
     presence_weight: float = 0.2
     class_balance: float = Field(0.3, ge=0, le=1)
+    presence_steps: int = Field(300, ge=0, description="steps of the final fit of the presence score")
     score_every: int = 500
     save_every_seconds: float = 180
 
@@ -268,14 +270,19 @@ def main(
     run.load_state()
     if run.run(minutes):
         path = out / f"{resolved.name}.safetensors"
+        model, scores = run.averaged_model(), run.scores()
+        if resolved.presence_steps:
+            presence = fit_presence(model, images, steps=resolved.presence_steps, seed=resolved.seed)
+            if math.isfinite(presence["after"]):
+                scores["presence AUC"] = round(presence["after"], 4)
         save_model(
-            run.averaged_model(),
+            model,
             path,
             name=resolved.name,
             version=resolved.version,
             licence=resolved.licence,
             training_data=resolved.training_data,
-            scores=run.scores(),
+            scores=scores,
         )
         log.info("wrote %s", path)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from napari_amvlm.losses.tokens import full_precision, widen
+
 
 def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | None = None) -> Tensor:
     """Return the symmetric InfoNCE of two sets of unit vectors.
@@ -42,7 +44,9 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
         )
     if temperature <= 0:
         raise ValueError(f"Expected argument `temperature` to be positive, but got {temperature}.")
-    logits = a.float() @ b.float().T / temperature
+    with full_precision(a):
+        a, b = widen(a, b)
+        logits = a @ b.T / temperature
     positive = torch.eye(len(a), device=a.device) if same is None else same.to(logits.dtype)
     weight = positive / positive.sum(1, keepdim=True)
     forward = -(weight * logits.log_softmax(1)).sum(1)

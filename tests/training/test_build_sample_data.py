@@ -35,7 +35,7 @@ def source(tmp_path: Path) -> Path:
         write((gray // 128).astype(np.uint16) * 300, root / "DSB2018" / "instances" / f"{stem}.png")
         write(gray, root / "CXR-Lungs" / "img" / f"{stem}.png")
         write(two_lungs(), root / "CXR-Lungs" / "labelcol" / f"{stem}.png")
-    for stem in ("7_t2_slice56", "7_t2_slice57", "70_t2_slice56"):
+    for stem in ("7_t2_slice66", "7_t2_slice67", "70_t2_slice66"):
         write(gray, root / "SPIDER-Spine" / "img" / f"{stem}.png")
         write(gray % 4, root / "SPIDER-Spine" / "labelcol" / f"{stem}.png")
     (root / "SPIDER-Spine" / "classes.csv").write_text("value,prompt\n1,vertebrae\n", encoding="utf-8")
@@ -55,8 +55,8 @@ def test_only_named_images_are_copied(source: Path, tmp_path: Path) -> None:
         "lungs/labelcol/b.png",
         "nuclei/img/a.png",
         "nuclei/instances/a.png",
-        "spine/img/7_t2_slice56.png",
-        "spine/labelcol/7_t2_slice56.png",
+        "spine/img/7_t2_slice66.png",
+        "spine/labelcol/7_t2_slice66.png",
     ]
     assert np.asarray(Image.open(target / "nuclei/img/a.png")).shape == (40, 60, 3)
     assert np.asarray(Image.open(target / "nuclei/instances/a.png")).max() == 300

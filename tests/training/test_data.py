@@ -64,6 +64,18 @@ def test_sample_images_are_left_out(shared_data: Path) -> None:
     assert names == {"image1", "image2", "image3"}
 
 
+def test_a_held_out_subject_is_left_out_with_all_its_slices(shared_data: Path) -> None:
+    subject = next(stem for source, stem in held_out() if source == "SPIDER-Spine")
+    for folder in ("img", "labelcol"):
+        for index in (0, 1):
+            path = shared_data / "SPIDER-Spine" / folder / f"{index}_t2_slice1.png"
+            path.rename(path.with_name(f"{subject}_SPACE_slice{index}.png"))
+
+    names = {image.name for image in load_taught_images(shared_data, "SPIDER-Spine", whole=64)}
+
+    assert names == {"2_t2_slice1", "3_t2_slice1"}
+
+
 def test_all_slices_of_a_subject_are_on_one_side_of_the_split() -> None:
     sides = {s: {is_validation("SPIDER-Spine", f"{s}_t2_SPACE_slice{i}") for i in range(10)} for s in range(40)}
 

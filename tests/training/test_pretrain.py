@@ -114,6 +114,7 @@ def test_one_command_leaves_weights_with_their_origin(
         'licence = "CC0-1.0"',
         'training_data = "noise"',
         "steps = 2",
+        "presence_steps = 2",
         "crop = 64",
         "tile_batch = 2",
         "whole_batch = 2",

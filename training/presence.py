@@ -1,0 +1,178 @@
+"""Fits the presence score of a trained model; its masks stay as they are.
+
+    python -m training.presence MODEL.safetensors --data PATH -o MODEL.safetensors
+
+Pretraining batches hold either tissue or whole images, so within a batch nothing teaches v_cls to tell an X-ray from a
+slide. Here batches hold all kinds, and every image is asked for everything it shows and for everything it does not.
+Only the image projection and the presence head learn; they have no influence on the masks. `training.pretrain` ends so.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from napari_amvlm.device import autocast, resolve_device
+from napari_amvlm.losses import info_nce
+from napari_amvlm.models.text_mask import text_guided_embedding
+from training.batches import Batch, BatchSource
+from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
+from training.prompts import ABSENT, NEVER_THERE, wordings
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+
+log = logging.getLogger("training.presence")
+_KINDS = {"xray": ("lungs", "left lung", "right lung"), "spine": ("vertebrae", "intervertebral discs", "spinal canal")}
+
+
+def fit_presence(
+    model: AMVLM, images: list[TaughtImage], *, steps: int = 300, seed: int = 0, rate: float = 2e-3
+) -> dict[str, float]:
+    """Fit image projection and presence head of `model` in place.
+
+    Parameters
+    ----------
+    model
+        A trained model, in eval mode; it stays in eval mode.
+    images
+        Training and validation images of all kinds.
+    steps, seed, rate
+        Length of the fit, its seed and its peak learning rate.
+
+    Returns
+    -------
+    dict
+        Area under the ROC curve of presence on validation images: `before` and `after`.
+    """
+    train = [i for i in images if not is_validation(i.source, i.name)]
+    validation = [i for i in images if is_validation(i.source, i.name)]
+    scores = {"before": presence_auc(model, validation, seed=seed)}
+    source = BatchSource(train, seed=seed, tile_batch=4, whole_batch=4, size=model.config.whole)
+    parameters = [*model.image_projection.parameters(), *model.presence.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    for step in range(steps):
+        chance = random.Random(seed * 7919 + step)
+        loss = _loss(model, [source.draw(2 * step), source.draw(2 * step + 1)], chance)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 50 == 0:
+            log.info("step %d, loss %.3f", step, float(loss.detach()))
+    scores["after"] = presence_auc(model, validation, seed=seed)
+    return scores
+
+
+def presence_auc(model: AMVLM, images: list[TaughtImage], *, seed: int = 0) -> float:
+    """Return the area under the ROC curve of presence over views of `images`, each asked for all concepts.
+
+    Not a number where there is nothing to compare.
+    """
+    if not images:
+        return math.nan
+    source = BatchSource(images, seed=seed + 1, tile_batch=4, whole_batch=4, size=model.config.whole)
+    present: list[float] = []
+    absent: list[float] = []
+    for step in range(24):
+        batch = source.draw(step)
+        prompts, index, there = _questions(batch, random.Random(step))
+        with torch.no_grad():
+            logits = _presence(model, batch, prompts, index)[0]
+        for logit, truth in zip(logits.tolist(), there, strict=True):
+            (present if truth else absent).append(logit)
+    wins = sum((p > a) + 0.5 * (p == a) for p in present for a in absent)
+    return wins / (len(present) * len(absent)) if present and absent else math.nan
+
+
+def _loss(model: AMVLM, batches: list[Batch], chance: random.Random) -> Tensor:
+    """Return the cross-entropy of presence over both kinds of batch, plus L_ITA over all their captions."""
+    logits, truth, v_cls, captions, meanings = [], [], [], [], []
+    for batch in batches:
+        prompts, index, there = _questions(batch, chance)
+        found, seen = _presence(model, batch, prompts, index)
+        logits.append(found)
+        truth += there
+        v_cls.append(seen)
+        captions += batch.captions
+        meanings += batch.meanings
+    z, target = torch.cat(logits), torch.tensor(truth, dtype=torch.float32)
+    balance = (1 - target).sum() / target.sum().clamp_min(1)
+    presence = nn.functional.binary_cross_entropy_with_logits(z, target.to(z.device), pos_weight=balance.to(z.device))
+    same = torch.tensor([[a == b for b in meanings] for a in meanings], device=z.device)
+    with torch.no_grad():
+        t_cls = model.encode_text(captions).t_cls
+    return presence + 0.1 * info_nce(torch.cat(v_cls), t_cls, same=same)
+
+
+def _questions(batch: Batch, chance: random.Random) -> tuple[list[str], list[int], list[bool]]:
+    """Return wordings, the image each is asked of, and whether it is there, for all concepts and a few other things."""
+    prompts: list[str] = []
+    index: list[int] = []
+    there: list[bool] = []
+    for i, meaning in enumerate(batch.meanings):
+        kind = meaning if meaning in ABSENT else "tissue"
+        shown = _KINDS.get(kind, () if meaning.startswith("hardly") else ("nuclei",))
+        asked = [(w, True) for w in shown] + [(w, False) for w in ABSENT[kind]]
+        for concept, truth in asked:
+            prompts.append(chance.choice(wordings(concept)))
+            index.append(i)
+            there.append(truth)
+        prompts.append(chance.choice(NEVER_THERE))
+        index.append(i)
+        there.append(False)
+    return prompts, index, there
+
+
+def _presence(model: AMVLM, batch: Batch, prompts: list[str], index: list[int]) -> tuple[Tensor, Tensor]:
+    """Return presence logits `(N,)` and v_cls `(B, d)`; the image projection and the presence head get gradient."""
+    device = model.device
+    images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
+    rows = torch.tensor(index, device=device)
+    with torch.no_grad(), autocast(device):
+        seen = model.see(images, batch.whole.to(device))
+        dense = model.text_mask(seen)[rows]
+        t_cls = model.encode_text(prompts).t_cls
+        text_logits = model.text_mask.text_logits(dense, t_cls)
+        v_text = text_guided_embedding(dense, text_logits)
+    v_cls = model.image_projection(seen.cls.float())
+    return model.presence(v_cls[rows], v_text.float(), t_cls.float(), text_logits.float()), v_cls
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the fitted model goes.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    steps: Annotated[int, typer.Option(help="Length of the fit.")] = 300,
+) -> None:
+    """Fit the presence score of a trained model."""
+    from napari_amvlm.models.checkpoint import load_model, save_model
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    network, info = load_model(model, device=resolve_device(device))
+    images = [i for s in SOURCES for i in load_taught_images(data, s, whole=info.config.whole)]
+    scores = fit_presence(network, images, steps=steps)
+    log.info("%s", scores)
+    save_model(
+        network,
+        output,
+        name=info.name,
+        version=info.version,
+        licence=info.licence,
+        training_data=info.training_data,
+        parent=info.parent,
+        scores=info.scores | {"presence AUC": round(scores["after"], 4)},
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
