@@ -87,7 +87,7 @@ class EditTracker:
     Ctrl+Z) is recognised, so that an undone result does not count as a correction.
     """
 
-    def __init__(self, data: np.ndarray, *, remembered: int = 64) -> None:
+    def __init__(self, data: np.ndarray, *, remembered: int = 32) -> None:
         self._remembered = remembered
         self._states: OrderedDict[tuple[int, int], np.ndarray | None] = OrderedDict()
         self._written: np.ndarray = np.zeros_like(data)
@@ -108,17 +108,19 @@ class EditTracker:
     def note_written(self, data: np.ndarray, edited: np.ndarray) -> None:
         """Remember the state after the model wrote; `edited` marks the person's own pixels in it."""
         self._written = data.copy()
-        self._edited = edited if edited.any() else None
-        self._remember(data)
+        self.note_before(data, edited)
 
     def note_before(self, data: np.ndarray, edited: np.ndarray) -> None:
         """Remember the state before the model writes: undo may bring it back."""
-        self._edited = edited if edited.any() else None
+        if self._edited is None or not np.array_equal(edited, self._edited):
+            # states with the same edits share one array
+            self._edited = edited if edited.any() else None
         self._remember(data)
 
     def _remember(self, data: np.ndarray) -> None:
-        self._states[_digest(data)] = self._edited
-        self._states.move_to_end(_digest(data))
+        key = _digest(data)
+        self._states[key] = self._edited
+        self._states.move_to_end(key)
         while len(self._states) > self._remembered:
             self._states.popitem(last=False)
 

@@ -207,6 +207,6 @@ def _content_key(array: np.ndarray) -> str:
 
     import numpy as np
 
-    digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16)
-    digest.update(f"{array.shape}{array.dtype}".encode())
+    digest = hashlib.blake2b(f"{array.shape}{array.dtype}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+
+
+def test_opening_the_docks_does_not_wait_for_torch():
+    code = (
+        "import sys, napari_amvlm._qt.annotate_dock, napari_amvlm._qt.learn_dock; "
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_jobs_run_one_after_the_other_in_order(qtbot: QtBot):
