@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.project import CorrectionRecord, ImageRecord, ModelRecord, Project, RunRecord
 
-    ScaleChooser = Callable[[str, tuple[int, int]], ScaleName]
+    ScaleChooser = Callable[[str, tuple[int, int], bool], ScaleName]
 
 ENOUGH_HELD_OUT = 3
 """With fewer held-out images than this a score says nothing, and a person decides."""
@@ -72,7 +72,7 @@ def learning_data(
     project
         An open project.
     predictor_scales
-        Gives the working scale of a prompt on an image of shape `(H, W)`.
+        Gives the working scale of a prompt on an image of shape `(H, W)`, and told whether the image is gray.
     on_problem
         Called with one sentence for each image or mask that cannot be read, which is then left out; None raises.
     unlabelled_bytes
@@ -148,6 +148,7 @@ def _labelled(project: Project, record: ImageRecord, scales: ScaleChooser, names
     from napari_amvlm.learning.data import LabelledImage
 
     pixels = _pixels(project, record)
+    gray = bool((pixels[..., :1] == pixels).all())
     groups: dict[str | None, list[CorrectionRecord]] = {}
     for correction in project.corrections(record.id):
         groups.setdefault(correction.reviewed_sha256, []).append(correction)
@@ -159,7 +160,7 @@ def _labelled(project: Project, record: ImageRecord, scales: ScaleChooser, names
                 name=names.take(record.name),
                 image=pixels,
                 masks=masks,
-                scales={prompt: scales(prompt, record.shape) for prompt in masks},
+                scales={prompt: scales(prompt, record.shape, gray) for prompt in masks},
                 reviewed=None if region is None else project.load_reviewed(corrections[0]),
             )
         )

@@ -33,9 +33,9 @@ def _mask(number: int) -> NDArray[np.bool_]:
     return np.random.default_rng([number, 1]).random(SHAPE) > 0.5
 
 
-def _scale(prompt: str, shape: tuple[int, int]) -> ScaleName:
+def _scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
     assert shape == SHAPE
-    return "whole" if "lung" in prompt else "tiles"
+    return "whole" if "lung" in prompt or gray else "tiles"
 
 
 @pytest.fixture
@@ -79,6 +79,16 @@ def test_every_prompt_has_its_scale(annotated: Project) -> None:
 
     assert data.labelled[0].scales == {"nuclei": "tiles", "left lung": "whole"}
     assert data.prompts == ("nuclei", "left lung")
+
+
+def test_the_scale_is_chosen_by_the_colours_too_as_in_prediction(project: Project) -> None:
+    for number, array in enumerate((_pixels(0), _pixels(0)[..., 0])):
+        record = project.add_image(array=array, name=str(number))
+        project.accept(record.id, "glands", _mask(number), model=None, threshold=None)
+
+    data = learning_data(project, predictor_scales=_scale)
+
+    assert [image.scales["glands"] for image in data.labelled] == ["tiles", "whole"]
 
 
 def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:

@@ -3,12 +3,14 @@
     python -m training.presence MODEL.safetensors --data PATH -o MODEL.safetensors
 
 Pretraining batches hold either tissue or whole images, so within a batch nothing teaches v_cls to tell an X-ray from a
-slide. Here batches hold all kinds, and every image is asked for everything it shows and for everything it does not.
-Only the image projection and the presence head learn; they have no influence on the masks. `training.pretrain` ends so.
+slide; and a prompt is asked at the scale of its concept, so that "nuclei" sees tiles of an X-ray, and "lungs" a whole
+slide. Here batches hold all kinds of image at both scales, and each is asked for all concepts of its scale. Only the
+image projection and the presence head learn; they have no influence on the masks. `training.pretrain` ends so.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import random
@@ -24,7 +26,7 @@ from napari_amvlm.losses import info_nce
 from napari_amvlm.models.text_mask import text_guided_embedding
 from training.batches import Batch, BatchSource
 from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
-from training.prompts import ABSENT, NEVER_THERE, wordings
+from training.prompts import ABSENT, CONCEPTS, NEVER_THERE
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
@@ -61,7 +63,8 @@ def fit_presence(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     for step in range(steps):
         chance = random.Random(seed * 7919 + step)
-        loss = _loss(model, [source.draw(2 * step), source.draw(2 * step + 1)], chance)
+        batches = [b for k in (0, 1) for b in _both_scales(source.draw(2 * step + k), chance)]
+        loss = _loss(model, batches, chance)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -83,12 +86,13 @@ def presence_auc(model: AMVLM, images: list[TaughtImage], *, seed: int = 0) -> f
     present: list[float] = []
     absent: list[float] = []
     for step in range(24):
-        batch = source.draw(step)
-        prompts, index, there = _questions(batch, random.Random(step))
-        with torch.no_grad():
-            logits = _presence(model, batch, prompts, index)[0]
-        for logit, truth in zip(logits.tolist(), there, strict=True):
-            (present if truth else absent).append(logit)
+        chance = random.Random(step)
+        for batch in _both_scales(source.draw(step), chance):
+            prompts, index, there = _questions(batch, chance)
+            with torch.no_grad():
+                logits = _presence(model, batch, prompts, index)[0]
+            for logit, truth in zip(logits.tolist(), there, strict=True):
+                (present if truth else absent).append(logit)
     wins = sum((p > a) + 0.5 * (p == a) for p in present for a in absent)
     return wins / (len(present) * len(absent)) if present and absent else math.nan
 
@@ -113,19 +117,32 @@ def _loss(model: AMVLM, batches: list[Batch], chance: random.Random) -> Tensor:
     return presence + 0.1 * info_nce(torch.cat(v_cls), t_cls, same=same)
 
 
+def _both_scales(batch: Batch, chance: random.Random) -> list[Batch]:
+    """Return the batch, and its images at the other scale: tissue whole, or magnified parts of the rest as tiles."""
+    images = batch.images
+    if bool(batch.whole.all()):
+        side = images.shape[-1]
+        part = chance.randrange(side // 3, side)
+        top, left = chance.randrange(side - part + 1), chance.randrange(side - part + 1)
+        cut = images[..., top : top + part, left : left + part]
+        images = nn.functional.interpolate(cut, size=(side, side), mode="bilinear", align_corners=False)
+    return [batch, dataclasses.replace(batch, images=images, whole=~batch.whole)]
+
+
 def _questions(batch: Batch, chance: random.Random) -> tuple[list[str], list[int], list[bool]]:
-    """Return wordings, the image each is asked of, and whether it is there, for all concepts and a few other things."""
+    """Return wordings, the image each is asked of, and whether it is there, for all concepts of the scale."""
     prompts: list[str] = []
     index: list[int] = []
     there: list[bool] = []
-    for i, meaning in enumerate(batch.meanings):
+    for i, (meaning, whole) in enumerate(zip(batch.meanings, batch.whole.tolist(), strict=True)):
         kind = meaning if meaning in ABSENT else "tissue"
         shown = _KINDS.get(kind, () if meaning.startswith("hardly") else ("nuclei",))
-        asked = [(w, True) for w in shown] + [(w, False) for w in ABSENT[kind]]
-        for concept, truth in asked:
-            prompts.append(chance.choice(wordings(concept)))
-            index.append(i)
-            there.append(truth)
+        for concept in CONCEPTS:
+            known = concept.name in shown or concept.name in ABSENT[kind]
+            if known and (concept.scale == "whole") == whole:
+                prompts.append(chance.choice(concept.prompts))
+                index.append(i)
+                there.append(concept.name in shown)
         prompts.append(chance.choice(NEVER_THERE))
         index.append(i)
         there.append(False)

@@ -110,8 +110,8 @@ class LearningRun:
         verdict = judge(result.before, result.after, self._held_out)
         return Outcome(record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict)
 
-    def _scale(self, prompt: str, shape: tuple[int, int]) -> ScaleName:
-        return self._predictor.scale_for(prompt, shape).name
+    def _scale(self, prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
+        return self._predictor.scale_for(prompt, shape, gray=gray).name
 
     def _end(self, state: str, message: str) -> None:
         if self._run is not None:

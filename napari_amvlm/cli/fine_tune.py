@@ -166,7 +166,7 @@ def _prepare(source: Source, project: Project | None, model: str | None, device:
         predictor = Predictor.from_file(model or (served.path if served else None), device=device)
         data = learning_data(
             project,
-            predictor_scales=lambda prompt, shape: predictor.scale_for(prompt, shape).name,
+            predictor_scales=lambda prompt, shape, gray: predictor.scale_for(prompt, shape, gray=gray).name,
             on_problem=lambda problem: remark(f"Left out: {problem}"),
         )
         data.check()
