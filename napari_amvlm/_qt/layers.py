@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 SUFFIX = " masks"
 """Ends the name of a labels layer that holds results."""
 
+COLOURS = 49
 COLOUR_SEED = 0.475
-"""Gives label 1 a yellow that stands out on stained tissue and on gray images, and 2 to 4 other hues."""
+"""Give label 1 a yellow that stands out on stained tissue and on gray images, and 2 to 4 other hues."""
 
 
 def images(viewer: ViewerModel) -> list[Image]:
@@ -101,7 +102,7 @@ def add_labels(viewer: ViewerModel, image: Image) -> Labels:
         units=image.units,
         axis_labels=image.axis_labels,
         opacity=0.55,
-        colormap=label_colormap(seed=COLOUR_SEED, background_value=0),
+        colormap=label_colormap(COLOURS, seed=COLOUR_SEED, background_value=0),
     )
     index = viewer.layers.index(image) + 1
     viewer.layers.insert(index, layer)

@@ -409,3 +409,12 @@ def test_the_theme_is_followed(bench: Any):
     bench.viewer.theme = "light"
 
     assert bench.learn.panel.curve._view.backgroundBrush().color().lightness() > dark
+
+
+def test_the_first_label_is_yellow_which_stained_tissue_is_not(bench: Any):
+    bench.run("nuclei")
+
+    red, green, blue, _ = _labels(bench).get_color(1)
+
+    assert min(red, green) > 0.85
+    assert blue < 0.4
