@@ -67,8 +67,9 @@ def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
     bench.idle()
 
     outcome = bench.learn.outcome
-    assert outcome.before == 0.0
-    assert outcome.after > 0.0
+    # Its own opposite scores next to nothing: a pixel at the very threshold may fall to either side.
+    assert outcome.before < 0.01
+    assert outcome.after > outcome.before + 0.01
     assert "is better and serves now" in bench.learn.panel.status.value()[1]
     assert bench.workspace.served_key() != before
     assert bench.workspace.project.served_model().id == outcome.record.id
