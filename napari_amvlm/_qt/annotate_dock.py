@@ -369,11 +369,11 @@ def _calling(dock: weakref.ref[AnnotateDock], name: str) -> Any:
 
 
 def _summary(annotation: Annotation, predictions: list[Prediction]) -> tuple[Level, str]:
-    words = [
-        f"{p.prompt}: {'present' if p.presence >= PRESENT else 'absent'} {p.presence:.2f}, {p.seconds:.1f} s, "
-        f"{'whole image' if p.scale.name == 'whole' else 'tiles'}"
-        for p in predictions
-    ]
+    words = []
+    for found in predictions:
+        presence = f"{'present' if found.presence >= PRESENT else 'absent'} {found.presence:.2f}"
+        scale = "whole image" if found.scale.name == "whole" else "tiles"
+        words.append(f"{found.prompt} in {annotation.image.name}: {presence}, {found.seconds:.1f} s, {scale}")
     finished = [p.prompt for p in predictions if p.prompt in annotation.finished]
     if finished:
         words.append(f"{', '.join(finished)} is finished here and was not painted over: unlock it to let the model")

@@ -63,9 +63,7 @@ def test_the_labels_lie_where_the_image_lies(make_bench: Callable[..., Any]):
 
 def test_several_prompts_are_several_values_and_one_step_of_undo(bench: Any):
     bench.run("nuclei; left lung")
-    bench.annotate.annotation().thresholds.update(
-        {p: _median(bench, p) for p in ("nuclei", "left lung")}
-    )
+    bench.annotate.annotation().thresholds.update({p: _median(bench, p) for p in ("nuclei", "left lung")})
     bench.annotate._repaint()
     bench.idle()
     painted = set(np.unique(_labels(bench).data))
