@@ -22,7 +22,7 @@ import typer
 from torch import Tensor, nn
 
 from napari_amvlm.device import autocast, resolve_device
-from napari_amvlm.losses import info_nce
+from napari_amvlm.losses import info_nce, same_meaning
 from napari_amvlm.models.text_mask import text_guided_embedding
 from training.batches import Batch, BatchSource
 from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
@@ -111,7 +111,7 @@ def _loss(model: AMVLM, batches: list[Batch], chance: random.Random) -> Tensor:
     z, target = torch.cat(logits), torch.tensor(truth, dtype=torch.float32)
     balance = (1 - target).sum() / target.sum().clamp_min(1)
     presence = nn.functional.binary_cross_entropy_with_logits(z, target.to(z.device), pos_weight=balance.to(z.device))
-    same = torch.tensor([[a == b for b in meanings] for a in meanings], device=z.device)
+    same = same_meaning(meanings, z.device)
     with torch.no_grad():
         t_cls = model.encode_text(captions).t_cls
     return presence + 0.1 * info_nce(torch.cat(v_cls), t_cls, same=same)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from napari_amvlm.config import Config, ModelConfig
 from napari_amvlm.device import autocast, resolve_device
 from napari_amvlm.learning.ema import averaged
-from napari_amvlm.losses import info_nce, segmentation_loss
+from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.build import build_model
 from training.batches import Batch, BatchSource
 from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
@@ -91,14 +91,14 @@ def total_loss(model: AMVLM, batch: Batch, recipe: Recipe, device: torch.device)
     segmentation = segmentation_loss(out.logits, targets, balance=recipe.class_balance).mean()
     quarter = nn.functional.avg_pool2d(targets, 4)
     text_mask = segmentation_loss(out.text_logits, quarter, balance=recipe.class_balance).mean()
-    alignment = info_nce(features.v_cls, captions.t_cls, same=_equal(batch.meanings, device))
+    alignment = info_nce(features.v_cls, captions.t_cls, same=same_meaning(batch.meanings, device))
     area = targets.mean((1, 2, 3))
     present = area > 0.002
     guidance = segmentation.new_zeros(())
     if int(present.sum()) > 1:
         kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
         t_cls = model.encode_text(batch.prompts).t_cls
-        guidance = info_nce(out.v_text[present], t_cls[present], same=_equal(kept, device))
+        guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, device))
     sure = present | (area == 0)
     presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
     loss = (
@@ -116,10 +116,6 @@ def total_loss(model: AMVLM, batch: Batch, recipe: Recipe, device: torch.device)
         "presence": presence,
     }
     return loss, {name: float(value.detach()) for name, value in parts.items()}
-
-
-def _equal(names: list[str], device: torch.device) -> Tensor:
-    return torch.tensor([[a == b for b in names] for a in names], device=device)
 
 
 class Pretraining:

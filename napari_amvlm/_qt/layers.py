@@ -26,11 +26,6 @@ def images(viewer: ViewerModel) -> list[Image]:
     return [layer for layer in reversed(viewer.layers) if isinstance(layer, Image)]
 
 
-def labels_layers(viewer: ViewerModel) -> list[Labels]:
-    """Return the labels layers, the topmost first."""
-    return [layer for layer in reversed(viewer.layers) if isinstance(layer, Labels)]
-
-
 def check_image(layer: Image) -> tuple[int, int]:
     """Return height and width of an image layer that can be used.
 

@@ -70,13 +70,9 @@ class CropSource:
             if images and config.unlabelled_batch:
                 prompts = [p for p, s in self._scales.items() if s == used]
                 self._unlabelled[used] = self._rounds(images, prompts, used)
-
-    @property
-    def has_unknown(self) -> bool:
+        answers = [q.answer for questions in self._labelled.values() for q in questions]
+        self.has_unknown = bool(self._unlabelled) or any(float(known.min()) == 0 for _, known in answers)
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
-        return bool(self._unlabelled) or any(
-            float(q.answer[1].min()) == 0 for qs in self._labelled.values() for q in qs
-        )
 
     def draw(self) -> Views:
         """Return the views of the next step; all of one working scale, drawn by the number of its answers."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from napari_amvlm.device import autocast
 from napari_amvlm.learning.ema import averaged
-from napari_amvlm.losses import info_nce, segmentation_loss
+from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class MeanTeacher:
         guidance = loss.new_zeros(())
         asked = [m for m, there in zip(views.meanings, present.tolist(), strict=True) if there]
         if len(set(asked)) > 1:
-            same = torch.tensor([[a == b for b in asked] for a in asked], device=loss.device)
+            same = same_meaning(asked, loss.device)
             guidance = info_nce(out.v_text[present], text.t_cls[present], same=same)
         # What nobody saw in a reviewed part may still be in the rest of the crop.
         sure = present | (labelled & (views.known.mean((1, 2, 3)) > _MOSTLY))

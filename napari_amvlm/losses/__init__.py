@@ -1,6 +1,6 @@
 """Loss functions, each with the equation it implements. Pure functions over tensors; they know no model."""
 
-from napari_amvlm.losses.alignment import info_nce
+from napari_amvlm.losses.alignment import info_nce, same_meaning
 from napari_amvlm.losses.cross_modal import (
     css_loss,
     match_weights,
@@ -33,6 +33,7 @@ __all__ = [
     "matched_contrast",
     "pairwise_cosine",
     "pairwise_wasserstein",
+    "same_meaning",
     "segmentation_loss",
     "soft_match",
     "supervised_similarity",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from napari_amvlm.losses.tokens import full_precision, widen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | None = None) -> Tensor:
@@ -52,3 +57,8 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
     forward = -(weight * logits.log_softmax(1)).sum(1)
     backward = -(weight * logits.T.log_softmax(1)).sum(1)
     return (forward + backward).mean() / 2
+
+
+def same_meaning(names: Sequence[str], device: torch.device) -> Tensor:
+    """Return which pairs of N names are equal, bool `(N, N)`: the argument `same` of `info_nce`."""
+    return torch.tensor([[a == b for b in names] for a in names], device=device)
