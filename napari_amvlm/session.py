@@ -246,9 +246,7 @@ def keep_model(
     return record
 
 
-def _statement(
-    project: Project, parent_info: ModelInfo | None, prompts: Iterable[str], run: RunRecord | None
-) -> str:
+def _statement(project: Project, parent_info: ModelInfo | None, prompts: Iterable[str], run: RunRecord | None) -> str:
     """Say what a model was trained on; masks that were accepted while the run went on are no part of it."""
     if run is None:
         counts = project.counts()

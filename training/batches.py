@@ -7,11 +7,13 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from napari_amvlm.imaging.canvas import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
-from training.prompts import ABSENT, CAPTIONS, DENSITIES, NEVER_THERE, wordings
+from training.prompts import ABSENT, CAPTIONS, CONCEPTS, DENSITIES, NEVER_THERE, wordings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,10 @@ _TILE_SOURCES = ("DSB2018", "TNBC")
 _WHOLE_SOURCES = ("CXR-Lungs", "SPIDER-Spine")
 OBJECT_SIZES = (13.0, 44.0)
 """Range of nuclear diameters that tissue is zoomed to, pixels; 40x slides have 20 to 35."""
+
+
+_DENIED, _TAUGHT = 0.4, 0.75
+"""How often an image is asked for what it does not show, and how often that is a concept that others show."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,9 @@ class BatchSource:
         Side of a crop of tissue, pixels.
     tile_every
         Every so many steps the batch is tissue; the others are whole images.
+    strangers
+        Images of the other kinds on top of a batch, seen at its scale and asked only for what they do not show: parts
+        of X-rays and spines among tissue, whole pieces of tissue among X-rays and spines.
     """
 
     def __init__(
@@ -79,12 +88,15 @@ class BatchSource:
         whole_batch: int,
         size: int,
         tile_every: int = 2,
+        strangers: int = 0,
     ) -> None:
         self._by_source: dict[str, list[TaughtImage]] = {}
         for image in images:
             self._by_source.setdefault(image.source, []).append(image)
-        self._tile_every = tile_every
+        self._tile_every, self._strangers = tile_every, strangers
         self._seed, self._tile_batch, self._whole_batch, self._size = seed, tile_batch, whole_batch, size
+        # Whole images come on a canvas; tissue among them is fitted into the same.
+        self._canvas = next((i.image.shape[0] for i in images if i.kind != "tissue"), size)
 
     def draw(self, step: int) -> Batch:
         """Return the batch of `step`: tissue or whole images."""
@@ -92,16 +104,28 @@ class BatchSource:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         tissue = [source for source in _TILE_SOURCES if source in self._by_source]
         whole = [source for source in _WHOLE_SOURCES if source in self._by_source]
-        if tissue and (not whole or step % self._tile_every == 0):
+        tiles = bool(tissue) and (not whole or step % self._tile_every == 0)
+        if tiles:
             chosen = [chance.choice(self._by_source[chance.choice(tissue)]) for _ in range(self._tile_batch)]
-            views = [self._tissue_view(image, chance, generator) for image in chosen]
-            look = TISSUE_LOOK
         else:
             chosen = [chance.choice(self._by_source[whole[i % len(whole)]]) for i in range(self._whole_batch)]
-            views = [_whole_view(image, generator) for image in chosen]
-            look = WHOLE_LOOK
-        images = strong_view(torch.stack([v[0] for v in views]), look, generator)
-        return _ask(chosen, images, [v[1] for v in views], chance)
+        others = whole if tiles else tissue
+        if others:
+            chosen += [chance.choice(self._by_source[chance.choice(others)]) for _ in range(self._strangers)]
+        views = [self._view(image, chance, generator, tiles=tiles) for image in chosen]
+        images = _other_looks(torch.stack([v[0] for v in views]), chosen, generator)
+        return _ask(chosen, images, [v[1] for v in views], chance, tiles=tiles)
+
+    def _view(
+        self, image: TaughtImage, chance: random.Random, generator: torch.Generator, *, tiles: bool
+    ) -> tuple[Tensor, Tensor]:
+        if not tiles:
+            return _whole_view(image, self._canvas, generator)
+        if image.kind == "tissue":
+            return self._tissue_view(image, chance, generator)
+        pixels, masks = _tensors(image)
+        zoom = chance.uniform(1.0, 3.0) * self._size / pixels.shape[-1]
+        return random_crop(pixels, masks, self._size, TISSUE, generator, zoom=zoom)
 
     def _tissue_view(
         self, image: TaughtImage, chance: random.Random, generator: torch.Generator
@@ -117,15 +141,37 @@ def _tensors(image: TaughtImage) -> tuple[Tensor, Tensor]:
     return pixels, torch.from_numpy(image.masks).float()
 
 
-def _whole_view(image: TaughtImage, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _whole_view(image: TaughtImage, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return a view of the whole image; tissue, which is kept at its own size, is fitted into a canvas first."""
     pixels, masks = _tensors(image)
-    geometry = XRAY if image.kind == "xray" else SPINE
+    if image.kind == "tissue":
+        pixels = torch.from_numpy(fit_square(image.image.astype(np.float32) / 255, side)).permute(2, 0, 1)
+        masks = torch.from_numpy(np.stack([fit_square(m > 0, side) for m in image.masks])).float()
+    geometry = {"xray": XRAY, "spine": SPINE, "tissue": TISSUE}[image.kind]
     theta = random_affine(1, geometry, generator)
     views, labels = warp(pixels[None], masks[None], theta, pixels.shape[-1], mirror=False)
     return views[0], labels[0]
 
 
-def _ask(chosen: list[TaughtImage], images: Tensor, masks: list[Tensor], chance: random.Random) -> Batch:
+def _other_looks(images: Tensor, chosen: list[TaughtImage], generator: torch.Generator) -> Tensor:
+    """Return the images with another look each, tissue with other stains."""
+    tissue = torch.tensor([image.kind == "tissue" for image in chosen])
+    out = images.clone()
+    for rows, look in ((tissue, TISSUE_LOOK), (~tissue, WHOLE_LOOK)):
+        if bool(rows.any()):
+            out[rows] = strong_view(images[rows], look, generator)
+    return out
+
+
+def _asked_at(names: tuple[str, ...], *, tiles: bool) -> tuple[str, ...]:
+    """Return those of the concepts called `names` that are asked of tiles, or of whole images."""
+    scales = {concept.name: concept.scale for concept in CONCEPTS}
+    return tuple(name for name in names if (scales[name] == "tiles") == tiles)
+
+
+def _ask(
+    chosen: list[TaughtImage], images: Tensor, masks: list[Tensor], chance: random.Random, *, tiles: bool
+) -> Batch:
     prompts: list[str] = []
     concepts: list[str] = []
     index: list[int] = []
@@ -134,14 +180,16 @@ def _ask(chosen: list[TaughtImage], images: Tensor, masks: list[Tensor], chance:
     meanings: list[str] = []
     nothing = torch.zeros(1, *images.shape[-2:])
     for i, image in enumerate(chosen):
-        for k in chance.sample(range(len(image.concepts)), min(2, len(image.concepts))):
+        at_home = (image.kind == "tissue") == tiles
+        for k in chance.sample(range(len(image.concepts)), min(2, len(image.concepts)) if at_home else 0):
             concepts.append(image.concepts[k])
             prompts.append(chance.choice(wordings(image.concepts[k])))
             targets.append(masks[i][k : k + 1])
             index.append(i)
-        if chance.random() < 0.4:
-            taught = chance.random() < 0.75
-            concept = chance.choice(ABSENT[image.kind]) if taught else chance.choice(NEVER_THERE)
+        if not at_home or chance.random() < _DENIED:
+            taught = chance.random() < _TAUGHT
+            denied = ABSENT[image.kind] if at_home else _asked_at(ABSENT[image.kind], tiles=tiles)
+            concept = chance.choice(denied) if taught else chance.choice(NEVER_THERE)
             concepts.append(concept)
             prompts.append(chance.choice(wordings(concept)) if taught else concept)
             targets.append(nothing)
@@ -150,5 +198,5 @@ def _ask(chosen: list[TaughtImage], images: Tensor, masks: list[Tensor], chance:
         meaning = next(name for bound, name in DENSITIES if share < bound) if image.kind == "tissue" else image.kind
         captions.append(chance.choice(CAPTIONS[image.kind]).format(meaning))
         meanings.append(meaning)
-    whole = torch.tensor([image.kind != "tissue" for image in chosen])
+    whole = torch.full((len(chosen),), not tiles)
     return Batch(images, whole, prompts, concepts, torch.tensor(index), torch.stack(targets), captions, meanings)

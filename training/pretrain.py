@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from napari_amvlm.config import Config, ModelConfig
 from napari_amvlm.device import autocast, resolve_device
+from napari_amvlm.errors import InputError
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.build import build_model
@@ -59,6 +60,7 @@ class Recipe(Config):
     tile_batch: int = Field(6, ge=1)
     whole_batch: int = Field(4, ge=1)
     tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
+    strangers: int = Field(0, ge=0, description="images of other kinds in a batch, asked for what they do not show")
     crop: int = 256
     ema_decay: float = Field(0.998, ge=0, lt=1)
     text_mask_weight: float = 0.5
@@ -145,6 +147,7 @@ class Pretraining:
             whole_batch=recipe.whole_batch,
             size=recipe.crop,
             tile_every=recipe.tile_every,
+            strangers=recipe.strangers,
         )
         self.model = build_model(config, seed=recipe.seed).to(device)
         self.parts = learnt_parts(self.model)
@@ -214,14 +217,23 @@ class Pretraining:
         temporary.replace(self.out / "state.safetensors")
 
     def load_state(self) -> None:
-        """Go on from `state.safetensors`, where there is one."""
+        """Go on from `state.safetensors`, where there is one.
+
+        Raises
+        ------
+        InputError
+            It was written under another recipe.
+        """
         path = self.out / "state.safetensors"
         if not path.is_file():
             return
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
-            self.step = int(file.metadata()["step"])
+            meta = file.metadata()
+        if Recipe.model_validate_json(meta["recipe"]) != self.recipe:
+            raise InputError(f"{path} is of a run with another recipe; choose another --out or put the recipe back.")
+        self.step = int(meta["step"])
         tensors = load_file(path)
         self.parts.load_state_dict(_below(tensors, "model."))
         self.average.load_state_dict(_below(tensors, "average."))

@@ -180,9 +180,7 @@ class LearnDock(QWidget):
             return
         self.panel.curve.addLoss(report.fraction, report.loss)
         if not self._stopping:
-            self.panel.progress.setProgress(
-                report.fraction, f"step {report.step}, {_clock(report.seconds_left)} left"
-            )
+            self.panel.progress.setProgress(report.fraction, f"step {report.step}, {_clock(report.seconds_left)} left")
 
     def _on_learnt(self, outcome: Outcome) -> None:
         if self.workspace.closing:

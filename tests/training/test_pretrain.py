@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from napari_amvlm.errors import InputError
 from napari_amvlm.models.model_info import read_info
 from training.batches import BatchSource
 from training.data import load_taught_images
@@ -63,6 +64,38 @@ def test_absent_concepts_have_empty_targets(images: list[TaughtImage]) -> None:
                 assert float(target.sum()) == 0
 
     assert absent > 5
+
+
+def test_strangers_share_the_scale_of_a_batch_and_are_asked_only_for_what_they_do_not_show(
+    images: list[TaughtImage],
+) -> None:
+    source = BatchSource(images, seed=0, tile_batch=3, whole_batch=2, size=64, strangers=1)
+    denied: dict[bool, set[str]] = {True: set(), False: set()}
+    for step in range(40):
+        batch = source.draw(step)
+        whole = step % 2 == 1
+        last = len(batch.images) - 1
+        asked = [k for k, i in enumerate(batch.index.tolist()) if i == last]
+        assert batch.whole.tolist() == [whole] * (3 if whole else 4)
+        assert len(asked) == 1
+        assert float(batch.targets[asked[0]].sum()) == 0
+        assert (batch.meanings[last] in {"xray", "spine"}) == (not whole)
+        assert len({m in {"xray", "spine"} for m in batch.meanings}) == 2
+        denied[whole].add(batch.concepts[asked[0]])
+
+    assert "nuclei" in denied[False]
+    assert {"lungs", "left lung", "vertebrae"} & denied[True]
+    assert "nuclei" not in denied[True]
+
+
+def test_a_run_does_not_go_on_under_another_recipe(
+    images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    Pretraining(_recipe(tiny_config), images, tmp_path, torch.device("cpu")).save_state()
+    other = Pretraining(_recipe(tiny_config, learning_rate=1e-4), images, tmp_path, torch.device("cpu"))
+
+    with pytest.raises(InputError, match=r"state\.safetensors is of a run with another recipe; choose another --out"):
+        other.load_state()
 
 
 def test_chest_x_rays_are_never_flipped(images: list[TaughtImage]) -> None:
