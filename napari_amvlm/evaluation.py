@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError, InputError, PromptError
+from napari_amvlm.errors import InputError, PromptError
 from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.metrics import Overlap, mean_overlap, overlap
 
@@ -156,10 +156,9 @@ def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
 
 def _load(pair: ImagePair, protocol: EvaluationProtocol) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return image and labels of one pair as `protocol` wants them."""
-    if pair.mask is None:
-        raise DatasetError(f"{pair.image} has no mask; add one of the same name to labelcol/ or take the image out.")
+    mask = pair.required_mask()
     image = read_image(pair.image).data
-    labels = read_mask(pair.mask, image.shape[:2])
+    labels = read_mask(mask, image.shape[:2])
     if protocol == "224":
         return resize_224(image), resize_labels_224(labels)
     return image, labels

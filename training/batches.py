@@ -13,7 +13,7 @@ import torch
 from napari_amvlm.imaging.canvas import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
-from training.prompts import ABSENT, CAPTIONS, CONCEPTS, DENSITIES, NEVER_THERE, wordings
+from training.prompts import ABSENT, CAPTIONS, DENSITIES, NEVER_THERE, concept_called, wordings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,10 +143,11 @@ def _tensors(image: TaughtImage) -> tuple[Tensor, Tensor]:
 
 def _whole_view(image: TaughtImage, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return a view of the whole image; tissue, which is kept at its own size, is fitted into a canvas first."""
-    pixels, masks = _tensors(image)
     if image.kind == "tissue":
-        pixels = torch.from_numpy(fit_square(image.image.astype(np.float32) / 255, side)).permute(2, 0, 1)
-        masks = torch.from_numpy(np.stack([fit_square(m > 0, side) for m in image.masks])).float()
+        pixels = torch.from_numpy(fit_square(image.image, side)).permute(2, 0, 1) / 255
+        masks = torch.from_numpy(np.stack([fit_square(m > 0, side) for m in image.masks]))
+    else:
+        pixels, masks = _tensors(image)
     geometry = {"xray": XRAY, "spine": SPINE, "tissue": TISSUE}[image.kind]
     theta = random_affine(1, geometry, generator)
     views, labels = warp(pixels[None], masks[None], theta, pixels.shape[-1], mirror=False)
@@ -161,12 +162,6 @@ def _other_looks(images: Tensor, chosen: list[TaughtImage], generator: torch.Gen
         if bool(rows.any()):
             out[rows] = strong_view(images[rows], look, generator)
     return out
-
-
-def _asked_at(names: tuple[str, ...], *, tiles: bool) -> tuple[str, ...]:
-    """Return those of the concepts called `names` that are asked of tiles, or of whole images."""
-    scales = {concept.name: concept.scale for concept in CONCEPTS}
-    return tuple(name for name in names if (scales[name] == "tiles") == tiles)
 
 
 def _ask(
@@ -188,7 +183,7 @@ def _ask(
             index.append(i)
         if not at_home or chance.random() < _DENIED:
             taught = chance.random() < _TAUGHT
-            denied = ABSENT[image.kind] if at_home else _asked_at(ABSENT[image.kind], tiles=tiles)
+            denied = [c for c in ABSENT[image.kind] if at_home or (concept_called(c).scale == "tiles") == tiles]
             concept = chance.choice(denied) if taught else chance.choice(NEVER_THERE)
             concepts.append(concept)
             prompts.append(chance.choice(wordings(concept)) if taught else concept)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE, LearningConfig, ModelConfig
 from napari_amvlm.device import autocast, resolve_device
-from napari_amvlm.errors import DatasetError, ImageError
+from napari_amvlm.errors import ImageError
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.learning.budget import Budget
@@ -154,10 +154,8 @@ def load_labelled(folder: Path, prompt: str) -> list[LabelledImage]:
     """
     images: list[LabelledImage] = []
     for pair in read_folder(folder).pairs:
-        if pair.mask is None:
-            raise DatasetError(f"{pair.image} has no mask; add it to labelcol/ or take the image out.")
         pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
-        mask = binary_mask(read_mask(pair.mask, pixels.shape[:2]))
+        mask = binary_mask(read_mask(pair.required_mask(), pixels.shape[:2]))
         images.append(LabelledImage(pair.name, pixels, {prompt: mask}, {prompt: "tiles"}))
     return images
 

@@ -192,6 +192,11 @@ DENSITIES: tuple[tuple[float, str], ...] = (
 """Upper bounds of the share of nuclear pixels, and what to call it."""
 
 
+def concept_called(name: str) -> Concept:
+    """Return the concept called `name`."""
+    return next(concept for concept in CONCEPTS if concept.name == name)
+
+
 def wordings(name: str) -> tuple[str, ...]:
     """Return the wordings of the concept called `name`."""
-    return next(concept.prompts for concept in CONCEPTS if concept.name == name)
+    return concept_called(name).prompts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import DatasetError, LabelsError, PromptError
+from napari_amvlm.errors import LabelsError, PromptError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 
@@ -89,10 +89,9 @@ def _labelled_image(
     """Return one image with a mask for every prompt."""
     from napari_amvlm.learning.data import LabelledImage
 
-    if pair.mask is None:
-        raise DatasetError(f"{pair.image} has no mask; add one of the same name to labelcol/ or take the image out.")
+    mask = pair.required_mask()
     shape = (array.shape[0], array.shape[1])
-    labels = read_mask(pair.mask, shape)
+    labels = read_mask(mask, shape)
     pixels = to_rgb01(array, name=pair.name)
     gray = bool((pixels[..., :1] == pixels).all())
     return LabelledImage(

@@ -49,6 +49,20 @@ class ImagePair:
     mask: Path | None
     caption: str | None
 
+    def required_mask(self) -> Path:
+        """Return `mask`.
+
+        Raises
+        ------
+        DatasetError
+            There is none.
+        """
+        if self.mask is None:
+            raise DatasetError(
+                f"{self.image} has no mask; add one of the same name to labelcol/ or take the image out."
+            )
+        return self.mask
+
 
 @dataclass(frozen=True)
 class DataFolder:
