@@ -8,6 +8,7 @@ run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -28,6 +29,8 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
+from napari_amvlm.models.checkpoint import load_model, save_model
 from training.batches import Batch, BatchSource
 from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
 from training.presence import fit_presence
@@ -68,6 +71,7 @@ class Recipe(Config):
     guidance_weight: float = Field(0.05, description="weight of L_tg")
     presence_weight: float = 0.2
     class_balance: float = Field(0.3, ge=0, le=1)
+    start: str | None = Field(None, description="SHA-256 of the weights file to go on from; None: random weights")
     presence_steps: int = Field(300, ge=0, description="steps of the final fit of the presence score")
     score_every: int = 500
     save_every_seconds: float = 180
@@ -159,6 +163,28 @@ class Pretraining:
             groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.step = 0
+
+    def start_from(self, weights: Path) -> None:
+        """Take over the parameters of the released `weights` before the first step.
+
+        Raises
+        ------
+        InputError
+            It is not the file that the recipe names, or holds another model.
+        """
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.recipe.start:
+            raise InputError(
+                f"{weights} has SHA-256 {found}; the recipe starts from {self.recipe.start}. Give --start."
+            )
+        released, _ = load_model(weights, text_encoder=self.model.text_encoder)
+        learnt = learnt_parts(released).state_dict()
+        try:
+            self.parts.load_state_dict(learnt)
+        except RuntimeError as error:
+            raise InputError(f"{weights} holds a model of another shape than the recipe's.") from error
+        self.average.module.load_state_dict(learnt)
 
     def run(self, minutes: float | None) -> bool:
         """Train until the recipe's last step, or for `minutes`; return whether the run is complete."""
@@ -265,16 +291,18 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     minutes: Annotated[float | None, typer.Option(help="Stop this sitting after so many minutes.")] = None,
+    start: Annotated[Path, typer.Option(help="Weights to go on from, where the recipe names some.")] = WEIGHTS
+    / f"{DEFAULT}.safetensors",
 ) -> None:
     """Train released weights."""
-    from napari_amvlm.models.checkpoint import save_model
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     resolved = Recipe.model_validate(tomllib.loads(recipe.read_text()))
     out.mkdir(parents=True, exist_ok=True)
     images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=resolved.model.whole)]
     log.info("%d images", len(images))
     run = Pretraining(resolved, images, out, resolve_device(device))
+    if resolved.start is not None:
+        run.start_from(start)
     run.load_state()
     if run.run(minutes):
         path = out / f"{resolved.name}.safetensors"

@@ -26,21 +26,34 @@ WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=
 """A whole image is never flipped: its prompt may say left or right."""
 APPEARANCE = AppearanceConfig(stain=0.15, intensity=0.15, colour=0.05, blur=1.0, noise=0.03)
 _OTHER_WORDING = 0.3
+_SPOTS = 4096
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One image and one prompt, ready to be cropped: pixels `(3, H, W)`, answer and known pixels `(2, H, W)`."""
+    """One image and one prompt, ready to be cropped.
+
+    Attributes
+    ----------
+    pixels, answer
+        `(3, H, W)`, and answer and known pixels `(2, H, W)`.
+    prompt
+        What is asked.
+    spots
+        Rows and columns of some of the known pixels, `(N, 2)`, where only a part of the image was reviewed.
+    """
 
     pixels: Tensor
     prompt: str
     answer: Tensor
+    spots: Tensor | None = None
 
 
 class CropSource:
     """Draws views for the steps of one run.
 
-    Labelled images are drawn with replacement; unlabelled ones go round, so that all are seen before any is seen twice.
+    Labelled images are drawn with replacement, partly reviewed ones where they were reviewed; unlabelled ones
+    go round, so that all are seen before any is seen twice.
 
     Parameters
     ----------
@@ -118,7 +131,16 @@ class CropSource:
             known = np.zeros(shape, np.float32) if reviewed is None else reviewed.astype(np.float32)
             answer = np.zeros(shape, np.float32) if mask is None else mask.astype(np.float32)
         pixels = torch.from_numpy(image).permute(2, 0, 1)
-        return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known])))
+        spots = self._spots(reviewed) if scale == "tiles" and reviewed is not None else None
+        return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known])), spots)
+
+    def _spots(self, reviewed: np.ndarray) -> Tensor | None:
+        """Return rows and columns of some reviewed pixels; None where that is all of them or none."""
+        if reviewed.all() or not reviewed.any():
+            return None
+        flat = np.flatnonzero(reviewed)
+        some = flat[torch.randint(len(flat), (_SPOTS,), generator=self._generator).numpy()]
+        return torch.from_numpy(np.stack(np.unravel_index(some, reviewed.shape), axis=1))
 
     def _rounds(self, images: list[np.ndarray], prompts: list[str], scale: ScaleName) -> Iterator[_Question]:
         turn = 0
@@ -129,7 +151,13 @@ class CropSource:
 
     def _crop(self, question: _Question, scale: ScaleName) -> tuple[Tensor, Tensor]:
         if scale == "tiles":
-            return random_crop(question.pixels, question.answer, self._config.crop, TILE_GEOMETRY, self._generator)
+            showing = None
+            if question.spots is not None:
+                row, column = question.spots[int(torch.randint(_SPOTS, (1,), generator=self._generator))].tolist()
+                showing = (row, column)
+            return random_crop(
+                question.pixels, question.answer, self._config.crop, TILE_GEOMETRY, self._generator, showing=showing
+            )
         theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
         side = question.pixels.shape[-1]
         pixels, answer = warp(question.pixels[None], question.answer[None], theta, side, mirror=False)

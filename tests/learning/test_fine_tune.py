@@ -279,3 +279,17 @@ def test_rate_and_ramp_keep_their_bounds(steps: int) -> None:
         assert 0 <= budget.consistency_weight <= config.consistency
     assert budget.fraction == 1
     assert budget.consistency_weight == config.consistency
+
+
+def test_a_partly_reviewed_image_is_cropped_where_it_was_reviewed(tiny_model: AMVLM) -> None:
+    chance = np.random.default_rng(0)
+    image = chance.random((640, 640, 3)).astype(np.float32)
+    mask = np.zeros((640, 640), np.bool_)
+    reviewed = np.zeros_like(mask)
+    reviewed[400:440, 100:150] = True
+    data = LearningData((LabelledImage("large", image, {"nuclei": mask}, {"nuclei": "tiles"}, reviewed),))
+    source = CropSource(data, _config(), tiny_model.config, torch.device("cpu"))
+
+    known = torch.cat([source.draw().known for _ in range(20)])
+
+    assert float((known.amax((1, 2, 3)) > 0).float().mean()) > 0.95

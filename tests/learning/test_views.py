@@ -91,3 +91,17 @@ def test_a_crop_has_its_size_whatever_the_image(shape: tuple[int, int]) -> None:
 
     assert pixels.shape == (3, 64, 64)
     assert labels.shape == (2, 64, 64)
+
+
+def test_a_crop_shows_the_pixel_it_is_placed_around() -> None:
+    image = torch.zeros(3, 200, 300)
+    mask = torch.zeros(1, 200, 300)
+    mask[0, 60:63, 220:223] = 1
+    geometry = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
+    generator = _generator(5)
+
+    around = [random_crop(image, mask, 64, geometry, generator, showing=(61, 221))[1] for _ in range(30)]
+    anywhere = [random_crop(image, mask, 64, geometry, generator)[1] for _ in range(30)]
+
+    assert all(float(m.sum()) > 0 for m in around)
+    assert any(float(m.sum()) == 0 for m in anywhere)

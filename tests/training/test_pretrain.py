@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
+from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
 from training.batches import BatchSource
 from training.data import load_taught_images
@@ -96,6 +98,25 @@ def test_a_run_does_not_go_on_under_another_recipe(
 
     with pytest.raises(InputError, match=r"state\.safetensors is of a run with another recipe; choose another --out"):
         other.load_state()
+
+
+def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(
+    images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    older = Pretraining(_recipe(tiny_config, seed=1), images, tmp_path, torch.device("cpu")).averaged_model()
+    weights = tmp_path / "older.safetensors"
+    save_model(older, weights, name="older", version="0", licence="CC0-1.0", training_data="noise", scores={})
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    run = Pretraining(_recipe(tiny_config, start=digest), images, tmp_path, torch.device("cpu"))
+    run.start_from(weights)
+
+    pairs = zip(run.averaged_model().state_dict().values(), older.state_dict().values(), strict=True)
+    assert all(torch.allclose(a.float(), b.float(), rtol=1e-2, atol=1e-3) for a, b in pairs)
+    other = Pretraining(_recipe(tiny_config, start="0" * 64), images, tmp_path, torch.device("cpu"))
+    with pytest.raises(
+        InputError, match=r"older\.safetensors has SHA-256 .*; the recipe starts from 0+\. Give --start"
+    ):
+        other.start_from(weights)
 
 
 def test_chest_x_rays_are_never_flipped(images: list[TaughtImage]) -> None:
