@@ -49,12 +49,24 @@ class ImageEncoderConfig(Config):
 
 
 class UNetConfig(Config):
-    """The text-conditioned segmentation network, from full resolution down to 1/16."""
+    """The text-conditioned segmentation network, from 1/patch of the resolution down to 1/16."""
 
-    channels: tuple[int, int, int, int, int] = (16, 32, 96, 192, 256)
+    patch: Literal[1, 2] = Field(2, description="pixels a side that the finest level holds as channels")
+    channels: tuple[int, ...] = Field((32, 64, 128, 256), min_length=4, max_length=5)
     groups: int = Field(8, ge=1, le=64, description="groups of the group normalisation")
     tokens: int = Field(64, ge=4, le=1024, description="channels of the image encoder's tokens at the bottleneck")
     text: int = Field(128, ge=8, le=1024, description="width of the text embedding that modulates the decoder")
+
+    @property
+    def mask_level(self) -> int:
+        """Index of the level that lies at a quarter of the resolution, where the text-guided mask comes in."""
+        return 2 if self.patch == 1 else 1
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> UNetConfig:
+        if self.patch * 2 ** (len(self.channels) - 1) != STRIDE:
+            raise ValueError(f"channels {self.channels} must lead from 1/{self.patch} down to 1/{STRIDE} in halves")
+        return self
 
     @model_validator(mode="after")
     def _check_groups(self) -> UNetConfig:

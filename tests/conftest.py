@@ -27,7 +27,7 @@ def tiny_config() -> ModelConfig:
 
     return ModelConfig(
         image_encoder=ImageEncoderConfig(hidden=16, layers=1, heads=2, grid=4, stem=(8, 8, 8, 16)),
-        unet=UNetConfig(channels=(8, 8, 8, 8, 8), groups=4, tokens=4, text=8),
+        unet=UNetConfig(channels=(8, 8, 8, 8), groups=4, tokens=4, text=8),
         embedding=16,
         dense=8,
         tile=64,

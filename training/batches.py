@@ -12,6 +12,7 @@ import torch
 
 from napari_amvlm.imaging.canvas import fit_square
 from napari_amvlm.learning.crops import random_crop
+from napari_amvlm.learning.text_views import drop_words, swap_sides
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
 from training.prompts import ABSENT, CAPTIONS, DENSITIES, NEVER_THERE, concept_called, wordings
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from training.data import TaughtImage
 
 TISSUE = GeometryConfig(rotation=180, zoom=(0.85, 1.18), shear=0.1, flip=0.5)
-XRAY = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.05, shift=0.06, flip=0)
+XRAY = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.05, shift=0.06, flip=0.5)
 SPINE = GeometryConfig(rotation=12, zoom=(0.85, 1.25), shear=0.05, shift=0.06, flip=0.2)
-TISSUE_LOOK = AppearanceConfig(stain=0.35, intensity=0.25, colour=0.12, blur=1.5, noise=0.04)
+TISSUE_LOOK = AppearanceConfig(stain=0.45, intensity=0.3, colour=0.15, blur=1.5, noise=0.04, gray=0.1)
 WHOLE_LOOK = AppearanceConfig(stain=0, colour=0, intensity=0.35, blur=1.0, noise=0.05, invert=0.05)
 _TILE_SOURCES = ("DSB2018", "TNBC")
 _WHOLE_SOURCES = ("CXR-Lungs", "SPIDER-Spine")
@@ -47,6 +48,8 @@ class Batch:
         N wordings, the concepts they mean, the image each is asked of `(N,)`, and the right masks `(N, 1, H, W)`.
     captions, meanings
         B whole-image sentences, and what they mean: equal meanings are not pushed apart.
+    images_a, captions_a
+        Augmented views, for the momentum encoder: the same images with another look, and the same said differently.
     """
 
     images: Tensor
@@ -57,6 +60,8 @@ class Batch:
     targets: Tensor
     captions: list[str]
     meanings: list[str]
+    images_a: Tensor
+    captions_a: list[str]
 
 
 class BatchSource:
@@ -113,8 +118,9 @@ class BatchSource:
         if others:
             chosen += [chance.choice(self._by_source[chance.choice(others)]) for _ in range(self._strangers)]
         views = [self._view(image, chance, generator, tiles=tiles) for image in chosen]
-        images = _other_looks(torch.stack([v[0] for v in views]), chosen, generator)
-        return _ask(chosen, images, [v[1] for v in views], chance, tiles=tiles)
+        plain = torch.stack([v[0] for v in views])
+        looks = _other_looks(plain, chosen, generator), _other_looks(plain, chosen, generator)
+        return _ask(chosen, looks, [v[1] for v in views], chance, tiles=tiles)
 
     def _view(
         self, image: TaughtImage, chance: random.Random, generator: torch.Generator, *, tiles: bool
@@ -123,9 +129,10 @@ class BatchSource:
             return _whole_view(image, self._canvas, generator)
         if image.kind == "tissue":
             return self._tissue_view(image, chance, generator)
-        pixels, masks = _tensors(image)
-        zoom = chance.uniform(1.0, 3.0) * self._size / pixels.shape[-1]
-        return random_crop(pixels, masks, self._size, TISSUE, generator, zoom=zoom)
+        # A part of an X-ray or a spine, as a prompt for tissue would see it: in tiles at native scale, more or less.
+        pixels = torch.from_numpy(image.full).permute(2, 0, 1).float() / 255
+        nothing = torch.zeros(1, *pixels.shape[-2:])
+        return random_crop(pixels, nothing, self._size, TISSUE, generator, zoom=chance.uniform(0.7, 2.0))
 
     def _tissue_view(
         self, image: TaughtImage, chance: random.Random, generator: torch.Generator
@@ -151,6 +158,9 @@ def _whole_view(image: TaughtImage, side: int, generator: torch.Generator) -> tu
     geometry = {"xray": XRAY, "spine": SPINE, "tissue": TISSUE}[image.kind]
     theta = random_affine(1, geometry, generator)
     views, labels = warp(pixels[None], masks[None], theta, pixels.shape[-1], mirror=False)
+    if image.kind == "xray" and bool(torch.det(theta[0, :, :2]) < 0):
+        # What is on the right of a mirrored image is called what is on the right of any: the patient's left.
+        labels = labels[:, [image.concepts.index(swap_sides(c)) for c in image.concepts]]
     return views[0], labels[0]
 
 
@@ -165,13 +175,20 @@ def _other_looks(images: Tensor, chosen: list[TaughtImage], generator: torch.Gen
 
 
 def _ask(
-    chosen: list[TaughtImage], images: Tensor, masks: list[Tensor], chance: random.Random, *, tiles: bool
+    chosen: list[TaughtImage],
+    looks: tuple[Tensor, Tensor],
+    masks: list[Tensor],
+    chance: random.Random,
+    *,
+    tiles: bool,
 ) -> Batch:
+    images, images_a = looks
     prompts: list[str] = []
     concepts: list[str] = []
     index: list[int] = []
     targets: list[Tensor] = []
     captions: list[str] = []
+    captions_a: list[str] = []
     meanings: list[str] = []
     nothing = torch.zeros(1, *images.shape[-2:])
     for i, image in enumerate(chosen):
@@ -191,7 +208,20 @@ def _ask(
             index.append(i)
         share = float(masks[i][0].mean())
         meaning = next(name for bound, name in DENSITIES if share < bound) if image.kind == "tissue" else image.kind
+        # Two wordings of one meaning; the augmented one may also lose words that say nothing.
         captions.append(chance.choice(CAPTIONS[image.kind]).format(meaning))
+        captions_a.append(drop_words(chance.choice(CAPTIONS[image.kind]).format(meaning), chance))
         meanings.append(meaning)
     whole = torch.full((len(chosen),), not tiles)
-    return Batch(images, whole, prompts, concepts, torch.tensor(index), torch.stack(targets), captions, meanings)
+    return Batch(
+        images,
+        whole,
+        prompts,
+        concepts,
+        torch.tensor(index),
+        torch.stack(targets),
+        captions,
+        meanings,
+        images_a,
+        captions_a,
+    )

@@ -42,6 +42,8 @@ class TaughtImage:
         Names of the K concepts.
     object_size
         Median diameter of an object in pixels (tissue), else 0.
+    full
+        uint8 `(H', W', 3)`, the image at its own size; for tissue this is `image`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class TaughtImage:
     masks: NDArray[np.uint8]
     concepts: tuple[str, ...]
     object_size: float
+    full: NDArray[np.uint8]
 
 
 def left_right_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -111,6 +114,10 @@ def _masks(source: str, labels: NDArray[np.integer]) -> dict[str, NDArray[np.boo
     return {"nuclei": labels > 0}
 
 
+def _eight_bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return (image * 255).round().astype(np.uint8)
+
+
 def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[TaughtImage]:
     """Yield all images of one shippable data set but those that `sample_data` holds.
 
@@ -129,6 +136,7 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
         if _is_held_out(pair.name, kept_out) or pair.mask is None:
             continue
         image = to_rgb01(read_image(pair.image).data, name=pair.name)
+        full = _eight_bit(image)
         labels = read_mask(pair.mask, image.shape[:2])
         masks = _masks(source, labels)
         stack = np.stack(list(masks.values()))
@@ -136,5 +144,5 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
             image = fit_square(image, whole)
             stack = np.stack([fit_square(m, whole) for m in stack])
         size = _median_diameter(labels) if kind == "tissue" else 0.0
-        pixels = (image * 255).round().astype(np.uint8)
-        yield TaughtImage(pair.name, source, kind, pixels, stack.astype(np.uint8), tuple(masks), size)
+        pixels = full if kind == "tissue" else _eight_bit(image)
+        yield TaughtImage(pair.name, source, kind, pixels, stack.astype(np.uint8), tuple(masks), size, full)

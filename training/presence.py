@@ -160,8 +160,10 @@ def _presence(model: AMVLM, batch: Batch, prompts: list[str], index: list[int]) 
         t_cls = model.encode_text(prompts).t_cls
         text_logits = model.text_mask.text_logits(dense, t_cls)
         v_text = text_guided_embedding(dense, text_logits)
+        skips = model.unet.encode(images, seen.tokens, batch.whole.to(device))
+        logits = model.unet.decode(tuple(s[rows] for s in skips), text_logits, model.encode_text(prompts).sentence)
     v_cls = model.image_projection(seen.cls.float())
-    return model.presence(v_cls[rows], v_text.float(), t_cls.float(), text_logits.float()), v_cls
+    return model.presence(v_cls[rows], v_text.float(), t_cls.float(), text_logits.float(), logits.float()), v_cls
 
 
 def main(

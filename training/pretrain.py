@@ -36,13 +36,16 @@ from training.data import SOURCES, TaughtImage, is_validation, load_taught_image
 from training.presence import fit_presence
 from training.prompts import CONCEPTS
 from training.scoring import score_images
+from training.step_one import Alignment, StepOneConfig
 
 if TYPE_CHECKING:
     from torch.optim.swa_utils import AveragedModel
 
-    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
 
 log = logging.getLogger("training.pretrain")
+_SEEN = 0.002
+"""Share of the pixels from which a concept counts as shown; less, but not nothing, is neither here nor there."""
 
 
 class Recipe(Config):
@@ -65,9 +68,10 @@ class Recipe(Config):
     tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
     strangers: int = Field(0, ge=0, description="images of other kinds in a batch, asked for what they do not show")
     crop: int = 256
-    ema_decay: float = Field(0.998, ge=0, lt=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
     text_mask_weight: float = 0.5
-    alignment_weight: float = Field(0.1, description="weight of L_ITA")
+    step_one: StepOneConfig = StepOneConfig()
+    step_one_weight: float = Field(0.1, ge=0, description="weight of step 1's losses beside those of the masks")
     guidance_weight: float = Field(0.05, description="weight of L_tg")
     presence_weight: float = 0.2
     class_balance: float = Field(0.3, ge=0, le=1)
@@ -82,46 +86,50 @@ def learnt_parts(model: AMVLM) -> nn.ModuleDict:
     return nn.ModuleDict({name: part for name, part in model.named_children() if name != "text_encoder"})
 
 
-def total_loss(model: AMVLM, batch: Batch, recipe: Recipe, device: torch.device) -> tuple[Tensor, dict[str, float]]:
+def total_loss(
+    model: AMVLM, alignment: Alignment, batch: Batch, recipe: Recipe, chance: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
     """Return the joint loss of a batch and its parts.
 
-    Segmentation and text-mask supervision, L_ITA over captions, L_tg over present prompts, and the presence of each
-    concept.
+    Step 1's losses over images and captions (METHOD: step 1), and over prompts those that make the masks: segmentation
+    and text-mask supervision, L_tg over present prompts, and the presence of each concept.
     """
-    images, targets = batch.images.to(device), batch.targets.to(device)
-    index = batch.index.to(device)
+    device = model.device
+    images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
+    whole = batch.whole.to(device)
     with autocast(device):
-        features = model.encode_image(images, batch.whole.to(device))
-        out = model.decode(features, model.encode_text(batch.prompts), index)
-        captions = model.encode_text(batch.captions)
-    segmentation = segmentation_loss(out.logits, targets, balance=recipe.class_balance).mean()
-    quarter = nn.functional.avg_pool2d(targets, 4)
-    text_mask = segmentation_loss(out.text_logits, quarter, balance=recipe.class_balance).mean()
-    alignment = info_nce(features.v_cls, captions.t_cls, same=same_meaning(batch.meanings, device))
+        seen = model.see(images, whole)
+        text = model.encode_text(batch.prompts)
+        out = model.decode(model.features(images, whole, seen), text, batch.index.to(device))
+        step_one = alignment.losses(model, seen, batch, chance) if recipe.step_one_weight else {}
+    weights = recipe.step_one.model_dump()
+    parts = {name: (recipe.step_one_weight * weights[name], value) for name, value in step_one.items()}
+    parts |= mask_losses(out, text.t_cls, batch, recipe)
+    loss = torch.stack([weight * value.float() for weight, value in parts.values()]).sum()
+    return loss, {name: float(value.detach()) for name, (_, value) in parts.items()}
+
+
+def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -> dict[str, tuple[float, Tensor]]:
+    """Return weight and value of each loss over the N prompts of a batch."""
+    targets = batch.targets.to(out.logits.device)
     area = targets.mean((1, 2, 3))
-    present = area > 0.002
-    guidance = segmentation.new_zeros(())
+    present = area > _SEEN
+    guidance = out.logits.new_zeros(())
     if int(present.sum()) > 1:
         kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
-        t_cls = model.encode_text(batch.prompts).t_cls
-        guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, device))
+        guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, targets.device))
     sure = present | (area == 0)
-    presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
-    loss = (
-        segmentation
-        + recipe.text_mask_weight * text_mask
-        + recipe.alignment_weight * alignment
-        + recipe.guidance_weight * guidance
-        + recipe.presence_weight * presence
-    )
-    parts = {
-        "segmentation": segmentation,
-        "text_mask": text_mask,
-        "alignment": alignment,
-        "guidance": guidance,
-        "presence": presence,
+    quarter = nn.functional.avg_pool2d(targets, 4)
+    balance = recipe.class_balance
+    return {
+        "segmentation": (1.0, segmentation_loss(out.logits, targets, balance=balance).mean()),
+        "text_mask": (recipe.text_mask_weight, segmentation_loss(out.text_logits, quarter, balance=balance).mean()),
+        "guidance": (recipe.guidance_weight, guidance),
+        "presence": (
+            recipe.presence_weight,
+            nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float()),
+        ),
     }
-    return loss, {name: float(value.detach()) for name, value in parts.items()}
 
 
 class Pretraining:
@@ -154,10 +162,12 @@ class Pretraining:
             strangers=recipe.strangers,
         )
         self.model = build_model(config, seed=recipe.seed).to(device)
+        self.alignment = Alignment(self.model, recipe.step_one).to(device)
         self.parts = learnt_parts(self.model)
         self.average: AveragedModel = averaged(self.parts, recipe.ema_decay)
         slow = [p for n, p in self.parts.named_parameters() if n.startswith("image_encoder")]
         fast = [p for n, p in self.parts.named_parameters() if not n.startswith("image_encoder")]
+        fast += list(self.alignment.heads.parameters())
         groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": recipe.encoder_rate}]
         self.optimiser = torch.optim.AdamW(
             groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -212,12 +222,14 @@ class Pretraining:
         rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate * group["factor"]
-        loss, parts = total_loss(self.model, self.source.draw(self.step), recipe, self.device)
+        chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
+        loss, parts = total_loss(self.model, self.alignment, self.source.draw(self.step), recipe, chance)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parts.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
         self.optimiser.step()
         self.average.update_parameters(self.parts)
+        self.alignment.follow(self.model)
         self.step += 1
         return parts
 
@@ -235,6 +247,7 @@ class Pretraining:
         """Write everything that a resumed run needs."""
         tensors = {f"model.{k}": v for k, v in self.parts.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
         meta = {"step": str(self.step), "recipe": self.recipe.model_dump_json()}
@@ -263,6 +276,7 @@ class Pretraining:
         tensors = load_file(path)
         self.parts.load_state_dict(_below(tensors, "model."))
         self.average.load_state_dict(_below(tensors, "average."))
+        self.alignment.load_state_dict(_below(tensors, "alignment."))
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}
         for key, value in _below(tensors, "optimiser.").items():

@@ -169,16 +169,23 @@ CAPTIONS: dict[str, tuple[str, ...]] = {
         "a histology image of stained tissue with {0}",
         "a microscopy image showing {0}",
         "H&E stained tissue section, {0}",
+        "{0} in a section of tissue under the microscope",
+        "pathology slide with {0}",
+        "{0}, hematoxylin and eosin stain",
     ),
     "xray": (
         "a frontal chest X-ray showing both lungs",
         "chest radiograph with left and right lung",
         "an X-ray image of the chest",
+        "frontal radiograph of the thorax with lungs and heart",
+        "chest X-ray of a patient, left lung and right lung",
     ),
     "spine": (
         "a sagittal MRI slice of the lumbar spine",
         "magnetic resonance image of vertebrae, discs and spinal canal",
         "a T2 weighted MRI of the spine",
+        "sagittal view of vertebrae and intervertebral discs in MRI",
+        "lumbar spine with spinal canal, magnetic resonance",
     ),
 }
 """Whole-image sentences for L_ITA; `{0}` takes how dense the nuclei are."""

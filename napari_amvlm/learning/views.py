@@ -37,6 +37,7 @@ class AppearanceConfig(Config):
     colour: float = Field(0.08, ge=0, le=1, description="spread of the channels' gains (colour images only)")
     blur: float = Field(1.2, ge=0, le=5, description="largest sigma of a Gaussian blur, pixels")
     noise: float = Field(0.04, ge=0, le=1, description="largest standard deviation of Gaussian noise")
+    gray: float = Field(0.0, ge=0, le=1, description="probability that a colour image loses its colours")
     invert: float = Field(0.0, ge=0, le=1, description="probability of inverted grays (gray images only)")
 
 
@@ -102,6 +103,9 @@ def strong_view(images: Tensor, config: AppearanceConfig, generator: torch.Gener
         colourful = _stain_jitter(colourful, config.stain, generator)
     if config.colour:
         colourful = colourful * torch.exp(_normal(generator, (batch, 3, 1, 1), config.colour, device))
+    if config.gray:
+        drained = (torch.rand((batch, 1, 1, 1), generator=generator) < config.gray).to(device)
+        colourful = torch.where(drained, colourful.mean(1, keepdim=True), colourful)
     out = torch.where(gray, images, colourful).clamp(0, 1)
     if config.intensity:
         gamma = torch.exp(_normal(generator, (batch, 1, 1, 1), config.intensity, device))

@@ -83,20 +83,25 @@ class AmvlmOutput:
 
 
 class PresenceHead(nn.Module):
-    """Tells from three similarities whether what the prompt says is in the image."""
+    """Tells from two similarities, and from where either mask is surest, whether what the prompt says is in the image.
+
+    The segmentation is only read: presence does not change the masks.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.mix = nn.Linear(3, 1)
-        nn.init.constant_(self.mix.weight, 2.0)
+        self.mix = nn.Linear(4, 1)
+        nn.init.constant_(self.mix.weight, 1.5)
 
-    def forward(self, v_cls: Tensor, v_text: Tensor, t_cls: Tensor, text_logits: Tensor) -> Tensor:
-        """Return logits `(N,)` from unit vectors `(N, d)` and z_text `(N, 1, h, w)`."""
-        strongest = (
-            torch.sigmoid(text_logits).flatten(1).topk(max(1, text_logits[0].numel() // 200), dim=1).values.mean(1)
-        )
-        similarities = torch.stack([(v_cls * t_cls).sum(1), (v_text * t_cls).sum(1), strongest], dim=1)
-        return self.mix(similarities.float() * 4).squeeze(1)  # type: ignore[no-any-return]
+    def forward(self, v_cls: Tensor, v_text: Tensor, t_cls: Tensor, text_logits: Tensor, logits: Tensor) -> Tensor:
+        """Return logits `(N,)` from unit vectors `(N, d)`, z_text `(N, 1, h, w)` and the mask's `(N, 1, H, W)`."""
+        similarities = [(v_cls * t_cls).sum(1), (v_text * t_cls).sum(1), _surest(text_logits), _surest(logits.detach())]
+        return self.mix(torch.stack([s.float() for s in similarities], dim=1) * 4).squeeze(1)  # type: ignore[no-any-return]
+
+
+def _surest(logits: Tensor) -> Tensor:
+    """Return the mean probability `(N,)` over the half per cent of each map `(N, 1, h, w)` where it is highest."""
+    return torch.sigmoid(logits).flatten(1).topk(max(1, logits[0].numel() // 200), dim=1).values.mean(1)
 
 
 class AMVLM(nn.Module):
@@ -153,7 +158,10 @@ class AMVLM(nn.Module):
             Bool `(B,)`: True where an image is seen whole, False for a tile.
         """
         images = images.contiguous(memory_format=torch.channels_last)
-        seen = self.see(images, whole)
+        return self.features(images, whole, self.see(images, whole))
+
+    def features(self, images: Tensor, whole: Tensor, seen: VisionFeatures) -> ImageFeatures:
+        """Return what `encode_image` does, of images that the image encoder has `seen` already."""
         skips = self.unet.encode(images, seen.tokens, whole)
         return ImageFeatures(self.image_projection(seen.cls), self.text_mask(seen), skips)
 
@@ -197,9 +205,10 @@ def decode_pairs(
     """
     v_cls, dense, skips = image.v_cls, image.dense, image.skips
     if image_index is not None:
-        v_cls, dense, skips = v_cls[image_index], dense[image_index], tuple(s[image_index] for s in skips)
+        v_cls, dense = v_cls.index_select(0, image_index), dense.index_select(0, image_index)
+        skips = tuple(s.index_select(0, image_index) for s in skips)
     text_logits = text_mask.text_logits(dense, text.t_cls)
     v_text = text_guided_embedding(dense, text_logits)
     logits = unet.decode(skips, text_logits, text.sentence)
-    there = presence(v_cls, v_text, text.t_cls, text_logits)
+    there = presence(v_cls, v_text, text.t_cls, text_logits, logits)
     return AmvlmOutput(logits.float(), text_logits, v_text, there)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE, ImageEncoderConfig
+from napari_amvlm.models.normalisation import GroupNorm
 from napari_amvlm.models.positions import CHANNELS, position_channels
 
 
@@ -45,7 +46,7 @@ class ConvStem(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(groups, widths[i + 1]),
+                GroupNorm(groups, widths[i + 1]),
                 nn.SiLU(),
             )
             for i in range(4)

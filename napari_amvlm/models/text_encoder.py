@@ -69,6 +69,7 @@ class TextEncoder(nn.Module):
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._word_cache: OrderedDict[str, Tensor] = OrderedDict()
         # Tokenizers are not made for threads, and a prompt must not be forgotten while it is looked up.
         self._lock = threading.RLock()
 
@@ -114,6 +115,23 @@ class TextEncoder(nn.Module):
             while len(self._cache) > _CACHE_SIZE:
                 self._cache.popitem(last=False)
         return found.to(next(self.bert.parameters()).device)
+
+    def words(self, prompts: Sequence[str]) -> SentenceEmbedding:
+        """Return sentences and word tokens of N prompts, as `forward` does; those of earlier ones come from a cache."""
+        sentence = self.sentence(prompts)
+        texts = [_cleaned(prompt) for prompt in prompts]
+        with self._lock:
+            for text in dict.fromkeys(text for text in texts if text not in self._word_cache):
+                self._word_cache[text] = self([text]).words[0].cpu()
+            found = [self._word_cache[text] for text in texts]
+            for text in texts:
+                self._word_cache.move_to_end(text)
+            while len(self._word_cache) > _CACHE_SIZE:
+                self._word_cache.popitem(last=False)
+        words = nn.utils.rnn.pad_sequence(found, batch_first=True)
+        lengths = torch.tensor([len(w) for w in found])
+        padding = torch.arange(words.shape[1])[None] >= lengths[:, None]
+        return SentenceEmbedding(sentence, words.to(sentence.device), padding.to(sentence.device))
 
 
 def _cleaned(prompt: str) -> str:

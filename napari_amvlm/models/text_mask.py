@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from napari_amvlm.models.normalisation import GroupNorm
+
 if TYPE_CHECKING:
     from napari_amvlm.models.image_encoder import VisionFeatures
 
@@ -21,7 +23,7 @@ class GatedUp(nn.Module):
     def __init__(self, width: int, finer: int, groups: int = 8) -> None:
         super().__init__()
         self.mix = nn.Conv2d(width + finer, 2 * width, 3, padding=1)
-        self.norm = nn.GroupNorm(groups, width)
+        self.norm = GroupNorm(groups, width)
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:
         """Map `(B, width, h, w)` and `(B, finer, 2h, 2w)` to `(B, width, 2h, 2w)`."""

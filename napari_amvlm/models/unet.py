@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from napari_amvlm.config import UNetConfig
+from napari_amvlm.models.normalisation import GroupNorm
 from napari_amvlm.models.positions import CHANNELS, position_channels
 
 
@@ -25,7 +26,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         widths = [in_channels, *[out_channels] * depth]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths))
-        self.norms = nn.ModuleList(nn.GroupNorm(groups, out_channels) for _ in range(depth))
+        self.norms = nn.ModuleList(GroupNorm(groups, out_channels) for _ in range(depth))
         self.film = nn.Linear(text, 2 * out_channels) if text else None
         if self.film is not None:
             nn.init.zeros_(self.film.weight)
@@ -37,7 +38,7 @@ class ConvBlock(nn.Module):
             x = norm(conv(x))
             if index == 0 and self.film is not None and text is not None:
                 gamma, beta = self.film(text)[:, :, None, None].chunk(2, dim=1)
-                x = torch.addcmul(x + beta, x, gamma)
+                x = torch.addcmul(beta, x, 1 + gamma)
             x = nn.functional.silu(x)
         return x
 
@@ -45,8 +46,10 @@ class ConvBlock(nn.Module):
 class TextConditionedUNet(nn.Module):
     """Student and teacher: segments what the text says.
 
-    Position and context come from the image encoder's tokens and from coordinates, at full resolution and at the
-    bottleneck; the text enters the decoder alone, by FiLM and as the text-guided mask.
+    The finest level lies at 1/patch of the resolution: the image's pixels come in, and the logits' pixels go out, as
+    channels (pixel unshuffle and shuffle, Shi et al., CVPR 2016), since it is the finest maps that a processor spends
+    its time on. Position and context come from the image encoder's tokens and from coordinates, at the finest level and
+    at the bottleneck; the text enters the decoder alone, by FiLM and as the text-guided mask.
 
     Parameters
     ----------
@@ -61,18 +64,21 @@ class TextConditionedUNet(nn.Module):
     def __init__(self, config: UNetConfig, *, hidden: int, sentence: int) -> None:
         super().__init__()
         c, g, t = config.channels, config.groups, config.text
+        self._patch, self._mask_level = config.patch, config.mask_level
         self.down = nn.ModuleList(
-            ConvBlock(3 + CHANNELS if i == 0 else c[i - 1], c[i], g, depth=1 if i == 0 else 2) for i in range(len(c))
+            ConvBlock(3 * config.patch**2 + CHANNELS if i == 0 else c[i - 1], c[i], g, depth=1 if i == 0 else 2)
+            for i in range(len(c))
         )
         self.tokens = nn.Conv2d(hidden, config.tokens, 1)
-        self.fuse = ConvBlock(c[4] + config.tokens + CHANNELS, c[4], g, depth=1)
+        self.fuse = ConvBlock(c[-1] + config.tokens + CHANNELS, c[-1], g, depth=1)
         self.embed_text = nn.Sequential(nn.Linear(sentence, 2 * t), nn.SiLU(), nn.Linear(2 * t, t))
-        self.middle = ConvBlock(c[4] + 1, c[4], g, depth=1, text=t)
-        self.reduce = nn.ModuleList(nn.Conv2d(c[i + 1], c[i], 1) for i in range(4))
+        self.middle = ConvBlock(c[-1] + 1, c[-1], g, depth=1, text=t)
+        self.reduce = nn.ModuleList(nn.Conv2d(c[i + 1], c[i], 1) for i in range(len(c) - 1))
         self.up = nn.ModuleList(
-            ConvBlock(2 * c[i] + (i == 2), c[i], g, depth=1 if i == 0 else 2, text=t) for i in range(4)
+            ConvBlock(2 * c[i] + (i == config.mask_level), c[i], g, depth=1 if i == 0 else 2, text=t)
+            for i in range(len(c) - 1)
         )
-        self.head = nn.Conv2d(c[0], 1, 1)
+        self.head = nn.Conv2d(c[0], config.patch**2, 1 if config.patch == 1 else 3, padding="same")
 
     def encode(self, images: Tensor, tokens: Tensor, whole: Tensor) -> tuple[Tensor, ...]:
         """Run the text-free half.
@@ -89,9 +95,10 @@ class TextConditionedUNet(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Five maps from full resolution down to the fused bottleneck.
+            Maps from the finest level, at 1/patch of the resolution, down to the fused bottleneck at 1/16.
         """
-        x = torch.cat([(images - 0.5) * 4, position_channels(images, whole)], dim=1)
+        x = nn.functional.pixel_unshuffle((images - 0.5) * 4, self._patch)
+        x = torch.cat([x, position_channels(x, whole)], dim=1).contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for index, block in enumerate(self.down):
             x = block(x if index == 0 else nn.functional.max_pool2d(x, 2))
@@ -120,8 +127,8 @@ class TextConditionedUNet(nn.Module):
         text = self.embed_text(sentence)
         mask = torch.sigmoid(text_logits.detach()).to(skips[-1].dtype)
         x = self.middle(torch.cat([skips[-1], nn.functional.avg_pool2d(mask, 4)], dim=1), text)
-        for level in (3, 2, 1, 0):
+        for level in reversed(range(len(self.up))):
             up = nn.functional.interpolate(self.reduce[level](x), scale_factor=2, mode="nearest")
-            parts = [up, skips[level], mask] if level == 2 else [up, skips[level]]
+            parts = [up, skips[level], mask] if level == self._mask_level else [up, skips[level]]
             x = self.up[level](torch.cat(parts, dim=1), text)
-        return self.head(x)  # type: ignore[no-any-return]
+        return nn.functional.pixel_shuffle(self.head(x), self._patch)
