@@ -23,23 +23,28 @@ class Config(BaseModel):
 
 
 class TextEncoderConfig(Config):
-    """A frozen sentence encoder; `sha256` is that of its `model.safetensors`, None accepts any."""
+    """A BERT-family text encoder; `sha256` is that of its `model.safetensors`, None accepts any."""
 
     repository: str = "sentence-transformers/all-MiniLM-L6-v2"
     sha256: str | None = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     width: int = Field(384, ge=8, le=4096, description="length of a sentence embedding")
     max_tokens: int = Field(256, ge=8, le=4096)
+    layers: int | None = Field(None, ge=1, le=48, description="how many of its first layers are used; None: all")
+    pooling: Literal["mean", "cls"] = Field("mean", description="the sentence is the words' mean, or the CLS token")
+    trainable: bool = Field(False, description="whether pretraining changes it; it is then in the checkpoint")
 
 
 class ImageEncoderConfig(Config):
-    """A ViT with a class token behind a convolutional stem that reduces by 16."""
+    """A ViT with a class token, behind a convolutional stem that reduces by 16 or behind its own 16x16 patches."""
 
     hidden: int = Field(192, ge=16, le=2048)
     layers: int = Field(6, ge=1, le=48)
     heads: int = Field(3, ge=1, le=32)
     mlp_ratio: float = Field(3.0, ge=1, le=8)
     grid: int = Field(16, ge=2, le=64, description="side of the learnt position grid, in tokens")
-    stem: tuple[int, int, int, int] = Field((32, 48, 96, 192), description="channels at 1/2, 1/4, 1/8, 1/16")
+    stem: tuple[int, int, int, int] | None = Field(
+        (32, 48, 96, 192), description="channels at 1/2, 1/4, 1/8, 1/16; None: the ViT's own patch embedding"
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> ImageEncoderConfig:

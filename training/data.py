@@ -23,6 +23,9 @@ Kind = Literal["tissue", "xray", "spine"]
 SOURCES = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
 """The shippable data sets."""
 
+KINDS: dict[str, Kind] = {"CXR-Lungs": "xray", "SPIDER-Spine": "spine"}
+"""What the images of a data set are; those that are not named here are tissue."""
+
 HELD_OUT = Path(__file__).parents[1] / "sample_data" / "held_out.csv"
 
 
@@ -105,7 +108,8 @@ def _median_diameter(labels: NDArray[np.integer]) -> float:
     return float(2 * np.sqrt(np.median(areas) / np.pi)) if len(areas) else 24.0
 
 
-def _masks(source: str, labels: NDArray[np.integer]) -> dict[str, NDArray[np.bool_]]:
+def concept_masks(source: str, labels: NDArray[np.integer]) -> dict[str, NDArray[np.bool_]]:
+    """Return the mask `(H, W)` of each concept that the labels of a data set show."""
     if source == "SPIDER-Spine":
         return {"vertebrae": labels == 1, "intervertebral discs": labels == 2, "spinal canal": labels == 3}
     if source == "CXR-Lungs":
@@ -130,7 +134,7 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
     whole
         Side of the canvas for images that are seen whole, pixels.
     """
-    kind: Kind = {"CXR-Lungs": "xray", "SPIDER-Spine": "spine"}.get(source, "tissue")  # type: ignore[assignment]
+    kind = KINDS.get(source, "tissue")
     kept_out = {stem for name, stem in held_out() if name == source}
     for pair in read_folder(data / source).pairs:
         if _is_held_out(pair.name, kept_out) or pair.mask is None:
@@ -138,7 +142,7 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
         image = to_rgb01(read_image(pair.image).data, name=pair.name)
         full = _eight_bit(image)
         labels = read_mask(pair.mask, image.shape[:2])
-        masks = _masks(source, labels)
+        masks = concept_masks(source, labels)
         stack = np.stack(list(masks.values()))
         if kind != "tissue":
             image = fit_square(image, whole)

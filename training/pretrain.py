@@ -3,7 +3,7 @@
     python -m training.pretrain training/recipes/amvlm-open.toml --data PATH --out runs/amvlm-open
 
 A run can be killed at any time; the same command goes on from its last state. `--minutes` bounds one sitting, not the
-run.
+run. Several processes can share it: see `training.workers`.
 """
 
 from __future__ import annotations
@@ -19,117 +19,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
-from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from napari_amvlm.config import Config, ModelConfig
-from napari_amvlm.device import autocast, resolve_device
+from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.learning.ema import averaged
-from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.checkpoint import load_model, save_model
-from training.batches import Batch, BatchSource
-from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
+from training.batches import BatchSource
+from training.data import is_validation, load_taught_images
+from training.joint_loss import total_loss
 from training.presence import fit_presence
+from training.pretrain_recipe import Recipe
 from training.prompts import CONCEPTS
 from training.scoring import score_images
-from training.step_one import Alignment, StepOneConfig
+from training.step_one import Alignment
+from training.workers import Workers
 
 if TYPE_CHECKING:
     from torch.optim.swa_utils import AveragedModel
 
-    from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
+    from training.data import TaughtImage
 
 log = logging.getLogger("training.pretrain")
-_SEEN = 0.002
-"""Share of the pixels from which a concept counts as shown; less, but not nothing, is neither here nor there."""
-
-
-class Recipe(Config):
-    """Everything that decides a pretraining run."""
-
-    name: str
-    version: str
-    licence: str
-    training_data: str
-    sources: tuple[str, ...] = SOURCES
-    model: ModelConfig = ModelConfig()
-    seed: int = 0
-    steps: int = Field(4000, ge=1)
-    learning_rate: float = Field(1.5e-3, gt=0)
-    encoder_rate: float = Field(0.5, gt=0, description="factor on the rate of the image encoder")
-    weight_decay: float = Field(0.02, ge=0)
-    warmup: int = Field(150, ge=1)
-    tile_batch: int = Field(6, ge=1)
-    whole_batch: int = Field(4, ge=1)
-    tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
-    strangers: int = Field(0, ge=0, description="images of other kinds in a batch, asked for what they do not show")
-    crop: int = 256
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    text_mask_weight: float = 0.5
-    step_one: StepOneConfig = StepOneConfig()
-    step_one_weight: float = Field(0.1, ge=0, description="weight of step 1's losses beside those of the masks")
-    guidance_weight: float = Field(0.05, description="weight of L_tg")
-    presence_weight: float = 0.2
-    class_balance: float = Field(0.3, ge=0, le=1)
-    start: str | None = Field(None, description="SHA-256 of the weights file to go on from; None: random weights")
-    presence_steps: int = Field(300, ge=0, description="steps of the final fit of the presence score")
-    score_every: int = 500
-    save_every_seconds: float = 180
 
 
 def learnt_parts(model: AMVLM) -> nn.ModuleDict:
-    """Return all parts but the frozen sentence encoder."""
-    return nn.ModuleDict({name: part for name, part in model.named_children() if name != "text_encoder"})
-
-
-def total_loss(
-    model: AMVLM, alignment: Alignment, batch: Batch, recipe: Recipe, chance: torch.Generator
-) -> tuple[Tensor, dict[str, float]]:
-    """Return the joint loss of a batch and its parts.
-
-    Step 1's losses over images and captions (METHOD: step 1), and over prompts those that make the masks: segmentation
-    and text-mask supervision, L_tg over present prompts, and the presence of each concept.
-    """
-    device = model.device
-    images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
-    whole = batch.whole.to(device)
-    with autocast(device):
-        seen = model.see(images, whole)
-        text = model.encode_text(batch.prompts)
-        out = model.decode(model.features(images, whole, seen), text, batch.index.to(device))
-        step_one = alignment.losses(model, seen, batch, chance) if recipe.step_one_weight else {}
-    weights = recipe.step_one.model_dump()
-    parts = {name: (recipe.step_one_weight * weights[name], value) for name, value in step_one.items()}
-    parts |= mask_losses(out, text.t_cls, batch, recipe)
-    loss = torch.stack([weight * value.float() for weight, value in parts.values()]).sum()
-    return loss, {name: float(value.detach()) for name, (_, value) in parts.items()}
-
-
-def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -> dict[str, tuple[float, Tensor]]:
-    """Return weight and value of each loss over the N prompts of a batch."""
-    targets = batch.targets.to(out.logits.device)
-    area = targets.mean((1, 2, 3))
-    present = area > _SEEN
-    guidance = out.logits.new_zeros(())
-    if int(present.sum()) > 1:
-        kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
-        guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, targets.device))
-    sure = present | (area == 0)
-    quarter = nn.functional.avg_pool2d(targets, 4)
-    balance = recipe.class_balance
-    return {
-        "segmentation": (1.0, segmentation_loss(out.logits, targets, balance=balance).mean()),
-        "text_mask": (recipe.text_mask_weight, segmentation_loss(out.text_logits, quarter, balance=balance).mean()),
-        "guidance": (recipe.guidance_weight, guidance),
-        "presence": (
-            recipe.presence_weight,
-            nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float()),
-        ),
-    }
+    """Return all parts but a frozen text encoder."""
+    parts = {name: part for name, part in model.named_children() if name != "text_encoder"}
+    if model.config.text_encoder.trainable:
+        parts["bert"] = model.text_encoder.bert
+    return nn.ModuleDict(parts)
 
 
 class Pretraining:
@@ -145,9 +69,21 @@ class Pretraining:
         Folder for `state.safetensors`, `log.jsonl` and the final weights.
     device
         Where to compute.
+    text_encoder
+        A loaded text encoder; None loads the configured one.
     """
 
-    def __init__(self, recipe: Recipe, images: list[TaughtImage], out: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: list[TaughtImage],
+        out: Path,
+        device: torch.device,
+        *,
+        text_encoder: TextEncoder | None = None,
+    ) -> None:
+        self.workers = Workers(recipe.accumulate, device)
+        device = self.workers.device
         self.recipe, self.out, self.device = recipe, out, device
         self.validation = [i for i in images if is_validation(i.source, i.name)]
         train = [i for i in images if not is_validation(i.source, i.name)]
@@ -161,12 +97,13 @@ class Pretraining:
             tile_every=recipe.tile_every,
             strangers=recipe.strangers,
         )
-        self.model = build_model(config, seed=recipe.seed).to(device)
-        self.alignment = Alignment(self.model, recipe.step_one).to(device)
+        self.model = build_model(config, text_encoder=text_encoder, seed=recipe.seed).to(device)
+        self.alignment = Alignment(self.model, recipe.step_one, seed=recipe.seed).to(device)
         self.parts = learnt_parts(self.model)
         self.average: AveragedModel = averaged(self.parts, recipe.ema_decay)
-        slow = [p for n, p in self.parts.named_parameters() if n.startswith("image_encoder")]
-        fast = [p for n, p in self.parts.named_parameters() if not n.startswith("image_encoder")]
+        encoders = ("image_encoder.", "bert.")
+        slow = [p for n, p in self.parts.named_parameters() if n.startswith(encoders)]
+        fast = [p for n, p in self.parts.named_parameters() if not n.startswith(encoders)]
         fast += list(self.alignment.heads.parameters())
         groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": recipe.encoder_rate}]
         self.optimiser = torch.optim.AdamW(
@@ -201,17 +138,19 @@ class Pretraining:
         started = saved = time.monotonic()
         recent: dict[str, float] = {}
         self.parts.train()
+        if self.model.config.text_encoder.trainable:
+            self.model.text_encoder.train()
         while self.step < self.recipe.steps:
             parts = self._one_step()
             recent = {k: 0.95 * recent.get(k, v) + 0.05 * v for k, v in parts.items()}
-            if self.step % 50 == 0:
+            if self.step % self.recipe.log_every == 0:
                 self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **recent})
             if self.step % self.recipe.score_every == 0 or self.step == self.recipe.steps:
-                self._log({"step": self.step, "dice": self.scores()})
+                self._log({"step": self.step, "dice": self.scores() if self.workers.leads else {}})
             if time.monotonic() - saved > self.recipe.save_every_seconds:
                 self.save_state()
                 saved = time.monotonic()
-            if minutes is not None and time.monotonic() - started > minutes * 60:
+            if self.workers.agree(minutes is not None and time.monotonic() - started > minutes * 60):
                 break
         self.save_state()
         return self.step >= self.recipe.steps
@@ -222,20 +161,27 @@ class Pretraining:
         rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate * group["factor"]
-        chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
-        loss, parts = total_loss(self.model, self.alignment, self.source.draw(self.step), recipe, chance)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
+        found: list[dict[str, float]] = []
+        for index in self.workers.share(recipe.accumulate):
+            number = self.step * recipe.accumulate + index
+            chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+            loss, parts = total_loss(self.model, self.alignment, self.source.draw(number), recipe, chance)
+            (loss / recipe.accumulate).backward()
+            found.append(parts)
+        self.workers.sum_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimiser.step()
         self.average.update_parameters(self.parts)
         self.alignment.follow(self.model)
         self.step += 1
-        return parts
+        return self.workers.mean({name: sum(p[name] for p in found) / len(found) for name in found[0]})
 
     def averaged_model(self) -> AMVLM:
-        """Return the averaged model in eval mode, sharing the sentence encoder."""
-        model = build_model(self.model.config, text_encoder=self.model.text_encoder).to(self.device)
+        """Return the averaged model in eval mode, sharing a frozen text encoder."""
+        text = self.model.text_encoder.copied() if self.model.config.text_encoder.trainable else self.model.text_encoder
+        model = build_model(self.model.config, text_encoder=text).to(self.device)
         learnt_parts(model).load_state_dict(self.average.module.state_dict())
         return model.eval()
 
@@ -244,7 +190,9 @@ class Pretraining:
         return score_images(self.averaged_model(), self.validation, self.device)
 
     def save_state(self) -> None:
-        """Write everything that a resumed run needs."""
+        """Write everything that a resumed run needs; the first process does it for all."""
+        if not self.workers.leads:
+            return
         tensors = {f"model.{k}": v for k, v in self.parts.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
@@ -290,6 +238,8 @@ class Pretraining:
         self.optimiser.load_state_dict(whole)
 
     def _log(self, record: dict[str, Any]) -> None:
+        if not self.workers.leads:
+            return
         log.info("%s", record)
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
@@ -318,7 +268,7 @@ def main(
     if resolved.start is not None:
         run.start_from(start)
     run.load_state()
-    if run.run(minutes):
+    if run.run(minutes) and run.workers.leads:
         path = out / f"{resolved.name}.safetensors"
         model, scores = run.averaged_model(), run.scores()
         if resolved.presence_steps:

@@ -66,12 +66,16 @@ class Alignment(nn.Module):
         Whose encoders are aligned.
     config
         Weights and options.
+    seed
+        Seed of the random weights.
     """
 
-    def __init__(self, model: AMVLM, config: StepOneConfig) -> None:
+    def __init__(self, model: AMVLM, config: StepOneConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.heads = AlignmentHeads(model.config)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.heads = AlignmentHeads(model.config)
         followed = _followed(model, self.heads)
         self.momentum = averaged(followed, config.momentum)
         self.momentum.requires_grad_(requires_grad=False)
@@ -115,7 +119,10 @@ class Alignment(nn.Module):
         some = torch.randperm(count, generator=chance)[: config.patches].to(image.tokens.device)
         patches = image.tokens[:, some]
         to_words, to_patches = self.heads.attention(patches, words.tokens)
-        matched = soft_match(*to_words, words.padding), soft_match(*to_patches)
+        matched = (
+            soft_match(to_words.query, to_words.key, to_words.value, words.padding),
+            soft_match(to_patches.query, to_patches.key, to_patches.value),
+        )
         if config.ambiguity == "none":
             similar = pairwise_cosine(patches, matched[0]), pairwise_cosine(words.tokens, matched[1])
         else:
@@ -146,7 +153,8 @@ class Alignment(nn.Module):
         parts: nn.ModuleDict = self.momentum.module  # type: ignore[assignment]
         images = batch.images_a.to(device).contiguous(memory_format=torch.channels_last)
         seen = parts["image_encoder"](images, batch.whole.to(device))
-        text = model.text_encoder.words(batch.captions_a)
+        encoder = model.text_encoder
+        text = encoder(batch.captions_a, parts["bert"]) if "bert" in parts else encoder.words(batch.captions_a)
         return (
             _Side(parts["image_projection"](seen.cls), parts["patches"](_sequence(seen.tokens))),
             _Side(parts["text_projection"](text.sentence), parts["words"](text.words), text.padding),
@@ -155,7 +163,7 @@ class Alignment(nn.Module):
 
 def _followed(model: AMVLM, heads: AlignmentHeads) -> nn.ModuleDict:
     """Return the encoders and projection heads that have a momentum copy."""
-    return nn.ModuleDict(
+    followed = nn.ModuleDict(
         {
             "image_encoder": model.image_encoder,
             "image_projection": model.image_projection,
@@ -164,6 +172,9 @@ def _followed(model: AMVLM, heads: AlignmentHeads) -> nn.ModuleDict:
             "words": heads.words,
         }
     )
+    if model.config.text_encoder.trainable:
+        followed["bert"] = model.text_encoder.bert
+    return followed
 
 
 def _sequence(tokens: Tensor) -> Tensor:

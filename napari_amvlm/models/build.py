@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_amvlm.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig, UNetConfig
 from napari_amvlm.models.amvlm import AMVLM
 from napari_amvlm.models.image_encoder import build_image_encoder
 from napari_amvlm.models.projection import ProjectionHead
@@ -14,7 +15,27 @@ from napari_amvlm.models.text_mask import TextMaskGenerator
 from napari_amvlm.models.unet import TextConditionedUNet
 
 if TYPE_CHECKING:
-    from napari_amvlm.config import ModelConfig
+    from collections.abc import Mapping
+
+CONFIGURATIONS: Mapping[str, ModelConfig] = {
+    "tiny": ModelConfig(),
+    "base": ModelConfig(
+        text_encoder=TextEncoderConfig(
+            repository="emilyalsentzer/Bio_ClinicalBERT",
+            sha256=None,
+            width=768,
+            max_tokens=512,
+            layers=6,
+            pooling="cls",
+            trainable=True,
+        ),
+        image_encoder=ImageEncoderConfig(hidden=768, layers=12, heads=12, mlp_ratio=4, grid=14, stem=None),
+        unet=UNetConfig(patch=1, channels=(64, 128, 256, 512, 512)),
+        tile=224,
+        whole=224,
+    ),
+}
+"""`tiny` ships; `base` has the sizes of the publication: ViT-B/16, six layers of Bio_ClinicalBERT, its U-Net."""
 
 
 def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None, seed: int | None = None) -> AMVLM:
@@ -38,13 +59,14 @@ def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None,
         if seed is not None:
             torch.manual_seed(seed)
         image = config.image_encoder
+        finer = (0, 0) if image.stem is None else (image.stem[1], image.stem[2])
         model = AMVLM(
             config,
             text_encoder=text_encoder or load_text_encoder(config.text_encoder),
             image_encoder=build_image_encoder(image),
             image_projection=ProjectionHead(image.hidden, config.embedding),
             text_projection=ProjectionHead(config.text_encoder.width, config.embedding),
-            text_mask=TextMaskGenerator(image.hidden, (image.stem[1], image.stem[2]), config.dense, config.embedding),
+            text_mask=TextMaskGenerator(image.hidden, finer, config.dense, config.embedding),
             unet=TextConditionedUNet(config.unet, hidden=image.hidden, sentence=config.text_encoder.width),
         )
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

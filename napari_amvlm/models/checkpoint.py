@@ -40,7 +40,7 @@ def save_model(
     Parameters
     ----------
     model
-        What to write; the sentence encoder is left out, its hash is in the configuration.
+        What to write; a frozen text encoder is left out, its hash is in the configuration.
     path
         Where to; an existing file is replaced.
     name, licence, training_data, version, parent, scores
@@ -57,7 +57,7 @@ def save_model(
     tensors = {
         key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
         for key, value in model.state_dict().items()
-        if not key.startswith(_FROZEN)
+        if _kept(key, model)
     }
     broken = next((k for k, v in tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
     if broken is not None:
@@ -121,7 +121,7 @@ def load_model(
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelFileError(f"{path} is damaged ({error}); fetch the file again.") from error
-    expected = {k: v for k, v in model.state_dict().items() if not k.startswith(_FROZEN)}
+    expected = {k: v for k, v in model.state_dict().items() if _kept(k, model)}
     wrong = [k for k, v in expected.items() if k not in tensors or tensors[k].shape != v.shape]
     surplus = [k for k in tensors if k not in expected]
     if wrong or surplus:
@@ -134,3 +134,8 @@ def load_model(
         raise ModelFileError(f"{path} holds weights that are not finite; choose another model.")
     model.load_state_dict(tensors, strict=False)
     return model.to(device).eval(), info
+
+
+def _kept(key: str, model: AMVLM) -> bool:
+    """Tell whether a tensor is in the checkpoint: all are but those of a text encoder that nothing changed."""
+    return model.config.text_encoder.trainable or not key.startswith(_FROZEN)

@@ -1,4 +1,4 @@
-"""The image encoder: a ViT with a class token behind a convolutional stem."""
+"""The image encoder: a ViT with a class token, behind a convolutional stem or behind patches of its own."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class VisionFeatures:
     tokens
         Patch tokens as a map, `(B, D, H/16, W/16)`.
     quarter, eighth
-        Maps of the stem at 1/4 and 1/8 of the resolution.
+        Maps of the stem at 1/4 and 1/8 of the resolution; None where there is no stem.
     """
 
     cls: Tensor
     tokens: Tensor
-    quarter: Tensor
-    eighth: Tensor
+    quarter: Tensor | None = None
+    eighth: Tensor | None = None
 
 
 class ConvStem(nn.Module):
@@ -64,17 +64,18 @@ class ConvStem(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A `transformers` ViT whose patch embedding is a `ConvStem`.
+    """A `transformers` ViT, with a `ConvStem` or with its own patch embedding.
 
     Parameters
     ----------
     vit
-        A `ViTModel` without pooling layer whose `embeddings.patch_embeddings` is `stem`.
+        A `ViTModel` without pooling layer; its `embeddings.patch_embeddings` is `stem` where there is one.
     stem
-        The convolutional stem.
+        The convolutional stem, which is also told where an image is seen whole, and its coordinates; None: the ViT sees
+        colours alone.
     """
 
-    def __init__(self, vit: nn.Module, stem: ConvStem) -> None:
+    def __init__(self, vit: nn.Module, stem: ConvStem | None) -> None:
         super().__init__()
         self.vit = vit
         self._stem = [stem]  # in a list: it is a submodule of the ViT already
@@ -90,10 +91,14 @@ class ImageEncoder(nn.Module):
             Bool `(B,)`: True where an image is seen whole, False for a tile.
         """
         b, _, h, w = images.shape
-        pixels = torch.cat([(images - 0.5) * 4, position_channels(images, whole)], dim=1)
+        stem, pixels = self._stem[0], (images - 0.5) * 4
+        if stem is not None:
+            pixels = torch.cat([pixels, position_channels(images, whole)], dim=1)
         sequence = self.vit(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
         patches = sequence[:, 1:].transpose(1, 2).reshape(b, -1, h // STRIDE, w // STRIDE)
-        maps, self._stem[0].maps = self._stem[0].maps, []
+        if stem is None:
+            return VisionFeatures(sequence[:, 0], patches)
+        maps, stem.maps = stem.maps, []
         return VisionFeatures(sequence[:, 0], patches, quarter=maps[1], eighth=maps[2])
 
 
@@ -109,10 +114,12 @@ def build_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
             intermediate_size=int(config.hidden * config.mlp_ratio),
             image_size=config.grid * STRIDE,
             patch_size=STRIDE,
-            num_channels=3 + CHANNELS,
+            num_channels=3 if config.stem is None else 3 + CHANNELS,
         ),
         add_pooling_layer=False,
     )
+    if config.stem is None:
+        return ImageEncoder(vit, None)
     stem = ConvStem(config.stem, config.hidden)
     vit.embeddings.patch_embeddings = stem  # type: ignore[assignment]
     return ImageEncoder(vit, stem)

@@ -16,7 +16,7 @@ from napari_amvlm.errors import ModelFileError
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = "napari-amvlm/1"
+FORMAT = "napari-amvlm/2"
 _LARGEST_HEADER = 4 << 20
 _LARGEST_FILE = 8 << 30
 
@@ -66,7 +66,13 @@ def read_info(path: Path) -> ModelInfo:
         The file is missing, damaged, or was not written by napari-amvlm.
     """
     metadata = _metadata(path)
-    if metadata.get("format") != FORMAT:
+    written = metadata.get("format", "")
+    if written != FORMAT and written.startswith("napari-amvlm/"):
+        raise ModelFileError(
+            f"{path} was written by another version of napari-amvlm (format {written!r}, this one reads {FORMAT!r}); "
+            "choose an installed model and fine-tune it anew."
+        )
+    if written != FORMAT:
         raise ModelFileError(
             f"{path} is not a napari-amvlm model (its header has no format {FORMAT!r}); choose another file."
         )

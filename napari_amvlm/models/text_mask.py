@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GatedUp(nn.Module):
-    """Doubles the resolution and adds a gated residual that also sees a finer map.
+    """Doubles the resolution and adds a gated residual that also sees a finer map, where there is one.
 
     out = up(x) + sigmoid(gate) * update, where (gate, update) come from one convolution over up(x) and the finer map.
     """
@@ -25,10 +25,10 @@ class GatedUp(nn.Module):
         self.mix = nn.Conv2d(width + finer, 2 * width, 3, padding=1)
         self.norm = GroupNorm(groups, width)
 
-    def forward(self, x: Tensor, finer: Tensor) -> Tensor:
-        """Map `(B, width, h, w)` and `(B, finer, 2h, 2w)` to `(B, width, 2h, 2w)`."""
+    def forward(self, x: Tensor, finer: Tensor | None) -> Tensor:
+        """Map `(B, width, h, w)`, and `(B, finer, 2h, 2w)` unless `finer` is 0, to `(B, width, 2h, 2w)`."""
         up = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-        gate, update = self.mix(torch.cat([up, finer], dim=1)).chunk(2, dim=1)
+        gate, update = self.mix(up if finer is None else torch.cat([up, finer], dim=1)).chunk(2, dim=1)
         return up + torch.sigmoid(gate) * nn.functional.silu(self.norm(update))
 
 
@@ -40,7 +40,7 @@ class TextMaskGenerator(nn.Module):
     hidden
         Width of the image encoder's tokens.
     stem
-        Channels of the stem at 1/4 and at 1/8.
+        Channels of the stem at 1/4 and at 1/8; 0 where there is no stem.
     dense
         Channels inside the decoder.
     embedding

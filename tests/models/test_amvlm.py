@@ -109,6 +109,6 @@ def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of heads"):
         ImageEncoderConfig(hidden=20, heads=3)
     with pytest.raises(ValueError, match="multiple of groups"):
-        UNetConfig(channels=(8, 8, 12, 8, 8), groups=8)
+        UNetConfig(channels=(8, 8, 12, 8), groups=8)
     with pytest.raises(ValueError, match="Extra inputs"):
         ModelConfig.model_validate({"tiles": 3})

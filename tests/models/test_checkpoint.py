@@ -66,7 +66,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3)}, foreign)
     bad_config = {
         "__metadata__": {
-            "format": "napari-amvlm/1",
+            "format": "napari-amvlm/2",
             "scores": "{}",
             "name": "x",
             "version": "1",
@@ -83,6 +83,13 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         read_info(_with_header(tmp_path / "c.safetensors", bad_config))
     with pytest.raises(ModelFileError, match="not a napari-amvlm model"):
         read_info(_with_header(tmp_path / "d.safetensors", [1, 2]))
+
+
+def test_a_model_of_another_version_is_told_from_a_foreign_file(tmp_path: Path) -> None:
+    older = _with_header(tmp_path / "older.safetensors", {"__metadata__": {"format": "napari-amvlm/1"}})
+
+    with pytest.raises(ModelFileError, match=r"written by another version of napari-amvlm .* fine-tune it anew"):
+        read_info(older)
 
 
 def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
-from napari_amvlm.models.text_encoder import _check_hash, load_text_encoder
+from napari_amvlm.models.text_encoder import _check_hash, load_text_encoder, random_text_encoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +82,34 @@ def test_an_empty_prompt_is_refused(text_encoder: TextEncoder, prompt: str) -> N
 def test_a_prompt_is_never_cut(text_encoder: TextEncoder) -> None:
     with pytest.raises(PromptError, match="shorten"):
         text_encoder.sentence(["nuclei " * 400])
+
+
+def test_words_from_the_cache_are_those_that_were_read(text_encoder: TextEncoder) -> None:
+    prompts = ["nuclei", "the left lung of the patient", "nuclei"]
+    cached = text_encoder.words(prompts)
+
+    assert cached.words.shape[:2] == cached.padding.shape
+    assert torch.equal(cached.sentence, text_encoder.sentence(prompts))
+    for row, prompt in enumerate(prompts):
+        alone = text_encoder([prompt])
+        kept = cached.words[row][~cached.padding[row]]
+        assert torch.allclose(kept, alone.words[0], atol=1e-5)
+
+
+def test_a_trainable_encoder_learns_in_training_mode_and_forgets_what_it_read(text_encoder: TextEncoder) -> None:
+    config = TextEncoderConfig(width=64, layers=1, trainable=True, pooling="cls", sha256=None)
+    encoder = random_text_encoder(config, like=text_encoder)
+    before = encoder.sentence(["nuclei"])
+    encoder.train()
+
+    assert encoder.sentence(["nuclei"]).requires_grad
+    with torch.no_grad():
+        for p in encoder.bert.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    encoder.eval()
+    assert not encoder.sentence(["nuclei"]).requires_grad
+    assert not torch.allclose(before, encoder.sentence(["nuclei"]), atol=1e-3)
+    assert torch.equal(encoder.copied().sentence(["nuclei"]), encoder.sentence(["nuclei"]))
 
 
 def test_it_stays_frozen_in_eval_mode(text_encoder: TextEncoder) -> None:

@@ -1,0 +1,118 @@
+"""What the text does, on held-out images at their own size: right prompts, wrong ones, none, and whether it says "no".
+
+    python -m training.benchmarks.text_contribution --data PATH [--model M] [--extra FOLDER:PROMPT ...]
+
+Every validation image of the shippable data sets is asked for each of its concepts in its own words ("right"), in those
+of another concept that the same kind of image shows or could show ("shuffled"), and with a word that says nothing
+("none"); the answer is scored against the mask of the concept each time. It is also asked for all concepts that the
+model was taught: presence of what is there is held against presence of what is not (area under the ROC curve, all
+images together). `--extra` adds folders in LViT layout, each with the prompt that its masks answer and the kind of
+image (tissue, xray or spine) that says what is absent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.metrics import dice
+from napari_amvlm.predictor import Predictor
+from training.data import KINDS, SOURCES, concept_masks, is_validation
+from training.prompts import ABSENT, CONCEPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.data import Kind
+
+NOTHING_SAID = "image"
+"""A prompt that names nothing."""
+OTHER: Mapping[str, str] = {
+    "nuclei": "lungs",
+    "lungs": "vertebrae",
+    "left lung": "right lung",
+    "right lung": "left lung",
+    "vertebrae": "intervertebral discs",
+    "intervertebral discs": "spinal canal",
+    "spinal canal": "vertebrae",
+}
+"""The wrong prompt for each concept."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An image at its own size `(H, W, 3)` with the masks `(H, W)` of the concepts that it shows."""
+
+    image: NDArray[np.float32]
+    masks: Mapping[str, NDArray[np.bool_]]
+    kind: Kind
+
+
+def contribution(predictor: Predictor, images: Iterator[Scored]) -> dict[str, object]:
+    """Return mean Dice of each concept with right, shuffled and no words, and the presence AUC."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    there: list[float] = []
+    absent: list[float] = []
+    for shown in images:
+        predictor.set_image(shown.image)
+        found = {p: predictor.predict(p) for p in {*(c.name for c in CONCEPTS), NOTHING_SAID}}
+        for concept, mask in shown.masks.items():
+            asked = {"right": concept, "shuffled": OTHER[concept], "none": NOTHING_SAID}
+            for name, prompt in asked.items():
+                rows.setdefault(concept, {}).setdefault(name, []).append(dice(found[prompt].mask(), mask))
+        there += [found[c].presence for c, mask in shown.masks.items() if mask.any()]
+        absent += [found[c].presence for c in ABSENT[shown.kind]]
+    means = {c: {n: round(float(np.mean(v)), 4) for n, v in kinds.items()} for c, kinds in rows.items()}
+    return {"dice": means, "n": {c: len(k["right"]) for c, k in rows.items()}, "presence_auc": auc(there, absent)}
+
+
+def auc(present: Sequence[float], absent: Sequence[float]) -> float:
+    """Return the area under the ROC curve: how often a present concept scores above an absent one; ties count half."""
+    a, b = np.asarray(present)[:, None], np.asarray(absent)[None]
+    return round(float(np.mean((a > b) + 0.5 * (a == b))), 4)
+
+
+def held_out_images(data: Path) -> Iterator[Scored]:
+    """Yield the validation images of the shippable data sets below `data`."""
+    for source in SOURCES:
+        for pair in read_folder(data / source).pairs:
+            if is_validation(source, pair.name):
+                image = to_rgb01(read_image(pair.image).data, name=pair.name)
+                labels = read_mask(pair.required_mask(), image.shape[:2])
+                yield Scored(image, concept_masks(source, labels), KINDS.get(source, "tissue"))
+
+
+def extra_images(folder: Path, prompt: str, kind: Kind) -> Iterator[Scored]:
+    """Yield the images of one folder in LViT layout whose masks answer `prompt`."""
+    for pair in read_folder(folder).pairs:
+        image = to_rgb01(read_image(pair.image).data, name=pair.name)
+        yield Scored(image, {prompt: binary_mask(read_mask(pair.required_mask(), image.shape[:2]))}, kind)
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
+    extra: Annotated[list[str] | None, typer.Option(help="FOLDER:PROMPT:KIND, any number of times.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Print the figures as one JSON object."""
+
+    def images() -> Iterator[Scored]:
+        yield from held_out_images(data)
+        for entry in extra or []:
+            folder, prompt, kind = entry.rsplit(":", 2)
+            yield from extra_images(Path(folder), prompt, kind)  # type: ignore[arg-type]
+
+    typer.echo(json.dumps(contribution(Predictor.from_file(model, device=device), images()), indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)
