@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_UNCOMPRESSED = 1
-_MINISWHITE, _MINISBLACK, _RGB, _PALETTE = 0, 1, 2, 3
+UNCOMPRESSED = 1
+MINISWHITE, MINISBLACK, RGB, PALETTE = 0, 1, 2, 3
 _ALPHA = (1, 2)
 """Values of the tag ExtraSamples that stand for alpha."""
 
@@ -45,17 +45,17 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
                 f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image."
             )
         check_size(path, lengths["Y"], lengths["X"])
-        if int(page.photometric) not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) or int(page.compression) in FAX:
+        if int(page.photometric) not in (MINISWHITE, MINISBLACK, RGB, PALETTE) or int(page.compression) in FAX:
             return None
         channels = _channels(lengths, page, path)
         stored = path.stat().st_size
-        plain = int(page.compression) == _UNCOMPRESSED and page.bitspersample >= 8
+        plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8
         if len(page.dataoffsets) < math.prod(page.chunked) or (plain and series.nbytes > stored):
             raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
         try:
             pixels = np.asarray(series.asarray())
         except ValueError as error:
-            if "imagecodecs" in str(error) and (page.photometric != _MINISWHITE or page.bitspersample <= 8):
+            if "imagecodecs" in str(error) and (page.photometric != MINISWHITE or page.bitspersample <= 8):
                 return None
             raise
         pixels = pixels.reshape(tuple(lengths.values()))
@@ -74,7 +74,7 @@ def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
         raise ImageError(f"{path}: expected one image, but it is a stack, {size}; save the plane you mean as a file.")
     count = lengths[others[0]]
     alpha = bool(page.extrasamples) and int(page.extrasamples[0]) in _ALPHA
-    if count == 3 or (others[0] == "S" and count == 4 and int(page.photometric) == _RGB):
+    if count == 3 or (others[0] == "S" and count == 4 and int(page.photometric) == RGB):
         return 3
     if count == 2 and alpha:
         return 1
@@ -88,16 +88,26 @@ def _values(pixels: NDArray[Any], page: Any, *, indices: bool) -> NDArray[Any]:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     photometric = int(page.photometric)
-    if photometric == _PALETTE:
+    if photometric == PALETTE:
         if indices:
             return pixels
-        colours = np.asarray(page.colormap).T
-        return gray_if_equal((colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)[pixels])
+        return gray_if_equal(palette(page)[pixels])
     if page.bitspersample == 1:
         pixels = pixels.astype(np.bool_)
-    if photometric != _MINISWHITE or indices:
+    if photometric != MINISWHITE or indices:
         return pixels
+    return brighter(pixels, page.bitspersample)
+
+
+def palette(page: Any) -> NDArray[np.uint8]:
+    """Return the colours of a page's palette, `(N, 3)`."""
+    colours = np.asarray(page.colormap).T
+    return np.asarray(colours >> 8 if colours.max() > 255 else colours, np.uint8)
+
+
+def brighter(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Return values that rise with brightness for values of `bits` bits that fall with it."""
     if np.issubdtype(pixels.dtype, np.unsignedinteger):
-        return np.asarray(np.subtract(2**page.bitspersample - 1, pixels, dtype=pixels.dtype))
+        return np.asarray(np.subtract(2**bits - 1, pixels, dtype=pixels.dtype))
     exact = pixels.dtype == np.bool_ or np.issubdtype(pixels.dtype, np.integer)
     return np.asarray(np.invert(pixels) if exact else np.negative(pixels))
