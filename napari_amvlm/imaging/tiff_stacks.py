@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.image_data import ImageData
-from napari_amvlm.imaging.lazy import grouped, lazy, mapped, reading, with_small_levels
-from napari_amvlm.imaging.limits import EAGER_BYTES, MAX_CHUNK_BYTES, check_chunk, check_numbers, check_shape
+from napari_amvlm.imaging.lazy import LEAST_CHUNK, grouped, lazy, mapped, reading, with_small_levels
+from napari_amvlm.imaging.limits import EAGER_BYTES, MAX_AXES, MAX_CHUNK_BYTES, check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.tiff_files import MINISBLACK, MINISWHITE, PALETTE, RGB, UNCOMPRESSED, brighter, palette
 from napari_amvlm.imaging.tiff_spacing import tiff_channels, tiff_spacing
 
@@ -157,8 +157,9 @@ def _level(path: Path, level: Any) -> Any:
     if level.keyframe.nbytes > MAX_CHUNK_BYTES and level.dataoffset is not None:
         stored = np.dtype(level.parent.byteorder + level.dtype.char)
         source: Any = np.memmap(path, stored, "r", level.dataoffset, level.shape)
-        chunks = tuple(min(n, 1024) if axis in "YX" else 1 for axis, n in zip(level.axes, level.shape, strict=True))
-        return lazy(source, path, tuple(n if axis == "S" else c for axis, n, c in zip(level.axes, level.shape, chunks, strict=True)))
+        whole = {"Y": LEAST_CHUNK, "X": LEAST_CHUNK, "S": MAX_AXES}
+        chunks = tuple(min(n, whole.get(axis, 1)) for axis, n in zip(level.axes, level.shape, strict=True))
+        return lazy(source, path, chunks)
     store: tifffile.ZarrTiffStore = level.aszarr(level=0)
     source = zarr.open_array(store, mode="r")
     check_chunk(path, source.chunks, source.dtype)
@@ -193,6 +194,8 @@ def _arranged(array: Any, series: Any, page: Any, path: Path) -> tuple[Any, str,
         return array[..., :3], found[:-1], True
     if int(page.photometric) == PALETTE:
         return _painted(array, page), found, True
+    if found == "CYX" and len(array) == 3:
+        return brighter_lazily(array, page).transpose(1, 2, 0), "YX", True
     return brighter_lazily(array, page), found, False
 
 

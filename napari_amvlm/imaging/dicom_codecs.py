@@ -1,0 +1,93 @@
+"""Decoders for compressed DICOM images that neither pydicom nor Pillow can read: lossless and 12-bit JPEG, JPEG-LS.
+
+They are added to pydicom's own, by its interface for plugins: `is_available`, `DECODER_DEPENDENCIES`, and a function
+from an encoded frame to its bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_JPEG = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_LABEL = "napari-amvlm"
+
+DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS), ("imagecodecs",))
+
+_NO_FRAME = (0xC4, 0xC8, 0xCC)
+"""JPEG markers among those of frame headers that are none."""
+_JPEG_LS_FRAME = 0xF7
+
+
+def is_available(_uid: str) -> bool:
+    """Tell pydicom that what these decoders need is installed: imagecodecs is always."""
+    return True
+
+
+def add_decoders() -> None:
+    """Add the decoders to pydicom, once."""
+    from pydicom.pixels import get_decoder
+
+    for uid in DECODER_DEPENDENCIES:
+        decoder = get_decoder(uid)
+        if _LABEL not in decoder.available_plugins:
+            decoder.add_plugin(_LABEL, (__name__, "decode_frame"))
+
+
+def decode_frame(source: bytes, runner: Any) -> bytes:
+    """Return the pixels of one frame, colours by pixel.
+
+    Parameters
+    ----------
+    source
+        The encoded frame.
+    runner
+        pydicom's account of what the frame is to be.
+
+    Raises
+    ------
+    ValueError
+        The frame is damaged, or of another size than its file says.
+    """
+    shape = (runner.rows, runner.columns, runner.samples_per_pixel)
+    if frame_shape(source) != shape:
+        raise ValueError(f"a frame of {frame_shape(source)}, where {shape} was announced")
+    pixels = _pixels(source, runner)
+    if runner.samples_per_pixel > 1:
+        if pixels.shape[0] == runner.samples_per_pixel and pixels.shape[1:] == shape[:2]:
+            pixels = np.moveaxis(pixels, 0, -1)
+        runner.set_option("planar_configuration", 0)
+    if pixels.size != np.prod(shape) or pixels.dtype.kind not in "iu":
+        raise ValueError(f"pixels of shape {pixels.shape}, where {shape} was announced")
+    runner.set_option("bits_allocated", 8 * pixels.dtype.itemsize)
+    return np.ascontiguousarray(pixels).tobytes()
+
+
+def frame_shape(source: bytes) -> tuple[int, int, int] | None:
+    """Return height, width and number of colours in the header of a JPEG or JPEG-LS frame; None without one."""
+    place = 2
+    while place + 10 <= len(source) and source[place] == 0xFF:
+        marker = source[place + 1]
+        if marker == 0xFF:
+            place += 1
+            continue
+        if (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME) or marker == _JPEG_LS_FRAME:
+            height, width = (int.from_bytes(source[place + at : place + at + 2], "big") for at in (5, 7))
+            return height, width, source[place + 9]
+        place += 2 + int.from_bytes(source[place + 2 : place + 4], "big")
+    return None
+
+
+def _pixels(source: bytes, runner: Any) -> NDArray[Any]:
+    import imagecodecs
+
+    if runner.transfer_syntax in _JPEG_LS:
+        return np.asarray(imagecodecs.jpegls_decode(source))
+    # Said to be RGB in and out, so that no colours are changed: pydicom does that by the file's own header.
+    colours = "RGB" if runner.samples_per_pixel == 3 else "GRAYSCALE"
+    return np.asarray(imagecodecs.jpeg8_decode(source, colorspace=colours, outcolorspace=colours))
