@@ -1,4 +1,6 @@
-"""Decoders for compressed DICOM images that neither pydicom nor Pillow can read: lossless and 12-bit JPEG, JPEG-LS.
+"""Decoders for compressed DICOM images that neither pydicom nor Pillow can read.
+
+These are lossless and 12-bit JPEG, JPEG-LS, and some JPEG 2000.
 
 They are added to pydicom's own, by its interface for plugins: `is_available`, `DECODER_DEPENDENCIES`, and a function
 from an encoded frame to its bytes.
@@ -6,6 +8,7 @@ from an encoded frame to its bytes.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +18,15 @@ if TYPE_CHECKING:
 
 _JPEG = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _LABEL = "napari-amvlm"
 
-DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS), ("imagecodecs",))
+DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS, *_JPEG_2000), ("imagecodecs",))
 
 _NO_FRAME = (0xC4, 0xC8, 0xCC)
 """JPEG markers among those of frame headers that are none."""
 _JPEG_LS_FRAME = 0xF7
+_JPEG_2000_START = b"\xff\x4f\xff\x51"
 
 
 def is_available(_uid: str) -> bool:
@@ -31,7 +36,7 @@ def is_available(_uid: str) -> bool:
 
 def add_decoders() -> None:
     """Add the decoders to pydicom, once."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     for uid in DECODER_DEPENDENCIES:
         decoder = get_decoder(uid)
@@ -69,7 +74,10 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
 
 
 def frame_shape(source: bytes) -> tuple[int, int, int] | None:
-    """Return height, width and number of colours in the header of a JPEG or JPEG-LS frame; None without one."""
+    """Return height, width and number of colours in the header of a frame; None where it has none."""
+    if source.startswith(_JPEG_2000_START) and len(source) >= 42:
+        right, lower, left, upper = struct.unpack(">4I", source[8:24])
+        return lower - upper, right - left, int.from_bytes(source[40:42], "big")
     place = 2
     while place + 10 <= len(source) and source[place] == 0xFF:
         marker = source[place + 1]
@@ -88,6 +96,20 @@ def _pixels(source: bytes, runner: Any) -> NDArray[Any]:
 
     if runner.transfer_syntax in _JPEG_LS:
         return np.asarray(imagecodecs.jpegls_decode(source))
+    if runner.transfer_syntax in _JPEG_2000:
+        return _jpeg_2000(source, runner)
     # Said to be RGB in and out, so that no colours are changed: pydicom does that by the file's own header.
     colours = "RGB" if runner.samples_per_pixel == 3 else "GRAYSCALE"
     return np.asarray(imagecodecs.jpeg8_decode(source, colorspace=colours, outcolorspace=colours))
+
+
+def _jpeg_2000(source: bytes, runner: Any) -> NDArray[Any]:
+    """Return unsigned pixels; of signed ones pydicom and Pillow know what their files mean."""
+    import imagecodecs
+
+    pixels = np.asarray(imagecodecs.jpeg2k_decode(source))
+    if pixels.dtype.kind != "u" or runner.pixel_representation:
+        raise ValueError("signed pixels")
+    if runner.photometric_interpretation in ("YBR_RCT", "YBR_ICT"):
+        runner.set_option("photometric_interpretation", "RGB")
+    return pixels

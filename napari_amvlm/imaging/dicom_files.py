@@ -35,7 +35,7 @@ class Frame:
     path: Path
     index: int
     frames: int
-    shape: tuple[int, ...]
+    shape: tuple[int, int] | tuple[int, int, int]
     header: Dataset
     geometry: dicom_headers.Geometry
     rescaling: dicom_values.Rescaling
@@ -50,9 +50,8 @@ class _Stack:
         self.dtype = np.result_type(*{frame.rescaling.dtype for frame in self._frames})
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        first, *within = key if isinstance(key, tuple) else (key,)
-        chosen = self._frames[first]
-        planes = [self._plane(frame)[tuple(within)] for frame in chosen]
+        numbers, *within = key
+        planes = [self._plane(self._frames[number])[tuple(within)] for number in range(len(self._frames))[numbers]]
         return np.stack(planes)
 
     def read(self) -> NDArray[Any]:
@@ -138,7 +137,7 @@ def _frames(path: Path, header: Dataset) -> list[Frame]:
     colour = colours > 1 or palette
     stored = np.dtype(np.uint8) if palette else dicom_values.stored_type(header)
     check_numbers(path, stored)
-    shape = (height, width, 3) if colour else (height, width)
+    shape: tuple[int, int] | tuple[int, int, int] = (height, width, 3) if colour else (height, width)
     _check_length(path, header, count * height * width * colours)
     frames = []
     for index in range(count):
@@ -156,7 +155,8 @@ def _check_length(path: Path, header: Dataset, values: int) -> None:
     size = path.stat().st_size
     syntax = header.file_meta.TransferSyntaxUID
     bits = int(header.get("BitsAllocated") or 8)
-    plain = not syntax.is_compressed and not str(header.get("PhotometricInterpretation")).endswith(("422", "420"))
+    halved = str(header.get("PhotometricInterpretation")).endswith(("422", "420"))
+    plain = not syntax.is_encapsulated and not syntax.is_deflated and not halved
     if (plain and values * bits // 8 > size) or int(header.get("NumberOfFrames") or 1) > size:
         raise ImageError(f"{path} is cut off, {size} bytes cannot hold all of its pixels; copy it again.")
 
@@ -167,7 +167,8 @@ def _belongs(frame: Frame, header: Dataset) -> tuple[Any, ...]:
     alone = frame.geometry.plane is None or frame.geometry.position is None
     if alone:
         return (uid, frame.path, frame.index)
-    return (uid, frame.geometry.plane, frame.shape, str(header.get("ImageType", "")), str(header.get("EchoNumbers", "")))
+    kind = (str(header.get("ImageType", "")), str(header.get("EchoNumbers", "")))
+    return (uid, frame.geometry.plane, frame.shape, *kind)
 
 
 def _plane(frame: Frame, name: str) -> ImageData:
@@ -239,8 +240,8 @@ def _step(place: Path, positions: Sequence[float]) -> Spacing:
     step = float(np.median(steps))
     if step <= 0 or np.abs(steps - step).max() > max(_UNEVEN * step, 0.02):
         raise ImageError(
-            f"{place}: expected slices at even distances, but they are {steps.min():.2f} to {steps.max():.2f} mm apart; "
-            "add the slices that are missing, or open single files."
+            f"{place}: expected slices at even distances, but they are {steps.min():.2f} to {steps.max():.2f} mm "
+            "apart; add the slices that are missing, or open single files."
         )
     return (float(np.mean(steps)), "millimeter")
 
@@ -255,7 +256,7 @@ def _stack(
     lengths: tuple[int, ...] | None = None,
 ) -> ImageData:
     stack = _Stack(frames)
-    check_shape(place, stack.shape, stack.shape[1:3])
+    check_shape(place, stack.shape, frames[0].shape[:2])
     size = int(np.prod(stack.shape)) * stack.dtype.itemsize
     data: Any = stack.read() if size <= EAGER_BYTES else lazy(stack, place, (1, *stack.shape[1:]))
     if lengths is not None:

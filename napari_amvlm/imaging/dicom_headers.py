@@ -142,7 +142,7 @@ def image_window(header: Dataset) -> tuple[float, float] | None:
 
 
 def pixel_spacing(header: Dataset) -> dict[str, Spacing]:
-    """Return the distance of pixels in the patient, or at the detector where the header has no other, in millimeters."""
+    """Return the distance of pixels in the patient, or at the detector where there is no other, in millimeters."""
     for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         values = header.get(name)
         if values is not None and len(values) == 2:
@@ -157,7 +157,8 @@ def frame_header(header: Dataset, frame: int) -> Dataset:
     found = Dataset()
     shared = list(header.get("SharedFunctionalGroupsSequence") or ())[:1]
     own = list(header.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
-    groups = [inner for item in (*own, *shared) for element in item if element.VR == "SQ" for inner in element.value[:1]]
+    sequences = [element.value for item in (*own, *shared) for element in item if element.VR == "SQ"]
+    groups = [inner for sequence in sequences for inner in sequence[:1]]
     for name in _OF_A_FRAME:
         value = next((place[name] for place in (*groups, header) if name in place), None)
         if value is not None:

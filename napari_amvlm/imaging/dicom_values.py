@@ -45,7 +45,7 @@ class Rescaling:
     def apply(self, stored: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
         """Return the values meant, as `dtype`."""
         if self.table is not None:
-            from pydicom.pixels import apply_modality_lut
+            from pydicom.pixels.processing import apply_modality_lut
 
             values = np.asarray(apply_modality_lut(stored, self.table))
         elif self.slope == 1 and self.intercept == 0:
@@ -63,12 +63,14 @@ def rescaling(header: Dataset, stored: np.dtype) -> Rescaling:
     slope = float(header.get("RescaleSlope") or header.get("DoseGridScaling") or 1)
     intercept = float(header.get("RescaleIntercept") or 0)
     least, greatest = _range(header, stored, table)
-    mirror = slope * (least + greatest) + 2 * intercept if header.get("PhotometricInterpretation") == "MONOCHROME1" else None
+    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    mirror = slope * (least + greatest) + 2 * intercept if inverted else None
     window = image_window(header)
     if window is not None and mirror is not None:
         window = (mirror - window[1], mirror - window[0])
     changed = (slope, intercept, mirror, table) != (1, 0, None, None)
-    return Rescaling(slope, intercept, mirror, table, _result(stored, slope, intercept, mirror) if changed else stored, window)
+    dtype = _result(stored, slope, intercept, mirror) if changed else stored
+    return Rescaling(slope, intercept, mirror, table, dtype, window)
 
 
 def stored_type(header: Dataset) -> np.dtype:
@@ -84,13 +86,18 @@ def decode_frame(path: Path, index: int, frames: int, header: Dataset | None = N
 
     `header`, if given, is that of the file with its pixels; it saves reading them again.
     """
-    from pydicom.pixels import apply_color_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
 
     from napari_amvlm.imaging.dicom_codecs import add_decoders
 
     add_decoders()
-    source = header if header is not None else read_header(path, pixels=True)
-    pixels = np.asarray(pixel_array(source, index=index if frames > 1 else None))
+    if header is None and frames > 1:
+        # Out of the file: pydicom then reads this frame alone.
+        source, pixels = read_header(path), pixel_array(path, index=index)
+    else:
+        source = header if header is not None else read_header(path, pixels=True)
+        pixels = pixel_array(source, index=index if frames > 1 else None)
     if source.get("PhotometricInterpretation") == "PALETTE COLOR":
         pixels = np.asarray(apply_color_lut(pixels, source))
         pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels

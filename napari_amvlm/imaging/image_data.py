@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from typing_extensions import Self
 
 Spacing = tuple[float, str]
 """Distance of neighbours along an axis, and its unit by its English name: "micrometer", "millimeter", "second"."""
 
 NO_SPACING: Spacing = (1.0, "pixel")
 
-SPACE = "ZYX"
 _UNITS = {
     "nanometer": ("nm", "nanometer", "nanometre"),
     "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"),

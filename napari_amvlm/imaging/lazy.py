@@ -144,7 +144,8 @@ def need(module: str, path: Path, kind: str, extra: str) -> None:
 
     if importlib.util.find_spec(module) is None:
         raise ImageError(
-            f'{path} is a {kind} file, which takes the library {module}; install it: pip install "napari-amvlm[{extra}]".'
+            f"{path} is a {kind} file, which takes the library {module}; install it: "
+            f'pip install "napari-amvlm[{extra}]".'
         )
 
 

@@ -151,7 +151,6 @@ def _halved(axis: str, length: int, smaller: int) -> bool:
 
 def _level(path: Path, level: Any) -> Any:
     """Return a dask array over one resolution of a series, with the axes as they are stored."""
-    import tifffile
     import zarr
 
     if level.keyframe.nbytes > MAX_CHUNK_BYTES and level.dataoffset is not None:
@@ -160,8 +159,7 @@ def _level(path: Path, level: Any) -> Any:
         whole = {"Y": LEAST_CHUNK, "X": LEAST_CHUNK, "S": MAX_AXES}
         chunks = tuple(min(n, whole.get(axis, 1)) for axis, n in zip(level.axes, level.shape, strict=True))
         return lazy(source, path, chunks)
-    store: tifffile.ZarrTiffStore = level.aszarr(level=0)
-    source = zarr.open_array(store, mode="r")
+    source = zarr.open_array(level.aszarr(level=0), mode="r")
     check_chunk(path, source.chunks, source.dtype)
     chunks = tuple(
         grouped(chunk, n) if axis in "YX" else chunk
