@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 UNCOMPRESSED = 1
 MINISWHITE, MINISBLACK, RGB, PALETTE = 0, 1, 2, 3
+_YCBCR = 6
+_TO_RGB = (6, 7, 33003, 33005, 34712)
+"""Compressions (JPEG and JPEG 2000) whose decoder turns YCbCr into RGB."""
 _ALPHA = (1, 2)
 """Values of the tag ExtraSamples that stand for alpha."""
 
@@ -45,7 +48,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
                 f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image."
             )
         check_size(path, lengths["Y"], lengths["X"])
-        if int(page.photometric) not in (MINISWHITE, MINISBLACK, RGB, PALETTE) or int(page.compression) in FAX:
+        if not has_known_colours(page) or int(page.compression) in FAX:
             return None
         channels = _channels(lengths, page, path)
         stored = path.stat().st_size
@@ -62,6 +65,13 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         order = [*lengths].index
         pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
         return np.ascontiguousarray(_values(pixels[..., :channels] if channels else pixels, page, indices=indices))
+
+
+def has_known_colours(page: Any) -> bool:
+    """Tell whether a page's values are gray, RGB or a palette's once they are decoded."""
+    colours = int(page.photometric)
+    known = colours in (MINISWHITE, MINISBLACK, RGB, PALETTE)
+    return known or (colours == _YCBCR and int(page.compression) in _TO_RGB)
 
 
 def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:

@@ -12,20 +12,12 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.image_data import ImageData
 from napari_amvlm.imaging.lazy import LEAST_CHUNK, grouped, lazy, mapped, reading, with_small_levels
 from napari_amvlm.imaging.limits import EAGER_BYTES, MAX_AXES, MAX_CHUNK_BYTES, check_chunk, check_numbers, check_shape
-from napari_amvlm.imaging.tiff_files import MINISBLACK, MINISWHITE, PALETTE, RGB, UNCOMPRESSED, brighter, palette
+from napari_amvlm.imaging.tiff_files import MINISWHITE, PALETTE, RGB, UNCOMPRESSED, brighter, has_known_colours, palette
 from napari_amvlm.imaging.tiff_spacing import tiff_channels, tiff_spacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-_YCBCR = 6
-_TO_RGB = (6, 7, 33003, 33005, 34712)
-"""Compressions (JPEG and JPEG 2000) whose decoder turns YCbCr into RGB."""
-
-_SLIDES = ("svs", "scn", "ndpi", "bif", "philips", "philips_dp", "ventana")
-"""Kinds of which only the first series is the slide; the others show its label and its outline."""
-
 
 def open_tiff(path: Path) -> list[ImageData]:
     """Describe the images in a TIFF file; pixels stay in the file, but for small stacks.
@@ -111,13 +103,12 @@ def _check(path: Path, series: Any, page: Any) -> None:
         raise ImageError(f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image.")
     check_shape(path, series.shape, (lengths["Y"], lengths["X"]))
     check_numbers(path, np.dtype(series.dtype))
-    colours, compression = int(page.photometric), int(page.compression)
-    if colours not in (MINISWHITE, MINISBLACK, RGB, PALETTE) and not (colours == _YCBCR and compression in _TO_RGB):
+    if not has_known_colours(page):
         raise ImageError(
             f"{path}: expected gray, RGB or a palette, but its colours are {page.photometric!r}; save it as RGB."
         )
     stored = path.stat().st_size
-    plain = compression == UNCOMPRESSED and page.bitspersample >= 8 and not page.is_tiled
+    plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8 and not page.is_tiled
     if len(page.dataoffsets) < math.prod(page.chunked) or (plain and len(every_page(series)) * page.nbytes > stored):
         raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
     ends = np.add(np.asarray(page.dataoffsets, np.float64), np.asarray(page.databytecounts, np.float64))
