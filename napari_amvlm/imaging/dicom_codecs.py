@@ -19,14 +19,21 @@ if TYPE_CHECKING:
 _JPEG = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-_LABEL = "napari-amvlm"
+PLUGIN = "napari-amvlm"
 
 DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS, *_JPEG_2000), ("imagecodecs",))
 
 _NO_FRAME = (0xC4, 0xC8, 0xCC)
 """JPEG markers among those of frame headers that are none."""
 _JPEG_LS_FRAME = 0xF7
+_JPEG_START = b"\xff\xd8"
+_BOXES = 4096
 _JPEG_2000_START = b"\xff\x4f\xff\x51"
+
+
+def chosen_plugin(uid: str) -> str:
+    """Return which decoder pydicom is to use: that of this module, where Pillow's would only try; "" lets it choose."""
+    return PLUGIN if uid in (*_JPEG, *_JPEG_LS) else ""
 
 
 def is_available(_uid: str) -> bool:
@@ -40,8 +47,8 @@ def add_decoders() -> None:
 
     for uid in DECODER_DEPENDENCIES:
         decoder = get_decoder(uid)
-        if _LABEL not in decoder.available_plugins:
-            decoder.add_plugin(_LABEL, (__name__, "decode_frame"))
+        if PLUGIN not in decoder.available_plugins:
+            decoder.add_plugin(PLUGIN, (__name__, "decode_frame"))
 
 
 def decode_frame(source: bytes, runner: Any) -> bytes:
@@ -75,9 +82,14 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
 
 def frame_shape(source: bytes) -> tuple[int, int, int] | None:
     """Return height, width and number of colours in the header of a frame; None where it has none."""
-    if source.startswith(_JPEG_2000_START) and len(source) >= 42:
-        right, lower, left, upper = struct.unpack(">4I", source[8:24])
-        return lower - upper, right - left, int.from_bytes(source[40:42], "big")
+    if not source.startswith(_JPEG_START):
+        # JPEG 2000, which may lie in boxes that are of no concern here.
+        begin = source[:_BOXES].find(_JPEG_2000_START)
+        header = source[begin : begin + 42] if begin >= 0 else b""
+        if len(header) < 42:
+            return None
+        right, lower, left, upper = struct.unpack(">4I", header[8:24])
+        return lower - upper, right - left, int.from_bytes(header[40:], "big")
     place = 2
     while place + 10 <= len(source) and source[place] == 0xFF:
         marker = source[place + 1]

@@ -89,15 +89,17 @@ def decode_frame(path: Path, index: int, frames: int, header: Dataset | None = N
     from pydicom.pixels.processing import apply_color_lut
     from pydicom.pixels.utils import pixel_array
 
-    from napari_amvlm.imaging.dicom_codecs import add_decoders
+    from napari_amvlm.imaging.dicom_codecs import add_decoders, chosen_plugin
 
     add_decoders()
     if header is None and frames > 1:
         # Out of the file: pydicom then reads this frame alone.
-        source, pixels = read_header(path), pixel_array(path, index=index)
+        source = read_header(path)
+        pixels = pixel_array(path, index=index, decoding_plugin=chosen_plugin(source.file_meta.TransferSyntaxUID))
     else:
         source = header if header is not None else read_header(path, pixels=True)
-        pixels = pixel_array(source, index=index if frames > 1 else None)
+        plugin = chosen_plugin(source.file_meta.TransferSyntaxUID)
+        pixels = pixel_array(source, index=index if frames > 1 else None, decoding_plugin=plugin)
     if source.get("PhotometricInterpretation") == "PALETTE COLOR":
         pixels = np.asarray(apply_color_lut(pixels, source))
         pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels

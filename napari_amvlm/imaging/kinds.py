@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.errors import ImageError
@@ -73,5 +74,5 @@ def _start(path: Path) -> bytes:
 def _packed_nifti(path: Path) -> bool:
     try:
         return is_nifti(nifti_start(path))
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False

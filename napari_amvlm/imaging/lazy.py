@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import struct
 import uuid
 import warnings
-import zlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_amvlm.errors import ImageError
+from napari_amvlm.errors import AmvlmError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,29 +18,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-    ArithmeticError,
-    EOFError,
-    SyntaxError,
-    AssertionError,
-    struct.error,
-    zlib.error,
-)
-"""What decoders are known to raise on damaged files."""
-
 LEAST_CHUNK = 1024
 """Small tiles are read in groups of about this side, pixels: fewer pieces to keep count of."""
 
 MAX_SMALLEST = 1 << 24
 """The lowest resolution of a pyramid has at most this many pixels in a plane."""
 
-_LOGGERS = ("tifffile", "PIL.TiffImagePlugin", "PIL.PngImagePlugin", "pydicom", "nibabel", "nibabel.global", "zarr")
+_DICOM_LOGGER = "pydicom.pixels.decoders.base"
+_LOGGERS = ("tifffile", "PIL.TiffImagePlugin", "PIL.PngImagePlugin", "pydicom", _DICOM_LOGGER, "zarr")
 
 
 class Sliceable(Protocol):
@@ -114,9 +97,22 @@ def reading(path: Path, *, quiet: bool = True) -> Iterator[None]:
             yield
     except MemoryError as error:
         raise ImageError(f"{path} needs more memory than there is; cut it into smaller images.") from error
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+    except ImageError as error:
+        # What a message quotes out of a file may hold line breaks and terminal commands.
+        if (text := _printable(str(error))) != str(error):
+            raise ImageError(text) from error
+        raise
+    except AmvlmError:
+        raise
+    except Exception as error:  # decoders have exceptions of their own, beside all of Python's
+        reason = _printable(str(error))[:300] or type(error).__name__
         raise ImageError(f"{path} is damaged and cannot be read ({reason}); save or copy it again.") from error
+
+
+def _printable(text: str) -> str:
+    """Return a text on one line, with a question mark for what cannot be shown."""
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 @contextlib.contextmanager

@@ -94,7 +94,8 @@ def _describe(path: Path, start: bytes) -> ImageData:
     sizes = [abs(float(size)) for size in header.get_zooms()] + [1.0] * 4
     distances = _distances(header, sizes, spatial)
     slope, intercept = header.get_slope_inter()
-    data = _read(turned, path, rgb=rgb, slope=slope, intercept=intercept)
+    whole = packed or stored.nbytes <= EAGER_BYTES
+    data = _read(turned, path, rgb=rgb, whole=whole, slope=slope, intercept=intercept)
     image = ImageData(
         data, _stem(path), path, rgb, "TZYX", distances, orientation=orientation, window=_window(header)
     )
@@ -171,8 +172,10 @@ def _distances(header: Any, sizes: list[float], spatial: list[int]) -> dict[str,
     return known(found | {"T": time})
 
 
-def _read(volume: NDArray[Any], path: Path, *, rgb: bool, slope: float | None, intercept: float | None) -> Any:
-    """Return the voxels rescaled: at once where they are few or in memory, else where they are looked at."""
+def _read(
+    volume: NDArray[Any], path: Path, *, rgb: bool, whole: bool, slope: float | None, intercept: float | None
+) -> Any:
+    """Return the voxels rescaled: at once, or where they are looked at."""
     if rgb:
         names = volume.dtype.names or ()
         return np.stack([volume[name] for name in names[:3]], axis=-1)
@@ -184,7 +187,7 @@ def _read(volume: NDArray[Any], path: Path, *, rgb: bool, slope: float | None, i
         return np.asarray((block.astype(np.float64) * factor + offset).astype(np.float32))
 
     native = volume.dtype.newbyteorder("=")
-    if not isinstance(volume, np.memmap) or volume.nbytes <= EAGER_BYTES:
+    if whole:
         values = np.ascontiguousarray(volume, native)
         return rescaled(values) if changed else values
     chunks = (1, 1, *volume.shape[2:])

@@ -21,6 +21,8 @@ from napari_amvlm.imaging.tiff_stacks import is_stack, open_tiff, plane_spacing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_amvlm.imaging.kinds import Kind
+
 
 def read_image(path: str | Path) -> ImageData:
     """Read one plane into memory: PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr, gray or RGB, of any number format.
@@ -34,7 +36,7 @@ def read_image(path: str | Path) -> ImageData:
         channels.
     """
     file = Path(path)
-    kind = image_kind(file) if file.exists() else None
+    kind = image_kind(file) or _named(file)
     if kind in (None, "plain", "tiff"):
         pixels = decode(file, indices=False).pixels
         if pixels.dtype == np.bool_:
@@ -70,7 +72,7 @@ def open_images(path: str | Path) -> list[ImageData]:
         It cannot be read; the message says what was expected, what came, and what to do.
     """
     place = Path(path)
-    kind = image_kind(place)
+    kind = image_kind(place) or _named(place)
     if kind == "zarr":
         return open_ome_zarr(place)
     if kind == "dicom folder":
@@ -83,9 +85,13 @@ def open_images(path: str | Path) -> list[ImageData]:
         return open_tiff(place)
     if kind is None and place.is_dir():
         raise ImageError(f"{place}: expected an OME-Zarr image or a folder of DICOM files, but it is neither.")
-    if kind is None and place.name.lower().endswith((".nii", ".nii.gz")):
-        return open_nifti(place)
     return [read_image(place)]
+
+
+def _named(path: Path) -> Kind | None:
+    """Return what a file is by its name, for those whose content may be too damaged to tell."""
+    ending = "" if path.is_dir() else path.name.lower()
+    return "dicom" if ending.endswith(".dcm") else "nifti" if ending.endswith((".nii", ".nii.gz")) else None
 
 
 def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:

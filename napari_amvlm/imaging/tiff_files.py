@@ -74,6 +74,11 @@ def has_known_colours(page: Any) -> bool:
     return known or (colours == _YCBCR and int(page.compression) in _TO_RGB)
 
 
+def has_alpha(page: Any) -> bool:
+    """Tell whether the first value behind gray or colours is how opaque a pixel is."""
+    return bool(page.extrasamples) and int(page.extrasamples[0]) in _ALPHA
+
+
 def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
     """Return how many channels to keep, 0 for an image without an axis for them."""
     others = [axis for axis in lengths if axis not in "YX"]
@@ -83,7 +88,7 @@ def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
     if len(others) > 1 or others[0] not in "SC":
         raise ImageError(f"{path}: expected one image, but it is a stack, {size}; save the plane you mean as a file.")
     count = lengths[others[0]]
-    alpha = bool(page.extrasamples) and int(page.extrasamples[0]) in _ALPHA
+    alpha = has_alpha(page)
     if count == 3 or (others[0] == "S" and count == 4 and int(page.photometric) == RGB):
         return 3
     if count == 2 and alpha:

@@ -12,7 +12,16 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.image_data import ImageData
 from napari_amvlm.imaging.lazy import LEAST_CHUNK, grouped, lazy, mapped, reading, with_small_levels
 from napari_amvlm.imaging.limits import EAGER_BYTES, MAX_AXES, MAX_CHUNK_BYTES, check_chunk, check_numbers, check_shape
-from napari_amvlm.imaging.tiff_files import MINISWHITE, PALETTE, RGB, UNCOMPRESSED, brighter, has_known_colours, palette
+from napari_amvlm.imaging.tiff_files import (
+    MINISWHITE,
+    PALETTE,
+    RGB,
+    UNCOMPRESSED,
+    brighter,
+    has_alpha,
+    has_known_colours,
+    palette,
+)
 from napari_amvlm.imaging.tiff_spacing import tiff_channels, tiff_spacing
 
 if TYPE_CHECKING:
@@ -173,7 +182,7 @@ def _arranged(array: Any, series: Any, page: Any, path: Path) -> tuple[Any, str,
     found = "".join(order)
     colour = samples.get("S", 1)
     if colour == 2 or (colour == 4 and int(page.photometric) != RGB) or colour > 4:
-        if colour == 2 and page.extrasamples:
+        if colour == 2 and has_alpha(page):
             return brighter_lazily(array[..., 0], page), found[:-1], False
         raise ImageError(
             f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) values in a pixel, but got {colour}; save its channels "
