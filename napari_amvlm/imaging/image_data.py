@@ -115,6 +115,22 @@ class ImageData:
         return (self.spacing or {}).get(axis, NO_SPACING)
 
 
+def image_name(path: Path) -> str:
+    """Return what an image is called after its file: the name without its endings, of which some come in pairs.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> [image_name(Path(name)) for name in ("a.b.tif", "a.nii.gz", "a.ome.tif", "a.ome.zarr")]
+    ['a.b', 'a', 'a', 'a']
+    """
+    stem = path.stem
+    for ending in (".nii", ".ome"):
+        if stem.lower().endswith(ending) and len(stem) > len(ending):
+            return stem[: -len(ending)]
+    return stem
+
+
 def spacing(size: object, unit: str | None) -> Spacing | None:
     """Return a spacing in the terms of `ImageData`, None where the size is no length or the unit is not known.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging.image_data import ImageData, Spacing, known, spacing
+from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
 from napari_amvlm.imaging.lazy import lazy, mapped, need, reading
 from napari_amvlm.imaging.limits import EAGER_BYTES, check_chunk, check_numbers, check_shape
 
@@ -97,7 +97,7 @@ def _describe(path: Path, start: bytes) -> ImageData:
     whole = packed or stored.nbytes <= EAGER_BYTES
     data = _read(turned, path, rgb=rgb, whole=whole, slope=slope, intercept=intercept)
     image = ImageData(
-        data, _stem(path), path, rgb, "TZYX", distances, orientation=orientation, window=_window(header)
+        data, image_name(path), path, rgb, "TZYX", distances, orientation=orientation, window=_window(header)
     )
     return _flat(image)
 
@@ -225,11 +225,3 @@ def _window(header: Any) -> tuple[float, float] | None:
     """Return what the file says is to be shown as black and as white."""
     low, high = float(header["cal_min"]), float(header["cal_max"])
     return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for ending in (".nii.gz", ".nii"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return path.stem

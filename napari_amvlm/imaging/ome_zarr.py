@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging.image_data import ImageData, Spacing, spacing
+from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, spacing
 from napari_amvlm.imaging.lazy import grouped, lazy, reading, with_small_levels
 from napari_amvlm.imaging.limits import check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.zarr_safety import check_array, inside, zarr_metadata
@@ -95,7 +95,7 @@ def _describe(path: Path, ome: Mapping[str, Any], multiscale: Mapping[str, Any])
     arranged = with_small_levels(arranged, kept.index("Y"))
     return ImageData(
         data=arranged[0],
-        name=path.name.removesuffix(".zarr").removesuffix(".ome"),
+        name=image_name(path),
         path=path,
         rgb=rgb,
         axes="".join(kept),

@@ -11,7 +11,7 @@ import numpy as np
 from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.imaging.decoding import decode
 from napari_amvlm.imaging.dicom_files import open_dicom, open_dicom_series
-from napari_amvlm.imaging.image_data import ImageData
+from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.kinds import dicom_files, image_kind
 from napari_amvlm.imaging.limits import check_size
 from napari_amvlm.imaging.nifti_files import open_nifti
@@ -42,7 +42,7 @@ def read_image(path: str | Path) -> ImageData:
         if pixels.dtype == np.bool_:
             pixels = pixels.astype(np.uint8) * np.uint8(255)
         distances = plane_spacing(file) if kind == "tiff" else None
-        return ImageData(pixels, file.stem, file, pixels.ndim == 3, spacing=distances)
+        return ImageData(pixels, image_name(file), file, pixels.ndim == 3, spacing=distances)
     images = open_images(file)
     if len(images) > 1:
         raise ImageError(f"{file}: expected one image, but it holds {len(images)}; give the file of the one you mean.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging.image_data import ImageData
+from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.lazy import LEAST_CHUNK, grouped, lazy, mapped, reading, with_small_levels
 from napari_amvlm.imaging.limits import EAGER_BYTES, MAX_AXES, MAX_CHUNK_BYTES, check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.tiff_files import (
@@ -95,7 +95,7 @@ def _describe(file: Any, path: Path, every: Sequence[Any], index: int) -> ImageD
         _probe(levels[-1])
     return ImageData(
         data=levels[0],
-        name=path.stem.removesuffix(".ome"),
+        name=image_name(path),
         path=path,
         rgb=rgb,
         axes=axes,
