@@ -40,7 +40,7 @@ class Request:
 def predict(
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr planes, or folders of them."),
+        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr planes, or folders."),
     ],
     prompt: Annotated[
         list[str], typer.Option("--prompt", metavar="TEXT", help="What to find; may be given many times.")

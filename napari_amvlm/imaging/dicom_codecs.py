@@ -8,10 +8,11 @@ from an encoded frame to its bytes.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_amvlm.imaging.frame_headers import frame_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,13 +23,6 @@ _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 PLUGIN = "napari-amvlm"
 
 DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS, *_JPEG_2000), ("imagecodecs",))
-
-_NO_FRAME = (0xC4, 0xC8, 0xCC)
-"""JPEG markers among those of frame headers that are none."""
-_JPEG_LS_FRAME = 0xF7
-_JPEG_START = b"\xff\xd8"
-_BOXES = 4096
-_JPEG_2000_START = b"\xff\x4f\xff\x51"
 
 
 def chosen_plugin(uid: str) -> str:
@@ -78,29 +72,6 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
         raise ValueError(f"pixels of shape {pixels.shape}, where {shape} was announced")
     runner.set_option("bits_allocated", 8 * pixels.dtype.itemsize)
     return np.ascontiguousarray(pixels).tobytes()
-
-
-def frame_shape(source: bytes) -> tuple[int, int, int] | None:
-    """Return height, width and number of colours in the header of a frame; None where it has none."""
-    if not source.startswith(_JPEG_START):
-        # JPEG 2000, which may lie in boxes that are of no concern here.
-        begin = source[:_BOXES].find(_JPEG_2000_START)
-        header = source[begin : begin + 42] if begin >= 0 else b""
-        if len(header) < 42:
-            return None
-        right, lower, left, upper = struct.unpack(">4I", header[8:24])
-        return lower - upper, right - left, int.from_bytes(header[40:], "big")
-    place = 2
-    while place + 10 <= len(source) and source[place] == 0xFF:
-        marker = source[place + 1]
-        if marker == 0xFF:
-            place += 1
-            continue
-        if (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME) or marker == _JPEG_LS_FRAME:
-            height, width = (int.from_bytes(source[place + at : place + at + 2], "big") for at in (5, 7))
-            return height, width, source[place + 9]
-        place += 2 + int.from_bytes(source[place + 2 : place + 4], "big")
-    return None
 
 
 def _pixels(source: bytes, runner: Any) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.frame_headers import frame_shape
 from napari_amvlm.imaging.limits import check_size
 from napari_amvlm.imaging.pillow_files import FAX, gray_if_equal
 
@@ -21,6 +22,10 @@ MINISWHITE, MINISBLACK, RGB, PALETTE = 0, 1, 2, 3
 _YCBCR = 6
 _TO_RGB = (6, 7, 33003, 33005, 34712)
 """Compressions (JPEG and JPEG 2000) whose decoder turns YCbCr into RGB."""
+_FRAMELESS = (1, 5, 8, 32773, 32946, 50000, *FAX)
+"""Compressions that decode to as many bytes as the page says, and no more."""
+_OVERSIZE = 4
+"""Frames may be larger than their tile by this factor: writers fill them up."""
 _ALPHA = (1, 2)
 """Values of the tag ExtraSamples that stand for alpha."""
 
@@ -55,6 +60,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8
         if len(page.dataoffsets) < math.prod(page.chunked) or (plain and series.nbytes > stored):
             raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
+        guard_frames(page)
         try:
             pixels = np.asarray(series.asarray())
         except ValueError as error:
@@ -67,11 +73,27 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         return np.ascontiguousarray(_values(pixels[..., :channels] if channels else pixels, page, indices=indices))
 
 
+def guard_frames(page: Any) -> None:
+    """Have `page` refuse JPEG and JPEG 2000 tiles that are larger than it says: they would fill the memory."""
+    if int(page.compression) not in _TO_RGB:
+        return
+    decode, largest = page.decode, _OVERSIZE * math.prod(page.chunks)
+
+    def checked(data: bytes | None, *place: Any, **options: Any) -> Any:
+        shape = frame_shape(data) if data is not None else None
+        if data is not None and (shape is None or not 0 < math.prod(shape) <= largest):
+            raise ValueError(f"a tile of {shape}, where {page.chunks} was announced")
+        return decode(data, *place, **options)
+
+    page.decode = checked
+
+
 def has_known_colours(page: Any) -> bool:
-    """Tell whether a page's values are gray, RGB or a palette's once they are decoded."""
+    """Tell whether a page's values are gray, RGB or a palette's once they are decoded, in a known compression."""
     colours = int(page.photometric)
     known = colours in (MINISWHITE, MINISBLACK, RGB, PALETTE)
-    return known or (colours == _YCBCR and int(page.compression) in _TO_RGB)
+    known = known or (colours == _YCBCR and int(page.compression) in _TO_RGB)
+    return known and int(page.compression) in (*_FRAMELESS, *_TO_RGB)
 
 
 def has_alpha(page: Any) -> bool:

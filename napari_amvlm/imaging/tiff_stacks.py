@@ -18,6 +18,7 @@ from napari_amvlm.imaging.tiff_files import (
     RGB,
     UNCOMPRESSED,
     brighter,
+    guard_frames,
     has_alpha,
     has_known_colours,
     palette,
@@ -114,7 +115,8 @@ def _check(path: Path, series: Any, page: Any) -> None:
     check_numbers(path, np.dtype(series.dtype))
     if not has_known_colours(page):
         raise ImageError(
-            f"{path}: expected gray, RGB or a palette, but its colours are {page.photometric!r}; save it as RGB."
+            f"{path}: expected gray, RGB or a palette in a common compression, but got {page.photometric!r} in "
+            f"{page.compression!r}; save it as RGB, compressed with deflate or JPEG."
         )
     stored = path.stat().st_size
     plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8 and not page.is_tiled
@@ -159,6 +161,7 @@ def _level(path: Path, level: Any) -> Any:
         whole = {"Y": LEAST_CHUNK, "X": LEAST_CHUNK, "S": MAX_AXES}
         chunks = tuple(min(n, whole.get(axis, 1)) for axis, n in zip(level.axes, level.shape, strict=True))
         return lazy(source, path, chunks)
+    guard_frames(level.keyframe)
     source = zarr.open_array(level.aszarr(level=0), mode="r")
     check_chunk(path, source.chunks, source.dtype)
     chunks = tuple(
