@@ -265,3 +265,17 @@ def test_two_values_in_a_pixel_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="but got 2; save its channels as planes"):
         open_images(_write(tmp_path / "a.tif", (pixels, GRAYS | {"planarconfig": "contig"})))
+
+
+def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = _sub_ifds(tmp_path / "a.tif", compression="jpeg")
+    content = bytearray(path.read_bytes())
+    place = content.find(b"\xff\xc0")
+    while place >= 0:
+        struct.pack_into(">HH", content, place + 5, 60_000, 60_000)
+        place = content.find(b"\xff\xc0", place + 1)
+    path.write_bytes(content)
+
+    for read in (open_images, read_image):
+        with pytest.raises(ImageError, match=r"a\.tif is damaged .*a tile of \(60000, 60000, 3\)"):
+            read(path)
