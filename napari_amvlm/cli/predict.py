@@ -39,7 +39,8 @@ class Request:
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or TIFF files, or folders of them.")
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr planes, or folders."),
     ],
     prompt: Annotated[
         list[str], typer.Option("--prompt", metavar="TEXT", help="What to find; may be given many times.")
@@ -135,11 +136,14 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
     DatasetError
         A folder holds no image.
     """
-    from napari_amvlm.imaging import read_folder
+    from napari_amvlm.imaging import is_zarr, read_folder
 
     found: list[Path] = []
     for path in given:
-        found.extend([pair.image for pair in read_folder(path, masks="none").pairs] if path.is_dir() else [path])
+        if path.is_dir() and not is_zarr(path):
+            found.extend(pair.image for pair in read_folder(path, masks="none").pairs)
+        else:
+            found.append(path)
     return list({path.resolve(): path for path in found}.values())
 
 
@@ -168,11 +172,14 @@ def check_outputs(images: Sequence[Path], request: Request) -> None:
 
 def output_files(image: Path, request: Request) -> list[Path]:
     """Return the label file of an image, then its probabilities and its instances where they are wanted."""
-    names = [f"{image.stem}.tif"]
+    from napari_amvlm.imaging import image_name
+
+    stem = image_name(image)
+    names = [f"{stem}.tif"]
     if request.probabilities:
-        names.append(f"{image.stem}_probability.tif")
+        names.append(f"{stem}_probability.tif")
     if request.instances:
-        names.extend(f"{image.stem}_{file_slug(prompt)}_instances.tif" for prompt in request.prompts)
+        names.extend(f"{stem}_{file_slug(prompt)}_instances.tif" for prompt in request.prompts)
     return [request.output / name for name in names]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from napari_amvlm.imaging.folder import DataFolder, ImagePair, binary_mask, read_folder
+from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
-from napari_amvlm.imaging.reading import ImageData, read_image, read_mask
+from napari_amvlm.imaging.kinds import image_kind
+from napari_amvlm.imaging.ome_zarr import is_zarr
+from napari_amvlm.imaging.reading import open_images, read_image, read_mask
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
 from napari_amvlm.imaging.values import count_nonfinite, to_rgb01
@@ -18,6 +21,10 @@ __all__ = [
     "binary_mask",
     "blend_window",
     "count_nonfinite",
+    "image_kind",
+    "image_name",
+    "is_zarr",
+    "open_images",
     "read_folder",
     "read_image",
     "read_mask",

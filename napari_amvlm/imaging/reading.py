@@ -1,44 +1,33 @@
-"""Image and mask files to arrays."""
+"""Image and mask files to arrays, and to descriptions of what is too large or has too many axes to be one array."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import LabelsError
+from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.imaging.decoding import decode
+from napari_amvlm.imaging.dicom_files import open_dicom, open_dicom_series
+from napari_amvlm.imaging.image_data import ImageData, image_name
+from napari_amvlm.imaging.kinds import dicom_files, image_kind
+from napari_amvlm.imaging.limits import check_size
+from napari_amvlm.imaging.nifti_files import open_nifti
+from napari_amvlm.imaging.ome_zarr import open_ome_zarr
+from napari_amvlm.imaging.tiff_stacks import is_stack, open_tiff, plane_spacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class ImageData:
-    """An image as it is stored.
-
-    Attributes
-    ----------
-    data
-        `(H, W)` or `(H, W, 3)` in its own dtype; 1-bit images are uint8 with 0 and 255.
-    name
-        Stem of the file.
-    path
-        The file, None for an image that has none.
-    rgb
-        Whether the last axis is colour.
-    """
-
-    data: NDArray[Any]
-    name: str
-    path: Path | None
-    rgb: bool
+    from napari_amvlm.imaging.kinds import Kind
 
 
 def read_image(path: str | Path) -> ImageData:
-    """Read a PNG, JPEG or TIFF file: 8 or 16 bit or float, gray, RGB, RGBA (alpha is dropped), palette or 1-bit.
+    """Read one plane into memory: PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr, gray or RGB, of any number format.
+
+    Alpha is dropped, and palettes become colours.  Of a pyramid the full resolution is read.
 
     Raises
     ------
@@ -47,10 +36,62 @@ def read_image(path: str | Path) -> ImageData:
         channels.
     """
     file = Path(path)
-    pixels = decode(file, indices=False).pixels
-    if pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    return ImageData(pixels, file.stem, file, pixels.ndim == 3)
+    kind = image_kind(file) or _named(file)
+    if kind in (None, "plain", "tiff"):
+        pixels = decode(file, indices=False).pixels
+        if pixels.dtype == np.bool_:
+            pixels = pixels.astype(np.uint8) * np.uint8(255)
+        distances = plane_spacing(file) if kind == "tiff" else None
+        return ImageData(pixels, image_name(file), file, pixels.ndim == 3, spacing=distances)
+    images = open_images(file)
+    if len(images) > 1:
+        raise ImageError(f"{file}: expected one image, but it holds {len(images)}; give the file of the one you mean.")
+    image = images[0]
+    if image.axes != "YX":
+        raise ImageError(
+            f"{file}: expected one image, but it is a stack, {image.size}; open it in napari, or save the plane you "
+            "mean as a file of its own."
+        )
+    check_size(file, *image.data.shape[:2])
+    return replace(image, data=np.asarray(image.data), smaller=())
+
+
+def open_images(path: str | Path) -> list[ImageData]:
+    """Describe every image in a file or folder; what is large stays there until it is looked at.
+
+    See `docs/formats.md` for what is read, and how axes, windows, pixel size and orientation are taken.
+
+    Parameters
+    ----------
+    path
+        A PNG, JPEG, TIFF (OME-TIFF, SVS), DICOM or NIfTI file, an OME-Zarr folder, or a folder of DICOM files.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read; the message says what was expected, what came, and what to do.
+    """
+    place = Path(path)
+    kind = image_kind(place) or _named(place)
+    if kind == "zarr":
+        return open_ome_zarr(place)
+    if kind == "dicom folder":
+        return open_dicom_series(dicom_files(place), place)
+    if kind == "dicom":
+        return open_dicom(place)
+    if kind == "nifti":
+        return open_nifti(place)
+    if kind == "tiff" and is_stack(place):
+        return open_tiff(place)
+    if kind is None and place.is_dir():
+        raise ImageError(f"{place}: expected an OME-Zarr image or a folder of DICOM files, but it is neither.")
+    return [read_image(place)]
+
+
+def _named(path: Path) -> Kind | None:
+    """Return what a file is by its name, for those whose content may be too damaged to tell."""
+    ending = "" if path.is_dir() else path.name.lower()
+    return "dicom" if ending.endswith(".dcm") else "nifti" if ending.endswith((".nii", ".nii.gz")) else None
 
 
 def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_amvlm._qt.annotate_dock import AnnotateDock
 from napari_amvlm._qt.learn_dock import LearnDock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari
     from qtpy.QtWidgets import QWidget
 
@@ -48,3 +51,20 @@ def test_napari_opens_the_sample_and_shows_all_of_it(make_napari_viewer: MakeVie
     camera = getattr(viewer, "scene", viewer).camera
     assert camera.center[-2:] == pytest.approx(np.mean(viewer.layers.extent.world, axis=0), abs=1)
     assert all(layer.metadata["path"].endswith(f"{layer.name}.png") for layer in viewer.layers)
+
+
+def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer: MakeViewer, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
+    how = {"photometric": "rgb", "tile": (64, 64), "resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(tmp_path / "slide.tif") as file:
+        file.write(pixels, subifds=1, **how)
+        file.write(pixels[::2, ::2], subfiletype=1, **how)
+    viewer = make_napari_viewer()
+
+    (layer,) = viewer.open(str(tmp_path / "slide.tif"), plugin="napari-amvlm")
+
+    assert layer.multiscale
+    assert layer.rgb
+    assert tuple(layer.scale) == (0.5, 0.5)
+    assert layer.source.path == str(tmp_path / "slide.tif")
+    np.testing.assert_array_equal(layer.data[1], pixels[::2, ::2])

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_amvlm.cli.predict import label_image
 from napari_amvlm.predictor import Predictor
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Run
 
 PROMPTS = ["--prompt", "nuclei", "--prompt", "left lung"]
@@ -174,3 +174,38 @@ def test_more_prompts_than_eight_bits_hold() -> None:
 
     assert labels.dtype == np.uint16
     assert labels.item() == 300
+
+
+def test_planes_of_every_format_are_predicted(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    nibabel = pytest.importorskip("nibabel")
+    from pydicom.data import get_testdata_file
+
+    dicom = Path(get_testdata_file("CT_small.dcm", download=False))
+    values = pydicom.dcmread(dicom).pixel_array
+    nibabel.save(nibabel.Nifti1Image(values[..., None], np.eye(4)), tmp_path / "slice.nii.gz")
+    group = zarr.open_group(tmp_path / "cells.ome.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=values)
+    axes = [{"name": axis, "type": "space"} for axis in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    images = [dicom, tmp_path / "slice.nii.gz", tmp_path / "cells.ome.zarr"]
+
+    outcome = run("predict", *images, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 0, outcome.err
+    for name in ("CT_small", "slice", "cells"):
+        assert tifffile.imread(tmp_path / "out" / f"{name}.tif").shape == (128, 128)
+
+
+def test_a_volume_is_refused_with_what_to_do(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    scan = tmp_path / "scan.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((32, 40, 4), np.int16), np.eye(4)), scan)
+
+    outcome = run("predict", scan, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[0].endswith(
+        "scan.nii: expected one image, but it is a stack, Z4xY40xX32; open it in napari, or save the plane you mean "
+        "as a file of its own."
+    )

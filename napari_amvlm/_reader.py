@@ -1,0 +1,80 @@
+"""The reader that napari calls for the files and folders that are dropped on it or opened from its menu."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import image_kind, open_images
+from napari_amvlm.imaging.dicom_files import open_dicom_series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_amvlm.imaging import ImageData
+
+    LayerData = tuple[Any, dict[str, Any], str]
+    Reader = Callable[[str | Sequence[str]], list[LayerData]]
+
+_COLOURMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
+
+
+def get_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return what reads `path`, None where that is no image this package understands.
+
+    Several paths are read together where all are DICOM files; other stacks are left to other readers.
+    """
+    paths = [path] if isinstance(path, str) else list(path)
+    try:
+        kinds = {image_kind(Path(one)) for one in paths}
+    except (ImageError, OSError):
+        return None
+    if len(paths) == 1:
+        return None if None in kinds else read_layers
+    return read_layers if kinds == {"dicom"} else None
+
+
+def read_layers(path: str | Sequence[str]) -> list[LayerData]:
+    """Return the layers of the images at `path`, a file, a folder, or the DICOM files of a series.
+
+    Raises
+    ------
+    ImageError
+        They cannot be read.
+    """
+    paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
+    images = open_images(paths[0]) if len(paths) == 1 else open_dicom_series(paths, paths[0].parent)
+    return [layer for image in images for layer in _layers(image)]
+
+
+def _layers(image: ImageData) -> list[LayerData]:
+    """Return one layer, or one for each channel."""
+    if "C" not in image.axes:
+        return [_layer(image)]
+    layers = []
+    for index in range(image.data.shape[image.axes.index("C")]):
+        data, options, kind = _layer(image.of_channel(index))
+        colours = {"colormap": _COLOURMAPS[index % len(_COLOURMAPS)], "blending": "additive"}
+        layers.append((data, options | colours, kind))
+    return layers
+
+
+def _layer(image: ImageData) -> LayerData:
+    options: dict[str, Any] = {
+        "name": image.name,
+        "rgb": image.rgb,
+        "scale": image.scale,
+        "units": image.units,
+        "axis_labels": tuple(image.axes.lower()),
+        "multiscale": bool(image.smaller),
+        "metadata": {
+            "path": str(image.path),
+            "orientation": image.orientation,
+            "patient_left": image.patient_left,
+            "window": image.window,
+        },
+    }
+    if image.window is not None and not image.rgb:
+        options["contrast_limits"] = image.window
+    return (list(image.levels) if image.smaller else image.data, options, "image")

@@ -1,0 +1,152 @@
+"""One description of an image, whatever file it came from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Spacing = tuple[float, str]
+"""Distance of neighbours along an axis, and its unit by its English name: "micrometer", "millimeter", "second"."""
+
+NO_SPACING: Spacing = (1.0, "pixel")
+
+_UNITS = {
+    "nanometer": ("nm", "nanometer", "nanometre"),
+    "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"),
+    "millimeter": ("mm", "millimeter", "millimetre"),
+    "centimeter": ("cm", "centimeter", "centimetre"),
+    "meter": ("m", "meter", "metre"),
+    "second": ("s", "sec", "second"),
+    "millisecond": ("ms", "msec", "millisecond"),
+    "minute": ("min", "minute"),
+    "hour": ("h", "hour"),
+}
+_UNIT_OF = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """An image as it is stored, or as it is shown where the file says how.
+
+    Attributes
+    ----------
+    data
+        The image at full resolution: a numpy array, or a dask array that is read where it is looked at.  One dimension
+        for each letter of `axes`, then 3 colours if `rgb`.  Values in their own type; 1-bit images are uint8 with
+        0 and 255.
+    name
+        Stem of the file, with the name of the series where the file holds several.
+    path
+        The file or folder, None for an image that has none.
+    rgb
+        Whether the last axis is colour.
+    axes
+        A letter for each axis but that of colour: T time, C channel, Z, Y, X, or another for a sequence of which the
+        file does not say what it is.
+    spacing
+        By axis letter: distance of neighbours and its unit.  Axes that are left out have none.
+    smaller
+        The same image at lower resolutions, falling, for those that have a pyramid.
+    orientation
+        A letter for each of the axes Z, Y and X that the image has: the side of the patient towards which its index
+        grows, R L (right, left), A P (front, back), S I (head, feet).  Empty where it is not known.
+    window
+        Values to be shown as black and as white, None where the file does not say.
+    channels
+        Names along the axis C; may be empty.
+    """
+
+    data: Any
+    name: str
+    path: Path | None
+    rgb: bool
+    axes: str = "YX"
+    spacing: Mapping[str, Spacing] | None = None
+    smaller: tuple[Any, ...] = ()
+    orientation: str = ""
+    window: tuple[float, float] | None = None
+    channels: tuple[str, ...] = ()
+
+    @property
+    def levels(self) -> tuple[Any, ...]:
+        """All resolutions, the full one first."""
+        return (self.data, *self.smaller)
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Distance of neighbours along each axis, 1 where it is not known."""
+        return tuple(self._along(axis)[0] for axis in self.axes)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The unit of each axis, "pixel" where it is not known."""
+        return tuple(self._along(axis)[1] for axis in self.axes)
+
+    @property
+    def patient_left(self) -> str | None:
+        """The side of the picture, "left" or "right", on which the patient's left is; None where it is not known."""
+        return {"L": "right", "R": "left"}.get(self.orientation[-1:])
+
+    @property
+    def size(self) -> str:
+        """Lengths along the axes, for messages: "Z30xY512xX512"."""
+        return "x".join(f"{axis}{length}" for axis, length in zip(self.axes, self.data.shape, strict=False))
+
+    def of_channel(self, index: int) -> Self:
+        """Return one channel of an image that has the axis C."""
+        position = self.axes.index("C")
+        place = (slice(None),) * position + (index,)
+        title = self.channels[index] if index < len(self.channels) else f"channel {index + 1}"
+        return replace(
+            self,
+            data=self.data[place],
+            smaller=tuple(level[place] for level in self.smaller),
+            axes=self.axes.replace("C", ""),
+            name=f"{self.name} {title}",
+            channels=(),
+        )
+
+    def _along(self, axis: str) -> Spacing:
+        return (self.spacing or {}).get(axis, NO_SPACING)
+
+
+def image_name(path: Path) -> str:
+    """Return what an image is called after its file: the name without its endings, of which some come in pairs.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> [image_name(Path(name)) for name in ("a.b.tif", "a.nii.gz", "a.ome.tif", "a.ome.zarr")]
+    ['a.b', 'a', 'a', 'a']
+    """
+    stem = path.stem
+    for ending in (".nii", ".ome"):
+        if stem.lower().endswith(ending) and len(stem) > len(ending):
+            return stem[: -len(ending)]
+    return stem
+
+
+def spacing(size: object, unit: str | None) -> Spacing | None:
+    """Return a spacing in the terms of `ImageData`, None where the size is no length or the unit is not known.
+
+    Examples
+    --------
+    >>> spacing("0.25", "µm"), spacing(0, "mm"), spacing(1, "furlong")
+    ((0.25, 'micrometer'), None, None)
+    """
+    name = _UNIT_OF.get((unit or "").strip().lower())
+    try:
+        length = float(size)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (length, name) if name and math.isfinite(length) and 1e-9 < length < 1e9 else None
+
+
+def known(found: Mapping[str, Spacing | None]) -> dict[str, Spacing]:
+    """Return the spacings without those that are not known."""
+    return {axis: value for axis, value in found.items() if value is not None}

@@ -1,0 +1,104 @@
+"""Pixel sizes and channel names out of TIFF files: OME-XML, ImageJ, Aperio, resolution tags."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from napari_amvlm.imaging.image_data import Spacing, known, spacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PER_UNIT = {3: "cm", 4: "mm", 5: "um"}
+"""Values of the tag ResolutionUnit; inches (2) tell how large an image is printed, not how large a pixel was."""
+
+_MPP = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
+_MAX_XML = 1 << 26
+
+
+def tiff_spacing(file: Any, series: Any, index: int) -> dict[str, Spacing]:
+    """Return what the file says of the distances along the axes of series `index`, by axis letter."""
+    if series.kind == "ome":
+        return ome_spacing(_ome_pixels(file, index))
+    if file.is_imagej:
+        return _imagej(file.imagej_metadata or {}, series.keyframe)
+    if file.is_svs and (found := _MPP.search(series.keyframe.description)):
+        return known(dict.fromkeys("YX", spacing(found[1], "um")))
+    return _from_tags(series.keyframe)
+
+
+def tiff_channels(file: Any, series: Any, index: int) -> tuple[str, ...]:
+    """Return the names of the channels, empty where the file has none."""
+    if series.kind == "ome":
+        elements = (element for element in _ome_pixels(file, index) or () if _local(element.tag) == "Channel")
+        names = [element.get("Name", "") for element in elements]
+    else:
+        labels = (file.imagej_metadata or {}).get("Labels", ()) if file.is_imagej else ()
+        names = [str(label) for label in labels]
+    axes: dict[str, int] = dict(zip(series.axes, series.shape, strict=True))
+    return tuple(names) if len(names) == axes.get("C") and all(names) else ()
+
+
+def ome_spacing(pixels: ElementTree.Element | None) -> dict[str, Spacing]:
+    """Return the distances that an OME `Pixels` element gives; its units are micrometers and seconds unless it says."""
+    if pixels is None:
+        return {}
+    found = {axis: _attribute(pixels, f"PhysicalSize{axis}", "um") for axis in "XYZ"}
+    return known(found | {"T": _attribute(pixels, "TimeIncrement", "s")})
+
+
+def _attribute(pixels: ElementTree.Element, name: str, unit: str) -> Spacing | None:
+    return spacing(pixels.get(name), pixels.get(f"{name}Unit", unit))
+
+
+def _ome_pixels(file: Any, index: int) -> ElementTree.Element | None:
+    """Return the `Pixels` element of image `index`, None where the XML has none."""
+    text = file.ome_metadata or ""
+    if len(text) > _MAX_XML:
+        return None
+    try:
+        root = ElementTree.fromstring(text.encode())
+    except ElementTree.ParseError:
+        return None
+    images = [element for element in root if _local(element.tag) == "Image"]
+    children = images[index] if index < len(images) else ()
+    return next((element for element in children if _local(element.tag) == "Pixels"), None)
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _imagej(metadata: Mapping[str, Any], page: Any) -> dict[str, Spacing]:
+    unit = str(metadata.get("unit", ""))
+    return known(
+        {
+            "X": spacing(_size(page, "XResolution"), unit),
+            "Y": spacing(_size(page, "YResolution"), unit),
+            "Z": spacing(metadata.get("spacing"), unit),
+            "T": spacing(metadata.get("finterval"), "s"),
+        }
+    )
+
+
+def _from_tags(page: Any) -> dict[str, Spacing]:
+    tag = page.tags.get("ResolutionUnit")
+    unit = _PER_UNIT.get(int(tag.value)) if tag is not None else None
+    size = {axis: spacing(_size(page, f"{axis}Resolution"), unit) for axis in "YX"}
+    return {axis: _micrometers(value) for axis, value in known(size).items()}
+
+
+def _micrometers(value: Spacing) -> Spacing:
+    """Return a distance in micrometers, as slides have it, where it is given in centimeters."""
+    return (value[0] * 10_000, "micrometer") if value[1] == "centimeter" else value
+
+
+def _size(page: Any, name: str) -> float | None:
+    """Return the length of a pixel in the unit of its resolution tag, a fraction of pixels per unit."""
+    tag = page.tags.get(name)
+    if tag is None:
+        return None
+    pixels, units = tag.value
+    return units / pixels if pixels else None

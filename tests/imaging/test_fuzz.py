@@ -1,0 +1,281 @@
+"""Damaged files of every kind: a clear error or an image, never a crash, a hang, a write, or memory beyond bounds."""
+
+from __future__ import annotations
+
+import io
+import resource
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from napari_amvlm._reader import get_reader
+from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.imaging import open_images, read_image, read_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pydicom = pytest.importorskip("pydicom")
+nibabel = pytest.importorskip("nibabel")
+
+RANDOM = np.random.default_rng(0)
+GRAY = RANDOM.integers(0, 256, (64, 80), np.uint8)
+COLOUR = RANDOM.integers(0, 256, (64, 80, 3), np.uint8)
+VOLUME = RANDOM.integers(0, 4000, (3, 2, 4, 64, 80), np.uint16)
+BIG = RANDOM.integers(0, 256, (256, 320, 3), np.uint8)
+EXTREMES = (0, 1, 2, *((1 << bits) - edge for bits in (7, 8, 15, 16, 31, 32, 40, 64) for edge in (0, 1)))
+MEMORY = 3 << 30
+"""Bytes that reading any file of a few kilobytes may add to the process, generously."""
+
+# Complete files as bytes, or folders as dictionaries of them.
+Seed = bytes | dict[str, bytes]
+
+
+def _pillow(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _tiff(*pages: tuple[np.ndarray, dict[str, Any]], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, **options) as file:
+        for pixels, how in pages:
+            file.write(pixels, **how)
+    return buffer.getvalue()
+
+
+def _dicom(name: str) -> bytes:
+    from pydicom.data import get_testdata_file
+
+    with open(get_testdata_file(name, download=False), "rb") as file:
+        return file.read()
+
+
+def _nifti(kind: type, packed: bool) -> bytes:
+    image = kind(VOLUME[0, 0].T.astype(np.int16), np.diag([-2.0, -2.0, 3.0, 1.0]))
+    image.header.set_xyzt_units("mm", "sec")
+    content: bytes = image.to_bytes()
+    if packed:
+        import gzip
+
+        content = gzip.compress(content)
+    return content
+
+
+def _ome_zarr(folder: Path, version: int) -> dict[str, bytes]:
+    group = zarr.open_group(folder, mode="w", zarr_format=version)
+    for level, step in (("0", 1), ("1", 2)):
+        pixels = VOLUME[0, :, :, ::step, ::step]
+        array = group.create_array(level, shape=pixels.shape, dtype=pixels.dtype, chunks=(1, 1, 32, 32))
+        array[...] = pixels
+    axes = [{"name": name, "type": kind} for name, kind in zip("czyx", ["channel", *["space"] * 3], strict=True)]
+    sizes = [[1.0, 2.0, 0.5, 0.5], [1.0, 2.0, 1.0, 1.0]]
+    levels = [
+        {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        for level, scale in enumerate(sizes)
+    ]
+    multiscales = [{"axes": axes, "datasets": levels, "version": "0.4"}]
+    newer = {"ome": {"version": "0.5", "multiscales": multiscales}}
+    group.attrs.update({"multiscales": multiscales} if version == 2 else newer)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
+    """Return intact files by the name they get."""
+    place = tmp_path_factory.mktemp("seeds")
+    tiled = {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg"}
+    gray = {"photometric": "minisblack"}
+    aperio = "Aperio Image Library v11.2.1\r\n320x256 JPEG/RGB Q=70|AppMag = 20|MPP = 0.4990"
+    slide = {"photometric": "rgb", "description": aperio, "metadata": None}
+    ome = {"axes": "TZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+    found: dict[str, Seed] = {
+        "gray.png": _pillow(Image.fromarray(GRAY), "PNG"),
+        "deep.png": _pillow(Image.fromarray(VOLUME[0, 0, 0]), "PNG"),
+        "palette.png": _pillow(Image.fromarray(COLOUR).quantize(16), "PNG"),
+        "colour.jpg": _pillow(Image.fromarray(COLOUR), "JPEG"),
+        "lzw.tif": _pillow(Image.fromarray(COLOUR), "TIFF", compression="tiff_lzw"),
+        "fax.tif": _pillow(Image.fromarray(GRAY > 99), "TIFF", compression="group4"),
+        "plain.tif": _tiff((GRAY, {"photometric": "miniswhite"})),
+        "stack.tif": _tiff((VOLUME, gray | {"metadata": {"axes": "TZCYX"}}), imagej=True),
+        "levels.tif": _tiff((BIG, tiled | {"subifds": 1}), (BIG[::2, ::2], tiled | {"subfiletype": 1})),
+        "big.tif": _tiff((VOLUME[0, 0], gray | {"tile": (32, 32), "compression": "zlib"}), bigtiff=True),
+        "image.ome.tif": _tiff((VOLUME, gray | {"metadata": ome, "tile": (32, 32)}), ome=True),
+        "slide.svs": _tiff((BIG, tiled | slide), (BIG[::8, ::8], slide), (BIG[::4, ::4], tiled | slide)),
+        "brain.nii": _nifti(nibabel.Nifti1Image, packed=False),
+        "brain2.nii": _nifti(nibabel.Nifti2Image, packed=False),
+        "brain.nii.gz": _nifti(nibabel.Nifti1Image, packed=True),
+        "old.zarr": _ome_zarr(place / "old.zarr", 2),
+        "new.zarr": _ome_zarr(place / "new.zarr", 3),
+    }
+    for name in (
+        "CT_small.dcm",
+        "MR_small_bigendian.dcm",
+        "MR_small_RLE.dcm",
+        "MR_small_jp2klossless.dcm",
+        "MR_small_jpeg_ls_lossless.dcm",
+        "JPGExtended.dcm",
+        "SC_rgb_jpeg_gdcm.dcm",
+        "SC_rgb_rle_2frame.dcm",
+        "image_dfl.dcm",
+        "rtdose.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+        "examples_palette.dcm",
+    ):
+        found[name] = _dicom(name)
+    series = [_dicom(f"dicomdirtests/98892001/CT5N/{number}") for number in (2062, 2392, 2693, 3023, 3353)]
+    found["series"] = {f"slice {number}": content for number, content in enumerate(series)}
+    return found
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
+    """Draw one way to damage a file; most of what is drawn is aimed at its header."""
+    kind = draw(st.sampled_from(("flip", "flip", "field", "field", "field", "cut", "insert", "copy", "digits")))
+    number = random_seed = draw(st.integers(0, 2**32 - 1))
+    reach = draw(st.sampled_from((64, 400, 400, 2000, 1 << 30)))
+
+    def damaged(content: bytes) -> bytes:
+        random = np.random.default_rng(random_seed)
+        changed = bytearray(content)
+        reached = max(1, min(reach, len(changed)))
+        place = int(random.integers(reached))
+        if kind == "flip":
+            for position in random.integers(0, reached, int(random.integers(1, 9))):
+                changed[position] = int(random.integers(256))
+        elif kind == "field":
+            width = int(random.choice([1, 2, 4, 8]))
+            value = EXTREMES[int(random.integers(len(EXTREMES)))] % (1 << 8 * width)
+            changed[place : place + width] = value.to_bytes(width, "little" if number % 2 else "big")
+        elif kind == "cut":
+            del changed[int(random.integers(len(changed))) :]
+        elif kind == "insert":
+            changed[place:place] = random.integers(0, 256, int(random.integers(1, 40)), np.uint8).tobytes()
+        elif kind == "copy":
+            source = int(random.integers(reached))
+            changed[place : place + 16] = changed[source : source + 16]
+        else:
+            digits = [at for at, byte in enumerate(changed[:200_000]) if 48 <= byte <= 57]
+            if digits:
+                at = digits[int(random.integers(len(digits)))]
+                changed[at : at + 1] = str(EXTREMES[int(random.integers(len(EXTREMES)))]).encode()
+        return bytes(changed)
+
+    return damaged
+
+
+def written(folder: Path, name: str, seed: Seed, damage: Callable[[bytes], bytes], which: int) -> Path:
+    """Write a seed with one of its files damaged, alone into a new folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / name
+    if isinstance(seed, bytes):
+        path.write_bytes(damage(seed))
+        return path
+    # Metadata are a few files among many pieces: half of the damage is theirs.
+    parts = sorted(seed)
+    aimed = [part for part in parts if ".z" in part or part.endswith(".json")] or parts
+    victim = (aimed if which % 2 else parts)[which % len(aimed if which % 2 else parts)]
+    for part in parts:
+        (path / part).parent.mkdir(parents=True, exist_ok=True)
+        (path / part).write_bytes(damage(seed[part]) if part == victim else seed[part])
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def look(path: Path) -> None:
+    """Open an image by every way there is, and look at a part of each level."""
+    for image in open_images(path):
+        assert image.data.ndim == len(image.axes) + image.rgb
+        assert all(size > 0 for size in image.scale)
+        for level in image.levels:
+            first = level[(0,) * image.axes.index("Y")]
+            np.asarray(first[:64, :64])
+            np.asarray(first[-64:, -64:])
+    if (reader := get_reader(str(path))) is not None:
+        for data, options, _ in reader(str(path)):
+            assert options["multiscale"] == isinstance(data, list)
+
+
+def examine(path: Path) -> bool:
+    """Return whether `path` cannot be opened; it is read in three ways, each of which may only end in a clear error."""
+    before = snapshot(path.parent)
+    refused = False
+    for read in (look, read_image, read_mask):
+        try:
+            read(path)
+        except (ImageError, LabelsError) as error:
+            message = str(error)
+            assert str(path.parent) in message
+            assert "\n" not in message
+            assert len(message) < 1500
+            refused |= read is look
+    assert snapshot(path.parent) == before
+    return refused
+
+
+def fuzz(seeds: dict[str, Seed], folder: Path, cases: int) -> tuple[int, int]:
+    """Return how many cases were tried and how many of them were refused."""
+    counts = [0, 0]
+
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.sampled_from(sorted(seeds)), damages(), st.integers(0, 1000))
+    def case(name: str, damage: Callable[[bytes], bytes], which: int) -> None:
+        counts[0] += 1
+        counts[1] += examine(written(folder / "case", name, seeds[name], damage, which))
+
+    case()
+    return counts[0], counts[1]
+
+
+def peak() -> int:
+    """Return the largest memory that this process has had, bytes."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+def test_the_intact_files_are_read(seeds: dict[str, Seed], tmp_path: Path) -> None:
+    for name, seed in seeds.items():
+        look(written(tmp_path / "case", name, seed, lambda content: content, 0))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
+    cases, refused = fuzz(seeds, tmp_path, 150)
+
+    assert cases >= 150
+    assert 0 < refused < cases
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore")
+def test_many_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
+    before = peak()
+
+    cases, refused = fuzz(seeds, tmp_path, 3000)
+
+    print(f"{cases} cases, {refused} refused, {(peak() - before) >> 20} MB more at most")
+    assert cases >= 1500
+    assert refused > cases // 4
+    assert peak() - before < MEMORY
