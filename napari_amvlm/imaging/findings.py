@@ -81,7 +81,7 @@ def parse_finding(caption: str) -> Finding | None:
 
     Examples
     --------
-    >>> found = parse_finding("Bilateral pulmonary infection, two infected areas, midlle lower leftlung, all right lung")
+    >>> found = parse_finding("Bilateral pulmonary infection, 2 infected areas, midlle lower leftlung, all right lung")
     >>> found.laterality, found.areas, found.left, found.right
     ('bilateral', 2, ('middle', 'lower'), ('upper', 'middle', 'lower'))
     """
