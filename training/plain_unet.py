@@ -114,7 +114,7 @@ class PlainPredictor:
         look = (self._scale, self._magnification)
         if look not in self._found:
             self._found[look] = self._whole(self._pixels) if self._scale == "whole" else self._enlarged(self._pixels)
-        return self._found[look][self._channel]
+        return np.asarray(self._found[look][self._channel])
 
     def set_image(self, image: NDArray[Any], *, key: Hashable | None = None) -> None:
         """Take the image to segment; `key` is not used."""

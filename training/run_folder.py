@@ -32,12 +32,11 @@ class RunFolder:
     Parameters
     ----------
     path
-        The folder; it is made where it is missing.
+        The folder; it is made when it is claimed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
 
     @property
     def finished(self) -> bool:
@@ -57,6 +56,7 @@ class RunFolder:
         InputError
             The folder holds a run that was told otherwise.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
         told = self.read(CONFIG)
         now = json.loads(json.dumps(config))
         if told is not None:

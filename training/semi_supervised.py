@@ -20,17 +20,17 @@ from napari_amvlm.cli.console import progress
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import DatasetError
-from napari_amvlm.evaluation import EvaluationProtocol, evaluate_pairs
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
 from training.command import run_command
 from training.datasets import DatasetSplit, open_dataset
-from training.datasets.asking import used_unlabelled, wordings
+from training.datasets.asking import used_unlabelled
 from training.recipe import RunRecipe, read_toml, validated, with_settings
 from training.run_folder import DATA, SCORES, RunFolder, StateFile, file_hashes
 from training.run_learning import Show, Sitting, learn, learn_plain
 from training.run_model import load_predictor
 from training.run_page import write_page
+from training.split_scores import score_split, summary_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging import ImagePair
     from napari_amvlm.models.text_encoder import TextEncoder
 
-PROTOCOLS: tuple[EvaluationProtocol, ...] = ("native", "224")
 
 
 def _never() -> bool:
@@ -138,7 +137,8 @@ def _told_apart(folder: RunFolder, split: DatasetSplit, unlabelled: Sequence[Ima
     used = tuple(pair for pair in unlabelled if content(pair) not in taken)
     parts = {"labelled": split.labelled, "unlabelled": used, "validation": split.validation}
     names = {part: [pair.name for pair in pairs] for part, pairs in parts.items()}
-    folder.write(DATA, {"dataset": split.spec.model_dump(mode="json"), "split": names, "sha256": hashes})
+    dataset = split.spec.model_dump(mode="json")
+    folder.write(DATA, {"dataset": dataset, "training_images": split.training, "split": names, "sha256": hashes})
     return used
 
 
@@ -163,23 +163,9 @@ def _scored(
             "steps": learnt[-1]["step"] if learnt else 0,
             "seconds": learnt[-1]["seconds"] if learnt else 0.0,
         },
-        "scores": {},
     }
-    for mode in dict.fromkeys((recipe.prompts, *recipe.score_prompts)):
-        texts = wordings(split, split.validation, mode, seed=recipe.seed)
-        scores["scores"][mode] = {
-            protocol: evaluate_pairs(
-                predictor,
-                split.validation,
-                split.asked(),
-                protocol,
-                wording=lambda name, thing, texts=texts: texts[name][thing],  # type: ignore[misc]
-                one=len(split.asked()) == 1,
-                scale=split.spec.scale,
-                magnification=split.spec.magnification_224 if protocol == "224" else 1.0,
-            )
-            for protocol in PROTOCOLS
-        }
+    modes = (recipe.prompts, *recipe.score_prompts)
+    scores["scores"] = score_split(predictor, split, split.validation, modes, seed=recipe.seed)
     write_page(folder, recipe, split, predictor, scores)
     return scores
 
@@ -209,9 +195,8 @@ def main(
     resolved = validated(RunRecipe, with_settings(read_toml(recipe), settings or ()), str(recipe))
     with stop_on_interrupt() as stopped, progress("Learning") as show:
         scores = execute(resolved, data, out, device=resolve_device(device), should_stop=stopped, show=show)
-    for mode, protocols in scores["scores"].items():
-        for protocol, report in protocols.items():
-            typer.echo(f"{mode}, {protocol}: Dice {report['dice']:.4f}, IoU {report['iou']:.4f} ({report['n']} images)")
+    for line in summary_lines(scores["scores"]):
+        typer.echo(line)
 
 
 if __name__ == "__main__":

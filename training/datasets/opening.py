@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError
@@ -11,6 +10,8 @@ from napari_amvlm.imaging import DataFolder, ImagePair, read_folder
 from training.datasets.splits import SplitConfig, held_out_subjects, pick_labelled
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.datasets.registry import DatasetSpec
 
 
@@ -26,6 +27,8 @@ class DatasetSplit:
         Its folder; paths in reports are relative to it.
     classes
         Mask values and prompts; empty where masks show one thing.
+    training
+        Number of training images with masks, of which some are labelled.
     labelled, unlabelled, validation
         Images of each part, sorted by name. Masks of unlabelled images are not used.
     """
@@ -33,6 +36,7 @@ class DatasetSplit:
     spec: DatasetSpec
     root: Path
     classes: tuple[tuple[int, str], ...]
+    training: int
     labelled: tuple[ImagePair, ...]
     unlabelled: tuple[ImagePair, ...]
     validation: tuple[ImagePair, ...]
@@ -80,6 +84,7 @@ def open_dataset(spec: DatasetSpec, data: Path, config: SplitConfig, *, seed: in
         spec,
         root,
         train.classes,
+        len(training),
         tuple(pair for pair in training if pair.name in names),
         rest + _more_unlabelled(spec, root),
         validation,

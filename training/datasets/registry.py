@@ -126,7 +126,7 @@ _ALL = (
         scale="whole",
         subject=r"^((?:Case|case)?\d+)",
         captions=True,
-        note="Sagittal MR slices, masks valued 0 to 19 as the challenge numbers them, unless a classes.csv says otherwise.",
+        note="Sagittal MR slices, masks valued 0 to 19 as the challenge has them, unless a classes.csv says otherwise.",
     ),
     DatasetSpec(
         name="CXR-COVID",
