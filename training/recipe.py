@@ -33,6 +33,8 @@ class RunRecipe(SplitConfig):
         A name of `training.datasets.DATASETS`.
     subject
         Replaces the data set's own expression for the subject in a file name.
+    magnification_224
+        Replaces the data set's own.
     method
         "amvlm": text-guided Mean Teacher from `start`; "plain-unet": the baseline, from random weights.
     seed
@@ -55,6 +57,7 @@ class RunRecipe(SplitConfig):
     name: str = Field(min_length=1)
     dataset: str
     subject: str | None = None
+    magnification_224: float | None = None
     method: Literal["amvlm", "plain-unet"] = "amvlm"
     seed: int = Field(0, ge=0)
     minutes: float | None = Field(None, gt=0)
@@ -85,11 +88,10 @@ class RunRecipe(SplitConfig):
         return LearningConfig.model_validate({"keep": "last", "validations": 4} | self.learning | own)
 
     def spec(self) -> DatasetSpec:
-        """Return the data set, with the recipe's own expression for subjects."""
-        spec = dataset_called(self.dataset)
-        if self.subject is None:
-            return spec
-        return DatasetSpec.model_validate(spec.model_dump() | {"subject": self.subject})
+        """Return the data set, with what the recipe says otherwise of it."""
+        own = {"subject": self.subject, "magnification_224": self.magnification_224}
+        changes = {key: value for key, value in own.items() if value is not None}
+        return DatasetSpec.model_validate(dataset_called(self.dataset).model_dump() | changes)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

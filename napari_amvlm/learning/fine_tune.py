@@ -149,7 +149,13 @@ class _Run:
         if not self._data.validation:
             return
         started = self._budget.seconds
-        per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+        try:
+            per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+        except Cancelled:
+            # The run goes on with this validation; one that was not begun begins anew.
+            if self._budget.step:
+                self._keep()
+            raise
         if not per_image:
             return
         score = float(np.mean(list(per_image.values())))
@@ -165,6 +171,12 @@ class _Run:
         budget, config = self._budget, self._config
         every = 1 / config.validations
         while budget.fraction < 1:
+            if budget.fraction >= (self._validations + 1) * every:
+                if self._may_score():
+                    yield from self._validation()
+                self._validations = math.floor(budget.fraction / every)
+            if self._keeper is not None and budget.step and self._keeper.due(budget.step):
+                self._keep()
             budget.wait_while(should_pause, self._should_stop)
             if self._should_stop():
                 self._stopped = True
@@ -185,12 +197,6 @@ class _Run:
                 losses.consistency,
                 rate,
             )
-            if budget.fraction >= (self._validations + 1) * every and budget.fraction < 1:
-                self._validations = math.floor(budget.fraction / every)
-                if self._may_score():
-                    yield from self._validation()
-            if self._keeper is not None and self._keeper.due(budget.step):
-                self._keep()
         yield from self._validation()
 
     def _keep(self) -> None:
