@@ -94,8 +94,7 @@ def test_it_ends_with_the_same_weights_and_scores(tiny_model: AMVLM, stop_at: in
     assert (second.before, second.after, second.steps) == (whole.before, whole.after, whole.steps)
     assert all(torch.equal(a, b) for a, b in _pairs(second, whole))
     assert _steps(first_reports + second_reports) == _steps(whole_reports)
-    scores = [[r.dice for r in reports if isinstance(r, ValidationReport)] for reports in (first_reports + second_reports, whole_reports)]
-    assert scores[0] == scores[1]
+    assert _scores(first_reports + second_reports) == _scores(whole_reports)
 
 
 def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model: AMVLM) -> None:
@@ -166,6 +165,10 @@ def test_the_time_used_before_counts() -> None:
 
 def _pairs(one: FineTuneResult, other: FineTuneResult) -> zip[tuple[torch.Tensor, torch.Tensor]]:
     return zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+
+
+def _scores(reports: list[Report]) -> list[float]:
+    return [r.dice for r in reports if isinstance(r, ValidationReport)]
 
 
 def _steps(reports: list[Report]) -> list[tuple[int, float]]:

@@ -123,7 +123,7 @@ def test_a_missing_caption_is_told(discs_data: Path) -> None:
     (discs_data / "MoNuSeg" / "Val_Folder" / "Data_text.csv").unlink()
     split = open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(), seed=0)
 
-    with pytest.raises(DatasetError, match="2 of 2 images have no caption .the first: TCGA-BB-0000"):
+    with pytest.raises(DatasetError, match=r"2 of 2 images have no caption \(the first: TCGA-BB-0000"):
         wordings(split, split.validation, "captions", seed=0)
 
 

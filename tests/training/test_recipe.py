@@ -32,7 +32,7 @@ def test_the_ablation_has_the_rows_of_the_publication() -> None:
     assert (supervised.learning_config().unlabelled_batch, supervised.start) == (0, "plain")
     assert runs["mean-teacher/labels-25-percent/seed-1"].learning_config().text_evidence == 0
     assert runs["text-mask/labels-25-percent/seed-1"].learning_config().text_evidence > 0
-    full = runs["l_tg/labels-100-percent/seed-0"] if "l_tg/labels-100-percent/seed-0" in runs else runs["l-tg/labels-100-percent/seed-0"]
+    full = runs["l-tg/labels-100-percent/seed-0"]
     assert (full.start, full.learning_config().text_guidance > 0) == ("full.safetensors", True)
 
 

@@ -64,17 +64,14 @@ def test_a_run_leaves_all_that_it_was_and_did(
     scores = _run(values, discs_data, out, text_encoder)
 
     names = {path.name for path in out.iterdir()}
-    assert names >= {"config.json", "data.json", "log.jsonl", "scores.json", "model.safetensors", "report.md", "curve.png"}
-    assert "overlay-2.png" in names
+    assert names >= {"config.json", "data.json", "log.jsonl", "scores.json", "model.safetensors"}
+    assert names >= {"report.md", "curve.png", "overlay-1.png", "overlay-2.png"}
     assert "state.safetensors" not in names
     assert json.loads((out / "scores.json").read_text()) == scores
     assert list(scores["scores"]) == ["captions", "fixed", "shuffled captions", "none"]
     for protocols in scores["scores"].values():
-        assert {p: set(report["per_image"]) for p, report in protocols.items()} == dict.fromkeys(
-            ("native", "224"), {"TCGA-BB-0000", "TCGA-BB-0001"}
-        )
-    probabilities = [scores["scores"][mode]["native"]["dice"] for mode in ("captions", "none")]
-    assert all(0 <= dice <= 1 for dice in probabilities)
+        assert list(protocols) == ["native", "224"]
+        assert all(set(r["per_image"]) == {"TCGA-BB-0000", "TCGA-BB-0001"} for r in protocols.values())
     told = json.loads((out / "config.json").read_text())
     assert told["start"] == read_info(Path(tiny_recipe["start"])).sha256
     assert told["learning"]["keep"] == "last"
@@ -205,8 +202,9 @@ def test_one_command_runs_a_recipe_with_settings(discs_data: Path, tiny_checkpoi
     recipe.write_text('name = "tiny"\ndataset = "MoNuSeg"\nlabels = "25%"\nminutes = 20\n')
     app = typer.Typer()
     app.command()(main)
-    settings = ["steps=1", f"start={tiny_checkpoint}", "magnification_224=1", "labels=2", "learning.crop=64", "learning.labelled_batch=1"]
-    given = [part for setting in (*settings, "learning.unlabelled_batch=0") for part in ("--set", setting)]
+    settings = ["steps=1", f"start={tiny_checkpoint}", "magnification_224=1", "labels=2", "learning.crop=64"]
+    settings += ["learning.labelled_batch=1", "learning.unlabelled_batch=0"]
+    given = [part for setting in settings for part in ("--set", setting)]
 
     refused = CliRunner().invoke(app, [str(recipe), "--data", str(discs_data), "--out", str(tmp_path / "a"), *given])
     recipe.write_text('name = "tiny"\ndataset = "MoNuSeg"\nlabels = "25%"\n')

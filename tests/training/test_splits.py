@@ -45,7 +45,7 @@ def test_more_labels_than_images_are_refused() -> None:
 
 @pytest.mark.parametrize("labels", [0, "0%", "120%", "half", "-5%"])
 def test_labels_that_mean_nothing_are_refused(labels: int | str) -> None:
-    with pytest.raises(ValidationError, match="labelled image|expected labels"):
+    with pytest.raises(ValidationError, match=r"labelled image|expected labels"):
         SplitConfig(labels=labels)
 
 
