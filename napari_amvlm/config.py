@@ -126,6 +126,7 @@ class LearningConfig(Config):
     class_balance: float = Field(0.3, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
     strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")
     validations: int = Field(6, ge=1, le=100, description="how often held-out images are scored in a run")
+    keep: Literal["best", "last"] = Field("best", description="which teacher: the best on held-out images, or the last")
 
     @model_validator(mode="after")
     def _check_budget(self) -> LearningConfig:

@@ -94,21 +94,65 @@ def evaluate_folder(
     ImageError, LabelsError
         An image or its mask cannot be used.
     """
+    data = folder if isinstance(folder, DataFolder) else read_folder(folder)
+    return evaluate_pairs(
+        predictor,
+        data.pairs,
+        wanted_classes(data, prompt),
+        protocol,
+        one=bool(prompt) or not data.classes,
+        scale=scale,
+        magnification=magnification,
+        on_progress=on_progress,
+    )
+
+
+def evaluate_pairs(
+    predictor: PromptPredictor,
+    pairs: Sequence[ImagePair],
+    classes: Mapping[str, int | None],
+    protocol: EvaluationProtocol = "native",
+    *,
+    wording: Callable[[str, str], str] | None = None,
+    one: bool = False,
+    scale: Literal["auto"] | ScaleName = "auto",
+    magnification: float = 1.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Return what `evaluate_folder` does, for chosen images.
+
+    Parameters
+    ----------
+    predictor, protocol, scale, magnification, on_progress
+        As in `evaluate_folder`.
+    pairs
+        Images with masks, at least one.
+    classes
+        What is to be found, with its mask value; None means every value above 0.
+    wording
+        Given an image's name and one of `classes`, returns the prompt to ask that image; None asks the class itself.
+    one
+        Report a single class as such, without `"prompts"`.
+
+    Raises
+    ------
+    InputError, DatasetError, ImageError, LabelsError
+        As in `evaluate_folder`.
+    """
     if protocol not in get_args(EvaluationProtocol):
         raise InputError(f"Expected protocol to be one of {list(get_args(EvaluationProtocol))}, but got {protocol!r}.")
-    data = folder if isinstance(folder, DataFolder) else read_folder(folder)
-    classes = wanted_classes(data, prompt)
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
-    for index, pair in enumerate(data.pairs):
+    for index, pair in enumerate(pairs):
         image, labels = _load(pair, protocol)
         predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
         for text, value in classes.items():
-            found = predictor.predict(text, scale=scale, magnification=magnification)
+            asked = text if wording is None else wording(pair.name, text)
+            found = predictor.predict(asked, scale=scale, magnification=magnification)
             target = binary_mask(labels, value)
             scores[text][pair.name] = overlap(found.probability, target, threshold=THRESHOLD)
         if on_progress is not None:
-            on_progress(index + 1, len(data.pairs))
-    return _report(scores, protocol, one=bool(prompt) or not data.classes)
+            on_progress(index + 1, len(pairs))
+    return _report(scores, protocol, one=one)
 
 
 def wanted_classes(data: DataFolder, prompt: str | None) -> dict[str, int | None]:

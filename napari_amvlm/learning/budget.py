@@ -36,6 +36,12 @@ class Budget:
         self._started = time.monotonic()
         self._paused = 0.0
 
+    def resume(self, step: int, seconds: float) -> None:
+        """Go on where a run was left: after `step` steps and `seconds` of learning time."""
+        self.restart()
+        self.step = step
+        self._paused = -seconds
+
     @property
     def seconds(self) -> float:
         """Learning time so far, without pauses."""

@@ -11,15 +11,16 @@ import torch
 from napari_amvlm.imaging.canvas import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.mean_teacher import Views
+from napari_amvlm.learning.rounds import Rounds
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
     from napari_amvlm.config import Concept, LearningConfig, ModelConfig, ScaleName
-    from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.learning.data import LearningData, UnlabelledImage
 
 TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
 WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=0.04, flip=0)
@@ -53,7 +54,8 @@ class CropSource:
     """Draws views for the steps of one run.
 
     Labelled images are drawn with replacement, partly reviewed ones where they were reviewed; unlabelled ones
-    go round, so that all are seen before any is seen twice.
+    go round, so that all are seen before any is seen twice. An unlabelled image with a prompt of its own is asked that
+    one, any other the prompts of the run in turn.
 
     Parameters
     ----------
@@ -77,12 +79,13 @@ class CropSource:
                 scale = self._scales.setdefault(prompt, image.scales.get(prompt, "tiles"))
                 reviewed = np.ones_like(mask) if image.reviewed is None else image.reviewed
                 self._labelled[scale].append(self._question(image.image, prompt, scale, mask, reviewed))
-        self._unlabelled: dict[ScaleName, Iterator[_Question]] = {}
-        for used in set(self._scales.values()):
-            images = [i.image for i in data.unlabelled]
+        self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
+        self._rounds: dict[ScaleName, Rounds] = {}
+        for used in sorted(set(self._scales.values())):
+            images = [i for i in data.unlabelled if i.prompt is None or i.scale == used]
             if images and config.unlabelled_batch:
-                prompts = [p for p, s in self._scales.items() if s == used]
-                self._unlabelled[used] = self._rounds(images, prompts, used)
+                self._unlabelled[used] = images
+                self._rounds[used] = Rounds(len(images), self._generator)
         answers = [q.answer for questions in self._labelled.values() for q in questions]
         self.has_unknown = bool(self._unlabelled) or any(float(known.min()) == 0 for _, known in answers)
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
@@ -95,7 +98,7 @@ class CropSource:
         picks = torch.randint(len(pool), (self._config.labelled_batch,), generator=self._generator)
         questions = [pool[int(i)] for i in picks]
         if scale in self._unlabelled:
-            questions += [next(self._unlabelled[scale]) for _ in range(self._config.unlabelled_batch)]
+            questions += [self._next_unlabelled(scale) for _ in range(self._config.unlabelled_batch)]
         crops = [self._crop(q, scale) for q in questions]
         weak = torch.stack([c[0] for c in crops]).to(self._device)
         answers = torch.stack([c[1] for c in crops]).to(self._device)
@@ -116,6 +119,17 @@ class CropSource:
             others[int(i)].prompts[int(torch.randint(len(others[int(i)].prompts), (1,), generator=self._generator))]
             for i in picks
         ]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what decides the next draws: the generator's state, and the place in the rounds of each scale."""
+        places: dict[str, Tensor] = {f"rounds.{scale}": rounds.state() for scale, rounds in self._rounds.items()}
+        return {"generator": self._generator.get_state(), **places}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned for a source of the same images and configuration."""
+        self._generator.set_state(state["generator"])
+        for scale, rounds in self._rounds.items():
+            rounds.restore(state[f"rounds.{scale}"])
 
     def _question(
         self, image: np.ndarray, prompt: str, scale: ScaleName, mask: np.ndarray | None, reviewed: np.ndarray | None
@@ -142,12 +156,12 @@ class CropSource:
         some = flat[torch.randint(len(flat), (_SPOTS,), generator=self._generator).numpy()]
         return torch.from_numpy(np.stack(np.unravel_index(some, reviewed.shape), axis=1))
 
-    def _rounds(self, images: list[np.ndarray], prompts: list[str], scale: ScaleName) -> Iterator[_Question]:
-        turn = 0
-        while True:
-            for index in torch.randperm(len(images), generator=self._generator).tolist():
-                yield self._question(images[index], prompts[turn % len(prompts)], scale, None, None)
-                turn += 1
+    def _next_unlabelled(self, scale: ScaleName) -> _Question:
+        rounds = self._rounds[scale]
+        turn = rounds.turn
+        image = self._unlabelled[scale][rounds.draw()]
+        prompts = [image.prompt] if image.prompt else [p for p, s in self._scales.items() if s == scale]
+        return self._question(image.image, prompts[turn % len(prompts)], scale, None, None)
 
     def _crop(self, question: _Question, scale: ScaleName) -> tuple[Tensor, Tensor]:
         if scale == "tiles":

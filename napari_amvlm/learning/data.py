@@ -60,10 +60,24 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class UnlabelledImage:
-    """An image that nobody annotated: `name`, and float32 `(H, W, 3)` in [0, 1]."""
+    """An image that nobody annotated.
+
+    Attributes
+    ----------
+    name
+        Shown in reports.
+    image
+        float32 `(H, W, 3)` in [0, 1].
+    prompt
+        What is asked of it, for instance its own caption; None asks the prompts of the run in turn.
+    scale
+        Working scale of `prompt`; not looked at without one.
+    """
 
     name: str
     image: NDArray[np.float32]
+    prompt: str | None = None
+    scale: ScaleName = "tiles"
 
 
 @dataclass(frozen=True)

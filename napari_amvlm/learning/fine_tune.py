@@ -14,7 +14,9 @@ from napari_amvlm.errors import Cancelled, DivergedError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
+from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
+from napari_amvlm.learning.run_state import Progress, RunState
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.learning.run_state import StateKeeper
     from napari_amvlm.models.amvlm import AMVLM
 
 _PATIENCE = 3
@@ -45,11 +48,12 @@ def fine_tune(
     device: torch.device | None = None,
     should_stop: Callable[[], bool] = _no,
     should_pause: Callable[[], bool] = _no,
+    keeper: StateKeeper | None = None,
 ) -> Generator[Report, None, FineTuneResult]:
     """Fine-tune a copy of `model` on corrections and on unlabelled images.
 
     The teacher is validated now and then on the held-out images, and the best one is returned; without held-out
-    images, the last one.
+    images, or where `config.keep` says so, the last one.
 
     Parameters
     ----------
@@ -66,11 +70,14 @@ def fine_tune(
         start has a score yet.
     should_pause
         While it says so, the run sleeps and the budget stands still.
+    keeper
+        Keeps the run's state now and then and when it is stopped, and gives the state to go on from. With a budget of
+        steps and on the CPU, a run that went on gives the very weights of one that was never interrupted.
 
     Yields
     ------
     StepReport or ValidationReport
-        After every step and every validation; the first is the validation of `model` itself.
+        After every step and every validation; the first of a new run is the validation of `model` itself.
 
     Returns
     -------
@@ -93,7 +100,7 @@ def fine_tune(
     try:
         with memory_errors(device, "this run", mend):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
-            return (yield from _Run(model, data, config, device, should_stop).reports(should_pause))
+            return (yield from _Run(model, data, config, device, should_stop, keeper).reports(should_pause))
     finally:
         release_memory(device)
 
@@ -108,8 +115,9 @@ class _Run:
         config: LearningConfig,
         device: torch.device,
         should_stop: Callable[[], bool],
+        keeper: StateKeeper | None = None,
     ) -> None:
-        self._device, self._stopped = device, False
+        self._device, self._stopped, self._keeper = device, False, keeper
         self._data, self._config, self._should_stop = data, config, should_stop
         self._model = _copy(model, model.config, device)
         self._source = CropSource(data, config, model.config, device)
@@ -120,12 +128,17 @@ class _Run:
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._in_a_row = 0
+        self._validations = 0
 
     def reports(self, should_pause: Callable[[], bool]) -> Generator[Report, None, FineTuneResult]:
         """Score the model as it is, learn, and return the best teacher."""
+        kept = self._keeper.load() if self._keeper is not None else None
         try:
-            yield from self._validation()
-            self._budget.restart()
+            if kept is None:
+                yield from self._validation()
+                self._budget.restart()
+            else:
+                self._restore(kept)
             yield from self._learn(should_pause)
         except Cancelled:
             self._stopped = True
@@ -136,7 +149,13 @@ class _Run:
         if not self._data.validation:
             return
         started = self._budget.seconds
-        per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+        try:
+            per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+        except Cancelled:
+            # The run goes on with this validation; one that was not begun begins anew.
+            if self._budget.step:
+                self._keep()
+            raise
         if not per_image:
             return
         score = float(np.mean(list(per_image.values())))
@@ -150,11 +169,18 @@ class _Run:
     def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
         """Step until the budget is used up or somebody stops."""
         budget, config = self._budget, self._config
-        every, done = 1 / config.validations, 1
+        every = 1 / config.validations
         while budget.fraction < 1:
+            if budget.fraction >= (self._validations + 1) * every:
+                if self._may_score():
+                    yield from self._validation()
+                self._validations = math.floor(budget.fraction / every)
+            if self._keeper is not None and budget.step and self._keeper.due(budget.step):
+                self._keep()
             budget.wait_while(should_pause, self._should_stop)
             if self._should_stop():
                 self._stopped = True
+                self._keep()
                 return
             rate, weight = budget.learning_rate, budget.consistency_weight if self._source.has_unknown else 0.0
             retained = self._retained()
@@ -171,20 +197,38 @@ class _Run:
                 losses.consistency,
                 rate,
             )
-            if budget.fraction >= done * every and budget.fraction < 1:
-                done = math.floor(budget.fraction / every) + 1
-                if self._may_score():
-                    yield from self._validation()
         yield from self._validation()
+
+    def _keep(self) -> None:
+        """Hand the state between two steps to whoever keeps it."""
+        if self._keeper is None:
+            return
+        tensors = {f"teaching.{k}": v for k, v in self._teacher.state().items()}
+        tensors |= {f"crops.{k}": v for k, v in self._source.state().items()}
+        tensors |= {f"best.{k}": v for k, v in (self._best or {}).items()}
+        budget, scores = self._budget, tuple(self._scores)
+        numbers = (budget.step, budget.seconds, self._scoring_seconds, self._validations, scores, self._in_a_row)
+        self._keeper.save(RunState(tensors, Progress(*numbers)))
+
+    def _restore(self, state: RunState) -> None:
+        """Become the run that handed out `state`."""
+        done = state.progress
+        self._teacher.restore(below(state.tensors, "teaching."))
+        self._source.restore(below(state.tensors, "crops."))
+        self._best = below(state.tensors, "best.") or None
+        self._scores, self._scoring_seconds = list(done.scores), done.scoring_seconds
+        self._validations, self._in_a_row = done.validations, done.not_finite
+        self._budget.resume(done.step, done.seconds)
 
     def _may_score(self) -> bool:
         """Keep scoring, which may be slow on large images, from using up a time budget; steps are not affected."""
         return self._config.minutes is None or self._scoring_seconds <= _SCORING_SHARE * self._budget.seconds
 
     def _result(self) -> FineTuneResult:
-        """Return the best teacher as a model of its own; stopped before the second score, the last one, unscored."""
-        unscored = self._stopped and self._budget.step > 0 and len(self._scores) < 2
-        state = self._teacher.teacher.state_dict() if unscored or self._best is None else self._best
+        """Return the chosen teacher as a model of its own; stopped before the second score, the last one, unscored."""
+        last = self._config.keep == "last"
+        unscored = self._stopped and self._budget.step > 0 and (last or len(self._scores) < 2)
+        state = self._teacher.teacher.state_dict() if unscored or last or self._best is None else self._best
         model = _copy(self._model, _with_prompts(self._model.config, self._data), self._device)
         for name in LEARNT:
             prefix = f"{name}."
@@ -192,7 +236,8 @@ class _Run:
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
         before = self._scores[0] if self._scores else None
-        after = max(self._scores) if self._scores and not unscored else None
+        chosen = self._scores[-1:] if last else self._scores
+        after = max(chosen) if chosen and not unscored else None
         return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self._stopped)
 
     def _retained(self) -> list[str]:

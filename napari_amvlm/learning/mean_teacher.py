@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from napari_amvlm.device import autocast
 from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_amvlm.config import LearningConfig
     from napari_amvlm.models.amvlm import AMVLM
 
@@ -89,6 +92,20 @@ class MeanTeacher:
     def teacher(self) -> nn.ModuleDict:
         """The averaged parts: what is validated and kept."""
         return self._teacher.module  # type: ignore[return-value]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return student, teacher with its count, and optimiser; the tensors are the ones in use, not copies."""
+        return {
+            **{f"student.{k}": v for k, v in self.student.state_dict().items()},
+            **{f"teacher.{k}": v for k, v in self._teacher.state_dict().items()},
+            **{f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()},
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned for the same model and configuration."""
+        self.student.load_state_dict(below(state, "student."))
+        self._teacher.load_state_dict(below(state, "teacher."))
+        restore_optimiser(self.optimiser, below(state, "optimiser."))
 
     def step(
         self, views: Views, *, learning_rate: float, consistency: float, retained: list[str] | None = None

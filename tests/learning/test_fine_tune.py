@@ -232,7 +232,7 @@ def test_all_unlabelled_images_are_seen_before_any_is_seen_twice(tiny_model: AMV
     data = _data(labelled=1, unlabelled=6)
     source = CropSource(data, _config(unlabelled_batch=3), tiny_model.config, torch.device("cpu"))
 
-    seen = [q.pixels[0, 0, 0].item() for _ in range(6) for q in [next(source._unlabelled["tiles"])]]
+    seen = [source._next_unlabelled("tiles").pixels[0, 0, 0].item() for _ in range(6)]
 
     assert len(set(seen)) == 6
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -40,3 +40,69 @@ def shared_data(tmp_path: Path) -> Path:
                 "value,prompt\n1,vertebrae\n2,intervertebral discs\n3,spinal canal\n"
             )
     return tmp_path
+
+
+def _discs(folder: Path, names: list[str], seed: int, *, masks: bool = True) -> None:
+    """Write pictures of dark discs on a light ground into a folder in LViT layout."""
+    chance = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:80, :72]
+    for part in ("img", "labelcol") if masks else ("img",):
+        (folder / part).mkdir(parents=True)
+    for name in names:
+        mask = np.zeros((80, 72), np.bool_)
+        for row, column in chance.integers(8, 64, (5, 2)):
+            mask |= (rows - row) ** 2 + (columns - column) ** 2 < 64
+        noise = chance.integers(0, 20, (80, 72, 3), dtype=np.uint8)
+        image = np.where(mask[..., None], (90, 40, 120), (220, 180, 215)).astype(np.uint8) + noise
+        imsave(folder / "img" / f"{name}.png", image, check_contrast=False)
+        if masks:
+            imsave(folder / "labelcol" / f"{name}.png", mask.astype(np.uint8) * 255, check_contrast=False)
+
+
+def _captions(folder: Path, captions: dict[str, str]) -> None:
+    lines = ["Image,Description", *(f'{name}.png,"{caption}"' for name, caption in captions.items())]
+    (folder / "Data_text.csv").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def discs_data(tmp_path: Path) -> Path:
+    """Return a folder that holds a data set laid out as MoNuSeg: 8 training, 2 validation, 1 unlabelled image."""
+    root = tmp_path / "data" / "MoNuSeg"
+    train, held_out = [f"TCGA-AA-000{i}" for i in range(8)], [f"TCGA-BB-000{i}" for i in range(2)]
+    _discs(root / "Train_Folder", train, 1)
+    _discs(root / "Val_Folder", held_out, 2)
+    _discs(root / "Unlabelled_Folder", ["TCGA-AA-0000"], 3, masks=False)
+    _captions(root / "Train_Folder", {name: f"dark discs, picture {i}" for i, name in enumerate(train)})
+    _captions(root / "Val_Folder", {name: f"dark discs, held out {i}" for i, name in enumerate(held_out)})
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def spine_data(tmp_path: Path) -> Path:
+    """Return a data set laid out as SPIDER-Spine: 3 subjects with 2 slices each, masks with values 1 and 2."""
+    root = tmp_path / "spine"
+    for part in ("img", "labelcol"):
+        (root / part).mkdir(parents=True)
+    for subject in range(3):
+        for number in range(2):
+            labels = np.zeros((60, 50), np.uint8)
+            labels[10:30, 10 + subject : 30], labels[35:50, 10:30] = 1, 2
+            name = f"{subject}_t2_SPACE_slice{number}.png"
+            imsave(root / "labelcol" / name, labels, check_contrast=False)
+            imsave(root / "img" / name, (labels * 90 + subject * 5 + number).astype(np.uint8), check_contrast=False)
+    (root / "classes.csv").write_text("value,prompt\n1,vertebrae\n2,intervertebral discs\n")
+    return root
+
+
+@pytest.fixture
+def tiny_recipe(tiny_checkpoint: Path) -> dict[str, Any]:
+    """Return the values of a recipe of a few small steps on the discs, from random weights."""
+    return {
+        "name": "tiny",
+        "dataset": "MoNuSeg",
+        "labels": 2,
+        "steps": 3,
+        "start": str(tiny_checkpoint),
+        "magnification_224": 1,
+        "learning": {"crop": 64, "labelled_batch": 1, "unlabelled_batch": 1, "validations": 2},
+    }

@@ -1,0 +1,105 @@
+"""Grids of runs: their order, stopping and going on, and scoring what they left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from napari_amvlm.errors import InputError, ModelFileError
+from training.ablate import ablate, chosen_rows, start_files
+from training.evaluate import evaluate, run_recipe
+from training.grid import Grid
+from training.recipe import validated
+from training.report import read_runs
+from training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def grid(tiny_recipe: dict[str, Any]) -> Grid:
+    shared = {key: value for key, value in tiny_recipe.items() if key not in ("name", "labels")} | {"steps": 1}
+    rows = [
+        {"name": "plain U-Net", "kind": "plain-unet"},
+        {"name": "supervised only", "learning": {"unlabelled_batch": 0, "consistency": 0}},
+    ]
+    return validated(Grid, {"recipe": shared, "fractions": [2], "seeds": [0], "rows": rows}, "grid")
+
+
+def test_stopped_it_goes_on_and_skips_what_is_finished(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
+    runs = list(grid.runs({}, "grid"))
+    out = tmp_path / "runs"
+    first = RunFolder(out / runs[0][0])
+
+    left = ablate(runs, discs_data, out, device=_CPU, should_stop=lambda: first.finished)
+    written = first.weights.stat().st_mtime_ns
+    rest = ablate(runs, discs_data, out, device=_CPU)
+
+    assert (left, rest) == (1, 0)
+    assert first.weights.stat().st_mtime_ns == written
+    assert {run.row for run in read_runs(out)} == {"plain U-Net", "supervised only"}
+    folder = str(out / runs[1][0])
+    report = evaluate(folder, run_recipe(folder, None, ["none"]), discs_data, device=_CPU, protocols=("native",))
+    assert (report["dataset"], report["n"], list(report["scores"])) == ("MoNuSeg", 2, ["none"])
+    again = evaluate(folder, run_recipe(folder, None, ()), discs_data, device=_CPU)
+    assert again["scores"] == (RunFolder(out / runs[1][0]).read("scores.json") or {})["scores"]
+
+
+def test_a_sitting_without_time_does_nothing(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
+    left = ablate(list(grid.runs({}, "grid")), discs_data, tmp_path / "runs", device=_CPU, minutes=0)
+
+    assert left == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_start_weights_are_told_before_the_first_run(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
+    row = grid.rows[1].model_copy(update={"start": "css-icl"})
+    runs = list(grid.model_copy(update={"rows": (grid.rows[0], row)}).runs({}, "grid"))
+
+    with pytest.raises(ModelFileError, match="no model 'css-icl'"):
+        ablate(runs, discs_data, tmp_path / "runs", device=_CPU)
+
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_cells_of_a_seed_come_before_the_next(grid: Grid) -> None:
+    larger = grid.model_copy(update={"fractions": (2, "50%"), "seeds": (0, 1)})
+
+    folders = [folder for folder, _ in larger.runs({}, "grid")]
+
+    assert folders[:3] == [
+        "plain-u-net/labels-2/seed-0",
+        "supervised-only/labels-2/seed-0",
+        "plain-u-net/labels-50-percent/seed-0",
+    ]
+    assert [folder.endswith("seed-0") for folder in folders] == [True] * 4 + [False] * 4
+
+
+def test_rows_are_chosen_by_name_and_others_are_listed(grid: Grid) -> None:
+    assert [row.name for row in chosen_rows(grid, ["Plain U-Net"]).rows] == ["plain U-Net"]
+    with pytest.raises(InputError, match="There is no row css; choose from: plain-u-net, supervised-only"):
+        chosen_rows(grid, ["css"])
+
+
+def test_rows_of_one_name_are_refused(grid: Grid) -> None:
+    values = grid.model_dump()
+    values["rows"] = [{"name": "a b"}, {"name": "A+B"}]
+
+    with pytest.raises(InputError, match="but a-b comes twice"):
+        validated(Grid, values, "grid")
+
+
+def test_start_weights_are_given_as_name_and_file() -> None:
+    assert str(start_files(["full=x/y.safetensors"])["full"]).endswith("y.safetensors")
+    with pytest.raises(InputError, match="must look like NAME=FILE"):
+        start_files(["full"])
+
+
+def test_a_model_that_is_no_run_needs_a_data_set(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give --dataset NAME"):
+        run_recipe("amvlm-open", None, ())

@@ -1,0 +1,126 @@
+"""Tables and paired tests out of runs on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import typer
+from scipy import stats
+from typer.testing import CliRunner
+
+from napari_amvlm.errors import InputError
+from training.paired import compare
+from training.published import published
+from training.report import main, markdown, read_runs, tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAMES = ("a", "b", "c", "d")
+
+
+def _write_run(root: Path, row: str, labels: int | str, seed: int, dice: tuple[float, ...]) -> None:
+    folder = root / row.replace(" ", "-") / str(labels) / str(seed)
+    folder.mkdir(parents=True)
+    per_image = {name: {"dice": value, "iou": value / 2} for name, value in zip(_NAMES, dice, strict=True)}
+    report = {"n": 4, "dice": float(np.mean(dice)), "iou": float(np.mean(dice)) / 2, "per_image": per_image}
+    labelled = labels if isinstance(labels, int) else round(float(labels[:-1]) / 100 * 24)
+    recipe = {"name": row, "labels": labels, "seed": seed, "prompts": "fixed"}
+    split = {"labelled": [f"l{i}" for i in range(labelled)], "unlabelled": [], "validation": list(_NAMES)}
+    contents: dict[str, Any] = {
+        "scores.json": {"dataset": "MoNuSeg", "scores": {"fixed": {"native": report}}},
+        "config.json": {"recipe": recipe},
+        "data.json": {"training_images": 24, "split": split},
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Return a folder with two rows, two seeds each for two images and one for a quarter."""
+    _write_run(tmp_path, "second", 2, 0, (0.5, 0.6, 0.7, 0.8))
+    _write_run(tmp_path, "second", 2, 1, (0.7, 0.8, 0.9, 1.0))
+    _write_run(tmp_path, "first", 2, 0, (0.4, 0.5, 0.5, 0.7))
+    _write_run(tmp_path, "first", 2, 1, (0.6, 0.6, 0.7, 0.8))
+    _write_run(tmp_path, "first", "25%", 0, (0.8, 0.8, 0.8, 0.8))
+    (tmp_path / "grid.json").write_text(json.dumps({"rows": ["second", "first"]}))
+    return tmp_path
+
+
+def test_means_and_spreads_over_seeds(runs: Path) -> None:
+    table = tables(read_runs(runs))["tables"][0]
+
+    cell = table["rows"]["second"]["2"]
+    assert list(table["rows"]) == ["second", "first"]
+    assert list(table["columns"]) == ["2", "25%"]
+    assert (cell["dice"], cell["seeds"]) == (pytest.approx(0.75), [0, 1])
+    assert cell["dice_sd"] == pytest.approx(math.sqrt(2) / 10)
+    assert table["rows"]["first"]["25%"]["dice_sd"] is None
+    assert "25%" not in table["rows"]["second"]
+
+
+def test_rows_are_compared_on_their_images_with_seeds_averaged(runs: Path) -> None:
+    (test,) = tables(read_runs(runs))["tables"][0]["tests"]
+
+    second, first = [0.6, 0.7, 0.8, 0.9], [0.5, 0.55, 0.6, 0.75]
+    assert (test["first"], test["second"], test["labels"], test["images"]) == ("second", "first", "2", 4)
+    assert test["t_p"] == pytest.approx(stats.ttest_rel(second, first).pvalue)
+    assert test["w_p"] == pytest.approx(stats.wilcoxon(np.subtract(second, first)).pvalue)
+    assert test["difference"] == pytest.approx(0.15)
+
+
+def test_published_figures_stand_beside_ours_and_say_what_they_are(runs: Path) -> None:
+    text = markdown(tables(read_runs(runs)))
+
+    assert "| *published: AMVLM* † | *37.28* | *76.63* |" in text
+    assert "† test images at 224x224, so another protocol" in text
+    assert "| second | 75.00 ± 14.14" in text
+
+
+def test_two_images_of_monuseg_stand_beside_ten_per_cent() -> None:
+    assert published("MoNuSeg", "2", 2, 24) == {"AMVLM": 37.28}
+    assert published("MoNuSeg", "6", 6, 24)["Mean Teacher"] == 72.80
+    assert published("CXR-COVID", "25%", 6, 24) == {}
+
+
+def test_without_any_difference_p_is_one() -> None:
+    same = dict.fromkeys(_NAMES, 0.5)
+
+    found = compare(same, same)
+
+    assert (found.t_p, found.w_p, found.difference) == (1.0, 1.0, 0.0)
+
+
+def test_equal_differences_have_an_infinite_statistic() -> None:
+    found = compare(dict.fromkeys(_NAMES, 0.75), dict.fromkeys(_NAMES, 0.5))
+
+    assert (found.t, found.t_p) == (math.inf, 0.0)
+    assert found.w_p == pytest.approx(0.125)
+    assert found.to_json()["t"] is None
+
+
+def test_one_common_image_is_no_test() -> None:
+    found = compare({"a": 0.5, "b": 0.1}, {"a": 0.25, "c": 0.9})
+
+    assert (found.images, found.difference, found.t_p, found.w_p) == (1, 0.25, None, None)
+
+
+def test_one_command_writes_both_files(runs: Path, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(main)
+
+    result = CliRunner().invoke(app, [str(runs), "--out", str(tmp_path / "tables")])
+
+    assert result.exit_code == 0, result.output
+    assert len(json.loads((tmp_path / "tables" / "tables.json").read_text())["tables"]) == 1
+    assert (tmp_path / "tables" / "tables.md").read_text().startswith("### MoNuSeg, protocol native")
+
+
+def test_a_folder_without_runs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no finished run"):
+        read_runs(tmp_path)

@@ -1,0 +1,120 @@
+"""What is asked of every image of a data set, and the images in memory with their answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage
+from training.datasets.splits import another_for_each
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_amvlm.imaging import ImagePair
+    from training.datasets.opening import DatasetSplit
+
+PromptMode = Literal["fixed", "captions", "shuffled captions", "none"]
+"""What is asked: the data set's prompt, each image's own caption, another's, or a text that says nothing."""
+
+NO_MEANING = "image"
+
+Wordings = dict[str, dict[str, str]]
+"""For each image's name, the text to ask for each thing that its mask shows."""
+
+
+def wordings(split: DatasetSplit, pairs: Sequence[ImagePair], mode: PromptMode, *, seed: int) -> Wordings:
+    """Return what each image is asked.
+
+    Parameters
+    ----------
+    split
+        The data set.
+    pairs
+        Images of one part of it: captions are shuffled among these.
+    mode
+        See `PromptMode`.
+    seed
+        Of the shuffling.
+
+    Raises
+    ------
+    InputError
+        The mode gives one text for an image, but masks of the data set show several things.
+    DatasetError
+        An image has no caption.
+    """
+    things = list(split.asked())
+    if mode == "fixed":
+        return {pair.name: {thing: thing for thing in things} for pair in pairs}
+    if len(things) != 1:
+        raise InputError(
+            f"Prompts {mode!r} give an image one text, but masks of {split.spec.name} show {len(things)} things; "
+            'choose prompts = "fixed".'
+        )
+    if mode == "none":
+        return {pair.name: {things[0]: NO_MEANING} for pair in pairs}
+    captions = {pair.name: pair.caption or "" for pair in pairs}
+    without = [name for name, caption in captions.items() if not caption]
+    if without:
+        raise DatasetError(
+            f"{split.spec.name}: {len(without)} of {len(pairs)} images have no caption (the first: {without[0]}); "
+            "add a *_text.xlsx or *_text.csv of Image,Description beside img/, or choose prompts = \"fixed\"."
+        )
+    chosen = captions if mode == "captions" else another_for_each(captions, seed=seed)
+    return {name: {things[0]: caption} for name, caption in chosen.items()}
+
+
+def used_unlabelled(split: DatasetSplit, mode: PromptMode) -> tuple[ImagePair, ...]:
+    """Return the unlabelled images that can be asked: with captions, those that have one."""
+    if mode in ("captions", "shuffled captions"):
+        return tuple(pair for pair in split.unlabelled if pair.caption)
+    return split.unlabelled
+
+
+def learning_data(
+    split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: PromptMode, *, seed: int
+) -> LearningData:
+    """Read the images of a split into memory.
+
+    Parameters
+    ----------
+    split
+        The data set; its validation images are only watched.
+    unlabelled
+        Images without answers.
+    mode, seed
+        See `wordings`. Labelled and unlabelled images are shuffled together.
+
+    Raises
+    ------
+    DatasetError, ImageError, LabelsError
+        An image, a mask or a caption is missing or cannot be used.
+    """
+    texts = wordings(split, (*split.labelled, *unlabelled), mode, seed=seed)
+    watched = wordings(split, split.validation, mode, seed=seed)
+    labelled = tuple(_labelled(split, pair, texts[pair.name]) for pair in split.labelled)
+    prompts = dict.fromkeys(text for pair in split.labelled for text in texts[pair.name].values())
+    return LearningData(
+        labelled=labelled,
+        unlabelled=tuple(_unlabelled(split, pair, texts[pair.name], mode) for pair in unlabelled),
+        validation=tuple(_labelled(split, pair, watched[pair.name]) for pair in split.validation),
+        # The data set's own prompts are learnt in other words too: they must not be held where they were.
+        prompts=tuple(dict.fromkeys((*prompts, *split.asked()))),
+    )
+
+
+def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) -> LabelledImage:
+    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+    labels = read_mask(pair.required_mask(), pixels.shape[:2])
+    masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.asked().items()}
+    return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale))
+
+
+def _unlabelled(
+    split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str], mode: PromptMode
+) -> UnlabelledImage:
+    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+    own = None if mode == "fixed" else next(iter(texts.values()))
+    return UnlabelledImage(pair.name, pixels, own, split.spec.scale)

@@ -1,0 +1,143 @@
+"""Which images are labelled, unlabelled and held out: by seed, nested, and never two parts of one subject."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from napari_amvlm.config import Config
+from napari_amvlm.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*%$")
+
+
+def _checked_labels(value: int | str) -> int | str:
+    if isinstance(value, int):
+        if value < 1:
+            raise ValueError(f"expected at least 1 labelled image, but got {value}")
+        return value
+    match = _SHARE.match(value)
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise ValueError(f'expected labels as a number of images, or a share such as "25%", but got {value!r}')
+    return f"{float(match[1]):g}%"
+
+
+Labels = Annotated[int | str, AfterValidator(_checked_labels)]
+"""How many training images are labelled: a number of images, or a share of them such as "25%"."""
+
+
+class SplitConfig(Config):
+    """How images are chosen."""
+
+    labels: Labels = "100%"
+    pick: Literal["seed", "name"] = Field("seed", description="labelled images: by seed, or the first by name")
+    holding_out: Literal["hash", "seed"] = Field(
+        "hash", description="subjects held out: each by a hash of its name, or an exact share by `validation_seed`"
+    )
+    validation_share: float = Field(0.2, gt=0, lt=1, description="share of subjects held out, without own folder")
+    validation_seed: int = Field(0, ge=0, description="the same for all runs that are compared")
+
+
+def pick_labelled(names: Iterable[str], labels: int | str, *, pick: Literal["seed", "name"], seed: int) -> list[str]:
+    """Return the names of the labelled images, sorted.
+
+    With one seed a smaller number is a subset of a larger one, whatever other names there are.
+
+    Parameters
+    ----------
+    names
+        All training images.
+    labels
+        See `Labels`. A share is rounded to whole images, at least one.
+    pick
+        "seed": by a hash of seed and name; "name": the first by name.
+    seed
+        Not used with "name".
+
+    Raises
+    ------
+    DatasetError
+        More labelled images are wanted than there are.
+
+    Examples
+    --------
+    >>> pick_labelled(["b", "c", "a"], 2, pick="name", seed=0)
+    ['a', 'b']
+    """
+    every = sorted(names)
+    if isinstance(labels, str):
+        share = float(labels.rstrip("% ")) / 100
+        count = max(1, round(share * len(every)))
+    else:
+        count = labels
+    if count > len(every):
+        raise DatasetError(f"{count} labelled images are wanted, but there are {len(every)} training images.")
+    ranked = every if pick == "name" else sorted(every, key=lambda name: (_uniform(seed, name), name))
+    return sorted(ranked[:count])
+
+
+def held_out_subjects(subjects: Iterable[str], config: SplitConfig, dataset: str) -> frozenset[str]:
+    """Return the subjects whose images are for validation alone.
+
+    Raises
+    ------
+    DatasetError
+        There are not two subjects to tell apart.
+    """
+    every = sorted(set(subjects))
+    if len(every) < 2:
+        raise DatasetError(
+            f"{dataset} has images of {len(every)} subject ({', '.join(every)}), but a subject to learn from and "
+            "another to score on are needed; bring a validation folder, or more subjects."
+        )
+    drawn = {subject: _uniform(config.validation_seed, f"{dataset}/{subject}") for subject in every}
+    ranked = sorted(every, key=lambda subject: (drawn[subject], subject))
+    if config.holding_out == "seed":
+        chosen = ranked[: max(1, round(config.validation_share * len(every)))]
+    else:
+        # A subject's part does not change when other subjects come; at least one is held out, and one is not.
+        chosen = [subject for subject in ranked if drawn[subject] < config.validation_share] or ranked[:1]
+    return frozenset(chosen[: len(every) - 1])
+
+
+def another_for_each(texts: dict[str, str], *, seed: int) -> dict[str, str]:
+    """Give every image the text of another one, a different one as far as there are enough different texts.
+
+    Parameters
+    ----------
+    texts
+        Text of each image.
+    seed
+        Of the random order.
+
+    Raises
+    ------
+    DatasetError
+        There is one image only.
+    """
+    if len(texts) < 2:
+        raise DatasetError(f"Captions of {len(texts)} image cannot be shuffled; at least 2 images are needed.")
+    ranked = sorted(texts, key=lambda name: (_uniform(seed, texts[name]), texts[name], _uniform(seed, name), name))
+    largest = max(_counts(texts.values()).values())
+    # Equal texts stand side by side: a shift by the largest group leads out of every group.
+    shift = min(largest, len(ranked) - 1)
+    return {name: texts[ranked[(i + shift) % len(ranked)]] for i, name in enumerate(ranked)}
+
+
+def _counts(texts: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for text in texts:
+        counts[text] = counts.get(text, 0) + 1
+    return counts
+
+
+def _uniform(seed: int, name: str) -> float:
+    """Return a number in [0, 1) that depends on seed and name alone, on every machine."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:6]) / (1 << 48)

@@ -1,0 +1,122 @@
+"""Scores of any weights on a data set: per image, per class, in both protocols, as one JSON object.
+
+    python -m training.evaluate runs/monuseg --data PATH
+    python -m training.evaluate amvlm-open --dataset MoNuSeg --data PATH --prompts fixed --prompts captions
+
+A run's folder knows its data set and its split.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import InputError
+from napari_amvlm.models.catalog import find_model
+from training.command import run_command
+from training.datasets import open_dataset
+from training.datasets.asking import PromptMode
+from training.datasets.opening import open_part
+from training.recipe import RunRecipe, validated
+from training.run_folder import CONFIG, RunFolder
+from training.run_model import load_predictor
+from training.split_scores import PROTOCOLS, score_split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from napari_amvlm.evaluation import EvaluationProtocol
+
+PARTS = ("validation", "test", "train")
+
+
+def evaluate(
+    model: str,
+    recipe: RunRecipe,
+    data: Path,
+    *,
+    device: torch.device,
+    part: str = "validation",
+    protocols: Sequence[EvaluationProtocol] = PROTOCOLS,
+) -> dict[str, Any]:
+    """Return the scores of weights on a part of a recipe's data set.
+
+    Parameters
+    ----------
+    model
+        Folder of a run, weights file, or name of an installed model.
+    recipe
+        Says the data set, how it is split, and how images are asked.
+    data
+        The data set's folder, or one that holds it.
+    device
+        Where to compute.
+    part
+        "validation": as the recipe splits; "train" or "test": that folder of the data set.
+    protocols
+        Sizes to score at.
+
+    Raises
+    ------
+    InputError, DatasetError, ModelFileError
+        Something that was given does not fit.
+    """
+    if part not in PARTS:
+        raise InputError(f"Expected the part to be one of {', '.join(PARTS)}, but got {part!r}.")
+    split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
+    pairs = split.validation if part == "validation" else open_part(split.spec, data, part).pairs
+    path = Path(model) if Path(model).exists() else find_model(model)
+    modes = (recipe.prompts, *recipe.score_prompts)
+    scores = score_split(load_predictor(path, device), split, pairs, modes, seed=recipe.seed, protocols=protocols)
+    return {"model": model, "dataset": split.spec.name, "part": part, "n": len(pairs), "scores": scores}
+
+
+def run_recipe(model: str, dataset: str | None, prompts: Sequence[str]) -> RunRecipe:
+    """Return the recipe of a run's folder, or one of `dataset` alone; `prompts` replace its ways of asking.
+
+    Raises
+    ------
+    InputError
+        There is no run, and no data set was named.
+    """
+    told = RunFolder(Path(model)).read(CONFIG) if (Path(model) / CONFIG).is_file() else None
+    if told is None and dataset is None:
+        raise InputError(f"{model} is no folder of a run, so the data set is not known; give --dataset NAME.")
+    values = {"name": model, "steps": 1} if told is None else dict(told["recipe"])
+    if dataset is not None:
+        values["dataset"] = dataset
+    if prompts:
+        values |= {"prompts": prompts[0], "score_prompts": list(prompts[1:])}
+    return validated(RunRecipe, values, model)
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Folder of a run, weights file, or an installed model's name.")],
+    data: Annotated[Path, typer.Option(help="The data set's folder, or one that holds it under its name.")],
+    dataset: Annotated[str | None, typer.Option(help="Name of the data set; a run's folder knows its own.")] = None,
+    part: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
+    prompts: Annotated[
+        list[str] | None, typer.Option(help=f"How to ask: {', '.join(get_args(PromptMode))}; may be repeated.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="native or 224; both where it is left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON here instead of printing it.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Score weights on a data set."""
+    recipe = run_recipe(model, dataset, prompts or ())
+    protocols = PROTOCOLS if protocol is None else (cast("EvaluationProtocol", protocol),)
+    report = evaluate(model, recipe, data, device=resolve_device(device), part=part, protocols=protocols)
+    if out is None:
+        typer.echo(json.dumps(report))
+    else:
+        out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

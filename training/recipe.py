@@ -1,0 +1,165 @@
+"""Recipes of single runs: TOML files, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.errors import InputError
+from training.datasets.asking import PromptMode  # noqa: TC001 - pydantic reads it
+from training.datasets.registry import DatasetSpec, dataset_called
+from training.datasets.splits import SplitConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_OWN = ("minutes", "steps", "seed")
+
+
+class RunRecipe(SplitConfig):
+    """Everything that decides one semi-supervised run.
+
+    Attributes
+    ----------
+    name
+        Of the run; tables name its row so.
+    dataset
+        A name of `training.datasets.DATASETS`.
+    subject
+        Replaces the data set's own expression for the subject in a file name.
+    magnification_224
+        Replaces the data set's own.
+    method
+        "amvlm": text-guided Mean Teacher from `start`; "plain-unet": the baseline, from random weights.
+    seed
+        Of the choice of labelled images and of learning.
+    minutes, steps
+        The budget; one of the two.
+    prompts
+        What every image is asked.
+    score_prompts
+        Other ways of asking that the result is scored with too.
+    start
+        An installed model's name or a file; None means the default model.
+    learning
+        Fields of `LearningConfig` other than budget and seed. The last teacher is kept unless `keep` says otherwise:
+        the images that are scored must not choose the weights.
+    save_every_seconds
+        How often the run's state is written.
+    """
+
+    name: str = Field(min_length=1)
+    dataset: str
+    subject: str | None = None
+    magnification_224: float | None = None
+    method: Literal["amvlm", "plain-unet"] = "amvlm"
+    seed: int = Field(0, ge=0)
+    minutes: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    prompts: PromptMode = "fixed"
+    score_prompts: tuple[PromptMode, ...] = ()
+    start: str | None = None
+    learning: dict[str, Any] = Field(default_factory=dict)
+    save_every_seconds: float = Field(60, ge=0)
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> RunRecipe:
+        own = [key for key in _OWN if key in self.learning]
+        if own:
+            raise ValueError(f"{own[0]} belongs to the recipe itself, not under learning")
+        if self.method == "plain-unet" and {self.prompts, *self.score_prompts} != {"fixed"}:
+            raise ValueError('a plain U-Net reads no text; leave prompts at "fixed" and score_prompts out')
+        try:
+            self.spec()
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        self.learning_config()
+        return self
+
+    def learning_config(self) -> LearningConfig:
+        """Return the configuration of the learning loop."""
+        own = {"minutes": self.minutes, "steps": self.steps, "seed": self.seed}
+        return LearningConfig.model_validate({"keep": "last", "validations": 4} | self.learning | own)
+
+    def spec(self) -> DatasetSpec:
+        """Return the data set, with what the recipe says otherwise of it."""
+        own = {"subject": self.subject, "magnification_224": self.magnification_224}
+        changes = {key: value for key, value in own.items() if value is not None}
+        return DatasetSpec.model_validate(dataset_called(self.dataset).model_dump() | changes)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the contents of a TOML file.
+
+    Raises
+    ------
+    InputError
+        It is missing or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"Recipe {path} cannot be read as TOML ({error}); check the path and the file.") from error
+
+
+def with_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Return `values` with settings of the form `key=value` put in; a dot leads into a table.
+
+    A value is read as TOML where it is that, and as plain text elsewhere.
+
+    Raises
+    ------
+    InputError
+        A setting has no "=", or leads into something that is no table.
+
+    Examples
+    --------
+    >>> with_settings({"seed": 0}, ["seed=1", "learning.consistency=0.5", "labels=25%"])
+    {'seed': 1, 'learning': {'consistency': 0.5}, 'labels': '25%'}
+    """
+    changed = dict(values)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"Setting {setting!r} must look like key=value, for instance learning.consistency=0.5.")
+        *tables, last = key.strip().split(".")
+        place = changed
+        for table in tables:
+            inner = place.get(table, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"Setting {setting!r} leads into {table}, which holds a value and no table.")
+            place[table] = dict(inner)
+            place = place[table]
+        place[last] = _value(text.strip())
+    return changed
+
+
+def validated(kind: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
+    """Return `values` as a configuration.
+
+    Raises
+    ------
+    InputError
+        They do not fit; the message names `where` and the first key that is wrong.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        got = f" (got {first['input']!r})" if key else ""
+        reason = first["msg"].removeprefix("Value error, ").splitlines()[0]
+        raise InputError(f"{where}: {key + ': ' if key else ''}{reason}{got}.") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

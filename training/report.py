@@ -1,0 +1,233 @@
+"""Tables and paired tests out of a folder of runs.
+
+    python -m training.report runs/ablation --out runs/ablation
+
+Writes `tables.md`, which a page of the documentation can include, and `tables.json`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from napari_amvlm.errors import InputError
+from training.command import run_command
+from training.grid import GRID, folder_name
+from training.paired import ALPHA, compare
+from training.published import ANOTHER_PROTOCOL, published
+from training.run_folder import CONFIG, DATA, SCORES, RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The scores of one run, asked in one way, in one protocol.
+
+    Attributes
+    ----------
+    dataset, protocol, labels, row
+        Where it stands: labels as the recipe has them; a row is a run's name and way of asking.
+    seed
+        Of the run.
+    labelled, training
+        Number of labelled and of all training images.
+    dice, iou
+        Means over images.
+    per_image
+        Dice by image.
+    """
+
+    dataset: str
+    protocol: str
+    labels: str
+    row: str
+    seed: int
+    labelled: int
+    training: int
+    dice: float
+    iou: float
+    per_image: dict[str, float]
+
+
+def read_runs(root: Path) -> list[Measured]:
+    """Return the scores of all finished runs below a folder, in the order of the grid's rows, then of their paths.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    found: list[Measured] = []
+    grid = RunFolder(root).read(GRID) or {"rows": []}
+    places = {folder_name(row): place for place, row in enumerate(grid["rows"])}
+
+    def place(path: Path) -> tuple[int, str]:
+        return places.get(path.relative_to(root).parts[0], len(places)), str(path)
+
+    for path in sorted(root.rglob(SCORES), key=place):
+        folder = RunFolder(path.parent)
+        scores, config, data = (folder.read(name) for name in (SCORES, CONFIG, DATA))
+        if scores is None or config is None or data is None:
+            raise InputError(f"{path.parent} has {SCORES}, but not {CONFIG} and {DATA}; remove it or run it again.")
+        recipe, split = config["recipe"], data["split"]
+        for mode, protocols in scores["scores"].items():
+            row = recipe["name"] if mode == recipe["prompts"] == "fixed" else f"{recipe['name']}, asked {mode}"
+            for protocol, report in protocols.items():
+                per_image = {name: values["dice"] for name, values in report["per_image"].items()}
+                where = (scores["dataset"], protocol, str(recipe["labels"]), row, int(recipe["seed"]))
+                counts = (len(split["labelled"]), data["training_images"])
+                found.append(Measured(*where, *counts, report["dice"], report["iou"], per_image))
+    if not found:
+        raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
+    return found
+
+
+def tables(runs: Sequence[Measured]) -> dict[str, Any]:
+    """Return means, spreads and tests as JSON: a list of tables, one for each data set and protocol."""
+    groups: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    for run in runs:
+        groups[run.dataset, run.protocol].append(run)
+    return {"tables": [_table(dataset, protocol, group) for (dataset, protocol), group in groups.items()]}
+
+
+def _table(dataset: str, protocol: str, runs: Sequence[Measured]) -> dict[str, Any]:
+    cells: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    for run in runs:
+        cells[run.row, run.labels].append(run)
+    columns = sorted({run.labels for run in runs}, key=lambda labels: _count(runs, labels))
+    rows = {
+        row: {labels: _cell(cells[row, labels]) for labels in columns if (row, labels) in cells}
+        for row in dict.fromkeys(row for row, _ in cells)
+    }
+    tests = []
+    for labels in columns:
+        present = [row for row in rows if labels in rows[row]]
+        for one, other in itertools.combinations(present, 2):
+            test = compare(_per_image(cells[one, labels]), _per_image(cells[other, labels]))
+            tests.append({"labels": labels, "first": one, "second": other, **test.to_json()})
+    counts = {labels: next((r.labelled, r.training) for r in runs if r.labels == labels) for labels in columns}
+    return {
+        "dataset": dataset,
+        "protocol": protocol,
+        "columns": {labels: {"labelled": counts[labels][0], "training": counts[labels][1]} for labels in columns},
+        "rows": rows,
+        "published": {labels: published(dataset, labels, *counts[labels]) for labels in columns},
+        "tests": tests,
+    }
+
+
+def _cell(runs: Sequence[Measured]) -> dict[str, Any]:
+    """Return mean and sample standard deviation over seeds; the latter is None with one seed."""
+    dice, iou = np.array([run.dice for run in runs]), np.array([run.iou for run in runs])
+    several = len(runs) > 1
+    return {
+        "seeds": sorted(run.seed for run in runs),
+        "dice": float(dice.mean()),
+        "dice_sd": float(dice.std(ddof=1)) if several else None,
+        "iou": float(iou.mean()),
+        "iou_sd": float(iou.std(ddof=1)) if several else None,
+    }
+
+
+def _per_image(runs: Sequence[Measured]) -> dict[str, float]:
+    """Return each image's Dice, the mean over the seeds that scored it: an image counts once in a test."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        for name, dice in run.per_image.items():
+            values[name].append(dice)
+    return {name: float(np.mean(found)) for name, found in values.items()}
+
+
+def _count(runs: Sequence[Measured], labels: str) -> int:
+    return min(run.labelled for run in runs if run.labels == labels)
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Return the tables as Markdown."""
+    return "\n".join(line for table in found["tables"] for line in _lines(table))
+
+
+def _lines(table: dict[str, Any]) -> list[str]:
+    columns = table["columns"]
+    head = [f"{labels} ({c['labelled']} of {c['training']})" for labels, c in columns.items()]
+    lines = [
+        f"### {table['dataset']}, protocol {table['protocol']}",
+        "",
+        "Dice (IoU) of validation images, mean over seeds ± standard deviation; per cent.",
+        "",
+        f"| labelled images | {' | '.join(head)} |",
+        "|" + "---|" * (len(columns) + 1),
+    ]
+    for row, cells in table["rows"].items():
+        lines.append(f"| {row} | {' | '.join(_shown(cells.get(labels)) for labels in columns)} |")
+    methods = dict.fromkeys(method for row in table["published"].values() for method in row)
+    for method in methods:
+        values = (table["published"][labels].get(method) for labels in columns)
+        lines.append(f"| *published: {method}* † | {' | '.join('' if v is None else f'*{v:.2f}*' for v in values)} |")
+    if methods:
+        lines += ["", f"† {ANOTHER_PROTOCOL}."]
+    lines.append("")
+    if table["tests"]:
+        lines += [*_test_lines(table["tests"]), ""]
+    return lines
+
+
+def _test_lines(tests: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"Paired tests on per-image Dice (mean over seeds), two-sided; bold below {ALPHA}, without correction for the "
+        "number of tests. Where two rows agree on every image p is 1.",
+        "",
+        "| labels | first | second | images | first - second | t-test p | Wilcoxon p |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for test in tests:
+        names = f"| {test['labels']} | {test['first']} | {test['second']} | {test['images']} "
+        p_values = f"{_p(test['t_p'])} | {_p(test['w_p'])}"
+        lines.append(f"{names}| {100 * test['difference']:+.2f} | {p_values} |")
+    return lines
+
+
+def _shown(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    dice, iou = (
+        f"{100 * cell[key]:.2f}" + ("" if cell[f"{key}_sd"] is None else f" ± {100 * cell[f'{key}_sd']:.2f}")
+        for key in ("dice", "iou")
+    )
+    return f"{dice} ({iou}), n = {len(cell['seeds'])}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    text = "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return f"**{text}**" if value < ALPHA else text
+
+
+def main(
+    runs: Annotated[Path, typer.Argument(help="Folder that holds runs, at any depth.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for tables.md and tables.json; by default the same.")] = None,
+) -> None:
+    """Write the tables of all finished runs below a folder."""
+    if not runs.is_dir():
+        raise InputError(f"{runs} is no folder; give the one that training.ablate wrote to.")
+    found = tables(read_runs(runs))
+    target = out or runs
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "tables.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    (target / "tables.md").write_text(markdown(found), encoding="utf-8")
+    typer.echo(f"Wrote {target / 'tables.md'} and {target / 'tables.json'}.")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,194 @@
+"""The folder of a run: what it was told, what it used, how it went, and the state to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from napari_amvlm.errors import InputError
+from napari_amvlm.learning.reports import StepReport, ValidationReport
+from napari_amvlm.learning.run_state import Progress, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from napari_amvlm.learning import Report
+
+SCORES, CONFIG, DATA, LOG = "scores.json", "config.json", "data.json", "log.jsonl"
+WEIGHTS, STATE = "model.safetensors", "state.safetensors"
+
+
+class RunFolder:
+    """One run on disk. It is finished when `scores.json` is there, which is written last.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made when it is claimed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / SCORES).is_file()
+
+    @property
+    def weights(self) -> Path:
+        """The file of the learnt weights."""
+        return self.path / WEIGHTS
+
+    def claim(self, config: dict[str, Any]) -> None:
+        """Write what the run is told, or find out that the folder's run was told the same.
+
+        Raises
+        ------
+        InputError
+            The folder holds a run that was told otherwise.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        told = self.read(CONFIG)
+        now = json.loads(json.dumps(config))
+        if told is not None:
+            different = sorted(k for k in told.keys() | now.keys() if k not in _FREE and told.get(k) != now.get(k))
+            if different:
+                raise InputError(
+                    f"{self.path} holds a run with another {', '.join(different)}; "
+                    "choose another --out, or put the settings back to go on."
+                )
+        self.write(CONFIG, now)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return one of the folder's JSON objects, None if it is not there.
+
+        Raises
+        ------
+        InputError
+            It cannot be read.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error}); remove the folder and run again.") from error
+        return found
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON object; the file appears whole or not at all."""
+        _replaced(self.path / name, lambda path: path.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Add a line to the log."""
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def note(self, report: Report) -> None:
+        """Add a report of the learning loop to the log."""
+        kind = "step" if isinstance(report, StepReport) else "validation"
+        if isinstance(report, StepReport | ValidationReport):
+            self.log({"event": kind, **asdict(report)})
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return the lines of the log; a last line that was cut off by a kill is left out."""
+        path = self.path / LOG
+        if not path.is_file():
+            return []
+        records: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def cut_log(self, step: int) -> None:
+        """Keep what was logged up to `step`; what came later is learnt, and logged, anew."""
+        kept = [json.dumps(r) + "\n" for r in self.logged() if r.get("step", 0) <= step]
+        _replaced(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
+
+
+_FREE = ("environment",)
+"""What may differ between two sittings of one run."""
+
+
+class StateFile:
+    """Keeps a run's state as safetensors, with its numbers as JSON in the header; see `StateKeeper`.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    every_seconds
+        How long a state is good for; 0 keeps every one.
+    """
+
+    def __init__(self, folder: RunFolder, every_seconds: float) -> None:
+        self._folder, self._every = folder, every_seconds
+        self._path = folder.path / STATE
+        self._saved = time.monotonic()
+
+    def load(self) -> RunState | None:
+        """Return the last state, and drop from the log what came after it.
+
+        Raises
+        ------
+        InputError
+            The file is damaged.
+        """
+        if not self._path.is_file():
+            self._folder.cut_log(-1)
+            return None
+        try:
+            with safe_open(self._path, "pt") as file:
+                numbers = json.loads(file.metadata()["progress"])
+            progress = Progress(**(numbers | {"scores": tuple(numbers["scores"])}))
+            state = RunState(load_file(self._path), progress)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self._path} cannot be read ({error}); remove it to begin the run anew.") from error
+        self._folder.cut_log(progress.step)
+        return state
+
+    def due(self, step: int) -> bool:
+        """Tell whether the last state is old enough."""
+        return time.monotonic() - self._saved >= self._every
+
+    def save(self, state: RunState) -> None:
+        """Write a state in place of the last one."""
+        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.tensors.items()}
+        metadata = {"progress": json.dumps(asdict(state.progress))}
+        _replaced(self._path, lambda path: save_file(tensors, path, metadata=metadata))
+        self._saved = time.monotonic()
+
+    def remove(self) -> None:
+        """Forget the state of a run that is over."""
+        self._path.unlink(missing_ok=True)
+
+
+def file_hashes(paths: Iterable[Path], root: Path) -> dict[str, str]:
+    """Return the SHA-256 of files by their path below `root`."""
+    found: dict[str, str] = {}
+    for path in paths:
+        with path.open("rb") as file:
+            found[path.relative_to(root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(sorted(found.items()))
+
+
+def _replaced(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, and put it in its place once it is on the disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    write(temporary)
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,203 @@
+"""One semi-supervised run: learn from few labels and the unlabelled rest, and score every validation image.
+
+    python -m training.semi_supervised training/recipes/monuseg.toml --data PATH --out runs/monuseg --set labels=2
+
+A run can be killed at any time; the same command goes on from its last state, and with a budget of steps on the CPU
+it ends with the very weights of a run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+import typer
+
+import napari_amvlm
+from napari_amvlm.cli.console import progress
+from napari_amvlm.cli.fine_tune import stop_on_interrupt
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import DatasetError
+from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.model_info import read_info
+from training.command import run_command
+from training.datasets import DatasetSplit, open_dataset
+from training.datasets.asking import used_unlabelled
+from training.recipe import RunRecipe, read_toml, validated, with_settings
+from training.run_folder import DATA, SCORES, RunFolder, StateFile, file_hashes
+from training.run_learning import Show, Sitting, learn, learn_plain
+from training.run_model import load_predictor
+from training.run_page import write_page
+from training.split_scores import score_split, summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+
+
+def _never() -> bool:
+    return False
+
+
+def _quiet(fraction: float, note: str) -> None:
+    """Show nothing."""
+
+
+def execute(
+    recipe: RunRecipe,
+    data: Path,
+    out: Path,
+    *,
+    device: torch.device,
+    text_encoder: TextEncoder | None = None,
+    should_stop: Callable[[], bool] = _never,
+    show: Show = _quiet,
+) -> dict[str, Any]:
+    """Run a recipe, or go on with it, and return what `scores.json` holds.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    data
+        The data set's folder, or one that holds it.
+    out
+        The run's folder; a finished run there is not repeated.
+    device
+        Where to compute.
+    text_encoder
+        A loaded sentence encoder to share between runs.
+    should_stop
+        Asked after every step; the state is kept then.
+    show
+        Told the share that is done, and a note.
+
+    Raises
+    ------
+    Cancelled
+        `should_stop` said so; the same call goes on.
+    InputError, DatasetError
+        Recipe, data or folder do not fit.
+    """
+    folder = RunFolder(out)
+    split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
+    start = None if recipe.method == "plain-unet" else find_model(recipe.start)
+    told = {
+        "recipe": recipe.model_dump(mode="json"),
+        "learning": recipe.learning_config().model_dump(mode="json"),
+        "start": None if start is None else read_info(start).sha256,
+        "environment": _environment(device),
+    }
+    folder.claim(told)
+    scores = folder.read(SCORES)
+    if scores is not None:
+        return scores
+    learns_unlabelled = recipe.method == "amvlm" and recipe.learning_config().unlabelled_batch > 0
+    unlabelled = _told_apart(folder, split, used_unlabelled(split, recipe.prompts) if learns_unlabelled else ())
+    if not folder.weights.is_file():
+        sitting = Sitting(recipe, split, folder, device, should_stop, show)
+        if start is None:
+            learn_plain(sitting)
+        else:
+            learn(sitting, unlabelled, start, text_encoder)
+    scores = _scored(recipe, split, folder, len(unlabelled), device, text_encoder)
+    folder.write(SCORES, scores)
+    StateFile(folder, 0).remove()
+    return scores
+
+
+def _told_apart(folder: RunFolder, split: DatasetSplit, unlabelled: Sequence[ImagePair]) -> tuple[ImagePair, ...]:
+    """Write down every file that is used, and return the unlabelled images that are no labelled or validation image.
+
+    Raises
+    ------
+    DatasetError
+        A validation image is a labelled one too.
+    """
+    known = (*split.labelled, *split.validation)
+    files = [pair.image for pair in (*known, *unlabelled)] + [pair.required_mask() for pair in known]
+    hashes = file_hashes(files, split.root)
+
+    def content(pair: ImagePair) -> str:
+        return hashes[pair.image.relative_to(split.root).as_posix()]
+
+    labelled = {content(pair): pair.name for pair in split.labelled}
+    for pair in split.validation:
+        if content(pair) in labelled:
+            raise DatasetError(
+                f"{split.spec.name}: the validation image {pair.name} is the labelled image {labelled[content(pair)]}, "
+                "byte by byte; take one of them out."
+            )
+    taken = {content(pair) for pair in known}
+    used = tuple(pair for pair in unlabelled if content(pair) not in taken)
+    parts = {"labelled": split.labelled, "unlabelled": used, "validation": split.validation}
+    names = {part: [pair.name for pair in pairs] for part, pairs in parts.items()}
+    dataset = split.spec.model_dump(mode="json")
+    folder.write(DATA, {"dataset": dataset, "training_images": split.training, "split": names, "sha256": hashes})
+    return used
+
+
+def _scored(
+    recipe: RunRecipe,
+    split: DatasetSplit,
+    folder: RunFolder,
+    unlabelled: int,
+    device: torch.device,
+    text_encoder: TextEncoder | None,
+) -> dict[str, Any]:
+    """Score the run's weights as they are on disk, and write its page."""
+    predictor = load_predictor(folder.weights, device, text_encoder)
+    learnt = [record for record in folder.logged() if record.get("event") == "learnt"]
+    scores: dict[str, Any] = {
+        "name": recipe.name,
+        "dataset": split.spec.name,
+        "labelled": len(split.labelled),
+        "unlabelled": unlabelled,
+        "device": str(device),
+        "learning": {
+            "steps": learnt[-1]["step"] if learnt else 0,
+            "seconds": learnt[-1]["seconds"] if learnt else 0.0,
+        },
+    }
+    modes = (recipe.prompts, *recipe.score_prompts)
+    scores["scores"] = score_split(predictor, split, split.validation, modes, seed=recipe.seed)
+    write_page(folder, recipe, split, predictor, scores)
+    return scores
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    """Return what computed."""
+    return {
+        "napari-amvlm": napari_amvlm.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def main(
+    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
+    data: Annotated[Path, typer.Option(help="The data set's folder, or one that holds it under its name.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the recipe, e.g. labels=2.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Run a recipe and print the mean scores."""
+    resolved = validated(RunRecipe, with_settings(read_toml(recipe), settings or ()), str(recipe))
+    with stop_on_interrupt() as stopped, progress("Learning") as show:
+        scores = execute(resolved, data, out, device=resolve_device(device), should_stop=stopped, show=show)
+    for line in summary_lines(scores["scores"]):
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    run_command(main)
