@@ -124,7 +124,10 @@ class LearningConfig(Config):
     retention: float = Field(0.5, ge=0, le=10, description="weight of keeping untrained prompts as they were")
     retention_every: int = Field(4, ge=1, le=1000, description="steps from one retention loss to the next")
     class_balance: float = Field(0.3, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
+    anchor: float = Field(0.0, ge=0, le=1, description="share of the start model's logits in the pseudo-label")
+    cutmix: float = Field(0.5, ge=0, le=1, description="how often the student's tile gets a piece of another")
     strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")
+    strength: float = Field(1.0, ge=0, le=5, description="factor on the strength of the strong view")
     validations: int = Field(6, ge=1, le=100, description="how often held-out images are scored in a run")
     keep: Literal["best", "last"] = Field("best", description="which teacher: the best on held-out images, or the last")
 

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 import typer
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.checkpoint import load_model, save_model
@@ -196,8 +197,7 @@ class Pretraining:
         tensors = {f"model.{k}": v for k, v in self.parts.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+        tensors |= {f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()}
         meta = {"step": str(self.step), "recipe": self.recipe.model_dump_json()}
         temporary = self.out / "state.tmp"
         save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
@@ -222,20 +222,10 @@ class Pretraining:
             raise InputError(f"{path} is of a run with another recipe; choose another --out or put the recipe back.")
         self.step = int(meta["step"])
         tensors = load_file(path)
-        self.parts.load_state_dict(_below(tensors, "model."))
-        self.average.load_state_dict(_below(tensors, "average."))
-        self.alignment.load_state_dict(_below(tensors, "alignment."))
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in _below(tensors, "optimiser.").items():
-            index, name = key.split(".", 1)
-            like = parameters[int(index)]
-            # The fused optimiser walks through memory: its state must lie in memory as the parameter does.
-            laid = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-            state.setdefault(int(index), {})[name] = laid
-        whole = self.optimiser.state_dict()
-        whole["state"] = state
-        self.optimiser.load_state_dict(whole)
+        self.parts.load_state_dict(below(tensors, "model."))
+        self.average.load_state_dict(below(tensors, "average."))
+        self.alignment.load_state_dict(below(tensors, "alignment."))
+        restore_optimiser(self.optimiser, below(tensors, "optimiser."))
 
     def _log(self, record: dict[str, Any]) -> None:
         if not self.workers.leads:
@@ -243,10 +233,6 @@ class Pretraining:
         log.info("%s", record)
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def main(

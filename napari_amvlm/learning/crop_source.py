@@ -11,6 +11,7 @@ import torch
 from napari_amvlm.imaging.canvas import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.mean_teacher import Views
+from napari_amvlm.learning.mixing import Mixture, draw_mixture
 from napari_amvlm.learning.rounds import Rounds
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
 
@@ -72,6 +73,7 @@ class CropSource:
     def __init__(self, data: LearningData, config: LearningConfig, model: ModelConfig, device: torch.device) -> None:
         self._config, self._model, self._device = config, model, device
         self._generator = torch.Generator().manual_seed(config.seed)
+        self._look = APPEARANCE.stronger(config.strength)
         self._labelled: dict[ScaleName, list[_Question]] = {"tiles": [], "whole": []}
         self._scales: dict[str, ScaleName] = {}
         for image in data.labelled:
@@ -102,11 +104,20 @@ class CropSource:
         crops = [self._crop(q, scale) for q in questions]
         weak = torch.stack([c[0] for c in crops]).to(self._device)
         answers = torch.stack([c[1] for c in crops]).to(self._device)
-        strong = strong_view(weak, APPEARANCE, self._generator) if self._config.strong_views else weak
+        strong = strong_view(weak, self._look, self._generator) if self._config.strong_views else weak
         whole = torch.full((len(crops),), scale == "whole", device=self._device)
         prompts = [self._worded(q.prompt) for q in questions]
         meanings = [self._meaning(q.prompt) for q in questions]
-        return Views(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:])
+        mixture = self._mixture(scale, meanings, (weak.shape[-2], weak.shape[-1]))
+        return Views(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture)
+
+    def _mixture(self, scale: ScaleName, meanings: list[str], size: tuple[int, int]) -> Mixture | None:
+        """Say how the student's crops are put together: of tiles, for in whole images places have a meaning."""
+        probability = self._config.cutmix
+        if not probability or scale == "whole" or scale not in self._unlabelled:
+            return None
+        drawn = draw_mixture(meanings, size, probability, self._generator)
+        return drawn and Mixture(drawn.partner.to(self._device), drawn.inside.to(self._device))
 
     def retained(self, trained: Sequence[str], count: int) -> list[str]:
         """Draw up to `count` wordings of known concepts that are not being trained."""

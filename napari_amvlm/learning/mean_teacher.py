@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_amvlm.config import LearningConfig
+    from napari_amvlm.learning.mixing import Mixture
     from napari_amvlm.models.amvlm import AMVLM
 
 LEARNT = ("unet", "text_mask", "presence")
@@ -46,6 +47,8 @@ class Views:
         Masks of the crops, `(B, 1, H, W)`; anything where `known` is 0.
     known
         1 where the target is a person's answer, else 0, `(B, 1, H, W)`.
+    mixture
+        How the student's crops are put together; None shows it each as it is. The teacher's never are.
     """
 
     weak: Tensor
@@ -55,6 +58,14 @@ class Views:
     meanings: list[str]
     target: Tensor
     known: Tensor
+    mixture: Mixture | None = None
+
+    def mixed(self) -> Views:
+        """Return what the student sees and answers for."""
+        if self.mixture is None:
+            return self
+        strong, target, known = (self.mixture(x) for x in (self.strong, self.target, self.known))
+        return replace(self, strong=strong, target=target, known=known, mixture=None)
 
 
 @dataclass(frozen=True)
@@ -125,9 +136,10 @@ class MeanTeacher:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        unknown = 1 - views.known
-        use_teacher = consistency > 0 and bool(unknown.any())
-        pseudo = self._pseudo_label(views, unknown.amax((1, 2, 3)) > 0) if use_teacher else None
+        asked = views.known.amin((1, 2, 3)) < 1
+        use_teacher = consistency > 0 and bool(asked.any())
+        pseudo = self._pseudo_label(views, asked) if use_teacher else None
+        views = views.mixed()
         text = self._text(views.prompts)
         with autocast(self._origin.device):
             features = self._features(self.student, views.strong, views.whole)
@@ -136,7 +148,7 @@ class MeanTeacher:
         supervised = self._supervised(out, views, text, labelled)
         agreement = supervised.new_zeros(())
         if pseudo is not None:
-            agreement = self._consistency(out.logits, pseudo, unknown)
+            agreement = self._consistency(out.logits, pseudo, 1 - views.known)
         loss = supervised + consistency * agreement
         if retained:
             loss = loss + self._config.retention * self._retention(views, features, retained)
@@ -161,16 +173,27 @@ class MeanTeacher:
         return ImageFeatures(v_cls, parts["text_mask"](seen), parts["unet"].encode(images, seen.tokens, whole))  # type: ignore[operator]
 
     @torch.no_grad()
-    def _pseudo_label(self, views: Views, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which rows were asked, and q = sigmoid(z_teacher + beta z_text) for them."""
+    def _pseudo_label(self, views: Views, rows: Tensor) -> Tensor:
+        """Return q for the crops that are asked, as the student sees them, `(B, 1, H, W)`; the others hold 0.5.
+
+        q = sigmoid((1 - a) z_teacher + a z_start + beta z_text), where z_start are the logits of the model that the run
+        started from: what few labelled images taught the teacher wrongly, it has not learnt.
+        """
+        config = self._config
         chosen = [p for p, wanted in zip(views.prompts, rows.tolist(), strict=True) if wanted]
+        images, whole, text = views.weak[rows], views.whole[rows], self._text(chosen)
         with autocast(self._origin.device):
-            features = self._features(self.teacher, views.weak[rows], views.whole[rows])
-            out = _decode(self.teacher, features, self._text(chosen))
+            out = _decode(self.teacher, self._features(self.teacher, images, whole), text)
+            logits = out.logits
+            if config.anchor:
+                start = self._origin.decode(self._origin.encode_image(images, whole), text).logits
+                logits = torch.lerp(logits, start, config.anchor)
         z_text = nn.functional.interpolate(
             out.text_logits, size=out.logits.shape[-2:], mode="bilinear", align_corners=False
         )
-        return rows, torch.sigmoid(out.logits + self._config.text_evidence * z_text)
+        q = torch.full_like(views.known, 0.5)
+        q[rows] = torch.sigmoid(logits + config.text_evidence * z_text).to(q.dtype)
+        return q if views.mixture is None else views.mixture(q)
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:
         """Segmentation and text mask on a person's answers, L_tg, and presence."""
@@ -195,12 +218,11 @@ class MeanTeacher:
             presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
         return loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
 
-    def _consistency(self, logits: Tensor, pseudo: tuple[Tensor, Tensor], unknown: Tensor) -> Tensor:
+    def _consistency(self, logits: Tensor, q: Tensor, unknown: Tensor) -> Tensor:
         """Segmentation loss against the pseudo-label; unconfident pixels weigh |2q - 1| ** power."""
-        rows, q = pseudo
-        weight = unknown[rows] * (2 * q - 1).abs() ** self._config.confidence_power
-        per_crop = segmentation_loss(logits[rows], q, weight, balance=self._config.class_balance)
-        share = unknown[rows].mean((1, 2, 3))
+        weight = unknown * (2 * q - 1).abs() ** self._config.confidence_power
+        per_crop = segmentation_loss(logits, q, weight, balance=self._config.class_balance)
+        share = unknown.mean((1, 2, 3))
         return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
 
     def _retention(self, views: Views, features: ImageFeatures, retained: list[str]) -> Tensor:

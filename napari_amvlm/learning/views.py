@@ -40,6 +40,11 @@ class AppearanceConfig(Config):
     gray: float = Field(0.0, ge=0, le=1, description="probability that a colour image loses its colours")
     invert: float = Field(0.0, ge=0, le=1, description="probability of inverted grays (gray images only)")
 
+    def stronger(self, factor: float) -> AppearanceConfig:
+        """Return the same view with every strength multiplied, within its bounds."""
+        bounds = {"stain": 2.0, "blur": 5.0}
+        return AppearanceConfig(**{k: min(v * factor, bounds.get(k, 1.0)) for k, v in self.model_dump().items()})
+
 
 def _uniform(
     generator: torch.Generator, shape: tuple[int, ...], low: float, high: float, device: torch.device

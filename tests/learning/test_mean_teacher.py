@@ -13,6 +13,7 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning import LabelledImage, LearningData
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import MeanTeacher, Views
+from napari_amvlm.learning.mixing import Mixture
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
@@ -58,10 +59,38 @@ def test_the_text_moves_the_pseudo_label(tiny_model: AMVLM) -> None:
     rows = torch.ones(2, dtype=torch.bool)
 
     teachers = [MeanTeacher(tiny_model, _config(text_evidence=beta)) for beta in (0, 1)]
-    without, with_text = (teacher._pseudo_label(views, rows)[1] for teacher in teachers)
+    without, with_text = (teacher._pseudo_label(views, rows) for teacher in teachers)
 
     assert not torch.allclose(without, with_text, atol=1e-3)
     assert not without.requires_grad
+
+
+def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model: AMVLM) -> None:
+    views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
+    free, anchored, start = (MeanTeacher(tiny_model, _config(anchor=a, text_evidence=0)) for a in (0.0, 0.5, 1.0))
+    for teacher in (free, anchored, start):
+        with torch.no_grad():
+            teacher.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
+    logits = [torch.logit(t._pseudo_label(views, rows)).mean() for t in (free, anchored, start)]
+
+    assert float(logits[0] - logits[2]) == pytest.approx(3, abs=0.05)
+    assert float(logits[1] - logits[2]) == pytest.approx(1.5, abs=0.05)
+
+
+def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model: AMVLM) -> None:
+    inside = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
+    inside[0, :, 8:40, 8:40] = True
+    mixture = Mixture(torch.tensor([1, 1]), inside)
+    views = _views(known=0.0)
+    labelled = replace(views, known=torch.stack([torch.ones(1, 64, 64), torch.zeros(1, 64, 64)]), mixture=mixture)
+
+    shown = labelled.mixed()
+    assert torch.equal(shown.strong[0][:, 8:40, 8:40], views.strong[1][:, 8:40, 8:40])
+    assert float(shown.known[0].sum()) == 64 * 64 - 32 * 32
+    q = MeanTeacher(tiny_model, _config())._pseudo_label(labelled, torch.tensor([False, True]))
+    assert torch.equal(q[0][:, 8:40, 8:40], q[1][:, 8:40, 8:40])
+    assert bool((q[0][~inside[0]] == 0.5).all())
+    assert MeanTeacher(tiny_model, _config()).step(labelled, learning_rate=0.0, consistency=1.0).consistency > 0
 
 
 def test_absence_in_a_small_reviewed_part_teaches_no_presence(tiny_model: AMVLM) -> None:
