@@ -117,6 +117,8 @@ class _Run:
         self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config)
         self._scores: list[float] = []
+        self._first_scores: dict[str, float] = {}
+        self._best_scores: dict[str, float] = {}
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._in_a_row = 0
@@ -143,7 +145,10 @@ class _Run:
         best = not self._scores or score > max(self._scores)
         self._scores.append(score)
         self._scoring_seconds += self._budget.seconds - started
+        if not self._first_scores:
+            self._first_scores = per_image
         if best:
+            self._best_scores = per_image
             self._best = copy.deepcopy(self._teacher.teacher.state_dict())
         yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
 
@@ -193,7 +198,15 @@ class _Run:
             )
         before = self._scores[0] if self._scores else None
         after = max(self._scores) if self._scores and not unscored else None
-        return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self._stopped)
+        return FineTuneResult(
+            model.eval(),
+            before,
+            after,
+            self._budget.step,
+            self._budget.seconds,
+            self._stopped,
+            {n: (b, None if unscored else self._best_scores.get(n)) for n, b in self._first_scores.items()},
+        )
 
     def _retained(self) -> list[str]:
         if not self._config.retention or self._budget.step % self._config.retention_every:

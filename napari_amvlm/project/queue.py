@@ -51,11 +51,11 @@ class QueueTable:
         name_contains
             Only items whose image's name contains this, in any case.
         """
-        conditions, values = [_LISTED], []
+        conditions: list[str] = [_LISTED]
+        values: list[Any] = []
         if statuses is not None:
-            wanted = list(statuses)
-            conditions.append(f"status IN ({', '.join('?' * len(wanted))})")
-            values.extend(wanted)
+            values.extend(statuses)
+            conditions.append(f"status IN ({', '.join('?' * len(values))})")
         if image_id is not None:
             conditions.append("image_id = ?")
             values.append(image_id)

@@ -113,7 +113,7 @@ def binary_entropy(probability: ArrayLike) -> NDArray[Any]:
     total = np.zeros_like(p)
     for part in (p, 1 - p):
         total -= part * np.log2(part, where=part > 0, out=np.zeros_like(p))
-    return np.clip(total, 0, 1)
+    return np.asarray(np.clip(total, 0, 1))
 
 
 def rank(
@@ -150,7 +150,7 @@ def rank(
     values = np.asarray(scores, dtype=np.float64)
     points = None if features is None else np.asarray(features, dtype=np.float64)
     _check_ranking(values, points, diversity)
-    by_score = np.argsort(-values, kind="stable").tolist()
+    by_score: list[int] = np.argsort(-values, kind="stable").tolist()
     if points is None or diversity == 0 or len(values) < 2:
         return by_score
     spread = np.ptp(values)
