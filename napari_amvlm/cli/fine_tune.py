@@ -75,7 +75,7 @@ def fine_tune(
     """
     source = check_source(Source(project, labelled, unlabelled, tuple(prompt or ()), run))
     if run is not None and (minutes is not None or steps is not None or seed):
-        raise InputError("With --run the ledger says how long and with which seed; leave --minutes, --steps and --seed.")
+        raise InputError("With --run the ledger sets time and seed; leave --minutes, --steps and --seed out.")
     config = learning_config(minutes, steps, seed)
     target = check_output(output)
     with _opened(source.project) as opened:
@@ -201,7 +201,7 @@ def _from_project(
     if replay is not None:
         check_parent(predictor, replay.run)
         if not replay.exact:
-            remark(f"Run {replay.run.id} had a budget of time, so its {replay.steps} steps are done again, not exactly.")
+            remark(f"Run {replay.run.id} had a budget of time: its {replay.steps} steps give a close model only.")
     data = learning_data(
         project,
         predictor_scales=lambda prompt, shape, gray: predictor.scale_for(prompt, shape, gray=gray).name,

@@ -118,7 +118,7 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
         for name, path in images.items()
     )
     by_value = any(mask.parent.name == "labelcol" for mask in found.values())
-    return DataFolder(folder, pairs, _classes(folder / "classes.csv") if by_value else ())
+    return DataFolder(folder, pairs, read_classes(folder / "classes.csv") if by_value else ())
 
 
 def binary_mask(labels: ArrayLike, value: int | None = None) -> NDArray[np.bool_]:
@@ -190,7 +190,7 @@ def _by_stem(place: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _classes(path: Path) -> tuple[tuple[int, str], ...]:
+def read_classes(path: Path) -> tuple[tuple[int, str], ...]:
     """Read `classes.csv`; a row for 0, the background, is left out."""
     if not path.is_file():
         return ()

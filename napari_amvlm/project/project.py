@@ -314,6 +314,10 @@ class Project(LearningLog):
         """Return current corrections, oldest first; with `history` the superseded and withdrawn ones too."""
         return self._corrections.select(image_id, prompt, history=history)
 
+    def correction(self, correction_id: int) -> CorrectionRecord:
+        """Return one correction; `ProjectError` when there is none of that id."""
+        return self._corrections.get(correction_id)
+
     def load_mask(self, correction: CorrectionRecord) -> BoolArray:
         """Return an accepted mask, bool `(H, W)`; `ProjectError` when its file is gone or was changed."""
         return self._corrections.mask(correction, self.image(correction.image_id).shape)
