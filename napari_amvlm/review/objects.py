@@ -122,7 +122,9 @@ def split_by_probability(labels: Labels, value: int, probability: ArrayLike, *, 
             "on this image again."
         )
     own = labels == value
-    smooth = ndimage.gaussian_filter(np.where(own, sure, 0.0), _SMOOTHING)
+    # Smoothed within the object alone, so that its narrow places are not pale for being near the background.
+    weight = ndimage.gaussian_filter(own.astype(np.float64), _SMOOTHING)
+    smooth = ndimage.gaussian_filter(np.where(own, sure, 0.0), _SMOOTHING) / np.where(own, weight, 1.0)
     tops = peak_local_max(smooth, min_distance=least_distance, labels=own.astype(np.int32), exclude_border=False)
     if len(tops) < 2:
         raise LabelsError(f"the probability has one top in object {value}, so it was not split: draw a line instead.")
