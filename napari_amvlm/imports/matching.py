@@ -26,6 +26,7 @@ class ImageFinder:
 
     def __init__(self, project: Project, folder: Path | None) -> None:
         self._project, self._folder = project, folder
+        self._images = project.images()
 
     def find(self, reference: ImageReference) -> ImageRecord:
         """Return the image that a file means.
@@ -61,13 +62,13 @@ class ImageFinder:
         return record
 
     def _by_content(self, reference: ImageReference) -> ImageRecord | None:
-        found = [r for r in self._project.images() if reference.sha256 and r.sha256 == reference.sha256]
+        found = [r for r in self._images if reference.sha256 and r.sha256 == reference.sha256]
         return found[0] if found else None
 
     def _by_name(self, reference: ImageReference) -> ImageRecord | None:
         name = PurePosixPath(reference.name.replace("\\", "/")).name
-        images = self._project.images()
-        found = [r for r in images if r.name == name] or [r for r in images if _stem(r.name) == _stem(name)]
+        found = [r for r in self._images if r.name == name]
+        found = found or [r for r in self._images if _stem(r.name) == _stem(name)]
         if len(found) > 1 and reference.shape is not None:
             found = [r for r in found if r.shape == reference.shape]
         if len(found) > 1:
@@ -84,7 +85,12 @@ class ImageFinder:
             places = [self._folder / reference.name]
             places += [self._folder / f"{_stem(reference.name)}{suffix}" for suffix in SUFFIXES]
         path = next((place for place in places if place.is_file()), None)
-        return None if path is None else self._project.add_image(path)
+        if path is None:
+            return None
+        record = self._project.add_image(path)
+        # The same content under another name may be in the project already.
+        self._images = [*(r for r in self._images if r.id != record.id), record]
+        return record
 
 
 def _stem(name: str) -> str:

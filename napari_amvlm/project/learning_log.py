@@ -60,7 +60,7 @@ class LearningLog:
         self._models.serve(model_id)
 
     def roll_back(self) -> ModelRecord | None:
-        """Serve again what served before, and return it; None is the installed model."""
+        """Serve what served before the present model first did, and return it; None is the installed model."""
         return self._models.roll_back()
 
     def discard(self, model_id: int) -> None:
