@@ -12,7 +12,7 @@ from napari_amvlm.errors import InputError
 
 
 def import_(
-    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A project folder NAME.amvlm; made with --images.")],
+    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A project NAME.amvlm; made with --images.")],
     files: Annotated[
         list[Path],
         typer.Argument(metavar="FILE...", help="COCO .json, .geojson, label .tif or .png, or a folder with labelcol/."),

@@ -120,5 +120,5 @@ def _images(*places: Path) -> dict[str, tuple[str, str | None]]:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 return {row["stem"]: (row["name"], row["sha256"] or None) for row in csv.DictReader(file, strict=True)}
         except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-            raise DatasetError(f"{path} cannot be read as stem,name,sha256 ({error!r}): mend it, or remove it.") from error
+            raise DatasetError(f"{path} cannot be read as stem,name,sha256 ({error!r}): mend or remove it.") from error
     return {}

@@ -45,8 +45,8 @@ class ImageFinder:
         record = self._by_content(reference) or self._by_name(reference) or self._added(reference)
         if record is None:
             raise DatasetError(
-                f"no image of {self._project.root} is called {reference.name}: add it to the project first, or say with "
-                "--images where it lies."
+                f"no image of {self._project.root} is called {reference.name}: add it to the project first, or "
+                "say with --images where it lies."
             )
         if reference.shape is not None and reference.shape != record.shape:
             raise LabelsError(

@@ -132,7 +132,7 @@ def test_a_heat_map_is_the_mean_of_the_tiles_that_cover_a_pixel(height: int, wid
 
     for y in range(height):
         for x in range(width):
-            over = [v for (t, l, h, w), v in zip(boxes, values, strict=True) if t <= y < t + h and l <= x < l + w]
+            over = [v for (t, s, h, w), v in zip(boxes, values, strict=True) if t <= y < t + h and s <= x < s + w]
             assert heat[y, x] == pytest.approx(np.mean(over), abs=1e-6)
 
 

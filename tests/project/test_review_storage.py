@@ -180,7 +180,7 @@ def test_a_strange_resume_state_is_only_forgotten(project: Project) -> None:
     assert project.resume_state() is None
 
 
-def test_moved_images_are_found_in_a_folder_that_is_given_once(project: Project, tmp_path: Path, pixels: Pixels) -> None:
+def test_moved_images_are_found_in_a_folder_given_once(project: Project, tmp_path: Path, pixels: Pixels) -> None:
     here, far = tmp_path / "here", tmp_path / "far" / "away" / "deep"
     here.mkdir()
     records = []

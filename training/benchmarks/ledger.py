@@ -2,9 +2,9 @@
 
     python -m training.benchmarks.ledger [--corrections N] [--images N] [--repeats N] [--folder DIR]
 
-A project with so many corrections is written into a new folder, which is removed afterwards: every correction has a row,
-a tenth of them are superseded ones, every image has scores for one prompt, and the order of the queue is stored. All
-masks are one file, since neither opening nor listing reads them. One JSON object is printed; seconds are the largest of
+A project with so many corrections is written into a new folder, which is removed afterwards: a tenth of them are
+superseded ones, up to a thousand images have scores for one prompt, and the order of the queue is stored. All masks are
+one file, since neither opening nor listing reads them. One JSON object is printed; seconds are the largest of
 `--repeats` runs, each with a connection of its own. The aims are 1 s to open and 0.2 s to list.
 """
 
@@ -71,7 +71,7 @@ def _score(root: Path) -> None:
     tiles = np.array([(y, x, 256, 256) for y in (0, 256) for x in (0, 256)])
     with Project.open(root) as project:
         items = project.queue.items()
-        # Durable writes one by one take their time, so a tenth of the items is scored.
+        # Durable writes one by one take their time, so about a thousand items are scored.
         for item in items[:: max(1, len(items) // 1000)]:
             scores = TileScores(tiles, random.random(4), random.random(4))
             project.queue.store_scores(item.id, PROMPTS[0], scores)
