@@ -174,4 +174,4 @@ def _is_same(project: Project, correction_id: int, answers: Answers, prompt: str
 def _same_objects(one: NDArray[np.integer], other: NDArray[np.integer]) -> bool:
     """Tell whether two label images show the same objects, whatever their numbers."""
     pairs = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1).shape[1]
-    return pairs == len(np.unique(one)) == len(np.unique(other))
+    return bool(pairs == len(np.unique(one)) == len(np.unique(other)))

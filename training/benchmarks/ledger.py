@@ -73,7 +73,7 @@ def _score(root: Path) -> None:
         items = project.queue.items()
         # Durable writes one by one take their time, so about a thousand items are scored.
         for item in items[:: max(1, len(items) // 1000)]:
-            scores = TileScores(tiles, random.random(4), random.random(4))
+            scores = TileScores(tiles, *random.random((2, 4)).astype(np.float32))
             project.queue.store_scores(item.id, PROMPTS[0], scores)
             project.queue.store_feature(item.id, random.normal(size=16))
 
