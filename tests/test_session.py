@@ -100,18 +100,67 @@ def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:
     assert "image 3" not in [image.name for image in (*data.labelled, *data.unlabelled)]
 
 
-def test_prompts_reviewed_in_different_regions_are_kept_apart(annotated: Project) -> None:
+def test_prompts_reviewed_in_different_regions_are_one_image(annotated: Project) -> None:
     region = np.zeros(SHAPE, bool)
     region[:10] = True
     annotated.accept(1, "gland", _mask(8), reviewed=region, model=None, threshold=None)
-    annotated.accept(1, "duct", _mask(9), reviewed=region, model=None, threshold=None)
+    annotated.accept(4, "gland", _mask(9), reviewed=region, model=None, threshold=None)
 
-    whole, part = learning_data(annotated, predictor_scales=_scale).labelled[:2]
+    data = learning_data(annotated, predictor_scales=_scale)
 
-    assert (set(whole.masks), whole.reviewed) == ({"nuclei"}, None)
-    assert set(part.masks) == {"gland", "duct"}
-    assert np.array_equal(part.reviewed, region)
-    assert part.name != whole.name
+    first, held_out = data.labelled[0], data.validation[0]
+    assert (len(data.labelled), len(data.validation)) == (4, 1)
+    for image in (first, held_out):
+        assert set(image.masks) == {"nuclei", "gland"}
+        assert image.reviewed_for("nuclei") is None
+        assert np.array_equal(image.reviewed_for("gland"), region)
+
+
+def test_a_scale_chosen_by_hand_is_learnt_at(annotated: Project) -> None:
+    annotated.accept(1, "nuclei", _mask(1), model=None, threshold=None, scale="whole")
+
+    data = learning_data(annotated, predictor_scales=_scale)
+
+    assert [image.scales["nuclei"] for image in data.labelled] == ["whole", "tiles", "tiles", "tiles"]
+
+
+def test_an_earlier_run_can_be_read_again_whatever_came_since(annotated: Project) -> None:
+    before = learning_data(annotated, predictor_scales=_scale)
+    run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, before)
+    annotated.accept(1, "nuclei", _mask(40), model=None, threshold=None)
+    annotated.accept(6, "gland", _mask(41), model=None, threshold=None)
+    annotated.reject(2, "nuclei")
+    annotated.add_image(array=_pixels(99), name="image 0")
+
+    after = learning_data(annotated, predictor_scales=_scale, run=run)
+
+    assert after.entries == before.entries
+    for kind in ("labelled", "validation", "unlabelled"):
+        ours, theirs = getattr(before, kind), getattr(after, kind)
+        assert [image.name for image in ours] == [image.name for image in theirs]
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(ours, theirs, strict=True))
+    for ours, theirs in zip(before.labelled, after.labelled, strict=True):
+        assert np.array_equal(ours.masks["nuclei"], theirs.masks["nuclei"])
+
+
+def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_model: AMVLM) -> None:
+    from napari_amvlm.learning.reports import FineTuneResult
+
+    for number in range(7, 13):
+        record = annotated.add_image(array=_pixels(number), name="twin")
+        annotated.accept(record.id, "nuclei", _mask(number), model=None, threshold=None)
+    data = learning_data(annotated, predictor_scales=_scale)
+    run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, data)
+    names = [image.name for image in data.validation]
+    scores = {names[0]: (0.5, 0.9), names[1]: (0.6, 0.2)}
+    result = FineTuneResult(tiny_model, 0.55, 0.55, 3, 1.0, False, scores)
+
+    keep_model(annotated, result, None, ["nuclei"], run)
+
+    found = annotated.run_scores(run.id)
+    held_out = [record.id for record in annotated.held_out_images()]
+    assert len(names) == 2
+    assert [(s.image_id, s.before, s.after) for s in found] == [(held_out[1], 0.6, 0.2), (held_out[0], 0.5, 0.9)]
 
 
 def test_images_of_one_name_get_names_of_their_own(project: Project) -> None:

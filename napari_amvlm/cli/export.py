@@ -21,6 +21,13 @@ def export(
         Path, typer.Option("-o", "--output", metavar="PATH", help="File for coco, folder for the other formats.")
     ],
     images: Annotated[bool, typer.Option("--images", help="With tiff and png: write the images to img/ too.")] = False,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="With tiff and png: write the numbers of objects to objects/PROMPT/ too.")
+    ] = False,
+    segmentation: Annotated[
+        Literal["rle", "polygons"] | None,
+        typer.Option("--segmentation", help="With coco: exact run lengths or polygons. [default: rle]"),
+    ] = None,
 ) -> None:
     """Write the accepted masks of a project.
 
@@ -33,17 +40,21 @@ def export(
         raise InputError(f"There is no project folder {project}; check the path.")
     if images and kind not in ("tiff", "png"):
         raise InputError(f"--images goes with --format tiff or png, not with {kind}; leave it out.")
+    if objects and kind not in ("tiff", "png"):
+        raise InputError(f"--objects goes with --format tiff or png, not with {kind}; leave it out.")
+    if segmentation and kind != "coco":
+        raise InputError(f"--segmentation goes with --format coco, not with {kind}; leave it out.")
     if kind == "coco" and output.is_dir():
         raise InputError(f"{output} is a folder, but COCO is one file; give for instance -o {output / 'masks.json'}.")
     if kind != "coco" and output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file, but {kind} needs a folder; give another -o.")
     with Project.open(project, read_only=True) as opened:
         if kind == "coco":
-            notes = export_coco(opened, output)
+            notes = export_coco(opened, output, segmentation=segmentation or "rle")
         elif kind == "geojson":
             notes = export_geojson(opened, output)
         else:
-            notes = export_labels(opened, output, kind, images=images)
+            notes = export_labels(opened, output, kind, images=images, objects=objects)
         count = opened.counts().accepted
     for note in notes:
         remark(note)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_amvlm.cli.console import DeviceOption, ModelOption, progress, remark, say
+from napari_amvlm.cli.replay import check_parent, find_replay, parent_file
 from napari_amvlm.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from napari_amvlm.cli.replay import Replay
     from napari_amvlm.config import LearningConfig
     from napari_amvlm.learning.data import LearningData
     from napari_amvlm.learning.reports import FineTuneResult
@@ -37,6 +39,7 @@ class Source:
     labelled: Path | None
     unlabelled: Path | None
     prompts: tuple[str, ...]
+    run: int | None = None
 
 
 def fine_tune(
@@ -57,6 +60,10 @@ def fine_tune(
         int | None, typer.Option("--steps", metavar="N", help="Number of steps, instead of a time.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Of every random choice.")] = 0,
+    run: Annotated[
+        int | None,
+        typer.Option("--run", metavar="N", min=0, help="Do run N of the project again; 0: the last that gave a model."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="MODEL.safetensors", help="The new model. [required]")
     ] = None,
@@ -66,12 +73,16 @@ def fine_tune(
 
     The first Ctrl+C ends the run early and keeps what was learnt; a second one ends the program at once.
     """
-    source = check_source(Source(project, labelled, unlabelled, tuple(prompt or ())))
+    source = check_source(Source(project, labelled, unlabelled, tuple(prompt or ()), run))
+    if run is not None and (minutes is not None or steps is not None or seed):
+        raise InputError("With --run the ledger sets time and seed; leave --minutes, --steps and --seed out.")
     config = learning_config(minutes, steps, seed)
     target = check_output(output)
     with _opened(source.project) as opened:
-        predictor, data = _prepare(source, opened, model, device)
-        result = _run(predictor, data, config)
+        replay = None if opened is None or run is None else find_replay(opened, run)
+        predictor, data = _prepare(source, opened, model, device, replay)
+        config = config if replay is None else replay.config
+        result = _run(predictor, data, config, last_step=None if replay is None else replay.steps)
     if not result.steps:
         raise Cancelled("Stopped before the first step, so nothing was learnt and no model was written.")
     say(json.dumps(_write(result, target, predictor, data, config)))
@@ -87,6 +98,8 @@ def check_source(source: Source) -> Source:
     """
     if (source.project is None) == (source.labelled is None):
         raise InputError("Give either a PROJECT folder or --labelled DIR to learn from.")
+    if source.run is not None and source.project is None:
+        raise InputError("--run goes with a PROJECT, whose ledger has the run; give one, or leave --run out.")
     if source.project is not None:
         if source.unlabelled is not None or source.prompts:
             raise InputError(
@@ -156,21 +169,12 @@ def _opened(path: Path | None) -> Iterator[Project | None]:
         yield project
 
 
-def _prepare(source: Source, project: Project | None, model: str | None, device: str) -> tuple[Predictor, LearningData]:
+def _prepare(
+    source: Source, project: Project | None, model: str | None, device: str, replay: Replay | None
+) -> tuple[Predictor, LearningData]:
     """Return the model to start from and what it is to learn."""
     if project is not None:
-        from napari_amvlm.predictor import Predictor
-        from napari_amvlm.session import learning_data
-
-        served = project.served_model()
-        predictor = Predictor.from_file(model or (served.path if served else None), device=device)
-        data = learning_data(
-            project,
-            predictor_scales=lambda prompt, shape, gray: predictor.scale_for(prompt, shape, gray=gray).name,
-            on_problem=lambda problem: remark(f"Left out: {problem}"),
-        )
-        data.check()
-        return predictor, data
+        return _from_project(project, model, device, replay)
     # What is wrong with the folder is said before torch is loaded.
     from napari_amvlm.imaging import read_folder
 
@@ -185,8 +189,33 @@ def _prepare(source: Source, project: Project | None, model: str | None, device:
     return predictor, folder_data(predictor, folder, prompts, source.unlabelled)
 
 
-def _run(predictor: Predictor, data: LearningData, config: LearningConfig) -> FineTuneResult:
-    """Learn, with a progress bar and Ctrl+C, and return the result."""
+def _from_project(
+    project: Project, model: str | None, device: str, replay: Replay | None
+) -> tuple[Predictor, LearningData]:
+    from napari_amvlm.predictor import Predictor
+    from napari_amvlm.session import learning_data
+
+    served = project.served_model()
+    start = (served.path if served else None) if replay is None else parent_file(project, replay.run)
+    predictor = Predictor.from_file(model or start, device=device)
+    if replay is not None:
+        check_parent(predictor, replay.run)
+        if not replay.exact:
+            remark(f"Run {replay.run.id} had a budget of time: its {replay.steps} steps give a close model only.")
+    data = learning_data(
+        project,
+        predictor_scales=lambda prompt, shape, gray: predictor.scale_for(prompt, shape, gray=gray).name,
+        on_problem=lambda problem: remark(f"Left out: {problem}"),
+        run=None if replay is None else replay.run,
+    )
+    data.check()
+    return predictor, data
+
+
+def _run(
+    predictor: Predictor, data: LearningData, config: LearningConfig, *, last_step: int | None = None
+) -> FineTuneResult:
+    """Learn, with a progress bar and Ctrl+C, and return the result; `last_step` ends it as a person did then."""
     from napari_amvlm.learning import fine_tune
     from napari_amvlm.learning.reports import StepReport
 
@@ -195,7 +224,12 @@ def _run(predictor: Predictor, data: LearningData, config: LearningConfig) -> Fi
         f"and {len(data.unlabelled)} unlabelled images."
     )
     with stop_on_interrupt() as stopped, progress("Learning") as show:
-        run = fine_tune(predictor.model, data, config, device=predictor.device, should_stop=stopped)
+        taken = 0
+
+        def should_stop() -> bool:
+            return stopped() or (last_step is not None and config.steps != last_step and taken >= last_step)
+
+        run = fine_tune(predictor.model, data, config, device=predictor.device, should_stop=should_stop)
         while True:
             try:
                 report = next(run)
@@ -203,6 +237,7 @@ def _run(predictor: Predictor, data: LearningData, config: LearningConfig) -> Fi
                 result: FineTuneResult = end.value
                 return result
             if isinstance(report, StepReport):
+                taken = report.step
                 show(report.fraction, f"step {report.step}, loss {report.loss:.3f}, {report.seconds_left:.0f} s left")
 
 

@@ -33,6 +33,10 @@ class AnnotatedImage:
         File name without suffix; no other exported image has it.
     masks
         For each prompt that somebody answered, in the project's order, a bool mask `(H, W)`.
+    objects
+        For each of them the numbers of its objects, `(H, W)`, 0 is background.
+    unlocked
+        For each of them the numbers of the objects that somebody unlocked.
     reviewed
         Pixels that were looked at for every one of these prompts, bool `(H, W)`; None where it was all of them.
     """
@@ -40,7 +44,14 @@ class AnnotatedImage:
     record: ImageRecord
     stem: str
     masks: Mapping[str, NDArray[np.bool_]]
+    objects: Mapping[str, NDArray[np.integer]]
+    unlocked: Mapping[str, frozenset[int]]
     reviewed: NDArray[np.bool_] | None
+
+    @property
+    def file_hash(self) -> str:
+        """SHA-256 of the image's file, empty where it came without one."""
+        return self.record.sha256 if self.record.source == "file" else ""
 
 
 def project_prompts(project: Project) -> tuple[str, ...]:
@@ -63,12 +74,19 @@ def annotated_images(project: Project) -> Iterator[AnnotatedImage]:
     taken: set[str] = set()
     for record in project.accepted_images():
         current = {correction.prompt: correction for correction in project.corrections(record.id)}
-        masks = {prompt: project.load_mask(current[prompt]) for prompt in prompts if prompt in current}
+        answered = {prompt: current[prompt] for prompt in prompts if prompt in current}
         reviewed = [project.load_reviewed(correction) for correction in current.values() if correction.reviewed_file]
         stem = _free_stem(record, taken)
         taken.add(stem.casefold())
         everywhere = np.logical_and.reduce(reviewed) if reviewed else None
-        yield AnnotatedImage(record, stem, masks, None if everywhere is None or everywhere.all() else everywhere)
+        yield AnnotatedImage(
+            record=record,
+            stem=stem,
+            masks={prompt: project.load_mask(correction) for prompt, correction in answered.items()},
+            objects={prompt: project.load_objects(correction) for prompt, correction in answered.items()},
+            unlocked={prompt: project.locks.unlocked(correction) for prompt, correction in answered.items()},
+            reviewed=None if everywhere is None or everywhere.all() else everywhere,
+        )
 
 
 def remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> list[str]:

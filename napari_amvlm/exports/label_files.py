@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import InputError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +31,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise StorageError(
@@ -65,10 +67,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_classes(path: Path, prompts: Sequence[str]) -> None:
     """Write `value,prompt` with values 1..K in the order of `prompts`."""
+    _write_table(path, ["value", "prompt"], enumerate(prompts, start=1))
+
+
+def write_image_table(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Write `stem,name,sha256`: which image each label file belongs to, for programs that read them back."""
+    _write_table(path, ["stem", "name", "sha256"], rows)
+
+
+def _write_table(path: Path, header: list[str], rows: Iterable[tuple[object, ...]]) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["value", "prompt"])
-    writer.writerows(enumerate(prompts, start=1))
+    writer.writerow(header)
+    writer.writerows(rows)
     write_text(path, table.getvalue())
 
 

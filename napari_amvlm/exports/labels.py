@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_amvlm.errors import DatasetError
 from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, project_prompts, remarks
-from napari_amvlm.exports.label_files import write_classes, write_png, write_tiff, written_whole
+from napari_amvlm.exports.label_files import (
+    check_prompts,
+    file_slug,
+    write_classes,
+    write_image_table,
+    write_png,
+    write_tiff,
+    written_whole,
+)
+from napari_amvlm.review import OverlapRule, compose_classes, disputed_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +30,9 @@ if TYPE_CHECKING:
     from napari_amvlm.project import Project
 
 
-def export_labels(project: Project, root: Path, kind: Literal["tiff", "png"], *, images: bool = False) -> list[str]:
+def export_labels(
+    project: Project, root: Path, kind: Literal["tiff", "png"], *, images: bool = False, objects: bool = False
+) -> list[str]:
     """Write one label image for every accepted image; `evaluate` and `fine-tune --labelled` read the folder.
 
     Parameters
@@ -33,6 +45,8 @@ def export_labels(project: Project, root: Path, kind: Literal["tiff", "png"], *,
         File format of the label images.
     images
         Write the images to `img/` too.
+    objects
+        Write the numbers of objects to `objects/PROMPT/` too: nothing is lost there where prompts overlap.
 
     Returns
     -------
@@ -47,27 +61,48 @@ def export_labels(project: Project, root: Path, kind: Literal["tiff", "png"], *,
         The disk refused.
     """
     prompts = project_prompts(project)
+    if objects:
+        check_prompts(prompts)
+    rule, order = project.prompts.overlap_rule(), project.prompts.overlap_order()
     found: list[str] = []
+    table: list[tuple[str, str, str]] = []
     for image in annotated_images(project):
-        labels, hidden = merged_labels(image.masks, prompts)
+        table.append((image.stem, image.record.name, image.file_hash))
+        labels, hidden = merged_labels(image.masks, prompts, rule=rule, order=order)
         _write(root / "labelcol", image.stem, labels, kind)
         if image.reviewed is not None:
             _write(root / "reviewed", image.stem, image.reviewed.astype(np.uint8) * 255, kind)
+        if objects:
+            for prompt, numbers in image.objects.items():
+                _write(root / "objects" / file_slug(prompt), image.stem, _fitting(numbers, kind, image.stem), kind)
         if images:
             _write_image(project, image, root / "img")
         found.extend(remarks(image, prompts))
         if hidden:
-            found.append(
-                f"{image.stem}: {hidden} pixels belong to several prompts; they have the one of the smallest mask."
-            )
+            winner = "of the smallest mask" if rule is OverlapRule.SMALLEST else "that comes first in the project"
+            found.append(f"{image.stem}: {hidden} pixels belong to several prompts; they have the one {winner}.")
     write_classes(root / "classes.csv", prompts)
+    write_image_table(root / "images.csv", table)
     return found
 
 
-def merged_labels(masks: Mapping[str, NDArray[np.bool_]], prompts: Sequence[str]) -> tuple[NDArray[Any], int]:
+def merged_labels(
+    masks: Mapping[str, NDArray[np.bool_]],
+    prompts: Sequence[str],
+    *,
+    rule: OverlapRule = OverlapRule.SMALLEST,
+    order: Sequence[str] = (),
+) -> tuple[NDArray[Any], int]:
     """Return one label image `(H, W)` and the number of pixels that several masks claim.
 
-    Such a pixel goes to the smallest mask, so that a part ("left lung") is not lost in its whole ("lungs").
+    Parameters
+    ----------
+    masks
+        For each prompt a mask `(H, W)`.
+    prompts
+        All prompts of the export; the first has the value 1.
+    rule, order
+        Who wins a pixel that several masks claim: see `napari_amvlm.review.compose_classes`.
 
     Examples
     --------
@@ -75,12 +110,17 @@ def merged_labels(masks: Mapping[str, NDArray[np.bool_]], prompts: Sequence[str]
     >>> merged_labels({"left lung": left, "lungs": lungs}, ["lungs", "left lung"])
     (array([[1, 2, 0]], dtype=uint8), 1)
     """
-    shape = next(iter(masks.values())).shape
-    labels = np.zeros(shape, np.min_scalar_type(len(prompts)))
-    for prompt in sorted(masks, key=lambda name: -np.count_nonzero(masks[name])):
-        labels[masks[prompt]] = prompts.index(prompt) + 1
-    claims = np.sum([mask.astype(np.uint16) for mask in masks.values()], axis=0)
-    return labels, int(np.count_nonzero(claims > 1))
+    values = {prompt: number for number, prompt in enumerate(prompts, start=1)}
+    labels = compose_classes(masks, values, rule=rule, order=order)
+    return labels, int(np.count_nonzero(disputed_pixels(masks)))
+
+
+def _fitting(numbers: NDArray[np.integer], kind: Literal["tiff", "png"], stem: str) -> NDArray[Any]:
+    """Return object numbers in an unsigned type that the format has."""
+    fitting = numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+    if kind == "png" and fitting.dtype.itemsize > 2:
+        raise DatasetError(f"{stem} has objects numbered above 65535, which PNG cannot hold: export as tiff.")
+    return fitting
 
 
 def _write(folder: Path, stem: str, array: NDArray[Any], kind: Literal["tiff", "png"]) -> None:

@@ -37,6 +37,43 @@ def outline(mask: NDArray[np.bool_]) -> list[Ring]:
     return [_corners(ring) for ring in rings]
 
 
+def polygon(piece: NDArray[np.bool_], top: int, left: int) -> list[list[list[int]]]:
+    """Return the rings of one connected piece as JSON lists, moved to where it lies: its upper left corner."""
+    return [[[x + left, y + top] for x, y in ring] for ring in outline(piece)]
+
+
+def without_holes(piece: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], int]]:
+    """Cut a connected piece into parts that have no holes, for formats that know none.
+
+    The cuts run along rows, through the middle of the first hole; the parts cover the piece exactly.
+
+    Parameters
+    ----------
+    piece
+        `(H, W)`.
+
+    Returns
+    -------
+    list of (ndarray, int)
+        Each part, `(h, W)`, and the row of the piece at which it begins.
+    """
+    from skimage.measure import label
+
+    # Through pixel sides: a hole that touches the outside at a corner would be a ring of its own too.
+    background = label(np.pad(~piece, 1, constant_values=True), connectivity=1)
+    holes = np.where(background == background[0, 0], 0, background)[1:-1, 1:-1]
+    if not holes.any():
+        return [(piece, 0)]
+    rows = np.flatnonzero((holes == holes[holes > 0][0]).any(axis=1))
+    cut = int(rows[len(rows) // 2])
+    parts: list[tuple[NDArray[np.bool_], int]] = []
+    for start, half in ((0, piece[:cut]), (cut, piece[cut:])):
+        numbered = label(half, connectivity=1)
+        for number in range(1, int(numbered.max()) + 1):
+            parts.extend((part, start + row) for part, row in without_holes(numbered == number))
+    return parts
+
+
 def signed_area(ring: Ring) -> float:
     """Return the area inside a closed ring, negative where it runs the other way round (shoelace formula)."""
     x, y = np.asarray(ring, dtype=np.int64).T

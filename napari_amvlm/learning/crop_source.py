@@ -79,7 +79,8 @@ class CropSource:
         for image in data.labelled:
             for prompt, mask in image.masks.items():
                 scale = self._scales.setdefault(prompt, image.scales.get(prompt, "tiles"))
-                reviewed = np.ones_like(mask) if image.reviewed is None else image.reviewed
+                seen = image.reviewed_for(prompt)
+                reviewed = np.ones_like(mask) if seen is None else seen
                 self._labelled[scale].append(self._question(image.image, prompt, scale, mask, reviewed))
         self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
         self._rounds: dict[ScaleName, Rounds] = {}

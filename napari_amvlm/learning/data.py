@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import LabelsError, NotEnoughDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -31,8 +30,8 @@ class LabelledImage:
     scales
         For each prompt the working scale to learn it at.
     reviewed
-        Pixels that somebody looked at, bool `(H, W)`; None means all. The others count as unlabelled, not as
-        background.
+        Pixels that somebody looked at, bool `(H, W)`; None means all. A mapping gives them for single prompts, those
+        that are not in it were looked at everywhere. The others count as unlabelled, not as background.
 
     Raises
     ------
@@ -44,18 +43,22 @@ class LabelledImage:
     image: NDArray[np.float32]
     masks: Mapping[str, NDArray[np.bool_]]
     scales: Mapping[str, ScaleName]
-    reviewed: NDArray[np.bool_] | None = None
+    reviewed: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes."""
         shape = self.image.shape[:2]
-        extra = {} if self.reviewed is None else {"reviewed pixels": self.reviewed}
-        for prompt, mask in {**self.masks, **extra}.items():
-            if mask.shape != shape:
-                raise LabelsError(
-                    f"The mask of {prompt!r} for {self.name} has shape {mask.shape}, "
-                    f"but the image has {shape}; make them equal."
-                )
+        for prompt, mask in self.masks.items():
+            for kind, values in (("mask", mask), ("reviewed pixels", self.reviewed_for(prompt))):
+                if values is not None and values.shape != shape:
+                    raise LabelsError(
+                        f"The {kind} of {prompt!r} for {self.name} has shape {values.shape}, "
+                        f"but the image has {shape}; make them equal."
+                    )
+
+    def reviewed_for(self, prompt: str) -> NDArray[np.bool_] | None:
+        """Return the pixels that somebody looked at for a prompt, bool `(H, W)`; None means all."""
+        return self.reviewed.get(prompt) if isinstance(self.reviewed, Mapping) else self.reviewed
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,23 @@ class UnlabelledImage:
 
 
 @dataclass(frozen=True)
+class Entries:
+    """Where the images of a run come from, as a project numbers it.
+
+    Attributes
+    ----------
+    train, validate
+        Ids of the corrections that are learnt from and scored on.
+    unlabelled
+        Ids of the images seen without labels.
+    """
+
+    train: tuple[int, ...] = ()
+    validate: tuple[int, ...] = ()
+    unlabelled: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class LearningData:
     """Labelled, unlabelled and held-out images of one run.
 
@@ -92,12 +112,15 @@ class LearningData:
         Used through the teacher's pseudo-labels.
     validation
         Never trained on; split by image.
+    entries
+        Where they come from; None if not from a project.
     """
 
     labelled: tuple[LabelledImage, ...]
     unlabelled: tuple[UnlabelledImage, ...] = ()
     validation: tuple[LabelledImage, ...] = ()
     prompts: tuple[str, ...] = field(default=())
+    entries: Entries | None = None
 
     def __post_init__(self) -> None:
         """Collect the prompts where none were given."""

@@ -40,6 +40,10 @@ def _no() -> bool:
     return False
 
 
+def _mean(per_image: dict[str, float]) -> float:
+    return float(np.mean(list(per_image.values())))
+
+
 def fine_tune(
     model: AMVLM,
     data: LearningData,
@@ -124,7 +128,7 @@ class _Run:
         self._teacher = MeanTeacher(self._model, config)
         self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config)
-        self._scores: list[float] = []
+        self._scores: list[dict[str, float]] = []
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._in_a_row = 0
@@ -158,9 +162,9 @@ class _Run:
             raise
         if not per_image:
             return
-        score = float(np.mean(list(per_image.values())))
-        best = not self._scores or score > max(self._scores)
-        self._scores.append(score)
+        score = _mean(per_image)
+        best = not self._scores or score > max(map(_mean, self._scores))
+        self._scores.append(per_image)
         self._scoring_seconds += self._budget.seconds - started
         if best:
             self._best = copy.deepcopy(self._teacher.teacher.state_dict())
@@ -235,10 +239,19 @@ class _Run:
             getattr(model, name).load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
-        before = self._scores[0] if self._scores else None
-        chosen = self._scores[-1:] if last else self._scores
-        after = max(chosen) if chosen and not unscored else None
-        return FineTuneResult(model.eval(), before, after, self._budget.step, self._budget.seconds, self._stopped)
+        first: dict[str, float] = self._scores[0] if self._scores else {}
+        chosen: dict[str, float] = {}
+        if self._scores and not unscored:
+            chosen = self._scores[-1] if last else max(self._scores, key=_mean)
+        return FineTuneResult(
+            model.eval(),
+            _mean(first) if first else None,
+            _mean(chosen) if chosen else None,
+            self._budget.step,
+            self._budget.seconds,
+            self._stopped,
+            {name: (dice, chosen.get(name)) for name, dice in first.items()},
+        )
 
     def _retained(self) -> list[str]:
         if not self._config.retention or self._budget.step % self._config.retention_every:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_amvlm.models.amvlm import AMVLM
 
 
@@ -74,6 +76,8 @@ class FineTuneResult:
         How much was learnt.
     stopped
         Whether the person stopped it before its budget was used up.
+    per_image
+        For each held-out image's name its Dice before and after; empty where there was no score.
     """
 
     model: AMVLM
@@ -82,6 +86,7 @@ class FineTuneResult:
     steps: int
     seconds: float
     stopped: bool
+    per_image: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 Report = StepReport | ValidationReport

@@ -22,7 +22,7 @@ class Progress:
     validations
         How many of the validations that were planned in the middle of the run are behind it, made or left out.
     scores
-        Dice of every validation that was made.
+        Dice of each image, for every validation that was made.
     not_finite
         Steps in a row whose loss was not finite.
     """
@@ -31,7 +31,7 @@ class Progress:
     seconds: float
     scoring_seconds: float
     validations: int
-    scores: tuple[float, ...]
+    scores: tuple[dict[str, float], ...]
     not_finite: int
 
 

@@ -32,12 +32,13 @@ def validate(
     for image in (i for i in images if i.masks):
         scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
         shape = (image.image.shape[0], image.image.shape[1])
-        reviewed = np.ones(shape, np.bool_) if image.reviewed is None else image.reviewed
         found: list[float] = []
         for scale in sorted(set(scales.values())):
             encoded = encode_image(model, image.image, named_scale(model, scale, shape), should_stop=should_stop)
             for prompt in (p for p in image.masks if scales[p] == scale):
                 mask = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
-                found.append(dice(mask & reviewed, image.masks[prompt] & reviewed))
+                reviewed = image.reviewed_for(prompt)
+                known = np.ones(shape, np.bool_) if reviewed is None else reviewed
+                found.append(dice(mask & known, image.masks[prompt] & known))
         scores[image.name] = float(np.mean(found))
     return scores

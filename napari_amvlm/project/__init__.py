@@ -1,6 +1,38 @@
 """The ledger on disk: images, accepted masks, models and runs of one project folder. Neither torch nor Qt."""
 
 from napari_amvlm.project.project import Project
-from napari_amvlm.project.records import CorrectionRecord, ImageRecord, ModelRecord, ProjectCounts, RunRecord
+from napari_amvlm.project.ranking import TileScores, heat_map, rank, score_tiles
+from napari_amvlm.project.records import (
+    CorrectionRecord,
+    ImageRecord,
+    ImageScore,
+    ModelRecord,
+    ProjectCounts,
+    PromptRecord,
+    QueueItem,
+    QueueStatus,
+    Region,
+    ResumeState,
+    RunRecord,
+    Serving,
+)
 
-__all__ = ["CorrectionRecord", "ImageRecord", "ModelRecord", "Project", "ProjectCounts", "RunRecord"]
+__all__ = [
+    "CorrectionRecord",
+    "ImageRecord",
+    "ImageScore",
+    "ModelRecord",
+    "Project",
+    "ProjectCounts",
+    "PromptRecord",
+    "QueueItem",
+    "QueueStatus",
+    "Region",
+    "ResumeState",
+    "RunRecord",
+    "Serving",
+    "TileScores",
+    "heat_map",
+    "rank",
+    "score_tiles",
+]

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import sqlite3
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_amvlm.errors import ProjectError, PromptError, StorageError
+from napari_amvlm.errors import LabelsError, ProjectError, StorageError
+from napari_amvlm.project.hold_out import enter_validation_draw
 from napari_amvlm.project.ledger import Ledger, now
-from napari_amvlm.project.masks import BoolArray, as_mask, read_mask, write_mask
+from napari_amvlm.project.masks import BoolArray, as_mask, as_objects, read_map, read_mask, write_map, write_mask
+from napari_amvlm.project.prompts import clean_prompt, enter_prompt
+from napari_amvlm.project.queue import mark_reviewed, mark_withdrawn
 from napari_amvlm.project.records import CorrectionRecord, ImageRecord
 from napari_amvlm.project.storage import inside, remove_quietly
+from napari_amvlm.review import carry_states, connected_objects, pixel_states
 
-HOLD_OUT_EVERY = 4
-"""Of this many accepted images the last one is held out, to score models on."""
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.config import ScaleName
 
 _SELECT = "SELECT corrections.*, prompts.text AS prompt FROM corrections JOIN prompts ON prompts.id = prompt_id"
 
@@ -25,19 +32,29 @@ _UNSURE = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 """Failures after which SQLite's log may hold the row all the same, so its mask must stay."""
 
 
-def clean_prompt(prompt: str) -> str:
-    """Return a prompt with single spaces; `PromptError` when nothing is left."""
-    text = " ".join(prompt.split())
-    if not text:
-        raise PromptError("the prompt is empty: type what the mask shows, for example nuclei.")
-    return text
-
-
-def _author() -> str:
+def author() -> str:
+    """Return the name of the person as the system knows it."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a process without a user name, as in some containers
         return "unknown"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a person accepted for one prompt: masks `(H, W)` and what they came from; see `Project.accept`."""
+
+    mask: npt.ArrayLike
+    before: npt.ArrayLike | None = None
+    reviewed: npt.ArrayLike | None = None
+    objects: npt.ArrayLike | None = None
+    states: npt.NDArray[np.uint8] | None = None
+    model: str | None = None
+    threshold: float | None = None
+    seconds_spent: float = 0.0
+    scale: ScaleName | None = None
+    magnification: float | None = None
+    origin: str | None = None
 
 
 class CorrectionTable:
@@ -61,53 +78,78 @@ class CorrectionTable:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return [_record(row) for row in self._ledger.rows(f"{_SELECT}{where} ORDER BY corrections.id", values)]
 
-    def accept(
-        self,
-        image: ImageRecord,
-        prompt: str,
-        mask: npt.ArrayLike,
-        *,
-        before: npt.ArrayLike | None,
-        reviewed: npt.ArrayLike | None,
-        model: str | None,
-        threshold: float | None,
-        seconds_spent: float,
-    ) -> CorrectionRecord:
+    def accept(self, image: ImageRecord, prompt: str, answer: Answer) -> CorrectionRecord:
         """Write the masks, then the row; see `Project.accept`."""
         self._ledger.require_writer()
         prompt = clean_prompt(prompt)
-        masks = {"mask": as_mask(mask, image.shape, f"the mask of {image.name}")}
-        if before is not None:
-            masks["before"] = as_mask(before, image.shape, f"the earlier mask of {image.name}")
-        if reviewed is not None:
-            looked_at = as_mask(reviewed, image.shape, f"the reviewed pixels of {image.name}")
-            if not looked_at.all():
-                masks["reviewed"] = looked_at
+        maps = _checked_maps(image, answer)
+        derived = pixel_states(maps["mask"], maps.get("before"), maps.get("reviewed"))
+        states = self._carried(image, prompt, maps["mask"], derived if answer.states is None else answer.states)
+        if not np.array_equal(states, derived):
+            maps["states"] = states
         row: dict[str, Any] = {
             "image_id": image.id,
-            "model": model,
-            "threshold": None if threshold is None else float(threshold),
-            "author": _author(),
+            "model": answer.model,
+            "threshold": None if answer.threshold is None else float(answer.threshold),
+            "author": author(),
             "accepted_at": now(),
-            "seconds_spent": float(seconds_spent),
+            "seconds_spent": float(answer.seconds_spent),
+            "scale": answer.scale,
+            "magnification": answer.magnification,
+            "origin": answer.origin,
         }
         written: list[str] = []
         try:
-            row |= self._write(image.id, masks, written)
+            row |= self._write(image.id, maps, written)
             with self._ledger.transaction() as connection:
-                correction_id = _insert(connection, prompt, row)
+                correction_id = _insert(connection, prompt, row, maps.get("reviewed"))
         except Exception as error:
             self._clean_up(written, error)
             raise
         return self.get(correction_id)
 
-    def _write(self, image_id: int, masks: dict[str, BoolArray], written: list[str]) -> dict[str, str]:
+    def accept_region(
+        self, image: ImageRecord, prompt: str, region: npt.ArrayLike, answer: Answer
+    ) -> CorrectionRecord:
+        """Accept what lies inside `region`; outside, the current correction stays as it is."""
+        inside_region = as_mask(region, image.shape, f"the region of {image.name}")
+        mask = as_mask(answer.mask, image.shape, f"the mask of {image.name}")
+        if answer.objects is not None:
+            raise LabelsError(f"a region of {image.name} is accepted as a mask: leave its objects out.")
+        before = None if answer.before is None else as_mask(answer.before, image.shape, f"the earlier {image.name}")
+        reviewed, states = inside_region, pixel_states(mask, before, inside_region)
+        current = self.select(image.id, prompt, history=False)
+        if current:
+            (earlier,) = current
+            earlier_states = self.states(earlier, image.shape)
+            mask = np.where(inside_region, mask, self.mask(earlier, image.shape))
+            states = np.where(inside_region, states, earlier_states)
+            reviewed = inside_region | (earlier_states > 0)
+        else:
+            mask = mask & inside_region
+        return self.accept(image, prompt, dataclasses.replace(answer, mask=mask, reviewed=reviewed, states=states))
+
+    def _carried(
+        self, image: ImageRecord, prompt: str, mask: BoolArray, states: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.uint8]:
+        """Return `states` with what was corrected in the answer before still called corrected."""
+        for earlier in self.select(image.id, prompt, history=False):
+            try:
+                return carry_states(
+                    states, mask, self.states(earlier, image.shape), self.mask(earlier, image.shape)
+                )
+            except ProjectError:  # a lost file of the earlier answer must not keep the new one from the disk
+                return states
+        return states
+
+    def _write(self, image_id: int, maps: dict[str, npt.NDArray[Any]], written: list[str]) -> dict[str, str]:
         token = uuid.uuid4().hex
         columns: dict[str, str] = {}
-        for kind, mask in masks.items():
+        for kind, values in maps.items():
             relative = f"masks/{image_id:06d}-{token}-{kind}.tif"
             written.append(relative)
-            columns[f"{kind}_sha256"] = write_mask(inside(self._ledger.root, relative), mask)
+            write = write_mask if values.dtype == np.bool_ else write_map
+            columns[f"{kind}_sha256"] = write(inside(self._ledger.root, relative), values)
             columns[f"{kind}_file"] = relative
         return columns
 
@@ -134,15 +176,63 @@ class CorrectionTable:
                 "AND prompt_id = (SELECT id FROM prompts WHERE text = ?)",
                 (now(), image_id, prompt),
             )
+            mark_withdrawn(connection, image_id)
 
-    def load(self, file: str, sha256: str | None, shape: tuple[int, int]) -> BoolArray:
-        """Read one of a correction's mask files, checked against its hash and its image's shape."""
-        return read_mask(inside(self._ledger.root, file), shape, sha256 or "")
+    # What a correction holds; every file is checked against its hash and its image's shape.
+
+    def mask(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray:
+        """Return the accepted mask, bool `shape`."""
+        return read_mask(self._path(correction.mask_file), shape, correction.mask_sha256)
+
+    def before(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray | None:
+        """Return what the model had proposed; None when there was nothing."""
+        if correction.before_file is None:
+            return None
+        return read_mask(self._path(correction.before_file), shape, correction.before_sha256 or "")
+
+    def reviewed(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray:
+        """Return the pixels that a person looked at."""
+        if correction.reviewed_file is None:
+            return np.ones(shape, dtype=np.bool_)
+        return read_mask(self._path(correction.reviewed_file), shape, correction.reviewed_sha256 or "")
+
+    def states(self, correction: CorrectionRecord, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Return the state of every pixel; of an older correction, what follows from its masks."""
+        if correction.states_file is None:
+            reviewed = self.reviewed(correction, shape) if correction.reviewed_file else None
+            return pixel_states(self.mask(correction, shape), self.before(correction, shape), reviewed)
+        return read_map(self._path(correction.states_file), shape, correction.states_sha256 or "")
+
+    def objects(self, correction: CorrectionRecord, shape: tuple[int, int]) -> npt.NDArray[np.integer]:
+        """Return the object numbers; connected pieces where none were given."""
+        if correction.objects_file is None:
+            return connected_objects(self.mask(correction, shape))
+        return read_map(self._path(correction.objects_file), shape, correction.objects_sha256 or "")
+
+    def _path(self, relative: str) -> Path:
+        return inside(self._ledger.root, relative)
 
 
-def _insert(connection: sqlite3.Connection, prompt: str, row: dict[str, Any]) -> int:
-    connection.execute("INSERT OR IGNORE INTO prompts (text) VALUES (?)", (prompt,))
-    prompt_id = connection.execute("SELECT id FROM prompts WHERE text = ?", (prompt,)).fetchone()[0]
+def _checked_maps(image: ImageRecord, answer: Answer) -> dict[str, npt.NDArray[Any]]:
+    """Return the masks of an answer by kind, each of its image's shape."""
+    maps: dict[str, npt.NDArray[Any]] = {"mask": as_mask(answer.mask, image.shape, f"the mask of {image.name}")}
+    if answer.before is not None:
+        maps["before"] = as_mask(answer.before, image.shape, f"the earlier mask of {image.name}")
+    if answer.reviewed is not None:
+        looked_at = as_mask(answer.reviewed, image.shape, f"the reviewed pixels of {image.name}")
+        if not looked_at.all():
+            maps["reviewed"] = looked_at
+    if answer.objects is not None:
+        maps["objects"] = as_objects(answer.objects, image.shape, f"the objects of {image.name}")
+        if not np.array_equal(maps["objects"] > 0, maps["mask"]):
+            raise LabelsError(f"the objects of {image.name} must cover just its mask: take mask = objects > 0.")
+    if answer.magnification is not None and not answer.magnification > 0:
+        raise LabelsError(f"the magnification of {image.name} must be above 0, but is {answer.magnification}.")
+    return maps
+
+
+def _insert(connection: sqlite3.Connection, prompt: str, row: dict[str, Any], reviewed: BoolArray | None) -> int:
+    prompt_id = enter_prompt(connection, prompt)
     image_id = row["image_id"]
     connection.execute(
         "UPDATE corrections SET state = 'superseded', ended_at = ? "
@@ -154,27 +244,10 @@ def _insert(connection: sqlite3.Connection, prompt: str, row: dict[str, Any]) ->
     cursor = connection.execute(
         f"INSERT INTO corrections ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
     )
-    _enter_validation_draw(connection, image_id)
+    enter_validation_draw(connection, image_id, prompt_id)
+    mark_reviewed(connection, image_id, reviewed)
     return int(cursor.lastrowid or 0)
-
-
-def _enter_validation_draw(connection: sqlite3.Connection, image_id: int) -> None:
-    """Give an image its place among the accepted ones, once; every fourth is held out unless a person decided."""
-    connection.execute(
-        "UPDATE images SET accepted_index = (SELECT COALESCE(MAX(accepted_index) + 1, 0) FROM images) "
-        "WHERE id = ? AND accepted_index IS NULL",
-        (image_id,),
-    )
-    connection.execute(
-        "UPDATE images SET held_out = (accepted_index % ? = ?) WHERE id = ? AND held_out IS NULL",
-        (HOLD_OUT_EVERY, HOLD_OUT_EVERY - 1, image_id),
-    )
 
 
 def _record(row: sqlite3.Row) -> CorrectionRecord:
     return CorrectionRecord(**{name: row[name] for name in CorrectionRecord.__dataclass_fields__})
-
-
-def full_mask(shape: tuple[int, int]) -> BoolArray:
-    """Return a mask of `shape` that is True everywhere."""
-    return np.ones(shape, dtype=np.bool_)

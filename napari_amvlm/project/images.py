@@ -182,6 +182,33 @@ class ImageTable:
             )
         raise ProjectError(f"the image {record.path} was not found: put it back, or add it again from where it is now.")
 
+    def missing(self) -> list[ImageRecord]:
+        """Return the images whose file cannot be found; a changed file is not missing."""
+        return [record for record in self.select() if record.source == "file" and not self._is_there(record)]
+
+    def _is_there(self, record: ImageRecord) -> bool:
+        if record.path.is_file():
+            return True
+        return any(sha256_of_file(path) == record.sha256 for path in self._candidates(record))
+
+    def find(self, folder: Path) -> list[ImageRecord]:
+        """Seek missing images in a folder and below it; return those that were found."""
+        self._ledger.require_writer()
+        if not folder.is_dir():
+            raise ProjectError(f"there is no folder {folder}: choose the one that the images were moved to.")
+        missing = {record.sha256: record for record in self.missing()}
+        rows = self._ledger.rows("SELECT sha256, bytes FROM images")
+        sizes = {row["bytes"] for row in rows if row["sha256"] in missing}
+        found = []
+        for path in sorted(Path(os.path.abspath(folder)).rglob("*")):
+            if not missing:
+                break
+            if path.is_file() and path.stat().st_size in sizes:
+                record = missing.pop(sha256_of_file(path), None)
+                if record is not None:
+                    found.append(self._move(record, path))
+        return found
+
     def _candidates(self, record: ImageRecord) -> Iterator[Path]:
         root = self._ledger.root
         row = self._ledger.row("SELECT bytes, relative FROM images WHERE id = ?", (record.id,))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ProjectError
+from napari_amvlm.project.backup import back_up
 from napari_amvlm.project.lock import WriterLock
 from napari_amvlm.project.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, schema_version
 from napari_amvlm.project.storage import TEMPORARY, disk_errors, fsync_directory, ledger_errors, remove_leftovers
@@ -113,7 +114,9 @@ class Ledger:
 
     def _prepare_writing(self) -> None:
         self.connection.execute("PRAGMA journal_mode = WAL")
-        migrate(self.connection)
+        if schema_version(self.connection) < SCHEMA_VERSION:
+            back_up(self.connection, self.root)
+            migrate(self.connection)
         with disk_errors(self.root):
             for name in FOLDERS:
                 (self.root / name).mkdir(exist_ok=True)

@@ -45,15 +45,47 @@ def as_mask(values: npt.ArrayLike, shape: tuple[int, int], name: str) -> BoolArr
     return np.array(array != 0, dtype=np.bool_)
 
 
+def as_objects(values: npt.ArrayLike, shape: tuple[int, int], name: str) -> npt.NDArray[Any]:
+    """Return object numbers of `shape` in the smallest unsigned type that holds them; 0 is background.
+
+    Raises
+    ------
+    LabelsError
+        Another shape than the image's, or values that are no whole numbers from 0 to 2**32 - 1.
+    """
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise LabelsError(
+            f"{name} must have the shape {shape} of its image, but have {array.shape}: use that image's labels."
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        raise LabelsError(f"{name} must be whole numbers, but are {array.dtype}: give a label image.")
+    least, largest = int(array.min()), int(array.max())
+    if least < 0 or largest > np.iinfo(np.uint32).max:
+        raise LabelsError(f"{name} must lie between 0 and 2**32 - 1, but go from {least} to {largest}: renumber them.")
+    kind = np.min_scalar_type(largest)
+    return array.astype(np.uint32 if kind.itemsize > 4 else kind)
+
+
 def write_mask(path: Path, mask: BoolArray) -> str:
     """Write a bool mask `(H, W)` durably as 0 and 255; return the SHA-256 of the file."""
-    content = encode_tiff(mask.astype(np.uint8) * np.uint8(255))
+    return write_map(path, mask.astype(np.uint8) * np.uint8(255))
+
+
+def write_map(path: Path, values: npt.NDArray[Any]) -> str:
+    """Write states or object numbers `(H, W)` durably as they are; return the SHA-256 of the file."""
+    content = encode_tiff(values)
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def read_mask(path: Path, shape: tuple[int, int], sha256: str) -> BoolArray:
-    """Read a mask that `write_mask` wrote; bool, `shape`.
+    """Read a mask that `write_mask` wrote; bool, `shape`. Errors are those of `read_map`."""
+    return np.asarray(read_map(path, shape, sha256) != 0, dtype=np.bool_)
+
+
+def read_map(path: Path, shape: tuple[int, int], sha256: str) -> npt.NDArray[Any]:
+    """Read what `write_map` wrote, `shape`.
 
     Raises
     ------
@@ -70,9 +102,9 @@ def read_mask(path: Path, shape: tuple[int, int], sha256: str) -> BoolArray:
         raise ProjectError(
             f"the mask {path} was changed after it was accepted: restore it from a backup, or accept that image again."
         )
-    array = tifffile.imread(io.BytesIO(content))
+    array: npt.NDArray[Any] = np.asarray(tifffile.imread(io.BytesIO(content)))
     if array.shape != shape:
         raise ProjectError(
             f"the mask {path} has the shape {array.shape} where its image has {shape}: accept that image again."
         )
-    return np.asarray(array != 0, dtype=np.bool_)
+    return array

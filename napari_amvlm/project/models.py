@@ -1,4 +1,4 @@
-"""The models a project has learnt, which of them is served, and the runs that made them."""
+"""The models a project has learnt, and which of them is served."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project.ledger import Ledger, now
-from napari_amvlm.project.records import ModelRecord, RunRecord, RunState
+from napari_amvlm.project.records import ModelRecord, Serving
 from napari_amvlm.project.storage import TEMPORARY, disk_errors, fsync_directory, inside, remove_quietly, sha256_of_file
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 class ModelTable:
@@ -36,6 +36,7 @@ class ModelTable:
             licence=row["licence"],
             scores=json.loads(row["scores"]),
             created_at=row["created_at"],
+            discarded=row["discarded_at"] is not None,
         )
 
     def add(self, path: Path, *, parent: str | None, scores: Mapping[str, float], licence: str) -> ModelRecord:
@@ -71,21 +72,58 @@ class ModelTable:
             raise ProjectError(f"the project {self._ledger.root} has no model {model_id}: choose one of its own.")
         return self._record(row)
 
-    def all(self) -> list[ModelRecord]:
-        """Return all models, oldest first."""
-        return [self._record(row) for row in self._ledger.rows("SELECT * FROM models ORDER BY id")]
+    def all(self, *, discarded: bool = False) -> list[ModelRecord]:
+        """Return all models, oldest first; discarded ones only where they are asked for."""
+        where = "" if discarded else "WHERE discarded_at IS NULL"
+        return [self._record(row) for row in self._ledger.rows(f"SELECT * FROM models {where} ORDER BY id")]
 
     def serve(self, model_id: int | None) -> None:
         """Serve a model from now on; None goes back to the one that was installed."""
         if model_id is not None:
-            self.get(model_id)
+            self._require_file(self.get(model_id))
         with self._ledger.transaction() as connection:
+            connection.execute("UPDATE models SET discarded_at = NULL WHERE id = ?", (model_id,))
             connection.execute("INSERT INTO servings (model_id, served_at) VALUES (?, ?)", (model_id, now()))
 
     def served(self) -> ModelRecord | None:
         """Return the model that was served last; None is the installed one."""
         row = self._ledger.row("SELECT model_id FROM servings ORDER BY id DESC LIMIT 1")
         return None if row is None or row["model_id"] is None else self.get(row["model_id"])
+
+    def servings(self) -> list[Serving]:
+        """Return which model served from when, oldest first."""
+        return [Serving(**dict(row)) for row in self._ledger.rows("SELECT * FROM servings ORDER BY id")]
+
+    def roll_back(self) -> ModelRecord | None:
+        """Serve what served before the model that serves now; the installed one where that was the first."""
+        self._ledger.require_writer()
+        now_serving = self.served()
+        current = None if now_serving is None else now_serving.id
+        if current is None:
+            raise ProjectError(f"the installed model serves in {self._ledger.root}, so there is nothing to roll back.")
+        # Going back twice goes back further: only what served before the model's first serving counts.
+        first = next(serving.id for serving in self.servings() if serving.model_id == current)
+        earlier = [serving.model_id for serving in self.servings() if serving.id < first]
+        target = earlier[-1] if earlier else None
+        self.serve(target)
+        return self.served()
+
+    def discard(self, model_id: int) -> None:
+        """Take a model off the list; its file stays."""
+        self.get(model_id)
+        served = self.served()
+        if served is not None and served.id == model_id:
+            raise ProjectError(f"the model {served.name} serves: serve another one before discarding it.")
+        with self._ledger.transaction() as connection:
+            connection.execute("UPDATE models SET discarded_at = ? WHERE id = ?", (now(), model_id))
+
+    def _require_file(self, model: ModelRecord) -> None:
+        if not model.path.is_file():
+            raise ProjectError(f"the file {model.path} of the model {model.name} is gone: restore it from a backup.")
+        if sha256_of_file(model.path) != model.sha256:
+            raise ProjectError(
+                f"the file {model.path} of the model {model.name} was changed: restore it from a backup."
+            )
 
 
 def free_name(folder: Path, stem: str, suffix: str) -> Path:
@@ -112,58 +150,3 @@ def _copy_into(folder: Path, path: Path) -> Path:
             remove_quietly(Path(name))
             raise
     return target
-
-
-class RunTable:
-    """The ledger's fine-tuning runs."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def start(
-        self, config: Mapping[str, Any], *, parent: str | None, train: Iterable[int], validate: Iterable[int]
-    ) -> RunRecord:
-        """Enter a run that starts now, with the ids of the corrections that it learns from and is scored on."""
-        with self._ledger.transaction() as connection:
-            cursor = connection.execute(
-                "INSERT INTO runs (state, parent, config, result, started_at) VALUES ('running', ?, ?, '{}', ?)",
-                (parent, json.dumps(dict(config)), now()),
-            )
-            run_id = int(cursor.lastrowid or 0)
-            roles = [(run_id, c, "train") for c in train] + [(run_id, c, "validate") for c in validate]
-            connection.executemany("INSERT INTO run_corrections VALUES (?, ?, ?)", roles)
-        return self.get(run_id)
-
-    def finish(
-        self, run_id: int, state: RunState, *, result: Mapping[str, Any], message: str | None, model_id: int | None
-    ) -> RunRecord:
-        """Enter how a run ended."""
-        self.get(run_id)
-        with self._ledger.transaction() as connection:
-            connection.execute(
-                "UPDATE runs SET state = ?, result = ?, message = ?, model_id = ?, ended_at = ? WHERE id = ?",
-                (state, json.dumps(dict(result)), message, model_id, now(), run_id),
-            )
-        return self.get(run_id)
-
-    def get(self, run_id: int) -> RunRecord:
-        """Return one run; `ProjectError` when there is none of that id."""
-        found = [run for run in self.all() if run.id == run_id]
-        if not found:
-            raise ProjectError(f"the project {self._ledger.root} has no run {run_id}.")
-        return found[0]
-
-    def all(self) -> list[RunRecord]:
-        """Return all runs, oldest first."""
-        return [_run(row) for row in self._ledger.rows("SELECT * FROM runs ORDER BY id")]
-
-    def corrections(self, run_id: int) -> dict[int, str]:
-        """Return the corrections of a run by id, each "train" or "validate"."""
-        rows = self._ledger.rows("SELECT * FROM run_corrections WHERE run_id = ? ORDER BY correction_id", (run_id,))
-        return {row["correction_id"]: row["role"] for row in rows}
-
-
-def _run(row: sqlite3.Row) -> RunRecord:
-    values = {name: row[name] for name in RunRecord.__dataclass_fields__}
-    values |= {"config": json.loads(row["config"]), "result": json.loads(row["result"])}
-    return RunRecord(**values)

@@ -6,35 +6,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.project.corrections import CorrectionTable, full_mask
+from napari_amvlm.project.corrections import Answer, CorrectionTable
 from napari_amvlm.project.images import ImageTable
+from napari_amvlm.project.learning_log import LearningLog
 from napari_amvlm.project.ledger import LEDGER_NAME, Ledger, create_ledger
-from napari_amvlm.project.models import ModelTable, RunTable
-from napari_amvlm.project.records import CorrectionRecord, ImageRecord, ModelRecord, ProjectCounts, RunRecord, RunState
+from napari_amvlm.project.locks import LockTable
+from napari_amvlm.project.prompts import PromptTable
+from napari_amvlm.project.queue import QueueTable
+from napari_amvlm.project.records import CorrectionRecord, ImageRecord, ProjectCounts, ResumeState
+from napari_amvlm.project.resume import read_resume, write_resume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    import numpy as np
     import numpy.typing as npt
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.project.masks import BoolArray
 
 _ACCEPTED = "id IN (SELECT image_id FROM corrections WHERE state = 'current')"
 
 
-class Project:
+class Project(LearningLog):
     """An open project; made by `create`, `open` or `open_or_create`, and a context manager.
 
     Threads of one program may share it. One program writes at a time; others may open it with `read_only=True`.
+
+    Attributes
+    ----------
+    prompts
+        The prompts, how they are set, and who wins overlaps.
+    queue
+        What is to be done, and in which order.
+    locks
+        Which accepted objects a model may paint over.
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self._images = ImageTable(ledger)
         self._corrections = CorrectionTable(ledger)
-        self._models = ModelTable(ledger)
-        self._runs = RunTable(ledger)
+        self.prompts = PromptTable(ledger)
+        self.queue = QueueTable(ledger)
+        self.locks = LockTable(ledger, self._corrections)
         row = ledger.row("SELECT value FROM facts WHERE key = 'name'")
         self.name: str = ledger.root.stem if row is None else row["value"]
 
@@ -89,6 +104,14 @@ class Project:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def resume_state(self) -> ResumeState | None:
+        """Return where the person was when this was last stored, None where it never was."""
+        return read_resume(self._ledger)
+
+    def store_resume_state(self, state: ResumeState) -> None:
+        """Store where the person is, to go on from there another day."""
+        write_resume(self._ledger, state)
 
     # Images
 
@@ -146,6 +169,18 @@ class Project:
         """
         return self._images.load(record)
 
+    def locate_image(self, record: ImageRecord) -> Path:
+        """Return where the file of an image is now; `ProjectError` where it was lost or changed."""
+        return record.path if record.source == "array" else self._images.locate(record)
+
+    def missing_images(self) -> list[ImageRecord]:
+        """Return the images whose file is not where it was, nor in any folder that the project knows."""
+        return self._images.missing()
+
+    def find_images(self, folder: str | Path) -> list[ImageRecord]:
+        """Seek missing images by their content in a folder and below it; return those found, with their new paths."""
+        return self._images.find(Path(folder))
+
     def accepted_images(self) -> list[ImageRecord]:
         """Return the images that have a current correction, held-out ones included."""
         return self._images.select(_ACCEPTED)
@@ -162,7 +197,9 @@ class Project:
         """Decide by hand whether an image scores models (True) or is learnt from (False)."""
         self._images.get(image_id)
         with self._ledger.transaction() as connection:
-            connection.execute("UPDATE images SET held_out = ? WHERE id = ?", (int(held_out), image_id))
+            connection.execute(
+                "UPDATE images SET held_out = ?, decided_by_person = 1 WHERE id = ?", (int(held_out), image_id)
+            )
 
     def counts(self) -> ProjectCounts:
         """Return how many images there are of each kind."""
@@ -182,14 +219,18 @@ class Project:
         *,
         before: npt.ArrayLike | None = None,
         reviewed: npt.ArrayLike | None = None,
+        objects: npt.ArrayLike | None = None,
         model: str | None,
         threshold: float | None,
         seconds_spent: float = 0.0,
+        scale: ScaleName | None = None,
+        magnification: float | None = None,
+        origin: str | None = None,
     ) -> CorrectionRecord:
         """Keep a mask that a person accepted; it is on the disk when this returns.
 
         The newest mask of an image and a prompt is the current one; older ones stay in the history. An image's first
-        acceptance decides whether it is held out: every fourth is.
+        acceptance decides whether it is held out: one in four of each prompt's images is.
 
         Parameters
         ----------
@@ -199,10 +240,16 @@ class Project:
             The mask that the model had proposed.
         reviewed
             The pixels that a person looked at; None is all of them.
+        objects
+            Numbers of the objects in the mask, `(H, W)`; None calls each connected piece an object.
         model, threshold
             What the proposal came from.
         seconds_spent
             Time of the person.
+        scale, magnification
+            The working scale, where a person chose it by hand.
+        origin
+            The file that the mask was imported from.
 
         Raises
         ------
@@ -213,16 +260,48 @@ class Project:
         StorageError
             The disk refused; the project is as it was.
         """
-        return self._corrections.accept(
-            self.image(image_id),
-            prompt,
+        answer = Answer(
             mask,
             before=before,
             reviewed=reviewed,
+            objects=objects,
             model=model,
             threshold=threshold,
             seconds_spent=seconds_spent,
+            scale=scale,
+            magnification=magnification,
+            origin=origin,
         )
+        return self._corrections.accept(self.image(image_id), prompt, answer)
+
+    def accept_region(
+        self,
+        image_id: int,
+        prompt: str,
+        mask: npt.ArrayLike,
+        region: npt.ArrayLike,
+        *,
+        before: npt.ArrayLike | None = None,
+        model: str | None,
+        threshold: float | None,
+        seconds_spent: float = 0.0,
+        scale: ScaleName | None = None,
+        magnification: float | None = None,
+    ) -> CorrectionRecord:
+        """Keep what a person accepted inside `region`, bool `(H, W)`; outside it the current correction stays.
+
+        What was reviewed before stays reviewed. The rest is as in `accept`.
+        """
+        answer = Answer(
+            mask,
+            before=before,
+            model=model,
+            threshold=threshold,
+            seconds_spent=seconds_spent,
+            scale=scale,
+            magnification=magnification,
+        )
+        return self._corrections.accept_region(self.image(image_id), prompt, region, answer)
 
     def reject(self, image_id: int, prompt: str) -> None:
         """Withdraw the current correction of an image and a prompt; it stays in the history."""
@@ -235,91 +314,26 @@ class Project:
         """Return current corrections, oldest first; with `history` the superseded and withdrawn ones too."""
         return self._corrections.select(image_id, prompt, history=history)
 
+    def correction(self, correction_id: int) -> CorrectionRecord:
+        """Return one correction; `ProjectError` when there is none of that id."""
+        return self._corrections.get(correction_id)
+
     def load_mask(self, correction: CorrectionRecord) -> BoolArray:
         """Return an accepted mask, bool `(H, W)`; `ProjectError` when its file is gone or was changed."""
-        return self._corrections.load(
-            correction.mask_file, correction.mask_sha256, self.image(correction.image_id).shape
-        )
+        return self._corrections.mask(correction, self.image(correction.image_id).shape)
 
     def load_before(self, correction: CorrectionRecord) -> BoolArray | None:
         """Return the mask that the model had proposed, None when there was none."""
-        if correction.before_file is None:
-            return None
-        shape = self.image(correction.image_id).shape
-        return self._corrections.load(correction.before_file, correction.before_sha256, shape)
+        return self._corrections.before(correction, self.image(correction.image_id).shape)
 
     def load_reviewed(self, correction: CorrectionRecord) -> BoolArray:
         """Return the pixels that a person looked at, bool `(H, W)`."""
-        shape = self.image(correction.image_id).shape
-        if correction.reviewed_file is None:
-            return full_mask(shape)
-        return self._corrections.load(correction.reviewed_file, correction.reviewed_sha256, shape)
+        return self._corrections.reviewed(correction, self.image(correction.image_id).shape)
 
-    # Models and runs
+    def load_states(self, correction: CorrectionRecord) -> npt.NDArray[np.uint8]:
+        """Return the state of every pixel, uint8 `(H, W)` with values of `napari_amvlm.review.PixelState`."""
+        return self._corrections.states(correction, self.image(correction.image_id).shape)
 
-    def add_model(
-        self,
-        path: str | Path,
-        parent: str | None = None,
-        scores: Mapping[str, float] | None = None,
-        licence: str = "unknown",
-    ) -> ModelRecord:
-        """Enter a model file, copied into `models/` if it lies elsewhere; it is not served by that."""
-        return self._models.add(Path(path), parent=parent, scores=scores or {}, licence=licence)
-
-    def new_model_path(self) -> Path:
-        """Return where the next learnt model may be written; `ProjectError` when open for reading only."""
-        return self._models.new_path()
-
-    def models(self) -> list[ModelRecord]:
-        """Return the models learnt here, oldest first."""
-        return self._models.all()
-
-    def serve(self, model_id: int | None) -> None:
-        """Serve one of the project's models from now on; None goes back to the installed one."""
-        self._models.serve(model_id)
-
-    def served_model(self) -> ModelRecord | None:
-        """Return the served model; None is the installed one."""
-        return self._models.served()
-
-    def record_run(
-        self,
-        config: Mapping[str, Any],
-        *,
-        parent: str | None = None,
-        train: Iterable[int] = (),
-        validate: Iterable[int] = (),
-    ) -> RunRecord:
-        """Enter a run that starts now.
-
-        Parameters
-        ----------
-        config
-            The resolved `LearningConfig`, as JSON types.
-        parent
-            Name of the model it starts from.
-        train, validate
-            Ids of the corrections it learns from and is scored on.
-        """
-        return self._runs.start(config, parent=parent, train=train, validate=validate)
-
-    def finish_run(
-        self,
-        run_id: int,
-        state: RunState = "finished",
-        *,
-        result: Mapping[str, Any] | None = None,
-        message: str | None = None,
-        model_id: int | None = None,
-    ) -> RunRecord:
-        """Enter how a run ended."""
-        return self._runs.finish(run_id, state, result=result or {}, message=message, model_id=model_id)
-
-    def runs(self) -> list[RunRecord]:
-        """Return all runs, oldest first."""
-        return self._runs.all()
-
-    def run_corrections(self, run_id: int) -> dict[int, str]:
-        """Return the corrections of a run by id, each "train" or "validate"."""
-        return self._runs.corrections(run_id)
+    def load_objects(self, correction: CorrectionRecord) -> npt.NDArray[np.integer]:
+        """Return the numbers of the objects, `(H, W)`, 0 is background; connected pieces where none were given."""
+        return self._corrections.objects(correction, self.image(correction.image_id).shape)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_amvlm.config import ScaleName
+
 CorrectionState = Literal["current", "superseded", "withdrawn"]
 RunState = Literal["running", "finished", "stopped", "failed", "interrupted"]
+QueueStatus = Literal["new", "predicted", "in work", "accepted", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class CorrectionRecord:
         The mask that the model had proposed, None when there was none.
     reviewed_file
         The pixels that a person looked at, None when it was all of them.
+    states_file
+        The state of every pixel (`PixelState`); None where it follows from the other three.
+    objects_file
+        Object numbers, None where the objects are the connected pieces of the mask.
+    scale, magnification
+        The working scale that a person chose by hand, None where it was chosen automatically.
+    origin
+        The file it was imported from, None where it was accepted by hand.
     accepted_at, ended_at
         UTC, ISO 8601; `ended_at` is when it was superseded or withdrawn.
     """
@@ -68,6 +79,113 @@ class CorrectionRecord:
     accepted_at: str
     ended_at: str | None
     seconds_spent: float
+    states_file: str | None
+    states_sha256: str | None
+    objects_file: str | None
+    objects_sha256: str | None
+    scale: ScaleName | None
+    magnification: float | None
+    origin: str | None
+
+
+@dataclass(frozen=True)
+class PromptRecord:
+    """A prompt that was used in the project, and how a person set it; None where that was left to the program.
+
+    Attributes
+    ----------
+    priority
+        Its place among the prompts, 0 wins overlaps; None loses to those that have one.
+    threshold
+        In [0, 1].
+    scale, magnification
+        The working scale chosen by hand.
+    """
+
+    id: int
+    text: str
+    priority: int | None
+    threshold: float | None
+    scale: ScaleName | None
+    magnification: float | None
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of an image: its upper left corner and its size, pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One piece of work: an image, or a region of one.
+
+    Attributes
+    ----------
+    region
+        None is the whole image.
+    position
+        Its place in the order that was stored last; None where it came later.
+    """
+
+    id: int
+    image_id: int
+    name: str
+    region: Region | None
+    status: QueueStatus
+    position: int | None
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """Where a person was when the project was closed.
+
+    Attributes
+    ----------
+    image_id, item_id
+        The image, and the queue item where there was one.
+    camera_centre, camera_zoom
+        What was seen: the middle of the view in world coordinates, and screen pixels per unit.
+    camera_angles
+        Of a view in three dimensions, degrees.
+    step
+        The slice of a stack that was shown.
+    prompt, threshold
+        The prompt that was being worked on, and its threshold in [0, 1].
+    """
+
+    image_id: int | None = None
+    item_id: int | None = None
+    camera_centre: tuple[float, ...] | None = None
+    camera_zoom: float | None = None
+    camera_angles: tuple[float, ...] | None = None
+    step: tuple[int, ...] | None = None
+    prompt: str | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Dice of one held-out image before and after a run, in [0, 1]; None was not measured."""
+
+    image_id: int
+    name: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """When a model began to serve; `model_id` None is the installed model."""
+
+    id: int
+    model_id: int | None
+    served_at: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +200,7 @@ class ModelRecord:
     licence: str
     scores: dict[str, float]
     created_at: str
+    discarded: bool = False
 
 
 @dataclass(frozen=True)

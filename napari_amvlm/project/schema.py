@@ -83,7 +83,84 @@ _FIRST = (
     ) STRICT, WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SECOND = (
+    # Corrections: what is known of every pixel, objects, the working scale that a person chose, and where it came from.
+    "ALTER TABLE corrections ADD COLUMN states_file TEXT",
+    "ALTER TABLE corrections ADD COLUMN states_sha256 TEXT",
+    "ALTER TABLE corrections ADD COLUMN objects_file TEXT",
+    "ALTER TABLE corrections ADD COLUMN objects_sha256 TEXT",
+    "ALTER TABLE corrections ADD COLUMN scale TEXT CHECK (scale IN ('tiles', 'whole'))",
+    "ALTER TABLE corrections ADD COLUMN magnification REAL CHECK (magnification > 0)",
+    "ALTER TABLE corrections ADD COLUMN origin TEXT",
+    "CREATE INDEX corrections_of_prompt ON corrections (prompt_id, image_id)",
+    """CREATE TABLE unlocked_objects (
+        correction_id INTEGER NOT NULL REFERENCES corrections (id),
+        object INTEGER NOT NULL CHECK (object > 0),
+        author TEXT NOT NULL,
+        unlocked_at TEXT NOT NULL,
+        PRIMARY KEY (correction_id, object)
+    ) STRICT, WITHOUT ROWID""",
+    # Prompts: the order in which they win overlaps (0 first), and how a person set them.
+    "ALTER TABLE prompts ADD COLUMN priority INTEGER",
+    "ALTER TABLE prompts ADD COLUMN threshold REAL CHECK (threshold BETWEEN 0 AND 1)",
+    "ALTER TABLE prompts ADD COLUMN scale TEXT CHECK (scale IN ('tiles', 'whole'))",
+    "ALTER TABLE prompts ADD COLUMN magnification REAL CHECK (magnification > 0)",
+    # Whether a person, and not the draw, decided what an image is for: then no draw changes it.
+    "ALTER TABLE images ADD COLUMN decided_by_person INTEGER NOT NULL DEFAULT 0 CHECK (decided_by_person IN (0, 1))",
+    """UPDATE images SET decided_by_person = 1 WHERE held_out IS NOT NULL
+        AND (accepted_index IS NULL OR held_out != (accepted_index % 4 = 3))""",
+    # The queue: every image as a whole, and the regions of those that are worked through in regions.
+    """CREATE TABLE queue_items (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        image_id INTEGER NOT NULL REFERENCES images (id),
+        y INTEGER, x INTEGER, height INTEGER, width INTEGER,
+        status TEXT NOT NULL DEFAULT 'new' CHECK (status IN ('new', 'predicted', 'in work', 'accepted', 'skipped')),
+        position INTEGER
+    ) STRICT""",
+    "CREATE UNIQUE INDEX one_item_of_image ON queue_items (image_id) WHERE y IS NULL",
+    "CREATE UNIQUE INDEX one_item_of_region ON queue_items (image_id, y, x, height, width) WHERE y IS NOT NULL",
+    "CREATE INDEX queue_by_status ON queue_items (status, position)",
+    """CREATE TRIGGER queue_new_image AFTER INSERT ON images
+        BEGIN INSERT INTO queue_items (image_id) VALUES (new.id); END""",
+    """INSERT INTO queue_items (image_id, status) SELECT id, CASE
+        WHEN id IN (SELECT image_id FROM corrections WHERE state = 'current' AND reviewed_file IS NULL) THEN 'accepted'
+        WHEN id IN (SELECT image_id FROM corrections WHERE state = 'current') THEN 'in work' ELSE 'new' END
+        FROM images ORDER BY id""",
+    """CREATE TABLE tile_scores (
+        item_id INTEGER NOT NULL REFERENCES queue_items (id),
+        prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+        tiles BLOB NOT NULL,
+        disagreement BLOB NOT NULL,
+        entropy BLOB NOT NULL,
+        disagreement_score REAL NOT NULL,
+        entropy_score REAL NOT NULL,
+        model TEXT,
+        scored_at TEXT NOT NULL,
+        PRIMARY KEY (item_id, prompt_id)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE item_features (
+        item_id INTEGER PRIMARY KEY REFERENCES queue_items (id),
+        feature BLOB NOT NULL,
+        model TEXT
+    ) STRICT""",
+    # Judging: scores of single images before and after a run, what a run saw unlabelled, and models put aside.
+    """CREATE TABLE run_scores (
+        run_id INTEGER NOT NULL REFERENCES runs (id),
+        image_id INTEGER NOT NULL REFERENCES images (id),
+        before REAL,
+        after REAL,
+        PRIMARY KEY (run_id, image_id)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE run_unlabelled (
+        run_id INTEGER NOT NULL REFERENCES runs (id),
+        image_id INTEGER NOT NULL REFERENCES images (id),
+        PRIMARY KEY (run_id, image_id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX runs_of_correction ON run_corrections (correction_id)",
+    "ALTER TABLE models ADD COLUMN discarded_at TEXT",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """Statements that lead from schema version i to i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.cli.labelled_folder import folder_data, folder_prompts
+from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import LabelsError, PromptError
 from napari_amvlm.imaging import read_folder, read_image
+from napari_amvlm.learning import fine_tune
+from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
+from napari_amvlm.session import keep_model, learning_data, start_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from napari_amvlm.learning import FineTuneResult, Report
     from napari_amvlm.models.amvlm import AMVLM
     from tests.cli.conftest import Run
 
@@ -208,3 +214,89 @@ def test_the_first_interrupt_asks_and_the_second_interrupts() -> None:
 
     assert (asked_before, asked_after) == (False, True)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.fixture
+def learnt_project(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """Return a project with one finished run, whose masks were changed since."""
+    root = tmp_path / "tissue.amvlm"
+    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+    config = LearningConfig(minutes=None, steps=3, seed=7)
+    with Project.create(root) as project:
+        records = [project.add_image(binary_folder / "img" / f"{name}.png") for name in "abc"]
+        mask = np.zeros((72, 80), bool)
+        mask[5:40, 5:40] = True
+        for record in records[:2]:
+            project.accept(record.id, "nuclei", mask, model=None, threshold=None)
+        data = learning_data(project, predictor_scales=lambda *_: "tiles")
+        entry = start_run(project, config, predictor.info, data)
+        result = _result(fine_tune(predictor.model, data, config, device=predictor.device))
+        keep_model(project, result, predictor.info, data.prompts, entry)
+        project.accept(records[2].id, "nuclei", ~mask, model=None, threshold=None)
+        project.accept(records[0].id, "nuclei", ~mask, model=None, threshold=None)
+    return root
+
+
+def _result(run: Generator[Report, None, FineTuneResult]) -> FineTuneResult:
+    while True:
+        try:
+            next(run)
+        except StopIteration as end:
+            result: FineTuneResult = end.value
+            return result
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_run_done_again_gives_the_model_that_the_ledger_describes(
+    run: Run, learnt_project: Path, tiny_checkpoint: Path, tmp_path: Path, number: int
+) -> None:
+    output = tmp_path / "again.safetensors"
+
+    outcome = run("fine-tune", learnt_project, "--run", number, "--model", tiny_checkpoint, "-o", output)
+
+    assert outcome.code == 0, outcome.err
+    with Project.open(learnt_project, read_only=True) as project:
+        kept = load_file(project.models()[0].path)
+    again = load_file(output)
+    assert kept.keys() == again.keys()
+    assert all(np.array_equal(kept[name], again[name]) for name in kept)
+
+
+def test_a_project_gives_the_same_model_twice(
+    run: Run, learnt_project: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    outputs = [tmp_path / f"{name}.safetensors" for name in "ab"]
+
+    for output in outputs:
+        run("fine-tune", learnt_project, "--model", tiny_checkpoint, "--steps", 2, "--seed", 3, "-o", output)
+
+    one, two = (load_file(output) for output in outputs)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--run", "9"], "runs that did: 1"),
+        (["--run", "1", "--steps", "4"], "leave --minutes"),
+    ],
+)
+def test_a_run_that_cannot_be_done_again(
+    run: Run, learnt_project: Path, tiny_checkpoint: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    outcome = run("fine-tune", learnt_project, *options, "--model", tiny_checkpoint, "-o", tmp_path / "x.safetensors")
+
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_a_run_is_not_done_again_from_another_model(
+    run: Run, learnt_project: Path, tiny_model: AMVLM, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.safetensors"
+    save_model(tiny_model, other, name="other", licence="CC0-1.0", training_data="none")
+
+    outcome = run("fine-tune", learnt_project, "--run", "1", "--model", other, "-o", tmp_path / "x.safetensors")
+
+    assert outcome.code == 2
+    assert "give the original" in outcome.err

@@ -60,12 +60,12 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 512 KiB, where that is allowed."""
+    """Mount a disk of 1 MiB, where that is allowed."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("a disk can be mounted by root on Linux only")
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(mounted)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     yield mounted

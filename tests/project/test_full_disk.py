@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_amvlm.errors import StorageError
+from napari_amvlm.imports import import_files
 from napari_amvlm.project import Project
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ LIMITED = """
 import resource, sys
 import numpy as np
 from napari_amvlm.errors import StorageError
+from napari_amvlm.imports import import_files
 from napari_amvlm.project import Project
 
 root, limit, noise = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "noise"
@@ -140,3 +143,25 @@ def test_a_full_disk_while_adding_and_creating(small_disk: Path, pixels: Pixels)
 
     with Project.create(small_disk / "b.amvlm") as second:
         assert second.images() == []
+
+
+def test_a_full_disk_while_importing_keeps_what_was_entered(small_disk: Path, tmp_path: Path, pixels: Pixels) -> None:
+    objects = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
+    names = [f"tile-{number}" for number in range(400)]
+    for name in names:
+        tifffile.imwrite(tmp_path / f"{name}.tif", objects)
+    with Project.create(small_disk / "a.amvlm") as project:
+        with project._ledger.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO images (sha256, source, name, path, stored, bytes, height, width, added_at) "
+                "VALUES (?, 'array', ?, 'images/x.tif', 1, 1, 40, 50, 't')",
+                [(name, name) for name in names],
+            )
+        with pytest.raises(StorageError, match="free some space"):
+            import_files(project, [tmp_path / f"{name}.tif" for name in names], prompt="nuclei")
+
+    with Project.open(small_disk / "a.amvlm", read_only=True) as again:
+        corrections = again.corrections()
+        assert 0 < len(corrections) < len(names)
+        assert all(np.array_equal(again.load_objects(c), objects) for c in corrections)
+        assert sum(1 for _ in (again.root / "masks").iterdir()) == 2 * len(corrections)

@@ -10,6 +10,7 @@ import pytest
 
 from napari_amvlm.errors import ProjectBusyError, ProjectError
 from napari_amvlm.project import Project
+from napari_amvlm.project.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +152,7 @@ def test_a_refused_project_can_be_opened_once_it_is_mended(project: Project) -> 
     _edit(project.root, "PRAGMA user_version = 99")
     with pytest.raises(ProjectError):
         Project.open(project.root)
-    _edit(project.root, "PRAGMA user_version = 1")
+    _edit(project.root, f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     with Project.open(project.root) as again:
         assert again.name == "breast"

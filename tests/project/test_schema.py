@@ -51,7 +51,7 @@ def test_a_failing_migration_leaves_the_version_before_it(
 
 def test_the_database_itself_refuses_two_current_corrections(empty: sqlite3.Connection) -> None:
     migrate(empty)
-    empty.execute("INSERT INTO prompts VALUES (1, 'nuclei')")
+    empty.execute("INSERT INTO prompts (id, text) VALUES (1, 'nuclei')")
     empty.execute(
         "INSERT INTO images (id, sha256, source, name, path, stored, bytes, height, width, added_at) "
         "VALUES (1, 'h', 'file', 'n', 'p', 0, 1, 1, 1, 't')"

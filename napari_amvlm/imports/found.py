@@ -1,0 +1,73 @@
+"""What a file of another program holds: answers for one image, which still has to be found in the project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """How a file names its image.
+
+    Attributes
+    ----------
+    name
+        File name or stem.
+    sha256
+        Hash of its content, where an export of this program gave it.
+    path
+        Where the image file may lie.
+    shape
+        Height and width that the masks were made for; None where the file does not say.
+    """
+
+    name: str
+    sha256: str | None = None
+    path: Path | None = None
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The masks of one image.
+
+    Attributes
+    ----------
+    masks
+        For each prompt a bool mask `(H, W)`; an empty one says that there is nothing.
+    objects
+        For some of these prompts the numbers of the objects, `(H, W)`; they cover the mask.
+    reviewed
+        Pixels that somebody looked at, bool `(H, W)`; None is all.
+    """
+
+    masks: Mapping[str, NDArray[np.bool_]]
+    objects: Mapping[str, NDArray[np.integer]]
+    reviewed: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Answers for one image.
+
+    Attributes
+    ----------
+    origin
+        The file they come from.
+    image
+        Which image they are for.
+    read
+        Gives the answers at the image's height and width; raises an `InputError` where they cannot be used.
+    """
+
+    origin: Path
+    image: ImageReference
+    read: Callable[[tuple[int, int]], Answers]

@@ -1,0 +1,27 @@
+"""JSON files, and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is no JSON ({error}): export it again.") from error

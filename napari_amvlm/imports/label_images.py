@@ -1,0 +1,124 @@
+"""Label images as answers: TIFF and PNG files, alone or in a folder in LViT layout."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import DatasetError, InputError, LabelsError
+from napari_amvlm.exports.label_files import file_slug
+from napari_amvlm.imaging import read_mask
+from napari_amvlm.imaging.folder import SUFFIXES, read_classes
+from napari_amvlm.imports.found import Answers, Found, ImageReference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def read_label_folder(folder: Path, prompt: str | None) -> Iterator[Found]:
+    """Yield the label images of a folder that has `labelcol/`.
+
+    Raises
+    ------
+    DatasetError
+        There is no `labelcol/`, or no label image in it.
+    """
+    place = folder / "labelcol"
+    files = [path for path in sorted(place.iterdir()) if _is_label(path)] if place.is_dir() else []
+    if not files:
+        raise DatasetError(f"{folder} has no label images in labelcol/: give a folder that has, or single files.")
+    for path in files:
+        yield read_label_file(path, prompt)
+
+
+def read_label_file(path: Path, prompt: str | None) -> Found:
+    """Return what one label image holds.
+
+    Its values are classes where a `classes.csv` lies beside it or one folder higher, and the numbers of objects of
+    `prompt` where that is given. `reviewed/` and `objects/` beside its folder, as the export writes them, are read too.
+
+    Raises
+    ------
+    InputError
+        It is not clear what the values mean.
+    DatasetError
+        `classes.csv` or `images.csv` cannot be read.
+    """
+    root = path.parent.parent
+    classes = () if prompt else read_classes(path.parent / "classes.csv") or read_classes(root / "classes.csv")
+    if not classes and not prompt:
+        raise InputError(f"{path} has no classes.csv that says what its values mean: add one, or give --prompt.")
+    name, sha256 = _images(path.parent, root).get(path.stem, (path.stem, None))
+    reference = ImageReference(name, sha256, path=None)
+    if prompt:
+        return Found(path, reference, partial(_objects_of_one_prompt, path, prompt))
+    return Found(path, reference, partial(_classes_of, path, dict(classes)))
+
+
+def _is_label(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _objects_of_one_prompt(path: Path, prompt: str, shape: tuple[int, int]) -> Answers:
+    labels = _labels(path, shape)
+    mask = labels > 0
+    # One value alone says foreground, not that all of it is one object.
+    objects = {prompt: labels} if len(np.unique(labels[mask])) > 1 else {}
+    return Answers({prompt: mask}, objects, _reviewed(path, shape))
+
+
+def _classes_of(path: Path, classes: Mapping[int, str], shape: tuple[int, int]) -> Answers:
+    labels = _labels(path, shape)
+    unknown = sorted(set(np.unique(labels).tolist()) - {0, *classes})
+    if unknown:
+        raise LabelsError(f"{path} has the values {unknown}, which classes.csv does not know: add them there.")
+    masks = {prompt: labels == value for value, prompt in classes.items() if (labels == value).any()}
+    objects: dict[str, NDArray[Any]] = {}
+    for prompt in classes.values():
+        file = _beside(path, "objects", file_slug(prompt))
+        if file is not None:
+            objects[prompt] = _labels(file, shape)
+            masks[prompt] = objects[prompt] > 0
+    if not masks:
+        raise LabelsError(f"{path} is empty, so it does not say which of {', '.join(classes.values())} was looked for.")
+    return Answers(masks, objects, _reviewed(path, shape))
+
+
+def _labels(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
+    labels = read_mask(path, shape)
+    if labels.min(initial=0) < 0:
+        raise LabelsError(f"{path} has values below 0: number objects and classes from 1 on.")
+    return labels
+
+
+def _reviewed(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    file = _beside(path, "reviewed")
+    return None if file is None else read_mask(file, shape) > 0
+
+
+def _beside(path: Path, *folders: str) -> Path | None:
+    """Return the label image of the same stem in another folder of an export, None where there is none."""
+    if path.parent.name != "labelcol":
+        return None
+    folder = path.parent.parent.joinpath(*folders)
+    files = (folder / f"{path.stem}{suffix}" for suffix in (path.suffix, *SUFFIXES))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _images(*places: Path) -> dict[str, tuple[str, str | None]]:
+    """Return name and hash of the images by the stem of their label images, out of `images.csv`."""
+    for path in (place / "images.csv" for place in places):
+        if not path.is_file():
+            continue
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return {row["stem"]: (row["name"], row["sha256"] or None) for row in csv.DictReader(file, strict=True)}
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            raise DatasetError(f"{path} cannot be read as stem,name,sha256 ({error!r}): mend or remove it.") from error
+    return {}

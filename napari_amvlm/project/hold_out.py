@@ -1,0 +1,60 @@
+"""Which images score models: drawn once, by image, one in four of every prompt, and never learnt from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+HOLD_OUT_EVERY = 4
+"""Of this many images accepted for a prompt one is held out, to score models on."""
+
+_LACKING = """
+SELECT COUNT(*) / :every > COALESCE(SUM(held_out = 1), 0) FROM images
+WHERE id IN (SELECT image_id FROM corrections WHERE prompt_id = :prompt)
+"""
+
+_NEVER_TRAINED = """
+NOT EXISTS (
+    SELECT 1 FROM corrections JOIN run_corrections ON correction_id = corrections.id
+    WHERE image_id = :image AND role = 'train'
+)
+"""
+
+
+def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_id: int) -> None:
+    """Decide what an image is for when a mask for a prompt was accepted on it.
+
+    An image's first acceptance decides: it is held out where less than one in four of the images of this prompt are.
+    When a further prompt is accepted on an image that is for learning, and that prompt lacks held-out images, the image
+    is held out from now on, if no run has learnt from it. A person's decision stays.
+
+    Parameters
+    ----------
+    connection
+        Inside the transaction that entered the correction.
+    image_id, prompt_id
+        What was accepted.
+    """
+    connection.execute(
+        "UPDATE images SET accepted_index = (SELECT COALESCE(MAX(accepted_index) + 1, 0) FROM images) "
+        "WHERE id = ? AND accepted_index IS NULL",
+        (image_id,),
+    )
+    values = {"every": HOLD_OUT_EVERY, "image": image_id, "prompt": prompt_id}
+    lacking = bool(connection.execute(_LACKING, values).fetchone()[0])
+    connection.execute("UPDATE images SET held_out = ? WHERE id = ? AND held_out IS NULL", (int(lacking), image_id))
+    if lacking and _is_new_prompt(connection, image_id, prompt_id):
+        connection.execute(
+            "UPDATE images SET held_out = 1 WHERE id = :image AND held_out = 0 AND decided_by_person = 0 "
+            f"AND {_NEVER_TRAINED}",
+            values,
+        )
+
+
+def _is_new_prompt(connection: sqlite3.Connection, image_id: int, prompt_id: int) -> bool:
+    count = connection.execute(
+        "SELECT COUNT(*) FROM corrections WHERE image_id = ? AND prompt_id = ?", (image_id, prompt_id)
+    ).fetchone()[0]
+    return int(count) == 1

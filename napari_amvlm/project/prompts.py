@@ -1,0 +1,126 @@
+"""The prompts of a project: how a person set them, and who wins where their masks overlap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import InputError, ProjectError, PromptError
+from napari_amvlm.project.records import PromptRecord
+from napari_amvlm.review.overlaps import OverlapRule
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.project.ledger import Ledger
+
+_RULE = "overlap rule"
+
+
+def clean_prompt(prompt: str) -> str:
+    """Return a prompt with single spaces; `PromptError` when nothing is left."""
+    text = " ".join(prompt.split())
+    if not text:
+        raise PromptError("the prompt is empty: type what the mask shows, for example nuclei.")
+    return text
+
+
+def enter_prompt(connection: sqlite3.Connection, prompt: str) -> int:
+    """Return the id of a cleaned prompt, entered inside a transaction where it is new."""
+    connection.execute("INSERT OR IGNORE INTO prompts (text) VALUES (?)", (prompt,))
+    return int(connection.execute("SELECT id FROM prompts WHERE text = ?", (prompt,)).fetchone()[0])
+
+
+class PromptTable:
+    """The ledger's prompts."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def all(self) -> list[PromptRecord]:
+        """Return all prompts: those with a place in the order of overlaps first, then as they came."""
+        rows = self._ledger.rows("SELECT * FROM prompts ORDER BY priority IS NULL, priority, id")
+        return [_record(row) for row in rows]
+
+    def get(self, prompt: str) -> PromptRecord:
+        """Return one prompt; `ProjectError` where the project has not seen it."""
+        row = self._ledger.row("SELECT * FROM prompts WHERE text = ?", (clean_prompt(prompt),))
+        if row is None:
+            raise ProjectError(f"the project {self._ledger.root} has no prompt {prompt!r}: add it first.")
+        return _record(row)
+
+    def add(self, prompt: str) -> PromptRecord:
+        """Enter a prompt, or return the one that is there."""
+        prompt = clean_prompt(prompt)
+        with self._ledger.transaction() as connection:
+            enter_prompt(connection, prompt)
+        return self.get(prompt)
+
+    def set_up(
+        self,
+        prompt: str,
+        *,
+        threshold: float | None = None,
+        scale: ScaleName | None = None,
+        magnification: float | None = None,
+    ) -> PromptRecord:
+        """Store how a person set a prompt, which is entered if it is new; None leaves it to the program.
+
+        Raises
+        ------
+        InputError
+            The threshold is not in [0, 1], the magnification not above 0, or the scale unknown.
+        """
+        prompt = clean_prompt(prompt)
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"the threshold of {prompt!r} must lie in [0, 1], but is {threshold}: choose another.")
+        if magnification is not None and not magnification > 0:
+            raise InputError(f"the magnification of {prompt!r} must be above 0, but is {magnification}: change it.")
+        if scale not in (None, "tiles", "whole"):
+            raise InputError(f'the scale of {prompt!r} must be "tiles" or "whole", but is {scale!r}: choose one.')
+        with self._ledger.transaction() as connection:
+            prompt_id = enter_prompt(connection, prompt)
+            connection.execute(
+                "UPDATE prompts SET threshold = ?, scale = ?, magnification = ? WHERE id = ?",
+                (threshold, scale, magnification, prompt_id),
+            )
+        return self.get(prompt)
+
+    def overlap_rule(self) -> OverlapRule:
+        """Return who wins a pixel that several masks claim; `OverlapRule.SMALLEST` until somebody changes it."""
+        row = self._ledger.row("SELECT value FROM facts WHERE key = ?", (_RULE,))
+        return OverlapRule.SMALLEST if row is None else OverlapRule(row["value"])
+
+    def set_overlap_rule(self, rule: OverlapRule, order: Sequence[str] = ()) -> None:
+        """Change who wins overlaps.
+
+        Parameters
+        ----------
+        rule
+            The rule.
+        order
+            Prompts from the one that wins to the one that loses, for `OverlapRule.PRIORITY`; others lose to these.
+
+        Raises
+        ------
+        InputError
+            A prompt comes twice in the order.
+        """
+        prompts = [clean_prompt(prompt) for prompt in order]
+        if len(set(prompts)) < len(prompts):
+            raise InputError(f"the order of overlaps names a prompt twice ({', '.join(prompts)}): name each once.")
+        with self._ledger.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_RULE, rule.value))
+            connection.execute("UPDATE prompts SET priority = NULL")
+            for priority, prompt in enumerate(prompts):
+                prompt_id = enter_prompt(connection, prompt)
+                connection.execute("UPDATE prompts SET priority = ? WHERE id = ?", (priority, prompt_id))
+
+    def overlap_order(self) -> list[str]:
+        """Return the prompts that have a place in the order of overlaps, the winner first."""
+        return [prompt.text for prompt in self.all() if prompt.priority is not None]
+
+
+def _record(row: sqlite3.Row) -> PromptRecord:
+    return PromptRecord(**{name: row[name] for name in PromptRecord.__dataclass_fields__})

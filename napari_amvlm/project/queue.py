@@ -1,0 +1,286 @@
+"""The queue of work: images and regions of images, what became of each, and what teaches most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_amvlm.errors import InputError, ProjectError
+from napari_amvlm.project.ledger import now
+from napari_amvlm.project.prompts import clean_prompt, enter_prompt
+from napari_amvlm.project.ranking import TileScores, rank
+from napari_amvlm.project.records import QueueItem, QueueStatus, Region
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from napari_amvlm.project.ledger import Ledger
+
+STATUSES: tuple[QueueStatus, ...] = ("new", "predicted", "in work", "accepted", "skipped")
+
+_SELECT = "SELECT queue_items.*, images.name, images.held_out FROM queue_items JOIN images ON images.id = image_id"
+# An image that is worked through in regions is not listed as a whole.
+_LISTED = "(y IS NOT NULL OR image_id NOT IN (SELECT image_id FROM queue_items WHERE y IS NOT NULL))"
+_ORDER = "ORDER BY position IS NULL, position, queue_items.id"
+
+
+class QueueTable:
+    """The ledger's queue. Every image of the project is in it from the start."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def items(
+        self,
+        statuses: Iterable[QueueStatus] | None = None,
+        *,
+        image_id: int | None = None,
+        name_contains: str = "",
+    ) -> list[QueueItem]:
+        """Return the items in the order that was stored last, later ones at the end.
+
+        Parameters
+        ----------
+        statuses
+            Only items of these; None is all.
+        image_id
+            Only items of this image.
+        name_contains
+            Only items whose image's name contains this, in any case.
+        """
+        conditions: list[str] = [_LISTED]
+        values: list[Any] = []
+        if statuses is not None:
+            values.extend(statuses)
+            conditions.append(f"status IN ({', '.join('?' * len(values))})")
+        if image_id is not None:
+            conditions.append("image_id = ?")
+            values.append(image_id)
+        if name_contains:
+            conditions.append("instr(lower(images.name), lower(?)) > 0")
+            values.append(name_contains)
+        rows = self._ledger.rows(f"{_SELECT} WHERE {' AND '.join(conditions)} {_ORDER}", values)
+        return [_item(row) for row in rows]
+
+    def get(self, item_id: int) -> QueueItem:
+        """Return one item; `ProjectError` when there is none of that id."""
+        row = self._ledger.row(f"{_SELECT} WHERE queue_items.id = ?", (item_id,))
+        if row is None:
+            raise ProjectError(f"the queue of {self._ledger.root} has no item {item_id}: choose one that it lists.")
+        return _item(row)
+
+    def counts(self) -> dict[QueueStatus, int]:
+        """Return how many listed items have each status."""
+        rows = self._ledger.rows(f"SELECT status, COUNT(*) AS n FROM queue_items WHERE {_LISTED} GROUP BY status")
+        found = {row["status"]: int(row["n"]) for row in rows}
+        return {status: found.get(status, 0) for status in STATUSES}
+
+    def add_regions(self, image_id: int, regions: Iterable[Region]) -> list[QueueItem]:
+        """Work through an image in regions instead of as a whole; those that are there already stay as they are.
+
+        Raises
+        ------
+        InputError
+            A region is not inside the image.
+        """
+        row = self._ledger.row("SELECT name, height, width FROM images WHERE id = ?", (image_id,))
+        if row is None:
+            raise ProjectError(f"the project {self._ledger.root} has no image {image_id}: add the image first.")
+        wanted = list(regions)
+        for region in wanted:
+            if min(region.y, region.x) < 0 or min(region.height, region.width) < 1:
+                raise InputError(f"{region} is no rectangle inside {row['name']}: choose one with a positive size.")
+            if region.y + region.height > row["height"] or region.x + region.width > row["width"]:
+                size = f"{row['height']}x{row['width']}"
+                raise InputError(f"{region} reaches out of {row['name']} of {size} pixels: make it smaller.")
+        with self._ledger.transaction() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO queue_items (image_id, y, x, height, width) VALUES (?, ?, ?, ?, ?)",
+                [(image_id, r.y, r.x, r.height, r.width) for r in wanted],
+            )
+        return [item for item in self.items(image_id=image_id) if item.region is not None]
+
+    def set_status(self, item_id: int, status: QueueStatus) -> QueueItem:
+        """Say what became of an item."""
+        if status not in STATUSES:
+            raise InputError(f"the status {status!r} is unknown: choose one of {', '.join(STATUSES)}.")
+        self.get(item_id)
+        with self._ledger.transaction() as connection:
+            connection.execute("UPDATE queue_items SET status = ? WHERE id = ?", (status, item_id))
+        return self.get(item_id)
+
+    def note_predicted(self, item_id: int) -> None:
+        """Call a new item predicted; one that a person has begun keeps its status."""
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE queue_items SET status = 'predicted' WHERE id = ? AND status = 'new'", (item_id,)
+            )
+
+    def step(self, item_id: int | None, by: int, statuses: Iterable[QueueStatus] | None = None) -> QueueItem | None:
+        """Return the item `by` places after (before, where negative) an item among those of some statuses.
+
+        Parameters
+        ----------
+        item_id
+            Where one is, whatever its status; None is before the first.
+        by
+            1 is the next, -1 the previous.
+        statuses
+            Statuses of the items to stop at; None is all.
+
+        Returns
+        -------
+        QueueItem or None
+            None at the end of the queue.
+        """
+        wanted = set(STATUSES if statuses is None else statuses)
+        everything = self.items()
+        here = -1
+        if item_id is not None:
+            self.get(item_id)
+            here = next((place for place, item in enumerate(everything) if item.id == item_id), -1)
+        ahead = everything[here + 1 :] if by > 0 else everything[: max(here, 0)][::-1]
+        found = [item for item in ahead if item.status in wanted]
+        return found[abs(by) - 1] if 0 < abs(by) <= len(found) else None
+
+    # What teaches most
+
+    def store_scores(self, item_id: int, prompt: str, scores: TileScores, *, model: str | None = None) -> None:
+        """Store the tile scores of an item for one prompt, in place of older ones."""
+        self.get(item_id)
+        prompt = clean_prompt(prompt)
+        blobs = (scores.tiles.tobytes(), scores.disagreement.tobytes(), scores.entropy.tobytes())
+        whole = scores.summary()
+        with self._ledger.transaction() as connection:
+            prompt_id = enter_prompt(connection, prompt)
+            connection.execute(
+                "INSERT OR REPLACE INTO tile_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (item_id, prompt_id, *blobs, *whole, model, now()),
+            )
+
+    def scores(self, item_id: int) -> dict[str, TileScores]:
+        """Return the tile scores of an item for each prompt."""
+        rows = self._ledger.rows(
+            "SELECT tile_scores.*, prompts.text AS prompt FROM tile_scores JOIN prompts ON prompts.id = prompt_id "
+            "WHERE item_id = ? ORDER BY prompt_id",
+            (item_id,),
+        )
+        return {row["prompt"]: _tile_scores(row) for row in rows}
+
+    def store_feature(self, item_id: int, feature: npt.ArrayLike, *, model: str | None = None) -> None:
+        """Store a vector that says what the item looks like; vectors of one model are compared."""
+        self.get(item_id)
+        vector = np.ascontiguousarray(feature, dtype="<f4")
+        if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
+            raise InputError(f"a feature must be a vector of finite numbers, but has the shape {vector.shape}.")
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO item_features VALUES (?, ?, ?)", (item_id, vector.tobytes(), model)
+            )
+
+    def feature(self, item_id: int) -> npt.NDArray[np.float32] | None:
+        """Return the stored vector of an item, None where there is none."""
+        row = self._ledger.row("SELECT feature FROM item_features WHERE item_id = ?", (item_id,))
+        return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
+
+    def sort(
+        self, *, prompts: Sequence[str] | None = None, disagreement_weight: float = 0.5, diversity: float = 0.5
+    ) -> list[QueueItem]:
+        """Order the queue by what teaches most, store that order, and return it.
+
+        Items without scores come last, in the order they were added. Diversity counts where all scored items have a
+        feature of one model.
+
+        Parameters
+        ----------
+        prompts
+            Prompts whose scores count; None is all.
+        disagreement_weight
+            Weight of the disagreement of teacher and student against the entropy, in [0, 1].
+        diversity
+            Weight of looking different from what is ahead in the queue, in [0, 1].
+        """
+        scored = self._mean_scores(prompts, disagreement_weight)
+        items = self.items()
+        known = [item for item in items if item.id in scored]
+        values = np.array([scored[item.id] for item in known], dtype=np.float64)
+        order = rank(values, self._features([item.id for item in known]), diversity=diversity)
+        rest = sorted(item.id for item in items if item.id not in scored)
+        ids = [*(known[place].id for place in order), *rest]
+        with self._ledger.transaction() as connection:
+            connection.execute("UPDATE queue_items SET position = NULL WHERE position IS NOT NULL")
+            connection.executemany("UPDATE queue_items SET position = ? WHERE id = ?", enumerate(ids))
+        return self.items()
+
+    def _mean_scores(self, prompts: Sequence[str] | None, weight: float) -> dict[int, float]:
+        if not 0 <= weight <= 1:
+            raise InputError(f"the weight of the disagreement must lie in [0, 1], but is {weight}: choose another.")
+        wanted = None if prompts is None else [clean_prompt(prompt) for prompt in prompts]
+        where = "" if wanted is None else f"WHERE prompts.text IN ({', '.join('?' * len(wanted))})"
+        rows = self._ledger.rows(
+            f"SELECT item_id, AVG(? * disagreement_score + (1 - ?) * entropy_score) AS score FROM tile_scores "
+            f"JOIN prompts ON prompts.id = prompt_id {where} GROUP BY item_id",
+            (weight, weight, *(wanted or ())),
+        )
+        return {row["item_id"]: row["score"] for row in rows}
+
+    def _features(self, item_ids: Sequence[int]) -> npt.NDArray[np.float64] | None:
+        """Return the features `(N, D)` of items, None unless all have one, by one model."""
+        rows = self._ledger.rows("SELECT item_id, feature, model FROM item_features")
+        found = {row["item_id"]: row for row in rows}
+        if not item_ids or any(item_id not in found for item_id in item_ids):
+            return None
+        chosen = [found[item_id] for item_id in item_ids]
+        if len({(row["model"], len(row["feature"])) for row in chosen}) > 1:
+            return None
+        return np.stack([np.frombuffer(row["feature"], dtype="<f4") for row in chosen]).astype(np.float64)
+
+
+def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.NDArray[np.bool_] | None) -> None:
+    """Note in the queue, inside a transaction, what was accepted: `reviewed` pixels, None is all of the image."""
+    updates: list[tuple[str, int]] = []
+    rows = connection.execute("SELECT id, y, x, height, width FROM queue_items WHERE image_id = ?", (image_id,))
+    for row in rows.fetchall():
+        region = slice(None), slice(None)
+        if row["y"] is not None:
+            region = slice(row["y"], row["y"] + row["height"]), slice(row["x"], row["x"] + row["width"])
+        if reviewed is None or reviewed[region].all():
+            updates.append(("accepted", row["id"]))
+        elif reviewed[region].any():
+            updates.append(("in work", row["id"]))
+    for status, item_id in updates:
+        # What is accepted for one prompt stays so while another prompt is worked on.
+        unless = "" if status == "accepted" else " AND status != 'accepted'"
+        connection.execute(f"UPDATE queue_items SET status = ? WHERE id = ?{unless}", (status, item_id))
+
+
+def mark_withdrawn(connection: sqlite3.Connection, image_id: int) -> None:
+    """Note in the queue, inside a transaction, that an image without a current correction is in work again."""
+    connection.execute(
+        "UPDATE queue_items SET status = 'in work' WHERE image_id = ? AND status = 'accepted' AND NOT EXISTS "
+        "(SELECT 1 FROM corrections WHERE corrections.image_id = queue_items.image_id AND state = 'current')",
+        (image_id,),
+    )
+
+
+def _item(row: sqlite3.Row) -> QueueItem:
+    region = None if row["y"] is None else Region(row["y"], row["x"], row["height"], row["width"])
+    return QueueItem(
+        id=row["id"],
+        image_id=row["image_id"],
+        name=row["name"],
+        region=region,
+        status=row["status"],
+        position=row["position"],
+        held_out=bool(row["held_out"]),
+    )
+
+
+def _tile_scores(row: sqlite3.Row) -> TileScores:
+    values: dict[str, Any] = {
+        name: np.frombuffer(row[name], dtype="<f4").astype(np.float32) for name in ("disagreement", "entropy")
+    }
+    return TileScores(np.frombuffer(row["tiles"], dtype="<i4").reshape(-1, 4).astype(np.int32), **values)

@@ -1,0 +1,41 @@
+"""Where a person was when the project was closed; kept as one fact of the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.project.records import ResumeState
+
+if TYPE_CHECKING:
+    from napari_amvlm.project.ledger import Ledger
+
+_KEY = "resume"
+
+logger = logging.getLogger(__name__)
+
+
+def read_resume(ledger: Ledger) -> ResumeState | None:
+    """Return the stored state; one that cannot be read is only a lost convenience, so it is None too."""
+    row = ledger.row("SELECT value FROM facts WHERE key = ?", (_KEY,))
+    if row is None:
+        return None
+    try:
+        stored = json.loads(row["value"])
+        return ResumeState(**{name: _plain(value) for name, value in stored.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        logger.warning("%s: where the work was left off cannot be read (%s).", ledger.path, error)
+        return None
+
+
+def write_resume(ledger: Ledger, state: ResumeState) -> None:
+    """Store the state in place of the one before."""
+    with ledger.transaction() as connection:
+        value = json.dumps(dataclasses.asdict(state))
+        connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_KEY, value))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,109 @@
+"""The fine-tuning runs of a project: what each started from, saw, and gave."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import ProjectError
+from napari_amvlm.project.ledger import Ledger, now
+from napari_amvlm.project.records import ImageScore, RunRecord, RunState
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+
+class RunTable:
+    """The ledger's fine-tuning runs."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def start(
+        self,
+        config: Mapping[str, Any],
+        *,
+        parent: str | None,
+        train: Iterable[int],
+        validate: Iterable[int],
+        unlabelled: Iterable[int],
+    ) -> RunRecord:
+        """Enter a run that starts now, with what it learns from, is scored on, and sees without labels."""
+        with self._ledger.transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (state, parent, config, result, started_at) VALUES ('running', ?, ?, '{}', ?)",
+                (parent, json.dumps(dict(config)), now()),
+            )
+            run_id = int(cursor.lastrowid or 0)
+            roles = [(run_id, c, "train") for c in train] + [(run_id, c, "validate") for c in validate]
+            connection.executemany("INSERT INTO run_corrections VALUES (?, ?, ?)", roles)
+            seen = [(run_id, image_id) for image_id in unlabelled]
+            connection.executemany("INSERT INTO run_unlabelled VALUES (?, ?)", seen)
+            self._refuse_held_out(connection, run_id)
+        return self.get(run_id)
+
+    def finish(
+        self, run_id: int, state: RunState, *, result: Mapping[str, Any], message: str | None, model_id: int | None
+    ) -> RunRecord:
+        """Enter how a run ended."""
+        self.get(run_id)
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET state = ?, result = ?, message = ?, model_id = ?, ended_at = ? WHERE id = ?",
+                (state, json.dumps(dict(result)), message, model_id, now(), run_id),
+            )
+        return self.get(run_id)
+
+    def _refuse_held_out(self, connection: sqlite3.Connection, run_id: int) -> None:
+        row = connection.execute(
+            "SELECT name FROM images WHERE held_out = 1 AND (id IN (SELECT image_id FROM run_unlabelled WHERE run_id = "
+            ":run) OR id IN (SELECT image_id FROM corrections JOIN run_corrections ON correction_id = corrections.id "
+            "WHERE run_id = :run AND role = 'train'))",
+            {"run": run_id},
+        ).fetchone()
+        if row is not None:
+            raise ProjectError(f"{row['name']} scores models, so a run cannot learn from it: leave it out.")
+
+    def get(self, run_id: int) -> RunRecord:
+        """Return one run; `ProjectError` when there is none of that id."""
+        row = self._ledger.row("SELECT * FROM runs WHERE id = ?", (run_id,))
+        if row is None:
+            raise ProjectError(f"the project {self._ledger.root} has no run {run_id}.")
+        return _run(row)
+
+    def all(self) -> list[RunRecord]:
+        """Return all runs, oldest first."""
+        return [_run(row) for row in self._ledger.rows("SELECT * FROM runs ORDER BY id")]
+
+    def corrections(self, run_id: int) -> dict[int, str]:
+        """Return the corrections of a run by id, each "train" or "validate"."""
+        rows = self._ledger.rows("SELECT * FROM run_corrections WHERE run_id = ? ORDER BY correction_id", (run_id,))
+        return {row["correction_id"]: row["role"] for row in rows}
+
+    def unlabelled(self, run_id: int) -> list[int]:
+        """Return the ids of the images that a run saw without labels."""
+        rows = self._ledger.rows("SELECT image_id FROM run_unlabelled WHERE run_id = ? ORDER BY image_id", (run_id,))
+        return [row["image_id"] for row in rows]
+
+    def store_scores(self, run_id: int, scores: Mapping[int, tuple[float | None, float | None]]) -> None:
+        """Store Dice before and after the run for each image id."""
+        self.get(run_id)
+        rows = [(run_id, image_id, before, after) for image_id, (before, after) in scores.items()]
+        with self._ledger.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO run_scores VALUES (?, ?, ?, ?)", rows)
+
+    def scores(self, run_id: int) -> list[ImageScore]:
+        """Return the scores of a run's images, the worst after it first; those without a score come last."""
+        rows = self._ledger.rows(
+            "SELECT image_id, images.name, before, after FROM run_scores JOIN images ON images.id = image_id "
+            "WHERE run_id = ? ORDER BY after IS NULL, after, before IS NULL, before, image_id",
+            (run_id,),
+        )
+        return [ImageScore(**dict(row)) for row in rows]
+
+
+def _run(row: sqlite3.Row) -> RunRecord:
+    values = {name: row[name] for name in RunRecord.__dataclass_fields__}
+    values |= {"config": json.loads(row["config"]), "result": json.loads(row["result"])}
+    return RunRecord(**values)

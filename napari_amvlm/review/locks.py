@@ -1,0 +1,70 @@
+"""Finished objects: locked unless somebody unlocked them, and never painted over by a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.errors import LabelsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+
+def set_locked(unlocked: frozenset[int], values: Iterable[int], locked: bool) -> frozenset[int]:
+    """Return the numbers of the unlocked objects after locking, or unlocking, the objects `values`."""
+    chosen = frozenset(int(value) for value in values)
+    return unlocked - chosen if locked else unlocked | chosen
+
+
+def locked_pixels(objects: NDArray[np.integer], unlocked: Iterable[int]) -> NDArray[np.bool_]:
+    """Return the pixels of all objects but the unlocked ones, bool `(H, W)`."""
+    return np.asarray((objects > 0) & ~np.isin(objects, list(unlocked)))
+
+
+def apply_prediction(
+    labels: NDArray[np.integer],
+    proposed: NDArray[np.integer],
+    locked: NDArray[np.bool_],
+    *,
+    least_visible: float = 0.5,
+) -> NDArray[np.integer]:
+    """Return `labels` with a new prediction in place of everything that is not locked.
+
+    Proposed objects are numbered anew from 1 on, past the numbers in use under the lock. One that lies mostly below
+    locked objects is what they are already, and is left out rather than shown as a rim around them.
+
+    Parameters
+    ----------
+    labels
+        `(H, W)`, what is there.
+    proposed
+        `(H, W)`, objects that the model proposes.
+    locked
+        Pixels that stay as they are, foreground and background.
+    least_visible
+        Least share of a proposed object outside the lock, in [0, 1].
+
+    Raises
+    ------
+    LabelsError
+        Shapes differ.
+    """
+    if not labels.shape == proposed.shape == locked.shape:
+        raise LabelsError(
+            f"labels {labels.shape}, prediction {proposed.shape} and locked pixels {locked.shape} must have one shape: "
+            "run the prompt on this image again."
+        )
+    values, index, sizes = np.unique(proposed, return_inverse=True, return_counts=True)
+    index = index.reshape(proposed.shape)
+    visible = np.bincount(index[~locked], minlength=len(values))
+    shown = (values > 0) & (visible > 0) & (visible >= least_visible * sizes)
+    taken = set(np.unique(labels[locked]).tolist())
+    free = (number for number in range(1, len(values) + len(taken) + 1) if number not in taken)
+    table = np.array([next(free) if show else 0 for show in shown], dtype=np.int64)
+    if table.max(initial=0) > np.iinfo(labels.dtype).max:
+        raise LabelsError(f"labels of the type {labels.dtype} have no free numbers left: convert them to int32.")
+    return np.where(locked, labels, table[index].astype(labels.dtype))

@@ -1,0 +1,197 @@
+"""What a run may learn from: read out of a project as it is now, or as an earlier run saw it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import ImageError, ProjectError
+from napari_amvlm.imaging import to_rgb01
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.learning.data import Entries, LabelledImage, LearningData, UnlabelledImage
+    from napari_amvlm.project import CorrectionRecord, ImageRecord, Project, RunRecord
+
+    ScaleChooser = Callable[[str, tuple[int, int], bool], ScaleName]
+
+UNLABELLED_BYTES = 2 << 30
+"""So much memory goes to unlabelled images unless told otherwise."""
+
+
+def learning_data(
+    project: Project,
+    *,
+    predictor_scales: ScaleChooser,
+    on_problem: Callable[[str], None] | None = None,
+    unlabelled_bytes: int = UNLABELLED_BYTES,
+    run: RunRecord | None = None,
+) -> LearningData:
+    """Read what a fine-tuning run may learn from out of a project.
+
+    Held-out images are the validation set and nothing else. An image is one labelled image, whatever was reviewed of
+    it: each prompt brings the pixels that somebody looked at, so that no other pixel counts as background.
+    The order is that of the ledger, so one ledger gives one sequence of images.
+
+    Parameters
+    ----------
+    project
+        An open project.
+    predictor_scales
+        Gives the working scale of a prompt on an image of shape `(H, W)`, and told whether the image is gray; asked
+        where no person chose one by hand.
+    on_problem
+        Called with one sentence for each image or mask that cannot be read, which is then left out; None raises.
+    unlabelled_bytes
+        At most so much memory goes to unlabelled images; beyond it a fixed choice of them is taken.
+    run
+        Give what this earlier run saw instead, whatever was accepted since.
+
+    Raises
+    ------
+    ProjectError, ImageError
+        An image or a mask cannot be read, and `on_problem` is None.
+    """
+    from napari_amvlm.learning.data import Entries, LearningData
+
+    entries = present_entries(project, unlabelled_bytes) if run is None else _entries_of(project, run)
+    reader = _Reader(project, predictor_scales, on_problem)
+    labelled, train = reader.labelled(entries.train)
+    validation, validate = reader.labelled(entries.validate)
+    unlabelled, seen = reader.unlabelled(entries.unlabelled)
+    prompts = dict.fromkeys(prompt for image in labelled for prompt in image.masks)
+    return LearningData(
+        labelled=labelled,
+        unlabelled=unlabelled,
+        validation=validation,
+        prompts=tuple(prompts),
+        entries=Entries(train, validate, seen),
+    )
+
+
+def present_entries(project: Project, unlabelled_bytes: int = UNLABELLED_BYTES) -> Entries:
+    """Return what a run that started now would learn from, be scored on, and see without labels."""
+    from napari_amvlm.learning.data import Entries
+
+    held_out = {record.id for record in project.held_out_images()}
+    corrections = project.corrections()
+    return Entries(
+        train=tuple(c.id for c in corrections if c.image_id not in held_out),
+        validate=tuple(c.id for c in corrections if c.image_id in held_out),
+        unlabelled=tuple(r.id for r in _within(project.unlabelled_images(), unlabelled_bytes)),
+    )
+
+
+def _entries_of(project: Project, run: RunRecord) -> Entries:
+    from napari_amvlm.learning.data import Entries
+
+    roles = project.run_corrections(run.id)
+    return Entries(
+        train=tuple(c for c, role in roles.items() if role == "train"),
+        validate=tuple(c for c, role in roles.items() if role == "validate"),
+        unlabelled=tuple(project.run_unlabelled(run.id)),
+    )
+
+
+def image_names(project: Project) -> dict[int, str]:
+    """Return a name of its own for each image by id, since reports are keyed by name; images added later change none.
+
+    Examples
+    --------
+    Three images that are all called `tile` are `tile`, `tile (2)` and `tile (3)`.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for record in project.images():
+        unique, number = record.name, 2
+        while unique in taken:
+            unique = f"{record.name} ({number})"
+            number += 1
+        taken.add(unique)
+        names[record.id] = unique
+    return names
+
+
+class _Reader:
+    """Reads the images of a run; what cannot be read is told and left out."""
+
+    def __init__(self, project: Project, scales: ScaleChooser, on_problem: Callable[[str], None] | None) -> None:
+        self._project, self._scales, self._on_problem = project, scales, on_problem
+        self._names = image_names(project)
+        self._corrections = {c.id: c for c in project.corrections(history=True)}
+
+    def labelled(self, ids: Iterable[int]) -> tuple[tuple[LabelledImage, ...], tuple[int, ...]]:
+        """Return one image for all corrections of it, in the order of images, and the corrections that were read."""
+        by_image: dict[int, list[CorrectionRecord]] = {}
+        for correction in (self._corrections[i] for i in sorted(ids)):
+            by_image.setdefault(correction.image_id, []).append(correction)
+        images: list[LabelledImage] = []
+        read: list[int] = []
+        for image_id in sorted(by_image):
+            with _Reporting(self._on_problem):
+                images.append(self._image(self._project.image(image_id), by_image[image_id]))
+                read.extend(c.id for c in by_image[image_id])
+        return tuple(images), tuple(sorted(read))
+
+    def unlabelled(self, ids: Iterable[int]) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
+        """Return images without their masks, and the ids of those that were read."""
+        from napari_amvlm.learning.data import UnlabelledImage
+
+        images: list[UnlabelledImage] = []
+        read: list[int] = []
+        for image_id in sorted(ids):
+            with _Reporting(self._on_problem):
+                record = self._project.image(image_id)
+                images.append(UnlabelledImage(image=self._pixels(record), name=self._names[image_id]))
+                read.append(image_id)
+        return tuple(images), tuple(read)
+
+    def _pixels(self, record: ImageRecord) -> NDArray[np.float32]:
+        return to_rgb01(self._project.load_image(record), name=record.name)
+
+    def _image(self, record: ImageRecord, corrections: Sequence[CorrectionRecord]) -> LabelledImage:
+        from napari_amvlm.learning.data import LabelledImage
+
+        pixels = self._pixels(record)
+        gray = bool((pixels[..., :1] == pixels).all())
+        return LabelledImage(
+            name=self._names[record.id],
+            image=pixels,
+            masks={c.prompt: self._project.load_mask(c) for c in corrections},
+            scales={c.prompt: c.scale or self._scales(c.prompt, record.shape, gray) for c in corrections},
+            reviewed={c.prompt: self._project.load_reviewed(c) for c in corrections if c.reviewed_file} or None,
+        )
+
+
+class _Reporting:
+    """Passes the sentence of a project or image error on instead of raising it, where somebody listens."""
+
+    def __init__(self, on_problem: Callable[[str], None] | None) -> None:
+        self._on_problem = on_problem
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
+        if self._on_problem is None or not isinstance(error, (ProjectError, ImageError)):
+            return False
+        self._on_problem(str(error))
+        return True
+
+
+def _within(records: Sequence[ImageRecord], limit: int) -> list[ImageRecord]:
+    """Choose images of at most `limit` bytes as float RGB; by content hash, so the same ones each time."""
+    size = {r.id: r.shape[0] * r.shape[1] * 3 * 4 for r in records}
+    if sum(size.values()) <= limit:
+        return list(records)
+    chosen: set[int] = set()
+    used = 0
+    for record in sorted(records, key=lambda r: r.sha256):
+        if used + size[record.id] <= limit:
+            chosen.add(record.id)
+            used += size[record.id]
+    return [r for r in records if r.id in chosen]

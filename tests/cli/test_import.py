@@ -1,0 +1,145 @@
+"""`napari-amvlm import` into small projects."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def project(binary_folder: Path, tmp_path: Path) -> Path:
+    """Return a project of two images, the first of which has a mask of two touching objects."""
+    root = tmp_path / "tissue.amvlm"
+    objects = np.zeros((72, 80), np.uint8)
+    objects[5:20, 5:20], objects[5:20, 20:30] = 1, 2
+    with Project.create(root) as opened:
+        records = [opened.add_image(binary_folder / "img" / f"{name}.png") for name in "ab"]
+        opened.accept(records[0].id, "nuclei", objects > 0, objects=objects, model=None, threshold=None)
+    return root
+
+
+@pytest.fixture
+def empty(binary_folder: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "empty.amvlm"
+    with Project.create(root) as opened:
+        for name in "ab":
+            opened.add_image(binary_folder / "img" / f"{name}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        (["--format", "coco"], "out.json"),
+        (["--format", "coco", "--segmentation", "polygons"], "out.json"),
+        (["--format", "geojson"], "out/a.geojson"),
+        (["--format", "tiff", "--objects"], "out"),
+        (["--format", "png", "--objects"], "out/labelcol/a.png"),
+    ],
+)
+def test_what_was_exported_is_imported(
+    run: Run, project: Path, empty: Path, tmp_path: Path, options: list[str], file: str
+) -> None:
+    exported = run("export", project, *options, "-o", tmp_path / file.partition("/")[0])
+    outcome = run("import", empty, tmp_path / file)
+
+    assert (exported.code, outcome.code, outcome.err) == (0, 0, "")
+    assert outcome.out == f"1 masks -> {empty}\n"
+    with Project.open(empty, read_only=True) as opened:
+        (correction,) = opened.corrections()
+        assert correction.prompt == "nuclei"
+        assert np.unique(opened.load_objects(correction)[6, [6, 25, 40]]).size == 3
+        assert opened.load_mask(correction).sum() == 375
+
+
+def test_a_folder_of_images_and_masks_becomes_a_project(run: Run, class_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "new.amvlm"
+
+    outcome = run("import", root, class_folder, "--images", class_folder / "img")
+
+    assert outcome.code == 0, outcome.err
+    with Project.open(root, read_only=True) as opened:
+        assert {c.prompt for c in opened.corrections()} == {"nuclei", "left lung"}
+        assert opened.counts().accepted == 3
+
+
+def test_a_project_is_not_made_by_a_slip(run: Run, class_folder: Path, tmp_path: Path) -> None:
+    outcome = run("import", tmp_path / "slip.amvlm", class_folder)
+
+    assert outcome.code == 2
+    assert "slip.amvlm" in outcome.err
+    assert not (tmp_path / "slip.amvlm").exists()
+
+
+def test_a_file_that_is_not_there(run: Run, empty: Path, tmp_path: Path) -> None:
+    outcome = run("import", empty, tmp_path / "gone.json")
+
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert "gone.json" in outcome.err
+
+
+def test_what_is_left_out_is_told_and_the_rest_is_entered(run: Run, empty: Path, tmp_path: Path) -> None:
+    for name in ("a", "stranger"):
+        Image.fromarray(np.eye(72, 80).astype(np.uint8)).save(tmp_path / f"{name}.png")
+
+    outcome = run("import", empty, tmp_path / "stranger.png", tmp_path / "a.png", "--prompt", "nuclei")
+
+    assert outcome.code == 1
+    assert outcome.err.startswith("Left out: no image of")
+    assert outcome.err.count("\n") == 1
+    assert outcome.out == f"1 masks -> {empty}\n"
+
+
+def test_an_accepted_mask_is_kept_unless_told_otherwise(run: Run, project: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.eye(72, 80).astype(np.uint8)).save(tmp_path / "a.png")
+    arguments = ("import", project, tmp_path / "a.png", "--prompt", "nuclei")
+
+    kept, replaced, again = run(*arguments), run(*arguments, "--replace"), run(*arguments)
+
+    assert [outcome.code for outcome in (kept, replaced, again)] == [1, 0, 0]
+    assert "--replace" in kept.err
+    assert again.out == f"0 masks -> {project}, 1 were there already\n"
+    with Project.open(project, read_only=True) as opened:
+        assert [c.state for c in opened.corrections(history=True)] == ["superseded", "current"]
+
+
+def test_a_project_that_is_open_elsewhere(run: Run, empty: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.eye(72, 80).astype(np.uint8)).save(tmp_path / "a.png")
+
+    with Project.open(empty):
+        outcome = run("import", empty, tmp_path / "a.png", "--prompt", "nuclei")
+
+    assert outcome.code == 1
+    assert "open for writing" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_options_that_do_not_go_with_a_format(run: Run, project: Path, tmp_path: Path) -> None:
+    objects = run("export", project, "--format", "coco", "--objects", "-o", tmp_path / "x.json")
+    segmentation = run("export", project, "--format", "png", "--segmentation", "rle", "-o", tmp_path / "x")
+
+    assert (objects.code, segmentation.code) == (2, 2)
+    assert "--objects" in objects.err
+    assert "--segmentation" in segmentation.err
+
+
+def test_coco_as_polygons(run: Run, project: Path, tmp_path: Path) -> None:
+    run("export", project, "--format", "coco", "--segmentation", "polygons", "-o", tmp_path / "masks.json")
+
+    content = json.loads((tmp_path / "masks.json").read_text(encoding="utf-8"))
+    assert [a["segmentation"] for a in content["annotations"]] == [
+        [[5, 5, 20, 5, 20, 20, 5, 20]],
+        [[20, 5, 30, 5, 30, 20, 20, 20]],
+    ]

@@ -1,0 +1,171 @@
+"""What goes out comes in again: to another project, to pycocotools, to shapely."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pytest
+import shapely
+from pycocotools.coco import COCO
+from scipy.ndimage import binary_dilation, binary_erosion
+from shapely.geometry import shape as as_geometry
+
+from napari_amvlm.exports import export_coco, export_geojson, export_labels
+from napari_amvlm.imports import import_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.project import CorrectionRecord, Project
+
+
+def _same_partition(one: np.ndarray, other: np.ndarray) -> bool:
+    pairs = {(int(a), int(b)) for a, b in zip(one.ravel(), other.ravel(), strict=True)}
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def _by_key(project: Project) -> dict[tuple[str, str], CorrectionRecord]:
+    return {(project.image(c.image_id).sha256, c.prompt): c for c in project.corrections()}
+
+
+def _assert_equal(source: Project, target: Project, *, objects: bool, answers: set[str] | None = None) -> None:
+    ours, theirs = _by_key(source), _by_key(target)
+    assert ours.keys() == theirs.keys()
+    for key, correction in ours.items():
+        copy = theirs[key]
+        assert np.array_equal(source.load_mask(correction), target.load_mask(copy)), key
+        assert np.array_equal(source.load_reviewed(correction), target.load_reviewed(copy)), key
+        if objects:
+            assert _same_partition(source.load_objects(correction), target.load_objects(copy)), key
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "polygons"])
+def test_coco_gives_everything_back(
+    source: Project, target: Project, tmp_path: Path, segmentation: Literal["rle", "polygons"]
+) -> None:
+    export_coco(source, tmp_path / "masks.json", segmentation=segmentation)
+
+    report = import_files(target, [tmp_path / "masks.json"])
+
+    assert report.problems == []
+    _assert_equal(source, target, objects=True)
+    assert {c.origin for c in target.corrections()} == {str(tmp_path / "masks.json")}
+
+
+def test_geojson_gives_everything_back(source: Project, target: Project, tmp_path: Path) -> None:
+    export_geojson(source, tmp_path / "out")
+
+    report = import_files(target, sorted((tmp_path / "out").iterdir()))
+
+    assert report.problems == []
+    _assert_equal(source, target, objects=True)
+
+
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+def test_label_images_with_objects_give_everything_back(
+    source: Project, target: Project, tmp_path: Path, kind: Literal["tiff", "png"]
+) -> None:
+    export_labels(source, tmp_path / "out", kind, objects=True)
+
+    report = import_files(target, [tmp_path / "out"])
+
+    assert report.problems == []
+    _assert_equal(source, target, objects=True)
+
+
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+def test_label_images_come_back_value_by_value(
+    source: Project, target: Project, tmp_path: Path, kind: Literal["tiff", "png"]
+) -> None:
+    export_labels(source, tmp_path / "out", kind)
+    import_files(target, [tmp_path / "out"])
+
+    export_labels(target, tmp_path / "again", kind)
+
+    files = sorted(path.name for path in (tmp_path / "out" / "labelcol").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "again" / "labelcol").iterdir())
+    for folder in ("labelcol", "reviewed"):
+        for path in (tmp_path / "out" / folder).iterdir():
+            assert path.read_bytes() == (tmp_path / "again" / folder / path.name).read_bytes()
+
+
+def test_importing_twice_changes_nothing(source: Project, target: Project, tmp_path: Path) -> None:
+    export_coco(source, tmp_path / "masks.json")
+    import_files(target, [tmp_path / "masks.json"])
+
+    report = import_files(target, [tmp_path / "masks.json"])
+
+    assert (report.accepted, report.unchanged, report.problems) == ([], 5, [])
+    assert len(target.corrections(history=True)) == 5
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "polygons"])
+def test_pycocotools_reads_the_masks(
+    source: Project, tmp_path: Path, segmentation: Literal["rle", "polygons"]
+) -> None:
+    path = tmp_path / "masks.json"
+    export_coco(source, path, segmentation=segmentation)
+
+    read = COCO(str(path))
+
+    categories = {c["name"]: c["id"] for c in read.loadCats(read.getCatIds())}
+    for correction in source.corrections():
+        wanted = source.load_mask(correction)
+        ids = read.getAnnIds(imgIds=[correction.image_id], catIds=[categories[correction.prompt]])
+        assert len(ids) == len(np.unique(source.load_objects(correction)[wanted]))
+        found = np.zeros(wanted.shape, bool)
+        for annotation in read.loadAnns(ids):
+            found |= read.annToMask(annotation).astype(bool)
+        if segmentation == "rle":
+            assert np.array_equal(found, wanted)
+        else:  # pycocotools rounds polygons to pixels in its own way
+            assert not (found & ~binary_dilation(wanted)).any()
+            assert not (binary_erosion(wanted) & ~found).any()
+
+
+def test_packed_run_lengths_of_pycocotools_are_read(source: Project, target: Project, tmp_path: Path) -> None:
+    from pycocotools import mask as coco_mask
+
+    path = tmp_path / "masks.json"
+    export_coco(source, path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for annotation in content["annotations"]:
+        packed = coco_mask.frPyObjects(annotation["segmentation"], *annotation["segmentation"]["size"])
+        annotation["segmentation"] = {"size": packed["size"], "counts": packed["counts"].decode("ascii")}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+    assert import_files(target, [path]).problems == []
+
+    _assert_equal(source, target, objects=True)
+
+
+def test_geometries_are_valid_and_have_the_area_they_say(source: Project, tmp_path: Path) -> None:
+    export_geojson(source, tmp_path / "out")
+
+    features: list[dict[str, Any]] = []
+    for path in (tmp_path / "out").iterdir():
+        features += json.loads(path.read_text(encoding="utf-8"))["features"]
+
+    assert len(features) == 6
+    for feature in features:
+        geometry = as_geometry(feature["geometry"])
+        measured = feature["properties"]["measurements"]
+        assert shapely.is_valid(geometry), shapely.is_valid_reason(geometry)
+        assert geometry.area == measured["Area px^2"]
+        assert geometry.centroid.x == pytest.approx(measured["Centroid X px"], abs=1e-2)
+        assert geometry.centroid.y == pytest.approx(measured["Centroid Y px"], abs=1e-2)
+    assert sum(len(f["geometry"]["coordinates"]) > 1 for f in features) == 1
+    assert len({f["id"] for f in features}) == len(features)
+
+
+def test_an_unlocked_object_is_not_locked_in_qupath(source: Project, tmp_path: Path) -> None:
+    correction = source.corrections(1, "nuclei")[0]
+    source.locks.set(correction, [2], locked=False)
+
+    export_geojson(source, tmp_path / "out")
+
+    content = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))
+    nuclei = [f["properties"] for f in content["features"] if f["properties"]["classification"]["name"] == "nuclei"]
+    assert [p["isLocked"] for p in nuclei] == [True, False, True]

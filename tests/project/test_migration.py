@@ -1,0 +1,151 @@
+"""A project that an earlier program wrote, opened by this one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import ProjectError
+from napari_amvlm.project import Project
+from napari_amvlm.project import backup as backup_module
+from napari_amvlm.project.schema import SCHEMA_VERSION
+
+WRITTEN_WITH_SCHEMA_1 = Path(__file__).parent / "written_with_schema_1"
+SHAPE = (12, 16)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(WRITTEN_WITH_SCHEMA_1, tmp_path / "breast.amvlm"))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def _dump(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return list(connection.iterdump())
+    finally:
+        connection.close()
+
+
+def _mask(number: int) -> np.ndarray:
+    return np.random.default_rng([number, 1]).random(SHAPE) > 0.5
+
+
+def test_every_byte_of_masks_images_and_models_stays(old: Path) -> None:
+    before = {name: _hashes(old / name) for name in ("masks", "images", "models")}
+
+    with Project.open(old) as project:
+        current = {(c.image_id, c.prompt): project.load_mask(c) for c in project.corrections()}
+        history = project.corrections(history=True)
+        states = {c.id: project.load_states(c) for c in history}
+
+    assert before == {name: _hashes(old / name) for name in ("masks", "images", "models")}
+    assert len(before["masks"]) == 11
+    numbers = {(1, "nuclei"): 1, (2, "nuclei"): 2, (3, "nuclei"): 3, (4, "nuclei"): 4, (1, "gland"): 5}
+    assert current.keys() == numbers.keys()
+    assert all(np.array_equal(current[key], _mask(number)) for key, number in numbers.items())
+    assert [c.state for c in history] == ["superseded", *["current"] * 5, "withdrawn"]
+    assert (history[0].threshold, history[0].seconds_spent, history[0].model) == (0.4, 12.5, "amvlm-open")
+    # What is known of each pixel follows from what schema 1 kept: proposal, answer, and what was reviewed.
+    assert np.array_equal(states[1] == 2, _mask(0) != _mask(10))
+    assert not states[3][6:].any()
+    assert states[3][:6].all()
+
+
+def test_decisions_models_and_runs_stay(old: Path) -> None:
+    with Project.open(old) as project:
+        served, (run,) = project.served_model(), project.runs()
+
+        assert [record.id for record in project.held_out_images()] == [2, 4]
+        assert served is not None
+        assert (served.scores, served.licence, served.discarded) == ({"after": 0.8}, "CC0-1.0", False)
+        assert (run.state, run.result, run.model_id) == ("finished", {"steps": 7}, served.id)
+        assert project.run_corrections(run.id) == {2: "train", 5: "validate"}
+
+
+def test_the_queue_knows_what_was_done(old: Path) -> None:
+    with Project.open(old) as project:
+        found = {item.name: item.status for item in project.queue.items()}
+        late = project.add_image(array=np.zeros(SHAPE, np.uint8), name="late")
+
+        assert found == {
+            **{f"tile {n}": "accepted" for n in (0, 2, 3)},
+            "tile 1": "in work",
+            "tile 4": "new",
+            "tile 5": "new",
+        }
+        assert project.queue.items()[-1].image_id == late.id
+
+
+def test_the_ledger_as_it_was_is_kept_beside(old: Path) -> None:
+    before = _dump(old / "project.sqlite")
+
+    Project.open(old).close()
+    Project.open(old).close()
+
+    assert [path.name for path in old.glob("project-schema-*")] == ["project-schema-1.sqlite"]
+    assert _dump(old / "project-schema-1.sqlite") == before
+
+
+def test_the_backup_can_be_put_back(old: Path) -> None:
+    Project.open(old).close()
+    (old / "project.sqlite").unlink()
+    (old / "project-schema-1.sqlite").rename(old / "project.sqlite")
+
+    with Project.open(old) as project:
+        assert len(project.corrections()) == 5
+
+
+def test_an_earlier_backup_is_not_overwritten(old: Path) -> None:
+    (old / "project-schema-1.sqlite").write_bytes(b"mine")
+
+    Project.open(old).close()
+
+    assert (old / "project-schema-1.sqlite").read_bytes() == b"mine"
+    assert (old / "project-schema-1-2.sqlite").is_file()
+
+
+def test_without_a_backup_nothing_is_migrated(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _dump(old / "project.sqlite")
+
+    def refuse(_source: object, _target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup_module.os, "replace", refuse)
+    with pytest.raises(ProjectError, match="free some space"):
+        Project.open(old)
+
+    assert _dump(old / "project.sqlite") == before
+    assert not list(old.glob(".tmp-*"))
+
+
+def test_a_reader_says_that_a_writer_must_come_first(old: Path) -> None:
+    before = _dump(old / "project.sqlite")
+
+    with pytest.raises(ProjectError, match="open it for writing once"):
+        Project.open(old, read_only=True)
+
+    assert _dump(old / "project.sqlite") == before
+
+
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
+    Project.open(old).close()
+    Project.create(tmp_path / "new.amvlm").close()
+
+    schemas = []
+    for root in (old, tmp_path / "new.amvlm"):
+        connection = sqlite3.connect(root / "project.sqlite")
+        schemas.append(connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall())
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        connection.close()
+
+    assert schemas[0] == schemas[1]

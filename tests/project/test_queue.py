@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import InputError, ProjectError
+from napari_amvlm.project import Project, Region, TileScores, rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Pixels = Callable[[int], NDArray[np.uint8]]
+    Masks = Callable[[int], NDArray[np.bool_]]
+
+HALVES = (Region(0, 0, 20, 50), Region(20, 0, 20, 50))
+
+
+@pytest.fixture
+def filled(project: Project, pixels: Pixels) -> Project:
+    """Return a project of five images, called a to e."""
+    for number, name in enumerate("abcde"):
+        project.add_image(array=pixels(number), name=name)
+    return project
+
+
+def _names(project: Project) -> str:
+    return "".join(item.name for item in project.queue.items())
+
+
+def _half(rows: slice) -> NDArray[np.bool_]:
+    region = np.zeros((40, 50), bool)
+    region[rows] = True
+    return region
+
+
+def _scores(value: float) -> TileScores:
+    return TileScores(np.array([[0, 0, 20, 50], [20, 0, 20, 50]]), np.full(2, value), np.full(2, value / 2))
+
+
+def test_every_image_is_in_the_queue_once(filled: Project, pixels: Pixels) -> None:
+    filled.add_image(array=pixels(0))
+
+    assert _names(filled) == "abcde"
+    assert {item.status for item in filled.queue.items()} == {"new"}
+    assert filled.queue.counts() == {"new": 5, "predicted": 0, "in work": 0, "accepted": 0, "skipped": 0}
+
+
+def test_the_status_follows_what_is_done(filled: Project, random_mask: Masks) -> None:
+    first, second, third = filled.queue.items()[:3]
+    for item in (first, second, third):
+        filled.queue.note_predicted(item.id)
+    filled.accept(first.image_id, "nuclei", random_mask(0), model=None, threshold=None)
+    filled.accept(second.image_id, "nuclei", random_mask(0), reviewed=_half(slice(20)), model=None, threshold=None)
+    filled.queue.set_status(third.id, "skipped")
+    filled.queue.note_predicted(third.id)
+
+    assert [item.status for item in filled.queue.items()] == ["accepted", "in work", "skipped", "new", "new"]
+    assert [item.name for item in filled.queue.items(["accepted", "skipped"])] == ["a", "c"]
+    filled.accept(first.image_id, "gland", random_mask(0), reviewed=_half(slice(20)), model=None, threshold=None)
+    assert filled.queue.get(first.id).status == "accepted"
+    for prompt in ("nuclei", "gland"):
+        filled.reject(first.image_id, prompt)
+    assert filled.queue.get(first.id).status == "in work"
+
+
+def test_filters_join(filled: Project, pixels: Pixels) -> None:
+    filled.add_image(array=pixels(9), name="Ab")
+    filled.queue.set_status(1, "skipped")
+
+    assert [item.name for item in filled.queue.items(name_contains="A")] == ["a", "Ab"]
+    assert [item.name for item in filled.queue.items(["new"], name_contains="a")] == ["Ab"]
+    assert filled.queue.items([]) == []
+
+
+def test_regions_stand_for_their_image(filled: Project, random_mask: Masks) -> None:
+    top, bottom = filled.queue.add_regions(2, HALVES)
+    again = filled.queue.add_regions(2, HALVES)
+
+    assert [again[0].id, again[1].id] == [top.id, bottom.id]
+    assert (top.region, bottom.region) == HALVES
+    assert _names(filled) == "acdebb"
+    filled.accept_region(2, "nuclei", random_mask(0), _half(slice(25)), model=None, threshold=None)
+    assert [filled.queue.get(i.id).status for i in (top, bottom)] == ["accepted", "in work"]
+    filled.accept_region(2, "nuclei", random_mask(0), _half(slice(20, 40)), model=None, threshold=None)
+    assert [filled.queue.get(i.id).status for i in (top, bottom)] == ["accepted", "accepted"]
+
+
+@pytest.mark.parametrize("region", [Region(0, 0, 41, 50), Region(-1, 0, 5, 5), Region(0, 0, 0, 5)])
+def test_regions_outside_are_told(filled: Project, region: Region) -> None:
+    with pytest.raises(InputError, match="Region"):
+        filled.queue.add_regions(2, [HALVES[0], region])
+
+    assert _names(filled) == "abcde"
+
+
+def test_next_and_previous_stop_at_what_is_wanted(filled: Project) -> None:
+    ids = [item.id for item in filled.queue.items()]
+    filled.queue.set_status(ids[1], "skipped")
+
+    def step(here: int | None, by: int, *statuses: str) -> str | None:
+        found = filled.queue.step(here, by, statuses or None)  # type: ignore[arg-type]
+        return None if found is None else found.name
+
+    assert [step(None, 1), step(ids[0], 1), step(ids[0], 1, "new"), step(ids[4], 1)] == ["a", "b", "c", None]
+    assert [step(ids[4], -1), step(ids[2], -1, "new"), step(ids[0], -1), step(None, -1)] == ["d", "a", None, None]
+    assert step(ids[1], 1, "new") == "c"
+    assert step(ids[0], 3) == "d"
+    with pytest.raises(ProjectError, match="no item 99"):
+        filled.queue.step(99, 1)
+
+
+def test_the_order_is_stored_and_new_images_come_last(filled: Project, pixels: Pixels) -> None:
+    values = {1: 0.2, 2: 0.9, 4: 0.5}
+    for item_id, value in values.items():
+        filled.queue.store_scores(item_id, "nuclei", _scores(value))
+
+    assert "".join(item.name for item in filled.queue.sort()) == "bdace"
+    filled.add_image(array=pixels(9), name="f")
+    filled.close()
+    with Project.open(filled.root, read_only=True) as again:
+        assert _names(again) == "bdacef"
+
+
+def test_features_bring_diversity(filled: Project) -> None:
+    scores, features = [0.9, 0.89, 0.88, 0.4, 0.1], [[0, 0], [0, 0.1], [0.1, 0], [3, 3], [9, 0]]
+    for item, score, feature in zip(filled.queue.items(), scores, features, strict=True):
+        filled.queue.store_scores(item.id, "nuclei", _scores(score))
+        filled.queue.store_feature(item.id, feature, model="m")
+
+    order = filled.queue.sort(diversity=0.6)
+
+    wanted = rank([0.75 * s for s in scores], features, diversity=0.6)
+    assert [item.id - 1 for item in order] == wanted
+    assert filled.queue.feature(4) == pytest.approx([3, 3])
+    assert filled.queue.feature(1).dtype == np.float32
+    filled.queue.store_feature(5, [1.0, 2.0, 3.0], model="other")
+    assert "".join(item.name for item in filled.queue.sort(diversity=0.6)) == "abcde"
+
+
+def test_scores_of_chosen_prompts_count(filled: Project) -> None:
+    filled.queue.store_scores(1, "nuclei", _scores(0.1))
+    filled.queue.store_scores(2, "nuclei", _scores(0.2))
+    filled.queue.store_scores(1, "gland", _scores(0.9))
+
+    assert [item.name for item in filled.queue.sort(prompts=["nuclei"])][:2] == ["b", "a"]
+    assert [item.name for item in filled.queue.sort()][:2] == ["a", "b"]
+
+
+def test_stored_scores_come_back(filled: Project) -> None:
+    filled.queue.store_scores(1, "nuclei", _scores(0.4), model="m")
+    filled.queue.store_scores(1, "nuclei", _scores(0.6), model="m")
+
+    (scores,) = filled.queue.scores(1).values()
+
+    assert scores.tiles.tolist() == [[0, 0, 20, 50], [20, 0, 20, 50]]
+    assert scores.disagreement == pytest.approx([0.6, 0.6])
+    assert scores.entropy == pytest.approx([0.3, 0.3])
+    assert filled.queue.scores(2) == {}
+
+
+def test_a_reader_lists_and_does_not_change(filled: Project) -> None:
+    with Project.open(filled.root, read_only=True) as reader:
+        assert len(reader.queue.items()) == 5
+        with pytest.raises(ProjectError, match="for reading only"):
+            reader.queue.set_status(1, "skipped")
+        with pytest.raises(ProjectError, match="for reading only"):
+            reader.queue.sort()

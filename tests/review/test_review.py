@@ -1,0 +1,224 @@
+"""Properties of what a person decides about masks."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_amvlm.errors import LabelsError
+from napari_amvlm.review import (
+    OverlapRule,
+    PixelState,
+    apply_prediction,
+    carry_states,
+    compose_classes,
+    connected_objects,
+    disputed_pixels,
+    locked_pixels,
+    merge_objects,
+    pixel_states,
+    relabel,
+    set_locked,
+    split_at_line,
+    split_by_probability,
+)
+
+SHAPE = (9, 11)
+MASKS = arrays(np.bool_, SHAPE)
+LABELS = arrays(np.int32, SHAPE, elements=st.integers(0, 5))
+EVERY = settings(max_examples=150, deadline=None)
+
+
+@given(MASKS, MASKS, MASKS)
+@EVERY
+def test_states_tell_the_three_kinds_apart(mask: np.ndarray, before: np.ndarray, reviewed: np.ndarray) -> None:
+    states = pixel_states(mask, before, reviewed)
+
+    assert np.array_equal(states > PixelState.NEVER, reviewed)
+    assert np.array_equal(states == PixelState.CORRECTED, reviewed & (mask != before))
+
+
+@given(MASKS, MASKS, MASKS, MASKS)
+@EVERY
+def test_a_correction_is_remembered_while_the_pixel_keeps_its_value(
+    first: np.ndarray, proposed: np.ndarray, second: np.ndarray, reviewed: np.ndarray
+) -> None:
+    earlier = pixel_states(first, proposed, None)
+    states = pixel_states(second, second, reviewed)
+
+    carried = carry_states(states, second, earlier, first)
+
+    assert np.array_equal(carried > 0, reviewed)
+    assert np.array_equal(carried == PixelState.CORRECTED, reviewed & (first == second) & (first != proposed))
+
+
+@given(LABELS, st.sets(st.integers(1, 5), min_size=1))
+@EVERY
+def test_merging_keeps_foreground_and_other_objects(labels: np.ndarray, values: set[int]) -> None:
+    present = set(np.unique(labels).tolist())
+    if not values <= present:
+        with pytest.raises(LabelsError, match="no object"):
+            merge_objects(labels, values)
+        return
+
+    merged = merge_objects(labels, values)
+
+    chosen = np.isin(labels, list(values))
+    assert np.array_equal(merged > 0, labels > 0)
+    assert np.array_equal(merged[~chosen], labels[~chosen])
+    assert set(merged[chosen].tolist()) == {min(values)}
+
+
+@given(LABELS, st.integers(1, 5), st.integers(0, 9))
+@EVERY
+def test_relabelling_changes_that_object_alone_and_never_joins_two(labels: np.ndarray, old: int, new: int) -> None:
+    present = set(np.unique(labels).tolist())
+    if old not in present or (new in present and new not in (0, old)):
+        with pytest.raises(LabelsError):
+            relabel(labels, old, new)
+        return
+
+    renamed = relabel(labels, old, new)
+
+    assert np.array_equal(renamed == old, labels == old) or old != new
+    assert (renamed[labels == old] == new).all()
+    assert np.array_equal(renamed[labels != old], labels[labels != old])
+
+
+@given(LABELS, LABELS, MASKS, st.sampled_from([0.0, 0.5, 1.0]))
+@EVERY
+def test_a_prediction_never_paints_over_a_lock(
+    labels: np.ndarray, proposed: np.ndarray, locked: np.ndarray, least: float
+) -> None:
+    result = apply_prediction(labels, proposed, locked, least_visible=least)
+
+    assert np.array_equal(result[locked], labels[locked])
+    assert not (set(result[~locked].tolist()) - {0}) & set(labels[locked].tolist())
+    for value in set(np.unique(proposed).tolist()) - {0}:
+        own = proposed == value
+        seen = result[own & ~locked]
+        assert len(set(seen.tolist())) <= 1
+        shown = bool(seen.size) and seen[0] > 0
+        assert shown == (bool((own & ~locked).any()) and (own & ~locked).sum() >= least * own.sum())
+    assert not result[(proposed == 0) & ~locked].any()
+
+
+@given(LABELS, st.sets(st.integers(1, 5)), st.sets(st.integers(1, 5)))
+@EVERY
+def test_objects_are_locked_unless_unlocked(labels: np.ndarray, opened: set[int], closed: set[int]) -> None:
+    unlocked = set_locked(set_locked(frozenset(), opened, False), closed, True)
+
+    assert unlocked == opened - closed
+    assert np.array_equal(locked_pixels(labels, unlocked), (labels > 0) & ~np.isin(labels, list(opened - closed)))
+
+
+@given(st.lists(MASKS, min_size=1, max_size=4), st.permutations(range(4)))
+@EVERY
+def test_classes_are_composed_by_the_rule(masks: list[np.ndarray], order: list[int]) -> None:
+    named = {str(number): mask for number, mask in enumerate(masks)}
+    values = {name: int(name) + 1 for name in named}
+    priority = [str(number) for number in order if number < len(masks)]
+
+    labels = compose_classes(named, values, rule=OverlapRule.PRIORITY, order=priority)
+
+    wanted = np.zeros(SHAPE, int)
+    for place in itertools.product(*map(range, SHAPE)):
+        claims = [name for name in priority if named[name][place]]
+        wanted[place] = values[claims[0]] if claims else 0
+    assert np.array_equal(labels, wanted)
+    assert np.array_equal(disputed_pixels(named), np.sum(masks, axis=0) > 1)
+
+
+@given(st.lists(MASKS, min_size=2, max_size=4))
+@EVERY
+def test_the_smallest_mask_is_never_hidden(masks: list[np.ndarray]) -> None:
+    named = {str(number): mask for number, mask in enumerate(masks)}
+    values = {name: int(name) + 1 for name in named}
+
+    labels = compose_classes(named, values)
+
+    assert np.array_equal(labels > 0, np.logical_or.reduce(masks))
+    sizes = sorted(mask.sum() for mask in masks)
+    if sizes[0] < sizes[1]:
+        smallest = min(named, key=lambda name: named[name].sum())
+        assert (labels[named[smallest]] == values[smallest]).all()
+
+
+def test_a_prompt_without_a_place_loses() -> None:
+    everywhere = np.ones((1, 1), bool)
+
+    labels = compose_classes(
+        {"a": everywhere, "b": everywhere}, {"a": 1, "b": 2}, rule=OverlapRule.PRIORITY, order=["b"]
+    )
+
+    assert labels.tolist() == [[2]]
+
+
+def test_masks_of_different_shapes_are_refused() -> None:
+    with pytest.raises(LabelsError, match="one shape"):
+        compose_classes({"a": np.ones((1, 2), bool), "b": np.ones((2, 1), bool)}, {"a": 1, "b": 2})
+
+
+def _dumbbell() -> np.ndarray:
+    rows, columns = np.ogrid[:30, :60]
+    left = (rows - 15) ** 2 + (columns - 18) ** 2 <= 100
+    right = (rows - 15) ** 2 + (columns - 40) ** 2 <= 144
+    return np.where(left | right, 7, 0).astype(np.int32)
+
+
+@given(st.integers(0, 29), st.integers(0, 29), st.integers(24, 33), st.integers(24, 33))
+@EVERY
+def test_a_line_across_parts_an_object_and_loses_no_pixel(top: int, bottom: int, start: int, end: int) -> None:
+    labels = _dumbbell()
+    labels[0, 0] = 3
+
+    split = split_at_line(labels, 7, [(-2, start), (top, start), (bottom, end), (32, end)])
+
+    assert np.array_equal(split > 0, labels > 0)
+    assert split[0, 0] == 3
+    parts = set(np.unique(split[labels == 7]).tolist())
+    assert len(parts) >= 2
+    assert 7 in parts
+    assert (split == 7).sum() == max((split == part).sum() for part in parts)
+
+
+def test_a_line_beside_an_object_is_told() -> None:
+    with pytest.raises(LabelsError, match="does not part"):
+        split_at_line(_dumbbell(), 7, [(0, 0), (29, 0)])
+    with pytest.raises(LabelsError, match="two points"):
+        split_at_line(_dumbbell(), 7, [(0, 0)])
+
+
+def test_a_probability_with_two_tops_parts_an_object() -> None:
+    labels = _dumbbell()
+    rows, columns = np.ogrid[:30, :60]
+    hills = [np.exp(-((rows - 15) ** 2 + (columns - centre) ** 2) / 80) for centre in (18, 40)]
+
+    split = split_by_probability(labels, 7, np.maximum(*hills))
+
+    assert np.array_equal(split > 0, labels > 0)
+    assert set(np.unique(split).tolist()) == {0, 7, 8}
+    assert split[15, 40] == 7
+    assert split[15, 18] == 8
+    assert connected_objects(split == 8).max() == 1
+
+
+def test_a_probability_with_one_top_is_told() -> None:
+    rows, columns = np.ogrid[:30, :60]
+
+    with pytest.raises(LabelsError, match="one top"):
+        split_by_probability(_dumbbell(), 7, np.exp(-((rows - 15) ** 2 + (columns - 30) ** 2) / 900))
+    with pytest.raises(LabelsError, match="must have the shape"):
+        split_by_probability(_dumbbell(), 7, np.ones((3, 3)))
+
+
+def test_numbers_that_do_not_fit_are_told() -> None:
+    labels = np.where(_dumbbell() > 0, 255, 0).astype(np.uint8)
+
+    with pytest.raises(LabelsError, match="int32"):
+        split_at_line(labels, 255, [(-2, 29), (32, 29)])
