@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from training.data import TaughtImage
 
 TISSUE = GeometryConfig(rotation=180, zoom=(0.85, 1.18), shear=0.1, flip=0.5)
-XRAY = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.05, shift=0.06, flip=0.5)
-SPINE = GeometryConfig(rotation=12, zoom=(0.85, 1.25), shear=0.05, shift=0.06, flip=0.2)
+XRAY = GeometryConfig(rotation=12, zoom=(0.75, 1.25), shear=0.05, shift=0.1, flip=0.5)
+SPINE = GeometryConfig(rotation=15, zoom=(0.75, 1.4), shear=0.05, shift=0.12, flip=0.3)
 TISSUE_LOOK = AppearanceConfig(stain=0.45, intensity=0.3, colour=0.15, blur=1.5, noise=0.04, gray=0.1)
-WHOLE_LOOK = AppearanceConfig(stain=0, colour=0, intensity=0.35, blur=1.0, noise=0.05, invert=0.05)
+WHOLE_LOOK = AppearanceConfig(stain=0, colour=0, intensity=0.4, shade=0.5, blur=1.0, noise=0.05, invert=0.05)
 _TILE_SOURCES = ("DSB2018", "TNBC")
 _WHOLE_SOURCES = ("CXR-Lungs", "SPIDER-Spine")
 OBJECT_SIZES = (13.0, 44.0)

@@ -122,7 +122,7 @@ class Pretraining:
         """
         with weights.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != self.recipe.start:
+        if self.recipe.start not in (found, "given"):
             raise InputError(
                 f"{weights} has SHA-256 {found}; the recipe starts from {self.recipe.start}. Give --start."
             )

@@ -37,7 +37,9 @@ class Recipe(Config):
     guidance_weight: float = Field(0.05, description="weight of L_tg")
     presence_weight: float = 0.2
     class_balance: float = Field(0.3, ge=0, le=1)
-    start: str | None = Field(None, description="SHA-256 of the weights file to go on from; None: random weights")
+    start: str | None = Field(
+        None, description='weights to go on from: a file\'s SHA-256, or "given" for what --start names; None: random'
+    )
     presence_steps: int = Field(300, ge=0, description="steps of the final fit of the presence score")
     log_every: int = Field(50, ge=1)
     score_every: int = Field(500, ge=1)

@@ -37,12 +37,13 @@ class AppearanceConfig(Config):
     colour: float = Field(0.08, ge=0, le=1, description="spread of the channels' gains (colour images only)")
     blur: float = Field(1.2, ge=0, le=5, description="largest sigma of a Gaussian blur, pixels")
     noise: float = Field(0.04, ge=0, le=1, description="largest standard deviation of Gaussian noise")
+    shade: float = Field(0.0, ge=0, le=2, description="spread of a ramp of brightness across the image (log units)")
     gray: float = Field(0.0, ge=0, le=1, description="probability that a colour image loses its colours")
     invert: float = Field(0.0, ge=0, le=1, description="probability of inverted grays (gray images only)")
 
     def stronger(self, factor: float) -> AppearanceConfig:
         """Return the same view with every strength multiplied, within its bounds."""
-        bounds = {"stain": 2.0, "blur": 5.0}
+        bounds = {"stain": 2.0, "shade": 2.0, "blur": 5.0}
         return AppearanceConfig(**{k: min(v * factor, bounds.get(k, 1.0)) for k, v in self.model_dump().items()})
 
 
@@ -118,6 +119,8 @@ def strong_view(images: Tensor, config: AppearanceConfig, generator: torch.Gener
         brightness = _normal(generator, (batch, 1, 1, 1), 0.3 * config.intensity, device)
         mean = out.mean((1, 2, 3), keepdim=True)
         out = ((out.clamp_min(1e-4) ** gamma - mean) * contrast + mean + brightness).clamp(0, 1)
+    if config.shade:
+        out = (out * _ramp(out, config.shade, generator)).clamp(0, 1)
     if config.invert:
         chosen = (torch.rand((batch, 1, 1, 1), generator=generator) < config.invert).to(device) & gray
         out = torch.where(chosen, 1 - out, out)
@@ -127,6 +130,15 @@ def strong_view(images: Tensor, config: AppearanceConfig, generator: torch.Gener
         sigma = _uniform(generator, (batch, 1, 1, 1), 0, config.noise, device)
         out = out + sigma * torch.randn(out.shape, generator=generator).to(device)
     return out.clamp(0, 1)
+
+
+def _ramp(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """Return a factor for each pixel that grows or falls across the image, as a coil or a tube far off centre does."""
+    device, batch, (h, w) = images.device, len(images), images.shape[-2:]
+    slope = _normal(generator, (batch, 2, 1, 1, 1), spread, device)
+    ys = torch.linspace(-1, 1, h, device=device).view(1, 1, h, 1)
+    xs = torch.linspace(-1, 1, w, device=device).view(1, 1, 1, w)
+    return torch.exp(slope[:, 0] * ys + slope[:, 1] * xs)
 
 
 def _normal(generator: torch.Generator, shape: tuple[int, ...], sigma: float, device: torch.device) -> Tensor:

@@ -105,3 +105,31 @@ def test_a_crop_shows_the_pixel_it_is_placed_around() -> None:
 
     assert all(float(m.sum()) > 0 for m in around)
     assert any(float(m.sum()) == 0 for m in anywhere)
+
+
+def test_shade_is_a_ramp_that_keeps_every_line_across_it_even() -> None:
+    flat = torch.full((3, 3, 32, 32), 0.3)
+    look = AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, shade=0.3)
+    shaded = strong_view(flat, look, torch.Generator().manual_seed(0))
+    log = torch.log(shaded[:, 0])
+
+    # A plane in log units: its second differences are zero along both axes, and it is not flat.
+    assert float(log.diff(dim=1).diff(dim=1).abs().max()) < 1e-4
+    assert float(log.diff(dim=2).diff(dim=2).abs().max()) < 1e-4
+    assert float((log.amax((1, 2)) - log.amin((1, 2))).min()) > 0.01
+
+
+def test_a_drained_colour_image_has_no_colours_left() -> None:
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    look = AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, gray=1)
+    drained = strong_view(images, look, torch.Generator().manual_seed(0))
+
+    assert torch.allclose(drained[:, 0], drained[:, 2])
+    assert torch.allclose(drained[:, 0], images.mean(1), atol=1e-6)
+
+
+def test_a_stronger_view_stays_within_its_bounds() -> None:
+    look = AppearanceConfig(stain=0.5, noise=0.4, blur=3)
+
+    assert look.stronger(2).stain == 1.0
+    assert look.stronger(10) == AppearanceConfig(stain=2, intensity=1, colour=0.8, blur=5, noise=1)

@@ -113,6 +113,7 @@ def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(
 
     pairs = zip(run.averaged_model().state_dict().values(), older.state_dict().values(), strict=True)
     assert all(torch.allclose(a.float(), b.float(), rtol=1e-2, atol=1e-3) for a, b in pairs)
+    Pretraining(_recipe(tiny_config, start="given"), images, tmp_path, torch.device("cpu")).start_from(weights)
     other = Pretraining(_recipe(tiny_config, start="0" * 64), images, tmp_path, torch.device("cpu"))
     with pytest.raises(
         InputError, match=r"older\.safetensors has SHA-256 .*; the recipe starts from 0+\. Give --start"
