@@ -17,9 +17,10 @@ from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image, named_scale
+from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
     from pathlib import Path
 
     import torch
@@ -124,7 +125,13 @@ class Predictor:
             self.info = info
             self._cache.clear()
 
-    def set_image(self, image: NDArray[np.generic], *, key: Hashable | None = None) -> None:
+    def set_image(
+        self,
+        image: NDArray[np.generic],
+        *,
+        key: Hashable | None = None,
+        limits: tuple[float, float] | None = None,
+    ) -> None:
         """Choose the image that the next prompts are about.
 
         Parameters
@@ -133,13 +140,15 @@ class Predictor:
             `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, any dtype, see `imaging.to_rgb01`.
         key
             Identifies the image: the same key means the same pixels. None means an image never seen before.
+        limits
+            Values that become 0 and 1, for a slice of a stack; by default what `imaging.to_rgb01` finds.
 
         Raises
         ------
         ImageError
             The image cannot be used.
         """
-        pixels = to_rgb01(image)
+        pixels = to_rgb01(image, limits=limits)
         gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
         with self._lock:
             self._image = _CurrentImage(object() if key is None else key, pixels, gray)
@@ -194,7 +203,8 @@ class Predictor:
             The device has not enough memory; what was cached is forgotten.
         """
         started = time.perf_counter()
-        with self._lock, self._forgetting_when_full():
+        mend = "look at it whole, choose a smaller magnification, or close other programs"
+        with self._lock, self._forgetting_when_full("this image", mend):
             if self._image is None:
                 raise ImageError("There is no image to look at; choose one first.")
             shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
@@ -204,12 +214,32 @@ class Predictor:
         seconds = time.perf_counter() - started
         return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
 
+    def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
+        """Segment what each prompt says in tiles of a larger image, all of them in one batch; nothing is cached.
+
+        Parameters
+        ----------
+        tiles
+            float32 `(B, S, S, 3)` in [0, 1] at working scale; S a multiple of 16.
+        prompts
+            P of them; the image side is computed once for all.
+
+        Raises
+        ------
+        PromptError
+            A prompt is empty or too long.
+        OutOfMemoryError
+            The device has not enough memory; what was cached is forgotten.
+        """
+        count, height, width = tiles.shape[:3]
+        what = f"{count} tiles of {height}x{width} pixels"
+        with self._lock, self._forgetting_when_full(what, "take fewer or smaller tiles, or close other programs"):
+            return tile_maps(self._model, tiles, prompts)
+
     @contextlib.contextmanager
-    def _forgetting_when_full(self) -> Iterator[None]:
+    def _forgetting_when_full(self, what: str, mend: str) -> Iterator[None]:
         try:
-            with memory_errors(
-                self._device, "this image", "look at it whole, choose a smaller magnification, or close other programs"
-            ):
+            with memory_errors(self._device, what, mend):
                 yield
         except OutOfMemoryError:
             self._cache.clear()

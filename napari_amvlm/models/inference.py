@@ -18,7 +18,7 @@ from napari_amvlm.imaging.canvas import canvas_box, fit_square
 from napari_amvlm.models.amvlm import ImageFeatures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -220,9 +220,14 @@ def decode_prompt(
     top, left, h, w = encoded.content
     found = (total / weight)[:, top : top + h, left : left + w].numpy()
     probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in found)
-    strongest = sorted(presence)[-max(1, len(presence) // 10) :]
+    return DecodedPrompt(probability, text_probability, pooled_presence(presence))
+
+
+def pooled_presence(logits: Sequence[float]) -> float:
+    """Return how probably something is in an image, from the presence logits of its parts: by their strongest tenth."""
+    strongest = sorted(logits)[-max(1, len(logits) // 10) :]
     logit = sum(strongest) / len(strongest)
-    return DecodedPrompt(probability, text_probability, 1 / (1 + math.exp(-min(max(logit, -60), 60))))
+    return 1 / (1 + math.exp(-min(max(logit, -60), 60)))
 
 
 def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale) -> EncodedImage:
