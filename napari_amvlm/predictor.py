@@ -232,7 +232,7 @@ class Predictor:
             The device has not enough memory; what was cached is forgotten.
         """
         count, height, width = tiles.shape[:3]
-        what = f"{count} tiles of {height}x{width} pixels"
+        what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
         with self._lock, self._forgetting_when_full(what, "take fewer or smaller tiles, or close other programs"):
             return tile_maps(self._model, tiles, prompts)
 

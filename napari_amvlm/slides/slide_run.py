@@ -262,7 +262,8 @@ class SlideRun:
         """Halve the batch, or where it is one, the tile; return whether the tiles are still the same."""
         if self.batch > 1:
             self.batch //= 2
-            self._tell(f"Memory ran short; going on with {self.batch} tiles at once.")
+            tiles = "1 tile" if self.batch == 1 else f"{self.batch} tiles"
+            self._tell(f"Memory ran short; going on with {tiles} at once.")
             return True
         smaller = self._tiles.side // 2 // STRIDE * STRIDE
         if smaller < _LEAST_TILE:

@@ -28,6 +28,7 @@ class SlideTiles:
 
     def __init__(self, padded: tuple[int, ...], side: int, overlap: int) -> None:
         self.side = side
+        self.overlap = overlap
         self._rows = np.array([t.y for t in tile_grid((padded[0], 1), side, overlap)])
         self._columns = np.array([t.x for t in tile_grid((1, padded[1]), side, overlap)])
         self._size = (min(side, padded[0]), min(side, padded[1]))
