@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.predictor import Predictor
 
-_LARGE_FILES = ("*.svs", "*.btf", "*.nii", "*.nii.gz", "*.zarr")
+_LARGE_FILES = ("*.svs", "*.btf", "*.nii", "*.nii.gz", "*.ome.zarr")
 """What folders may hold beside the files of a data folder."""
 
 

@@ -94,7 +94,8 @@ class SlideSource:
 
     def _finest_needed(self) -> Any:
         """Return the smallest level that is still as fine as the working scale."""
-        fine = [level for level in self.image.levels if level.shape[0] >= self.working[0]]
+        # One pixel less is only how a writer rounded.
+        fine = [level for level in self.image.levels if level.shape[0] >= self.working[0] - 1]
         return fine[-1] if fine else self.image.data
 
     def _resized(self, inside: Tile) -> NDArray[np.float32]:

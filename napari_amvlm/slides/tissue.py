@@ -64,7 +64,7 @@ def _is_tissue(values: NDArray[np.float32], *, colour: bool) -> NDArray[np.bool_
 
     gray = values[..., 0]
     span: NDArray[np.float32] = ndimage.maximum_filter(gray, 5) - ndimage.minimum_filter(gray, 5)
-    return span > _CONTRAST
+    return np.asarray(span > _CONTRAST)
 
 
 def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
