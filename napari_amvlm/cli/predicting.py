@@ -177,11 +177,14 @@ def presence_text(prompt: str, presence: float) -> str:
 
 def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
     """Predict a file on a worker, which keeps its model from file to file; errors of the file come back as such."""
+    import dask
+
     remarks: list[str] = []
+    predictor = _own_predictor(model, device)
     try:
-        line = predict_file(
-            _own_predictor(model, device), path, request, show=lambda _share, _note: None, remark=remarks.append
-        )
+        # Else what is read lazily would become tasks of the cluster.
+        with dask.config.set(scheduler="threads"):
+            line = predict_file(predictor, path, request, show=lambda _share, _note: None, remark=remarks.append)
     except (InputError, OutOfMemoryError) as error:
         return Outcome(path, error=type(error)(str(error)), remarks=tuple(remarks))
     return Outcome(path, line, remarks=tuple(remarks))
