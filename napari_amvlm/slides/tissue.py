@@ -59,7 +59,7 @@ class TissueMap:
 def _is_tissue(values: NDArray[np.float32], *, colour: bool) -> NDArray[np.bool_]:
     if colour:
         bright = values.mean(axis=2)
-        return (np.ptp(values, axis=2) > _CHROMA) | ((bright < _GLASS) & (bright > _UNSCANNED))
+        return np.asarray((np.ptp(values, axis=2) > _CHROMA) | ((bright < _GLASS) & (bright > _UNSCANNED)))
     from scipy import ndimage
 
     gray = values[..., 0]
