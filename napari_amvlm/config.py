@@ -81,11 +81,13 @@ class UNetConfig(Config):
 
 
 class Concept(Config):
-    """Something the model was taught: its wordings, and the scale it was learnt at."""
+    """Something the model was taught: its wordings, the scale it was learnt at, and what its objects never have."""
 
     name: str
     prompts: tuple[str, ...] = Field(min_length=1)
     scale: ScaleName
+    hole: int = Field(0, ge=0, le=100_000, description="largest hole that is filled, pixels at working scale")
+    speck: int = Field(0, ge=0, le=100_000, description="largest piece that is taken off, pixels at working scale")
 
 
 class ModelConfig(Config):

@@ -8,6 +8,8 @@ CONCEPTS: tuple[Concept, ...] = (
     Concept(
         name="nuclei",
         scale="tiles",
+        hole=200,
+        speck=30,
         prompts=(
             "nuclei",
             "cell nuclei",

@@ -15,6 +15,7 @@ from napari_amvlm.device import autocast
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_grid, tile_scale, whole_scale
 from napari_amvlm.imaging.canvas import canvas_box, fit_square
+from napari_amvlm.imaging.specks import settle
 from napari_amvlm.models.amvlm import ImageFeatures
 
 if TYPE_CHECKING:
@@ -218,8 +219,10 @@ def decode_prompt(
         if on_progress:
             on_progress(min(start + batch, len(tiles)), len(tiles))
     top, left, h, w = encoded.content
-    found = (total / weight)[:, top : top + h, left : left + w].numpy()
-    probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in found)
+    found, text_found = (total / weight)[:, top : top + h, left : left + w].numpy()
+    largest = settled_sizes(model, prompt)
+    found = settle(found, hole=largest[0], speck=largest[1])
+    probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in (found, text_found))
     return DecodedPrompt(probability, text_probability, pooled_presence(presence))
 
 
@@ -228,6 +231,15 @@ def pooled_presence(logits: Sequence[float]) -> float:
     strongest = sorted(logits)[-max(1, len(logits) // 10) :]
     logit = sum(strongest) / len(strongest)
     return 1 / (1 + math.exp(-min(max(logit, -60), 60)))
+
+
+def settled_sizes(model: AMVLM, prompt: str) -> tuple[int, int]:
+    """Return the largest hole and speck that objects of the concept nearest to the prompt do not have, see `settle`."""
+    nearest = nearest_concept(model, prompt)
+    if nearest is None or nearest[1] < _KNOWN:
+        return 0, 0
+    concept = next(c for c in model.config.concepts if c.name == nearest[0])
+    return concept.hole, concept.speck
 
 
 def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale) -> EncodedImage:

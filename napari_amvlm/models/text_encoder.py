@@ -202,7 +202,7 @@ def random_text_encoder(config: TextEncoderConfig, *, like: TextEncoder) -> Text
 
     bert = BertModel(
         BertConfig(
-            vocab_size=like.bert.config.vocab_size,  # type: ignore[union-attr]
+            vocab_size=len(like._tokenizer),
             hidden_size=config.width,
             num_hidden_layers=config.layers or 12,
             num_attention_heads=max(1, config.width // 64),

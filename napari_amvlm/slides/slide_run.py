@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from napari_amvlm.config import STRIDE
 from napari_amvlm.device import release_memory
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
 from napari_amvlm.imaging import resize
+from napari_amvlm.imaging.specks import settle
+from napari_amvlm.models.inference import settled_sizes
 from napari_amvlm.slides.blocks import BlockPlan
 from napari_amvlm.slides.rectangles import around, common, cut, inside, whole_pixels
 from napari_amvlm.slides.source import SlideSource
@@ -137,6 +140,8 @@ class SlideRun:
         self._tiles = SlideTiles(self._source.padded, config.tile, config.overlap)
         self._overlap = config.overlap
         self._cache = TileCache(cache_bytes)
+        self._largest = [settled_sizes(self._model, prompt) for prompt in store.request.prompts]
+        self._margins = self._needed_margins()
         self.batch = batch or default_batch(predictor)
         self._tell = on_message or (lambda _message: None)
 
@@ -199,14 +204,21 @@ class SlideRun:
         frame = around([self._tiles.rectangle(tile) for tile in missing])
         return _Job(place, self._tiles, area, tiles, missing, frame, reader.submit(self._source.pixels, frame))
 
-    def _area(self, place: Place) -> Tile:
-        """Return what a block needs at working scale: its own pixels, and those that it is resampled from."""
+    def _needed_margins(self) -> tuple[int, int]:
+        """Return how far around a block one has to look: for what it is resampled from, and for holes and specks."""
         source = self._source
-        box = source.in_working(self._store.grid.rectangle(place))
+        largest = max(max(sizes) for sizes in self._largest)
+        around_specks = 2 * math.isqrt(largest) + 2 if largest else 0
         if source.working == source.shape:
-            return self._store.grid.rectangle(place)
-        margins = [int(np.ceil(w / s)) + 1 for w, s in zip(source.working, source.shape, strict=True)]
-        return whole_pixels(box, (margins[0], margins[1]), source.working)
+            return around_specks, around_specks
+        y, x = (math.ceil(w / s) + 1 for w, s in zip(source.working, source.shape, strict=True))
+        return y + around_specks, x + around_specks
+
+    def _area(self, place: Place, *, alone: bool = False) -> Tile:
+        """Return what a block needs at working scale; if `alone`, the part of it that no other block needs."""
+        box = self._source.in_working(self._store.grid.rectangle(place))
+        y, x = self._margins
+        return whole_pixels(box, (-y, -x) if alone else (y, x), self._source.working)
 
     def _holds_tissue(self, place: Place) -> bool:
         return self._tissue is None or self._tissue.has_tissue(self._tiles.rectangle(place))
@@ -225,8 +237,9 @@ class SlideRun:
         probability, logits = self._blended(job)
         presence = tuple(float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60))))
         self._store.write(job.place, self._on_slide(probability, job), presence)
+        alone = self._area(job.place, alone=True)
         for tile in job.tiles:
-            if inside(self._tiles.rectangle(tile), job.area):
+            if inside(self._tiles.rectangle(tile), alone):
                 self._cache.forget(tile)
         self._cache.trim()
         return SlideReport(job.place, rectangle, presence, False, done, self.total)
@@ -289,15 +302,17 @@ class SlideRun:
                 maps, logits = self._cache.get(place)
                 total[(slice(None), *to)] += maps[(slice(None), *of)] * window
                 presence = np.maximum(presence, logits)
-        return total / weight, presence
+        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(total / weight, self._largest, strict=True)]
+        return np.stack(maps), presence
 
     def _on_slide(self, probability: NDArray[np.float32], job: _Job) -> NDArray[np.float32]:
         """Return probabilities at the slide's own resolution, `(P, h, w)`."""
         rectangle = self._store.grid.rectangle(job.place)
-        if self._source.working == self._source.shape:
-            return probability
-        top, left, bottom, right = self._source.in_working(rectangle)
         y, x = job.area.y, job.area.x
+        if self._source.working == self._source.shape:
+            top, left = rectangle.y - y, rectangle.x - x
+            return probability[:, top : top + rectangle.height, left : left + rectangle.width]
+        top, left, bottom, right = self._source.in_working(rectangle)
         limit_y, limit_x = y + job.area.height, x + job.area.width
         box = (top - y, left - x, min(bottom, limit_y) - y, min(right, limit_x) - x)
         size = (rectangle.height, rectangle.width)

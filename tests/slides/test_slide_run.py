@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
 from napari_amvlm.imaging import ImageData, Tile
@@ -15,8 +16,6 @@ from napari_amvlm.slides.store import BACKGROUND, DONE, TODO
 from tests.slides.conftest import PROMPTS, SHAPE
 
 if TYPE_CHECKING:
-    import torch
-
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.slides import SlideStore
@@ -71,6 +70,29 @@ def test_a_file_with_levels_gives_the_same(
     list(SlideRun(predictor, slide, store).run())
 
     assert _differing(store, _one_pass(predictor, pixels)) < 0.001
+
+
+@pytest.mark.parametrize("magnification", [1.0, 0.8])
+def test_holes_and_specks_go_as_in_one_pass(
+    tiny_model: AMVLM, pixels: np.ndarray, open_store: OpenStore, magnification: float
+) -> None:
+    from napari_amvlm.predictor import Predictor
+
+    plain = build_model(tiny_model.config, text_encoder=tiny_model.text_encoder, seed=0)
+    found = _one_pass(Predictor(plain, device="cpu"), pixels, magnification)
+    with torch.no_grad():  # so that one half parts the pixels evenly, and there are holes and specks
+        plain.unet.head.bias -= float(np.median(np.log(found[0] / (1 - found[0]))))
+    concept = plain.config.concepts[0].model_copy(update={"hole": 60, "speck": 40})
+    plain.config = plain.config.model_copy(update={"concepts": (concept,)})
+    settling = Predictor(plain, device="cpu")
+    store = open_store(magnification=magnification, prompts=("nuclei",))
+
+    list(SlideRun(settling, ImageData(pixels, "slide", None, True), store).run())
+
+    settling.set_image(pixels)
+    expected = settling.predict("nuclei", scale="tiles", magnification=magnification).probability >= 0.5
+    assert 0.1 < expected.mean() < 0.9
+    assert np.mean((np.asarray(store.probability[0]) >= 128) != expected) < 0.001
 
 
 def test_labels_are_those_of_the_threshold_at_every_level(

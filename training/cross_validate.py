@@ -1,0 +1,151 @@
+"""Weights that learn from all labelled images of a data set, and what to expect of them by cross-validation.
+
+    python -m training.cross_validate training/recipes/amvlm-research.toml --data PATH --out runs/amvlm-research
+
+Each fold learns from the training images of the others and is scored on its own, so that every training image is
+scored once by a model that never saw it. Then the released weights learn from all labelled images, the validation
+images among them, in the same way. A fold that is finished is not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import Field
+
+from napari_amvlm.cli.console import progress
+from napari_amvlm.device import resolve_device
+from napari_amvlm.learning import fine_tune
+from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.predictor import Predictor
+from training.command import run_command
+from training.datasets import open_dataset
+from training.datasets.asking import learning_data, used_unlabelled
+from training.datasets.splits import SplitConfig
+from training.recipe import RunRecipe, read_toml, validated
+from training.split_scores import score_split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.models.amvlm import AMVLM
+    from training.datasets import DatasetSplit
+
+
+class ReleaseRecipe(RunRecipe):
+    """A run whose weights are released, with what their file says of them.
+
+    Attributes
+    ----------
+    folds
+        Number of parts that the training images are divided into.
+    version, licence, training_data
+        Stored in the file of the released weights.
+    """
+
+    folds: int = Field(3, ge=2)
+    version: str
+    licence: str
+    training_data: str
+
+
+def folds_of(pairs: Sequence[ImagePair], count: int, *, seed: int) -> list[tuple[ImagePair, ...]]:
+    """Return `count` disjoint parts of nearly one size that hold all images, drawn by `seed`, sorted by name."""
+    drawn = sorted(pairs, key=lambda pair: pair.name)
+    random.Random(seed).shuffle(drawn)
+    return [tuple(sorted(drawn[k::count], key=lambda pair: pair.name)) for k in range(count)]
+
+
+def learnt_model(
+    split: DatasetSplit, recipe: ReleaseRecipe, device: torch.device, show: Callable[[float, str], None]
+) -> AMVLM:
+    """Fine-tune the recipe's start weights on a split; its validation images are not looked at."""
+    model, _ = load_model(find_model(recipe.start), device=device)
+    data = learning_data(split, used_unlabelled(split, recipe.prompts), recipe.prompts, seed=recipe.seed)
+    run = fine_tune(model, replace(data, validation=()), recipe.learning_config(), device=device)
+    while True:
+        try:
+            report = next(run)
+        except StopIteration as end:
+            return end.value.model  # type: ignore[no-any-return]
+        show(report.fraction, f"step {report.step}")
+
+
+def cross_validate(
+    split: DatasetSplit,
+    recipe: ReleaseRecipe,
+    out: Path,
+    device: torch.device,
+    show: Callable[[float, str], None],
+) -> dict[str, Any]:
+    """Return Dice of each training image by the model that never saw it, and their mean, by protocol."""
+    parts = folds_of(split.labelled, recipe.folds, seed=recipe.seed)
+    per_image: dict[str, dict[str, float]] = {}
+    for index, held_out in enumerate(parts):
+        file = out / f"fold-{index}.json"
+        if not file.is_file():
+            rest = tuple(p for k, part in enumerate(parts) if k != index for p in part)
+            model = learnt_model(replace(split, labelled=rest, validation=()), recipe, device, show)
+            scores = score_split(Predictor(model), split, held_out, (recipe.prompts,), seed=recipe.seed)
+            file.write_text(json.dumps(scores[recipe.prompts], indent=1))
+        for protocol, report in json.loads(file.read_text()).items():
+            found = {name: row["dice"] for name, row in report["per_image"].items()}
+            per_image.setdefault(protocol, {}).update(found)
+    means = {protocol: sum(found.values()) / len(found) for protocol, found in per_image.items()}
+    return {"folds": recipe.folds, "dice": means, "per_image": per_image}
+
+
+def release(
+    split: DatasetSplit,
+    recipe: ReleaseRecipe,
+    out: Path,
+    device: torch.device,
+    show: Callable[[float, str], None],
+    scores: dict[str, float],
+) -> Path:
+    """Learn from all labelled images and write the weights."""
+    everything = replace(split, labelled=(*split.labelled, *split.validation), validation=())
+    path = out / f"{recipe.name}.safetensors"
+    save_model(
+        learnt_model(everything, recipe, device, show),
+        path,
+        name=recipe.name,
+        version=recipe.version,
+        licence=recipe.licence,
+        training_data=recipe.training_data,
+        scores=scores,
+    )
+    return path
+
+
+def main(
+    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; finished folds there are kept.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Cross-validate, and train the weights to release."""
+    resolved = validated(ReleaseRecipe, read_toml(recipe), str(recipe))
+    out.mkdir(parents=True, exist_ok=True)
+    split = open_dataset(resolved.spec(), data, SplitConfig(), seed=resolved.seed)
+    where = resolve_device(device)
+    with progress("learning") as show:
+        found = cross_validate(split, resolved, out, where, show)
+        (out / "cross-validation.json").write_text(json.dumps(found, indent=1))
+        typer.echo(json.dumps(found["dice"]))
+        named = {f"{resolved.dataset} cross-validation, {k}": round(v, 4) for k, v in found["dice"].items()}
+        path = release(split, resolved, out, where, show, named)
+    typer.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run_command(main)
