@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.device import free_memory
 from napari_amvlm.slides.blocks import BLOCK
+from napari_amvlm.slides.chunks import KEPT_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ def memory_needed(model: AMVLM, *, batch: int, prompts: int, cache_bytes: int = 
     values = 3 * pixels + 2 * sum(levels) + _COPIES * levels[0] + _COPIES * dense
     around = (BLOCK + 2 * side) ** 2
     blocks = 4 * (2 * 3 * around + (3 * prompts + 2) * around)
-    return int(4 * values * batch + blocks + cache_bytes)
+    return int(4 * values * batch + blocks + KEPT_BYTES + cache_bytes)
 
 
 def memory_note(needed: int, device: torch.device) -> str:

@@ -16,10 +16,10 @@ from napari_amvlm.imaging import resize
 from napari_amvlm.imaging.specks import settle
 from napari_amvlm.models.inference import settled_sizes
 from napari_amvlm.slides.blocks import BlockPlan
-from napari_amvlm.slides.rectangles import around, common, cut, inside, whole_pixels
+from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
 from napari_amvlm.slides.source import SlideSource
 from napari_amvlm.slides.store import TODO
-from napari_amvlm.slides.tile_cache import SlideTiles, TileCache
+from napari_amvlm.slides.tile_cache import SlideTiles, TileCache, blended
 from napari_amvlm.slides.tissue import TissueMap
 
 if TYPE_CHECKING:
@@ -288,21 +288,8 @@ class SlideRun:
 
     def _blended(self, job: _Job) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities at working scale, `(P, h, w)`, and the presence of the block's strongest tile."""
-        area, prompts = job.area, len(self._store.request.prompts)
-        total = np.zeros((prompts, area.height, area.width), np.float32)
-        weight = np.zeros((area.height, area.width), np.float32)
-        presence = np.full(prompts, -np.inf, np.float32)
-        computed = set(job.tiles)
-        for place in self._tiles.meeting(area):
-            tile = self._tiles.rectangle(place)
-            to, of = common(tile, area)
-            window = self._tiles.window[of]
-            weight[to] += window  # glass counts as a tile in which nothing was found
-            if place in computed:
-                maps, logits = self._cache.get(place)
-                total[(slice(None), *to)] += maps[(slice(None), *of)] * window
-                presence = np.maximum(presence, logits)
-        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(total / weight, self._largest, strict=True)]
+        found, presence = blended(self._tiles, self._cache, job.tiles, job.area)
+        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(found, self._largest, strict=True)]
         return np.stack(maps), presence
 
     def _on_slide(self, probability: NDArray[np.float32], job: _Job) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 from napari_amvlm.config import STRIDE
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import MIN_SIDE, Tile, resize, tile_scale, to_rgb01, value_limits
+from napari_amvlm.slides.chunks import ChunkReader
 from napari_amvlm.slides.rectangles import whole_pixels
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class SlideSource:
         self.padded = tuple(max(4 * STRIDE, math.ceil(side / STRIDE) * STRIDE) for side in self.working)
         self.limits = value_limits(thinned(image.levels[-1], _SAMPLE), name=image.name)
         self._level = self._finest_needed()
+        self._chunks = ChunkReader(self._level)
 
     def pixels(self, rectangle: Tile) -> NDArray[np.float32]:
         """Return a rectangle of the padded plane at working scale, float32 `(height, width, 3)` in [0, 1].
@@ -106,8 +108,7 @@ class SlideSource:
         around = whole_pixels(box, (math.ceil(y) + 1, math.ceil(x) + 1), level.shape[:2])
         if (y, x) == (1, 1):
             around = inside
-        stored = np.asarray(level[around.y : around.y + around.height, around.x : around.x + around.width])
-        values = to_rgb01(stored, name=self.image.name, limits=self.limits)
+        values = to_rgb01(self._chunks.read(around), name=self.image.name, limits=self.limits)
         part = (box[0] - around.y, box[1] - around.x, box[2] - around.y, box[3] - around.x)
         return np.clip(resize(values, (inside.height, inside.width), box=part), 0, 1)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.imaging import Tile, blend_window, tile_grid
+from napari_amvlm.slides.rectangles import common
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,3 +86,36 @@ class TileCache:
         """Drop the oldest tiles until the rest fits."""
         while self._bytes > self.most_bytes:
             self._bytes -= self._found.popitem(last=False)[1][0].nbytes
+
+
+def blended(
+    tiles: SlideTiles, cache: TileCache, computed: list[Place], area: Tile
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean of what was found in overlapping tiles, weighted by their window.
+
+    Parameters
+    ----------
+    tiles, cache
+        Where the tiles lie, and what was found in those that are `computed`; in all others nothing was found.
+    computed
+        At least one.
+    area
+        Pixels at working scale that are wanted.
+
+    Returns
+    -------
+    probability
+        float32 `(P, h, w)`.
+    presence
+        Logits of the strongest tile, `(P,)`.
+    """
+    presence = np.max([cache.get(place)[1] for place in computed], axis=0)
+    total = np.zeros((len(presence), area.height, area.width), np.float32)
+    weight = np.zeros((area.height, area.width), np.float32)
+    for place in tiles.meeting(area):
+        to, of = common(tiles.rectangle(place), area)
+        window = tiles.window[of]
+        weight[to] += window
+        if place in cache:
+            total[(slice(None), *to)] += cache.get(place)[0][(slice(None), *of)] * window
+    return total / weight, presence

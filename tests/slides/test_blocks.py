@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import dask.array as da
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from napari_amvlm.imaging import ImageData, Tile, resize, tile_grid
 from napari_amvlm.slides import BlockGrid, BlockPlan, SlideSource, memory_needed, memory_note
 from napari_amvlm.slides.blocks import BAND
+from napari_amvlm.slides.chunks import ChunkReader
 from napari_amvlm.slides.tile_cache import SlideTiles
 from napari_amvlm.slides.tissue import TissueMap
 
@@ -68,6 +70,26 @@ def test_any_rectangle_is_as_if_the_whole_had_been_resized(magnification: float)
     assert beyond.shape == (64, 64, 3)
     corner = source.pixels(Tile(source.working[0] - 1, source.working[1] - 1, 1, 1))
     assert np.allclose(beyond[-1, -1], corner[0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 20_000, 1 << 20])
+def test_chunks_are_put_together_and_read_once_where_there_is_room(kept_bytes: int) -> None:
+    plane = np.random.default_rng(0).integers(0, 255, (211, 190, 3), dtype=np.uint8)
+    read: list[tuple[int, ...]] = []
+
+    def noted(block: np.ndarray) -> np.ndarray:
+        read.append(block.shape)
+        return block
+
+    lazy = da.from_array(plane, chunks=(64, 50, 3)).map_blocks(noted, dtype=np.uint8, meta=plane[:0, :0, :0])
+    chunks = ChunkReader(lazy, kept_bytes)
+    areas = [Tile(0, 0, 211, 190), Tile(64, 50, 64, 50), Tile(60, 45, 10, 10), Tile(210, 189, 1, 1)]
+
+    found = [chunks.read(area) for area in areas]
+
+    for area, pixels in zip(areas, found, strict=True):
+        assert np.array_equal(pixels, plane[area.y : area.y + area.height, area.x : area.x + area.width])
+    assert (len(read) == 16) == (kept_bytes == 1 << 20)
 
 
 def test_a_small_magnification_reads_a_small_level() -> None:
