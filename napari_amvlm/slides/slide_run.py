@@ -37,6 +37,8 @@ CACHE_BYTES = 128 << 20
 _LEAST_TILE = 4 * STRIDE
 _BATCH = {"cpu": 1, "mps": 4}
 _CARD_BATCH = 16
+_MOST_AROUND = 64
+"""Pixels; a hole of 200 that reaches further out of a block is hardly a line of three, and may be told wrongly."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,9 @@ class SlideRun:
     def _needed_margins(self) -> tuple[int, int]:
         """Return how far around a block one has to look: for what it is resampled from, and for holes and specks."""
         source = self._source
-        largest = max(max(sizes) for sizes in self._largest)
-        around_specks = 2 * math.isqrt(largest) + 2 if largest else 0
+        largest = max(sum(sizes) for sizes in self._largest)
+        # What touches the block and goes further than this has more pixels than are settled, so it is told for sure.
+        around_specks = min(largest + 2, _MOST_AROUND) if largest else 0
         if source.working == source.shape:
             return around_specks, around_specks
         y, x = (math.ceil(w / s) + 1 for w, s in zip(source.working, source.shape, strict=True))
