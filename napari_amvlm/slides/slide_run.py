@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Place = tuple[int, int]
 
-CACHE_BYTES = 128 << 20
+CACHE_BYTES = 256 << 20
 _LEAST_TILE = 4 * STRIDE
 _BATCH = {"cpu": 1, "mps": 4}
 _CARD_BATCH = 16

@@ -52,15 +52,12 @@ class SlideTiles:
 
 
 class TileCache:
-    """Keeps what was found in tiles, the latest ones, up to a number of bytes.
-
-    Probabilities are kept in half precision.
-    """
+    """Keeps what was found in tiles, the latest ones, up to a number of bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._bytes = 0
-        self._found: OrderedDict[Place, tuple[NDArray[np.float16], NDArray[np.float32]]] = OrderedDict()
+        self._found: OrderedDict[Place, tuple[NDArray[np.float32], NDArray[np.float32]]] = OrderedDict()
 
     def __contains__(self, place: Place) -> bool:
         return place in self._found
@@ -68,11 +65,11 @@ class TileCache:
     def put(self, place: Place, probability: NDArray[np.float32], presence: NDArray[np.float32]) -> None:
         """Keep the maps `(P, h, w)` and the presence logits `(P,)` of a tile."""
         self.forget(place)
-        maps = probability.astype(np.float16)
+        maps = np.ascontiguousarray(probability)
         self._found[place] = (maps, presence)
         self._bytes += maps.nbytes
 
-    def get(self, place: Place) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    def get(self, place: Place) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what was put."""
         self._found.move_to_end(place)
         return self._found[place]
