@@ -110,6 +110,17 @@ def memory_errors(device: torch.device, what: str, mend: str) -> Iterator[None]:
         raise OutOfMemoryError(f"{device} has not enough memory for {what}; {mend}.") from cause
 
 
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes a run on `device` may still take: of the card, or else of the machine."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def release_memory(device: torch.device) -> None:
     """Give back to the system what torch holds in reserve on `device`; tensors in use stay."""
     import torch

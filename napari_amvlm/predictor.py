@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -16,10 +17,18 @@ from napari_amvlm.errors import ImageError, OutOfMemoryError
 from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
-from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image, named_scale
+from napari_amvlm.models.inference import (
+    DecodedPrompt,
+    EncodedImage,
+    auto_scale,
+    decode_prompt,
+    encode_image,
+    named_scale,
+)
+from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
     from pathlib import Path
 
     import torch
@@ -27,6 +36,10 @@ if TYPE_CHECKING:
 
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.model_info import ModelInfo
+
+_LOG = logging.getLogger(__name__)
+_BATCH = 4
+"""Tiles at once, until memory runs short."""
 
 ScaleChoice = Literal["auto", "whole", "tiles"]
 
@@ -95,6 +108,7 @@ class Predictor:
         self._model = model.to(self._device).eval()
         self.info = info
         self._cache_bytes = cache_bytes
+        self._batch = _BATCH
         self._cache: OrderedDict[Hashable, EncodedImage] = OrderedDict()
         self._image: _CurrentImage | None = None
         self._lock = threading.RLock()
@@ -124,7 +138,13 @@ class Predictor:
             self.info = info
             self._cache.clear()
 
-    def set_image(self, image: NDArray[np.generic], *, key: Hashable | None = None) -> None:
+    def set_image(
+        self,
+        image: NDArray[np.generic],
+        *,
+        key: Hashable | None = None,
+        limits: tuple[float, float] | None = None,
+    ) -> None:
         """Choose the image that the next prompts are about.
 
         Parameters
@@ -133,13 +153,15 @@ class Predictor:
             `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, any dtype, see `imaging.to_rgb01`.
         key
             Identifies the image: the same key means the same pixels. None means an image never seen before.
+        limits
+            Values that become 0 and 1, for a slice of a stack; by default what `imaging.to_rgb01` finds.
 
         Raises
         ------
         ImageError
             The image cannot be used.
         """
-        pixels = to_rgb01(image)
+        pixels = to_rgb01(image, limits=limits)
         gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
         with self._lock:
             self._image = _CurrentImage(object() if key is None else key, pixels, gray)
@@ -191,25 +213,64 @@ class Predictor:
         Cancelled
             `should_stop` said so.
         OutOfMemoryError
-            The device has not enough memory; what was cached is forgotten.
+            The device has not enough memory, not even for one tile at a time; what was cached is forgotten.
         """
         started = time.perf_counter()
-        with self._lock, self._forgetting_when_full():
+        with self._lock:
             if self._image is None:
                 raise ImageError("There is no image to look at; choose one first.")
             shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
             chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
-            encoded = self._encoded(self._image, chosen, on_progress, should_stop)
-            found = decode_prompt(self._model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
+            try:
+                found = self._answer(self._image, chosen, prompt, on_progress, should_stop)
+            except OutOfMemoryError:
+                if self._batch == 1:
+                    raise
+                _LOG.warning("Memory ran short on %s; going on with one tile at a time.", self._device)
+                self._batch = 1
+                found = self._answer(self._image, chosen, prompt, on_progress, should_stop)
         seconds = time.perf_counter() - started
         return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
 
+    def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
+        """Segment what each prompt says in tiles of a larger image, all of them in one batch; nothing is cached.
+
+        Parameters
+        ----------
+        tiles
+            float32 `(B, S, S, 3)` in [0, 1] at working scale; S a multiple of 16.
+        prompts
+            P of them; the image side is computed once for all.
+
+        Raises
+        ------
+        PromptError
+            A prompt is empty or too long.
+        OutOfMemoryError
+            The device has not enough memory; what was cached is forgotten.
+        """
+        count, height, width = tiles.shape[:3]
+        what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
+        with self._lock, self._forgetting_when_full(what, "take fewer or smaller tiles, or close other programs"):
+            return tile_maps(self._model, tiles, prompts)
+
+    def _answer(
+        self,
+        image: _CurrentImage,
+        scale: WorkingScale,
+        prompt: str,
+        on_progress: Callable[[int, int], None] | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> DecodedPrompt:
+        mend = "look at it whole, choose a smaller magnification, or close other programs"
+        with self._forgetting_when_full("this image", mend):
+            encoded = self._encoded(image, scale, on_progress, should_stop)
+            return decode_prompt(self._model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
+
     @contextlib.contextmanager
-    def _forgetting_when_full(self) -> Iterator[None]:
+    def _forgetting_when_full(self, what: str, mend: str) -> Iterator[None]:
         try:
-            with memory_errors(
-                self._device, "this image", "look at it whole, choose a smaller magnification, or close other programs"
-            ):
+            with memory_errors(self._device, what, mend):
                 yield
         except OutOfMemoryError:
             self._cache.clear()
@@ -229,6 +290,7 @@ class Predictor:
                 self._model,
                 image.pixels,
                 scale,
+                batch=self._batch,
                 keep_bytes=self._cache_bytes,
                 on_progress=on_progress,
                 should_stop=should_stop,

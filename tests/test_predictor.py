@@ -126,6 +126,25 @@ def test_too_little_memory_is_told_and_what_was_cached_is_forgotten(predictor: P
     assert predictor.predict("nuclei").probability.shape == (100, 130)
 
 
+def test_short_memory_is_told_and_the_tiles_come_one_by_one(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor.set_image(_image())
+    expected = predictor.predict("nuclei", scale="tiles").probability
+
+    def fail(_module: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > 1:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+
+    handle = predictor.model.image_encoder.register_forward_pre_hook(fail)
+    predictor.set_image(_image())
+    found = predictor.predict("nuclei", scale="tiles").probability
+    handle.remove()
+
+    assert np.allclose(found, expected, atol=2e-2)
+    assert caplog.messages == ["Memory ran short on cpu; going on with one tile at a time."]
+
+
 def test_bad_input_is_named(predictor: Predictor) -> None:
     with pytest.raises(ImageError, match="no image"):
         predictor.predict("nuclei")

@@ -1,46 +1,32 @@
-"""`napari-amvlm predict`: label masks for images from text prompts."""
+"""`napari-amvlm predict`: label masks for images, slides and stacks from text prompts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
 
+from napari_amvlm.cli.cluster import predict_on_cluster
 from napari_amvlm.cli.console import DeviceOption, MagnificationOption, ModelOption, complain, progress, remark, say
-from napari_amvlm.errors import InputError, PromptError
-from napari_amvlm.exports.label_files import check_prompts, file_slug, write_classes, write_tiff
+from napari_amvlm.cli.predicting import Outcome, Request, output_files, predict_file, store_folder
+from napari_amvlm.errors import DatasetError, InputError, OutOfMemoryError, PromptError
+from napari_amvlm.exports.label_files import check_prompts, write_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from napari_amvlm.predictor import Predictor
 
-    from napari_amvlm.config import ScaleName
-    from napari_amvlm.predictor import Prediction, Predictor
-
-PRESENT = 0.5
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of every image."""
-
-    prompts: tuple[str, ...]
-    output: Path
-    threshold: float
-    scale: Literal["auto"] | ScaleName
-    magnification: float
-    instances: bool
-    probabilities: bool
+_LARGE_FILES = ("*.svs", "*.btf", "*.nii", "*.nii.gz", "*.ome.zarr")
+"""What folders may hold beside the files of a data folder."""
 
 
 def predict(
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr planes, or folders."),
+        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, SVS, DICOM, NIfTI or OME-Zarr files, or folders."),
     ],
     prompt: Annotated[
         list[str], typer.Option("--prompt", metavar="TEXT", help="What to find; may be given many times.")
@@ -63,69 +49,99 @@ def predict(
         Literal["auto", "whole", "tiles"], typer.Option("--scale", help="Look at the image as a whole or in tiles.")
     ] = "auto",
     magnification: MagnificationOption = 1.0,
+    slices: Annotated[
+        str | None, typer.Option("--slices", metavar="A[-B]", help="Of stacks: this slice or these alone, from 0.")
+    ] = None,
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        typer.Option("--region", metavar="X Y W H", help="Of slides: this part alone, in pixels."),
+    ] = None,
+    every_tile: Annotated[
+        bool, typer.Option("--every-tile", help="Of slides: look at what seems to be empty glass, too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do again what is done already; results are replaced.")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Share the files out to the workers of a dask scheduler."),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Write a label mask for every image: values 1..K in the order of the prompts, named in classes.csv.
 
-    Where prompts overlap, the most probable one gets the pixel. A file that cannot be used is reported and skipped; the
-    exit code is then 1, or 2 if it was so with all of them.
+    Where prompts overlap, the most probable one gets the pixel. Slides (images with levels, and large ones) give a
+    zarr folder that goes on where it was stopped, stacks a mask of every slice. What is done already is skipped. A file
+    that cannot be used is reported and skipped; the exit code is then 1, or 2 if it was so with all of them.
     """
-    request = Request(_prompts(prompt), output, threshold, scale, magnification, instances, probabilities)
+    request = Request(
+        prompts=_prompts(prompt),
+        output=output,
+        threshold=threshold,
+        scale=scale,
+        magnification=magnification,
+        instances=instances,
+        probabilities=probabilities,
+        overwrite=overwrite,
+        slices=_slices(slices),
+        region=region,
+        every_tile=every_tile,
+    )
     paths = image_paths(images)
     check_outputs(paths, request)
-    from napari_amvlm.predictor import Predictor
+    outcomes = _outcomes(paths, request, scheduler=scheduler, model=model, device=device)
+    failed = []
+    for outcome in outcomes:
+        for line in outcome.remarks:
+            remark(line)
+        if outcome.error is None:
+            say(outcome.line)
+        else:
+            complain(str(outcome.error))
+            failed.append(outcome)
+    if failed:
+        remark(f"{len(failed)} of {len(paths)} images failed: {', '.join(str(outcome.path) for outcome in failed)}")
+        bad_input = len(failed) == len(paths) and all(isinstance(outcome.error, InputError) for outcome in failed)
+        raise typer.Exit(2 if bad_input else 1)
 
-    predictor = Predictor.from_file(model, device=device)
-    write_classes(output / "classes.csv", request.prompts)
-    failures: dict[Path, InputError] = {}
+
+def _outcomes(
+    paths: Sequence[Path], request: Request, *, scheduler: str | None, model: str | None, device: str
+) -> Iterator[Outcome]:
+    """Predict all files, here or on a cluster, and yield what became of each."""
+    if scheduler is None:
+        from napari_amvlm.predictor import Predictor
+
+        predictor = Predictor.from_file(model, device=device)
+        write_classes(request.output / "classes.csv", request.prompts)
+        yield from _predict_here(predictor, paths, request)
+        return
+    from napari_amvlm.models.catalog import find_model
+
+    file = find_model(model)
+    write_classes(request.output / "classes.csv", request.prompts)
+    with progress("Predicting") as show:
+        done = 0
+        for outcome in predict_on_cluster(scheduler, paths, request, model=file, device=device):
+            done += 1
+            show(done / len(paths), outcome.path.name)
+            yield outcome
+
+
+def _predict_here(predictor: Predictor, paths: Sequence[Path], request: Request) -> Iterator[Outcome]:
     with progress("Predicting") as show:
         for index, path in enumerate(paths):
             show(index / len(paths), path.name)
+
+            def within(share: float, note: str, index: int = index) -> None:
+                show((index + share) / len(paths), note)
+
             try:
-                say(predict_file(predictor, path, request))
+                yield Outcome(path, predict_file(predictor, path, request, show=within, remark=remark))
             except PromptError:
                 raise  # it would be the same with every image
-            except InputError as error:
-                complain(str(error))
-                failures[path] = error
-    if failures:
-        remark(f"{len(failures)} of {len(paths)} images failed: {', '.join(str(path) for path in failures)}")
-        raise typer.Exit(2 if len(failures) == len(paths) else 1)
-
-
-def predict_file(predictor: Predictor, path: Path, request: Request) -> str:
-    """Write the files of one image and return the line that tells about it."""
-    from napari_amvlm.imaging import count_nonfinite, read_image
-
-    image = read_image(path).data
-    predictor.set_image(image, key=str(path.resolve()))
-    if unusable := count_nonfinite(image):
-        remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
-    found = [
-        predictor.predict(prompt, scale=request.scale, magnification=request.magnification)
-        for prompt in request.prompts
-    ]
-    probabilities = [prediction.probability for prediction in found]
-    target, *others = output_files(path, request)
-    write_tiff(target, label_image(probabilities, request.threshold), axes="YX")
-    if request.probabilities:
-        write_tiff(others.pop(0), np.stack(probabilities).astype(np.float16), axes="CYX")
-    for probability, file in zip(probabilities, others, strict=False):
-        write_tiff(file, _instances(probability, request.threshold), axes="YX")
-    return f"{path}: {', '.join(_presence(prediction) for prediction in found)} -> {target}"
-
-
-def label_image(probabilities: Sequence[NDArray[np.float32]], threshold: float) -> NDArray[Any]:
-    """Return values 1..K, `(H, W)`, where a probability reaches `threshold`; the greatest wins, 0 is background.
-
-    Examples
-    --------
-    >>> label_image([np.float32([[0.6, 0.1]]), np.float32([[0.9, 0.2]])], 0.5)
-    array([[2, 0]], dtype=uint8)
-    """
-    stack = np.stack(list(probabilities))
-    labels = np.where(stack.max(axis=0) >= threshold, stack.argmax(axis=0) + 1, 0)
-    return np.asarray(labels.astype(np.min_scalar_type(len(stack))))
+            except (InputError, OutOfMemoryError) as error:
+                yield Outcome(path, error=error)
 
 
 def image_paths(given: Sequence[Path]) -> list[Path]:
@@ -140,10 +156,16 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
 
     found: list[Path] = []
     for path in given:
-        if path.is_dir() and not is_zarr(path):
-            found.extend(pair.image for pair in read_folder(path, masks="none").pairs)
-        else:
+        if not path.is_dir() or is_zarr(path):
             found.append(path)
+            continue
+        large = sorted(file for pattern in _LARGE_FILES for file in path.glob(pattern))
+        try:
+            found.extend(pair.image for pair in read_folder(path, masks="none").pairs)
+        except DatasetError:
+            if not large:
+                raise
+        found.extend(large)
     return list({path.resolve(): path for path in found}.values())
 
 
@@ -160,7 +182,7 @@ def check_outputs(images: Sequence[Path], request: Request) -> None:
     inputs = {image.resolve() for image in images}
     owners: dict[Path, Path] = {}
     for image in images:
-        for target in output_files(image, request):
+        for target in (*reversed(output_files(image, request)), store_folder(image, request)):
             if target.resolve() in inputs:
                 raise InputError(f"{target} is one of the images and would be replaced; give another folder with -o.")
             if target in owners:
@@ -170,19 +192,6 @@ def check_outputs(images: Sequence[Path], request: Request) -> None:
             owners[target] = image
 
 
-def output_files(image: Path, request: Request) -> list[Path]:
-    """Return the label file of an image, then its probabilities and its instances where they are wanted."""
-    from napari_amvlm.imaging import image_name
-
-    stem = image_name(image)
-    names = [f"{stem}.tif"]
-    if request.probabilities:
-        names.append(f"{stem}_probability.tif")
-    if request.instances:
-        names.extend(f"{stem}_{file_slug(prompt)}_instances.tif" for prompt in request.prompts)
-    return [request.output / name for name in names]
-
-
 def _prompts(given: Sequence[str]) -> tuple[str, ...]:
     """Return the prompts, checked."""
     if any(not prompt.strip() for prompt in given):
@@ -190,15 +199,11 @@ def _prompts(given: Sequence[str]) -> tuple[str, ...]:
     return check_prompts(given)
 
 
-def _presence(prediction: Prediction) -> str:
-    """Return for instance "nuclei present 0.97"."""
-    word = "present" if prediction.presence >= PRESENT else "absent"
-    return f"{prediction.prompt} {word} {prediction.presence:.2f}"
-
-
-def _instances(probability: NDArray[np.float32], threshold: float) -> NDArray[Any]:
-    """Return numbered objects, `(H, W)`, uint16, or uint32 where there are too many of them."""
-    from napari_amvlm.imaging import split_instances
-
-    objects = split_instances(probability, threshold)
-    return objects.astype(np.uint16 if objects.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
+def _slices(given: str | None) -> tuple[int, int] | None:
+    """Return the first and the last slice of "A-B" or "A"."""
+    if given is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", given)
+    if match is None:
+        raise InputError(f'Expected --slices to be one slice or a range, for instance "7" or "3-9", but got {given!r}.')
+    return int(match[1]), int(match[2] or match[1])

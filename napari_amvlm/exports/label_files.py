@@ -43,12 +43,16 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_tiff(path: Path, array: NDArray[Any], *, axes: str) -> None:
-    """Write a compressed TIFF; `axes` names the dimensions, for instance "YX" or "CYX"."""
+def write_tiff(path: Path, array: NDArray[Any], *, axes: str, made_with: str | None = None) -> None:
+    """Write a compressed TIFF; `axes` names the dimensions, for instance "YX" or "CYX".
+
+    `made_with` is kept in the description, for those that want to know what the file is the result of.
+    """
     import tifffile
 
+    metadata = {"axes": axes} | ({"made_with": made_with} if made_with else {})
     with written_whole(path) as temporary:
-        tifffile.imwrite(temporary, array, compression="zlib", photometric="minisblack", metadata={"axes": axes})
+        tifffile.imwrite(temporary, array, compression="zlib", photometric="minisblack", metadata=metadata)
 
 
 def write_png(path: Path, array: NDArray[Any]) -> None:

@@ -10,9 +10,10 @@ from napari_amvlm.imaging.ome_zarr import is_zarr
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
-from napari_amvlm.imaging.values import count_nonfinite, to_rgb01
+from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, to_rgb01, value_limits
 
 __all__ = [
+    "MIN_SIDE",
     "DataFolder",
     "ImageData",
     "ImagePair",
@@ -33,5 +34,6 @@ __all__ = [
     "tile_grid",
     "tile_scale",
     "to_rgb01",
+    "value_limits",
     "whole_scale",
 ]

@@ -46,7 +46,9 @@ def tile_scale(magnification: float = 1.0) -> WorkingScale:
     return WorkingScale("tiles", float(magnification))
 
 
-def resize(image: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float32]:
+def resize(
+    image: ArrayLike, shape: tuple[int, int], *, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.float32]:
     """Resample an image: bilinear where it grows, with a triangle filter as wide as the step where it shrinks.
 
     Pixel centres lie at half-integers, so resizing to `shape` and back does not shift anything.
@@ -57,6 +59,9 @@ def resize(image: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float32]:
         `(H, W)` or `(H, W, C)`, real numbers.
     shape
         Height and width wanted, pixels.
+    box
+        The part of the image that becomes the result: top, left, bottom and right in pixels of the image, which need
+        not be whole.  What lies around it is still looked at by the filter.  None takes all of the image.
 
     Returns
     -------
@@ -76,11 +81,13 @@ def resize(image: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float32]:
         raise ImageError(
             f"Expected an image (H, W) or (H, W, C) and a size of at least 1 pixel, but got {source.shape} and {shape}."
         )
-    if source.shape[:2] == (height, width):
+    top, left, bottom, right = box or (0, 0, *source.shape[:2])
+    if (top, left, bottom, right) == (0, 0, height, width) and source.shape[:2] == (height, width):
         return source.copy()
     planes = source[..., None] if source.ndim == 2 else source
     result = np.empty((height, width, planes.shape[2]), np.float32)
     for channel in range(planes.shape[2]):
         plane = Image.fromarray(np.ascontiguousarray(planes[..., channel]))
-        result[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR))
+        sampled = plane.resize((width, height), Image.Resampling.BILINEAR, (left, top, right, bottom))
+        result[..., channel] = np.asarray(sampled)
     return result[..., 0] if source.ndim == 2 else result

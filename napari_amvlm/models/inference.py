@@ -19,7 +19,7 @@ from napari_amvlm.imaging.specks import settle
 from napari_amvlm.models.amvlm import ImageFeatures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -220,20 +220,26 @@ def decode_prompt(
             on_progress(min(start + batch, len(tiles)), len(tiles))
     top, left, h, w = encoded.content
     found, text_found = (total / weight)[:, top : top + h, left : left + w].numpy()
-    found = _settled(model, prompt, found)
+    largest = settled_sizes(model, prompt)
+    found = settle(found, hole=largest[0], speck=largest[1])
     probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in (found, text_found))
-    strongest = sorted(presence)[-max(1, len(presence) // 10) :]
+    return DecodedPrompt(probability, text_probability, pooled_presence(presence))
+
+
+def pooled_presence(logits: Sequence[float]) -> float:
+    """Return how probably something is in an image, from the presence logits of its parts: by their strongest tenth."""
+    strongest = sorted(logits)[-max(1, len(logits) // 10) :]
     logit = sum(strongest) / len(strongest)
-    return DecodedPrompt(probability, text_probability, 1 / (1 + math.exp(-min(max(logit, -60), 60))))
+    return 1 / (1 + math.exp(-min(max(logit, -60), 60)))
 
 
-def _settled(model: AMVLM, prompt: str, probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Take away the holes and specks that objects of the concept nearest to the prompt do not have."""
+def settled_sizes(model: AMVLM, prompt: str) -> tuple[int, int]:
+    """Return the largest hole and speck that objects of the concept nearest to the prompt do not have, see `settle`."""
     nearest = nearest_concept(model, prompt)
     if nearest is None or nearest[1] < _KNOWN:
-        return probability
+        return 0, 0
     concept = next(c for c in model.config.concepts if c.name == nearest[0])
-    return settle(probability, hole=concept.hole, speck=concept.speck)
+    return concept.hole, concept.speck
 
 
 def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale) -> EncodedImage:

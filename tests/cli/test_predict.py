@@ -13,8 +13,8 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_amvlm.cli.predict import label_image
 from napari_amvlm.predictor import Predictor
+from napari_amvlm.slides import label_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -195,17 +195,3 @@ def test_planes_of_every_format_are_predicted(run: Run, tiny_checkpoint: Path, t
     assert outcome.code == 0, outcome.err
     for name in ("CT_small", "slice", "cells"):
         assert tifffile.imread(tmp_path / "out" / f"{name}.tif").shape == (128, 128)
-
-
-def test_a_volume_is_refused_with_what_to_do(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    nibabel = pytest.importorskip("nibabel")
-    scan = tmp_path / "scan.nii"
-    nibabel.save(nibabel.Nifti1Image(np.zeros((32, 40, 4), np.int16), np.eye(4)), scan)
-
-    outcome = run("predict", scan, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
-
-    assert outcome.code == 2
-    assert outcome.err.splitlines()[0].endswith(
-        "scan.nii: expected one image, but it is a stack, Z4xY40xX32; open it in napari, or save the plane you mean "
-        "as a file of its own."
-    )

@@ -1,0 +1,69 @@
+"""Files shared out to the workers of a dask scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.cli.predicting import Outcome, work
+from napari_amvlm.errors import AmvlmError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari_amvlm.cli.predicting import Request
+
+
+def predict_on_cluster(
+    address: str, paths: Sequence[Path], request: Request, *, model: Path, device: str
+) -> Iterator[Outcome]:
+    """Yield the outcome of every file as it comes; files, model and output must lie where all workers see them.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler, for instance "tcp://10.0.0.1:8786".
+    paths, request
+        What is to be done.
+    model
+        The model's file.
+    device
+        Where each worker computes.
+
+    Raises
+    ------
+    InputError
+        dask.distributed is not installed, or the scheduler does not answer.
+    AmvlmError
+        A worker had to end.
+    """
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise InputError(
+            '--scheduler takes the library distributed; install it: pip install "napari-amvlm[cluster]".'
+        ) from error
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise InputError(f"No dask scheduler answers at {address}; start one, or check the address.") from error
+    there = replace(request, output=request.output.resolve())
+    with client:
+        # Never by hash: a file that was done in vain once is to be done again.
+        futures = [
+            client.submit(work, path.resolve(), there, model.resolve(), device, pure=False, key=f"{place}-{path.name}")
+            for place, path in enumerate(paths)
+        ]
+        for future in as_completed(futures):
+            yield _outcome(future)
+
+
+def _outcome(future: Any) -> Outcome:
+    try:
+        result: Outcome = future.result()
+    except AmvlmError:
+        raise
+    except Exception as error:  # whatever ended the worker: lost, killed, or without the package
+        raise AmvlmError(f"A worker failed ({type(error).__name__}: {error}); look at its log.") from error
+    return result

@@ -1,0 +1,235 @@
+"""Predicts one file of any kind, in this process or on a worker: a plane, a slide or a stack."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_amvlm.errors import AmvlmError, ImageError, InputError, OutOfMemoryError
+from napari_amvlm.exports.label_files import file_slug, write_tiff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.predictor import Prediction, Predictor
+
+    Progress = Callable[[float, str], None]
+    Remark = Callable[[str], None]
+
+PRESENT = 0.5
+LARGEST_PLANE = 100_000_000
+"""Planes with more pixels are slides."""
+
+Kind = Literal["plane", "slide", "stack"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of every image."""
+
+    prompts: tuple[str, ...]
+    output: Path
+    threshold: float = 0.5
+    scale: Literal["auto"] | ScaleName = "auto"
+    magnification: float = 1.0
+    instances: bool = False
+    probabilities: bool = False
+    overwrite: bool = False
+    slices: tuple[int, int] | None = None
+    region: tuple[int, int, int, int] | None = None
+    every_tile: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: the line that tells about it, or the error, and remarks on the way."""
+
+    path: Path
+    line: str = ""
+    error: AmvlmError | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Progress, remark: Remark) -> str:
+    """Write the results of one file, unless they are there, and return the line that tells about it.
+
+    Parameters
+    ----------
+    predictor
+        Answers the prompts.
+    path
+        The file or folder.
+    request
+        What is wanted.
+    show
+        Told how far it is, `[0, 1]`, with a short note.
+    remark
+        Told what else there is to know.
+    """
+    from napari_amvlm.cli.predicting_slides import predict_one_slide
+    from napari_amvlm.cli.predicting_stacks import predict_one_stack
+
+    token = _token(predictor, path, request)
+    if not request.overwrite and is_done(path, request, token):
+        return f"{path}: done already -> {output_files(path, request)[-1]}"
+    opened, kind = opened_image(path, request)
+    if kind == "slide":
+        return predict_one_slide(predictor, opened, request, show=show, remark=remark)
+    if kind == "stack":
+        labels, stacked, objects, found = predict_one_stack(predictor, opened, request, show=show)
+        axes = opened.axes
+    else:
+        labels, stacked, objects, found = _predict_plane(predictor, path, opened, request, remark)
+        axes = "YX"
+    files = output_files(path, request)
+    if request.probabilities:
+        write_tiff(files.pop(0), stacked, axes=f"C{axes}")
+    for numbered in objects:
+        write_tiff(files.pop(0), numbered, axes=axes)
+    # Last: a label file says that the others are there too.
+    write_tiff(files[-1], labels, axes=axes, made_with=token)
+    return f"{path}: {', '.join(presence_text(*one) for one in found)} -> {files[-1]}"
+
+
+def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
+    """Return what is in a file, and whether it is one plane, a slide or a stack.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, or holds several images.
+    InputError
+        Slices are wanted of a plane, or a region of a stack.
+    """
+    from napari_amvlm.imaging import open_images
+
+    images = open_images(path)
+    if len(images) > 1:
+        raise ImageError(f"{path}: expected one image, but it holds {len(images)}; give the file of the one you mean.")
+    image = images[0]
+    if image.axes != "YX":
+        if request.region:
+            raise InputError(f"{path}: a region can be had of a plane, but it is a stack, {image.size}; use --slices.")
+        return image, "stack"
+    if request.slices:
+        raise InputError(f"{path}: slices can be had of a stack, but it is one plane; leave out --slices.")
+    large = image.data.shape[0] * image.data.shape[1] > LARGEST_PLANE
+    if (image.smaller or large or request.region) and request.scale != "whole":
+        return image, "slide"
+    return image, "plane"
+
+
+def output_files(image: Path, request: Request) -> list[Path]:
+    """Return the files that a plane or a stack gives, in the order in which they are written; labels come last."""
+    from napari_amvlm.imaging import image_name
+
+    stem = image_name(image)
+    names = []
+    if request.probabilities:
+        names.append(f"{stem}_probability.tif")
+    if request.instances:
+        names.extend(f"{stem}_{file_slug(prompt)}_instances.tif" for prompt in request.prompts)
+    names.append(f"{stem}.tif")
+    return [request.output / name for name in names]
+
+
+def store_folder(image: Path, request: Request) -> Path:
+    """Return the folder that a slide gives."""
+    from napari_amvlm.imaging import image_name
+
+    return request.output / f"{image_name(image)}.zarr"
+
+
+def is_done(path: Path, request: Request, token: str) -> bool:
+    """Tell whether all files of an image are there, and of this very request."""
+    import tifffile
+
+    files = output_files(path, request)
+    if not all(file.is_file() for file in files):
+        return False
+    try:
+        with tifffile.TiffFile(files[-1]) as file:
+            described = file.shaped_metadata or ({},)
+            return bool(described[0].get("made_with") == token)
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return False
+
+
+def numbered(objects: NDArray[Any]) -> NDArray[Any]:
+    """Return numbered objects as uint16, or uint32 where there are too many of them."""
+    return objects.astype(np.uint16 if objects.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
+
+
+def presence_text(prompt: str, presence: float) -> str:
+    """Return for instance "nuclei present 0.97"."""
+    return f"{prompt} {'present' if presence >= PRESENT else 'absent'} {presence:.2f}"
+
+
+def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
+    """Predict a file on a worker, which keeps its model from file to file; errors of the file come back as such."""
+    import dask
+
+    remarks: list[str] = []
+    predictor = _own_predictor(model, device)
+    try:
+        # Else what is read lazily would become tasks of the cluster.
+        with dask.config.set(scheduler="threads"):
+            line = predict_file(predictor, path, request, show=lambda _share, _note: None, remark=remarks.append)
+    except (InputError, OutOfMemoryError) as error:
+        return Outcome(path, error=type(error)(str(error)), remarks=tuple(remarks))
+    return Outcome(path, line, remarks=tuple(remarks))
+
+
+@functools.lru_cache(maxsize=1)
+def _own_predictor(model: Path, device: str) -> Predictor:
+    from napari_amvlm.predictor import Predictor
+
+    return Predictor.from_file(model, device=device)
+
+
+def _predict_plane(
+    predictor: Predictor, path: Path, opened: ImageData, request: Request, remark: Remark
+) -> tuple[NDArray[Any], NDArray[np.float16], list[NDArray[Any]], list[tuple[str, float]]]:
+    """Return labels, probabilities, objects by prompt, and presences of a plane."""
+    from napari_amvlm.imaging import count_nonfinite, split_instances
+    from napari_amvlm.imaging.limits import check_size
+    from napari_amvlm.slides.class_labels import label_image
+
+    check_size(path, *opened.data.shape[:2])
+    image = np.asarray(opened.data)
+    predictor.set_image(image, key=str(path.resolve()))
+    if unusable := count_nonfinite(image):
+        remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
+    found: Sequence[Prediction] = [
+        predictor.predict(prompt, scale=request.scale, magnification=request.magnification)
+        for prompt in request.prompts
+    ]
+    maps = [prediction.probability for prediction in found]
+    objects = [numbered(split_instances(m, request.threshold)) for m in maps] if request.instances else []
+    presences = [(prediction.prompt, prediction.presence) for prediction in found]
+    return label_image(maps, request.threshold), np.stack(maps).astype(np.float16), objects, presences
+
+
+def model_token(predictor: Predictor) -> str:
+    """Return what tells the served model from others."""
+    return predictor.info.sha256 if predictor.info else "unnamed"
+
+
+def _token(predictor: Predictor, path: Path, request: Request) -> str:
+    """Return a text that differs for other requests, models and images."""
+    state = path.stat() if path.exists() else None
+    settings = (
+        *(request.prompts, request.threshold, request.scale, request.magnification, request.slices),
+        *(model_token(predictor), path.name, state and (state.st_size, state.st_mtime_ns)),
+    )
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

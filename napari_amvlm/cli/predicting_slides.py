@@ -1,0 +1,70 @@
+"""A slide on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_amvlm.cli.predicting import model_token, presence_text, store_folder
+from napari_amvlm.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_amvlm.cli.predicting import Progress, Remark, Request
+    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.predictor import Predictor
+    from napari_amvlm.slides import SlideStore
+
+
+def predict_one_slide(
+    predictor: Predictor, image: ImageData, request: Request, *, show: Progress, remark: Remark
+) -> str:
+    """Fill the store of a slide, or go on filling it, and return the line that tells about it.
+
+    Raises
+    ------
+    InputError
+        Objects are wanted, which slides do not give, or the store is that of another request.
+    """
+    from napari_amvlm.imaging import Tile
+    from napari_amvlm.slides import SlideRun, memory_needed, memory_note
+    from napari_amvlm.slides.slide_run import CACHE_BYTES
+
+    path = image.path
+    if request.instances:
+        raise InputError(f"{path} is a slide, for which objects are not numbered; leave out --instances.")
+    store = _store(predictor, image, request)
+    region = None
+    if request.region:
+        x, y, width, height = request.region
+        region = Tile(y, x, height, width)
+    run = SlideRun(predictor, image, store, region=region, on_message=lambda message: remark(f"{path}: {message}"))
+    if run.total == 0:
+        return f"{path}: done already -> {store.path}"
+    needed = memory_needed(
+        predictor.model, batch=run.batch, prompts=len(request.prompts), cache_bytes=CACHE_BYTES
+    )
+    remark(f"{path}: {run.total} blocks to do; {memory_note(needed, predictor.device)}.")
+    for report in run.run():
+        show(report.done / report.total, f"{image.name}, block {report.done} of {report.total}")
+    found = zip(request.prompts, store.presence(), strict=True)
+    return f"{path}: {', '.join(presence_text(*one) for one in found)} -> {store.path}"
+
+
+def _store(predictor: Predictor, image: ImageData, request: Request) -> SlideStore:
+    """Return the store of a slide, a new one or the one that is there."""
+    from napari_amvlm.slides import SlideRequest, SlideStore
+
+    path = image.path
+    if path is None:  # an image that was read from a file always has one
+        raise InputError(f"{image.name} has no file; save it first.")
+    asked = SlideRequest(
+        prompts=request.prompts,
+        threshold=request.threshold,
+        magnification=request.magnification,
+        every_tile=request.every_tile,
+        model=model_token(predictor),
+        image=path.name,
+        bytes=path.stat().st_size if path.is_file() else 0,
+        shape=(int(image.data.shape[0]), int(image.data.shape[1])),
+    )
+    folder = store_folder(path, request)
+    return SlideStore.open(folder, asked, overwrite=request.overwrite, spacing=image.spacing)

@@ -1,0 +1,238 @@
+"""The result of a slide on disk: labels and probabilities in a zarr folder that fills up block by block."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from napari_amvlm.config import Config
+from napari_amvlm.errors import InputError
+from napari_amvlm.models.inference import pooled_presence
+from napari_amvlm.project.storage import disk_errors
+from napari_amvlm.slides.blocks import BLOCK, BlockGrid
+from napari_amvlm.slides.class_labels import label_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging.image_data import Spacing
+
+    Place = tuple[int, int]
+
+TODO, DONE, BACKGROUND = 0, 1, 2
+
+_ATTRIBUTE = "napari_amvlm"
+_SMALLEST = 1024
+_MOST_LEVELS = 7
+_STATES_CHUNK = 256
+_AGAIN = "give another folder, or have it done again from the start (--overwrite)"
+
+
+class SlideRequest(Config):
+    """What was asked of a slide: results of another request are never mixed with these."""
+
+    prompts: tuple[str, ...] = Field(min_length=1)
+    threshold: float = Field(0.5, gt=0, lt=1)
+    magnification: float = Field(1.0, gt=0)
+    every_tile: bool = Field(False, description="whether what seems to be empty glass was looked at too")
+    model: str = Field(description="sha256 of the model file, or its name where it has none")
+    image: str = Field(description="name of the slide's file")
+    bytes: int = Field(0, ge=0, description="size of that file; 0 for a folder")
+    shape: tuple[int, int]
+    block: int = Field(BLOCK, ge=64, multiple_of=64)
+
+
+class SlideStore:
+    """Labels, probabilities, and how far they are.
+
+    The folder is an OME-Zarr 0.5 image of the labels, with levels.  Beside them lie `probability` (uint8
+    `(P, H, W)`, 255 is 1), `presence` (float32 `(P, rows, columns)`, by block) and `state` (uint8 `(rows, columns)`: 0
+    to do, 1 done, 2 background).  A block counts as done once all of it is on disk.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    group
+        Its opened zarr group.
+    request
+        What was asked.
+    """
+
+    def __init__(self, path: Path, group: Any, request: SlideRequest) -> None:
+        self.path = path
+        self.request = request
+        self.grid = BlockGrid(request.shape, request.block)
+        self.levels: list[Any] = [group[str(i)] for i in range(_level_count(request.shape))]
+        self.probability: Any = group["probability"]
+        self._presence: Any = group["presence"]
+        self._state: Any = group["state"]
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        request: SlideRequest,
+        *,
+        overwrite: bool = False,
+        spacing: Mapping[str, Spacing] | None = None,
+    ) -> SlideStore:
+        """Create a result, or go on with one of the same request.
+
+        Parameters
+        ----------
+        path
+            The folder, usually `NAME.zarr`.
+        request
+            What is asked.
+        overwrite
+            Whether a result that is there is thrown away.
+        spacing
+            Pixel size of the slide, as in `ImageData`.
+
+        Raises
+        ------
+        InputError
+            Something else is there, or the result of another request.
+        StorageError
+            The disk refused.
+        """
+        if overwrite and _is_result(path):
+            with disk_errors(path):
+                shutil.rmtree(path)
+        if path.exists():
+            store = cls.read(path)
+            changed = [name for name, value in store.request if value != getattr(request, name)]
+            if changed:
+                raise InputError(f"{path} holds the result of another request ({', '.join(changed)}); {_AGAIN}.")
+            return store
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return cls(path, _created(path, request, spacing or {}), request)
+
+    @classmethod
+    def read(cls, path: Path) -> SlideStore:
+        """Open a result that is there.
+
+        Raises
+        ------
+        InputError
+            There is none, or it is damaged.
+        """
+        import zarr
+        from zarr.errors import GroupNotFoundError
+
+        try:
+            group: Any = zarr.open_group(path, mode="r+", zarr_format=3)
+            return cls(path, group, SlideRequest.model_validate(group.attrs[_ATTRIBUTE]))
+        except (GroupNotFoundError, KeyError, ValidationError, ValueError, OSError) as error:
+            raise InputError(
+                f"{path} exists, but is not the result of a slide, or a damaged one; {_AGAIN}, or remove it."
+            ) from error
+
+    @property
+    def states(self) -> NDArray[np.uint8]:
+        """State of every block, `(rows, columns)`: `TODO`, `DONE` or `BACKGROUND`."""
+        return np.asarray(self._state[:], dtype=np.uint8)
+
+    @property
+    def block_presence(self) -> NDArray[np.float32]:
+        """Presence of every prompt in every block, `(P, rows, columns)`; 0 where nothing is done."""
+        return np.asarray(self._presence[:], dtype=np.float32)
+
+    def presence(self) -> tuple[float, ...]:
+        """Return, for every prompt, how probably it is on the slide, by the strongest tenth of the blocks done."""
+        done = self.states == DONE
+        if not done.any():
+            return (0.0,) * len(self.request.prompts)
+        found = np.clip(self.block_presence[:, done].astype(np.float64), 1e-9, 1 - 1e-9)
+        return tuple(pooled_presence(list(np.log(row / (1 - row)))) for row in found)
+
+    def write(self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]) -> None:
+        """Store a block: probabilities `(P, h, w)`, the labels at every level, and then that it is done.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; the block counts as not done.
+        """
+        area = self.grid.rectangle(place)
+        labels = label_image(list(probability), self.request.threshold)
+        with disk_errors(self.path):
+            part = (slice(area.y, area.y + area.height), slice(area.x, area.x + area.width))
+            self.probability[(slice(None), *part)] = np.rint(probability * 255).astype(np.uint8)
+            for index, level in enumerate(self.levels):
+                step = 2**index
+                small = labels[::step, ::step]
+                y, x = area.y // step, area.x // step
+                level[y : y + small.shape[0], x : x + small.shape[1]] = small
+            self._presence[:, place[0], place[1]] = np.array(presence, np.float32)
+            self._state[place] = DONE
+
+    def mark_background(self, place: Place) -> None:
+        """Store that there is only glass in a block."""
+        with disk_errors(self.path):
+            self._state[place] = BACKGROUND
+
+
+def _is_result(path: Path) -> bool:
+    """Tell whether a folder is a result, so that nothing else is ever removed."""
+    try:
+        SlideStore.read(path)
+    except InputError:
+        return False
+    return True
+
+
+def _level_count(shape: tuple[int, int]) -> int:
+    count = 1
+    while count < _MOST_LEVELS and max(shape) > _SMALLEST * 2 ** (count - 1):
+        count += 1
+    return count
+
+
+def _created(path: Path, request: SlideRequest, spacing: Mapping[str, Spacing]) -> Any:
+    """Return a new zarr group with all arrays empty."""
+    import zarr
+
+    group: Any = zarr.create_group(path, zarr_format=3)
+    height, width = request.shape
+    side, count = request.block, len(request.prompts)
+    rows, columns = BlockGrid(request.shape, side).counts
+    steps = [2**i for i in range(_level_count(request.shape))]
+    for index, step in enumerate(steps):
+        shape = (-(-height // step), -(-width // step))
+        group.create_array(str(index), shape=shape, chunks=(side, side), dtype=np.min_scalar_type(count))
+    group.create_array("probability", shape=(count, height, width), chunks=(1, side, side), dtype=np.uint8)
+    states = (min(rows, _STATES_CHUNK), min(columns, _STATES_CHUNK))
+    group.create_array("presence", shape=(count, rows, columns), chunks=(count, *states), dtype=np.float32)
+    group.create_array("state", shape=(rows, columns), chunks=states, dtype=np.uint8)
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [_multiscale(path.stem, steps, spacing)]}
+    # Last: without it the folder is not taken for a result.
+    group.attrs[_ATTRIBUTE] = request.model_dump(mode="json")
+    return group
+
+
+def _multiscale(name: str, steps: list[int], spacing: Mapping[str, Spacing]) -> dict[str, Any]:
+    """Return what OME-Zarr says of the levels of the labels."""
+    sizes = [spacing.get(axis, (1.0, "")) for axis in "YX"]
+    axes = [
+        {"name": axis, "type": "space"} | ({"unit": unit} if unit and unit != "pixel" else {})
+        for axis, (_, unit) in zip("yx", sizes, strict=True)
+    ]
+    datasets = [
+        {
+            "path": str(index),
+            "coordinateTransformations": [{"type": "scale", "scale": [size * step for size, _ in sizes]}],
+        }
+        for index, step in enumerate(steps)
+    ]
+    return {"name": name, "axes": axes, "datasets": datasets}
+
+

@@ -1,0 +1,314 @@
+"""Slides block by block: seams, order, cancelling, resuming, glass, short memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
+from napari_amvlm.imaging import ImageData, Tile
+from napari_amvlm.models.build import build_model
+from napari_amvlm.slides import SlideRun
+from napari_amvlm.slides.store import BACKGROUND, DONE, TODO
+from tests.slides.conftest import PROMPTS, SHAPE
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.predictor import Predictor
+    from napari_amvlm.slides import SlideStore
+    from tests.slides.conftest import OpenStore
+
+
+def _one_pass(predictor: Predictor, pixels: np.ndarray, magnification: float = 1.0) -> np.ndarray:
+    predictor.set_image(pixels)
+    found = [predictor.predict(p, scale="tiles", magnification=magnification).probability for p in PROMPTS]
+    return np.stack(found)
+
+
+def _differing(store: SlideStore, expected: np.ndarray) -> float:
+    """Return the share of pixels that are on another side of one half, at a threshold that parts them evenly."""
+    found = np.asarray(store.probability[:]) / 255
+    middle = np.median(expected, axis=(1, 2), keepdims=True)
+    near = np.abs(expected - middle) < 1 / 255  # 8 bits do not tell these apart
+    return float(np.mean(((found >= middle) != (expected >= middle)) & ~near))
+
+
+def _fail_above(model: AMVLM, batch: int, side: int = 1 << 20) -> torch.utils.hooks.RemovableHandle:
+    """Let the image encoder fail as torch does when memory runs out, for larger batches or tiles."""
+
+    def fail(_module: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > batch or arguments[0].shape[-1] > side:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+
+    return model.image_encoder.register_forward_pre_hook(fail)
+
+
+@pytest.mark.parametrize("magnification", [1.0, 0.5, 1.7])
+def test_blocks_give_what_one_pass_gives(
+    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore, magnification: float
+) -> None:
+    plain = ImageData(pixels, "slide", None, True)  # one level: smaller ones are other pixels
+    store = open_store(magnification=magnification)
+
+    list(SlideRun(predictor, plain, store).run())
+
+    expected = _one_pass(predictor, pixels, magnification)
+    found = np.asarray(store.probability[:]) / 255
+    assert (store.states == DONE).all()
+    assert np.abs(found - expected).max() < 0.02
+    assert _differing(store, expected) < 0.001
+
+
+def test_a_file_with_levels_gives_the_same(
+    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
+) -> None:
+    store = open_store()
+
+    list(SlideRun(predictor, slide, store).run())
+
+    assert _differing(store, _one_pass(predictor, pixels)) < 0.001
+
+
+@pytest.mark.parametrize("magnification", [1.0, 0.8])
+def test_holes_and_specks_go_as_in_one_pass(
+    tiny_model: AMVLM, pixels: np.ndarray, open_store: OpenStore, magnification: float
+) -> None:
+    from napari_amvlm.predictor import Predictor
+
+    plain = build_model(tiny_model.config, text_encoder=tiny_model.text_encoder, seed=0)
+    found = _one_pass(Predictor(plain, device="cpu"), pixels, magnification)
+    with torch.no_grad():  # so that one half parts the pixels evenly, and there are holes and specks
+        plain.unet.head.bias -= float(np.median(np.log(found[0] / (1 - found[0]))))
+    concept = plain.config.concepts[0].model_copy(update={"hole": 60, "speck": 40})
+    plain.config = plain.config.model_copy(update={"concepts": (concept,)})
+    settling = Predictor(plain, device="cpu")
+    store = open_store(magnification=magnification, prompts=("nuclei",))
+
+    list(SlideRun(settling, ImageData(pixels, "slide", None, True), store).run())
+
+    settling.set_image(pixels)
+    expected = settling.predict("nuclei", scale="tiles", magnification=magnification).probability >= 0.5
+    assert 0.1 < expected.mean() < 0.9
+    assert np.mean((np.asarray(store.probability[0]) >= 128) != expected) < 0.001
+
+
+def test_labels_are_those_of_the_threshold_at_every_level(
+    predictor: Predictor, slide: ImageData, open_store: OpenStore
+) -> None:
+    store = open_store(threshold=0.4)
+
+    list(SlideRun(predictor, slide, store).run())
+
+    probability = np.asarray(store.probability[:])
+    labels = np.asarray(store.levels[0][:])
+    clear = np.abs(probability.max(axis=0) - 0.4 * 255) > 1
+    assert np.array_equal((labels > 0)[clear], (probability.max(axis=0) >= 0.4 * 255)[clear])
+    assert labels.any()
+    for index, level in enumerate(store.levels):
+        assert np.array_equal(level[:], labels[:: 2**index, :: 2**index])
+
+
+def test_no_tile_is_computed_twice(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    seen: list[int] = []
+    handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
+    run = SlideRun(predictor, slide, open_store(), batch=3)
+
+    list(run.run())
+
+    handle.remove()
+    assert sum(seen) == run.tile_count
+
+
+def test_little_room_for_tiles_costs_time_but_not_the_result(
+    predictor: Predictor, slide: ImageData, open_store: OpenStore
+) -> None:
+    roomy, cramped = open_store("roomy"), open_store("cramped")
+
+    list(SlideRun(predictor, slide, roomy).run())
+    list(SlideRun(predictor, slide, cramped, cache_bytes=0).run())
+
+    assert np.array_equal(roomy.levels[0][:], cramped.levels[0][:])
+
+
+def test_what_is_in_view_comes_first(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    view = Tile(300, 200, 60, 60)
+
+    reports = list(SlideRun(predictor, slide, open_store(), first=view).run())
+
+    assert reports[0].place == (2, 1)
+    assert len({report.place for report in reports}) == len(reports) == 12
+    assert [report.done for report in reports] == list(range(1, 13))
+
+
+def test_a_view_that_moves_is_followed(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    run = SlideRun(predictor, slide, open_store(), first=Tile(0, 0, 10, 10))
+    reports = run.run()
+
+    next(reports)
+    run.look_at(Tile(400, 290, 10, 10))
+    places = [report.place for report in reports]
+
+    assert (3, 2) in places[:2]  # the block after the first was being read already
+
+
+def test_a_region_leaves_the_rest_to_do(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    store = open_store()
+
+    list(SlideRun(predictor, slide, store, region=Tile(130, 10, 100, 100)).run())
+
+    assert np.argwhere(store.states == DONE).tolist() == [[1, 0]]
+    assert not np.asarray(store.probability[:, :128]).any()
+    with pytest.raises(InputError, match="inside the slide of 300x420"):
+        SlideRun(predictor, slide, store, region=Tile(500, 0, 10, 10))
+
+
+def test_cancelling_acts_before_the_next_tile_and_keeps_what_is_done(
+    predictor: Predictor, slide: ImageData, open_store: OpenStore
+) -> None:
+    seen: list[int] = []
+    handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
+    run = SlideRun(predictor, slide, open_store(), batch=1)
+    blocks = []
+
+    with pytest.raises(Cancelled, match="kept"):
+        blocks.extend(report.place for report in run.run(lambda: len(seen) >= 20))
+
+    handle.remove()
+    assert len(seen) == 20
+    assert 0 < (open_store().states == DONE).sum() < 12
+
+
+def test_a_stopped_run_goes_on_where_it_was(
+    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
+) -> None:
+    first = SlideRun(predictor, slide, open_store())
+    reports = first.run()
+    done = [next(reports).place for _ in range(5)]
+    reports.close()
+
+    store = open_store()
+    rest = [report.place for report in SlideRun(predictor, slide, store).run()]
+
+    assert sorted(done + rest) == sorted({*done, *rest})
+    assert len(rest) == 7
+    assert _differing(store, _one_pass(predictor, pixels)) < 0.001
+    assert list(SlideRun(predictor, slide, open_store()).run()) == []
+
+
+def test_glass_is_skipped(predictor: Predictor, pixels: np.ndarray, open_store: OpenStore) -> None:
+    pixels[:, 100:] = 245
+    half = ImageData(pixels, "slide", None, True)
+    seen: list[int] = []
+    handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
+    store, every = open_store(), open_store("every", every_tile=True)
+
+    reports = list(SlideRun(predictor, half, store).run())
+    computed = sum(seen)
+    list(SlideRun(predictor, half, every).run())
+
+    handle.remove()
+    assert (store.states[:, 2] == BACKGROUND).all()
+    assert (store.states[:, :1] == DONE).all()
+    assert sum(report.background for report in reports) == int((store.states == BACKGROUND).sum())
+    assert computed < sum(seen) - computed
+    assert (every.states == DONE).all()
+    # Away from the border between the two, tissue is as if nothing had been skipped.
+    assert np.array_equal(store.levels[0][:, :60], every.levels[0][:, :60])
+
+
+def test_several_prompts_share_the_encoding(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    seen: list[int] = []
+    handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
+
+    list(SlideRun(predictor, slide, open_store("two")).run())
+    two = sum(seen)
+    single = open_store("one", prompts=PROMPTS[:1])
+    list(SlideRun(predictor, slide, single).run())
+
+    handle.remove()
+    assert two * 2 == sum(seen)
+    assert np.array_equal(single.probability[0], open_store("two").probability[0])
+
+
+def test_short_memory_takes_fewer_tiles_at_once_and_goes_on(
+    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
+) -> None:
+    messages: list[str] = []
+    store = open_store()
+    handle = _fail_above(predictor.model, batch=2)
+
+    list(SlideRun(predictor, slide, store, batch=8, on_message=messages.append).run())
+
+    handle.remove()
+    assert [message.split("with ")[1] for message in messages] == ["4 tiles at once.", "2 tiles at once."]
+    assert (store.states == DONE).all()
+    assert _differing(store, _one_pass(predictor, pixels)) < 0.001
+
+
+def test_shorter_memory_takes_smaller_tiles(tiny_model: AMVLM, slide: ImageData, open_store: OpenStore) -> None:
+    from napari_amvlm.predictor import Predictor
+
+    config = tiny_model.config.model_copy(update={"tile": 128})
+    predictor = Predictor(build_model(config, text_encoder=tiny_model.text_encoder, seed=0), device="cpu")
+    messages: list[str] = []
+    store = open_store()
+    handle = _fail_above(predictor.model, batch=1, side=100)
+
+    list(SlideRun(predictor, slide, store, batch=2, on_message=messages.append).run())
+
+    handle.remove()
+    assert messages[-1] == "Memory ran short; going on with tiles of 64x64 pixels."
+    assert (store.states == DONE).all()
+
+
+def test_no_memory_at_all_is_an_error_and_keeps_what_is_done(
+    predictor: Predictor, slide: ImageData, open_store: OpenStore
+) -> None:
+    store = open_store()
+    reports = SlideRun(predictor, slide, store).run()
+    next(reports)
+    handle = _fail_above(predictor.model, batch=0)
+
+    with pytest.raises(OutOfMemoryError, match="cpu has not enough memory for 1 tile of 64x64 pixels"):
+        list(reports)
+
+    handle.remove()
+    assert (store.states == DONE).sum() >= 1
+    list(SlideRun(predictor, slide, store).run())
+    assert not (store.states == TODO).any()
+
+
+def test_another_model_ends_the_run(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    reports = SlideRun(predictor, slide, open_store()).run()
+    next(reports)
+    model = predictor.model
+    predictor.replace_model(build_model(model.config, text_encoder=model.text_encoder, seed=9))
+
+    with pytest.raises(Cancelled, match="Another model"):
+        list(reports)
+
+
+def test_presence_is_told_by_block_and_for_the_slide(
+    predictor: Predictor, slide: ImageData, open_store: OpenStore
+) -> None:
+    store = open_store()
+
+    reports = list(SlideRun(predictor, slide, store).run())
+
+    for report in reports:
+        assert np.allclose(store.block_presence[:, report.place[0], report.place[1]], report.presence)
+    assert all(0 < presence < 1 for presence in store.presence())
+    assert store.presence()[0] >= min(report.presence[0] for report in reports)
+
+
+def test_sixteen_bit_gray_is_stretched_as_a_whole(predictor: Predictor, open_store: OpenStore) -> None:
+    rng = np.random.default_rng(1)
+    gray = (np.linspace(0, 30000, SHAPE[0])[:, None] + rng.integers(0, 9000, SHAPE)).astype(np.uint16)
+    store = open_store()
+
+    list(SlideRun(predictor, ImageData(gray, "gray", None, False), store).run())
+
+    assert _differing(store, _one_pass(predictor, gray)) < 0.001

@@ -1,0 +1,75 @@
+"""Results of slides on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import InputError
+from napari_amvlm.imaging import open_images
+from napari_amvlm.slides import SlideRequest, SlideStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.slides.conftest import OpenStore
+
+
+def test_results_of_other_requests_are_never_mixed(open_store: OpenStore) -> None:
+    store = open_store()
+    store.write((0, 0), np.ones((2, 128, 128), np.float32), (0.9, 0.8))
+
+    with pytest.raises(InputError, match=r"another request \(threshold, model\)"):
+        open_store(threshold=0.3, model="other")
+
+    again = open_store(threshold=0.3, model="other", overwrite=True)
+    assert not again.states.any()
+    assert not np.asarray(again.levels[0][:]).any()
+
+
+def test_nothing_but_a_result_is_ever_removed(tmp_path: Path, open_store: OpenStore) -> None:
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "letter.txt").write_text("keep")
+
+    with pytest.raises(InputError, match="not the result of a slide"):
+        open_store("mine", overwrite=True)
+
+    assert (tmp_path / "mine.zarr" / "letter.txt").read_text() == "keep"
+
+
+def test_blocks_that_are_not_done_take_no_room(tmp_path: Path) -> None:
+    request = SlideRequest(prompts=("nuclei",), model="m", image="s", shape=(200_000, 300_000))
+
+    store = SlideStore.open(tmp_path / "large.zarr", request)
+
+    assert store.levels[0].shape == (200_000, 300_000)
+    assert len(store.levels) == 7
+    assert sum(file.stat().st_size for file in (tmp_path / "large.zarr").rglob("*") if file.is_file()) < 100_000
+
+
+def test_labels_open_as_an_image_with_levels_and_pixel_size(tmp_path: Path) -> None:
+    request = SlideRequest(prompts=("nuclei",), model="m", image="s", shape=(1500, 1100))
+    spacing = {"Y": (0.25, "micrometer"), "X": (0.5, "micrometer")}
+    store = SlideStore.open(tmp_path / "slide.zarr", request, spacing=spacing)
+    store.write((2, 2), np.ones((1, 476, 76), np.float32), (0.9,))
+
+    image = open_images(tmp_path / "slide.zarr")[0]
+
+    assert [level.shape for level in image.levels] == [(1500, 1100), (750, 550)]
+    assert image.scale == (0.25, 0.5)
+    assert int(np.asarray(image.data).sum()) == 476 * 76
+    assert int(np.asarray(image.smaller[0]).sum()) == 238 * 38
+
+
+def test_a_result_is_read_again(open_store: OpenStore) -> None:
+    written = open_store()
+    written.write((1, 2), np.full((2, 128, 44), 0.5, np.float32), (0.25, 0.75))
+
+    read = SlideStore.read(written.path)
+
+    assert read.request == written.request
+    assert np.argwhere(read.states).tolist() == [[1, 2]]
+    assert read.presence() == pytest.approx((0.25, 0.75))
+    assert int(np.asarray(read.probability[0, 128:256, 256:]).min()) == 128
