@@ -14,7 +14,7 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.review import compose_classes, set_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari.layers import Image, Labels
 
@@ -49,8 +49,9 @@ class Annotation:
         The image's number in the open project, once it is known there.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, usual_threshold: Callable[[str], float] | None = None) -> None:
         self.image = image
+        self._usual_threshold = usual_threshold or (lambda _prompt: DEFAULT_THRESHOLD)
         self.labels: Labels | None = None
         self.results: dict[str, StoredPrediction] = {}
         self.thresholds: dict[str, float] = {}
@@ -97,8 +98,8 @@ class Annotation:
         return stored is not None and (stored.settings, stored.model) == (settings, model)
 
     def threshold(self, prompt: str) -> float:
-        """Return the threshold of a prompt."""
-        return self.thresholds.get(prompt, DEFAULT_THRESHOLD)
+        """Return the threshold of a prompt: this image's own, else the usual one."""
+        return self.thresholds[prompt] if prompt in self.thresholds else self._usual_threshold(prompt)
 
     def value(self, prompt: str) -> int:
         """Return the label value of a prompt, the smallest that is free when it has none yet."""
@@ -274,12 +275,7 @@ class Annotation:
         return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
 
     def _blocked(self, prompt: str) -> np.ndarray | None:
-        parts = [
-            known.settled() if name == prompt else known.locked()
-            for name, known in self.accepted.items()
-            if self.labels is not None and known.states.shape == self.labels.data.shape
-        ]
-        return np.logical_or.reduce(parts) if parts else None
+        return self.accepted[prompt].settled() if prompt in self.accepted else None
 
     def _locked(self) -> np.ndarray | None:
         parts = [known.locked() for known in self.accepted.values()]

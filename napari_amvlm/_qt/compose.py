@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.review import OverlapRule, compose_classes, connected_objects, visible_objects
+from napari_amvlm.review import OverlapRule, compose_classes, visible_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,8 +31,8 @@ class Overlaps:
 class Proposal:
     """What the model proposes for one prompt: `probability` is float32 (H, W) in [0, 1].
 
-    `blocked`, bool (H, W), marks what a person has settled: no pixel of it is proposed, nor any object that lies
-    mostly below it.
+    `blocked`, bool (H, W), marks what a person has settled for this prompt: nothing of it is proposed anew, and where
+    objects are told apart, none that lies mostly below it.
     """
 
     prompt: str
@@ -96,10 +96,11 @@ def compose(
 
 def _mask(proposal: Proposal, split: Splitter | None) -> np.ndarray:
     mask = np.asarray(proposal.probability >= np.float32(proposal.threshold))
-    if proposal.blocked is None or not (mask & proposal.blocked).any():
+    if proposal.blocked is None:
         return mask
-    objects = connected_objects(mask) if split is None else _objects(proposal, mask, split)
-    return np.asarray(visible_objects(objects, proposal.blocked) > 0)
+    if split is None:
+        return mask & ~proposal.blocked
+    return np.asarray(visible_objects(_objects(proposal, mask, split), proposal.blocked) > 0)
 
 
 def _objects(proposal: Proposal, own: np.ndarray, split: Splitter) -> np.ndarray:

@@ -109,12 +109,10 @@ def store_correction(project: Project, acceptance: Acceptance) -> Stored:
     return Stored(record, read_accepted(project, correction))
 
 
-def find_image(project: Project, source: ImageSource) -> ImageRecord | None:
-    """Return what the project knows of an image that was opened from a file; None where it is not in the project."""
-    if source.path is None:
-        return None
-    path = Path(os.path.abspath(source.path))
-    return next((record for record in project.images() if record.path == path), None)
+def find_image(project: Project, path: Path) -> ImageRecord | None:
+    """Return what the project knows of an image file; None where it is not in the project."""
+    place = Path(os.path.abspath(path))
+    return next((record for record in project.images() if record.path == place), None)
 
 
 def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:

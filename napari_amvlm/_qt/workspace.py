@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_amvlm._qt.annotation import Annotation
 from napari_amvlm._qt.compose import Overlaps
 from napari_amvlm._qt.job_queue import JobQueue
+from napari_amvlm._qt.preferences import preferences
 from napari_amvlm._qt.project_view import ProjectView, look_at
 from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import ProjectError
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_amvlm._qt.annotation import Annotation
+    from napari.layers import Image
+
+    from napari_amvlm._qt.queue_work import QueueWork
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
 
@@ -57,6 +61,7 @@ class Workspace(JobQueue):
         # of the Annotate dock, so that they outlive it when it is closed and opened again
         self.annotations: dict[Any, Annotation] = {}
         self.prompts: list[str] = []
+        self.queue_work: QueueWork | None = None
         self.place: Callable[[], ResumeState | None] | None = None
 
     # Threads
@@ -189,6 +194,18 @@ class Workspace(JobQueue):
 
         self.store_place()
         self.submit(work, finish)
+
+    def annotation(self, image: Image) -> Annotation:
+        """Return what is known of an image layer, noted from now on where nothing was."""
+        if image not in self.annotations:
+            self.annotations[image] = Annotation(image, self.usual_threshold)
+        return self.annotations[image]
+
+    def usual_threshold(self, prompt: str) -> float:
+        """Return the threshold that a prompt has in the project, or else by preference."""
+        records = self.view.prompts if self.view is not None else ()
+        set_by_hand = next((record.threshold for record in records if record.text == prompt), None)
+        return preferences().threshold if set_by_hand is None else set_by_hand
 
     def overlaps(self) -> Overlaps:
         """Return who wins where several prompts claim a pixel, as the open project says."""
