@@ -85,7 +85,7 @@ class AnnotatePanel(QWidget):
         body.column.addLayout(_buttons(self.accept_button, self.region_button, self.reject_button))
         body.add(self.shown)
         body.add(self.step)
-        objects = section("Objects")
+        objects = section("Objects", "Merge, split, lock or relabel single objects")
         objects.addWidget(self.objects)
         body.add(objects)
         body.add(self.status)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt import keys
 from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.exporting import export_project
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.queue_panel import QueuePanel
 from napari_amvlm._qt.queue_work import queue_work_for
@@ -17,6 +18,8 @@ from napari_amvlm._qt.widgets.queue_list import QueueEntry
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari.viewer
     from qtpy.QtGui import QShowEvent
 
@@ -55,9 +58,10 @@ class QueueDock(QWidget):
         panel.step.stepped.connect(queue.step)
         panel.sort_button.clicked.connect(self.sort)
         panel.skip_button.clicked.connect(queue.skip)
+        panel.export_button.requested.connect(self.export)
         panel.progress.cancelled.connect(queue.cancel)
         queue.changed.connect(self._refresh)
-        queue.said.connect(self.say)
+        queue.said.connect(self._on_queue_said)
         queue.scoring.connect(self._on_scoring)
         queue.thumbnailsReady.connect(panel.list.addPictures)
         self.workspace.projectOpened.connect(self._on_project_opened)
@@ -76,12 +80,25 @@ class QueueDock(QWidget):
         """Put what the served model is least sure of first."""
         self.queue.sort(tuple(self.workspace.prompts))
 
+    def export(self, kind: str, path: Path) -> None:
+        """Write the accepted masks of the project to `path`, in a thread."""
+
+        def done(written: tuple[str, list[str]]) -> None:
+            words, notes = written
+            self.say("warning" if notes else "info", " ".join([words, *notes[:1]]))
+
+        self.say("info", "Exporting ...")
+        self.workspace.with_project(
+            lambda project: export_project(project, kind, path), done, lambda text: self.say("error", text)
+        )
+
     def say(self, level: Level, text: str) -> None:
-        """Tell the person something; what matters is shown over the canvas by the Annotate dock already."""
-        if self.workspace.place is None:
-            notify(self.panel.status, level, text)
-        else:
-            self.panel.status.setValue(level, text)
+        """Tell the person something."""
+        notify(self.panel.status, level, text)
+
+    def _on_queue_said(self, level: Level, text: str) -> None:
+        # the Annotate dock, where it is open, shows the same words over the canvas
+        self.panel.status.setValue(level, text)
 
     def _refresh(self) -> None:
         current = self.queue.current

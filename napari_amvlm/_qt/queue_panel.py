@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_amvlm._qt.widgets.export_button import ExportButton
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.queue_list import QueueList
 from napari_amvlm._qt.widgets.queue_step import QueueStep
@@ -32,6 +33,7 @@ class QueuePanel(QWidget):
         )
         self.skip_button = QPushButton("Skip")
         self.skip_button.setToolTip("Leave the current image out, and go to the next; it can be listed under skipped")
+        self.export_button = ExportButton()
         self.progress = ProgressRow()
         self.status = StatusLine()
         # layout
@@ -44,6 +46,7 @@ class QueuePanel(QWidget):
         row.setSpacing(4)
         row.addWidget(self.sort_button, 1)
         row.addWidget(self.skip_button)
+        row.addWidget(self.export_button)
         column.addLayout(row)
         column.addWidget(self.progress)
         column.addWidget(self.status)

@@ -41,7 +41,7 @@ def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.nd
         rows, columns = (slice(max(0, int(a)), max(0, int(b))) for a, b in zip(first, last, strict=True))
         region[rows, columns] = True
     if not region.any():
-        raise LabelsError(f"{words.capitalize()} lies outside of image {image.name!r}; move it onto the image.")
+        raise LabelsError(f"The region ({words}) lies outside of image {image.name!r}; move it onto the image.")
     return region, words
 
 

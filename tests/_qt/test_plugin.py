@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
+from napari.settings import get_plugin_settings
 
 from napari_amvlm._qt.annotate_dock import AnnotateDock
 from napari_amvlm._qt.learn_dock import LearnDock
+from napari_amvlm._qt.preferences import Preferences, preferences
+from napari_amvlm._qt.queue_dock import QueueDock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 MakeViewer = Callable[..., "napari.Viewer"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock)])
+@pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock), ("Queue", QueueDock)])
 def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]) -> None:
     viewer = make_napari_viewer()
 
@@ -38,7 +41,7 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
 
     entries = {item.command.id for item in get_app_model().menus.get_menu("napari/layers/segment")}
 
-    assert {"napari-amvlm.annotate", "napari-amvlm.learn"} <= entries
+    assert {"napari-amvlm.annotate", "napari-amvlm.learn", "napari-amvlm.queue"} <= entries
 
 
 @pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])
@@ -68,3 +71,18 @@ def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer: MakeViewer, 
     assert tuple(layer.scale) == (0.5, 0.5)
     assert layer.source.path == str(tmp_path / "slide.tif")
     np.testing.assert_array_equal(layer.data[1], pixels[::2, ::2])
+
+
+def test_preferences_are_those_of_the_manifest_and_follow_the_person(make_napari_viewer: MakeViewer) -> None:
+    make_napari_viewer()
+    settings = get_plugin_settings("napari-amvlm")
+    usual = preferences()
+
+    settings.work.threshold = 0.3
+    settings.learning.after_images = 9
+    changed = preferences()
+    settings.work.threshold = usual.threshold
+    settings.learning.after_images = usual.learn_after
+
+    assert usual == Preferences()
+    assert (changed.threshold, changed.learn_after) == (0.3, 9)

@@ -22,7 +22,7 @@ class KeyHelp(QWidget):
         super().__init__(parent)
         self._lines: list[tuple[str, str]] = []
         # widgets
-        self._section = section("Keys")
+        self._section = section("Keys", "Every key of the docks")
         self._body = QWidget()
         # layout
         self._form = QFormLayout(self._body)
@@ -47,13 +47,14 @@ class KeyHelp(QWidget):
         self._form.addRow(_words(_CHANGE))
 
 
-def section(title: str) -> QCollapsible:
+def section(title: str, tip: str) -> QCollapsible:
     """Return a section that the mouse and the keyboard open and close; it is closed at first."""
     found = QCollapsible(title, expandedIcon="\N{BLACK DOWN-POINTING SMALL TRIANGLE}", collapsedIcon=_CLOSED)
     found.setDuration(0)
     found.layout().setContentsMargins(0, 0, 0, 0)
     found.content().layout().setContentsMargins(0, 0, 0, 0)
     found.toggleButton().setAccessibleName(title)
+    found.toggleButton().setToolTip(tip)
     found.toggleButton().setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     return found
 

@@ -46,10 +46,10 @@ class ObjectRow(QWidget):
         self.split = _button("Split", "Part each picked object where the model was least sure (watershed)")
         self.lock = _button("Lock", "No model paints over the picked objects; accepting an object locks it")
         self.unlock = _button("Unlock", "Let the model paint over the picked objects, though they were accepted")
-        self.move = QComboBox()
-        self.move.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.move.setAccessibleName("Prompt to move the picked objects to")
-        self.move.setToolTip("Give the picked objects to another prompt (relabel)")
+        self.target = QComboBox()
+        self.target.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.target.setAccessibleName("Prompt to move the picked objects to")
+        self.target.setToolTip("Give the picked objects to another prompt (relabel)")
         # layout
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -59,14 +59,14 @@ class ObjectRow(QWidget):
         for column, button in enumerate((self.merge, self.split, self.lock, self.unlock)):
             grid.addWidget(button, 1, column)
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.move, 2, 0, 1, 4)
+        grid.addWidget(self.target, 2, 0, 1, 4)
         # signals
         self.pick.toggled.connect(self.pickToggled)
         self.merge.clicked.connect(self.mergeRequested)
         self.split.clicked.connect(self.splitRequested)
         self.lock.clicked.connect(lambda: self.lockRequested.emit(True))
         self.unlock.clicked.connect(lambda: self.lockRequested.emit(False))
-        self.move.activated.connect(self._on_move)
+        self.target.activated.connect(self._on_move)
         self.setPrompts(())
         self.setValue(())
 
@@ -80,21 +80,21 @@ class ObjectRow(QWidget):
         text = f"picked: {', '.join(map(str, self._value))}" if self._value else _NONE
         self._picked.setText(text)
         self._picked.setToolTip(text)
-        for widget in (self.split, self.lock, self.unlock, self.move):
+        for widget in (self.split, self.lock, self.unlock, self.target):
             widget.setEnabled(bool(self._value))
         self.merge.setEnabled(len(self._value) > 1)
 
     def setPrompts(self, prompts: Sequence[str]) -> None:
         """List the prompts that objects can be given to."""
-        with QSignalBlocker(self.move):
-            self.move.clear()
-            self.move.addItem("move to ...")
-            self.move.addItems(list(prompts))
+        with QSignalBlocker(self.target):
+            self.target.clear()
+            self.target.addItem("move to ...")
+            self.target.addItems(list(prompts))
 
     def _on_move(self, index: int) -> None:
         if index > 0:
-            self.moveRequested.emit(self.move.itemText(index))
-            self.move.setCurrentIndex(0)
+            self.moveRequested.emit(self.target.itemText(index))
+            self.target.setCurrentIndex(0)
 
 
 def _button(text: str, tip: str) -> QPushButton:

@@ -150,6 +150,7 @@ class QueueList(QWidget):
         """Forget the thumbnails: another project has other images."""
         self._pictures.clear()
         self._asked.clear()
+        self._refill()
 
     def _refill(self) -> None:
         with QSignalBlocker(self._list):
