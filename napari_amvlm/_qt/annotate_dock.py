@@ -314,6 +314,5 @@ class AnnotateDock(QWidget):
         if view is not None and view.root != self.panel.project.value():
             self.panel.project.setValue(view.root)
             settings.write_projects(self.panel.project.recent())
-        annotation = self.annotation()
-        if annotation is not None:
-            self.work.queue.images.recognise(annotation)
+        for image in layers.images(self._viewer):
+            self.work.queue.images.recognise(self.workspace.annotation(image))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt import layers
@@ -17,8 +18,6 @@ from napari_amvlm._qt.storing import find_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from napari.layers import Image
 
     from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.workspace import Workspace
@@ -65,7 +64,8 @@ class ImageOpening(QObject):
         project = self._workspace.project
         if project is None:
             return
-        layer = self._layer_of(item.image_id)
+        viewer = self._viewer_reference()
+        is_open = viewer is not None and self._layer_of(viewer, item.image_id) is not None
         self._opening += 1
 
         def finish(found: _Found) -> None:
@@ -73,7 +73,7 @@ class ImageOpening(QObject):
             viewer = self._viewer_reference()
             if viewer is None:
                 return
-            image = layer if layer is not None and layer in viewer.layers else self._add(viewer, found)
+            image = self._layer_of(viewer, item.image_id) or self._add(viewer, found)
             if image is None:
                 return
             annotation = self._workspace.annotation(image)
@@ -89,7 +89,7 @@ class ImageOpening(QObject):
             self._opening -= 1
             (failed or (lambda words: self.said.emit("error", words)))(text)
 
-        self._workspace.submit(lambda: _read(project, item.image_id, pixels=layer is None), finish, fail)
+        self._workspace.submit(lambda: _read(project, item.image_id, pixels=not is_open), finish, fail)
 
     def recognise(self, annotation: Annotation) -> None:
         """Show what was accepted on an image that the person opened from a file, if the project knows the file."""
@@ -123,16 +123,21 @@ class ImageOpening(QObject):
         if found.problems:
             self.said.emit("warning", found.problems[0])
 
-    def _layer_of(self, image_id: int) -> Image | None:
-        known = self._workspace.annotations.items()
-        return next((image for image, annotation in known if annotation.image_id == image_id), None)
+    def _layer_of(self, viewer: Any, image_id: int) -> Image | None:
+        for image, annotation in self._workspace.annotations.items():
+            if annotation.image_id == image_id and image in viewer.layers:
+                return image
+        return None
 
     def _add(self, viewer: Any, found: _Found) -> Image | None:
         record, pixels = found.record, found.pixels
         if pixels is None:  # the layer was taken out of the viewer meanwhile
             return None
         place = {"path": str(record.path)} if record.source == "file" else {}
-        image = viewer.add_image(pixels, name=record.name, rgb=pixels.ndim == 3, metadata=place)
+        image = Image(pixels, name=record.name, rgb=pixels.ndim == 3, metadata=place)
+        # known before the docks see the layer, so that they need not look for it in the project
+        self._workspace.annotation(image).image_id = record.id
+        viewer.add_layer(image)
         self._opened_here.append(image)
         return image
 
