@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.panel import ScrollColumn, named_rows
+from napari_amvlm._qt.panel import ScrollColumn, named_rows, tab_through
 from napari_amvlm._qt.widgets.key_help import KeyHelp, section
 from napari_amvlm._qt.widgets.object_row import ObjectRow
 from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
@@ -97,6 +97,8 @@ class AnnotatePanel(QWidget):
         column.addWidget(body)
         self.setMinimumWidth(280)
         self.setKeys(lambda _name: "", [])
+        tab_through(self)
+        self.prompts.rebuilt.connect(lambda: tab_through(self))
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

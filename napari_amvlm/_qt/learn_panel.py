@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.panel import ScrollColumn, heading
+from napari_amvlm._qt.panel import ScrollColumn, heading, tab_through
 from napari_amvlm._qt.widgets.auto_learn import AutoLearnRow
 from napari_amvlm._qt.widgets.budget import BudgetRow
 from napari_amvlm._qt.widgets.curve import CurveWidget
@@ -83,6 +83,7 @@ class LearnPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(body)
         self.setMinimumWidth(280)
+        tab_through(self)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

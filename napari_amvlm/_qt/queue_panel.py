@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_amvlm._qt.panel import tab_through
 from napari_amvlm._qt.widgets.export_button import ExportButton
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.queue_list import QueueList
@@ -52,6 +53,7 @@ class QueuePanel(QWidget):
         column.addWidget(self.status)
         self.setMinimumWidth(280)
         self.setKeys(lambda _name: "")
+        tab_through(self)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

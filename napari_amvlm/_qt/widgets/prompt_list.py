@@ -149,11 +149,14 @@ class PromptList(QWidget):
     currentChanged : str
     removed : str
     finishedToggled : str, bool
+    rebuilt
+        There are other buttons than before.
     """
 
     currentChanged = Signal(str)
     removed = Signal(str)
     finishedToggled = Signal(str, bool)
+    rebuilt = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -216,6 +219,7 @@ class PromptList(QWidget):
             row.finishedToggled.connect(self.finishedToggled)
         self._empty.setVisible(not self._rows)
         self._mark()
+        self.rebuilt.emit()
 
     def _mark(self) -> None:
         for row, entry in zip(self._rows, self._entries, strict=True):
