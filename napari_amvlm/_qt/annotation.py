@@ -249,11 +249,20 @@ class Annotation:
         return np.where(mask, self.labels.data, 0).astype(np.int32)
 
     def change_objects(self, after: np.ndarray, owners: Mapping[int, str]) -> int:
-        """Write label values that a person changed object by object, as one step of undo; return how many pixels."""
-        if self.labels is None:
+        """Write label values that a person changed object by object, as one step of undo; return how many pixels.
+
+        The objects that were changed are the person's from now on, all of their pixels.
+        """
+        if self.labels is None or self._tracker is None:
             raise LabelsError("There is no labels layer yet; run a prompt first.")
-        indices, values = merge(self.labels.data, after.astype(self.labels.data.dtype, copy=False))
+        before = self.labels.data.copy()
+        edited = self._tracker.edited(before)
+        indices, values = merge(before, after.astype(before.dtype, copy=False))
+        self._tracker.note_before(before, edited)
         write(self.labels, indices, values)
+        touched = np.union1d(before[indices], values)
+        own = np.isin(self.labels.data, touched[touched > 0])
+        self._tracker.note_before(self.labels.data, edited | own)
         self.owners.update(owners)
         self._describe_values()
         return int(values.size)

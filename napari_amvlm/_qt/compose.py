@@ -99,7 +99,7 @@ def _mask(proposal: Proposal, split: Splitter | None) -> np.ndarray:
     if proposal.blocked is None:
         return mask
     if split is None:
-        return mask & ~proposal.blocked
+        return np.asarray(mask & ~proposal.blocked)
     return np.asarray(visible_objects(_objects(proposal, mask, split), proposal.blocked) > 0)
 
 

@@ -60,7 +60,8 @@ class DockWork(QObject):
         self.prompts.runs.ended.connect(self._on_run_ended)
         self.repainter.failed.connect(lambda text: self.said.emit("error", text))
         self.review.rejected.connect(self.refresh)
-        self.objects.changed.connect(self._on_objects_changed)
+        self.objects.changed.connect(self.refresh)
+        self.objects.unlocked.connect(self.repaint)
         self.queue.changed.connect(self._show_place)
         workspace.projectOpened.connect(self._on_project_opened)
         workspace.projectChanged.connect(self._show_overlaps)
@@ -162,10 +163,6 @@ class DockWork(QObject):
             self._panel.prompts.setCurrent(left.prompt)
         self.refresh_chosen()
         self.said.emit("info", f"Back at {annotation.image.name}, where you left off.")
-
-    def _on_objects_changed(self, annotation: Annotation) -> None:
-        self.refresh()
-        self.repaint(annotation)
 
     def _on_run_ended(self, level: str, _text: str) -> None:
         if level == "error":

@@ -38,11 +38,14 @@ class ObjectWork(QObject):
     -------
     said : level, text
     changed : Annotation
-        Objects were written, or locks changed.
+        Objects were written.
+    unlocked : Annotation
+        The model may paint over objects that it could not paint over before.
     """
 
     said = Signal(str, str)
     changed = Signal(object)
+    unlocked = Signal(object)
 
     def __init__(self, row: ObjectRow, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -139,7 +142,8 @@ class ObjectWork(QObject):
                 project.locks.set(project.correction(correction), numbers, locked)
 
         self._workspace.with_project(store, lambda _: self.said.emit("info", words))
-        self.changed.emit(annotation)
+        if not locked:
+            self.unlocked.emit(annotation)
 
     # Inner workings
 

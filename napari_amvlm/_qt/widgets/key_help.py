@@ -51,8 +51,9 @@ def section(title: str, tip: str) -> QCollapsible:
     """Return a section that the mouse and the keyboard open and close; it is closed at first."""
     found = QCollapsible(title, expandedIcon="\N{BLACK DOWN-POINTING SMALL TRIANGLE}", collapsedIcon=_CLOSED)
     found.setDuration(0)
-    found.layout().setContentsMargins(0, 0, 0, 0)
-    found.content().layout().setContentsMargins(0, 0, 0, 0)
+    for layout in (found.layout(), found.content().layout()):
+        if layout is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
     found.toggleButton().setAccessibleName(title)
     found.toggleButton().setToolTip(tip)
     found.toggleButton().setFocusPolicy(Qt.FocusPolicy.StrongFocus)
