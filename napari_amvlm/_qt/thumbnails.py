@@ -20,12 +20,10 @@ SIDE = 64
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
     """Return a small picture, uint8 (h, w, 3), of an image (H, W) or (H, W, 3): the means of blocks of pixels."""
-    step = max(1, -(-max(image.shape[:2]) // SIDE))
-    height, width = (max(1, side // step) for side in image.shape[:2])
-    whole = to_rgb01(image)[: height * step, : width * step]
-    if whole.shape[0] < height * step or whole.shape[1] < width * step:
-        return (255 * whole).astype(np.uint8)
-    blocks = whole.reshape(height, step, width, step, 3)
+    step = -(-max(image.shape[:2]) // SIDE)
+    down, across = (min(step, side) for side in image.shape[:2])
+    height, width = image.shape[0] // down, image.shape[1] // across
+    blocks = to_rgb01(image)[: height * down, : width * across].reshape(height, down, width, across, 3)
     return np.asarray((255 * blocks.mean(axis=(1, 3))).round(), dtype=np.uint8)
 
 
