@@ -77,7 +77,15 @@ def _desk(options: argparse.Namespace) -> Desk:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    wait_until(condition, seconds=PATIENCE, what="a step of the day")
+    came: list[bool] = []
+
+    def has_come() -> bool:
+        # once is enough: the queue may begin to load more thumbnails right after it was idle
+        if not came and condition():
+            came.append(True)
+        return bool(came)
+
+    wait_until(has_come, seconds=PATIENCE, what="a step of the day")
 
 
 def _writer(folder: Path) -> Callable[[str, Desk], None]:

@@ -197,6 +197,7 @@ def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, 
     mask = np.zeros((80, 64), bool)
     mask[5:20, 5:20] = True
     project.accept(item.image_id, "nuclei", mask, model=None, threshold=0.3)
+    project.prompts.set_up("nuclei", threshold=0.3)
     bench.workspace.with_project(lambda _project: None)
     bench.idle()
     queue.panel.list.setStatuses("all")
@@ -214,11 +215,11 @@ def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, 
 
 def test_a_region_of_an_image_is_a_piece_of_work(bench: Any, queue: QueueDock):
     project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
-    project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
+    upper, _ = project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
     bench.workspace.with_project(lambda _project: None)
     bench.idle()
 
-    bench.annotate.next_item()
+    queue.panel.list.chosen.emit(upper.id)
     bench.idle()
     bench.run("nuclei")
     bench.annotate.accept_region()
