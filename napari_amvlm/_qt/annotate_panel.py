@@ -141,7 +141,9 @@ class AnnotatePanel(QWidget):
         )
         self.shown.setTips(
             told("The masks", "toggle_masks"),
-            told("What was reviewed and right, what was corrected, and what nobody looked at", "toggle_reviewed"),
+            told(
+                "Blue: reviewed and right. Orange: corrected. Darkened: never looked at, and no label", "toggle_reviewed"
+            ),
             told("Where the model is unsure: the entropy of its probability", "toggle_uncertainty"),
         )
         self.step.next.setToolTip(told("The next piece of work in the queue", "next_item"))

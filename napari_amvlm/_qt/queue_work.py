@@ -65,7 +65,7 @@ class QueueWork(QObject):
         if self.current is None:
             return f"{len(items)} in the queue"
         place = next((number for number, item in enumerate(items, 1) if item.id == self.current.id), 0)
-        return f"{place} of {len(items)}, {self.current.name}: {self.current.status}"
+        return f"{place} of {len(items)}, {self.current.status}: {self.current.name}"
 
     def is_busy(self) -> bool:
         """Tell whether an image is being opened or work is being scored."""

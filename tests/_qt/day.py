@@ -142,7 +142,9 @@ class Day:
         self.desk.annotate.panel.prompts.setCurrent(PROMPT)
         camera_of(self.desk.viewer).zoom *= 1.7
         self.idle()
-        self.desk.viewer.close()
+        workspace = self.desk.workspace
+        self.desk.viewer.window._qt_window.close()
+        self.wait(lambda: workspace.project is None)
 
     def reopen(self, desk: Desk) -> None:
         self.desk = desk

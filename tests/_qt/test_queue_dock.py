@@ -52,7 +52,7 @@ def test_next_and_back_show_one_image_at_a_time(bench: Any, queue: QueueDock):
     assert second == ["tile-1.png"]
     assert _visible(bench) == ["tile-0.png"]
     assert bench.annotate.annotation().image.name == "tile-0.png"
-    assert queue.panel.step.value() == "1 of 4, tile-0.png: new"
+    assert queue.panel.step.value() == "1 of 4, new: tile-0.png"
 
 
 def test_the_end_of_the_queue_is_told(bench: Any, queue: QueueDock):

@@ -12,7 +12,7 @@ from napari_amvlm.review import OverlapRule
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WORDS = {OverlapRule.SMALLEST: "smaller mask wins", OverlapRule.PRIORITY: "first prompt wins"}
+_WORDS = {OverlapRule.SMALLEST: "smaller wins", OverlapRule.PRIORITY: "first wins"}
 
 
 class OverlapChoice(QWidget):
@@ -61,7 +61,7 @@ class OverlapChoice(QWidget):
         listed = f"\nThe order now: {', '.join(order)}" if order else ""
         self._rule.setToolTip(
             "Who gets a pixel that several prompts claim; it holds for the whole project and for exports.\n"
-            f"smaller mask: a part is not lost in its whole. first prompt: the project's own order.{listed}"
+            f"smaller: a part is not lost in its whole. first: the project's own order of prompts.{listed}"
         )
 
     def _on_changed(self) -> None:
