@@ -142,7 +142,7 @@ class AnnotatePanel(QWidget):
         self.shown.setTips(
             told("The masks", "toggle_masks"),
             told(
-                "Blue: reviewed and right. Orange: corrected. Darkened: never looked at, and no label", "toggle_reviewed"
+                "Blue: reviewed and right. Orange: corrected. Dark: never looked at, no label", "toggle_reviewed"
             ),
             told("Where the model is unsure: the entropy of its probability", "toggle_uncertainty"),
         )

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.learn_dock import LearnDock
 from napari_amvlm._qt.queue_dock import QueueDock
 from napari_amvlm._qt.resume import camera_of
@@ -41,6 +42,8 @@ class Desk:
         self.queue = QueueDock(self.viewer, self.workspace)
         widgets = {"Annotate": self.annotate, "Learn": self.learn, "Queue": self.queue}
         self.docks = {name: self.viewer.window.add_dock_widget(each, name=name) for name, each in widgets.items()}
+        # by itself when a dock is first shown; a viewer of a test may never be
+        guard_window(self.annotate, self.workspace)
         window = self.viewer.window._qt_window
         for name in ("Learn", "Queue"):
             window.tabifyDockWidget(self.docks["Annotate"], self.docks[name])
