@@ -25,8 +25,8 @@ def export_project(project: Project, kind: str, path: Path) -> tuple[str, list[s
         notes = export_coco(project, path)
     elif kind == "geojson":
         notes = export_geojson(project, path)
-    elif kind == "tiff" or kind == "png":
-        notes = export_labels(project, path, kind)
+    elif kind in ("tiff", "png"):
+        notes = export_labels(project, path, "tiff" if kind == "tiff" else "png")
     else:
         raise InputError(f"{kind!r} is no format to export to; choose coco, geojson, tiff or png.")
     accepted = project.counts().accepted

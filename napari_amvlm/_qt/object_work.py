@@ -162,11 +162,12 @@ class ObjectWork(QObject):
     def _on_returned(self, change: _Change) -> None:
         self._thread = None
         annotation, before = self._annotation, self._before
-        if annotation is None or annotation.labels is None or not np.array_equal(annotation.labels.data, before):
+        labels = annotation.labels if annotation is not None else None
+        if annotation is None or labels is None or before is None or not np.array_equal(labels.data, before):
             self.said.emit("warning", "The labels were changed meanwhile, so the objects stay as they were; try again.")
             return
         annotation.change_objects(change.after, change.owners)
-        present = np.unique(annotation.labels.data)
+        present = np.unique(labels.data)
         self._row.setValue([value for value in (*self._row.value(), *change.owners) if value in present])
         self.said.emit("info", f"{change.words} Ctrl+Z takes it back.")
         self.changed.emit(annotation)

@@ -123,7 +123,7 @@ class Overlays(QObject):
             return
         name = f"{image.name} {kind}"
         layer = self._layers.get(kind)
-        if layer in self._viewer.layers and layer.metadata[layers.OVERLAY] is image:
+        if layer is not None and layer in self._viewer.layers and layer.metadata[layers.OVERLAY] is image:
             layer.data = data
             layer.name = name
             return

@@ -114,8 +114,13 @@ class QueueWork(QObject):
     def note_predicted(self, annotation: Annotation) -> None:
         """Note that the model has answered on an image of the project."""
         ids = [item.id for item in self.items() if item.image_id == annotation.image_id and item.status == "new"]
+
+        def note(project: Project) -> None:
+            for item_id in ids:
+                project.queue.note_predicted(item_id)
+
         if ids:
-            self._workspace.with_project(lambda project: [project.queue.note_predicted(each) for each in ids])
+            self._workspace.with_project(note)
 
     # What teaches most
 

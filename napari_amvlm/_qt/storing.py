@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def enter_image(project: Project, source: ImageSource) -> ImageRecord:
 def store_correction(project: Project, acceptance: Acceptance) -> Stored:
     """Store an accepted mask, and how the prompt was set; both are on the disk when this returns."""
     record = enter_image(project, acceptance.source)
-    options = {
+    options: dict[str, Any] = {
         "before": acceptance.before,
         "model": acceptance.model,
         "threshold": acceptance.threshold,
