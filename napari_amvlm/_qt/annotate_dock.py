@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from qtpy.compat import isalive
-from qtpy.QtGui import QColor, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt import layers, settings
-from napari_amvlm._qt.annotate_panel import ACCEPT_KEY, REDO_KEY, REJECT_KEY, UNDO_KEY, AnnotatePanel
-from napari_amvlm._qt.annotation import Annotation
+from napari_amvlm._qt import keys, layers, settings
+from napari_amvlm._qt.annotate_panel import REDO_KEY, UNDO_KEY, AnnotatePanel
 from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.dock_work import DockWork
 from napari_amvlm._qt.layer_choice import LayerChoice
 from napari_amvlm._qt.notices import notify
-from napari_amvlm._qt.prediction_run import PredictionRun
-from napari_amvlm._qt.repaint import Repainter
-from napari_amvlm._qt.review import Review
+from napari_amvlm._qt.prompt_work import describe
+from napari_amvlm._qt.regions import chosen_region
 from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
-from napari_amvlm._qt.widgets.prompt_list import PRESENT, PromptEntry
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 from napari_amvlm.errors import InputError
 
@@ -29,16 +25,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
+    from qtpy.QtGui import QShowEvent
 
+    from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm._qt.widgets.status_line import Level
     from napari_amvlm.predictor import Prediction
 
 NEW_LAYER = "(new layer)"
+THRESHOLD_STEP = 0.05
 
 
 class AnnotateDock(QWidget):
-    """Binds the panel to a viewer, and to the workspace that it shares with the Learn dock.
+    """Binds the panel to a viewer, and to the workspace that it shares with the other docks.
 
     Parameters
     ----------
@@ -52,14 +51,13 @@ class AnnotateDock(QWidget):
         self._viewer = unwrapped(viewer)
         self.workspace = workspace or workspace_for(self._viewer)
         self._annotations = self.workspace.annotations
-        self._prompts = self.workspace.prompts
         # widgets
         self.panel = AnnotatePanel()
-        self.run_of_prompts = PredictionRun(self.workspace, self)
-        self.repainter = Repainter(self.workspace, self)
-        self.review = Review(self.workspace, self)
         self._images = LayerChoice(self.panel.image, self._viewer, Image)
         self._labels = LayerChoice(self.panel.labels, self._viewer, Labels, first=NEW_LAYER)
+        self.work = DockWork(self._viewer, self.workspace, self.panel, self.annotation, self)
+        self.run_of_prompts = self.work.prompts.runs
+        self.repainter = self.work.repainter
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -71,6 +69,10 @@ class AnnotateDock(QWidget):
         self._connect_sources()
         self.panel.prompt.setHistory(settings.read_prompts())
         self.panel.project.setRecent(settings.read_projects())
+        keys.bind(self._viewer, self)
+        self._keys = keys.DockKeys(self)
+        keys.on_change(self._on_keys_changed, self)
+        self._on_keys_changed()
         if self.workspace.model_state == "none":
             self.workspace.load_model()
         self._on_theme_changed()
@@ -86,60 +88,45 @@ class AnnotateDock(QWidget):
     def annotation(self) -> Annotation | None:
         """Return what is known of the chosen image; None where there is no image."""
         image = self._images.current()
-        if image is None:
-            return None
-        if image not in self._annotations:
-            self._annotations[image] = Annotation(image)
-        return self._annotations[image]
+        return self.workspace.annotation(image) if image is not None else None
 
-    # What the buttons do
+    # What buttons and keys do
 
     def run(self) -> None:
         """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
-        annotation = self.annotation()
-        if annotation is None or self.run_of_prompts.is_running():
-            text = "A run is under way; wait for it, or cancel it first." if annotation else "Open an image first."
-            self.say("warning", text)
-            return
-        typed = self.panel.prompt.prompts()
-        if not typed and not self._prompts:
-            self.say("warning", "The prompt is empty; type what to find, for example nuclei.")
-            return
-        try:
-            layers.check_image(annotation.image)
-            target = self._labels.current()
-            if target is not None:
-                layers.check_labels(target, annotation.image)
-        except InputError as error:
-            self.say("error", str(error))
-            return
-        now, model = self.panel.scale.value(), self.workspace.served_key()
-        missing = [p for p in self._prompts if p not in typed and not (typed and annotation.is_current(p, now, model))]
-        self._prompts[:] = dict.fromkeys([*self._prompts, *typed])
-        if typed:
-            self.panel.prompt.remember(typed)
-            settings.write_prompts(self.panel.prompt.history())
-        self._refresh_prompts()
-        if typed:
-            self.panel.prompts.setCurrent(typed[0])
-        self.panel.progress.setBusy("Looking at the image ...")
-        self.panel.run_button.setEnabled(False)
-        self.run_of_prompts.start(annotation, [*typed, *missing], now)
+        self.work.prompts.run(self.annotation(), self._labels.current())
 
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
         chosen = self._chosen()
         if chosen is not None:
-            self.review.accept(*chosen)
+            self.work.review.accept(*chosen)
+
+    def accept_region(self) -> None:
+        """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
+        chosen = self._chosen()
+        if chosen is None:
+            return
+        annotation, prompt = chosen
+        current = self.work.queue.current
+        work = current.region if current is not None and current.image_id == annotation.image_id else None
+        try:
+            layers.check_image(annotation.image)
+            region, words = chosen_region(self._viewer, annotation.image, work)
+        except InputError as error:
+            self.say("error", str(error))
+            return
+        self.say("info", f"Accepting {words}: {region.mean():.0%} of the image ...")
+        self.work.review.accept(annotation, prompt, region)
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
         chosen = self._chosen()
         if chosen is not None:
-            self.review.reject(*chosen)
+            self.work.review.reject(*chosen)
 
     def undo(self) -> None:
-        """Take the last change of the labels layer back."""
+        """Take the last change of the labels layer back, whoever made it."""
         annotation = self.annotation()
         if annotation is not None and annotation.labels is not None:
             annotation.labels.undo()
@@ -149,6 +136,34 @@ class AnnotateDock(QWidget):
         annotation = self.annotation()
         if annotation is not None and annotation.labels is not None:
             annotation.labels.redo()
+
+    def next_item(self) -> None:
+        """Open the next piece of work of the queue."""
+        self.work.queue.step(1)
+
+    def previous_item(self) -> None:
+        """Open the piece of work before."""
+        self.work.queue.step(-1)
+
+    def toggle_masks(self) -> None:
+        """Show or hide the masks."""
+        self.panel.shown.masks.toggle()
+
+    def toggle_reviewed(self) -> None:
+        """Show or hide what was reviewed."""
+        self.panel.shown.reviewed.toggle()
+
+    def toggle_uncertainty(self) -> None:
+        """Show or hide where the model is unsure."""
+        self.panel.shown.uncertainty.toggle()
+
+    def lower_threshold(self) -> None:
+        """Paint more of the chosen prompt."""
+        self._move_threshold(-THRESHOLD_STEP)
+
+    def raise_threshold(self) -> None:
+        """Paint less of the chosen prompt."""
+        self._move_threshold(THRESHOLD_STEP)
 
     def say(self, level: Level, text: str) -> None:
         """Tell the person something."""
@@ -160,20 +175,14 @@ class AnnotateDock(QWidget):
         panel = self.panel
         panel.prompt.submitted.connect(self.run)
         panel.run_button.clicked.connect(self.run)
-        panel.progress.cancelled.connect(self.run_of_prompts.cancel)
         panel.accept_button.clicked.connect(self.accept)
+        panel.region_button.clicked.connect(self.accept_region)
         panel.reject_button.clicked.connect(self.reject)
-        panel.shortcuts[ACCEPT_KEY].activated.connect(self.accept)
-        panel.shortcuts[REJECT_KEY].activated.connect(self.reject)
+        panel.step.stepped.connect(self.work.queue.step)
         panel.shortcuts[UNDO_KEY].activated.connect(self.undo)
         panel.shortcuts[REDO_KEY].activated.connect(self.redo)
         panel.threshold.valueChanged.connect(self._on_threshold_changed)
-        panel.threshold.dragStarted.connect(self._on_drag_started)
-        panel.threshold.dragEnded.connect(self.repainter.end_drag)
-        panel.instances.toggled.connect(self._repaint)
-        panel.prompts.currentChanged.connect(self._on_prompt_chosen)
         panel.prompts.removed.connect(self._on_prompt_removed)
-        panel.prompts.finishedToggled.connect(self._on_finished_toggled)
         panel.project.chosen.connect(self._on_project_chosen)
 
     def _connect_sources(self) -> None:
@@ -181,22 +190,13 @@ class AnnotateDock(QWidget):
         self._viewer.layers.selection.events.active.connect(self._on_active_layer)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._viewer.events.theme.connect(self._on_theme_changed)
-        run = self.run_of_prompts
-        run.waiting.connect(self.panel.progress.setBusy)
-        run.progressed.connect(self.panel.progress.setProgress)
-        run.noticed.connect(self._on_noticed)
-        run.done.connect(self._on_predicted)
-        run.ended.connect(self._on_run_ended)
-        self.review.said.connect(self.say)
-        self.review.accepted.connect(self._on_accepted)
-        self.review.rejected.connect(self._refresh_prompts)
-        self.repainter.failed.connect(lambda text: self.say("error", text))
+        self.work.said.connect(self.say)
+        self.work.prompts.predicted.connect(self._on_predicted)
+        self.work.review.accepted.connect(self._on_accepted)
+        self.work.queue.images.shown.connect(self._on_shown)
         self.workspace.modelChanged.connect(self._on_model_changed)
         self.workspace.projectChanged.connect(self._on_project_changed)
         self.workspace.said.connect(self.say)
-        dock = weakref.ref(self)
-        for key, name in ((ACCEPT_KEY, "accept"), (REJECT_KEY, "reject")):
-            self._viewer.bind_key(key, _calling(dock, name), overwrite=True)
 
     def _chosen(self) -> tuple[Annotation, str] | None:
         annotation, prompt = self.annotation(), self.panel.prompts.current()
@@ -205,50 +205,16 @@ class AnnotateDock(QWidget):
             return None
         return annotation, prompt
 
-    def _on_accepted(self, annotation: Annotation) -> None:
-        self._refresh_prompts()
-        waiting = [p for p in self._prompts if p in annotation.results and p not in annotation.finished]
-        if waiting:
-            self.panel.prompts.setCurrent(waiting[0])
-
     def _repaint(self) -> None:
-        annotation = self.annotation()
-        if annotation is not None and annotation.labels in self._viewer.layers:
-            self.repainter.request(annotation, self._prompts, instances=self.panel.instances.isChecked())
+        self.work.repaint()
 
-    def _refresh_prompts(self) -> None:
-        annotation = self.annotation()
-        self.panel.prompts.setValue([self._entry(annotation, prompt) for prompt in self._prompts])
-        self._refresh_chosen()
-
-    def _entry(self, annotation: Annotation | None, prompt: str) -> PromptEntry:
-        stored = annotation.results.get(prompt) if annotation is not None else None
-        if annotation is None or annotation.labels is None or stored is None:
-            return PromptEntry(prompt)
-        value = annotation.value(prompt)
-        red, green, blue, *_ = annotation.labels.get_color(value)
-        colour = QColor.fromRgbF(float(red), float(green), float(blue)).name()
-        return PromptEntry(prompt, value, colour, stored.prediction.presence, prompt in annotation.finished)
-
-    def _refresh_chosen(self) -> None:
-        annotation, prompt = self.annotation(), self.panel.prompts.current()
-        usable = annotation is not None and prompt is not None and annotation.labels is not None
-        self.panel.accept_button.setEnabled(usable)
-        self.panel.reject_button.setEnabled(usable)
-        self.panel.threshold.setEnabled(usable)
-        if annotation is None or prompt is None:
-            self.panel.chosen.setText("")
-            return
-        self.panel.threshold.setValue(annotation.threshold(prompt))
-        self.panel.chosen.setText(f"Chosen: {prompt}{' (finished)' if prompt in annotation.finished else ''}")
-        if annotation.labels is not None and prompt in annotation.results:
-            annotation.labels.selected_label = annotation.value(prompt)
+    def _move_threshold(self, by: float) -> None:
+        if self.panel.threshold.isEnabled():
+            self.panel.threshold.stepBy(by)
 
     # Slots
 
     def _on_predicted(self, annotation: Annotation, used: ScaleSettings, predictions: list[Prediction]) -> None:
-        self.panel.progress.setIdle()
-        self.panel.run_button.setEnabled(True)
         if annotation.image not in self._viewer.layers:
             return
         target = self._labels.current() if annotation is self.annotation() else annotation.labels
@@ -264,22 +230,23 @@ class AnnotateDock(QWidget):
         if annotation is self.annotation():
             self._labels.choose(target)
             self._viewer.layers.selection.active = target
-        self._refresh_prompts()
-        self.repainter.request(annotation, self._prompts, instances=self.panel.instances.isChecked())
-        self.say(*_summary(annotation, predictions))
+        self.work.refresh()
+        self.work.repaint(annotation)
+        self.work.queue.note_predicted(annotation)
+        self.say("info", describe(annotation, predictions))
 
-    def _on_run_ended(self, level: Level, text: str) -> None:
-        self.panel.progress.setIdle()
-        self.panel.run_button.setEnabled(True)
-        annotation = self.annotation()
-        if level == "error" and annotation is not None:
-            used = {prompt for known in self._annotations.values() for prompt in known.results}
-            self._prompts[:] = [prompt for prompt in self._prompts if prompt in used]
-            self._refresh_prompts()
-        self.say(level, text)
+    def _on_accepted(self, annotation: Annotation) -> None:
+        self.work.refresh()
+        waiting = [p for p in self.workspace.prompts if p in annotation.results and p not in annotation.finished]
+        if waiting and self.panel.prompts.current() in annotation.finished:
+            self.panel.prompts.setCurrent(waiting[0])
+        self.work.queue.note_image(annotation)
+        self.workspace.store_place()
 
-    def _on_noticed(self, text: str) -> None:
-        self.say("warning", text)
+    def _on_shown(self, annotation: Annotation) -> None:
+        self._images.choose(annotation.image)
+        self._labels.choose(annotation.labels)
+        self.work.refresh()
 
     def _on_threshold_changed(self, value: float) -> None:
         chosen = self._chosen()
@@ -288,30 +255,19 @@ class AnnotateDock(QWidget):
             annotation.thresholds[prompt] = value
             self._repaint()
 
-    def _on_drag_started(self) -> None:
-        annotation = self.annotation()
-        if annotation is not None:
-            self.repainter.begin_drag(annotation)
-
-    def _on_prompt_chosen(self, _prompt: str) -> None:
-        self._refresh_chosen()
-
     def _on_prompt_removed(self, prompt: str) -> None:
-        self._prompts.remove(prompt)
-        self._refresh_prompts()
+        self.workspace.prompts.remove(prompt)
+        self.work.refresh()
         self._repaint()
-
-    def _on_finished_toggled(self, prompt: str, on: bool) -> None:
-        annotation = self.annotation()
-        if annotation is not None:
-            annotation.finish(prompt, on)
-            self._refresh_prompts()
 
     def _on_image_changed(self) -> None:
         annotation = self.annotation()
         self._labels.choose(annotation.labels if annotation is not None else None)
         self.panel.project.setDefault(default_project(self._images.current()))
-        self._refresh_prompts()
+        self.work.refresh()
+        self.work.queue.note_image(annotation)
+        if annotation is not None:
+            self.work.queue.images.recognise(annotation)
 
     def _on_active_layer(self, event: Any) -> None:
         if not isalive(self):
@@ -324,17 +280,20 @@ class AnnotateDock(QWidget):
                 self._images.choose(annotation.image)
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not isalive(self):
+        if not isalive(self) or layers.is_overlay(event.value):
             return
         self._annotations.pop(event.value, None)
         for annotation in self._annotations.values():
             if annotation.labels is event.value:
                 annotation.detach()
-        self._refresh_prompts()
+        self.work.refresh()
 
     def _on_theme_changed(self, _event: Any = None) -> None:
         if isalive(self):
             self.panel.setColours(theme_colours(self._viewer.theme))
+
+    def _on_keys_changed(self) -> None:
+        self.panel.setKeys(keys.words, keys.help_lines())
 
     def _on_model_changed(self) -> None:
         workspace = self.workspace
@@ -355,26 +314,5 @@ class AnnotateDock(QWidget):
         if view is not None and view.root != self.panel.project.value():
             self.panel.project.setValue(view.root)
             settings.write_projects(self.panel.project.recent())
-
-
-def _calling(dock: weakref.ref[AnnotateDock], name: str) -> Any:
-    # a weak reference: the viewer's key bindings outlive the dock
-    def call(_viewer: object) -> None:
-        alive = dock()
-        if alive is not None and isalive(alive):
-            getattr(alive, name)()
-
-    call.__doc__ = f"{name.capitalize()} the chosen prompt's mask (AMVLM)."
-    return call
-
-
-def _summary(annotation: Annotation, predictions: list[Prediction]) -> tuple[Level, str]:
-    words = []
-    for found in predictions:
-        presence = f"{'present' if found.presence >= PRESENT else 'absent'} {found.presence:.2f}"
-        scale = "whole image" if found.scale.name == "whole" else "tiles"
-        words.append(f"{found.prompt} in {annotation.image.name}: {presence}, {found.seconds:.1f} s, {scale}")
-    finished = [p.prompt for p in predictions if p.prompt in annotation.finished]
-    if finished:
-        words.append(f"{', '.join(finished)} is finished here and was not painted over: unlock it to let the model")
-    return "info", "\n".join(words)
+        for image in layers.images(self._viewer):
+            self.work.queue.images.recognise(self.workspace.annotation(image))

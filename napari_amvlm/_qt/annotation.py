@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm._qt.compose import Composition, EditTracker, Proposal, merge
+from napari_amvlm._qt.compose import Composition, EditTracker, Overlaps, Proposal, merge
 from napari_amvlm._qt.layers import write
 from napari_amvlm.errors import LabelsError
+from napari_amvlm.review import compose_classes, set_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari.layers import Image, Labels
 
+    from napari_amvlm._qt.accepted import Accepted
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm.predictor import Prediction
 
@@ -40,16 +42,23 @@ class Annotation:
     owners
         The prompt that each label value belongs to.
     finished
-        Prompts whose pixels the model may neither change nor add to.
+        Prompts whose pixels the model may neither change nor add to, but for objects that were unlocked.
+    accepted
+        What of each prompt is in the open project.
+    image_id
+        The image's number in the open project, once it is known there.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, usual_threshold: Callable[[str], float] | None = None) -> None:
         self.image = image
+        self._usual_threshold = usual_threshold or (lambda _prompt: DEFAULT_THRESHOLD)
         self.labels: Labels | None = None
         self.results: dict[str, StoredPrediction] = {}
         self.thresholds: dict[str, float] = {}
         self.owners: dict[int, str] = {}
         self.finished: set[str] = set()
+        self.accepted: dict[str, Accepted] = {}
+        self.image_id: int | None = None
         self._values: dict[str, int] = {}
         self._tracker: EditTracker | None = None
         self._shown_at = time.monotonic()
@@ -79,8 +88,9 @@ class Annotation:
         self._shown_at = time.monotonic()
 
     def forget(self, prompt: str) -> None:
-        """Drop the probabilities of a prompt."""
+        """Drop the probabilities of a prompt, and what was accepted of it."""
         self.results.pop(prompt, None)
+        self.accepted.pop(prompt, None)
 
     def is_current(self, prompt: str, settings: ScaleSettings, model: str | None) -> bool:
         """Tell whether the stored probabilities are those that a run would give now."""
@@ -88,8 +98,8 @@ class Annotation:
         return stored is not None and (stored.settings, stored.model) == (settings, model)
 
     def threshold(self, prompt: str) -> float:
-        """Return the threshold of a prompt."""
-        return self.thresholds.get(prompt, DEFAULT_THRESHOLD)
+        """Return the threshold of a prompt: this image's own, else the usual one."""
+        return self.thresholds[prompt] if prompt in self.thresholds else self._usual_threshold(prompt)
 
     def value(self, prompt: str) -> int:
         """Return the label value of a prompt, the smallest that is free when it has none yet."""
@@ -104,9 +114,15 @@ class Annotation:
     def proposals(self, prompts: Sequence[str]) -> list[Proposal]:
         """Return what the model proposes for those of `prompts` that ran here and are not finished."""
         return [
-            Proposal(prompt, self.value(prompt), self.results[prompt].prediction.probability, self.threshold(prompt))
+            Proposal(
+                prompt,
+                self.value(prompt),
+                self.results[prompt].prediction.probability,
+                self.threshold(prompt),
+                self._blocked(prompt),
+            )
             for prompt in prompts
-            if prompt in self.results and prompt not in self.finished
+            if prompt in self.results and self._may_propose(prompt)
         ]
 
     def first_free(self) -> int:
@@ -117,20 +133,21 @@ class Annotation:
     def show(self, composition: Composition) -> int:
         """Write a composition to the labels layer and return how many pixels changed.
 
-        Finished prompts, and what the person painted or erased, stay as they are.
+        Locked objects, finished prompts, and what the person painted or erased stay as they are.
         """
         if self.labels is None or self._tracker is None:
             raise LabelsError("There is no labels layer to write to; run the prompt again.")
         data = self.labels.data
         edited = self._tracker.edited(data)
-        finished = np.isin(data, self._finished_values())
-        indices, values = merge(data, composition.labels.astype(data.dtype, copy=False), edited, finished)
+        finished = np.isin(data, self._finished_values()) & ~self._unlocked()
+        indices, values = merge(
+            data, composition.labels.astype(data.dtype, copy=False), edited, finished, self._locked()
+        )
         self._tracker.note_before(data, edited)
         write(self.labels, indices, values)
         self._tracker.note_written(self.labels.data, edited)
-        kept = {value: prompt for value, prompt in self.owners.items() if prompt in self.finished}
         own = {value: prompt for prompt, value in self._values.items()}
-        self.owners = {**own, **composition.owners, **kept}
+        self.owners = {**own, **composition.owners, **self._still_shown(own)}
         self._describe_values()
         return int(values.size)
 
@@ -171,10 +188,112 @@ class Annotation:
         self._tracker.note_written(self.labels.data, edited)
         return int(indices[0].size)
 
+    def restore(self, accepted: Mapping[str, Accepted], overlaps: Overlaps) -> None:
+        """Show masks that were accepted before, below what lies in the labels layer already."""
+        self.accepted = dict(accepted)
+        if self.labels is None or self._tracker is None or not accepted:
+            return
+        data = self.labels.data
+        was_empty = not data.any()
+        edited = self._tracker.edited(data)
+        values = {prompt: self.value(prompt) for prompt in accepted}
+        masks = {prompt: known.objects > 0 for prompt, known in accepted.items()}
+        classes = compose_classes(masks, values, rule=overlaps.rule, order=overlaps.order)
+        shown = np.where(data > 0, data, classes.astype(data.dtype))
+        for prompt, known in accepted.items():
+            if known.separate:
+                self._part(shown, (data == 0) & (classes == values[prompt]), known.objects, prompt)
+            if known.is_whole():
+                self.finished.add(prompt)
+        if was_empty:
+            self.labels.data = shown  # nothing that Ctrl+Z would have to bring back
+        else:
+            write(self.labels, *merge(data, shown))
+        self._tracker.note_written(self.labels.data, edited)
+        self._describe_values()
+
+    def _part(self, shown: np.ndarray, own: np.ndarray, objects: np.ndarray, prompt: str) -> None:
+        """Give each object of `prompt` a value of its own; the first keeps the prompt's."""
+        first = self.value(prompt)
+        following = max(int(shown.max(initial=0)), self.first_free() - 1) + 1
+        for place, number in enumerate(np.unique(objects[own]).tolist()):
+            value = first if place == 0 else following + place - 1
+            shown[own & (objects == number)] = value
+            self.owners[value] = prompt
+
+    def keep_accepted(self, prompt: str, accepted: Accepted) -> None:
+        """Note that a mask is on the disk; the prompt is finished where all of the image was reviewed."""
+        self.accepted[prompt] = accepted
+        if accepted.is_whole():
+            self.finish(prompt, True)
+
+    def leave_project(self) -> None:
+        """Forget what the project that was open knew of the image."""
+        self.finished -= set(self.accepted)
+        self.accepted = {}
+        self.image_id = None
+
+    def set_locked(self, prompt: str, objects: Iterable[int], locked: bool) -> None:
+        """Lock objects of an accepted mask, or let the model paint over them, also where a person drew them."""
+        known = self.accepted[prompt]
+        chosen = list(objects)
+        self.accepted[prompt] = replace(known, unlocked=set_locked(known.unlocked, chosen, locked))
+        if not locked and self.labels is not None and self._tracker is not None:
+            self._tracker.release(self.labels.data, np.isin(known.objects, chosen))
+
+    def objects(self, prompt: str) -> np.ndarray | None:
+        """Return the objects of a prompt, int32 (H, W), where they were told apart; else None."""
+        mask = self.mask(prompt)
+        if self.labels is None or np.unique(self.labels.data[mask]).size < 2:
+            return None
+        return np.where(mask, self.labels.data, 0).astype(np.int32)
+
+    def change_objects(self, after: np.ndarray, owners: Mapping[int, str]) -> int:
+        """Write label values that a person changed object by object, as one step of undo; return how many pixels.
+
+        The objects that were changed are the person's from now on, all of their pixels.
+        """
+        if self.labels is None or self._tracker is None:
+            raise LabelsError("There is no labels layer yet; run a prompt first.")
+        before = self.labels.data.copy()
+        edited = self._tracker.edited(before)
+        indices, values = merge(before, after.astype(before.dtype, copy=False))
+        self._tracker.note_before(before, edited)
+        write(self.labels, indices, values)
+        touched = np.union1d(before[indices], values)
+        own = np.isin(self.labels.data, touched[touched > 0])
+        self._tracker.note_before(self.labels.data, edited | own)
+        self.owners.update(owners)
+        self._describe_values()
+        return int(values.size)
+
     def seconds_spent(self) -> float:
         """Return the time since the result was shown, and start anew."""
         spent, self._shown_at = time.monotonic() - self._shown_at, time.monotonic()
         return spent
+
+    def _still_shown(self, own: Mapping[int, str]) -> dict[int, str]:
+        """Return the owners of values that are no prompt's own and lie in the layer all the same: kept objects."""
+        others = {value: prompt for value, prompt in self.owners.items() if value not in own}
+        if not others or self.labels is None:
+            return {}
+        present = set(np.unique(self.labels.data).tolist())
+        return {value: prompt for value, prompt in others.items() if value in present}
+
+    def _may_propose(self, prompt: str) -> bool:
+        return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
+
+    def _blocked(self, prompt: str) -> np.ndarray | None:
+        return self.accepted[prompt].settled() if prompt in self.accepted else None
+
+    def _locked(self) -> np.ndarray | None:
+        parts = [known.locked() for known in self.accepted.values()]
+        return np.logical_or.reduce(parts) if parts else None
+
+    def _unlocked(self) -> np.ndarray:
+        free = [np.isin(known.objects, list(known.unlocked)) for known in self.accepted.values() if known.unlocked]
+        shape = () if self.labels is None else self.labels.data.shape
+        return np.logical_or.reduce(free) if free else np.zeros(shape, bool)
 
     def _finished_values(self) -> list[int]:
         return [value for value, owner in self.owners.items() if owner in self.finished]

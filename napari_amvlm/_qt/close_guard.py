@@ -46,6 +46,8 @@ class CloseGuard(QObject):
         if watched is not self._window:
             self._by_program = True
             return False
+        if not self._waiting:
+            self._workspace.store_place()
         if self._by_program:
             self._workspace.shut_down()
             return False

@@ -9,20 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_amvlm.review import OverlapRule, compose_classes, visible_objects
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    Splitter = Callable[[np.ndarray, float], np.ndarray]
 
 _LEAST = 1e-6
 
 
 @dataclass(frozen=True)
+class Overlaps:
+    """Who wins a pixel that several prompts claim; `order` has the prompts from the one that wins on."""
+
+    rule: OverlapRule = OverlapRule.SMALLEST
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """What the model proposes for one prompt: `probability` is float32 (H, W) in [0, 1]."""
+    """What the model proposes for one prompt: `probability` is float32 (H, W) in [0, 1].
+
+    `blocked`, bool (H, W), marks what a person has settled for this prompt: nothing of it is proposed anew, and where
+    objects are told apart, none that lies mostly below it.
+    """
 
     prompt: str
     value: int
     probability: np.ndarray
     threshold: float
+    blocked: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -37,40 +54,37 @@ def compose(
     proposals: Sequence[Proposal],
     shape: tuple[int, int],
     *,
-    split: Callable[[np.ndarray, float], np.ndarray] | None = None,
+    overlaps: Overlaps | None = None,
+    split: Splitter | None = None,
     first_free: int = 1,
 ) -> Composition:
     """Join the proposals of several prompts into one label image.
-
-    Where more than one prompt is at or above its threshold, the one whose probability lies highest between
-    its threshold and 1 wins.
 
     Parameters
     ----------
     proposals : sequence of Proposal
     shape : (H, W)
         Shape of the result.
+    overlaps : Overlaps, optional
+        Who wins where more than one prompt is at or above its threshold; by default the smaller mask.
     split : callable, optional
         `split(probability, threshold)` gives objects (H, W), 1 and up: every object then gets a value of its own.
     first_free : int
         Values from here on are free for objects.
     """
-    labels = np.zeros(shape, np.int32)
-    best = np.full(shape, -1.0, np.float32)
-    for proposal in proposals:
-        room = max(1.0 - proposal.threshold, 1e-6)
-        margin = (proposal.probability - np.float32(proposal.threshold)) / np.float32(room)
-        wins = (proposal.probability >= proposal.threshold) & (margin > best)
-        labels[wins] = proposal.value
-        best[wins] = margin[wins]
     owners = {proposal.value: proposal.prompt for proposal in proposals}
+    if not proposals:
+        return Composition(np.zeros(shape, np.int32), owners)
+    rule = overlaps or Overlaps()
+    masks = {proposal.prompt: _mask(proposal, split) for proposal in proposals}
+    values = {proposal.prompt: proposal.value for proposal in proposals}
+    labels = compose_classes(masks, values, rule=rule.rule, order=rule.order).astype(np.int32)
     if split is None:
         return Composition(labels, owners)
     following = max([first_free, *(proposal.value + 1 for proposal in proposals)])
     for proposal in proposals:
         own = labels == proposal.value
-        inside = np.where(own, np.maximum(proposal.probability, np.float32(_LEAST)), np.float32(0))
-        objects = np.asarray(split(inside, max(proposal.threshold, _LEAST)))
+        objects = _objects(proposal, own, split)
         more = max(int(objects.max(initial=0)) - 1, 0)
         # the first object keeps the prompt's own value, the others follow; what is too small for one is left out
         table = np.concatenate([[0, proposal.value], np.arange(following, following + more)])
@@ -78,6 +92,20 @@ def compose(
         owners.update(dict.fromkeys(range(following, following + more), proposal.prompt))
         following += more
     return Composition(labels, owners)
+
+
+def _mask(proposal: Proposal, split: Splitter | None) -> np.ndarray:
+    mask = np.asarray(proposal.probability >= np.float32(proposal.threshold))
+    if proposal.blocked is None:
+        return mask
+    if split is None:
+        return np.asarray(mask & ~proposal.blocked)
+    return np.asarray(visible_objects(_objects(proposal, mask, split), proposal.blocked) > 0)
+
+
+def _objects(proposal: Proposal, own: np.ndarray, split: Splitter) -> np.ndarray:
+    inside = np.where(own, np.maximum(proposal.probability, np.float32(_LEAST)), np.float32(0))
+    return np.asarray(split(inside, max(proposal.threshold, _LEAST)))
 
 
 class EditTracker:
@@ -104,6 +132,10 @@ class EditTracker:
         if self._edited is not None:
             changed |= self._edited
         return changed
+
+    def release(self, data: np.ndarray, where: np.ndarray) -> None:
+        """Call the pixels `where`, bool (H, W), the model's from now on, though a person drew them."""
+        self.note_written(data, self.edited(data) & ~where)
 
     def note_written(self, data: np.ndarray, edited: np.ndarray) -> None:
         """Remember the state after the model wrote; `edited` marks the person's own pixels in it."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
 
+from napari_amvlm._qt.layers import is_overlay
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -61,7 +63,9 @@ class LayerChoice(QObject):
         chosen = self.current()
         for layer in self._layers:
             layer.events.name.disconnect(self._on_renamed)
-        self._layers = [layer for layer in reversed(self._viewer.layers) if isinstance(layer, self._kind)]
+        self._layers = [
+            layer for layer in reversed(self._viewer.layers) if isinstance(layer, self._kind) and not is_overlay(layer)
+        ]
         for layer in self._layers:
             layer.events.name.connect(self._on_renamed)
         with QSignalBlocker(self._box):

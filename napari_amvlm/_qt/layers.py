@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SUFFIX = " masks"
 """Ends the name of a labels layer that holds results."""
 
+OVERLAY = "napari-amvlm overlay"
+"""Key in the metadata of layers that only show something: no prompt runs on them, and no result goes there."""
+
 COLOURS = 49
 COLOUR_SEED = 0.475
 """Give label 1 a yellow that stands out on stained tissue and on gray images, and 2 to 4 other hues."""
@@ -23,7 +26,25 @@ COLOUR_SEED = 0.475
 
 def images(viewer: ViewerModel) -> list[Image]:
     """Return the image layers, the topmost first."""
-    return [layer for layer in reversed(viewer.layers) if isinstance(layer, Image)]
+    return [layer for layer in reversed(viewer.layers) if isinstance(layer, Image) and not is_overlay(layer)]
+
+
+def is_overlay(layer: Any) -> bool:
+    """Tell whether a layer is one that only shows something of another."""
+    return OVERLAY in layer.metadata
+
+
+def on_top_of(image: Image) -> dict[str, Any]:
+    """Return what makes a new layer lie on `image` exactly, however it is moved, turned or sheared."""
+    return {
+        "scale": image.scale,
+        "translate": image.translate,
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine,
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
 
 
 def check_image(layer: Image) -> tuple[int, int]:
@@ -89,13 +110,7 @@ def add_labels(viewer: ViewerModel, image: Image) -> Labels:
     layer = Labels(
         np.zeros(check_image(image), np.int32),
         name=image.name + SUFFIX,
-        scale=image.scale,
-        translate=image.translate,
-        rotate=image.rotate,
-        shear=image.shear,
-        affine=image.affine,
-        units=image.units,
-        axis_labels=image.axis_labels,
+        **on_top_of(image),
         opacity=0.55,
         colormap=label_colormap(COLOURS, seed=COLOUR_SEED, background_value=0),
     )

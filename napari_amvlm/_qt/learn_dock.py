@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt import layers
 from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.image_adding import ImageAdding, count
+from napari_amvlm._qt.judging import Judging
 from napari_amvlm._qt.learn_panel import LearnPanel
 from napari_amvlm._qt.learning_run import LearningRun, Outcome
 from napari_amvlm._qt.model_entries import model_entries
 from napari_amvlm._qt.notices import notify
-from napari_amvlm._qt.storing import ImageSource, default_project, enter_image
+from napari_amvlm._qt.preferences import preferences
+from napari_amvlm._qt.queue_work import queue_work_for
 from napari_amvlm._qt.theme import theme_colours
+from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.workers import LearnThread
 from napari_amvlm._qt.workspace import LOADING, Workspace, unwrapped, workspace_for
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.errors import ImageError
 from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_amvlm._qt.widgets.status_line import Level
-    from napari_amvlm.project import Project
 
 _IMAGE_FILES = "Images (*.png *.jpg *.jpeg *.tif *.tiff);;All files (*)"
 
@@ -60,9 +60,14 @@ class LearnDock(QWidget):
         self._thread: LearnThread | None = None
         self._stopping = False
         self._problems: list[str] = []
+        self._learnt_in: Path | None = None
+        self._learnt_at = 0
         self.outcome: Outcome | None = None
         # widgets
         self.panel = LearnPanel()
+        self.panel.auto.setValue(AutoLearn(on=False, after=preferences().learn_after))
+        self.judging = Judging(self.panel, self.workspace, self)
+        self.adding = ImageAdding(self._viewer, self.workspace, self)
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -74,12 +79,16 @@ class LearnDock(QWidget):
         panel.start_button.clicked.connect(self.start)
         panel.pause_button.clicked.connect(self.pause_or_go_on)
         panel.stop_button.clicked.connect(self.stop)
-        panel.add_open.clicked.connect(self.add_open_images)
+        panel.add_open.clicked.connect(self.adding.add_open_images)
         panel.add_files.clicked.connect(self._on_add_files)
         panel.question.answered.connect(self._on_answered)
-        panel.models.serveRequested.connect(self._on_serve_requested)
+        panel.auto.valueChanged.connect(self._on_auto_changed)
+        panel.scores.chosen.connect(queue_work_for(self._viewer, self.workspace).open_image)
+        self.judging.said.connect(self.say)
+        self.adding.said.connect(self.say)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
+        self.workspace.projectChanged.connect(self._learn_if_due)
         self.workspace.busyChanged.connect(self._refresh_buttons)
         self.workspace.said.connect(panel.status.setValue)
         self._viewer.events.theme.connect(self._on_theme_changed)
@@ -100,7 +109,10 @@ class LearnDock(QWidget):
     # What the buttons do
 
     def start(self) -> None:
-        """Start to learn in the background."""
+        """Start to learn in the background, for as long as the budget says."""
+        self._start(self.panel.budget.value().minutes)
+
+    def _start(self, minutes: float) -> None:
         workspace = self.workspace
         if workspace.project is None or workspace.predictor is None or workspace.view is None:
             missing = "The model is not loaded yet." if workspace.project else "No project is open yet."
@@ -109,7 +121,7 @@ class LearnDock(QWidget):
         if workspace.view.counts.accepted - workspace.view.counts.held_out < 1:
             self.say("warning", "There is nothing to learn from yet; accept a mask in the Annotate dock first.")
             return
-        budget = self.panel.budget.value()
+        self._learnt_at = workspace.view.counts.accepted
         self._problems = []
         self._stopping = False
         self.outcome = None
@@ -118,8 +130,8 @@ class LearnDock(QWidget):
         run = self._make_run(
             workspace.project,
             workspace.predictor,
-            LearningConfig(minutes=budget.minutes),
-            device=budget.device,
+            LearningConfig(minutes=minutes),
+            device=self.panel.budget.value().device,
             on_problem=self._problems.append,
         )
         thread = LearnThread(run.steps, run.keep)
@@ -148,24 +160,9 @@ class LearnDock(QWidget):
             self.panel.progress.setBusy("Stopping after this step ...")
             self._refresh_buttons()
 
-    def add_open_images(self) -> None:
-        """Put every open image layer that can be used into the project."""
-        sources: list[ImageSource] = []
-        refused: list[str] = []
-        for layer in layers.images(self._viewer):
-            try:
-                layers.check_image(layer)
-                sources.append(ImageSource.of(layer))
-            except ImageError as error:
-                refused.append(str(error))
-        if not sources:
-            self.say("warning", refused[0] if refused else "No image is open; use File > Open or Add files.")
-            return
-        self._add([partial(enter_image, source=source) for source in sources], refused)
-
     def add_files(self, paths: Sequence[Path]) -> None:
         """Put image files into the project; they are referred to, not copied."""
-        self._add([partial(_enter_file, path=path) for path in paths], [])
+        self.adding.add_files(paths)
 
     def say(self, level: Level, text: str) -> None:
         """Tell the person something."""
@@ -187,13 +184,15 @@ class LearnDock(QWidget):
             return
         self.outcome = outcome
         self.workspace.with_project(lambda _project: None)
-        left_out = f" Left out: {_count(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
+        self.judging.show_outcome(outcome)
+        left_out = f" Left out: {count(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
         scores = _scores(outcome)
         name = outcome.record.name
         if outcome.stopped:
             self.say("info", f"Stopped. {scores}{name} is kept; the served model is as it was.{left_out}")
         elif outcome.verdict == Verdict.IMPROVED:
-            self._serve(outcome.record.path, outcome.record.id, f"{scores}{name} is better and serves now.{left_out}")
+            words = f"{scores}{name} is better and serves now.{left_out}"
+            self.judging.serve(outcome.record.path, outcome.record.id, words)
         elif outcome.verdict == Verdict.WORSE:
             self.say("warning", f"{scores}{name} is not better, so the served model stays.{left_out}")
         else:
@@ -221,15 +220,9 @@ class LearnDock(QWidget):
             return
         record = self.outcome.record
         if yes:
-            self._serve(record.path, record.id, f"{record.name} serves now.")
+            self.judging.serve(record.path, record.id, f"{record.name} serves now.")
         else:
             self.say("info", f"The served model stays; {record.name} is in the list.")
-
-    def _on_serve_requested(self, key: str) -> None:
-        view = self.workspace.view
-        record = next((model for model in view.models if str(model.path) == key), None) if view else None
-        name = record.name if record is not None else Path(key).stem
-        self._serve(Path(key), record.id if record is not None else None, f"{name} serves now.")
 
     def _on_add_files(self) -> None:
         picked, _ = QFileDialog.getOpenFileNames(self, "Images to learn from", "", _IMAGE_FILES)
@@ -242,6 +235,19 @@ class LearnDock(QWidget):
 
     # Inner workings
 
+    def _on_auto_changed(self, _value: AutoLearn) -> None:
+        self._learn_if_due()
+
+    def _learn_if_due(self) -> None:
+        """With "Learn while I annotate" ticked, start a short run once enough images were accepted since the last."""
+        auto, view = self.panel.auto.value(), self.workspace.view
+        if view is not None and view.root != self._learnt_in:
+            self._learnt_in, self._learnt_at = view.root, view.counts.accepted
+        if not auto.on or view is None or self._thread is not None or self.workspace.model_state != "ready":
+            return
+        if view.counts.accepted - self._learnt_at >= auto.after:
+            self._start(preferences().learn_minutes)
+
     def _follow(self, thread: LearnThread) -> None:
         self._thread = thread
         thread.reported.connect(self._on_reported)
@@ -250,45 +256,13 @@ class LearnDock(QWidget):
         thread.errored.connect(self._on_errored)
         thread.finished.connect(self._on_finished)
 
-    def _serve(self, path: Path, model_id: int | None, words: str) -> None:
-        def done() -> None:
-            self.say("info", words)
-            if self.workspace.project is not None:
-                self.workspace.with_project(lambda project: project.serve(model_id))
-
-        self.workspace.serve(path, done, lambda text: self.say("error", text))
-
-    def _add(self, entries: Sequence[Callable[[Project], object]], refused: list[str]) -> None:
-        def work(project: Project) -> tuple[int, list[str]]:
-            before, problems = project.counts().images, list(refused)
-            for enter in entries:
-                try:
-                    enter(project)
-                except ImageError as error:
-                    problems.append(str(error))
-            return project.counts().images - before, problems
-
-        def done(result: tuple[int, list[str]]) -> None:
-            added, problems = result
-            words = f"Added to the project: {_count(added, 'image')}."
-            self.say("warning" if problems else "info", " ".join([words, *problems[:1]]))
-
-        def then() -> None:
-            self.workspace.with_project(work, done, lambda text: self.say("error", text))
-
-        if self.workspace.project is not None:
-            then()
-        else:
-            first = next(iter(layers.images(self._viewer)), None)
-            self.workspace.open_project(default_project(first), then)
-
     def _refresh(self) -> None:
         view = self.workspace.view
         if view is None:
             self.panel.counts.setText("No project is open; the first Accept makes one.")
         else:
             c = view.counts
-            accepted = f"Accepted {_count(c.accepted, 'image')}, {c.held_out} held out"
+            accepted = f"Accepted {count(c.accepted, 'image')}, {c.held_out} held out"
             self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
         if self.workspace.model_state in ("loading", "failed"):
             level: Level = "error" if self.workspace.model_state == "failed" else "info"
@@ -307,14 +281,6 @@ class LearnDock(QWidget):
             stopping=self._stopping,
             ready=self.workspace.model_state == "ready",
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _enter_file(project: Project, path: Path) -> object:
-    return project.add_image(path)
 
 
 def _clock(seconds: float) -> str:

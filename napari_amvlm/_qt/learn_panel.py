@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.panel import ScrollColumn, heading
+from napari_amvlm._qt.panel import ScrollColumn, heading, tab_through
+from napari_amvlm._qt.widgets.auto_learn import AutoLearnRow
 from napari_amvlm._qt.widgets.budget import BudgetRow
 from napari_amvlm._qt.widgets.curve import CurveWidget
 from napari_amvlm._qt.widgets.model_list import ModelList
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.question import Question
+from napari_amvlm._qt.widgets.score_table import ScoreTable
 from napari_amvlm._qt.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -43,10 +45,21 @@ class LearnPanel(QWidget):
         self.pause_button.setToolTip("Let the run and its budget stand still")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run now: what it learnt goes on the list, and the served model stays")
+        self.auto = AutoLearnRow()
         self.progress = ProgressRow(button="")
         self.question = Question()
         self.status = StatusLine()
         self.curve = CurveWidget()
+        self.judge_heading = heading("Last run")
+        self.verdict = QLabel()
+        self.verdict.setWordWrap(True)
+        self.verdict.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self.verdict.setAccessibleName("What held-out images say of the last run")
+        self.scores = ScoreTable()
+        self.promote_button = QPushButton("Promote")
+        self.promote_button.setToolTip("Let this model draw the masks from now on; any other is one click away")
+        self.discard_button = QPushButton("Discard")
+        self.discard_button.setToolTip("Put this model aside; if it serves, what served before serves again")
         self.models = ModelList()
         # layout
         body = ScrollColumn()
@@ -54,10 +67,15 @@ class LearnPanel(QWidget):
         body.column.addLayout(_row(self.add_open, self.add_files))
         body.add(self.budget)
         body.column.addLayout(_row(self.start_button, self.pause_button, self.stop_button))
+        body.add(self.auto)
         body.add(self.progress)
         body.add(self.question)
         body.add(self.status)
         body.add(self.curve)
+        body.add(self.judge_heading)
+        body.add(self.verdict)
+        body.add(self.scores)
+        body.column.addLayout(_row(self.promote_button, self.discard_button))
         body.add(heading("Models"))
         body.add(self.models)
         body.column.addStretch(1)
@@ -65,6 +83,7 @@ class LearnPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(body)
         self.setMinimumWidth(280)
+        tab_through(self)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

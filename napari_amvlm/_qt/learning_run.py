@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from napari_amvlm.config import LearningConfig, ScaleName
     from napari_amvlm.learning import FineTuneResult, Report
     from napari_amvlm.predictor import Predictor
-    from napari_amvlm.project import ModelRecord, Project, RunRecord
+    from napari_amvlm.project import ImageScore, ModelRecord, Project, RunRecord
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the model that was kept, its scores, and what they say."""
+    """How a run ended: the model that was kept, its scores, the worst image first, and what they say."""
 
     record: ModelRecord
     before: float | None
@@ -30,6 +30,7 @@ class Outcome:
     stopped: bool
     seconds: float
     verdict: Verdict
+    per_image: tuple[ImageScore, ...] = ()
 
 
 class LearningRun:
@@ -108,7 +109,10 @@ class LearningRun:
             self._end("failed", sentence(error))
             raise
         verdict = judge(result.before, result.after, self._held_out)
-        return Outcome(record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict)
+        scores = tuple(self._project.run_scores(self._run.id)) if self._run is not None else ()
+        return Outcome(
+            record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict, scores
+        )
 
     def _scale(self, prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
         return self._predictor.scale_for(prompt, shape, gray=gray).name

@@ -1,9 +1,17 @@
-"""Layout shared by both docks: a column that scrolls, and rows with a name in front."""
+"""Layout shared by the docks: a column that scrolls, rows with a name in front, and the way that Tab takes."""
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qtpy.QtWidgets import QLayout
 
 
 class ScrollColumn(QScrollArea):
@@ -51,3 +59,32 @@ def heading(text: str) -> QLabel:
     font.setBold(True)
     label.setFont(font)
     return label
+
+
+def tab_through(panel: QWidget) -> None:
+    """Let Tab go through a panel in the order of its layout, whatever the order in which its parts were made."""
+    for first, second in itertools.pairwise(_focusable(panel)):
+        QWidget.setTabOrder(first, second)
+
+
+def _focusable(widget: QWidget) -> Iterator[QWidget]:
+    if isinstance(widget, QScrollArea):
+        inner = widget.widget()
+        if inner is not None:
+            yield from _focusable(inner)
+        return
+    if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+        yield widget
+    layout = widget.layout()
+    if layout is not None:
+        yield from _in_layout(layout)
+
+
+def _in_layout(layout: QLayout) -> Iterator[QWidget]:
+    for index in range(layout.count()):
+        item = layout.itemAt(index)
+        widget, inner = (item.widget(), item.layout()) if item is not None else (None, None)
+        if widget is not None:
+            yield from _focusable(widget)
+        elif inner is not None:
+            yield from _in_layout(inner)

@@ -81,9 +81,12 @@ class Repainter(QObject):
         shape = annotation.labels.data.shape
         proposals = annotation.proposals(prompts)
         first_free = annotation.first_free()
+        overlaps = self._workspace.overlaps()
         split = _splitter() if instances else None
         self._annotation = annotation
-        self._thread = CallThread(lambda: compose(proposals, shape, split=split, first_free=first_free))
+        self._thread = CallThread(
+            lambda: compose(proposals, shape, overlaps=overlaps, split=split, first_free=first_free)
+        )
         self._thread.returned.connect(self._on_composed)
         self._thread.errored.connect(self._on_errored)
         self._workspace.start(self._thread)

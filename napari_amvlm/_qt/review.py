@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt import layers
-from napari_amvlm._qt.storing import Acceptance, ImageSource, default_project, store_correction, withdraw_correction
+from napari_amvlm._qt.accepted import summary
+from napari_amvlm._qt.storing import (
+    Acceptance,
+    ImageSource,
+    Stored,
+    default_project,
+    store_correction,
+    withdraw_correction,
+)
 from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.workspace import Workspace
 
@@ -35,17 +45,23 @@ class Review(QObject):
         super().__init__(parent)
         self._workspace = workspace
 
-    def accept(self, annotation: Annotation, prompt: str) -> None:
-        """Store the mask as it is now; only when it is on the disk is the prompt called finished."""
+    def accept(self, annotation: Annotation, prompt: str, region: np.ndarray | None = None) -> None:
+        """Store the mask as it is now, or the part of it in `region`, bool (H, W).
+
+        Only when it is on the disk are its objects locked, and is the prompt called finished if that was all.
+        """
         try:
-            acceptance = _take(annotation, prompt)
+            acceptance = _take(annotation, prompt, region)
         except InputError as error:
             self.said.emit("error", str(error))
             return
 
-        def done(name: str) -> None:
-            annotation.finish(prompt, True)
-            self.said.emit("info", f"Accepted {prompt} on {name}: {acceptance.mask.sum()} pixels are on the disk.")
+        def done(stored: Stored) -> None:
+            annotation.image_id = stored.image.id
+            annotation.keep_accepted(prompt, stored.accepted)
+            count = int((stored.accepted.objects > 0).sum())
+            part = "" if stored.accepted.is_whole() else f" in the {summary(stored.accepted)[0]:.0%} reviewed"
+            self.said.emit("info", f"Accepted {prompt} on {stored.image.name}: {count} pixels{part} are on the disk.")
             self.accepted.emit(annotation)
 
         def store() -> None:
@@ -59,13 +75,13 @@ class Review(QObject):
 
     def reject(self, annotation: Annotation, prompt: str) -> None:
         """Take the mask off the image, and out of the project if it was accepted."""
-        was_finished = prompt in annotation.finished
+        was_accepted = prompt in annotation.finished or prompt in annotation.accepted
         annotation.finish(prompt, False)
         annotation.forget(prompt)
         annotation.clear(prompt)
         self.rejected.emit(annotation)
         words = f"Rejected {prompt}; Ctrl+Z brings the pixels back."
-        if not was_finished or self._workspace.project is None:
+        if not was_accepted or self._workspace.project is None:
             self.said.emit("info", words)
             return
         source = ImageSource.of(annotation.image)
@@ -74,10 +90,11 @@ class Review(QObject):
         )
 
 
-def _take(annotation: Annotation, prompt: str) -> Acceptance:
+def _take(annotation: Annotation, prompt: str, region: np.ndarray | None) -> Acceptance:
     if annotation.labels is not None:
         layers.check_labels(annotation.labels, annotation.image)
     stored = annotation.results.get(prompt)
+    by_hand = stored is not None and stored.settings.scale != "auto"
     return Acceptance(
         source=ImageSource.of(annotation.image),
         prompt=prompt,
@@ -86,4 +103,8 @@ def _take(annotation: Annotation, prompt: str) -> Acceptance:
         model=stored.model if stored is not None else None,
         threshold=annotation.threshold(prompt),
         seconds=annotation.seconds_spent(),
+        region=region,
+        objects=annotation.objects(prompt) if region is None else None,
+        scale=stored.prediction.scale.name if stored is not None and by_hand else None,
+        magnification=stored.settings.magnification if stored is not None and by_hand else None,
     )

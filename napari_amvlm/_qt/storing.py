@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_amvlm._qt import layers
+from napari_amvlm._qt.accepted import Accepted, read_accepted
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import read_image
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.project import ImageRecord, Project
 
 DEFAULT_NAME = "corrections.amvlm"
@@ -38,7 +40,11 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A mask that a person accepted, and where it came from."""
+    """A mask that a person accepted, and where it came from.
+
+    `region`, bool (H, W), is the part that was accepted, None all of it; `objects`, (H, W), the numbers of objects that
+    were told apart.  `scale` and `magnification` are None where they were chosen automatically.
+    """
 
     source: ImageSource
     prompt: str
@@ -47,6 +53,18 @@ class Acceptance:
     model: str | None
     threshold: float
     seconds: float
+    region: np.ndarray | None = None
+    objects: np.ndarray | None = None
+    scale: ScaleName | None = None
+    magnification: float | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of an acceptance in the project."""
+
+    image: ImageRecord
+    accepted: Accepted
 
 
 def default_project(layer: Image | None) -> Path:
@@ -69,19 +87,32 @@ def enter_image(project: Project, source: ImageSource) -> ImageRecord:
     return project.add_image(array=source.data, name=source.name)
 
 
-def store_correction(project: Project, acceptance: Acceptance) -> str:
-    """Store an accepted mask and return the image's name; it is on the disk when this returns."""
+def store_correction(project: Project, acceptance: Acceptance) -> Stored:
+    """Store an accepted mask, and how the prompt was set; both are on the disk when this returns."""
     record = enter_image(project, acceptance.source)
-    project.accept(
-        record.id,
-        acceptance.prompt,
-        acceptance.mask,
-        before=acceptance.before,
-        model=acceptance.model,
-        threshold=acceptance.threshold,
-        seconds_spent=acceptance.seconds,
+    options: dict[str, Any] = {
+        "before": acceptance.before,
+        "model": acceptance.model,
+        "threshold": acceptance.threshold,
+        "seconds_spent": acceptance.seconds,
+        "scale": acceptance.scale,
+        "magnification": acceptance.magnification,
+    }
+    prompt, mask, region = acceptance.prompt, acceptance.mask, acceptance.region
+    if region is None:
+        correction = project.accept(record.id, prompt, mask, objects=acceptance.objects, **options)
+    else:
+        correction = project.accept_region(record.id, prompt, mask, region, **options)
+    project.prompts.set_up(
+        prompt, threshold=acceptance.threshold, scale=acceptance.scale, magnification=acceptance.magnification
     )
-    return record.name
+    return Stored(record, read_accepted(project, correction))
+
+
+def find_image(project: Project, path: Path) -> ImageRecord | None:
+    """Return what the project knows of an image file; None where it is not in the project."""
+    place = Path(os.path.abspath(path))
+    return next((record for record in project.images() if record.path == place), None)
 
 
 def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:

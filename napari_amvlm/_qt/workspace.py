@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.failures import guarded
-from napari_amvlm._qt.workers import CallThread, GuardedThread, LearnThread, LoadThread
+from napari_amvlm._qt.annotation import Annotation
+from napari_amvlm._qt.compose import Overlaps
+from napari_amvlm._qt.job_queue import JobQueue
+from napari_amvlm._qt.preferences import preferences
+from napari_amvlm._qt.project_view import ProjectView, look_at
+from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.models.catalog import installed_models
-from napari_amvlm.project import ModelRecord, Project, ProjectCounts
+from napari_amvlm.project import Project, ResumeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_amvlm._qt.annotation import Annotation
+    from napari.layers import Image
+
+    from napari_amvlm._qt.queue_work import QueueWork
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
 
@@ -27,25 +31,7 @@ LOADING = "Loading the model; you can look at images meanwhile."
 ModelState = Literal["none", "loading", "ready", "failed"]
 
 
-@dataclass(frozen=True)
-class ProjectView:
-    """The open project as the docks show it, read off the GUI thread."""
-
-    root: Path
-    name: str
-    counts: ProjectCounts
-    models: tuple[ModelRecord, ...]
-    served: ModelRecord | None
-
-
-@dataclass(frozen=True)
-class _Job:
-    function: Callable[[], Any]
-    done: Callable[[Any], None] | None
-    failed: Callable[[str], None] | None
-
-
-class Workspace(QObject):
+class Workspace(JobQueue):
     """State shared by the docks; every slow thing it does is done in a thread.
 
     Signals
@@ -54,16 +40,13 @@ class Workspace(QObject):
         `model_state`, `predictor` or the served model changed.
     projectChanged
         Another project, or other things in it.
-    busyChanged
-        A thread started or ended.
-    said : level, text
-        Words for the person.
+    projectOpened : ResumeState or None
+        Another project, and where the person left it.
     """
 
     modelChanged = Signal()
     projectChanged = Signal()
-    busyChanged = Signal()
-    said = Signal(str, str)
+    projectOpened = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -78,38 +61,14 @@ class Workspace(QObject):
         # of the Annotate dock, so that they outlive it when it is closed and opened again
         self.annotations: dict[Any, Annotation] = {}
         self.prompts: list[str] = []
-        self.closing = False
-        self._threads: list[GuardedThread] = []
-        self._jobs: deque[_Job] = deque()
-        self._job: _Job | None = None
-        self._job_thread: GuardedThread | None = None
+        self.queue_work: QueueWork | None = None
+        self.place: Callable[[], ResumeState | None] | None = None
 
     # Threads
-
-    def start(self, thread: GuardedThread) -> None:
-        """Run `thread`, and hold it until it has ended."""
-        self._threads.append(thread)
-        thread.finished.connect(self._on_thread_finished)
-        thread.start()
-        self.busyChanged.emit()
-
-    def threads(self) -> list[GuardedThread]:
-        """Return the threads at work."""
-        return list(self._threads)
 
     def learning(self) -> LearnThread | None:
         """Return the learning run at work, if there is one."""
         return next((thread for thread in self._threads if isinstance(thread, LearnThread)), None)
-
-    def submit(
-        self,
-        function: Callable[[], Any],
-        done: Callable[[Any], None] | None = None,
-        failed: Callable[[str], None] | None = None,
-    ) -> None:
-        """Call `function` off the GUI thread, after those submitted before it; `done` or `failed` hear of it."""
-        self._jobs.append(_Job(function, done, failed))
-        self._next_job()
 
     def stop_all(self) -> None:
         """Ask every thread to end; a learning run keeps nothing."""
@@ -123,47 +82,22 @@ class Workspace(QObject):
     def shut_down(self) -> None:
         """Stop everything, wait for it, do what was still to be written, and close the project."""
         self.stop_all()
-        for thread in self.threads():
-            thread.wait()
-        while self._jobs:
-            guarded(self._jobs.popleft().function)
+        self.finish_jobs()
         if self.project is not None:
             self.project.close()
             self.project = None
 
-    def _next_job(self) -> None:
-        if self._job is not None or not self._jobs:
+    def store_place(self) -> None:
+        """Store where the person is, in a thread; where the window is closing, before it goes."""
+        state = self.place() if self.place is not None and self.project is not None else None
+        if state is None:
             return
-        self._job = self._jobs.popleft()
-        self._job_thread = CallThread(self._job.function)
-        self._job_thread.returned.connect(self._on_job_returned)
-        self._job_thread.errored.connect(self._on_job_errored)
-        self.start(self._job_thread)
 
-    def _on_job_returned(self, result: object) -> None:
-        job = self._job
-        if job is not None and job.done is not None and not self.closing:
-            job.done(result)
+        def work() -> None:
+            if self.project is not None and not self.project.read_only:
+                self.project.store_resume_state(state)
 
-    def _on_job_errored(self, text: str, _error: object) -> None:
-        if self.closing:
-            return
-        if self._job is not None and self._job.failed is not None:
-            self._job.failed(text)
-        else:
-            self.said.emit("error", text)
-
-    def _on_thread_finished(self) -> None:
-        # only the one that says so: another may have ended too, with its result still on the way to us
-        thread = self.sender()
-        if not isinstance(thread, GuardedThread):
-            return
-        self._threads.remove(thread)
-        if thread is self._job_thread:
-            self._job = self._job_thread = None
-        thread.deleteLater()
-        self.busyChanged.emit()
-        self._next_job()
+        self.submit(work)
 
     # Model
 
@@ -235,17 +169,22 @@ class Workspace(QObject):
     def open_project(self, path: Path, done: Callable[[], None] | None = None) -> None:
         """Open a project folder, made first if it is not there; the one open before is closed."""
 
-        def work() -> tuple[Project, ProjectView]:
+        def work() -> tuple[Project, ProjectView, ResumeState | None]:
             if self.project is not None and self.project.root.resolve() == path.resolve():
-                return self.project, look_at(self.project)
+                return self.project, look_at(self.project), None
             project = Project.open_or_create(path)
-            return project, look_at(project)
+            return project, look_at(project), project.resume_state()
 
-        def finish(opened: tuple[Project, ProjectView]) -> None:
-            before, (self.project, self.view) = self.project, opened
-            if before is not None and before is not self.project:
+        def finish(opened: tuple[Project, ProjectView, ResumeState | None]) -> None:
+            before, (self.project, self.view, left) = self.project, opened
+            another = before is not self.project
+            if before is not None and another:
                 before.close()
+                for annotation in self.annotations.values():
+                    annotation.leave_project()
             self.projectChanged.emit()
+            if another:
+                self.projectOpened.emit(left)
             # a project in which nothing was learnt yet goes on from the model that was loaded first
             wanted = self.view.served or self.base
             if wanted is not None and wanted.sha256 != self.served_key():
@@ -253,7 +192,24 @@ class Workspace(QObject):
             if done is not None:
                 done()
 
+        self.store_place()
         self.submit(work, finish)
+
+    def annotation(self, image: Image) -> Annotation:
+        """Return what is known of an image layer, noted from now on where nothing was."""
+        if image not in self.annotations:
+            self.annotations[image] = Annotation(image, self.usual_threshold)
+        return self.annotations[image]
+
+    def usual_threshold(self, prompt: str) -> float:
+        """Return the threshold that a prompt has in the project, or else by preference."""
+        records = self.view.prompts if self.view is not None else ()
+        set_by_hand = next((record.threshold for record in records if record.text == prompt), None)
+        return preferences().threshold if set_by_hand is None else set_by_hand
+
+    def overlaps(self) -> Overlaps:
+        """Return who wins where several prompts claim a pixel, as the open project says."""
+        return Overlaps() if self.view is None else self.view.overlaps
 
     def with_project(
         self,
@@ -275,11 +231,6 @@ class Workspace(QObject):
                 done(result)
 
         self.submit(work, finish, failed)
-
-
-def look_at(project: Project) -> ProjectView:
-    """Read what the docks show of a project."""
-    return ProjectView(project.root, project.name, project.counts(), tuple(project.models()), project.served_model())
 
 
 _workspaces: weakref.WeakKeyDictionary[Any, Workspace] = weakref.WeakKeyDictionary()

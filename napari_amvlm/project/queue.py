@@ -170,6 +170,15 @@ class QueueTable:
         )
         return {row["prompt"]: _tile_scores(row) for row in rows}
 
+    def scored_by(self, item_id: int) -> dict[str, str | None]:
+        """Return the model that the stored scores of an item came from, for each prompt."""
+        rows = self._ledger.rows(
+            "SELECT prompts.text AS prompt, model FROM tile_scores JOIN prompts ON prompts.id = prompt_id "
+            "WHERE item_id = ?",
+            (item_id,),
+        )
+        return {row["prompt"]: row["model"] for row in rows}
+
     def store_feature(self, item_id: int, feature: npt.ArrayLike, *, model: str | None = None) -> None:
         """Store a vector that says what the item looks like; vectors of one model are compared."""
         self.get(item_id)

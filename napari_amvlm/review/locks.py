@@ -58,13 +58,43 @@ def apply_prediction(
             f"labels {labels.shape}, prediction {proposed.shape} and locked pixels {locked.shape} must have one shape: "
             "run the prompt on this image again."
         )
-    values, index, sizes = np.unique(proposed, return_inverse=True, return_counts=True)
-    index = index.reshape(proposed.shape)
-    visible = np.bincount(index[~locked], minlength=len(values))
-    shown = (values > 0) & (visible > 0) & (visible >= least_visible * sizes)
+    index, shown = _shown(proposed, locked, least_visible)
     taken = set(np.unique(labels[locked]).tolist())
-    free = (number for number in range(1, len(values) + len(taken) + 1) if number not in taken)
+    free = (number for number in range(1, len(shown) + len(taken) + 1) if number not in taken)
     table = np.array([next(free) if show else 0 for show in shown], dtype=np.int64)
     if table.max(initial=0) > np.iinfo(labels.dtype).max:
         raise LabelsError(f"labels of the type {labels.dtype} have no free numbers left: convert them to int32.")
     return np.where(locked, labels, table[index].astype(labels.dtype))
+
+
+def visible_objects(
+    proposed: NDArray[np.integer], locked: NDArray[np.bool_], *, least_visible: float = 0.5
+) -> NDArray[np.integer]:
+    """Return what of the objects `proposed` a person would see beside the lock; their numbers stay.
+
+    Parameters
+    ----------
+    proposed
+        `(H, W)`, objects that the model proposes.
+    locked
+        `(H, W)`, pixels that stay as they are.
+    least_visible
+        An object of which a smaller share lies outside the lock is left out as a whole, in [0, 1].
+
+    Examples
+    --------
+    >>> visible_objects(np.array([[1, 1, 1, 2, 2]]), np.array([[True, True, False, True, False]]))
+    array([[0, 0, 0, 0, 2]])
+    """
+    index, shown = _shown(proposed, locked, least_visible)
+    return np.where(shown[index] & ~locked, proposed, 0).astype(proposed.dtype, copy=False)
+
+
+def _shown(
+    proposed: NDArray[np.integer], locked: NDArray[np.bool_], least_visible: float
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return which object each pixel is of, `(H, W)`, and whether enough of each object `(N,)` is to be seen."""
+    values, index, sizes = np.unique(proposed, return_inverse=True, return_counts=True)
+    index = index.reshape(proposed.shape)
+    visible = np.bincount(index[~locked], minlength=len(values))
+    return index, np.asarray((values > 0) & (visible > 0) & (visible >= least_visible * sizes))

@@ -49,9 +49,7 @@ class Bench:
         """Wait until no thread is at work and nothing is to be painted."""
         self.wait(
             lambda: (
-                not self.workspace.threads()
-                and not self.annotate.repainter.is_busy()
-                and not self.annotate.run_of_prompts.is_running()
+                not self.workspace.threads() and not self.annotate.work.is_busy()
             )
         )
 

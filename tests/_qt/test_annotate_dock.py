@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import PIL.Image
 import pytest
+from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import Qt
 
@@ -386,10 +387,10 @@ def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
 def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
     bench.run("nuclei")
 
-    bench.viewer.keymap[coerce_keybinding("A")](bench.viewer)
+    ViewerModel.class_keymap[coerce_keybinding("A")](bench.viewer)
     bench.idle()
     accepted = len(bench.workspace.project.corrections())
-    bench.viewer.keymap[coerce_keybinding("R")](bench.viewer)
+    ViewerModel.class_keymap[coerce_keybinding("R")](bench.viewer)
     bench.idle()
 
     assert (accepted, len(bench.workspace.project.corrections())) == (1, 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_amvlm._qt.compose import EditTracker, Proposal, compose, merge
+from napari_amvlm._qt.compose import EditTracker, Overlaps, Proposal, compose, merge
+from napari_amvlm.review import OverlapRule
 
 
 def _split(probability: np.ndarray, threshold: float) -> np.ndarray:
@@ -20,14 +23,41 @@ def _proposal(prompt: str, value: int, columns: slice, probability: float, thres
     return Proposal(prompt, value, field, threshold)
 
 
-def test_each_prompt_gets_its_value_and_the_surer_one_wins_the_overlap():
-    left = _proposal("left lung", 1, slice(0, 6), 0.7)
-    right = _proposal("right lung", 2, slice(4, 10), 0.9)
+@pytest.mark.parametrize(
+    ("overlaps", "row"),
+    [
+        (Overlaps(), [1, 1, 1, 1, 2, 2, 2, 1, 1, 1]),
+        (Overlaps(OverlapRule.PRIORITY, ("lungs", "heart")), [1] * 10),
+        (Overlaps(OverlapRule.PRIORITY, ("heart", "lungs")), [1, 1, 1, 1, 2, 2, 2, 1, 1, 1]),
+    ],
+)
+def test_each_prompt_gets_its_value_and_the_rule_decides_the_overlap(overlaps: Overlaps, row: list[int]):
+    lungs = _proposal("lungs", 1, slice(0, 10), 0.9)
+    heart = _proposal("heart", 2, slice(4, 7), 0.7)
 
-    result = compose([left, right], (6, 10))
+    result = compose([lungs, heart], (6, 10), overlaps=overlaps)
 
-    assert result.labels[0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2, 2, 2]
-    assert result.owners == {1: "left lung", 2: "right lung"}
+    assert result.labels[0].tolist() == row
+    assert result.owners == {1: "lungs", 2: "heart"}
+
+
+def test_what_is_settled_is_not_proposed_anew():
+    blocked = np.zeros((6, 10), bool)
+    blocked[:, :3] = True
+    proposal = replace(_proposal("nuclei", 1, slice(0, 5), 0.9), blocked=blocked)
+
+    result = compose([proposal], (6, 10))
+
+    assert result.labels[0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+
+
+def test_an_object_that_lies_mostly_below_a_settled_one_leaves_no_rim():
+    field = np.float32([[0.9, 0.9, 0.9, 0.9, 0, 0.9, 0.9, 0.9]])
+    blocked = np.array([[True, True, True, False, False, True, False, False]])
+
+    result = compose([Proposal("nuclei", 1, field, 0.5, blocked)], (1, 8), split=_split)
+
+    assert result.labels.tolist() == [[0, 0, 0, 0, 0, 0, 1, 1]]
 
 
 @pytest.mark.parametrize(("threshold", "pixels"), [(0.0, 60), (0.5, 24), (0.7, 24), (0.71, 0), (1.0, 0)])
@@ -109,3 +139,15 @@ def test_merge_leaves_kept_pixels_alone():
 
     assert np.stack(indices).T.tolist() == [[1, 0], [1, 1]]
     assert values.tolist() == [4, 4]
+
+
+def test_what_a_person_drew_can_be_given_back_to_the_model():
+    data = np.zeros((4, 4), np.int32)
+    tracker = EditTracker(data)
+    data[:2] = 1
+    where = np.zeros((4, 4), bool)
+    where[0] = True
+
+    tracker.release(data, where)
+
+    assert np.argwhere(tracker.edited(data))[:, 0].tolist() == [1, 1, 1, 1]

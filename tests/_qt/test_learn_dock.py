@@ -331,6 +331,108 @@ def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
     assert bench.workspace.served_key() == served
 
 
+def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    _learn(bench)
+    bench.idle()
+
+    entries = bench.learn.panel.scores.value()
+    after = [entry.after for entry in entries]
+    assert len(entries) == 3
+    assert after == sorted(after)
+    assert all(entry.before == 1.0 for entry in entries)
+    assert "not better, mean Dice 1.000 before" in bench.learn.panel.verdict.text()
+    bench.learn.panel.scores.chosen.emit(entries[0].key)
+    bench.idle()
+    assert bench.viewer.layers.selection.active.name.startswith(entries[0].name)
+
+
+def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    installed = bench.workspace.served_key()
+    _learn(bench)
+    bench.idle()
+    panel, project = bench.learn.panel, bench.workspace.project
+    learnt = bench.learn.outcome.record
+
+    panel.promote_button.click()
+    bench.idle()
+    promoted = (bench.workspace.served_key(), project.served_model().id, panel.promote_button.isEnabled())
+    panel.models._roll_back.click()
+    bench.idle()
+    rolled_back = (bench.workspace.served_key(), project.served_model(), panel.models._roll_back.isEnabled())
+    panel.promote_button.click()
+    bench.idle()
+    panel.discard_button.click()
+    bench.idle()
+
+    assert promoted == (learnt.sha256, learnt.id, False)
+    assert rolled_back == (installed, None, False)
+    assert bench.workspace.served_key() == installed
+    assert project.models() == []
+    assert [record.id for record in project.models(discarded=True)] == [learnt.id]
+    assert panel.verdict.isHidden()
+
+
+def test_too_few_held_out_images_are_not_enough_to_judge(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=2)
+    _learn(bench)
+    bench.idle()
+
+    assert "not enough to judge: 2 of at least 3 held-out images" in bench.learn.panel.verdict.text()
+    assert len(bench.learn.panel.scores.value()) == 2
+
+
+def test_the_last_run_is_shown_when_a_project_is_opened_again(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    _learn(bench)
+    bench.idle()
+    shown = bench.learn.panel.scores.value()
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+    in_between = bench.learn.panel.scores.value()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert in_between == []
+    assert bench.learn.panel.scores.value() == shown
+
+
+def _accept_another(bench: Any, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    bench.viewer.add_image(pixels, name=f"more {seed}")
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+
+
+def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    bench.learn._make_run = _with_config(SHORT)
+    off = bench.learn.panel.auto.value()
+
+    _accept_another(bench, 1)
+
+    assert not off.on
+    assert bench.workspace.project.runs() == []
+
+
+def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    bench.learn._make_run = _with_config(SHORT)
+    bench.learn.panel.auto._on.setChecked(True)
+    bench.learn.panel.auto._after.setValue(2)
+
+    runs = []
+    for seed in (1, 2, 3):
+        _accept_another(bench, seed)
+        runs.append(len(bench.workspace.project.runs()))
+
+    assert runs == [0, 1, 1]
+    assert bench.workspace.project.runs()[0].state == "finished"
+
+
 def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     seen: list[LearningConfig] = []

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import napari
+import napari.settings
 import numpy as np
 import pytest
 import tifffile
+from napari.settings._plugin_config_generator import plugin_configuration_generator
+from npe2 import PluginManager, PluginManifest
+from pydantic import ValidationError
 
+import napari_amvlm._qt.preferences
 from napari_amvlm._qt.annotate_dock import AnnotateDock
 from napari_amvlm._qt.learn_dock import LearnDock
+from napari_amvlm._qt.preferences import Preferences, preferences
+from napari_amvlm._qt.queue_dock import QueueDock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import napari
     from qtpy.QtWidgets import QWidget
 
-MakeViewer = Callable[..., "napari.Viewer"]
+MakeViewer = Callable[..., napari.Viewer]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock)])
+@pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock), ("Queue", QueueDock)])
 def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]) -> None:
     viewer = make_napari_viewer()
 
@@ -38,7 +44,7 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
 
     entries = {item.command.id for item in get_app_model().menus.get_menu("napari/layers/segment")}
 
-    assert {"napari-amvlm.annotate", "napari-amvlm.learn"} <= entries
+    assert {"napari-amvlm.annotate", "napari-amvlm.learn", "napari-amvlm.queue"} <= entries
 
 
 @pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])
@@ -68,3 +74,41 @@ def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer: MakeViewer, 
     assert tuple(layer.scale) == (0.5, 0.5)
     assert layer.source.path == str(tmp_path / "slide.tif")
     np.testing.assert_array_equal(layer.data[1], pixels[::2, ::2])
+
+
+def test_preferences_are_those_of_the_manifest_and_follow_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = PluginManager()
+    plugins.register(PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml"))
+    settings = plugin_configuration_generator(plugins)["napari-amvlm"](config_path=None)
+    monkeypatch.setattr(napari.settings, "get_plugin_settings", {"napari-amvlm": settings}.__getitem__)
+    monkeypatch.setattr(napari_amvlm._qt.preferences, "_unknown", set())
+    usual = preferences()
+
+    settings.work.threshold = 0.3
+    settings.learning.after_images = 9
+
+    assert usual == Preferences()
+    assert (preferences().threshold, preferences().learn_after) == (0.3, 9)
+
+
+def test_preferences_that_make_no_sense_are_refused() -> None:
+    plugins = PluginManager()
+    plugins.register(PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml"))
+    settings = plugin_configuration_generator(plugins)["napari-amvlm"](config_path=None)
+
+    with pytest.raises(ValidationError, match="less than or equal to 1"):
+        settings.work.threshold = 1.5
+
+
+def test_without_the_manifest_the_usual_preferences_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def unknown(name: str) -> None:
+        asked.append(name)
+        raise KeyError(name)
+
+    monkeypatch.setattr(napari.settings, "get_plugin_settings", unknown)
+    monkeypatch.setattr(napari_amvlm._qt.preferences, "_unknown", set())
+
+    assert [preferences(), preferences()] == [Preferences(), Preferences()]
+    assert asked == ["napari-amvlm"]

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
+from superqt import QCollapsible
 
 from napari_amvlm._qt.annotate_panel import AnnotatePanel
 from napari_amvlm._qt.learn_panel import LearnPanel
+from napari_amvlm._qt.queue_panel import QueuePanel
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.budget import Budget, BudgetRow
 from napari_amvlm._qt.widgets.curve import CurveWidget
+from napari_amvlm._qt.widgets.key_help import KeyHelp
 from napari_amvlm._qt.widgets.model_list import ModelEntry, ModelList
+from napari_amvlm._qt.widgets.object_row import ObjectRow
+from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.project_row import ProjectRow
 from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
 from napari_amvlm._qt.widgets.prompt_list import PromptEntry, PromptList
 from napari_amvlm._qt.widgets.question import Question
+from napari_amvlm._qt.widgets.queue_list import QueueEntry, QueueList
+from napari_amvlm._qt.widgets.queue_step import QueueStep
 from napari_amvlm._qt.widgets.scale_choice import ScaleChoice, ScaleSettings
+from napari_amvlm._qt.widgets.score_table import ScoreEntry, ScoreTable
+from napari_amvlm._qt.widgets.shown_layers import Shown, ShownLayers
 from napari_amvlm._qt.widgets.status_line import StatusLine
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
+from napari_amvlm.review import OverlapRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -220,10 +242,164 @@ def test_a_status_keeps_its_level_when_the_theme_changes(qtbot: QtBot, level: st
     assert ("#111111" in line.styleSheet(), "#222222" in line.styleSheet()) == (level == "warning", level == "error")
 
 
+def test_scores_say_which_way_they_went(qtbot: QtBot):
+    table = ScoreTable()
+    qtbot.addWidget(table)
+    scores = {7: (0.5, 0.25), 8: (0.5, 0.75), 9: (None, 0.8)}
+    entries = [ScoreEntry(key, f"tile {key}", *pair) for key, pair in scores.items()]
+
+    table.setValue(entries)
+    rows = [table._table.topLevelItem(row).text(2) for row in range(3)]
+    with qtbot.waitSignal(table.chosen) as signal:
+        table._table.itemActivated.emit(table._table.topLevelItem(1), 0)
+
+    assert table.value() == entries
+    assert rows == ["0.250 \N{BLACK DOWN-POINTING TRIANGLE}", "0.750 \N{BLACK UP-POINTING TRIANGLE}", "0.800"]
+    assert signal.args == [8]
+
+
+def test_overlap_rule_tells_of_a_change_and_only_an_order_has_a_first(qtbot: QtBot):
+    choice = OverlapChoice()
+    qtbot.addWidget(choice)
+    told: list[OverlapRule] = []
+    choice.valueChanged.connect(told.append)
+
+    choice.setValue(OverlapRule.SMALLEST, ())
+    without_order = choice._first.isEnabled()
+    choice._rule.setCurrentIndex(1)
+
+    assert told == [OverlapRule.PRIORITY]
+    assert (without_order, choice._first.isEnabled()) == (False, True)
+
+
+def test_objects_can_be_merged_from_two_on(qtbot: QtBot):
+    row = ObjectRow()
+    qtbot.addWidget(row)
+
+    enabled = []
+    for picked in ((), (3,), (7, 3)):
+        row.setValue(picked)
+        enabled.append((row.split.isEnabled(), row.merge.isEnabled()))
+
+    assert enabled == [(False, False), (True, False), (True, True)]
+    assert row.value() == (3, 7)
+
+
+def test_objects_are_moved_to_the_prompt_that_is_chosen(qtbot: QtBot):
+    row = ObjectRow()
+    qtbot.addWidget(row)
+    row.setPrompts(["nuclei", "stroma"])
+    row.setValue((1,))
+
+    with qtbot.waitSignal(row.moveRequested) as signal:
+        row.target.activated.emit(2)
+
+    assert signal.args == ["stroma"]
+
+
+def test_what_is_shown_tells_of_each_change(qtbot: QtBot):
+    shown = ShownLayers()
+    qtbot.addWidget(shown)
+    told: list[Shown] = []
+    shown.valueChanged.connect(told.append)
+
+    shown.setValue(Shown(masks=True, reviewed=True))
+    shown.masks.toggle()
+    shown.setSummary(0.354, 212)
+
+    assert told == [Shown(masks=False, reviewed=True)]
+    assert "reviewed 35%" in shown.summary()
+    assert "corrected 212 px" in shown.summary()
+
+
+def test_the_key_help_opens_and_shows_what_it_was_given(qtbot: QtBot):
+    help_panel = KeyHelp()
+    qtbot.addWidget(help_panel)
+
+    help_panel.setValue([("A", "Accept"), ("", "Reject")])
+    help_panel.setValue([("B", "Accept"), ("", "Reject")])
+    help_panel._section.toggleButton().click()
+
+    texts = [label.text() for label in help_panel.findChildren(QLabel)]
+    assert texts[:4] == ["B", "Accept", "none", "Reject"]
+    assert help_panel._section.isExpanded()
+
+
+def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot: QtBot):
+    listed = QueueList()
+    qtbot.addWidget(listed)
+    listed.resize(300, 400)
+    listed.show()
+    statuses = ("accepted", "new")
+    entries = [QueueEntry(number, f"tile {number}", statuses[number % 2], number) for number in range(200)]
+
+    with qtbot.waitSignal(listed.picturesWanted) as signal:
+        listed.setValue(entries, current=3)
+    listed.addPictures({1: np.zeros((8, 4, 3), np.uint8)})
+    with qtbot.waitSignal(listed.chosen) as chosen:
+        listed._list.itemActivated.emit(listed._list.item(1))
+
+    assert len(listed.value()) == 100
+    assert signal.args[0] == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert chosen.args == [3]
+
+
+def test_an_empty_queue_has_no_steps(qtbot: QtBot):
+    step = QueueStep()
+    qtbot.addWidget(step)
+
+    step.setValue("")
+    empty = step.next.isEnabled()
+    step.setValue("2 of 9, tile-4.png: new")
+
+    assert not empty
+    assert step.next.isEnabled()
+    assert step.value() == "2 of 9, tile-4.png: new"
+
+
+@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
+def test_tab_goes_through_a_panel_from_top_to_bottom(qtbot: QtBot, panel: type[QWidget]):
+    widget = panel()
+    qtbot.addWidget(widget)
+    widget.resize(320, 1400)
+    widget.show()
+    qtbot.waitExposed(widget)
+    chain = [widget.nextInFocusChain()]
+    while chain[-1] is not widget:
+        chain.append(chain[-1].nextInFocusChain())
+    stops = [p for p in chain if widget.isAncestorOf(p) and p.isVisible() and p.focusPolicy() & Qt.FocusPolicy.TabFocus]
+    places = [stop.mapTo(widget, stop.rect().topLeft()).y() for stop in stops]
+
+    # widgets of one row differ by a few pixels in height
+    assert len(places) > 5
+    assert all(after >= before - 12 for before, after in itertools.pairwise(places))
+
+
+@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
+def test_everything_that_takes_the_focus_has_a_name_for_a_screen_reader(qtbot: QtBot, panel: type[QWidget]):
+    widget = panel()
+    qtbot.addWidget(widget)
+
+    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider, QAbstractItemView)
+    silent = [
+        part
+        for part in widget.findChildren(QWidget)
+        if isinstance(part, kinds)
+        and part.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and part.isVisibleTo(widget)
+        and not part.accessibleName()
+        and not (isinstance(part, QAbstractButton) and part.text())
+    ]
+
+    assert silent == []
+
+
 @pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel])
 def test_nothing_is_cut_off_in_a_dock_of_320_pixels(qtbot: QtBot, panel: type[AnnotatePanel] | type[LearnPanel]):
     widget = panel()
     qtbot.addWidget(widget)
+    for part in widget.findChildren(QCollapsible):
+        part.expand(animate=False)
     if isinstance(widget, AnnotatePanel):
         widget.prompts.setValue([PromptEntry("a prompt that is very much longer than the dock is wide " * 3, 1)])
         widget.status.setValue("error", "a_word_without_any_blank_" * 20)
@@ -238,7 +414,17 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(qtbot: QtBot, panel: type[An
     assert body.widget().minimumSizeHint().width() <= 320 - body.verticalScrollBar().sizeHint().width()
 
 
-@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel])
+def test_the_queue_fits_into_a_dock_of_320_pixels(qtbot: QtBot):
+    widget = QueuePanel()
+    qtbot.addWidget(widget)
+    widget.list.setValue([QueueEntry(1, "a name that is very long " * 9, "in work", 1)], current=1)
+    widget.step.setValue("1 of 1, a name that is very long " * 3)
+    widget.status.setValue("error", "a_word_without_any_blank_" * 20)
+
+    assert widget.minimumSizeHint().width() <= 320
+
+
+@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
 def test_every_control_has_a_tooltip(qtbot: QtBot, panel: type[QWidget]):
     widget = panel()
     qtbot.addWidget(widget)

@@ -45,14 +45,18 @@ class ModelList(QWidget):
     -------
     serveRequested : str
         The key of a model.
+    rollBackRequested
+        What served before is to serve again.
     """
 
     serveRequested = Signal(str)
+    rollBackRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._entries: list[ModelEntry] = []
         self._enabled = True
+        self._can_roll_back = False
         # widgets
         self._table = QTreeWidget()
         self._table.setColumnCount(3)
@@ -74,6 +78,8 @@ class ModelList(QWidget):
         self._details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self._serve = QPushButton("Serve")
         self._serve.setToolTip("Let the chosen model draw the masks from now on; any other is one click away")
+        self._roll_back = QPushButton("Roll back")
+        self._roll_back.setToolTip("Let the model serve again that served before; pressed again, the one before that")
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -82,11 +88,14 @@ class ModelList(QWidget):
         row = QHBoxLayout()
         row.addWidget(self._details, 1)
         row.addWidget(self._serve, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self._roll_back, 0, Qt.AlignmentFlag.AlignTop)
         column.addLayout(row)
         # signals
         self._table.itemSelectionChanged.connect(self._on_selected)
         self._table.itemDoubleClicked.connect(lambda *_: self._on_serve())
         self._serve.clicked.connect(self._on_serve)
+        self._roll_back.clicked.connect(lambda: self.rollBackRequested.emit())
+        self.setRollBackEnabled(False)
         self._on_selected()
 
     def value(self) -> list[ModelEntry]:
@@ -131,7 +140,13 @@ class ModelList(QWidget):
     def setServeEnabled(self, enabled: bool) -> None:
         """Allow a change of the served model, or not."""
         self._enabled = enabled
+        self.setRollBackEnabled(self._can_roll_back)
         self._on_selected()
+
+    def setRollBackEnabled(self, enabled: bool) -> None:
+        """Allow going back, or not: the installed model has nothing before it."""
+        self._can_roll_back = enabled
+        self._roll_back.setEnabled(self._enabled and enabled)
 
     def _entry(self) -> ModelEntry | None:
         key = self.selected()

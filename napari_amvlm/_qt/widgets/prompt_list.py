@@ -40,14 +40,27 @@ class ElidedLabel(QLabel):
 
     def __init__(self, text: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._whole = text
-        self.setToolTip(text)
+        self._whole = ""
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setMinimumWidth(40)
+        self.setWhole(text)
+
+    def whole(self) -> str:
+        """Return the text, whatever of it is shown."""
+        return self._whole
+
+    def setWhole(self, text: str) -> None:
+        """Replace the text."""
+        self._whole = text
+        self.setToolTip(text)
+        self._shorten()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Shorten the text to the new width."""
         super().resizeEvent(event)
+        self._shorten()
+
+    def _shorten(self) -> None:
         metrics = QFontMetrics(self.font())
         self.setText(metrics.elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width()))
 
@@ -136,11 +149,14 @@ class PromptList(QWidget):
     currentChanged : str
     removed : str
     finishedToggled : str, bool
+    rebuilt
+        There are other buttons than before.
     """
 
     currentChanged = Signal(str)
     removed = Signal(str)
     finishedToggled = Signal(str, bool)
+    rebuilt = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -203,6 +219,7 @@ class PromptList(QWidget):
             row.finishedToggled.connect(self.finishedToggled)
         self._empty.setVisible(not self._rows)
         self._mark()
+        self.rebuilt.emit()
 
     def _mark(self) -> None:
         for row, entry in zip(self._rows, self._entries, strict=True):

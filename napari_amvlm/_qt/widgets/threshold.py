@@ -34,10 +34,9 @@ class ThresholdSlider(QWidget):
         self._number.setSingleStep(0.01)
         self._number.setKeyboardTracking(False)
         self._number.setFixedWidth(72)
-        tip = "Lower paints more, higher less.\nWorks on stored probabilities: the model does not run again."
-        for part, name in ((self._slider, "Threshold slider"), (self._number, "Threshold")):
-            part.setToolTip(tip)
-            part.setAccessibleName(name)
+        self._slider.setAccessibleName("Threshold slider")
+        self._number.setAccessibleName("Threshold")
+        self.setKeys("", "")
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -59,6 +58,18 @@ class ThresholdSlider(QWidget):
         with QSignalBlocker(self._slider), QSignalBlocker(self._number):
             self._slider.setValue(round(100 * value))
             self._number.setValue(value)
+
+    def stepBy(self, by: float) -> None:
+        """Move the threshold, as a person would."""
+        self._number.setValue(self._number.value() + by)
+
+    def setKeys(self, lower: str, higher: str) -> None:
+        """Say in the tooltip which keys change the threshold."""
+        keys = f"\nKeys: {lower} down, {higher} up." if lower and higher else ""
+        for part in (self._slider, self._number):
+            part.setToolTip(
+                f"Lower paints more, higher less.\nWorks on stored probabilities: the model does not run again.{keys}"
+            )
 
     def _on_changed(self, value: float) -> None:
         self.setValue(value)

@@ -1,0 +1,136 @@
+"""The keys of the docks: napari actions, so that a person can change them under Preferences, Shortcuts.
+
+napari does not bind the keys of a manifest, so they are registered with its action manager, as its own keys are.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from napari.settings import get_settings
+from napari.utils.action_manager import action_manager
+from napari.utils.interactions import Shortcut
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtWidgets import QWidget
+
+PREFIX = "napari-amvlm:"
+
+
+@dataclass(frozen=True)
+class KeyAction:
+    """Something that a key does: the name of the dock's method, in words, and its key unless a person chose another."""
+
+    name: str
+    words: str
+    key: str
+    repeatable: bool = False
+
+    @property
+    def id(self) -> str:
+        """Its name in napari."""
+        return PREFIX + self.name
+
+
+ACTIONS = (
+    KeyAction("run", "Run the prompts", "G"),
+    KeyAction("accept", "Accept the chosen prompt's mask", "A"),
+    KeyAction("accept_region", "Accept the region: a drawn shape, or what is in view", "Shift+A"),
+    KeyAction("reject", "Reject the chosen prompt's mask", "R"),
+    KeyAction("next_item", "Next image of the queue", "N"),
+    KeyAction("previous_item", "Previous image of the queue", "Shift+N"),
+    KeyAction("toggle_masks", "Show or hide the masks", "T"),
+    KeyAction("toggle_reviewed", "Show or hide what was reviewed", "D"),
+    KeyAction("toggle_uncertainty", "Show or hide where the model is unsure", "U"),
+    KeyAction("lower_threshold", "Threshold down: paint more", ",", repeatable=True),
+    KeyAction("raise_threshold", "Threshold up: paint less", ".", repeatable=True),
+)
+
+_targets: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+
+def bind(viewer: Any, target: QObject) -> None:
+    """Let the keys of `viewer` call the methods of `target`, the dock that was opened last, as long as it is there."""
+    _register()
+    _targets[viewer] = weakref.ref(target)
+
+
+def shortcuts(name: str) -> list[str]:
+    """Return the keys of an action now, as the system writes them."""
+    return [Shortcut(key).platform for key in action_manager._shortcuts.get(PREFIX + name, [])]
+
+
+def words(name: str) -> str:
+    """Return the keys of an action in one word, empty where it has none."""
+    return " or ".join(shortcuts(name))
+
+
+def help_lines() -> list[tuple[str, str]]:
+    """Return each key and what it does."""
+    return [(words(action.name), action.words) for action in ACTIONS]
+
+
+def on_change(call: Callable[[], None], until: QObject) -> None:
+    """Call `call` whenever a person changed a key, as long as `until` is there."""
+
+    def changed(event: Any) -> None:
+        if str(event.name).startswith(PREFIX) and isalive(until):
+            call()
+
+    action_manager.events.shortcut_changed.connect(changed, until=until.destroyed)
+
+
+def _register() -> None:
+    stored = get_settings().shortcuts.shortcuts
+    for action in ACTIONS:
+        if action.id in action_manager._actions:
+            continue
+        action_manager.register_action(action.id, _command(action), action.words, ViewerModel, action.repeatable)
+        for key in stored.get(action.id, [action.key]):
+            action_manager.bind_shortcut(action.id, coerce_keybinding(key))
+
+
+def _command(action: KeyAction) -> Callable[..., None]:
+    def command(viewer: Any) -> None:
+        # napari hands a proxy to some callers; the docks are kept by the viewer itself
+        found = _targets.get(getattr(viewer, "__wrapped__", viewer))
+        target = found() if found is not None else None
+        if target is not None and isalive(target):
+            getattr(target, action.name)()
+
+    command.__name__ = f"amvlm_{action.name}"
+    command.__doc__ = action.words
+    return command
+
+
+class DockKeys(QObject):
+    """The same keys while a dock has the focus, which napari's own do not reach."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self._widget = widget
+        self._shortcuts: list[QShortcut] = []
+        self._refresh()
+        on_change(self._refresh, self)
+
+    def _refresh(self) -> None:
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts = []
+        for action in ACTIONS:
+            for key in action_manager._shortcuts.get(action.id, []):
+                shortcut = QShortcut(QKeySequence(Shortcut(key).qt), self._widget)
+                shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+                shortcut.setAutoRepeat(action.repeatable)
+                shortcut.activated.connect(getattr(self._widget, action.name))
+                self._shortcuts.append(shortcut)

@@ -1,0 +1,76 @@
+"""Which part of an image is meant by "region": shapes that were drawn, a piece of work, or what is in view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Shapes
+
+from napari_amvlm.errors import LabelsError
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_amvlm.project import Region
+
+
+def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.ndarray, str]:
+    """Return the region as bool (H, W) of a 2-D image, and what it is in words.
+
+    The shapes of the selected shapes layers, else the queue's region `work`, else what of the image is in view.
+
+    Raises
+    ------
+    LabelsError
+        The region does not touch the image.
+    """
+    shape = (int(image.data.shape[0]), int(image.data.shape[1]))
+    drawn = [layer for layer in viewer.layers.selection if isinstance(layer, Shapes) and len(layer.data)]
+    region = np.zeros(shape, np.bool_)
+    if drawn:
+        words = "the drawn shapes"
+        for layer in drawn:
+            region |= _inside(layer, image, shape)
+    elif work is not None:
+        words = "the region of the queue"
+        region[work.y : work.y + work.height, work.x : work.x + work.width] = True
+    else:
+        words = "what is in view"
+        first, last = _in_view(viewer, image)
+        rows, columns = (slice(max(0, int(a)), max(0, int(b))) for a, b in zip(first, last, strict=True))
+        region[rows, columns] = True
+    if not region.any():
+        raise LabelsError(f"The region ({words}) lies outside of image {image.name!r}; move it onto the image.")
+    return region, words
+
+
+def _inside(layer: Shapes, image: Image, shape: tuple[int, int]) -> np.ndarray:
+    """Return the pixels of `image` inside the shapes of a layer, wherever either lies."""
+    from skimage.draw import polygon2mask
+
+    region = np.zeros(shape, np.bool_)
+    for corners, kind in zip(layer.data, layer.shape_type, strict=True):
+        outline = _ellipse(np.asarray(corners)) if kind == "ellipse" else np.asarray(corners)
+        world = [layer.data_to_world(point) for point in outline]
+        region |= polygon2mask(shape, np.array([image.world_to_data(point)[-2:] for point in world]))
+    return region
+
+
+def _ellipse(corners: np.ndarray) -> np.ndarray:
+    """Return the outline of an ellipse that napari describes by the corners of the box around it."""
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)[:, None]
+    half, other = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    return np.asarray(corners.mean(axis=0) + np.cos(angle) * half + np.sin(angle) * other)
+
+
+def _in_view(viewer: Any, image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and last row and column of the image that the canvas shows."""
+    camera = getattr(viewer, "scene", viewer).camera
+    half = np.asarray(viewer.canvas.size, float) / camera.zoom / 2
+    centre = np.asarray(camera.center[-2:], float)
+    corners = [
+        image.world_to_data(tuple(centre + half * np.array(side))) for side in ((-1, -1), (-1, 1), (1, -1), (1, 1))
+    ]
+    places = np.array([corner[-2:] for corner in corners])
+    return np.floor(places.min(axis=0)), np.ceil(places.max(axis=0)) + 1

@@ -1,0 +1,198 @@
+"""The pieces of work of a project: a picture, a name and a status each, and filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PICTURE = 40
+"""Side of a picture in the list, pixels."""
+
+_KEY = Qt.ItemDataRole.UserRole
+FILTERS: dict[str, tuple[str, ...]] = {
+    "to do": ("new", "predicted", "in work"),
+    "all": ("new", "predicted", "in work", "accepted", "skipped"),
+    "new": ("new",),
+    "predicted": ("predicted",),
+    "in work": ("in work",),
+    "accepted": ("accepted",),
+    "skipped": ("skipped",),
+}
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """One piece of work as it is shown; `picture` is the id of the image that its thumbnail is made of."""
+
+    key: int
+    name: str
+    status: str
+    picture: int
+    held_out: bool = False
+
+    def words(self) -> str:
+        """Return the line of text."""
+        return f"{self.name}\n{self.status}{', judges models' if self.held_out else ''}"
+
+
+class QueueList(QWidget):
+    """A list with filters by status and by name.
+
+    Signals
+    -------
+    chosen : int
+        The key of a piece of work to open.
+    filtered : tuple of str
+        The statuses that are listed from now on.
+    picturesWanted : list of int
+        Ids of images in view that have no thumbnail yet.
+    """
+
+    chosen = Signal(int)
+    filtered = Signal(object)
+    picturesWanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._entries: list[QueueEntry] = []
+        self._current: int | None = None
+        self._pictures: dict[int, QIcon] = {}
+        self._asked: set[int] = set()
+        # widgets
+        self._status = QComboBox()
+        self._status.addItems(list(FILTERS))
+        self._status.setAccessibleName("Status to list")
+        self._status.setToolTip("Which images are listed; Next and Back stop at these")
+        self._name = QLineEdit()
+        self._name.setPlaceholderText("name contains")
+        self._name.setClearButtonEnabled(True)
+        self._name.setAccessibleName("Part of a name to list")
+        self._name.setToolTip("Only images whose name contains this are listed")
+        self._list = QListWidget()
+        self._list.setIconSize(QSize(PICTURE, PICTURE))
+        self._list.setUniformItemSizes(True)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self._list.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self._list.setMinimumHeight(160)
+        self._list.setAccessibleName("Images of the project")
+        self._list.setToolTip("Double-click, or Enter, opens an image")
+        self._empty = QIcon(_pixmap(np.full((PICTURE, PICTURE, 3), 110, np.uint8)))
+        # a moment after the last movement, so that scrolling asks once
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(60)
+        # layout
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self._status)
+        row.addWidget(self._name, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(row)
+        column.addWidget(self._list, 1)
+        # signals
+        self._status.currentIndexChanged.connect(self._on_filter)
+        self._name.textChanged.connect(self._refill)
+        self._list.itemActivated.connect(lambda item: self.chosen.emit(int(item.data(_KEY))))
+        bar = self._list.verticalScrollBar()
+        if bar is not None:
+            bar.valueChanged.connect(lambda _value: self._settle.start())
+        self._settle.timeout.connect(self._ask_for_pictures)
+
+    def value(self) -> list[QueueEntry]:
+        """Return the entries that are listed, in order."""
+        part = self._name.text().casefold()
+        return [e for e in self._entries if e.status in self.statuses() and part in e.name.casefold()]
+
+    def setValue(self, entries: Sequence[QueueEntry], current: int | None) -> None:
+        """Replace the entries, and mark the current one."""
+        if list(entries) == self._entries and current == self._current:
+            return
+        self._entries, self._current = list(entries), current
+        self._refill()
+
+    def statuses(self) -> tuple[str, ...]:
+        """Return the statuses that are listed."""
+        return FILTERS[self._status.currentText()]
+
+    def setStatuses(self, name: str) -> None:
+        """Choose a filter by its name, a key of `FILTERS`."""
+        self._status.setCurrentText(name)
+
+    def addPictures(self, pictures: Mapping[int, np.ndarray]) -> None:
+        """Show thumbnails, uint8 (h, w, 3), by image id."""
+        self._pictures.update({key: QIcon(_pixmap(picture)) for key, picture in pictures.items()})
+        for entry, row in zip(self.value(), range(self._list.count()), strict=True):
+            item = self._list.item(row)
+            if item is not None and entry.picture in pictures:
+                item.setIcon(self._pictures[entry.picture])
+
+    def forgetPictures(self) -> None:
+        """Forget the thumbnails: another project has other images."""
+        self._pictures.clear()
+        self._asked.clear()
+        self._refill()
+
+    def _refill(self) -> None:
+        with QSignalBlocker(self._list):
+            self._list.clear()
+            for entry in self.value():
+                item = QListWidgetItem(self._pictures.get(entry.picture, self._empty), entry.words())
+                item.setData(_KEY, entry.key)
+                item.setToolTip(entry.words())
+                font = item.font()
+                font.setBold(entry.key == self._current)
+                item.setFont(font)
+                self._list.addItem(item)
+                if entry.key == self._current:
+                    self._list.setCurrentItem(item)
+        self._settle.start()
+
+    def _on_filter(self) -> None:
+        self._refill()
+        self.filtered.emit(self.statuses())
+
+    def _ask_for_pictures(self) -> None:
+        listed = self.value()
+        area = self._list.viewport()
+        if not listed or area is None:
+            return
+        first = max(0, self._list.indexAt(area.rect().topLeft()).row())
+        last = self._list.indexAt(area.rect().bottomLeft()).row()
+        seen = listed[first : (len(listed) if last < 0 else last + 1)][:64]
+        wanted = list(dict.fromkeys(e.picture for e in seen if e.picture not in self._asked))[:8]
+        if wanted:
+            self._asked.update(wanted)
+            self.picturesWanted.emit(wanted)
+            self._settle.start()
+
+
+def _pixmap(picture: np.ndarray) -> QPixmap:
+    """Return a square pixmap with the picture, uint8 (h, w, 3), in its middle."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    square = np.zeros((side, side, 4), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width, :3] = picture
+    square[top : top + height, left : left + width, 3] = 255
+    image = QImage(square.tobytes(), side, side, 4 * side, QImage.Format.Format_RGBA8888)
+    return QPixmap.fromImage(image.copy())

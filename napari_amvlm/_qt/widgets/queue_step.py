@@ -1,0 +1,49 @@
+"""Where one is in the queue, and one step on or back."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_amvlm._qt.widgets.prompt_list import ElidedLabel
+
+
+class QueueStep(QWidget):
+    """Two buttons and a line.
+
+    Signals
+    -------
+    stepped : int
+        1 to the next piece of work, -1 to the one before.
+    """
+
+    stepped = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self.previous = QPushButton("Back")
+        self.next = QPushButton("Next")
+        self._words = ElidedLabel("")
+        self._words.setAccessibleName("Place in the queue")
+        # layout
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(self._words, 1)
+        row.addWidget(self.previous)
+        row.addWidget(self.next)
+        # signals
+        self.previous.clicked.connect(lambda: self.stepped.emit(-1))
+        self.next.clicked.connect(lambda: self.stepped.emit(1))
+        self.setValue("")
+
+    def value(self) -> str:
+        """Return the line."""
+        return self._words.whole()
+
+    def setValue(self, words: str) -> None:
+        """Say where one is; without words the queue is empty and the buttons are off."""
+        self._words.setWhole(words or "the queue is empty")
+        self.previous.setEnabled(bool(words))
+        self.next.setEnabled(bool(words))

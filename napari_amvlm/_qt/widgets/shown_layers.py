@@ -1,0 +1,91 @@
+"""What is shown over the image, and how much of it was reviewed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+NEVER = "#202020"
+RIGHT = "#3b9dff"
+CORRECTED = "#ff9f1c"
+"""Colours of the three kinds of pixel; told apart also by people who do not see red and green."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which layers are shown: the masks, what was reviewed, and where the model is unsure."""
+
+    masks: bool = True
+    reviewed: bool = False
+    uncertainty: bool = False
+
+
+class ShownLayers(QWidget):
+    """Three boxes, and a line that says how much was reviewed and corrected.
+
+    Signals
+    -------
+    valueChanged : Shown
+    """
+
+    valueChanged = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self.masks = QCheckBox("masks")
+        self.reviewed = QCheckBox("reviewed")
+        self.uncertainty = QCheckBox("unsure")
+        self._boxes = {"Masks": self.masks, "Reviewed": self.reviewed, "Where the model is unsure": self.uncertainty}
+        for name, box in self._boxes.items():
+            box.setAccessibleName(f"Show: {name.lower()}")
+        self._summary = QLabel()
+        self._summary.setWordWrap(True)
+        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._summary.setAccessibleName("How much was reviewed")
+        # layout
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        for box in self._boxes.values():
+            row.addWidget(box)
+        row.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self._summary)
+        # signals
+        for box in self._boxes.values():
+            box.toggled.connect(lambda: self.valueChanged.emit(self.value()))
+        self.setValue(Shown())
+        self.setSummary(0.0, 0)
+
+    def value(self) -> Shown:
+        """Return what is shown."""
+        return Shown(self.masks.isChecked(), self.reviewed.isChecked(), self.uncertainty.isChecked())
+
+    def setValue(self, value: Shown) -> None:
+        """Show `value` without telling anybody."""
+        with QSignalBlocker(self.masks), QSignalBlocker(self.reviewed), QSignalBlocker(self.uncertainty):
+            self.masks.setChecked(value.masks)
+            self.reviewed.setChecked(value.reviewed)
+            self.uncertainty.setChecked(value.uncertainty)
+
+    def setSummary(self, reviewed: float, corrected: int) -> None:
+        """Say which share of the image was reviewed for the chosen prompt, 0 to 1, and how many pixels corrected."""
+        dot = "\N{BLACK SQUARE}"
+        self._summary.setText(
+            f'<span style="color:{RIGHT}">{dot}</span> reviewed {reviewed:.0%} \N{MIDDLE DOT} '
+            f'<span style="color:{CORRECTED}">{dot}</span> corrected {corrected} px'
+        )
+
+    def summary(self) -> str:
+        """Return the line as plain words."""
+        return self._summary.text()
+
+    def setTips(self, masks: str, reviewed: str, uncertainty: str) -> None:
+        """Say in the tooltips what the boxes do, and with which key."""
+        for box, tip in ((self.masks, masks), (self.reviewed, reviewed), (self.uncertainty, uncertainty)):
+            box.setToolTip(tip)

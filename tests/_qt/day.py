@@ -1,0 +1,183 @@
+"""An annotator's day, through the docks as a person would do it; for the test, and for the script of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.learn_dock import LearnDock
+from napari_amvlm._qt.queue_dock import QueueDock
+from napari_amvlm._qt.resume import camera_of
+from napari_amvlm._qt.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import napari
+
+PROMPT = "nuclei"
+
+
+@dataclass
+class Desk:
+    """A viewer with all docks, tabbed on the right, and a model that is loading."""
+
+    viewer: napari.Viewer
+    model: Path | None
+    workspace: Workspace = field(init=False)
+    docks: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.workspace = Workspace()
+        self.workspace.load_model(self.model)
+        self.annotate = AnnotateDock(self.viewer, self.workspace)
+        self.learn = LearnDock(self.viewer, self.workspace)
+        self.queue = QueueDock(self.viewer, self.workspace)
+        widgets = {"Annotate": self.annotate, "Learn": self.learn, "Queue": self.queue}
+        self.docks = {name: self.viewer.window.add_dock_widget(each, name=name) for name, each in widgets.items()}
+        # by itself when a dock is first shown; a viewer of a test may never be
+        guard_window(self.annotate, self.workspace)
+        window = self.viewer.window._qt_window
+        for name in ("Learn", "Queue"):
+            window.tabifyDockWidget(self.docks["Annotate"], self.docks[name])
+
+    def show(self, name: str, width: int = 360) -> None:
+        """Bring a dock to the front, so many pixels wide."""
+        dock = self.docks[name]
+        dock.raise_()
+        self.viewer.window._qt_window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+
+    def is_idle(self) -> bool:
+        return not self.workspace.threads() and not self.annotate.work.is_busy()
+
+
+@dataclass
+class Day:
+    """Twelve images: prompt, correct, accept, queue, learn, judge, promote, roll back, close, reopen, export.
+
+    `truth` has the mask that an annotator would paint, by file name; `picture(name)` is called after every step.
+    """
+
+    desk: Desk
+    root: Path
+    truth: Mapping[str, np.ndarray]
+    wait: Callable[[Callable[[], bool]], None]
+    picture: Callable[[str, Desk], None]
+
+    def idle(self) -> None:
+        self.wait(self.desk.is_idle)
+
+    def new_project(self, files: list[Path]) -> None:
+        self.wait(lambda: self.desk.workspace.model_state == "ready")
+        self.desk.annotate.panel.project.chosen.emit(self.root)
+        self.idle()
+        self.desk.learn.add_files(files)
+        self.idle()
+        self.desk.show("Queue")
+        self.wait(lambda: len(self.desk.queue.panel.list._pictures) >= min(len(files), 8))
+        self.picture("1 a new project", self.desk)
+
+    def first_prompt(self) -> None:
+        self.desk.show("Annotate")
+        self.desk.queue.panel.step.next.click()
+        self.idle()
+        line = self.desk.annotate.panel.prompt.lineEdit()
+        keyboard: Any = QTest
+        keyboard.keyClicks(line, PROMPT)
+        keyboard.keyClick(line, Qt.Key.Key_Return)
+        self.wait(self.desk.annotate.run_of_prompts.is_running)
+        self.idle()
+        line.clear()
+        self.picture("2 a prompt", self.desk)
+
+    def correct_and_accept(self) -> None:
+        """Paint what is wrong, as steps that Ctrl+Z takes back, and press Accept."""
+        annotation = self.desk.annotate.annotation()
+        true = self.truth[annotation.image.name].astype(bool)
+        painted = annotation.labels.data > 0
+        for wrong, value in ((true & ~painted, annotation.value(PROMPT)), (painted & ~true, 0)):
+            if wrong.any():
+                annotation.labels.data_setitem(np.nonzero(wrong), value)
+        self.desk.annotate.panel.accept_button.click()
+        self.idle()
+
+    def next_image(self) -> None:
+        self.desk.annotate.panel.step.next.click()
+        self.idle()
+        self.desk.annotate.run()
+        self.idle()
+
+    def most_uncertain_first(self) -> None:
+        self.desk.show("Queue")
+        self.desk.queue.panel.sort_button.click()
+        self.idle()
+        self.desk.annotate.toggle_uncertainty()
+        self.idle()
+        self.picture("4 the queue, and where the model is unsure", self.desk)
+        self.desk.annotate.toggle_uncertainty()
+        self.idle()
+
+    def learn(self) -> None:
+        self.desk.show("Learn")
+        self.desk.learn.panel.start_button.click()
+        self.wait(lambda: self.desk.workspace.learning() is None)
+        self.idle()
+        self.picture("5 a run is judged", self.desk)
+
+    def promote(self) -> None:
+        if self.desk.learn.panel.promote_button.isEnabled():
+            self.desk.learn.panel.promote_button.click()
+            self.idle()
+
+    def roll_back(self) -> None:
+        self.desk.learn.panel.models._roll_back.click()
+        self.idle()
+        self.picture("6 rolled back", self.desk)
+
+    def close(self) -> None:
+        self.desk.annotate.panel.prompts.setCurrent(PROMPT)
+        camera_of(self.desk.viewer).zoom *= 1.7
+        self.idle()
+        workspace = self.desk.workspace
+        self.desk.viewer.window._qt_window.close()
+        self.wait(lambda: workspace.project is None)
+
+    def reopen(self, desk: Desk) -> None:
+        self.desk = desk
+        self.wait(lambda: desk.workspace.model_state == "ready")
+        desk.annotate.panel.project.chosen.emit(self.root)
+        self.idle()
+        desk.show("Annotate")
+        desk.annotate.toggle_reviewed()
+        self.idle()
+        self.picture("7 another day", desk)
+
+    def export(self, path: Path) -> None:
+        self.desk.show("Queue")
+        self.desk.queue.panel.export_button._pick = lambda _parent, _kind: str(path)
+        self.desk.queue.panel.export_button.choose("coco")
+        self.idle()
+        self.picture("8 exported", self.desk)
+
+
+def walk(day: Day, files: list[Path], accepted: int) -> None:
+    """Do the part of the day up to the run that is started next."""
+    day.new_project(files)
+    day.first_prompt()
+    day.correct_and_accept()
+    day.desk.annotate.toggle_reviewed()
+    day.idle()
+    day.picture("3 corrected and accepted", day.desk)
+    day.desk.annotate.toggle_reviewed()
+    day.next_image()
+    day.most_uncertain_first()
+    for _ in range(accepted - 1):
+        day.correct_and_accept()
+        day.next_image()

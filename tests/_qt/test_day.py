@@ -1,0 +1,87 @@
+"""The whole day of an annotator in a real viewer, with real files, a real project and a tiny real model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from napari_amvlm._qt.learning_run import LearningRun
+from napari_amvlm._qt.resume import camera_of
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.project import Project
+from tests._qt.conftest import TIMEOUT, picture
+from tests._qt.day import PROMPT, Day, Desk, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SHORT = LearningConfig(minutes=None, steps=6, crop=64, labelled_batch=2, unlabelled_batch=1, validations=1)
+ACCEPTED = 8
+
+
+@pytest.mark.slow
+def test_an_annotators_day(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    files, truth = [], {}
+    for seed in range(12):
+        pixels = picture(seed)
+        files.append(tmp_path / f"tile-{seed:02d}.png")
+        PIL.Image.fromarray(pixels).save(files[-1])
+        truth[files[-1].name] = pixels[..., 0] < 150
+    root, steps = tmp_path / "day.amvlm", list[str]()
+    day = Day(
+        Desk(make_napari_viewer(), tiny_checkpoint),
+        root,
+        truth,
+        wait=lambda condition: qtbot.waitUntil(condition, timeout=TIMEOUT),
+        picture=lambda name, _desk: steps.append(name),
+    )
+
+    walk(day, files, ACCEPTED)
+    project = day.desk.workspace.project
+    for correction in project.corrections():
+        name = project.image(correction.image_id).name
+        np.testing.assert_array_equal(project.load_mask(correction), truth[name])
+    # one in four is held out by itself; a third one is, by hand, so that there is a verdict
+    learnt_from = next(image for image in project.accepted_images() if not image.held_out)
+    project.set_held_out(learnt_from.id, True)
+    day.desk.learn._make_run = lambda opened, predictor, _config, **options: LearningRun(
+        opened, predictor, SHORT, **options
+    )
+    installed = day.desk.workspace.served_key()
+    day.learn()
+    judged = day.desk.learn.panel.scores.value()
+    day.promote()
+    promoted = day.desk.workspace.served_key()
+    day.roll_back()
+    rolled_back = day.desk.workspace.served_key()
+    image, zoom = day.desk.annotate.annotation().image.name, camera_of(day.desk.viewer).zoom * 1.7
+    closed = day.desk.viewer.window
+    day.close()
+    # the viewer's own clean-up after the test does not expect a window that was closed by hand
+    del closed._qt_window
+    day.reopen(Desk(make_napari_viewer(), tiny_checkpoint))
+    reopened = (day.desk.annotate.annotation().image.name, camera_of(day.desk.viewer).zoom)
+    day.export(tmp_path / "masks.json")
+
+    assert len(judged) == 3
+    assert [entry.after for entry in judged] == sorted(entry.after for entry in judged)
+    assert promoted != installed
+    assert rolled_back == installed
+    assert reopened == (image, pytest.approx(zoom))
+    assert day.desk.annotate.panel.prompts.current() == PROMPT
+    exported = json.loads((tmp_path / "masks.json").read_text(encoding="utf-8"))
+    assert len(exported["images"]) == ACCEPTED
+    assert steps == sorted(steps)
+    assert len(steps) == 8
+    day.desk.workspace.shut_down()
+    with Project.open(root) as again:
+        assert len(again.corrections()) == ACCEPTED
+        assert again.runs()[0].state == "finished"
+        assert [serving.model_id for serving in again.servings()] == [1, None]
