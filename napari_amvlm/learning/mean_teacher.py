@@ -219,9 +219,16 @@ class MeanTeacher:
         return loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
 
     def _consistency(self, logits: Tensor, q: Tensor, unknown: Tensor) -> Tensor:
-        """Segmentation loss against the pseudo-label; unconfident pixels weigh |2q - 1| ** power."""
-        weight = unknown * (2 * q - 1).abs() ** self._config.confidence_power
-        per_crop = segmentation_loss(logits, q, weight, balance=self._config.class_balance)
+        """Segmentation loss against the pseudo-label; unconfident pixels weigh |2q - 1| ** power.
+
+        Soft Dice is lowest where every pixel with q above half the Dice score is called foreground, and class balance
+        favours the rarer class: on the teacher's own answers both make masks grow from step to step. Hence the label
+        can be rounded (`hard_labels`), and the classes are not balanced here.
+        """
+        config = self._config
+        weight = unknown * (2 * q - 1).abs() ** config.confidence_power
+        target = (q >= 0.5).to(q.dtype) if config.hard_labels else q
+        per_crop = segmentation_loss(logits, target, weight, balance=0.0)
         share = unknown.mean((1, 2, 3))
         return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
 

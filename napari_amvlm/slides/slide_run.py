@@ -300,8 +300,8 @@ class SlideRun:
         rectangle = self._store.grid.rectangle(job.place)
         y, x = job.area.y, job.area.x
         if self._source.working == self._source.shape:
-            top, left = rectangle.y - y, rectangle.x - x
-            return probability[:, top : top + rectangle.height, left : left + rectangle.width]
+            down, across = rectangle.y - y, rectangle.x - x
+            return probability[:, down : down + rectangle.height, across : across + rectangle.width]
         top, left, bottom, right = self._source.in_working(rectangle)
         limit_y, limit_x = y + job.area.height, x + job.area.width
         box = (top - y, left - x, min(bottom, limit_y) - y, min(right, limit_x) - x)
