@@ -46,12 +46,19 @@ class Bench:
         self.qtbot.waitUntil(condition, timeout=TIMEOUT)
 
     def idle(self) -> None:
-        """Wait until no thread is at work and nothing is to be painted."""
-        self.wait(
-            lambda: (
-                not self.workspace.threads() and not self.annotate.work.is_busy()
-            )
-        )
+        """Wait until no thread is at work and nothing is to be painted, several times in a row.
+
+        A thread that has just ended may have an answer under way that starts the next one.
+        """
+        quiet = 0
+
+        def settled() -> bool:
+            nonlocal quiet
+            at_rest = not self.workspace.threads() and not self.annotate.work.is_busy()
+            quiet = quiet + 1 if at_rest else 0
+            return quiet > 3
+
+        self.wait(settled)
 
     def run(self, text: str) -> None:
         """Type a prompt, press Enter, and wait for the labels."""
