@@ -78,9 +78,9 @@ def test_the_augmented_views_are_other_looks_of_the_same(batch: Batch) -> None:
     assert batch.images.shape == batch.images_a.shape
     assert not torch.equal(batch.images, batch.images_a)
     assert batch.captions != batch.captions_a
-    gray = [torch.corrcoef(torch.stack([a.mean(0).flatten(), b.mean(0).flatten()]))[0, 1].abs()
-            for a, b in zip(batch.images, batch.images_a, strict=True)]
-    assert float(torch.stack(gray).median()) > 0.6
+    own, other = batch.images.mean(1).flatten(1), batch.images_a.mean(1).flatten(1)
+    likeness = torch.corrcoef(torch.cat([own, other]))[: len(own), len(own) :].abs()
+    assert likeness.argmax(1).tolist() == list(range(len(own)))
 
 
 def test_bfloat16_changes_little(tiny_model: AMVLM, batch: Batch) -> None:
