@@ -11,15 +11,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
+def averaged(model: nn.Module, decay: float, *, warm_up: bool = True) -> AveragedModel:
     """Return a teacher that starts as a copy of `model` and follows it at each `update_parameters(model)`.
 
-    The decay at step t is min(1 - 1/(t+1), decay) (METHOD: step 2). Buffers follow too.
+    The decay at step t is min(1 - 1/(t+1), decay) (METHOD: step 2), or `decay` from the first step on without a warm-up,
+    for a start that is worth keeping. Buffers follow too.
     """
 
     @torch.no_grad()
     def update(teacher: list[Tensor], student: list[Tensor], count: Tensor | int) -> None:
-        now = min(1 - 1 / (int(count) + 1), decay)
+        now = min(1 - 1 / (int(count) + 1), decay) if warm_up else decay
         if torch.is_floating_point(teacher[0]):
             torch._foreach_lerp_(teacher, student, 1 - now)
         else:

@@ -92,7 +92,7 @@ class MeanTeacher:
         self._origin = model
         self._config = config
         self.student = nn.ModuleDict({name: copy.deepcopy(getattr(model, name)) for name in LEARNT}).train()
-        self._teacher = averaged(self.student, config.ema_decay)
+        self._teacher = averaged(self.student, config.ema_decay, warm_up=config.ema_warmup)
         self._teacher.requires_grad_(requires_grad=False)
         fused = model.device.type in {"cpu", "cuda"}
         self.optimiser = torch.optim.AdamW(
