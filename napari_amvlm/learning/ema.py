@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def averaged(model: nn.Module, decay: float, *, warm_up: bool = True) -> AveragedModel:
     """Return a teacher that starts as a copy of `model` and follows it at each `update_parameters(model)`.
 
-    The decay at step t is min(1 - 1/(t+1), decay) (METHOD: step 2), or without a warm-up `decay` from the first step on,
+    The decay at step t is min(1 - 1/(t+1), decay) (METHOD: step 2); without a warm-up `decay` from the first step,
     for a start that is worth keeping. Buffers follow too.
     """
 
