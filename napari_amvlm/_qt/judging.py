@@ -43,6 +43,7 @@ class Judging(QObject):
         workspace.projectOpened.connect(self._on_project_opened)
         workspace.projectChanged.connect(self._refresh)
         workspace.modelChanged.connect(self._refresh)
+        workspace.busyChanged.connect(self._refresh)  # the buttons wait for the run that they are about
         self._show(None, (), "")
 
     def show_outcome(self, outcome: Outcome) -> None:
