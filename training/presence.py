@@ -27,6 +27,7 @@ from napari_amvlm.models.text_mask import text_guided_embedding
 from training.batches import Batch, BatchSource
 from training.data import SOURCES, TaughtImage, is_validation, load_taught_images
 from training.prompts import ABSENT, CONCEPTS, NEVER_THERE
+from training.scoring import roc_auc
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
@@ -93,8 +94,7 @@ def presence_auc(model: AMVLM, images: list[TaughtImage], *, seed: int = 0) -> f
                 logits = _presence(model, batch, prompts, index)[0]
             for logit, truth in zip(logits.tolist(), there, strict=True):
                 (present if truth else absent).append(logit)
-    wins = sum((p > a) + 0.5 * (p == a) for p in present for a in absent)
-    return wins / (len(present) * len(absent)) if present and absent else math.nan
+    return roc_auc(present, absent)
 
 
 def _loss(model: AMVLM, batches: list[Batch], chance: random.Random) -> Tensor:
@@ -157,13 +157,13 @@ def _presence(model: AMVLM, batch: Batch, prompts: list[str], index: list[int]) 
     with torch.no_grad(), autocast(device):
         seen = model.see(images, batch.whole.to(device))
         dense = model.text_mask(seen)[rows]
-        t_cls = model.encode_text(prompts).t_cls
-        text_logits = model.text_mask.text_logits(dense, t_cls)
+        text = model.encode_text(prompts)
+        text_logits = model.text_mask.text_logits(dense, text.t_cls)
         v_text = text_guided_embedding(dense, text_logits)
         skips = model.unet.encode(images, seen.tokens, batch.whole.to(device))
-        logits = model.unet.decode(tuple(s[rows] for s in skips), text_logits, model.encode_text(prompts).sentence)
+        logits = model.unet.decode(tuple(s[rows] for s in skips), text_logits, text.sentence)
     v_cls = model.image_projection(seen.cls.float())
-    return model.presence(v_cls[rows], v_text.float(), t_cls.float(), text_logits.float(), logits.float()), v_cls
+    return model.presence(v_cls[rows], v_text.float(), text.t_cls.float(), text_logits.float(), logits.float()), v_cls
 
 
 def main(

@@ -1,7 +1,8 @@
-"""Dice of a model on images in memory; what pretraining watches."""
+"""Dice of a model on images in memory, which pretraining watches, and how well scores tell two groups apart."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ from napari_amvlm.metrics import dice
 from napari_amvlm.models.inference import decode_prompt, encode_image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from napari_amvlm.models.amvlm import AMVLM
@@ -36,3 +39,14 @@ def score_images(model: AMVLM, images: list[TaughtImage], device: torch.device) 
         share = float((decode_prompt(model, encoded, absent).probability >= 0.5).mean())
         found.setdefault("absent", []).append(share)
     return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+
+
+def roc_auc(present: Sequence[float], absent: Sequence[float]) -> float:
+    """Return the area under the ROC curve: how often a present concept scores above an absent one; ties count half.
+
+    Not a number where one of the groups is empty.
+    """
+    if not present or not absent:
+        return math.nan
+    a, b = np.asarray(present)[:, None], np.asarray(absent)[None]
+    return float(np.mean((a > b) + 0.5 * (a == b)))

@@ -331,7 +331,9 @@ def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
     assert bench.workspace.served_key() == served
 
 
-def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path):
+def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Half precision rounds by the number of threads, and a mask must be the model's own to the pixel.
+    monkeypatch.setattr("napari_amvlm.device.supports_bfloat16", lambda _device: False)
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     _learn(bench)
     bench.idle()
@@ -340,9 +342,8 @@ def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path
     after = [entry.after for entry in entries]
     assert len(entries) == 3
     assert after == sorted(after)
-    # A pixel at the very threshold may fall to either side.
-    assert all(entry.before > 0.99 for entry in entries)
-    assert "not better, mean Dice" in bench.learn.panel.verdict.text()
+    assert all(entry.before == 1.0 for entry in entries)
+    assert "not better, mean Dice 1.000 before" in bench.learn.panel.verdict.text()
     bench.learn.panel.scores.chosen.emit(entries[0].key)
     bench.idle()
     assert bench.viewer.layers.selection.active.name.startswith(entries[0].name)

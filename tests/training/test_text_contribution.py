@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_amvlm.predictor import Predictor
-from training.benchmarks.text_contribution import Scored, auc, contribution, extra_images, held_out_images
+from training.benchmarks.text_contribution import Scored, contribution, extra_images, held_out_images
+from training.scoring import roc_auc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def test_area_under_the_curve_counts_pairs() -> None:
-    assert auc([0.9, 0.8], [0.1, 0.2]) == 1
-    assert auc([0.1], [0.9]) == 0
-    assert auc([0.5, 0.7], [0.5, 0.6]) == pytest.approx(0.625)
+    assert roc_auc([0.9, 0.8], [0.1, 0.2]) == 1
+    assert roc_auc([0.1], [0.9]) == 0
+    assert roc_auc([0.5, 0.7], [0.5, 0.6]) == pytest.approx(0.625)
 
 
 def test_every_concept_is_asked_in_three_ways(tiny_model: AMVLM) -> None:

@@ -25,9 +25,10 @@ from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
 from training.data import KINDS, SOURCES, concept_masks, is_validation
 from training.prompts import ABSENT, CONCEPTS
+from training.scoring import roc_auc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -71,13 +72,8 @@ def contribution(predictor: Predictor, images: Iterator[Scored]) -> dict[str, ob
         there += [found[c].presence for c, mask in shown.masks.items() if mask.any()]
         absent += [found[c].presence for c in ABSENT[shown.kind]]
     means = {c: {n: round(float(np.mean(v)), 4) for n, v in kinds.items()} for c, kinds in rows.items()}
-    return {"dice": means, "n": {c: len(k["right"]) for c, k in rows.items()}, "presence_auc": auc(there, absent)}
-
-
-def auc(present: Sequence[float], absent: Sequence[float]) -> float:
-    """Return the area under the ROC curve: how often a present concept scores above an absent one; ties count half."""
-    a, b = np.asarray(present)[:, None], np.asarray(absent)[None]
-    return round(float(np.mean((a > b) + 0.5 * (a == b))), 4)
+    counts = {c: len(k["right"]) for c, k in rows.items()}
+    return {"dice": means, "n": counts, "presence_auc": round(roc_auc(there, absent), 4)}
 
 
 def held_out_images(data: Path) -> Iterator[Scored]:
