@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_amvlm.config import Concept
     from napari_amvlm.models.amvlm import AMVLM
 
     Progress = Callable[[int, int], None]
@@ -97,6 +98,14 @@ def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
     return concepts[index].name, best[index]
 
 
+def known_concept(model: AMVLM, prompt: str) -> Concept | None:
+    """Return the concept that `prompt` counts as a wording of; None if none is near enough."""
+    nearest = nearest_concept(model, prompt)
+    if nearest is None or nearest[1] < _KNOWN:
+        return None
+    return next(c for c in model.config.concepts if c.name == nearest[0])
+
+
 def auto_scale(
     model: AMVLM, prompt: str, shape: tuple[int, int], *, gray: bool = True, magnification: float = 1.0
 ) -> WorkingScale:
@@ -104,11 +113,8 @@ def auto_scale(
 
     A prompt that is near to none looks at gray images whole, and at colour images, which are mostly slides, in tiles.
     """
-    nearest = nearest_concept(model, prompt)
-    if nearest is not None and nearest[1] >= _KNOWN:
-        name = next(c.scale for c in model.config.concepts if c.name == nearest[0])
-    else:
-        name = "whole" if gray else "tiles"
+    concept = known_concept(model, prompt)
+    name = concept.scale if concept is not None else "whole" if gray else "tiles"
     return named_scale(model, name, shape, magnification=magnification)
 
 
@@ -235,11 +241,8 @@ def pooled_presence(logits: Sequence[float]) -> float:
 
 def settled_sizes(model: AMVLM, prompt: str) -> tuple[int, int]:
     """Return the largest hole and speck that objects of the concept nearest to the prompt do not have, see `settle`."""
-    nearest = nearest_concept(model, prompt)
-    if nearest is None or nearest[1] < _KNOWN:
-        return 0, 0
-    concept = next(c for c in model.config.concepts if c.name == nearest[0])
-    return concept.hole, concept.speck
+    concept = known_concept(model, prompt)
+    return (concept.hole, concept.speck) if concept is not None else (0, 0)
 
 
 def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale) -> EncodedImage:
