@@ -160,8 +160,9 @@ NEVER_THERE: tuple[str, ...] = (
 
 ABSENT: dict[str, tuple[str, ...]] = {
     "tissue": ("lungs", "left lung", "right lung", "vertebrae", "intervertebral discs", "spinal canal"),
-    # A chest X-ray shows vertebrae, faintly and without a mask: they are neither taught nor denied there.
-    "xray": ("nuclei", "intervertebral discs", "spinal canal"),
+    # A chest X-ray shows vertebrae faintly, from the front and without an outline: "not found" is a better answer than
+    # the lungs, which is what a model finds that nobody ever denied them to.
+    "xray": ("nuclei", "vertebrae", "intervertebral discs", "spinal canal"),
     "spine": ("nuclei", "lungs", "left lung", "right lung"),
 }
 """For each kind of image, the taught concepts that it does not show."""
