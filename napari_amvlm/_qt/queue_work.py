@@ -133,7 +133,7 @@ class QueueWork(QObject):
             missing = "a prompt" if not prompts else "a project with images to do and a loaded model"
             self.said.emit("warning", f"To order the queue, {missing} is needed; it is as it was.")
             return
-        self._thread = ScoreThread(project, predictor, items, prompts, model=workspace.served_key())
+        self._thread = ScoreThread(project, predictor, items, prompts)
         self._thread.progressed.connect(self.scoring)
         self._thread.returned.connect(self._on_sorted)
         self._thread.cancelled.connect(lambda: self._end_scoring("info", "Cancelled; the order is as it was."))

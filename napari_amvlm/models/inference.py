@@ -232,6 +232,13 @@ def decode_prompt(
     return DecodedPrompt(probability, text_probability, pooled_presence(presence))
 
 
+def image_embedding(model: AMVLM, encoded: EncodedImage) -> NDArray[np.float32]:
+    """Return the mean embedding v_cls of an image's tiles, float32 `(d,)` of length 1."""
+    rows = range(len(encoded.tiles))
+    each = [features.v_cls.float() for _, features in _features_of(model, encoded, rows, model.device)]
+    return nn.functional.normalize(torch.cat(each).mean(0), dim=0).cpu().numpy()
+
+
 def pooled_presence(logits: Sequence[float]) -> float:
     """Return how probably something is in an image, from the presence logits of its parts: by their strongest tenth."""
     strongest = sorted(logits)[-max(1, len(logits) // 10) :]

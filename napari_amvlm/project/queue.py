@@ -195,6 +195,11 @@ class QueueTable:
         row = self._ledger.row("SELECT feature FROM item_features WHERE item_id = ?", (item_id,))
         return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
 
+    def described_by(self, item_id: int) -> tuple[str | None] | None:
+        """Return the model that the stored vector of an item came from, in a tuple; None where there is no vector."""
+        row = self._ledger.row("SELECT model FROM item_features WHERE item_id = ?", (item_id,))
+        return None if row is None else (row["model"],)
+
     def sort(
         self, *, prompts: Sequence[str] | None = None, disagreement_weight: float = 0.5, diversity: float = 0.5
     ) -> list[QueueItem]:

@@ -1,0 +1,209 @@
+"""What to annotate next: the served model looks at every piece of work, and what teaches most comes first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import AmvlmError, Cancelled
+from napari_amvlm.imaging import Tile, tile_grid
+from napari_amvlm.imaging.values import value_limits
+from napari_amvlm.project import TileScores, score_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.project import Project, QueueItem
+
+TILE = 128
+"""Side of the tiles that are scored, pixels."""
+
+_MARGIN = 64
+"""A region is looked at together with so many pixels around it, so that its border is seen in context."""
+
+_KEPT = 1 << 28
+"""Bytes of encoded images that are kept for the next prompt: one image's, as the next piece of work is another."""
+
+
+def _no() -> bool:
+    return False
+
+
+def order_queue(
+    project: Project,
+    predictor: Predictor,
+    items: Sequence[QueueItem],
+    prompts: Sequence[str],
+    *,
+    on_item: Callable[[int, QueueItem], None] | None = None,
+    should_stop: Callable[[], bool] = _no,
+) -> list[str]:
+    """Score pieces of work that the model has not scored yet, and sort the queue by what teaches most.
+
+    Parameters
+    ----------
+    project
+        A project open for writing.
+    predictor
+        Serves the model; what image it looks at does not change.
+    items
+        Pieces of work to look at.
+    prompts
+        Prompts that count.
+    on_item
+        Called with the place and the piece of work before each one is looked at.
+    should_stop
+        Asked before every batch of tiles.
+
+    Returns
+    -------
+    list of str
+        A sentence for each piece of work that could not be looked at; it has its old place or comes last.
+
+    Raises
+    ------
+    Cancelled
+        `should_stop` said so; the order is as it was.
+    """
+    scorer = QueueScorer(project, predictor, prompts)
+    problems: list[str] = []
+    for place, item in enumerate(items):
+        if on_item is not None:
+            on_item(place, item)
+        try:
+            scorer.score(item, should_stop)
+        except Cancelled:
+            raise
+        except AmvlmError as error:
+            problems.append(str(error))
+    project.queue.sort(prompts=prompts)
+    return problems
+
+
+class QueueScorer:
+    """Scores pieces of work with one model, tile by tile, and notes what they look like.
+
+    Scores that are stored already for the same model are kept.
+
+    Parameters
+    ----------
+    project
+        A project open for writing.
+    predictor
+        Serves the model. The scorer looks at images with a predictor of its own, so that the image at hand stays.
+    prompts
+        Prompts that count. A working scale that a person set for one in the project holds here too.
+    """
+
+    def __init__(self, project: Project, predictor: Predictor, prompts: Iterable[str]) -> None:
+        from napari_amvlm.predictor import Predictor
+
+        self._project = project
+        self._prompts = tuple(prompts)
+        self._settings = {record.text: record for record in project.prompts.all()}
+        self._model = predictor.info.sha256 if predictor.info is not None else None
+        self._predictor = Predictor(predictor.model, device=str(predictor.device), cache_bytes=_KEPT)
+        self._seen: _Seen | None = None
+
+    def score(self, item: QueueItem, should_stop: Callable[[], bool] = _no) -> None:
+        """Store what is missing of one piece of work: scores for each prompt, and the feature.
+
+        Raises
+        ------
+        ProjectError, ImageError
+            Its image cannot be read.
+        Cancelled
+            `should_stop` said so; what was stored stays.
+        """
+        queue = self._project.queue
+        known = queue.scored_by(item.id)
+        missing = [prompt for prompt in self._prompts if prompt not in known or known[prompt] != self._model]
+        described = queue.described_by(item.id)
+        if not missing and described == (self._model,):
+            return
+        image = self._image(item)
+        for prompt in missing:
+            queue.store_scores(item.id, prompt, self._scores(image, item, prompt, should_stop), model=self._model)
+        if described != (self._model,):
+            queue.store_feature(item.id, self._feature(image, item, should_stop), model=self._model)
+        queue.note_predicted(item.id)
+
+    def _scores(self, image: _Seen, item: QueueItem, prompt: str, should_stop: Callable[[], bool]) -> TileScores:
+        scale, magnification = self._scale(image, prompt)
+        part = _whole(image) if item.region is None or scale == "whole" else _grown(item, image.shape)
+        if should_stop():
+            raise Cancelled("Stopped; the order of the queue is as it was.")
+        self._show(image, part)
+        found = self._predictor.predict(prompt, scale=scale, magnification=magnification, should_stop=should_stop)
+        return _scored(found, part, _tiles(item, image.shape))
+
+    def _feature(self, image: _Seen, item: QueueItem, should_stop: Callable[[], bool]) -> NDArray[np.float32]:
+        self._show(image, _whole(image) if item.region is None else _grown(item, image.shape, by=0))
+        return self._predictor.describe(should_stop=should_stop)
+
+    def _image(self, item: QueueItem) -> _Seen:
+        """Return the pixels of a piece of work; those of the last image are at hand for its other regions."""
+        if self._seen is None or self._seen.image_id != item.image_id:
+            self._seen = None
+            pixels = self._project.load_image(self._project.image(item.image_id))
+            gray = pixels.ndim == 2 or bool((pixels[..., :1] == pixels[..., :3]).all())
+            self._seen = _Seen(item.image_id, pixels, value_limits(pixels), gray)
+        return self._seen
+
+    def _show(self, image: _Seen, part: Tile) -> None:
+        pixels = image.pixels[part.y : part.y + part.height, part.x : part.x + part.width]
+        self._predictor.set_image(pixels, key=(image.image_id, part), limits=image.limits)
+
+    def _scale(self, image: _Seen, prompt: str) -> tuple[ScaleName, float]:
+        """Return the working scale that a person set for a prompt, or else the model's choice, and magnification."""
+        settings = self._settings.get(" ".join(prompt.split()))
+        magnification = (settings.magnification if settings is not None else None) or 1.0
+        if settings is not None and settings.scale is not None:
+            return settings.scale, magnification
+        return self._predictor.scale_for(prompt, image.shape, gray=image.gray).name, magnification
+
+
+@dataclass(frozen=True)
+class _Seen:
+    image_id: int
+    pixels: NDArray[Any]
+    limits: tuple[float, float]
+    gray: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def _whole(image: _Seen) -> Tile:
+    return Tile(0, 0, *image.shape)
+
+
+def _grown(item: QueueItem, shape: tuple[int, int], by: int = _MARGIN) -> Tile:
+    """Return the region of a piece of work with `by` pixels around it, as far as the image goes."""
+    region = item.region
+    if region is None:
+        return Tile(0, 0, *shape)
+    top, left = max(0, region.y - by), max(0, region.x - by)
+    bottom, right = min(shape[0], region.y + region.height + by), min(shape[1], region.x + region.width + by)
+    return Tile(top, left, bottom - top, right - left)
+
+
+def _tiles(item: QueueItem, shape: tuple[int, int]) -> list[Tile]:
+    """Return the tiles of a piece of work that are scored, in pixels of its image."""
+    area = _grown(item, shape, by=0)
+    inside = tile_grid((area.height, area.width), TILE, 0)
+    return [Tile(tile.y + area.y, tile.x + area.x, tile.height, tile.width) for tile in inside]
+
+
+def _scored(found: Prediction, part: Tile, tiles: Sequence[Tile]) -> TileScores:
+    """Score tiles of an image, of which `found` is about `part`."""
+    moved = [Tile(tile.y - part.y, tile.x - part.x, tile.height, tile.width) for tile in tiles]
+    scores = score_tiles(found.text_probability, found.probability, moved)
+    return TileScores(scores.tiles + np.array([part.y, part.x, 0, 0], np.int32), scores.disagreement, scores.entropy)
