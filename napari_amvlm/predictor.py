@@ -17,13 +17,13 @@ from napari_amvlm.errors import ImageError, OutOfMemoryError
 from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.embedding import image_embedding
 from napari_amvlm.models.inference import (
     DecodedPrompt,
     EncodedImage,
     auto_scale,
     decode_prompt,
     encode_image,
-    image_embedding,
     named_scale,
 )
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps

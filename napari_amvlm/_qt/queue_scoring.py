@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project, QueueItem
+    from napari_amvlm.session import QueueOrder
 
 
 class ScoreThread(GuardedThread):
     """Orders the queue by what teaches most, see `order_queue`.
 
-    `progressed(share, words)` tells how far it is; `returned` carries the sentences about images that could not be
-    looked at.
+    `progressed(share, words)` tells how far it is; `returned` carries the `QueueOrder`.
     """
 
     progressed = Signal(float, str)
@@ -40,7 +40,7 @@ class ScoreThread(GuardedThread):
         self._items = tuple(items)
         self._prompts = tuple(prompts)
 
-    def work(self) -> list[str]:
+    def work(self) -> QueueOrder:
         """Score and sort."""
         return order_queue(
             self._project,

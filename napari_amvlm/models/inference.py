@@ -210,7 +210,7 @@ def decode_prompt(
     for start in range(0, len(tiles), batch):
         _check(should_stop)
         rows = range(start, min(start + batch, len(tiles)))
-        for index, features in _features_of(model, encoded, rows, device):
+        for index, features in features_of(model, encoded, rows, device):
             with torch.inference_mode(), autocast(device):
                 out = model.decode(features, text)
             maps = (
@@ -230,13 +230,6 @@ def decode_prompt(
     found = settle(found, hole=largest[0], speck=largest[1])
     probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in (found, text_found))
     return DecodedPrompt(probability, text_probability, pooled_presence(presence))
-
-
-def image_embedding(model: AMVLM, encoded: EncodedImage) -> NDArray[np.float32]:
-    """Return the mean embedding v_cls of an image's tiles, float32 `(d,)` of length 1."""
-    rows = range(len(encoded.tiles))
-    each = [features.v_cls.float() for _, features in _features_of(model, encoded, rows, model.device)]
-    return nn.functional.normalize(torch.cat(each).mean(0), dim=0).cpu().numpy()
 
 
 def pooled_presence(logits: Sequence[float]) -> float:
@@ -283,9 +276,10 @@ def _encode_tiles(
         yield index, ImageFeatures(features.v_cls[one], features.dense[one].clone(), skips)
 
 
-def _features_of(
+def features_of(
     model: AMVLM, encoded: EncodedImage, rows: range, device: torch.device
 ) -> Iterator[tuple[int, ImageFeatures]]:
+    """Yield index and features of the tiles `rows`: those that were kept, or else computed again."""
     for index in rows:
         kept = encoded.features[index]
         if kept is not None:

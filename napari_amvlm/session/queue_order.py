@@ -1,4 +1,19 @@
-"""What to annotate next: the served model looks at every piece of work, and what teaches most comes first."""
+"""What to annotate next: the served model looks at every piece of work, and what teaches most comes first.
+
+Three things make a piece of work instructive: the model's *entropy*, that is how far its probability is from 0 and 1;
+*disagreement*, where two answers to one question differ; and looking unlike what was accepted and what comes before it.
+
+Which two answers disagree depends on what there is:
+
+- The model came out of a run of this project: teacher and student. The teacher serves; the student, which saw other
+  views and took the last steps by itself, lies beside it. Both started alike, so that they differ where what was learnt
+  has not settled yet. On pixels of which entropy says that the model is unsure, this tells whether more labels would
+  change the answer.
+- There is no student, as with the installed model before the first run: the mask and the text evidence. The text-guided
+  mask compares the words with each patch of the image, the U-Net draws borders from the image with the words as a hint.
+  Two ways from the prompt to a mask that fail for different reasons disagree where one of them is wrong. Both come out
+  of every prediction, so this costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +26,7 @@ from napari_amvlm.errors import AmvlmError, Cancelled
 from napari_amvlm.imaging import Tile, tile_grid
 from napari_amvlm.imaging.values import value_limits
 from napari_amvlm.project import TileScores, score_tiles
+from napari_amvlm.session.student import load_student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,8 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
-    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project, QueueItem
+
+    Probability = NDArray[np.float32]
 
 TILE = 128
 """Side of the tiles that are scored, pixels."""
@@ -35,6 +54,23 @@ def _no() -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class QueueOrder:
+    """How ordering the queue went.
+
+    Attributes
+    ----------
+    problems
+        A sentence for each piece of work that could not be looked at, which comes last if it never was, and one where
+        the student could not be read.
+    with_student
+        Whether disagreement is that of teacher and student; else it is that of mask and text evidence.
+    """
+
+    problems: tuple[str, ...]
+    with_student: bool
+
+
 def order_queue(
     project: Project,
     predictor: Predictor,
@@ -43,7 +79,7 @@ def order_queue(
     *,
     on_item: Callable[[int, QueueItem], None] | None = None,
     should_stop: Callable[[], bool] = _no,
-) -> list[str]:
+) -> QueueOrder:
     """Score pieces of work that the model has not scored yet, and sort the queue by what teaches most.
 
     Parameters
@@ -63,8 +99,8 @@ def order_queue(
 
     Returns
     -------
-    list of str
-        A sentence for each piece of work that could not be looked at; it has its old place or comes last.
+    QueueOrder
+        How it went; `project.queue.items()` has the order.
 
     Raises
     ------
@@ -72,7 +108,7 @@ def order_queue(
         `should_stop` said so; the order is as it was.
     """
     scorer = QueueScorer(project, predictor, prompts)
-    problems: list[str] = []
+    problems = [scorer.student_problem] if scorer.student_problem else []
     for place, item in enumerate(items):
         if on_item is not None:
             on_item(place, item)
@@ -83,13 +119,14 @@ def order_queue(
         except AmvlmError as error:
             problems.append(str(error))
     project.queue.sort(prompts=prompts)
-    return problems
+    return QueueOrder(tuple(problems), scorer.has_student)
 
 
 class QueueScorer:
     """Scores pieces of work with one model, tile by tile, and notes what they look like.
 
-    Scores that are stored already for the same model are kept.
+    Scores that are stored already for the same model are kept, and so is what a piece of work looks like, also when a
+    model that was learnt from it serves: fine-tuning leaves the image encoder alone.
 
     Parameters
     ----------
@@ -99,17 +136,33 @@ class QueueScorer:
         Serves the model. The scorer looks at images with a predictor of its own, so that the image at hand stays.
     prompts
         Prompts that count. A working scale that a person set for one in the project holds here too.
+
+    Attributes
+    ----------
+    student_problem
+        Why the student of the run that made the model cannot be used, empty where nothing is wrong.
     """
 
     def __init__(self, project: Project, predictor: Predictor, prompts: Iterable[str]) -> None:
+        from napari_amvlm.models.embedding import embedding_key
         from napari_amvlm.predictor import Predictor
 
         self._project = project
         self._prompts = tuple(prompts)
         self._settings = {record.text: record for record in project.prompts.all()}
         self._model = predictor.info.sha256 if predictor.info is not None else None
-        self._predictor = Predictor(predictor.model, device=str(predictor.device), cache_bytes=_KEPT)
+        model, device = predictor.model, str(predictor.device)
+        self._looks = embedding_key(model)
+        self._predictor = Predictor(model, device=device, cache_bytes=_KEPT)
+        self.student_problem = ""
+        student = self._load_student(model)
+        self._student = Predictor(student, device=device, cache_bytes=_KEPT) if student is not None else None
         self._seen: _Seen | None = None
+
+    @property
+    def has_student(self) -> bool:
+        """Whether disagreement is that of teacher and student; else it is that of mask and text evidence."""
+        return self._student is not None
 
     def score(self, item: QueueItem, should_stop: Callable[[], bool] = _no) -> None:
         """Store what is missing of one piece of work: scores for each prompt, and the feature.
@@ -124,28 +177,42 @@ class QueueScorer:
         queue = self._project.queue
         known = queue.scored_by(item.id)
         missing = [prompt for prompt in self._prompts if prompt not in known or known[prompt] != self._model]
-        described = queue.described_by(item.id)
-        if not missing and described == (self._model,):
+        described = queue.described_by(item.id) == self._looks
+        if not missing and described:
             return
         image = self._image(item)
         for prompt in missing:
             queue.store_scores(item.id, prompt, self._scores(image, item, prompt, should_stop), model=self._model)
-        if described != (self._model,):
-            queue.store_feature(item.id, self._feature(image, item, should_stop), model=self._model)
+        if not described:
+            queue.store_feature(item.id, self._feature(image, item, should_stop), model=self._looks)
         queue.note_predicted(item.id)
 
     def _scores(self, image: _Seen, item: QueueItem, prompt: str, should_stop: Callable[[], bool]) -> TileScores:
         scale, magnification = self._scale(image, prompt)
-        part = _whole(image) if item.region is None or scale == "whole" else _grown(item, image.shape)
+        part = Tile(0, 0, *image.shape) if scale == "whole" else _grown(item, image.shape)
         if should_stop():
             raise Cancelled("Stopped; the order of the queue is as it was.")
-        self._show(image, part)
-        found = self._predictor.predict(prompt, scale=scale, magnification=magnification, should_stop=should_stop)
-        return _scored(found, part, _tiles(item, image.shape))
+        answers = [
+            self._shown(each, image, part).predict(
+                prompt, scale=scale, magnification=magnification, should_stop=should_stop
+            )
+            for each in (self._predictor, self._student)
+            if each is not None
+        ]
+        found = answers[0].probability
+        other = answers[1].probability if len(answers) > 1 else answers[0].text_probability
+        return _scored(other, found, part, _tiles(item, image.shape))
 
     def _feature(self, image: _Seen, item: QueueItem, should_stop: Callable[[], bool]) -> NDArray[np.float32]:
-        self._show(image, _whole(image) if item.region is None else _grown(item, image.shape, by=0))
-        return self._predictor.describe(should_stop=should_stop)
+        part = _grown(item, image.shape, by=0)
+        return self._shown(self._predictor, image, part).describe(should_stop=should_stop)
+
+    def _load_student(self, teacher: AMVLM) -> AMVLM | None:
+        try:
+            return load_student(self._project, teacher, self._model)
+        except AmvlmError as error:
+            self.student_problem = str(error)
+            return None
 
     def _image(self, item: QueueItem) -> _Seen:
         """Return the pixels of a piece of work; those of the last image are at hand for its other regions."""
@@ -156,9 +223,11 @@ class QueueScorer:
             self._seen = _Seen(item.image_id, pixels, value_limits(pixels), gray)
         return self._seen
 
-    def _show(self, image: _Seen, part: Tile) -> None:
+    @staticmethod
+    def _shown(predictor: Predictor, image: _Seen, part: Tile) -> Predictor:
         pixels = image.pixels[part.y : part.y + part.height, part.x : part.x + part.width]
-        self._predictor.set_image(pixels, key=(image.image_id, part), limits=image.limits)
+        predictor.set_image(pixels, key=(image.image_id, part), limits=image.limits)
+        return predictor
 
     def _scale(self, image: _Seen, prompt: str) -> tuple[ScaleName, float]:
         """Return the working scale that a person set for a prompt, or else the model's choice, and magnification."""
@@ -181,12 +250,8 @@ class _Seen:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def _whole(image: _Seen) -> Tile:
-    return Tile(0, 0, *image.shape)
-
-
 def _grown(item: QueueItem, shape: tuple[int, int], by: int = _MARGIN) -> Tile:
-    """Return the region of a piece of work with `by` pixels around it, as far as the image goes."""
+    """Return the region of a piece of work with `by` pixels around it, as far as the image goes; or the image."""
     region = item.region
     if region is None:
         return Tile(0, 0, *shape)
@@ -202,8 +267,8 @@ def _tiles(item: QueueItem, shape: tuple[int, int]) -> list[Tile]:
     return [Tile(tile.y + area.y, tile.x + area.x, tile.height, tile.width) for tile in inside]
 
 
-def _scored(found: Prediction, part: Tile, tiles: Sequence[Tile]) -> TileScores:
-    """Score tiles of an image, of which `found` is about `part`."""
+def _scored(other: Probability, found: Probability, part: Tile, tiles: Sequence[Tile]) -> TileScores:
+    """Score tiles of an image, of which two answers are about `part`."""
     moved = [Tile(tile.y - part.y, tile.x - part.x, tile.height, tile.width) for tile in tiles]
-    scores = score_tiles(found.text_probability, found.probability, moved)
+    scores = score_tiles(other, found, moved)
     return TileScores(scores.tiles + np.array([part.y, part.x, 0, 0], np.int32), scores.disagreement, scores.entropy)
