@@ -31,7 +31,7 @@ class QueuePanel(QWidget):
         self.sort_button.setToolTip(
             "Let the served model look at every image to do, and put first what would teach it most: where two\n"
             "answers disagree (teacher and student of the run that made it; without a run, mask and text evidence),\n"
-            "where its probability is far from 0 and 1, and what looks unlike the images before it and those accepted.\n"
+            "where its probability is far from 0 and 1, and what looks unlike the images before and those accepted.\n"
             "Runs in the background. An image's tooltip says how it was scored; the box 'unsure' shows where."
         )
         self.skip_button = QPushButton("Skip")
