@@ -7,12 +7,11 @@ Which two answers disagree depends on what there is:
 
 - The model came out of a run of this project: teacher and student. The teacher serves; the student, which saw other
   views and took the last steps by itself, lies beside it. Both started alike, so that they differ where what was learnt
-  has not settled yet. On pixels of which entropy says that the model is unsure, this tells whether more labels would
-  change the answer.
+  has not settled yet.
 - There is no student, as with the installed model before the first run: the mask and the text evidence. The text-guided
-  mask compares the words with each patch of the image, the U-Net draws borders from the image with the words as a hint.
-  Two ways from the prompt to a mask that fail for different reasons disagree where one of them is wrong. Both come out
-  of every prediction, so this costs nothing.
+  mask compares the words with each patch of the image; the U-Net draws borders from the image, with that as a hint.
+  They are two ways from the prompt to a mask, and where they differ one of them is wrong. Both come out of every
+  prediction, so this costs nothing. It goes along with entropy to a good part (docs/architecture.md has figures).
 """
 
 from __future__ import annotations
