@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_amvlm.config import STRIDE
 from training.paired import compare
 from training.prompts import ABSENT, CAPTIONS, DENSITIES, density_called, wordings
 from training.scoring import roc_auc
@@ -98,8 +99,8 @@ def summary(state: Aligned, rows: Sequence[Compared]) -> dict[str, Any]:
         groups[group] = {
             "cosine": round(float(np.mean(every)), 4),
             "spread": round(float(np.mean([row.spread(group) for row in there])), 4),
-            "ratio": _mean(row.ratio and row.ratio[group] for row in there),
-            "sigma": _mean(row.sigma and row.sigma[group] for row in there),
+            "ratio": _mean(None if row.ratio is None else row.ratio[group] for row in there),
+            "sigma": _mean(None if row.sigma is None else row.sigma[group] for row in there),
         }
     step_one = state.recipe.step_one
     return {
@@ -141,15 +142,24 @@ def retrieval(state: Aligned, images: Sequence[TaughtImage]) -> float:
 
 
 def _meaning(image: TaughtImage) -> str:
-    return density_called(float(image.masks[0].mean())) if image.kind == "tissue" else image.kind
+    share = float(image.masks[0][_middle(image)].mean())
+    return density_called(share) if image.kind == "tissue" else image.kind
 
 
-def _pixels(image: TaughtImage, side: int = 256) -> Tensor:
-    """Return `(3, H, W)`: the whole canvas, or of tissue its middle, at most `side` pixels wide and high."""
-    height, width = (min(side, size // 16 * 16) for size in image.image.shape[:2])
-    top, left = (image.image.shape[0] - height) // 2, (image.image.shape[1] - width) // 2
-    part = np.ascontiguousarray(image.image[top : top + height, left : left + width].transpose(2, 0, 1))
+def _pixels(image: TaughtImage) -> Tensor:
+    """Return what is shown of an image, `(3, H, W)`."""
+    part = np.ascontiguousarray(image.image[_middle(image)].transpose(2, 0, 1))
     return torch.from_numpy(part).float() / 255
+
+
+def _middle(image: TaughtImage, side: int = 256) -> tuple[slice, slice]:
+    """Return rows and columns of what is shown: the middle, at most `side` pixels, sides multiples of the stride."""
+    rows, columns = (
+        slice((size - part) // 2, (size - part) // 2 + part)
+        for size in image.image.shape[:2]
+        for part in [min(side, size // STRIDE * STRIDE)]
+    )
+    return rows, columns
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
