@@ -22,7 +22,6 @@ class Recipe(Config):
     steps: int = Field(4000, ge=1)
     learning_rate: float = Field(1.5e-3, gt=0)
     encoder_rate: float = Field(0.5, gt=0, description="factor on the rate of the encoders")
-    heads_rate: float = Field(1.0, gt=0, description="factor on the rate of the heads of step 1")
     weight_decay: float = Field(0.02, ge=0)
     warmup: int = Field(150, ge=1)
     tile_batch: int = Field(6, ge=1)

@@ -102,13 +102,8 @@ class Pretraining:
         encoders = ("image_encoder.", "bert.")
         slow = [p for n, p in self.parts.named_parameters() if n.startswith(encoders)]
         fast = [p for n, p in self.parts.named_parameters() if not n.startswith(encoders)]
-        heads = list(self.alignment.heads.parameters())
-        # A state names what the optimiser keeps by the place of its parameter: this order stays.
-        groups = [
-            {"params": fast, "factor": 1.0},
-            {"params": heads, "factor": recipe.heads_rate},
-            {"params": slow, "factor": recipe.encoder_rate},
-        ]
+        fast += list(self.alignment.heads.parameters())
+        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": recipe.encoder_rate}]
         self.optimiser = torch.optim.AdamW(
             groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
