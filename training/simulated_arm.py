@@ -15,10 +15,10 @@ from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
-from napari_amvlm.session import Verdict, judge
+from napari_amvlm.session import Verdict, judge, order_queue
 from training.run_folder import RunFolder, file_hashes
 from training.simulated_person import SimulatedPerson
-from training.simulated_project import enter_images, in_random_order, order_queue, some_images, work_to_do
+from training.simulated_project import enter_images, in_random_order, some_images, work_to_do
 from training.simulation_recipe import ARMS
 from training.simulation_report import Round, read_rounds, write_rounds
 
@@ -185,8 +185,10 @@ class SimulatedArm:
             work_to_do(project, recipe.held_out_regions), recipe.score_images, f"{recipe.seed} {len(self._rounds)}"
         )
         started = time.monotonic()
-        order_queue(project, predictor, self._material.prompt, items, self._should_stop)
+        order = order_queue(project, predictor, items, [self._material.prompt], should_stop=self._should_stop)
         self._spend("ordering", time.monotonic() - started)
+        for problem in order.problems:
+            log.warning("%s: %s", self._name, problem)
         self._folder.write(_DRAWN, {"round": len(self._rounds), "items": [item.id for item in items]})
 
     def _todo(self, project: Project) -> list[QueueItem]:

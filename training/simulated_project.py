@@ -7,30 +7,25 @@ import random
 import shutil
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
 
+from napari_amvlm.errors import DatasetError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, tile_grid
-from napari_amvlm.imaging.tiles import Tile
-from napari_amvlm.project import Region, score_tiles
+from napari_amvlm.project import TO_DO, Region
+from napari_amvlm.project.storage import sha256_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.imaging import ImagePair
-    from napari_amvlm.predictor import Predictor
-    from napari_amvlm.project import ImageRecord, Project, QueueItem
-
-TO_DO = ("new", "predicted", "in work")
-_SCORED_TILE = 128
-"""Side of the tiles that the queue is scored by, pixels, as in the Queue dock."""
+    from napari_amvlm.imaging import ImagePair, Tile
+    from napari_amvlm.project import Project, QueueItem
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def read_material(train: Path, validate: Path, unlabelled: Path | None, prompt: 
     Raises
     ------
     DatasetError
-        A folder has not the expected layout.
+        A folder has not the expected layout, or a validation image is one of the project's, byte by byte.
     PromptError
         The prompt is not one of a folder's.
     """
@@ -74,6 +69,11 @@ def read_material(train: Path, validate: Path, unlabelled: Path | None, prompt: 
     ((name, value),) = wanted_classes(folder, prompt).items()
     wanted_classes(held_out, name)
     more = () if unlabelled is None else read_folder(unlabelled, masks="none").pairs
+    scored = {sha256_of_file(pair.image): pair.name for pair in held_out.pairs}
+    for pair in (*folder.pairs, *more):
+        same = scored.get(sha256_of_file(pair.image))
+        if same is not None:
+            raise DatasetError(f"{pair.image} is the validation image {same}, byte by byte; take one of them out.")
     return Material(folder, held_out, more, name, value)
 
 
@@ -152,39 +152,10 @@ def some_images(items: Iterable[QueueItem], count: int | None, seed: str) -> lis
     return [item for item in every if item.image_id in chosen]
 
 
-def order_queue(
-    project: Project, predictor: Predictor, prompt: str, items: Sequence[QueueItem], should_stop: Callable[[], bool]
-) -> None:
-    """Let the served model look at items that it has not scored yet, and put what teaches most first.
-
-    Raises
-    ------
-    Cancelled
-        `should_stop` said so; what was scored is kept.
-    """
-    model = predictor.info.sha256 if predictor.info else None
-    missing = [item for item in items if project.queue.scored_by(item.id).get(prompt, "") != model]
-    for image_id, group in groupby(sorted(missing, key=lambda item: item.image_id), lambda item: item.image_id):
-        record = project.image(image_id)
-        predictor.set_image(project.load_image(record), key=image_id)
-        probability = predictor.predict(prompt, should_stop=should_stop).probability
-        for item in group:
-            scores = score_tiles(probability, probability, _scored_tiles(item, record))
-            project.queue.store_scores(item.id, prompt, scores, model=model)
-            project.queue.note_predicted(item.id)
-    project.queue.sort(prompts=[prompt])
-
-
 def region_of(item: QueueItem, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Return where in its image of `shape` an item lies."""
     whole = Region(0, 0, *shape)
     return _slices(item.region or whole)
-
-
-def _scored_tiles(item: QueueItem, record: ImageRecord) -> list[Tile]:
-    region = item.region or Region(0, 0, *record.shape)
-    inside = tile_grid((region.height, region.width), _SCORED_TILE, 0)
-    return [Tile(tile.y + region.y, tile.x + region.x, tile.height, tile.width) for tile in inside]
 
 
 def _slices(place: Tile | Region) -> tuple[slice, slice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,14 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage.io import imread
+from skimage.io import imread, imsave
 
 from napari_amvlm.device import bounded_threads
-from napari_amvlm.errors import InputError, PromptError
+from napari_amvlm.errors import DatasetError, InputError, PromptError
 from napari_amvlm.imaging import read_folder
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.model_info import read_info
-from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project, Region
 from training.mouse import MouseModel, correct
 from training.recipe import read_toml, validated
@@ -31,7 +31,6 @@ from training.simulated_project import (
     cut_folder,
     enter_images,
     in_random_order,
-    order_queue,
     read_material,
     some_images,
     work_to_do,
@@ -42,7 +41,6 @@ from training.simulation_report import read_rounds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.simulated_project import Material
     from training.simulation_report import Round
@@ -335,33 +333,19 @@ def test_further_regions_of_a_held_out_image_are_left_out(material: Material, tm
         assert sum(item.image_id == 1 for item in work_to_do(project, 2)) == 3
 
 
-def test_the_order_is_that_of_the_most_uncertain_region(
-    material: Material, tiny_model: AMVLM, tiny_checkpoint: Path, tmp_path: Path
+def test_work_is_taken_in_the_order_of_the_queue_from_the_images_that_were_drawn(
+    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
 ) -> None:
-    predictor = Predictor(tiny_model, device="cpu", info=read_info(tiny_checkpoint))
-    with Project.create(tmp_path / "p.amvlm") as project:
-        enter_images(project, material, 40)
-        some = some_images(work_to_do(project, 1), 3, "seed")
+    _simulate(values | {"rounds": 1, "score_images": 3}, material, tmp_path / "out", text_encoder)
 
-        order_queue(project, predictor, "nuclei", some, lambda: False)
-
-        first, *_ = project.queue.items()
-        scored = {item.id: project.queue.scores(item.id)["nuclei"].summary()[1] for item in some}
-        assert len(scored) == 12
-        assert scored[first.id] == max(scored.values())
-        assert [item.id for item in project.queue.items() if item.status == "predicted"][:1] == [first.id]
-        # what the same model has scored is not looked at again
-        order_queue(project, _Blind(predictor), "nuclei", some, lambda: False)
-
-
-class _Blind(Predictor):
-    """Knows its model, and refuses to look at an image."""
-
-    def __init__(self, other: Predictor) -> None:
-        super().__init__(other.model, device="cpu", info=other.info)
-
-    def set_image(self, *args: Any, **kwargs: Any) -> None:
-        raise AssertionError("an image was looked at")
+    with Project.open(tmp_path / "out" / "ours" / "project.amvlm") as project:
+        scored = [item for item in project.queue.items() if project.queue.scored_by(item.id)]
+        accepted = {item.id for item in project.queue.items(("accepted",))}
+        assert len({item.image_id for item in scored}) == 3
+        for item_id in accepted:
+            project.queue.set_status(item_id, "predicted")
+        first = [item.id for item in project.queue.sort(prompts=["nuclei"])[:3]]
+    assert accepted == set(first)
 
 
 def test_random_order_and_drawn_images_follow_the_seed(material: Material, tmp_path: Path) -> None:
@@ -402,10 +386,22 @@ def test_the_recipe_that_is_shipped_is_valid() -> None:
     assert recipe.learning_config(ARMS["plain"], 2).consistency == 0
 
 
-def test_a_prompt_that_the_masks_do_not_know_is_told(spine_data: Path) -> None:
-    assert read_material(spine_data, spine_data, None, "vertebrae").value == 1
+def test_a_prompt_that_the_masks_do_not_know_is_told(spine_data: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(spine_data, tmp_path / "other")
+    for path in (other / "img").iterdir():
+        imsave(path, 255 - imread(path), check_contrast=False)
+    assert read_material(spine_data, other, None, "vertebrae").value == 1
     with pytest.raises(PromptError, match=r"nuclei.*classes\.csv; choose one of: vertebrae, intervertebral discs"):
-        read_material(spine_data, spine_data, None, "nuclei")
+        read_material(spine_data, other, None, "nuclei")
+
+
+def test_a_validation_image_in_the_project_is_told(discs_data: Path) -> None:
+    root = discs_data / "MoNuSeg"
+    same = (root / "Val_Folder" / "img" / "TCGA-BB-0001.png").read_bytes()
+    (root / "Unlabelled_Folder" / "img" / "other.png").write_bytes(same)
+
+    with pytest.raises(DatasetError, match=r"other\.png is the validation image TCGA-BB-0001, byte by byte"):
+        read_material(root / "Train_Folder", root / "Val_Folder", root / "Unlabelled_Folder", "nuclei")
 
 
 def test_a_whole_image_is_a_piece_of_work_where_no_region_is_given(
