@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 from skimage.io import imread, imsave
 
 from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import DatasetError, InputError, PromptError
 from napari_amvlm.imaging import read_folder
-from napari_amvlm.metrics import dice
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.project import Project, Region
 from training.mouse import MouseModel, correct
@@ -127,7 +127,9 @@ def test_an_arm_leaves_a_real_project_with_all_that_was_corrected_and_learnt(
             reviewed = project.load_reviewed(each)
             truth = material.truth(pairs[record.path.name], record.shape)
             assert 0 < reviewed.sum() < reviewed.size
-            assert dice(project.load_mask(each) & reviewed, truth & reviewed) > 0.9
+            wrong = (project.load_mask(each) != truth) & reviewed
+            depth = np.maximum(*(ndimage.distance_transform_edt(side) for side in (truth, ~truth)))
+            assert (depth[wrong] <= mouse.tolerance).all()
         assert project.queue.scored_by(project.queue.items(("accepted",))[0].id)
 
 
@@ -150,44 +152,39 @@ def test_accepting_costs_what_the_mouse_says(
         assert np.array_equal(project.load_mask(each)[place], wanted.mask)
 
 
-def test_the_figures_are_written_for_all_arms(
+def test_each_arm_does_what_it_is_called_and_the_figures_tell_of_all(
     values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
 ) -> None:
-    _simulate(values | {"rounds": 1, "arms": list(ARMS)}, material, tmp_path / "out", text_encoder)
+    out = tmp_path / "out"
 
-    with (tmp_path / "out" / "curves.csv").open(newline="") as file:
+    _simulate(values | {"rounds": 1, "arms": list(ARMS)}, material, out, text_encoder)
+
+    runs, seen, parents, ordered = {}, {}, {}, {}
+    for name in ARMS:
+        with Project.open(out / name / "project.amvlm", read_only=True) as project:
+            (run,) = project.runs()
+            runs[name], parents[name] = run.config, run.parent
+            items = project.queue.items(("accepted",))
+            seen[name] = {item.id for item in items}
+            ordered[name] = any(item.position is not None for item in project.queue.items())
+    without = {name for name, config in runs.items() if (config["unlabelled_batch"], config["consistency"]) == (0, 0)}
+    given = read_info(Path(values["start"])).sha256
+    assert without == {"no-unlabelled", "plain"}
+    assert {name for name, parent in parents.items() if parent != given} == {"scratch"}
+    assert parents["scratch"] == read_info(out / "scratch" / "start.safetensors").sha256
+    assert {name for name, known in ordered.items() if not known} == {"random-order", "plain"}
+    assert seen["random-order"] == seen["plain"]
+    assert seen["ours"] == seen["no-unlabelled"]
+    with (out / "curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["arm"], row["number"]) for row in rows] == [(name, str(i)) for name in ARMS for i in (0, 1)]
     for row in rows:
         parts = sum(float(row[part]) for part in ("learning", "prediction", "ordering"))
         assert float(row["waiting"]) == pytest.approx(parts, abs=2e-4)
-    assert json.loads((tmp_path / "out" / "reached.json").read_text())["arms"].keys() == ARMS.keys()
-    with Image.open(tmp_path / "out" / "curves.png") as picture:
+    assert json.loads((out / "reached.json").read_text())["arms"].keys() == ARMS.keys()
+    with Image.open(out / "curves.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or ()}
     assert {(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (120, 120, 120)} <= colours
-
-
-def test_each_arm_does_what_it_is_called(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
-    _simulate(values | {"rounds": 1, "arms": list(ARMS)}, material, tmp_path / "out", text_encoder)
-
-    runs, seen, parents, ordered = {}, {}, {}, {}
-    for name in ARMS:
-        with Project.open(tmp_path / "out" / name / "project.amvlm", read_only=True) as project:
-            (run,) = project.runs()
-            runs[name], parents[name] = run.config, run.parent
-            items = project.queue.items(("accepted",))
-            seen[name] = {item.id for item in items}
-            ordered[name] = all(item.position is not None for item in items)
-    without = {name for name, config in runs.items() if (config["unlabelled_batch"], config["consistency"]) == (0, 0)}
-    given = read_info(Path(values["start"])).sha256
-    assert without == {"no-unlabelled", "plain"}
-    assert {name for name, parent in parents.items() if parent != given} == {"scratch"}
-    assert parents["scratch"] == read_info(tmp_path / "out" / "scratch" / "start.safetensors").sha256
-    assert {name for name, known in ordered.items() if not known} == {"random-order", "plain"}
-    assert seen["random-order"] == seen["plain"]
-    assert seen["ours"] == seen["no-unlabelled"]
 
 
 def test_a_stopped_simulation_goes_on_as_if_nothing_had_been(
