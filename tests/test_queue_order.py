@@ -78,6 +78,15 @@ def test_without_a_run_mask_and_text_evidence_are_compared(project: Project, pre
     assert project.queue.get(item.id).status == "predicted"
 
 
+def test_a_model_without_a_file_is_asked_anew(project: Project, predictor: Predictor) -> None:
+    (item,) = _add(project, _slide(0))
+    project.queue.store_scores(item.id, "cell nuclei", _flat(0.0))
+
+    order_queue(project, Predictor(predictor.model, device="cpu"), [item], [" cell  nuclei "])
+
+    assert project.queue.scores(item.id)["cell nuclei"].entropy[0] > 0
+
+
 def test_the_image_that_a_person_looks_at_stays(project: Project, predictor: Predictor) -> None:
     items = _add(project, _slide(0), _slide(1))
     predictor.set_image(_slide(7))

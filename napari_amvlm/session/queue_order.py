@@ -25,6 +25,7 @@ from napari_amvlm.errors import AmvlmError, Cancelled
 from napari_amvlm.imaging import Tile, tile_grid
 from napari_amvlm.imaging.values import value_limits
 from napari_amvlm.project import TileScores, score_tiles
+from napari_amvlm.project.prompts import clean_prompt
 from napari_amvlm.session.student import load_student
 
 if TYPE_CHECKING:
@@ -124,8 +125,8 @@ def order_queue(
 class QueueScorer:
     """Scores pieces of work with one model, tile by tile, and notes what they look like.
 
-    Scores that are stored already for the same model are kept, and so is what a piece of work looks like, also when a
-    model that was learnt from it serves: fine-tuning leaves the image encoder alone.
+    Scores that are stored already for the same model file are kept, and so is what a piece of work looks like, also
+    when a model that was learnt from it serves: fine-tuning leaves the image encoder alone.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ class QueueScorer:
         from napari_amvlm.predictor import Predictor
 
         self._project = project
-        self._prompts = tuple(prompts)
+        self._prompts = tuple(dict.fromkeys(clean_prompt(prompt) for prompt in prompts))
         self._settings = {record.text: record for record in project.prompts.all()}
         self._model = predictor.info.sha256 if predictor.info is not None else None
         model, device = predictor.model, str(predictor.device)
@@ -175,7 +176,7 @@ class QueueScorer:
         """
         queue = self._project.queue
         known = queue.scored_by(item.id)
-        missing = [prompt for prompt in self._prompts if prompt not in known or known[prompt] != self._model]
+        missing = [prompt for prompt in self._prompts if self._model is None or known.get(prompt) != self._model]
         described = queue.described_by(item.id) == self._looks
         if not missing and described:
             return
@@ -230,7 +231,7 @@ class QueueScorer:
 
     def _scale(self, image: _Seen, prompt: str) -> tuple[ScaleName, float]:
         """Return the working scale that a person set for a prompt, or else the model's choice, and magnification."""
-        settings = self._settings.get(" ".join(prompt.split()))
+        settings = self._settings.get(prompt)
         magnification = (settings.magnification if settings is not None else None) or 1.0
         if settings is not None and settings.scale is not None:
             return settings.scale, magnification
