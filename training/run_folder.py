@@ -90,7 +90,7 @@ class RunFolder:
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON object; the file appears whole or not at all."""
-        _replaced(self.path / name, lambda path: path.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+        replaced(self.path / name, lambda path: path.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 
     def log(self, record: dict[str, Any]) -> None:
         """Add a line to the log."""
@@ -119,7 +119,7 @@ class RunFolder:
     def cut_log(self, step: int) -> None:
         """Keep what was logged up to `step`; what came later is learnt, and logged, anew."""
         kept = [json.dumps(r) + "\n" for r in self.logged() if r.get("step", 0) <= step]
-        _replaced(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
+        replaced(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
 
 
 _FREE = ("environment",)
@@ -171,7 +171,7 @@ class StateFile:
         """Write a state in place of the last one."""
         tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.tensors.items()}
         metadata = {"progress": json.dumps(asdict(state.progress))}
-        _replaced(self._path, lambda path: save_file(tensors, path, metadata=metadata))
+        replaced(self._path, lambda path: save_file(tensors, path, metadata=metadata))
         self._saved = time.monotonic()
 
     def remove(self) -> None:
@@ -202,9 +202,10 @@ def environment(device: torch.device) -> dict[str, str]:
     }
 
 
-def _replaced(path: Path, write: Callable[[Path], object]) -> None:
+def replaced(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, and put it in its place once it is on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    # two programs that write the same file must not write into one another's
+    temporary = path.with_name(f".{path.name}-{os.getpid()}.tmp")
     write(temporary)
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())

@@ -1,0 +1,154 @@
+"""A simulated annotator works through a data set, and Dice is told against the minutes that it took.
+
+    python -m training.simulate training/recipes/simulate-monuseg.toml --data PATH/Train_Folder \
+        --validate PATH/Val_Folder --out runs/simulate
+
+Each arm is a project on disk, which the installed program opens too.  A simulation can be killed at any time; the same
+command goes on.  Arms may run beside one another, each by a command of its own with `--arms NAME` and the same `--out`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_amvlm.cli.console import progress
+from napari_amvlm.cli.fine_tune import stop_on_interrupt
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import Cancelled
+from napari_amvlm.models.text_encoder import load_text_encoder
+from training.command import run_command
+from training.recipe import read_toml, validated, with_settings
+from training.run_folder import RunFolder
+from training.simulated_arm import SimulatedArm
+from training.simulated_project import cut_folder, read_material
+from training.simulation_recipe import ARMS, SimulationRecipe
+from training.simulation_report import read_rounds, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from napari_amvlm.models.text_encoder import TextEncoder
+    from training.simulated_project import Material
+
+log = logging.getLogger("training.simulate")
+
+
+def simulate(
+    recipe: SimulationRecipe,
+    material: Material,
+    out: Path,
+    *,
+    device: torch.device,
+    text_encoder: TextEncoder | None = None,
+    minutes: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    show: Callable[[float, str], None] = lambda fraction, note: None,
+) -> list[str]:
+    """Run the arms of a recipe one after the other, or go on with them, and return the figures as lines for people.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    material
+        Images and what is right in them, see `read_material`.
+    out
+        Folder of the arms and the figures; the figures are of all arms that were ever begun there.
+    device
+        Where to compute.
+    text_encoder
+        A loaded sentence encoder to share.
+    minutes
+        Length of this sitting; None works until all is done.
+    should_stop
+        Asked between looks, images and steps.
+    show
+        Told the share of the present arm that is done, and a note.
+
+    Raises
+    ------
+    InputError
+        An arm's folder holds one that was told otherwise.
+    """
+    ends = None if minutes is None else time.monotonic() + minutes * 60
+
+    def over() -> bool:
+        return should_stop() or (ends is not None and time.monotonic() >= ends)
+
+    out.mkdir(parents=True, exist_ok=True)
+    if recipe.cut and recipe.region is not None:
+        tiles = cut_folder(material.train, out / f"tiles-{recipe.region}", recipe.region)
+        material = replace(material, train=tiles)
+    for name in recipe.arms:
+        text_encoder = text_encoder or load_text_encoder()
+        arm = SimulatedArm(
+            name,
+            recipe,
+            material,
+            out / name,
+            device=device,
+            text_encoder=text_encoder,
+            should_stop=over,
+            show=show,
+            on_round=lambda: report(out, recipe.target),
+        )
+        try:
+            arm.run()
+        except Cancelled as stopped:
+            log.info("%s", stopped)
+            break
+    return report(out, recipe.target)
+
+
+def report(out: Path, target: float) -> list[str]:
+    """Write the figures of all arms that have a round, and return them as lines for people."""
+    found = {name: read_rounds(RunFolder(out / name)) for name in ARMS}
+    arms = {name: rounds for name, rounds in found.items() if rounds}
+    return write_report(out, arms, target) if arms else []
+
+
+def main(
+    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
+    data: Annotated[Path, typer.Option(help="LViT layout: what is annotated, with the masks that are right.")],
+    validate: Annotated[Path, typer.Option(help="LViT layout: what every model is scored on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the simulation; unfinished arms there go on.")],
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="More images for the projects, which nobody annotates.")
+    ] = None,
+    arms: Annotated[str | None, typer.Option(metavar="NAME,NAME", help=f"Some of {', '.join(ARMS)}.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Length of this sitting; the same command goes on.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the recipe, e.g. rounds=2.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Simulate an annotator, and print the minutes that each arm needs to reach the target."""
+    values = with_settings(read_toml(recipe), settings or ())
+    if arms is not None:
+        values["arms"] = [name.strip() for name in arms.split(",")]
+    resolved = validated(SimulationRecipe, values, str(recipe))
+    material = read_material(data, validate, unlabelled, resolved.prompt)
+    with stop_on_interrupt() as stopped, progress("Simulating") as show:
+        lines = simulate(
+            resolved,
+            material,
+            out,
+            device=resolve_device(device),
+            minutes=minutes,
+            should_stop=stopped,
+            show=show,
+        )
+    for line in lines:
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    run_command(main)
