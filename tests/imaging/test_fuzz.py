@@ -268,7 +268,7 @@ def test_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore")
 def test_many_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
     before = peak()
