@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError
+from napari_amvlm.imaging.lazy import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,4 +25,4 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no JSON ({error}): export it again.") from error
+        raise DatasetError(f"{path} is no JSON ({printable(str(error))[:200]}): export it again.") from error

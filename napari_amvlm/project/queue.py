@@ -12,6 +12,7 @@ from napari_amvlm.project.ledger import now
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt
 from napari_amvlm.project.ranking import TileScores, rank
 from napari_amvlm.project.records import QueueItem, QueueStatus, Region
+from napari_amvlm.project.storage import understood
 
 if TYPE_CHECKING:
     import sqlite3
@@ -168,7 +169,8 @@ class QueueTable:
             "WHERE item_id = ? ORDER BY prompt_id",
             (item_id,),
         )
-        return {row["prompt"]: _tile_scores(row) for row in rows}
+        with understood(self._ledger.path, f"the tile scores of item {item_id}"):
+            return {row["prompt"]: _tile_scores(row) for row in rows}
 
     def scored_by(self, item_id: int) -> dict[str, str | None]:
         """Return the model that the stored scores of an item came from, for each prompt."""
@@ -193,7 +195,8 @@ class QueueTable:
     def feature(self, item_id: int) -> npt.NDArray[np.float32] | None:
         """Return the stored vector of an item, None where there is none."""
         row = self._ledger.row("SELECT feature FROM item_features WHERE item_id = ?", (item_id,))
-        return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
+        with understood(self._ledger.path, f"the feature of item {item_id}"):
+            return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
 
     def sort(
         self, *, prompts: Sequence[str] | None = None, disagreement_weight: float = 0.5, diversity: float = 0.5
@@ -245,7 +248,9 @@ class QueueTable:
         chosen = [found[item_id] for item_id in item_ids]
         if len({(row["model"], len(row["feature"])) for row in chosen}) > 1:
             return None
-        return np.stack([np.frombuffer(row["feature"], dtype="<f4") for row in chosen]).astype(np.float64)
+        with understood(self._ledger.path, "the features of the queue"):
+            features = np.stack([np.frombuffer(row["feature"], dtype="<f4") for row in chosen]).astype(np.float64)
+        return features if np.isfinite(features).all() else None
 
 
 def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.NDArray[np.bool_] | None) -> None:

@@ -171,6 +171,13 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def strange_programs(connection: sqlite3.Connection) -> list[str]:
+    """Return kind and name of each trigger and view that no migration made: they would run when tables are used."""
+    own = {" ".join(statement.split()) for migration in MIGRATIONS for statement in migration}
+    found = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')")
+    return [f"{kind} {name!r}" for kind, name, sql in found if " ".join(str(sql).split()) not in own]
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a ledger to `SCHEMA_VERSION`; each step is one transaction, so a crash leaves a whole version.
 
