@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from napari_amvlm.config import Concept, LearningConfig, ModelConfig
-from napari_amvlm.device import memory_errors, release_memory
-from napari_amvlm.errors import Cancelled, DivergedError
+from napari_amvlm.config import STRIDE, Concept, LearningConfig, ModelConfig
+from napari_amvlm.device import lost_errors, memory_errors, release_memory
+from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError, OutOfMemoryError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
+from napari_amvlm.learning.snapshots import Snapshots
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.spare import from_spare, spare_of
+from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    import torch
     from torch import Tensor
 
     from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.learning.mean_teacher import StepLosses
     from napari_amvlm.learning.run_state import StateKeeper
     from napari_amvlm.models.amvlm import AMVLM
 
+_LOG = logging.getLogger(__name__)
+_MEND = "choose another device, or close other programs"
+_BATCHES = ("labelled_batch", "unlabelled_batch")
+_TILES = 4
+"""Tiles of a held-out image at once, until memory runs short."""
 _PATIENCE = 3
 _RETAINED = 2
 _SCORING_SHARE = 0.25
@@ -53,6 +63,7 @@ def fine_tune(
     should_stop: Callable[[], bool] = _no,
     should_pause: Callable[[], bool] = _no,
     keeper: StateKeeper | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Generator[Report, None, FineTuneResult]:
     """Fine-tune a copy of `model` on corrections and on unlabelled images.
 
@@ -77,6 +88,9 @@ def fine_tune(
     keeper
         Keeps the run's state now and then and when it is stopped, and gives the state to go on from. With a budget of
         steps and on the CPU, a run that went on gives the very weights of one that was never interrupted.
+    on_message
+        Told when memory runs short and the run goes on with fewer, then with smaller crops at once, and when its
+        device is lost and it goes on with the processor, from the last state that was copied there.
 
     Yields
     ------
@@ -95,18 +109,25 @@ def fine_tune(
     DivergedError
         The loss was not finite several times in a row.
     OutOfMemoryError
-        The device has not enough memory.
+        The device has not enough memory, not even for the smallest crops one by one.
     """
     data.check()
     config = config or LearningConfig()
     device = device or model.device
-    mend = "choose smaller batches or another device, or close other programs"
+    tell = on_message or _LOG.warning
+    snapshots, spare = Snapshots(keeper), spare_of(model)
     try:
-        with memory_errors(device, "this run", mend):
+        with memory_errors(device, "this run", _MEND), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
-            return (yield from _Run(model, data, config, device, should_stop, keeper).reports(should_pause))
+            return (yield from _Run(model, data, config, device, should_stop, snapshots, tell).reports(should_pause))
+    except DeviceLostError as error:
+        lost = str(error)
     finally:
         release_memory(device)
+    tell(f"{lost} Learning goes on with the processor.")
+    start, device = from_spare(model.config, spare), torch.device("cpu")
+    with memory_errors(device, "this run", _MEND):
+        return (yield from _Run(start, data, config, device, should_stop, snapshots, tell).reports(should_pause))
 
 
 class _Run:
@@ -120,6 +141,7 @@ class _Run:
         device: torch.device,
         should_stop: Callable[[], bool],
         keeper: StateKeeper | None = None,
+        tell: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._device, self._stopped, self._keeper = device, False, keeper
         self._data, self._config, self._should_stop = data, config, should_stop
@@ -128,6 +150,7 @@ class _Run:
         self._teacher = MeanTeacher(self._model, config)
         self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config)
+        self._tell, self._load = tell, TileLoad(_TILES, model.config.tile)
         self._scores: list[dict[str, float]] = []
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
@@ -154,7 +177,7 @@ class _Run:
             return
         started = self._budget.seconds
         try:
-            per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+            per_image = self._validated()
         except Cancelled:
             # The run goes on with this validation; one that was not begun begins anew.
             if self._budget.step:
@@ -169,6 +192,54 @@ class _Run:
         if best:
             self._best = copy.deepcopy(self._teacher.teacher.state_dict())
         yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
+
+    def _validated(self) -> dict[str, float]:
+        """Score the teacher, with fewer and smaller tiles at once where memory runs short."""
+        while True:
+            try:
+                with memory_errors(self._device, "this run", _MEND):
+                    return validate(
+                        self._teacher_model(), self._data.validation, load=self._load, should_stop=self._should_stop
+                    )
+            except OutOfMemoryError:
+                less = self._load.less()
+                if less is None:
+                    raise
+                self._tell(less.words(self._load))
+                self._load = less
+            release_memory(self._device)
+
+    def _step(self, rate: float, weight: float) -> StepLosses:
+        """Make one step, with fewer and smaller crops where memory runs short."""
+        while True:
+            try:
+                with memory_errors(self._device, "this run", _MEND):
+                    retained = self._retained()
+                    views = self._source.draw()
+                    return self._teacher.step(views, learning_rate=rate, consistency=weight, retained=retained)
+            except OutOfMemoryError:
+                if not self._take_less():
+                    raise
+            # Only here are the failed step's tensors gone, but for gradients.
+            self._teacher.optimiser.zero_grad(set_to_none=True)
+            release_memory(self._device)
+
+    def _take_less(self) -> bool:
+        """Halve the batches, or where they are one, the crops; False where that is too little."""
+        config = self._config
+        batches = (config.labelled_batch, config.unlabelled_batch)
+        side = config.crop // 2 // STRIDE * STRIDE
+        if max(batches) > 1:
+            fewer = [min(n, max(1, n // 2)) for n in batches]
+            change, words = dict(zip(_BATCHES, fewer, strict=True)), f"{sum(fewer)} crops at once"
+        elif side >= LEAST_TILE:
+            change, words = {"crop": side}, f"crops of {side}x{side} pixels"
+        else:
+            return False
+        self._config = config.model_copy(update=change)
+        self._source.use(self._config)
+        self._tell(f"Memory ran short; learning goes on with {words}.")
+        return True
 
     def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
         """Step until the budget is used up or somebody stops."""
@@ -187,8 +258,7 @@ class _Run:
                 self._keep()
                 return
             rate, weight = budget.learning_rate, budget.consistency_weight if self._source.has_unknown else 0.0
-            retained = self._retained()
-            losses = self._teacher.step(self._source.draw(), learning_rate=rate, consistency=weight, retained=retained)
+            losses = self._step(rate, weight)
             self._check_finite(losses.total)
             budget.step += 1
             yield StepReport(

@@ -26,7 +26,7 @@ def read_resume(ledger: Ledger) -> ResumeState | None:
         return None
     try:
         stored = json.loads(row["value"])
-        return TypeAdapter(ResumeState, config={"extra": "forbid"}).validate_python(stored)
+        return TypeAdapter(ResumeState).validate_python(stored)
     except (ValueError, TypeError, RecursionError) as error:
         logger.warning("%s: where the work was left off cannot be read (%s).", ledger.path, type(error).__name__)
         return None
