@@ -130,7 +130,7 @@ def lost_errors(device: torch.device) -> Iterator[None]:
         text = str(error).lower()
         if not any(words in text for words in _LOST) or any(words in text for words in _NO_MEMORY):
             raise
-        reason = " ".join(str(error).split(". ")[0].split())[:120]
+        reason = str(error).splitlines()[0][:120]  # further lines are advice for programmers
         cause = error.with_traceback(None)
         raise DeviceLostError(
             f"{device} does not answer any more ({reason}); go on with another device, and start the program again to "

@@ -133,6 +133,7 @@ class LearnDock(QWidget):
             LearningConfig(minutes=minutes),
             device=self.panel.budget.value().device,
             on_problem=self._problems.append,
+            on_message=lambda text: thread.noticed.emit(text),
         )
         thread = LearnThread(run.steps, run.keep)
         self._follow(thread)
@@ -251,6 +252,7 @@ class LearnDock(QWidget):
     def _follow(self, thread: LearnThread) -> None:
         self._thread = thread
         thread.reported.connect(self._on_reported)
+        thread.noticed.connect(lambda text: self.say("warning", text))
         thread.returned.connect(self._on_learnt)
         thread.cancelled.connect(self._on_cancelled)
         thread.errored.connect(self._on_errored)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_amvlm.config import STRIDE, Concept, LearningConfig, ModelConfig
+from napari_amvlm.config import Concept, LearningConfig, ModelConfig
 from napari_amvlm.device import lost_errors, memory_errors, release_memory
-from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError, OutOfMemoryError
+from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
+from napari_amvlm.learning.memory_steps import MEND, MemorySteps
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
@@ -23,7 +24,6 @@ from napari_amvlm.learning.snapshots import Snapshots
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.spare import from_spare, spare_of
-from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
 
 _LOG = logging.getLogger(__name__)
-_MEND = "choose another device, or close other programs"
-_BATCHES = ("labelled_batch", "unlabelled_batch")
-_TILES = 4
-"""Tiles of a held-out image at once, until memory runs short."""
 _PATIENCE = 3
 _RETAINED = 2
 _SCORING_SHARE = 0.25
@@ -117,7 +113,7 @@ def fine_tune(
     tell = on_message or _LOG.warning
     snapshots, spare = Snapshots(keeper), spare_of(model)
     try:
-        with memory_errors(device, "this run", _MEND), lost_errors(device):
+        with memory_errors(device, "this run", MEND), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
             return (yield from _Run(model, data, config, device, should_stop, snapshots, tell).reports(should_pause))
     except DeviceLostError as error:
@@ -126,7 +122,7 @@ def fine_tune(
         release_memory(device)
     tell(f"{lost} Learning goes on with the processor.")
     start, device = from_spare(model.config, spare), torch.device("cpu")
-    with memory_errors(device, "this run", _MEND):
+    with memory_errors(device, "this run", MEND):
         return (yield from _Run(start, data, config, device, should_stop, snapshots, tell).reports(should_pause))
 
 
@@ -150,7 +146,7 @@ class _Run:
         self._teacher = MeanTeacher(self._model, config)
         self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config)
-        self._tell, self._load = tell, TileLoad(_TILES, model.config.tile)
+        self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[dict[str, float]] = []
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
@@ -194,52 +190,27 @@ class _Run:
         yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
 
     def _validated(self) -> dict[str, float]:
-        """Score the teacher, with fewer and smaller tiles at once where memory runs short."""
-        while True:
-            try:
-                with memory_errors(self._device, "this run", _MEND):
-                    return validate(
-                        self._teacher_model(), self._data.validation, load=self._load, should_stop=self._should_stop
-                    )
-            except OutOfMemoryError:
-                less = self._load.less()
-                if less is None:
-                    raise
-                self._tell(less.words(self._load))
-                self._load = less
-            release_memory(self._device)
+        """Score the teacher."""
+        validation, memory = self._data.validation, self._memory
+
+        def scores() -> dict[str, float]:
+            return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._should_stop)
+
+        return memory.run(scores, memory.fewer_tiles)
 
     def _step(self, rate: float, weight: float) -> StepLosses:
-        """Make one step, with fewer and smaller crops where memory runs short."""
-        while True:
-            try:
-                with memory_errors(self._device, "this run", _MEND):
-                    retained = self._retained()
-                    views = self._source.draw()
-                    return self._teacher.step(views, learning_rate=rate, consistency=weight, retained=retained)
-            except OutOfMemoryError:
-                if not self._take_less():
-                    raise
-            # Only here are the failed step's tensors gone, but for gradients.
-            self._teacher.optimiser.zero_grad(set_to_none=True)
-            release_memory(self._device)
+        """Make one step."""
 
-    def _take_less(self) -> bool:
-        """Halve the batches, or where they are one, the crops; False where that is too little."""
-        config = self._config
-        batches = (config.labelled_batch, config.unlabelled_batch)
-        side = config.crop // 2 // STRIDE * STRIDE
-        if max(batches) > 1:
-            fewer = [min(n, max(1, n // 2)) for n in batches]
-            change, words = dict(zip(_BATCHES, fewer, strict=True)), f"{sum(fewer)} crops at once"
-        elif side >= LEAST_TILE:
-            change, words = {"crop": side}, f"crops of {side}x{side} pixels"
-        else:
-            return False
-        self._config = config.model_copy(update=change)
-        self._source.use(self._config)
-        self._tell(f"Memory ran short; learning goes on with {words}.")
-        return True
+        def step() -> StepLosses:
+            retained = self._retained()
+            return self._teacher.step(self._source.draw(), learning_rate=rate, consistency=weight, retained=retained)
+
+        def fewer() -> str | None:
+            words = self._memory.fewer_crops()
+            self._source.use(self._memory.config)
+            return words
+
+        return self._memory.run(step, fewer)
 
     def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
         """Step until the budget is used up or somebody stops."""
@@ -326,7 +297,7 @@ class _Run:
     def _retained(self) -> list[str]:
         if not self._config.retention or self._budget.step % self._config.retention_every:
             return []
-        count = min(_RETAINED, self._config.labelled_batch)
+        count = min(_RETAINED, self._memory.config.labelled_batch)
         return self._source.retained(self._data.prompts, count)
 
     def _teacher_model(self) -> AMVLM:
