@@ -23,6 +23,7 @@ from napari_amvlm.project.storage import (
     inside,
     ledger_errors,
     remove_leftovers,
+    remove_quietly,
 )
 
 if TYPE_CHECKING:
@@ -140,8 +141,12 @@ class Ledger:
     def _prepare_writing(self) -> None:
         self.connection.execute("PRAGMA journal_mode = WAL")
         if schema_version(self.connection) < SCHEMA_VERSION:
-            back_up(self.connection, self.root)
-            migrate(self.connection)
+            copy = back_up(self.connection, self.root)
+            try:
+                migrate(self.connection)
+            except sqlite3.Error:
+                remove_quietly(copy)  # the ledger is as it was, and another try would leave another copy
+                raise
         with disk_errors(self.root):
             for name in FOLDERS:
                 inside(self.root, name).mkdir(exist_ok=True)

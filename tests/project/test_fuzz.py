@@ -67,10 +67,11 @@ def _numbers(seed: int) -> np.ndarray:
 
 
 def _fill(project: Project, outside: Path) -> dict[int, np.ndarray]:
-    tifffile.imwrite(outside / "slide.tif", _numbers(9).astype(np.uint8), photometric="minisblack")
+    for number, name in enumerate(("slide.tif", "other.tif")):
+        tifffile.imwrite(outside / name, _numbers(10 + number).astype(np.uint8), photometric="minisblack")
     images = [project.add_image(array=_numbers(n).astype(np.uint8), name=f"image {n}") for n in range(4)]
     images.append(project.add_image(outside / "slide.tif"))
-    images.append(project.add_image(outside / "slide.tif", copy=True))
+    images.append(project.add_image(outside / "other.tif", copy=True))
     accepted: dict[int, np.ndarray] = {}
     for seed, image in enumerate(images):
         numbers, before, seen = _numbers(seed), _numbers(seed + 50) > 1, _numbers(seed + 90) > 0
