@@ -133,8 +133,7 @@ def lost_errors(device: torch.device) -> Iterator[None]:
         reason = str(error).splitlines()[0][:120]  # further lines are advice for programmers
         cause = error.with_traceback(None)
         raise DeviceLostError(
-            f"{device} does not answer any more ({reason}); go on with another device, and start the program again to "
-            "use it."
+            f"{device} does not answer any more ({reason}); start the program again to use it."
         ) from cause
 
 

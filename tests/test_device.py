@@ -63,7 +63,7 @@ def test_a_lost_device_is_one_sentence_with_a_mend(words: str) -> None:
     with pytest.raises(DeviceLostError) as caught, lost_errors(_CPU):
         raise RuntimeError(words)
 
-    assert str(caught.value).startswith(f"cpu does not answer any more ({words.splitlines()[0]}); go on with another")
+    assert str(caught.value).startswith(f"cpu does not answer any more ({words.splitlines()[0]}); start the program")
     assert "\n" not in str(caught.value)
 
 

@@ -68,4 +68,5 @@ def from_spare(config: ModelConfig, spare: Spare) -> AMVLM:
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return every parameter and buffer, those too that are in no checkpoint."""
-    return dict(module.named_parameters()) | dict(module.named_buffers())
+    every = dict(module.named_parameters(remove_duplicate=False))
+    return every | dict(module.named_buffers(remove_duplicate=False))

@@ -156,7 +156,7 @@ def test_memory_is_given_back(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch
     elif how == "stop":
         run = fine_tune(tiny_model, DATA, _config(steps=500))
         reports = [next(run) for _ in range(3)]
-        assert _live_bytes() > 2 * before
+        assert _live_bytes() > before + 100_000
         run.close()
         del reports
     else:
