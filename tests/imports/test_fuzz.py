@@ -86,6 +86,19 @@ def test_many_damaged_masks_are_told_of_or_entered(target: Project, exported: Pa
     assert peak() - before < MEMORY
 
 
+def test_json_beyond_measure_is_not_read(target: Project, tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    with path.open("wb") as file:
+        file.truncate(600 << 20)
+    before = peak()
+
+    report = import_files(target, [path])
+
+    assert len(report.problems) == 1
+    assert "expected at most 512 MB of JSON, but it has 600 MB" in report.problems[0]
+    assert peak() - before < 100 << 20
+
+
 def test_run_lengths_whose_sum_overflows_are_refused() -> None:
     with pytest.raises(LabelsError, match="must add up to 2880 pixels"):
         run_length_mask([2**62, 2**62, 2**62, 2**62, 2880], (60, 48))
