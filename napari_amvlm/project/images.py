@@ -17,7 +17,7 @@ from napari_amvlm.imaging import read_image
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
 from napari_amvlm.project.records import ImageRecord
-from napari_amvlm.project.storage import inside, remove_quietly, sha256_of_file, write_atomically
+from napari_amvlm.project.storage import inside, remove_quietly, sha256_of_file, shown, write_atomically
 
 if TYPE_CHECKING:
     import sqlite3
@@ -164,7 +164,8 @@ class ImageTable:
         data = read_image(path).data
         if data.shape[:2] != record.shape:
             raise ProjectError(
-                f"{path} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the original."
+                f"{shown(path)} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the "
+                "original."
             )
         return np.asarray(data)
 
@@ -178,9 +179,12 @@ class ImageTable:
                 return path
         if changed:
             raise ProjectError(
-                f"{record.path} was changed since it was added to the project: restore it, or add it as a new image."
+                f"{shown(record.path)} was changed since it was added to the project: restore it, or add it as a new "
+                "image."
             )
-        raise ProjectError(f"the image {record.path} was not found: put it back, or add it again from where it is now.")
+        raise ProjectError(
+            f"the image {shown(record.path)} was not found: put it back, or add it again from where it is now."
+        )
 
     def missing(self) -> list[ImageRecord]:
         """Return the images whose file cannot be found; a changed file is not missing."""
@@ -251,7 +255,9 @@ def _read_stored(record: ImageRecord) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.asarray(read_image(record.path).data)
     except ImageError as error:
-        raise ProjectError(f"the stored image {record.path} cannot be read: restore it from a backup.") from error
+        raise ProjectError(
+            f"the stored image {shown(record.path)} cannot be read: restore it from a backup."
+        ) from error
     if _hash_array(array) != record.sha256:
-        raise ProjectError(f"the stored image {record.path} was changed: restore it from a backup.")
+        raise ProjectError(f"the stored image {shown(record.path)} was changed: restore it from a backup.")
     return array

@@ -15,7 +15,14 @@ from napari_amvlm.errors import ProjectError
 from napari_amvlm.imaging.lazy import printable
 from napari_amvlm.project.backup import back_up
 from napari_amvlm.project.lock import WriterLock
-from napari_amvlm.project.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, schema_version, strange_programs
+from napari_amvlm.project.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    lost_columns,
+    migrate,
+    schema_version,
+    strange_programs,
+)
 from napari_amvlm.project.storage import (
     TEMPORARY,
     disk_errors,
@@ -100,7 +107,7 @@ class Ledger:
             raise ProjectError(
                 f"{root} is not a project, it has no {LEDGER_NAME}: choose another folder, or create a new project."
             )
-        for name in _OWN_FILES:
+        for name in (*_OWN_FILES, *FOLDERS):
             inside(root, name)
         self._lock = None if read_only else WriterLock(root / LOCK_NAME)
         try:
@@ -109,6 +116,7 @@ class Ledger:
                 self._connection = _connect_reader(self.path, recover=not read_only)
                 self._check()
                 if not read_only:
+                    self._make_folders()
                     self._connection.close()
                     self._connection = _connect(self.path, "mode=rw")
                     self._prepare_writing()
@@ -130,13 +138,26 @@ class Ledger:
             raise ProjectError(
                 f"{self.path} has the older schema version {version}: open it for writing once to update it."
             )
-        verdict = printable(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        strangers = strange_programs(connection)
-        if verdict == "ok" and strangers:
-            verdict = f"it holds the {strangers[0]}, which napari-amvlm did not write"
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict == "ok":
+            verdict = self._structure(version)
         if verdict != "ok":
-            reason = verdict[:200]
+            reason = printable(verdict)[:200]
             raise ProjectError(f"{self.path} is damaged ({reason}): restore it from a backup, or start a new project.")
+
+    def _structure(self, version: int) -> str:
+        """Say what is wrong with the tables, "ok" where they are those that the migrations make."""
+        if strangers := strange_programs(self.connection):
+            return f"it holds the {strangers[0]}, which napari-amvlm did not write"
+        if version == SCHEMA_VERSION and (lost := lost_columns(self.connection)):
+            return f"it lacks {lost[0]}"
+        return "ok"
+
+    def _make_folders(self) -> None:
+        with disk_errors(self.root):
+            for name in FOLDERS:
+                (self.root / name).mkdir(exist_ok=True)
+            fsync_directory(self.root)
 
     def _prepare_writing(self) -> None:
         self.connection.execute("PRAGMA journal_mode = WAL")
@@ -147,10 +168,6 @@ class Ledger:
             except sqlite3.Error:
                 remove_quietly(copy)  # the ledger is as it was, and another try would leave another copy
                 raise
-        with disk_errors(self.root):
-            for name in FOLDERS:
-                inside(self.root, name).mkdir(exist_ok=True)
-            fsync_directory(self.root)
         for folder in (self.root, *(self.root / name for name in FOLDERS)):
             remove_leftovers(folder)
         # This is the only writer, so a run that is still "running" died with its program.

@@ -41,10 +41,15 @@ def ledger_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about a full, damaged or busy ledger at `path` into project errors."""
     try:
         yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+    except sqlite3.ProgrammingError:
         raise
     except sqlite3.DatabaseError as error:
         reason = printable(str(error))[:200]
+        if isinstance(error, sqlite3.IntegrityError):
+            raise ProjectError(
+                f"{path} does not take this, for it contradicts what is there ({reason}); nothing was changed: restore "
+                "a backup if that should not be so."
+            ) from error
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
             raise StorageError(
@@ -126,6 +131,12 @@ def inside(root: Path, relative: str) -> Path:
         named = printable(relative)[:200]
         raise ProjectError(f"the project {root} names {named!r}, which lies outside the project: restore a backup.")
     return path
+
+
+def shown(path: Path) -> str:
+    """Return a path out of a ledger as a message may show it: on one line, and not longer than a screen."""
+    text = printable(str(path))
+    return text if len(text) <= 400 else f"{text[:200]}...{text[-100:]}"
 
 
 def sha256_of_file(path: Path) -> str:
