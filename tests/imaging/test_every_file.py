@@ -30,8 +30,14 @@ def _files(package: str, *folders: str) -> list[Path]:
     return [path for path in every if path.is_file() and "__pycache__" not in path.parts]
 
 
-DICOM = _files("pydicom", "data/test_files", "data/palettes") + _files("nibabel", "nicom/tests/data")
-NIBABEL = _files("nibabel", "tests/data")
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM" or path.suffix == ".dcm"
+
+
+PYDICOM = _files("pydicom", "data/test_files", "data/palettes")
+NIBABEL = _files("nibabel", "tests/data", "nicom/tests/data")
+DICOM = [path for path in PYDICOM + NIBABEL if PYDICOM and _is_dicom(path)]
 REFUSED = {
     # Files without an image.
     **dict.fromkeys(
@@ -49,17 +55,12 @@ REFUSED = {
 """By stem: what is said of DICOM files that hold nothing to be shown."""
 VOLUMES = [path for path in NIBABEL if path.name.endswith((".nii", ".nii.gz")) and ".dconn" not in path.name]
 
-with_pydicom = pytest.mark.skipif(not DICOM, reason="pydicom (the extra dicom) is not installed")
+with_pydicom = pytest.mark.skipif(not PYDICOM, reason="pydicom (the extra dicom) is not installed")
 with_nibabel = pytest.mark.skipif(not NIBABEL, reason="nibabel (the extra nifti) is not installed")
 
 
 def _named(path: Path) -> str:
     return "/".join(path.parts[-2:])
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM" or path.suffix == ".dcm"
 
 
 def _letters(direction: Sequence[float]) -> str:
@@ -119,7 +120,7 @@ def _check_dicom(path: Path, image: ImageData) -> None:
 
 @with_pydicom
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", [path for path in DICOM if _is_dicom(path)], ids=_named)
+@pytest.mark.parametrize("path", DICOM, ids=_named)
 def test_every_dicom_file_is_right_or_refused(path: Path) -> None:
     if path.stem in REFUSED:
         with pytest.raises(ImageError, match=REFUSED[path.stem]) as caught:
@@ -138,7 +139,7 @@ def test_all_refused_dicom_files_are_there() -> None:
 
 
 @with_pydicom
-@pytest.mark.parametrize("path", [path for path in DICOM if not _is_dicom(path)], ids=_named)
+@pytest.mark.parametrize("path", [path for path in PYDICOM if not _is_dicom(path)], ids=_named)
 def test_every_other_file_beside_them_is_refused(path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         open_images(path)
@@ -182,7 +183,7 @@ def _opened_or_refused(folder: Path) -> list[ImageData]:
 
 
 @with_nibabel
-@pytest.mark.parametrize("path", NIBABEL, ids=_named)
+@pytest.mark.parametrize("path", [path for path in NIBABEL if not _is_dicom(path)], ids=_named)
 def test_every_file_of_nibabel_is_right_or_refused(path: Path) -> None:
     import nibabel
     from nibabel import orientations

@@ -101,7 +101,7 @@ def test_an_image_that_changed_since_it_was_annotated(accepted: Project, pixels:
     assert len(problems) == 1
     assert len(notes) == 1
     assert "not the image itself" in notes[0]
-    assert {path.name for path in (tmp_path / "out" / "img").iterdir()} == {"tile-0.png", "tile-2.tif"}
+    assert {path.name for path in (tmp_path / "out" / "img").iterdir()} == {"tile-0.tif", "tile-2.tif"}
     assert len(list((tmp_path / "out" / "labelcol").iterdir())) == 3
     after = snapshot(tmp_path)
     assert {name: after[name] for name in before if name.startswith("tile")} == {
