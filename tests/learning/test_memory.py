@@ -87,7 +87,7 @@ def test_short_memory_takes_fewer_then_smaller_crops_and_the_run_goes_on(
     before = {k: v.clone() for k, v in tiny_model.state_dict().items()}
     _fail_above(monkeypatch, crops=2, side=64)
 
-    reports, result = _finish(tiny_model, _config(), tell=told.append)
+    reports, result = _finish(tiny_model, _config(keep="last"), tell=told.append)
 
     assert [text.split("goes on with ")[1] for text in told] == ["2 crops at once.", "crops of 64x64 pixels."]
     assert [r.step for r in reports if isinstance(r, StepReport)] == [1, 2, 3, 4, 5, 6]
