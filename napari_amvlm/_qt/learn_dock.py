@@ -127,6 +127,7 @@ class LearnDock(QWidget):
         self.outcome = None
         self.panel.question.withdraw()
         self.panel.curve.clear()
+        thread: LearnThread
         run = self._make_run(
             workspace.project,
             workspace.predictor,

@@ -11,7 +11,7 @@ from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging.lazy import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
 _IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".bmp", ".gif"))
@@ -80,7 +80,7 @@ def _text(cell: object) -> str:
     return " ".join(str(cell).split())
 
 
-def _csv_rows(path: Path) -> Iterator[Sequence[Any]]:
+def _csv_rows(path: Path) -> Generator[Sequence[Any], None, None]:
     """Yield the rows of a CSV table."""
     try:
         _check_bytes(path, path.stat().st_size)
@@ -90,7 +90,7 @@ def _csv_rows(path: Path) -> Iterator[Sequence[Any]]:
         raise DatasetError(f"{path}: expected a CSV table in UTF-8, but it cannot be read ({error}).") from error
 
 
-def _xlsx_rows(path: Path) -> Iterator[Sequence[Any]]:
+def _xlsx_rows(path: Path) -> Generator[Sequence[Any], None, None]:
     """Yield the rows of the first sheet of a workbook.
 
     A workbook is a packed folder that says by itself how large its parts are, unpacked, and at which rows and columns
