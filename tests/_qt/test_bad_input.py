@@ -200,6 +200,7 @@ def test_an_unreadable_file_does_not_keep_the_others_out(bench: Any, tmp_path: P
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+@pytest.mark.usefixtures("capsys")  # what is printed must not go to a file, which may not grow either
 def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
     import resource
 
