@@ -26,7 +26,8 @@ def read_resume(ledger: Ledger) -> ResumeState | None:
         return None
     try:
         stored = json.loads(row["value"])
-        return TypeAdapter(ResumeState).validate_python(stored)
+        # Names first, which the dataclass checks; then types, which it does not.
+        return TypeAdapter(ResumeState).validate_python(dataclasses.asdict(ResumeState(**stored)))
     except (ValueError, TypeError, RecursionError) as error:
         logger.warning("%s: where the work was left off cannot be read (%s).", ledger.path, type(error).__name__)
         return None
