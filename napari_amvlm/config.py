@@ -5,7 +5,7 @@ Every class refuses unknown keys, so a misspelt option is an error and not a def
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,10 @@ ScaleName = Literal["whole", "tiles"]
 
 STRIDE = 16
 """Images given to the network must have sides that are a multiple of this many pixels."""
+
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
+"""Channels of a layer."""
 
 
 class Config(BaseModel):
@@ -42,7 +46,7 @@ class ImageEncoderConfig(Config):
     heads: int = Field(3, ge=1, le=32)
     mlp_ratio: float = Field(3.0, ge=1, le=8)
     grid: int = Field(16, ge=2, le=64, description="side of the learnt position grid, in tokens")
-    stem: tuple[int, int, int, int] | None = Field(
+    stem: tuple[Channels, Channels, Channels, Channels] | None = Field(
         (32, 48, 96, 192), description="channels at 1/2, 1/4, 1/8, 1/16; None: the ViT's own patch embedding"
     )
 
@@ -57,7 +61,7 @@ class UNetConfig(Config):
     """The text-conditioned segmentation network, from 1/patch of the resolution down to 1/16."""
 
     patch: Literal[1, 2] = Field(2, description="pixels a side that the finest level holds as channels")
-    channels: tuple[int, ...] = Field((32, 64, 128, 256), min_length=4, max_length=5)
+    channels: tuple[Channels, ...] = Field((32, 64, 128, 256), min_length=4, max_length=5)
     groups: int = Field(8, ge=1, le=64, description="groups of the group normalisation")
     tokens: int = Field(64, ge=4, le=1024, description="channels of the image encoder's tokens at the bottleneck")
     text: int = Field(128, ge=8, le=1024, description="width of the text embedding that modulates the decoder")

@@ -6,12 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import DeviceError, OutOfMemoryError
+from napari_amvlm.errors import DeviceError, DeviceLostError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+
+_LOST = ("cuda error", "hip error", "cudnn_status_execution_failed", "cudnn_status_internal_error", "device lost")
+"""What torch says when a card does not work any more; a failed kernel, too, leaves it unusable for this program."""
 
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
 """What torch says when memory runs out; the word alone also stands in errors about memory formats and accesses."""
@@ -110,6 +113,30 @@ def memory_errors(device: torch.device, what: str, mend: str) -> Iterator[None]:
         raise OutOfMemoryError(f"{device} has not enough memory for {what}; {mend}.") from cause
 
 
+@contextlib.contextmanager
+def lost_errors(device: torch.device) -> Iterator[None]:
+    """Turn what torch raises when a card fails, was taken away or was reset into one kind of error.
+
+    After such a failure nothing can be computed on the card, nor read out of it, until the program is started again.
+
+    Raises
+    ------
+    DeviceLostError
+        The body lost its device.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        if not any(words in text for words in _LOST) or any(words in text for words in _NO_MEMORY):
+            raise
+        reason = str(error).splitlines()[0][:120]  # further lines are advice for programmers
+        cause = error.with_traceback(None)
+        raise DeviceLostError(
+            f"{device} does not answer any more ({reason}); start the program again to use it."
+        ) from cause
+
+
 def free_memory(device: torch.device) -> int:
     """Return how many bytes a run on `device` may still take: of the card, or else of the machine."""
     import torch
@@ -125,7 +152,8 @@ def release_memory(device: torch.device) -> None:
     """Give back to the system what torch holds in reserve on `device`; tensors in use stay."""
     import torch
 
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
+    with contextlib.suppress(RuntimeError):  # a card that is lost has nothing to give back
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif device.type == "mps":
+            torch.mps.empty_cache()

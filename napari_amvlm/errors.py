@@ -13,6 +13,7 @@
     |   |-- NotEnoughDataError     nothing to learn from
     |   `-- DivergedError          the loss is not finite any more
     |-- OutOfMemoryError           the device has not enough memory
+    |-- DeviceLostError            the device failed in the middle of the work and does not answer any more
     |-- Cancelled                  the person stopped it
     `-- ProjectError               a project folder that cannot be used
         |-- ProjectBusyError       another program is writing to it
@@ -72,6 +73,10 @@ class DivergedError(LearningError):
 
 class OutOfMemoryError(AmvlmError):
     """The device ran out of memory."""
+
+
+class DeviceLostError(AmvlmError):
+    """The device failed in the middle of the work; what lay in its memory is lost."""
 
 
 class Cancelled(AmvlmError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_amvlm.device import memory_errors, release_memory, resolve_device
-from napari_amvlm.errors import ImageError, OutOfMemoryError
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
@@ -26,10 +25,12 @@ from napari_amvlm.models.inference import (
     encode_image,
     named_scale,
 )
+from napari_amvlm.models.served import ServedModel
+from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     import torch
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from napari_amvlm.models.model_info import ModelInfo
 
 _LOG = logging.getLogger(__name__)
-_BATCH = 4
-"""Tiles at once, until memory runs short."""
-
 _NO_IMAGE = "There is no image to look at; choose one first."
 
 ScaleChoice = Literal["auto", "whole", "tiles"]
@@ -107,12 +105,10 @@ class Predictor:
     def __init__(
         self, model: AMVLM, *, device: str = "auto", info: ModelInfo | None = None, cache_bytes: int = 1 << 30
     ) -> None:
-        self._device = resolve_device(device)
-        self._model = model.to(self._device).eval()
         self.info = info
         self._cache_bytes = cache_bytes
-        self._batch = _BATCH
         self._cache: OrderedDict[Hashable, EncodedImage] = OrderedDict()
+        self._served = ServedModel(model, resolve_device(device), self._cache.clear)
         self._image: _CurrentImage | None = None
         self._lock = threading.RLock()
 
@@ -127,17 +123,17 @@ class Predictor:
     @property
     def model(self) -> AMVLM:
         """The model that is served."""
-        return self._model
+        return self._served.model
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
-        return self._device
+        """Where it computes; the processor, once a card was lost."""
+        return self._served.device
 
     def replace_model(self, model: AMVLM, info: ModelInfo | None = None) -> None:
         """Serve another model from now on; what was cached of the old one is forgotten."""
         with self._lock:
-            self._model = model.to(self._device).eval()
+            self._served.replace(model)
             self.info = info
             self._cache.clear()
 
@@ -180,8 +176,8 @@ class Predictor:
     ) -> WorkingScale:
         """Return the working scale that `predict` would use for an image of `shape`."""
         if scale == "auto":
-            return auto_scale(self._model, prompt, shape, gray=gray, magnification=magnification)
-        return named_scale(self._model, scale, shape, magnification=magnification)
+            return auto_scale(self.model, prompt, shape, gray=gray, magnification=magnification)
+        return named_scale(self.model, scale, shape, magnification=magnification)
 
     def predict(
         self,
@@ -191,6 +187,7 @@ class Predictor:
         magnification: float = 1.0,
         on_progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        on_message: Callable[[str], None] | None = None,
     ) -> Prediction:
         """Segment what `prompt` says in the current image.
 
@@ -206,6 +203,9 @@ class Predictor:
             Called with (tiles done, tiles in all), for the image side and then for the prompt.
         should_stop
             Asked before every batch of tiles.
+        on_message
+            Told when memory runs short and fewer, then smaller tiles are taken at once, and when the device is lost
+            and the processor takes over; by default that is logged.
 
         Raises
         ------
@@ -216,7 +216,7 @@ class Predictor:
         Cancelled
             `should_stop` said so.
         OutOfMemoryError
-            The device has not enough memory, not even for one tile at a time; what was cached is forgotten.
+            The device has not enough memory, not even for one small tile at a time; what was cached is forgotten.
         """
         started = time.perf_counter()
         with self._lock:
@@ -224,14 +224,20 @@ class Predictor:
                 raise ImageError(_NO_IMAGE)
             shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
             chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
-            try:
-                found = self._answer(self._image, chosen, prompt, on_progress, should_stop)
-            except OutOfMemoryError:
-                if self._batch == 1:
-                    raise
-                _LOG.warning("Memory ran short on %s; going on with one tile at a time.", self._device)
-                self._batch = 1
-                found = self._answer(self._image, chosen, prompt, on_progress, should_stop)
+            image = self._image
+
+            def answer() -> DecodedPrompt:
+                encoded = self._encoded(image, chosen, on_progress, should_stop)
+                return decode_prompt(self.model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
+
+            found = self._served.run(
+                answer,
+                on_message or _LOG.warning,
+                what="this image",
+                mend="look at it whole, choose a smaller magnification, or close other programs",
+                # A whole image is one tile of a fixed size.
+                least=TileLoad(1, LEAST_TILE if chosen.name == "tiles" else self._served.load.side),
+            )
         seconds = time.perf_counter() - started
         return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
 
@@ -261,9 +267,15 @@ class Predictor:
         with self._lock:
             if self._image is None:
                 raise ImageError(_NO_IMAGE)
-            scale = named_scale(self._model, "whole", (self._image.pixels.shape[0], self._image.pixels.shape[1]))
-            with self._forgetting_when_full("this image", "close other programs"):
-                return image_embedding(self._model, self._encoded(self._image, scale, None, should_stop))
+            image = self._image
+            scale = named_scale(self.model, "whole", (image.pixels.shape[0], image.pixels.shape[1]))
+            return self._served.run(
+                lambda: image_embedding(self.model, self._encoded(image, scale, None, should_stop)),
+                _LOG.warning,
+                what="this image",
+                mend="close other programs",
+                least=self._served.load,
+            )
 
     def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
         """Segment what each prompt says in tiles of a larger image, all of them in one batch; nothing is cached.
@@ -284,31 +296,15 @@ class Predictor:
         """
         count, height, width = tiles.shape[:3]
         what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
-        with self._lock, self._forgetting_when_full(what, "take fewer or smaller tiles, or close other programs"):
-            return tile_maps(self._model, tiles, prompts)
-
-    def _answer(
-        self,
-        image: _CurrentImage,
-        scale: WorkingScale,
-        prompt: str,
-        on_progress: Callable[[int, int], None] | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> DecodedPrompt:
-        mend = "look at it whole, choose a smaller magnification, or close other programs"
-        with self._forgetting_when_full("this image", mend):
-            encoded = self._encoded(image, scale, on_progress, should_stop)
-            return decode_prompt(self._model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
-
-    @contextlib.contextmanager
-    def _forgetting_when_full(self, what: str, mend: str) -> Iterator[None]:
-        try:
-            with memory_errors(self._device, what, mend):
-                yield
-        except OutOfMemoryError:
-            self._cache.clear()
-            release_memory(self._device)
-            raise
+        mend = "take fewer or smaller tiles, or close other programs"
+        with self._lock:
+            return self._served.run(
+                lambda: tile_maps(self.model, tiles, prompts),
+                _LOG.warning,
+                what=what,
+                mend=mend,
+                least=self._served.load,
+            )
 
     def _encoded(
         self,
@@ -320,10 +316,11 @@ class Predictor:
         key = (image.key, scale)
         if key not in self._cache:
             self._cache[key] = encode_image(
-                self._model,
+                self.model,
                 image.pixels,
                 scale,
-                batch=self._batch,
+                batch=self._served.load.batch,
+                tile=self._served.load.side,
                 keep_bytes=self._cache_bytes,
                 on_progress=on_progress,
                 should_stop=should_stop,

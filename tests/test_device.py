@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_amvlm.device import available_devices, bounded_threads, memory_errors, release_memory, resolve_device
-from napari_amvlm.errors import DeviceError, OutOfMemoryError
+from napari_amvlm.device import (
+    available_devices,
+    bounded_threads,
+    lost_errors,
+    memory_errors,
+    release_memory,
+    resolve_device,
+)
+from napari_amvlm.errors import DeviceError, DeviceLostError, OutOfMemoryError
 
 _CPU = torch.device("cpu")
 
@@ -40,6 +47,29 @@ def test_too_little_memory_is_one_sentence_with_a_mend(error: Exception) -> None
 )
 def test_other_errors_that_speak_of_memory_stay_what_they_are(words: str) -> None:
     with pytest.raises(RuntimeError, match=r"memory|shapes"), memory_errors(_CPU, "this image", "close programs"):
+        raise RuntimeError(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported later.",
+        "CUDA error: uncorrectable ECC error encountered",
+        "HIP error: an illegal memory access was encountered",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    ],
+)
+def test_a_lost_device_is_one_sentence_with_a_mend(words: str) -> None:
+    with pytest.raises(DeviceLostError) as caught, lost_errors(_CPU):
+        raise RuntimeError(words)
+
+    assert str(caught.value).startswith(f"cpu does not answer any more ({words.splitlines()[0]}); start the program")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", ["CUDA error: out of memory", "mat1 and mat2 shapes cannot be multiplied"])
+def test_other_errors_are_no_lost_device(words: str) -> None:
+    with pytest.raises(RuntimeError, match=r"memory|shapes"), lost_errors(_CPU):
         raise RuntimeError(words)
 
 

@@ -144,7 +144,93 @@ def test_short_memory_is_told_and_the_tiles_come_one_by_one(
     handle.remove()
 
     assert np.allclose(found, expected, atol=2e-2)
-    assert caplog.messages == ["Memory ran short on cpu; going on with one tile at a time."]
+    steps = ("2 tiles at once", "1 tile at once")
+    assert caplog.messages == [f"Memory ran short; going on with {step}." for step in steps]
+
+
+def _fail_above(model: AMVLM, batch: int, side: int) -> torch.utils.hooks.RemovableHandle:
+    """Have the encoder fail as torch does where memory is short, for more or larger tiles than these."""
+
+    def fail(_module: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > batch or arguments[0].shape[-1] > side:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    return model.image_encoder.register_forward_pre_hook(fail)
+
+
+def test_shorter_memory_takes_smaller_tiles_and_tells(tiny_model: AMVLM) -> None:
+    config = tiny_model.config.model_copy(update={"tile": 128, "overlap": 32})
+    predictor = Predictor(build_model(config, text_encoder=tiny_model.text_encoder, seed=0), device="cpu")
+    predictor.set_image(_image(shape=(300, 310, 3)))
+    told: list[str] = []
+    _fail_above(predictor.model, batch=1, side=64)
+
+    found = predictor.predict("nuclei", scale="tiles", on_message=told.append)
+
+    assert told[-1] == "Memory ran short; going on with tiles of 64x64 pixels."
+    assert found.probability.shape == (300, 310)
+    assert np.isfinite(found.probability).all()
+    told.clear()
+    predictor.predict("cell nuclei", scale="tiles", on_message=told.append)
+    assert told == []
+
+
+def test_a_whole_image_is_not_cut_into_tiles_for_want_of_memory(predictor: Predictor) -> None:
+    predictor.set_image(_image())
+    handle = _fail_above(predictor.model, batch=0, side=0)
+
+    with pytest.raises(OutOfMemoryError, match="not enough memory for this image"):
+        predictor.predict("left lung", scale="whole")
+
+    handle.remove()
+    assert predictor.predict("left lung", scale="whole").probability.shape == (100, 130)
+
+
+def _lose_device(model: AMVLM) -> None:
+    """Fail once as torch does when a card is gone, and leave nothing of use in what was on it."""
+    once = iter([True])
+
+    def fail(_module: object, _arguments: object) -> None:
+        if next(once, False):
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if not name.startswith("text_encoder."):
+                        parameter.fill_(float("nan"))
+            raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later.")
+
+    model.image_encoder.register_forward_pre_hook(fail)
+
+
+def test_a_lost_device_is_told_and_the_processor_goes_on_with_the_same_model(
+    predictor: Predictor, tiny_model: AMVLM
+) -> None:
+    predictor.set_image(_image())
+    expected = {name: predictor.predict("nuclei", scale=name) for name in ("tiles", "whole")}
+    before = {name: value.clone() for name, value in tiny_model.state_dict().items()}
+    predictor.set_image(_image())
+    told: list[str] = []
+    _lose_device(predictor.model)
+
+    found = predictor.predict("nuclei", scale="tiles", on_message=told.append)
+
+    assert len(told) == 1
+    assert told[0].startswith("cpu does not answer any more (CUDA error: unspecified launch failure")
+    assert told[0].endswith("The processor takes over.")
+    assert predictor.device == torch.device("cpu")
+    assert predictor.model is tiny_model
+    assert all(torch.equal(value, before[name]) for name, value in tiny_model.state_dict().items())
+    assert np.array_equal(found.probability, expected["tiles"].probability)
+    assert np.array_equal(predictor.predict("nuclei", scale="whole").probability, expected["whole"].probability)
+
+
+def test_a_device_that_is_lost_among_the_tiles_of_a_slide(predictor: Predictor) -> None:
+    tiles = np.random.default_rng(0).random((2, 64, 64, 3)).astype(np.float32)
+    expected = predictor.predict_tiles(tiles, ["nuclei"])
+    _lose_device(predictor.model)
+
+    found = predictor.predict_tiles(tiles, ["nuclei"])
+
+    assert np.array_equal(found.probability, expected.probability)
 
 
 def test_bad_input_is_named(predictor: Predictor) -> None:

@@ -127,12 +127,14 @@ class LearnDock(QWidget):
         self.outcome = None
         self.panel.question.withdraw()
         self.panel.curve.clear()
+        thread: LearnThread
         run = self._make_run(
             workspace.project,
             workspace.predictor,
             LearningConfig(minutes=minutes),
             device=self.panel.budget.value().device,
             on_problem=self._problems.append,
+            on_message=lambda text: thread.noticed.emit(text),
         )
         thread = LearnThread(run.steps, run.keep)
         self._follow(thread)
@@ -251,6 +253,7 @@ class LearnDock(QWidget):
     def _follow(self, thread: LearnThread) -> None:
         self._thread = thread
         thread.reported.connect(self._on_reported)
+        thread.noticed.connect(lambda text: self.say("warning", text))
         thread.returned.connect(self._on_learnt)
         thread.cancelled.connect(self._on_cancelled)
         thread.errored.connect(self._on_errored)

@@ -46,6 +46,8 @@ class LearningRun:
         Name of the device to learn on; "auto" takes the best.
     on_problem
         Called with a sentence for each image that cannot be read and is left out.
+    on_message
+        Called with a sentence when memory runs short, or the device is lost, and the run goes on; in the run's thread.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class LearningRun:
         *,
         device: str = "auto",
         on_problem: Callable[[str], None] | None = None,
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
         self._project = project
         self._predictor = predictor
         self._config = config
         self._device = device
         self._on_problem = on_problem
+        self._on_message = on_message
         self._info = predictor.info
         self._run: RunRecord | None = None
         self._prompts: tuple[str, ...] = ()
@@ -90,12 +94,11 @@ class LearningRun:
                     device=device,
                     should_stop=should_stop,
                     should_pause=should_pause,
+                    on_message=self._on_message,
                 )
         except BaseException as error:
             self._end("failed", sentence(error))
             raise
-        finally:
-            _give_memory_back()
         return result
 
     def keep(self, result: FineTuneResult) -> Outcome:
@@ -122,11 +125,3 @@ class LearningRun:
             # the failure itself is what the person must hear of, not that the ledger could not note it
             with contextlib.suppress(AmvlmError, OSError):
                 self._project.finish_run(self._run.id, "stopped" if state == "stopped" else "failed", message=message)
-
-
-def _give_memory_back() -> None:
-    # torch keeps what it no longer needs of a GPU's memory; other programs want it
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -84,7 +84,7 @@ class PredictThread(GuardedThread):
     """Run several prompts on one image.
 
     `progressed(done, total, prompt)` counts tiles; `returned` carries one prediction for each prompt.  `noticed`
-    carries what `look(image)` says, if anything.
+    carries what `look(image)` says, if anything, and that memory runs short.
     """
 
     progressed = Signal(int, int, str)
@@ -126,6 +126,7 @@ class PredictThread(GuardedThread):
                     magnification=self._magnification,
                     on_progress=partial(self._on_tile, prompt),
                     should_stop=self.isInterruptionRequested,
+                    on_message=self.noticed.emit,
                 )
             )
         self._raise_if_stopped()
@@ -151,6 +152,7 @@ class LearnThread(GuardedThread):
     """
 
     reported = Signal(object)
+    noticed = Signal(str)
 
     def __init__(
         self,

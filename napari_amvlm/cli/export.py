@@ -33,7 +33,7 @@ def export(
 
     tiff and png: labelcol/ with values 1..K and classes.csv, which evaluate and fine-tune read.
     """
-    from napari_amvlm.exports import export_coco, export_geojson, export_labels
+    from napari_amvlm.exports import LEFT_OUT, export_coco, export_geojson, export_labels
     from napari_amvlm.project import Project
 
     if not project.is_dir():
@@ -55,7 +55,7 @@ def export(
             notes = export_geojson(opened, output)
         else:
             notes = export_labels(opened, output, kind, images=images, objects=objects)
-        count = opened.counts().accepted
+        count = opened.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
     for note in notes:
         remark(note)
     say(f"{count} images -> {output}")

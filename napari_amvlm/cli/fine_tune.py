@@ -229,7 +229,9 @@ def _run(
         def should_stop() -> bool:
             return stopped() or (last_step is not None and config.steps != last_step and taken >= last_step)
 
-        run = fine_tune(predictor.model, data, config, device=predictor.device, should_stop=should_stop)
+        run = fine_tune(
+            predictor.model, data, config, device=predictor.device, should_stop=should_stop, on_message=remark
+        )
         while True:
             try:
                 report = next(run)

@@ -211,7 +211,12 @@ def _predict_plane(
     if unusable := count_nonfinite(image):
         remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
     found: Sequence[Prediction] = [
-        predictor.predict(prompt, scale=request.scale, magnification=request.magnification)
+        predictor.predict(
+            prompt,
+            scale=request.scale,
+            magnification=request.magnification,
+            on_message=lambda text: remark(f"{path}: {text}"),
+        )
         for prompt in request.prompts
     ]
     maps = [prediction.probability for prediction in found]

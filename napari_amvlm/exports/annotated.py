@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError
+from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from napari_amvlm.project import ImageRecord, Project
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
+
+
+LEFT_OUT = "Left out:"
+"""How a remark begins that tells of an image that is not in the export."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +72,57 @@ def project_prompts(project: Project) -> tuple[str, ...]:
     return prompts
 
 
-def annotated_images(project: Project) -> Iterator[AnnotatedImage]:
-    """Yield the images that have accepted masks, in the order they were added, one in memory at a time."""
+def annotated_images(project: Project, left_out: list[str]) -> Iterator[AnnotatedImage]:
+    """Yield the images that have accepted masks, in the order they were added, one in memory at a time.
+
+    Parameters
+    ----------
+    project
+        Where the masks are.
+    left_out
+        Gets a sentence, which begins with `LEFT_OUT`, for each image whose masks cannot be read.
+
+    Raises
+    ------
+    DatasetError
+        Nothing has been accepted.
+    ProjectError
+        There is no image whose masks can be read.
+    """
     prompts = project_prompts(project)
     taken: set[str] = set()
+    failure: ProjectError | None = None
+    some = False
     for record in project.accepted_images():
-        current = {correction.prompt: correction for correction in project.corrections(record.id)}
-        answered = {prompt: current[prompt] for prompt in prompts if prompt in current}
-        reviewed = [project.load_reviewed(correction) for correction in current.values() if correction.reviewed_file]
         stem = _free_stem(record, taken)
         taken.add(stem.casefold())
-        everywhere = np.logical_and.reduce(reviewed) if reviewed else None
-        yield AnnotatedImage(
-            record=record,
-            stem=stem,
-            masks={prompt: project.load_mask(correction) for prompt, correction in answered.items()},
-            objects={prompt: project.load_objects(correction) for prompt, correction in answered.items()},
-            unlocked={prompt: project.locks.unlocked(correction) for prompt, correction in answered.items()},
-            reviewed=None if everywhere is None or everywhere.all() else everywhere,
-        )
+        try:
+            image = _annotated(project, record, stem, prompts)
+        except (ProjectBusyError, StorageError):
+            raise
+        except ProjectError as error:
+            failure = failure or error
+            left_out.append(f"{LEFT_OUT} {record.name}: {error}")
+            continue
+        some = True
+        yield image
+    if failure is not None and not some:
+        raise failure
+
+
+def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[str, ...]) -> AnnotatedImage:
+    current = {correction.prompt: correction for correction in project.corrections(record.id)}
+    answered = {prompt: current[prompt] for prompt in prompts if prompt in current}
+    reviewed = [project.load_reviewed(correction) for correction in current.values() if correction.reviewed_file]
+    everywhere = np.logical_and.reduce(reviewed) if reviewed else None
+    return AnnotatedImage(
+        record=record,
+        stem=stem,
+        masks={prompt: project.load_mask(correction) for prompt, correction in answered.items()},
+        objects={prompt: project.load_objects(correction) for prompt, correction in answered.items()},
+        unlocked={prompt: project.locks.unlocked(correction) for prompt, correction in answered.items()},
+        reviewed=None if everywhere is None or everywhere.all() else everywhere,
+    )
 
 
 def remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> list[str]:

@@ -49,6 +49,8 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
     ------
     DatasetError
         Nothing has been accepted.
+    ProjectError
+        No mask can be read; images of which some can are exported, and the others told in what is returned.
     StorageError
         The disk refused.
     """
@@ -56,7 +58,7 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     found: list[str] = []
-    for image in annotated_images(project):
+    for image in annotated_images(project, found):
         height, width = image.record.shape
         entry = {"id": image.record.id, "file_name": image.record.name, "height": height, "width": width}
         images.append(entry | _knowledge(image, prompts))

@@ -41,12 +41,14 @@ def export_geojson(project: Project, root: Path) -> list[str]:
     ------
     DatasetError
         Nothing has been accepted.
+    ProjectError
+        No mask can be read; images of which some can are exported, and the others told in what is returned.
     StorageError
         The disk refused.
     """
     prompts = project_prompts(project)
     found: list[str] = []
-    for image in annotated_images(project):
+    for image in annotated_images(project, found):
         features = list(_features(image, prompts))
         collection = {"type": "FeatureCollection", "image": _knowledge(image), "features": features}
         write_text(root / f"{image.stem}.geojson", json.dumps(collection))

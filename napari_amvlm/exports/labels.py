@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError
+from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
 from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, project_prompts, remarks
 from napari_amvlm.exports.label_files import (
     check_prompts,
@@ -57,6 +57,8 @@ def export_labels(
     ------
     DatasetError
         Nothing has been accepted.
+    ProjectError
+        No mask can be read; images of which some can are exported, and the others told in what is returned.
     StorageError
         The disk refused.
     """
@@ -66,7 +68,7 @@ def export_labels(
     rule, order = project.prompts.overlap_rule(), project.prompts.overlap_order()
     found: list[str] = []
     table: list[tuple[str, str, str]] = []
-    for image in annotated_images(project):
+    for image in annotated_images(project, found):
         table.append((image.stem, image.record.name, image.file_hash))
         labels, hidden = merged_labels(image.masks, prompts, rule=rule, order=order)
         _write(root / "labelcol", image.stem, labels, kind)
@@ -76,7 +78,12 @@ def export_labels(
             for prompt, numbers in image.objects.items():
                 _write(root / "objects" / file_slug(prompt), image.stem, _fitting(numbers, kind, image.stem), kind)
         if images:
-            _write_image(project, image, root / "img")
+            try:
+                _write_image(project, image, root / "img")
+            except (ProjectBusyError, StorageError):
+                raise
+            except ProjectError as error:
+                found.append(f"{image.stem}: its masks are there, but not the image itself: {error}")
         found.extend(remarks(image, prompts))
         if hidden:
             winner = "of the smallest mask" if rule is OverlapRule.SMALLEST else "that comes first in the project"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError
+from napari_amvlm.imaging.lazy import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
 _IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".bmp", ".gif"))
 _COLUMNS = ("image", "description")
+_MOST_BYTES = 64 << 20
+"""Of a table, unpacked: a sentence for each of a hundred thousand images has less."""
+_MOST_ROWS = 1 << 20
+_MOST_COLUMNS = 256
 
 
 def read_captions(root: Path) -> dict[str, str]:
@@ -25,7 +31,7 @@ def read_captions(root: Path) -> dict[str, str]:
     Raises
     ------
     DatasetError
-        A table cannot be read, or has not the columns `Image` and `Description`.
+        A table cannot be read, is beyond measure, or has not the columns `Image` and `Description`.
     """
     tables = [path for path in sorted(root.iterdir()) if not path.name.startswith((".", "~$")) and path.is_file()]
     found: dict[str, str] = {}
@@ -33,8 +39,7 @@ def read_captions(root: Path) -> dict[str, str]:
         name = path.name.lower()
         if not name.endswith(("_text.xlsx", "_text.csv")):
             continue
-        rows = _xlsx_rows(path) if name.endswith(".xlsx") else _csv_rows(path)
-        for stem, caption in _captions(path, rows):
+        for stem, caption in _captions(path):
             found.setdefault(stem, caption)
     return found
 
@@ -51,16 +56,19 @@ def image_stem(name: str) -> str:
     return path.stem if path.suffix.lower() in _IMAGE_SUFFIXES else path.name
 
 
-def _captions(path: Path, rows: Sequence[Sequence[Any]]) -> Iterable[tuple[str, str]]:
+def _captions(path: Path) -> Iterator[tuple[str, str]]:
     """Yield stem and caption of every row below the header."""
-    header = [_text(cell).casefold() for cell in rows[0]] if rows else []
-    if any(column not in header for column in _COLUMNS):
-        raise DatasetError(f"{path}: expected the columns Image and Description in the first row, but got {header}.")
-    image, description = (header.index(column) for column in _COLUMNS)
-    for row in rows[1:]:
-        cells = [_text(cell) for cell in row]
-        if len(cells) > max(image, description) and cells[image] and cells[description]:
-            yield image_stem(cells[image]), cells[description]
+    with contextlib.closing(_xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)) as rows:
+        header = [_text(cell).casefold() for cell in next(rows, ())]
+        if any(column not in header for column in _COLUMNS):
+            shown = printable(str(header))[:200]
+            raise DatasetError(f"{path}: expected the columns Image and Description in the first row, but got {shown}.")
+        image, description = (header.index(column) for column in _COLUMNS)
+        for row in rows:
+            if len(row) > max(image, description):
+                name, caption = _text(row[image]), _text(row[description])
+                if name and caption:
+                    yield image_stem(name), caption
 
 
 def _text(cell: object) -> str:
@@ -72,25 +80,42 @@ def _text(cell: object) -> str:
     return " ".join(str(cell).split())
 
 
-def _csv_rows(path: Path) -> list[list[str]]:
+def _csv_rows(path: Path) -> Generator[Sequence[Any], None, None]:
+    """Yield the rows of a CSV table."""
     try:
+        _check_bytes(path, path.stat().st_size)
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.reader(file))
+            yield from csv.reader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: expected a CSV table in UTF-8, but it cannot be read ({error}).") from error
 
 
-def _xlsx_rows(path: Path) -> list[tuple[Any, ...]]:
-    from zipfile import BadZipFile
+def _xlsx_rows(path: Path) -> Generator[Sequence[Any], None, None]:
+    """Yield the rows of the first sheet of a workbook.
+
+    A workbook is a packed folder that says by itself how large its parts are, unpacked, and at which rows and columns
+    its cells lie; neither is believed without a bound.
+    """
+    import zipfile
 
     import openpyxl
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
+        with zipfile.ZipFile(path) as packed:
+            _check_bytes(path, sum(part.file_size for part in packed.infolist()))
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            return list(book.worksheets[0].iter_rows(values_only=True))
-        finally:
-            book.close()
-    except (OSError, BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, EOFError) as error:
-        raise DatasetError(f"{path}: expected an Excel workbook, but it cannot be read ({error}).") from error
+        with contextlib.closing(book):
+            yield from book.worksheets[0].iter_rows(max_row=_MOST_ROWS, max_col=_MOST_COLUMNS, values_only=True)
+    except DatasetError:
+        raise
+    except Exception as error:  # the workbook's parts are XML, whose readers raise whatever a damaged one leads to
+        reason = printable(str(error))[:200] or type(error).__name__
+        raise DatasetError(f"{path}: expected an Excel workbook, but it cannot be read ({reason}).") from error
+
+
+def _check_bytes(path: Path, size: int) -> None:
+    if size > _MOST_BYTES:
+        raise DatasetError(
+            f"{path}: expected a table of at most {_MOST_BYTES >> 20} MB, but it has {size >> 20} MB once unpacked; "
+            "leave only images and descriptions in it."
+        )

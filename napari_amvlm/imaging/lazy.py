@@ -99,18 +99,18 @@ def reading(path: Path, *, quiet: bool = True) -> Iterator[None]:
         raise ImageError(f"{path} needs more memory than there is; cut it into smaller images.") from error
     except ImageError as error:
         # What a message quotes out of a file may hold line breaks and terminal commands.
-        if (text := _printable(str(error))) != str(error):
+        if (text := printable(str(error))) != str(error):
             raise ImageError(text) from error
         raise
     except AmvlmError:
         raise
     except Exception as error:  # decoders have exceptions of their own, beside all of Python's
-        reason = _printable(str(error))[:300] or type(error).__name__
+        reason = printable(str(error))[:300] or type(error).__name__
         raise ImageError(f"{path} is damaged and cannot be read ({reason}); save or copy it again.") from error
 
 
-def _printable(text: str) -> str:
-    """Return a text on one line, with a question mark for what cannot be shown."""
+def printable(text: str) -> str:
+    """Return a text out of a file on one line, with a question mark for what cannot be shown."""
     line = " ".join(text.split())
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 

@@ -34,8 +34,11 @@ def read_geojson(path: Path, prompt: str | None) -> Found:
     features = _features(path, content)
     image = content.get("image") if isinstance(content, dict) else None
     known: dict[str, Any] = image if isinstance(image, dict) else {}
-    shape = (known["height"], known["width"]) if isinstance(known.get("height"), int) and "width" in known else None
-    reference = ImageReference(str(known.get("name") or path.stem), known.get("sha256"), None, shape)
+    sides = (known.get("height"), known.get("width"))
+    shape = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) else None
+    sha256 = known.get("sha256")
+    digest = sha256 if isinstance(sha256, str) else None
+    reference = ImageReference(str(known.get("name") or path.stem), digest, None, shape)
     return Found(path, reference, partial(_answers, path, features, known, prompt))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
 from napari_amvlm.imaging.folder import SUFFIXES
+from napari_amvlm.imaging.lazy import printable
 from napari_amvlm.imports.coco import read_coco
 from napari_amvlm.imports.geojson import read_geojson
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_amvlm.project import ImageRecord, Project
 
 _KINDS = ".json (COCO), .geojson, .tif and .png"
+_LONGEST = 1000
 
 
 @dataclass
@@ -87,6 +89,8 @@ def import_files(
     finder = ImageFinder(project, images)
 
     def tell(problem: str) -> None:
+        # It may quote names out of the file, which are anything.
+        problem = printable(problem)[:_LONGEST]
         report.problems.append(problem)
         if on_problem is not None:
             on_problem(problem)
@@ -102,12 +106,11 @@ def import_files(
             try:
                 record = finder.find(part.image)
                 answers = part.read(record.shape)
+                _enter(project, record, part, answers, replace=replace, report=report, tell=tell)
             except (StorageError, ProjectBusyError):
                 raise
             except (InputError, ProjectError) as error:
                 tell(str(error))
-                continue
-            _enter(project, record, part, answers, replace=replace, report=report, tell=tell)
     return report
 
 

@@ -6,9 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError
+from napari_amvlm.imaging.lazy import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_MOST_BYTES = 1 << 29
+"""A larger file would take ten times as much memory once it is read; masks in it are better packed."""
 
 
 def read_json(path: Path) -> Any:
@@ -17,11 +22,16 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     DatasetError
-        It cannot be read, or is no JSON.
+        It cannot be read, is beyond measure, or is no JSON.
     """
     try:
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise DatasetError(
+                f"{path}: expected at most {_MOST_BYTES >> 20} MB of JSON, but it has {size >> 20} MB; export fewer "
+                "images at once, or masks as packed run lengths."
+            )
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no JSON ({error}): export it again.") from error
+        raise DatasetError(f"{path} is no JSON ({printable(str(error))[:200]}): export it again.") from error

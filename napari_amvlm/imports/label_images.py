@@ -118,7 +118,8 @@ def _images(*places: Path) -> dict[str, tuple[str, str | None]]:
             continue
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
-                return {row["stem"]: (row["name"], row["sha256"] or None) for row in csv.DictReader(file, strict=True)}
+                rows = [row for row in csv.DictReader(file, strict=True) if row["stem"]]
+                return {row["stem"]: (row["name"] or row["stem"], row["sha256"] or None) for row in rows}
         except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
             raise DatasetError(f"{path} cannot be read as stem,name,sha256 ({error!r}): mend or remove it.") from error
     return {}

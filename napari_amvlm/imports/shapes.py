@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+_FARTHEST = 1e9
+"""Pixels; no image reaches so far, and beyond it halves are not exact any more."""
+_CROSSINGS_AT_ONCE = 1 << 20
+_MOST_BITS = 65
+"""Of one packed run length."""
+
+
 def polygon_mask(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the pixels whose centre lies inside a polygon, bool `shape`; what lies outside the image is cut off.
 
@@ -36,27 +43,47 @@ def polygon_mask(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> NDArray[
     array([[1, 1, 0],
            [0, 0, 0]])
     """
-    from skimage.draw import polygon
-
     mask = np.zeros(shape, np.bool_)
     for number, ring in enumerate(rings):
         points = _points(ring)
-        # Pixel centres are whole numbers to the drawing function, and halves here.
-        rows, columns = polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, shape)
-        mask[rows, columns] = number == 0
+        # Pixel centres are halves: a row or column is touched where its centre lies from one end to before the other.
+        low, high = (np.clip(np.ceil(f(points, axis=0) - 0.5), 0, shape[::-1]).astype(int) for f in (np.min, np.max))
+        box = mask[low[1] : high[1], low[0] : high[0]]
+        box[_inside(points - low, box.shape)] = number == 0
     return mask
+
+
+def _inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the pixels whose centre lies inside one ring, by the even-odd rule.
+
+    Every edge turns over all pixels to the right of where it crosses their row, so that the work is that of the edges'
+    lengths and not that of all pixels times all edges.
+    """
+    height, width = shape
+    turned = np.zeros((height, width + 1), np.bool_)
+    ends = np.roll(points, -1, axis=0)
+    step = max(64, _CROSSINGS_AT_ONCE // max(1, height))
+    for start in range(0, len(points), step):
+        (x0, y0), (x1, y1) = (p[start : start + step].T for p in (points, ends))
+        first, last = (np.clip(np.ceil(f(y0, y1) - 0.5), 0, height).astype(int) for f in (np.minimum, np.maximum))
+        edge = np.repeat(np.arange(len(x0)), last - first)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(last - first) - last, last - first)
+        share = (row + 0.5 - y0[edge]) / (y1 - y0)[edge]
+        column = np.clip(np.ceil(x0[edge] + share * (x1 - x0)[edge] - 0.5), 0, width).astype(int)
+        np.logical_xor.at(turned, (row, column), True)
+    return np.logical_xor.accumulate(turned[:, :-1], axis=1)
 
 
 def _points(ring: ArrayLike) -> NDArray[np.float64]:
     try:
         points = np.asarray(ring, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise LabelsError("a polygon must be a list of points (x, y), but it is not: export it again.") from error
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < 3:
         raise LabelsError(f"a polygon needs at least three points (x, y), but has the shape {points.shape}: redraw it.")
-    if not np.isfinite(points).all():
-        raise LabelsError("a polygon has a coordinate that is no finite number: redraw it.")
-    return points
+    if not (np.abs(points) < _FARTHEST).all():
+        raise LabelsError("a polygon has a coordinate that is no finite number of pixels: redraw it.")
+    return points[:, :2]
 
 
 def run_length_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -74,10 +101,11 @@ def run_length_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np
            [0, 1],
            [0, 0]])
     """
-    runs = np.asarray(counts, dtype=np.int64)
     pixels = shape[0] * shape[1]
-    if runs.ndim != 1 or (runs < 0).any() or runs.sum() != pixels:
-        raise LabelsError(f"run lengths must add up to {pixels} pixels, but give {runs.sum()}: export them again.")
+    # As Python numbers, which have no largest one: a sum that overflows may look right.
+    if min(counts, default=0) < 0 or sum(counts) != pixels:
+        raise LabelsError(f"run lengths must add up to {pixels} pixels, but do not: export them again.")
+    runs = np.asarray(counts, dtype=np.int64)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape[1], shape[0]).T
 
 
@@ -105,6 +133,8 @@ def decode_counts(text: str) -> list[int]:
             raise LabelsError(f"packed run lengths hold {character!r}, which they cannot: export them again.")
         value |= (bits & 31) << shift
         shift += 5
+        if shift > _MOST_BITS:
+            raise LabelsError("packed run lengths hold a number beyond measure: export them again.")
         if bits & 32:
             continue
         if bits & 16:

@@ -132,6 +132,10 @@ class CropSource:
             for i in picks
         ]
 
+    def use(self, config: LearningConfig) -> None:
+        """Draw fewer or smaller crops from now on."""
+        self._config = config
+
     def state(self) -> dict[str, Tensor]:
         """Return what decides the next draws: the generator's state, and the place in the rounds of each scale."""
         places: dict[str, Tensor] = {f"rounds.{scale}": rounds.state() for scale, rounds in self._rounds.items()}

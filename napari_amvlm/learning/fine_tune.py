@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from napari_amvlm.config import Concept, LearningConfig, ModelConfig
-from napari_amvlm.device import memory_errors, release_memory
-from napari_amvlm.errors import Cancelled, DivergedError
+from napari_amvlm.device import lost_errors, memory_errors, release_memory
+from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
+from napari_amvlm.learning.memory_steps import MEND, MemorySteps
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
+from napari_amvlm.learning.snapshots import Snapshots
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.spare import from_spare, spare_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    import torch
     from torch import Tensor
 
     from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.learning.mean_teacher import StepLosses
     from napari_amvlm.learning.run_state import StateKeeper
     from napari_amvlm.models.amvlm import AMVLM
 
+_LOG = logging.getLogger(__name__)
 _PATIENCE = 3
 _RETAINED = 2
 _SCORING_SHARE = 0.25
@@ -53,6 +59,7 @@ def fine_tune(
     should_stop: Callable[[], bool] = _no,
     should_pause: Callable[[], bool] = _no,
     keeper: StateKeeper | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Generator[Report, None, FineTuneResult]:
     """Fine-tune a copy of `model` on corrections and on unlabelled images.
 
@@ -77,6 +84,9 @@ def fine_tune(
     keeper
         Keeps the run's state now and then and when it is stopped, and gives the state to go on from. With a budget of
         steps and on the CPU, a run that went on gives the very weights of one that was never interrupted.
+    on_message
+        Told when memory runs short and the run goes on with fewer, then with smaller crops at once, and when its
+        device is lost and it goes on with the processor, from the last state that was copied there.
 
     Yields
     ------
@@ -95,18 +105,25 @@ def fine_tune(
     DivergedError
         The loss was not finite several times in a row.
     OutOfMemoryError
-        The device has not enough memory.
+        The device has not enough memory, not even for the smallest crops one by one.
     """
     data.check()
     config = config or LearningConfig()
     device = device or model.device
-    mend = "choose smaller batches or another device, or close other programs"
+    tell = on_message or _LOG.warning
+    snapshots, spare = Snapshots(keeper), spare_of(model)
     try:
-        with memory_errors(device, "this run", mend):
+        with memory_errors(device, "this run", MEND), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
-            return (yield from _Run(model, data, config, device, should_stop, keeper).reports(should_pause))
+            return (yield from _Run(model, data, config, device, should_stop, snapshots, tell).reports(should_pause))
+    except DeviceLostError as error:
+        lost = str(error)
     finally:
         release_memory(device)
+    tell(f"{lost} Learning goes on with the processor.")
+    start, device = from_spare(model.config, spare), torch.device("cpu")
+    with memory_errors(device, "this run", MEND):
+        return (yield from _Run(start, data, config, device, should_stop, snapshots, tell).reports(should_pause))
 
 
 class _Run:
@@ -120,6 +137,7 @@ class _Run:
         device: torch.device,
         should_stop: Callable[[], bool],
         keeper: StateKeeper | None = None,
+        tell: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._device, self._stopped, self._keeper = device, False, keeper
         self._data, self._config, self._should_stop = data, config, should_stop
@@ -128,6 +146,7 @@ class _Run:
         self._teacher = MeanTeacher(self._model, config)
         self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config)
+        self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[dict[str, float]] = []
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
@@ -154,7 +173,7 @@ class _Run:
             return
         started = self._budget.seconds
         try:
-            per_image = validate(self._teacher_model(), self._data.validation, should_stop=self._should_stop)
+            per_image = self._validated()
         except Cancelled:
             # The run goes on with this validation; one that was not begun begins anew.
             if self._budget.step:
@@ -169,6 +188,29 @@ class _Run:
         if best:
             self._best = copy.deepcopy(self._teacher.teacher.state_dict())
         yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
+
+    def _validated(self) -> dict[str, float]:
+        """Score the teacher."""
+        validation, memory = self._data.validation, self._memory
+
+        def scores() -> dict[str, float]:
+            return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._should_stop)
+
+        return memory.run(scores, memory.fewer_tiles)
+
+    def _step(self, rate: float, weight: float) -> StepLosses:
+        """Make one step."""
+
+        def step() -> StepLosses:
+            retained = self._retained()
+            return self._teacher.step(self._source.draw(), learning_rate=rate, consistency=weight, retained=retained)
+
+        def fewer() -> str | None:
+            words = self._memory.fewer_crops()
+            self._source.use(self._memory.config)
+            return words
+
+        return self._memory.run(step, fewer)
 
     def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
         """Step until the budget is used up or somebody stops."""
@@ -187,8 +229,7 @@ class _Run:
                 self._keep()
                 return
             rate, weight = budget.learning_rate, budget.consistency_weight if self._source.has_unknown else 0.0
-            retained = self._retained()
-            losses = self._teacher.step(self._source.draw(), learning_rate=rate, consistency=weight, retained=retained)
+            losses = self._step(rate, weight)
             self._check_finite(losses.total)
             budget.step += 1
             yield StepReport(
@@ -257,7 +298,7 @@ class _Run:
     def _retained(self) -> list[str]:
         if not self._config.retention or self._budget.step % self._config.retention_every:
             return []
-        count = min(_RETAINED, self._config.labelled_batch)
+        count = min(_RETAINED, self._memory.config.labelled_batch)
         return self._source.retained(self._data.prompts, count)
 
     def _teacher_model(self) -> AMVLM:

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+from napari_amvlm.models.tile_load import TileLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,24 +18,32 @@ if TYPE_CHECKING:
 
 
 def validate(
-    model: AMVLM, images: Sequence[LabelledImage], *, should_stop: Callable[[], bool] | None = None
+    model: AMVLM,
+    images: Sequence[LabelledImage],
+    *,
+    load: TileLoad | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, float]:
     """Return each image's Dice at threshold 0.5, the mean over its prompts; only reviewed pixels count.
 
-    Images without a mask are left out.
+    Images without a mask are left out. `load` is how many tiles of which side are computed at once.
 
     Raises
     ------
     Cancelled
         `should_stop` said so.
     """
+    load = load or TileLoad(4, model.config.tile)
     scores: dict[str, float] = {}
     for image in (i for i in images if i.masks):
         scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
         shape = (image.image.shape[0], image.image.shape[1])
         found: list[float] = []
         for scale in sorted(set(scales.values())):
-            encoded = encode_image(model, image.image, named_scale(model, scale, shape), should_stop=should_stop)
+            working = named_scale(model, scale, shape)
+            encoded = encode_image(
+                model, image.image, working, batch=load.batch, tile=load.side, should_stop=should_stop
+            )
             for prompt in (p for p in image.masks if scales[p] == scale):
                 mask = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
                 reviewed = image.reviewed_for(prompt)

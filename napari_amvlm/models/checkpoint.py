@@ -14,14 +14,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from napari_amvlm.errors import ModelFileError, StorageError
+from napari_amvlm.imaging.lazy import printable
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.model_info import FORMAT, ModelInfo, read_info
+from napari_amvlm.models.text_encoder import load_text_encoder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.text_encoder import TextEncoder
 
 _FROZEN = "text_encoder."
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def save_model(
@@ -116,24 +122,46 @@ def load_model(
     """
     path = Path(path)
     info = read_info(path)
-    model = build_model(info.config, text_encoder=text_encoder, seed=0)
     try:
         tensors = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ModelFileError(f"{path} is damaged ({error}); fetch the file again.") from error
-    expected = {k: v for k, v in model.state_dict().items() if _kept(k, model)}
-    wrong = [k for k, v in expected.items() if k not in tensors or tensors[k].shape != v.shape]
-    surplus = [k for k in tensors if k not in expected]
-    if wrong or surplus:
-        first = (wrong + surplus)[0]
-        raise ModelFileError(
-            f"{path} does not hold the weights that its configuration describes (first mismatch: {first}); "
-            "fetch the file again."
-        )
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path} is damaged ({printable(str(error))[:200]}); fetch the file again.") from error
+    text_encoder = text_encoder or load_text_encoder(info.config.text_encoder)
+    _check_weights(path, info.config, tensors, text_encoder)
+    model = build_model(info.config, text_encoder=text_encoder, seed=0)
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
         raise ModelFileError(f"{path} holds weights that are not finite; choose another model.")
     model.load_state_dict(tensors, strict=False)
     return model.to(device).eval(), info
+
+
+def _check_weights(
+    path: Path, config: ModelConfig, tensors: Mapping[str, torch.Tensor], text_encoder: TextEncoder
+) -> None:
+    """Refuse weights that are not those of the configuration, before memory is taken for a model of that size."""
+    try:
+        with torch.device("meta"):
+            sketch = build_model(config, text_encoder=text_encoder)
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        reason = printable(str(error))[:200]
+        raise ModelFileError(
+            f"{path} describes a model that cannot be built ({reason}); choose another file."
+        ) from error
+    expected = {k: v for k, v in sketch.state_dict().items() if _kept(k, sketch)}
+    wrong = [k for k, v in expected.items() if k not in tensors or not _fits(tensors[k], v)]
+    surplus = [k for k in tensors if k not in expected]
+    if wrong or surplus:
+        first = printable((wrong + surplus)[0])[:100]
+        raise ModelFileError(
+            f"{path} does not hold the weights that its configuration describes (first mismatch: {first}); "
+            "fetch the file again."
+        )
+
+
+def _fits(stored: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Tell whether a tensor of a file can become one of a model."""
+    same = stored.dtype in _FLOATS if wanted.is_floating_point() else stored.dtype == wanted.dtype
+    return same and stored.shape == wanted.shape
 
 
 def _kept(key: str, model: AMVLM) -> bool:

@@ -51,6 +51,8 @@ class EncodedImage:
         Tiles of `pixels`.
     features
         Features of each tile; None where they were too large to keep and are computed again for each prompt.
+    overlap
+        Overlap of neighbouring tiles, pixels.
     """
 
     shape: tuple[int, int]
@@ -59,6 +61,7 @@ class EncodedImage:
     content: tuple[int, int, int, int]
     tiles: list[Tile]
     features: list[ImageFeatures | None]
+    overlap: int
 
     @property
     def nbytes(self) -> int:
@@ -130,6 +133,7 @@ def encode_image(
     *,
     device: torch.device | None = None,
     batch: int = 4,
+    tile: int | None = None,
     keep_bytes: int = 1 << 30,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
@@ -148,6 +152,8 @@ def encode_image(
         Where to compute; None means where the model is.
     batch
         Tiles at once.
+    tile
+        Side of a tile, a multiple of 16; None is the model's own. A whole image is always one tile of its own size.
     keep_bytes
         Features beyond this size are not kept but computed again for every prompt.
     on_progress
@@ -161,7 +167,7 @@ def encode_image(
         `should_stop` said so.
     """
     device = device or model.device
-    encoded = _laid_out(model, image, scale)
+    encoded = _laid_out(model, image, scale, tile or model.config.tile)
     total = len(encoded.tiles)
     kept = 0
     for start in range(0, total, batch):
@@ -217,7 +223,7 @@ def decode_prompt(
                 torch.cat([out.logits, _full(out.text_logits, out.logits.shape[-2:])], dim=1).float().sigmoid()[0].cpu()
             )
             tile = tiles[index]
-            window = torch.from_numpy(blend_window(tile.height, tile.width, model.config.overlap))
+            window = torch.from_numpy(blend_window(tile.height, tile.width, encoded.overlap))
             area = (slice(tile.y, tile.y + tile.height), slice(tile.x, tile.x + tile.width))
             total[(slice(None), *area)] += maps * window
             weight[area] += window
@@ -245,20 +251,21 @@ def settled_sizes(model: AMVLM, prompt: str) -> tuple[int, int]:
     return (concept.hole, concept.speck) if concept is not None else (0, 0)
 
 
-def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale) -> EncodedImage:
+def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale, side: int) -> EncodedImage:
     """Resize to working scale, pad to what the network takes, and lay the tiles."""
     shape = (image.shape[0], image.shape[1])
     if scale.name == "whole":
-        side = model.config.whole
+        side, overlap = model.config.whole, model.config.overlap
         pixels = torch.from_numpy(fit_square(image, side)).permute(2, 0, 1)
-        return EncodedImage(shape, scale, pixels, canvas_box(shape, side), [Tile(0, 0, side, side)], [None])
+        return EncodedImage(shape, scale, pixels, canvas_box(shape, side), [Tile(0, 0, side, side)], [None], overlap)
     size = tuple(max(1, round(side * scale.factor)) for side in shape)
     small = image if size == shape else resize(image, (size[0], size[1]))
     pixels = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))
     down, right = (max(4 * STRIDE, math.ceil(s / STRIDE) * STRIDE) - s for s in size)
     pixels = nn.functional.pad(pixels[None], (0, right, 0, down), mode="replicate")[0]
-    tiles = list(tile_grid((pixels.shape[1], pixels.shape[2]), model.config.tile, model.config.overlap))
-    return EncodedImage(shape, scale, pixels, (0, 0, size[0], size[1]), tiles, [None] * len(tiles))
+    overlap = min(model.config.overlap, side // 4) if side < model.config.tile else model.config.overlap
+    tiles = list(tile_grid((pixels.shape[1], pixels.shape[2]), side, overlap))
+    return EncodedImage(shape, scale, pixels, (0, 0, size[0], size[1]), tiles, [None] * len(tiles), overlap)
 
 
 def _encode_tiles(

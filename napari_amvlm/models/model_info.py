@@ -8,10 +8,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from napari_amvlm.config import ModelConfig
 from napari_amvlm.errors import ModelFileError
+from napari_amvlm.imaging.lazy import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +68,8 @@ def read_info(path: Path) -> ModelInfo:
     written = metadata.get("format", "")
     if written != FORMAT and written.startswith("napari-amvlm/"):
         raise ModelFileError(
-            f"{path} was written by another version of napari-amvlm (format {written!r}, this one reads {FORMAT!r}); "
-            "choose an installed model and fine-tune it anew."
+            f"{path} was written by another version of napari-amvlm (format {printable(written)[:40]!r}, this one "
+            f"reads {FORMAT!r}); choose an installed model and fine-tune it anew."
         )
     if written != FORMAT:
         raise ModelFileError(
@@ -93,8 +92,8 @@ def read_info(path: Path) -> ModelInfo:
             bytes=path.stat().st_size,
             sha256=digest,
         )
-    except (KeyError, ValueError, AttributeError, TypeError, RecursionError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
+    except (KeyError, ValueError, OverflowError, AttributeError, TypeError, RecursionError) as error:
+        reason = printable(str(error))[:200]
         raise ModelFileError(
             f"{path} is damaged: its header cannot be understood ({reason}); fetch the file again."
         ) from error

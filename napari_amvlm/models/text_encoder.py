@@ -183,8 +183,15 @@ def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        bert = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # A repository that brings code of its own is refused: what a model file names is never run.
+        own = {"local_files_only": True, "trust_remote_code": False}
+        bert = AutoModel.from_pretrained(folder, use_safetensors=True, **own)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **own)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TextEncoderError(
+            f"The text encoder {config.repository!r} cannot be loaded ({type(error).__name__}); choose a model whose "
+            "text encoder is a plain BERT."
+        ) from error
     finally:
         if bar:
             logging.enable_progress_bar()

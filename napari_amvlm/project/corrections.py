@@ -14,7 +14,16 @@ import numpy.typing as npt
 from napari_amvlm.errors import LabelsError, ProjectError, StorageError
 from napari_amvlm.project.hold_out import enter_validation_draw
 from napari_amvlm.project.ledger import Ledger, now
-from napari_amvlm.project.masks import BoolArray, as_mask, as_objects, read_map, read_mask, write_map, write_mask
+from napari_amvlm.project.masks import (
+    BoolArray,
+    as_mask,
+    as_objects,
+    check_shape,
+    read_map,
+    read_mask,
+    write_map,
+    write_mask,
+)
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt
 from napari_amvlm.project.queue import mark_reviewed, mark_withdrawn
 from napari_amvlm.project.records import CorrectionRecord, ImageRecord
@@ -193,6 +202,7 @@ class CorrectionTable:
     def reviewed(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray:
         """Return the pixels that a person looked at."""
         if correction.reviewed_file is None:
+            check_shape(self._ledger.path, shape)
             return np.ones(shape, dtype=np.bool_)
         return read_mask(self._path(correction.reviewed_file), shape, correction.reviewed_sha256 or "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -10,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
 from napari_amvlm.imaging import read_image
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
 from napari_amvlm.project.records import ImageRecord
-from napari_amvlm.project.storage import disk_errors, inside, remove_quietly, sha256_of_file, write_atomically
+from napari_amvlm.project.storage import inside, remove_quietly, sha256_of_file, shown, write_atomically
 
 if TYPE_CHECKING:
     import sqlite3
@@ -134,7 +134,7 @@ class ImageTable:
         return self.select("sha256 = ?", (row["sha256"],))[0]
 
     def _refresh(self, record: ImageRecord, path: Path) -> ImageRecord:
-        if record.stored or record.path == path or record.path.is_file():
+        if record.stored or record.path == path or os.path.isfile(record.path):
             return record
         return self._move(record, path)
 
@@ -164,32 +164,36 @@ class ImageTable:
         data = read_image(path).data
         if data.shape[:2] != record.shape:
             raise ProjectError(
-                f"{path} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the original."
+                f"{shown(path)} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the "
+                "original."
             )
         return np.asarray(data)
 
     def locate(self, record: ImageRecord) -> Path:
         """Return where the image file is now: where it was, or a file of the same content in a known folder."""
-        changed = record.path.is_file()
-        if changed and sha256_of_file(record.path) == record.sha256:
+        changed = os.path.isfile(record.path)
+        if changed and _has_content(record.path, record.sha256):
             return record.path
         for path in self._candidates(record):
-            if sha256_of_file(path) == record.sha256:
+            if _has_content(path, record.sha256):
                 return path
         if changed:
             raise ProjectError(
-                f"{record.path} was changed since it was added to the project: restore it, or add it as a new image."
+                f"{shown(record.path)} was changed since it was added to the project: restore it, or add it as a new "
+                "image."
             )
-        raise ProjectError(f"the image {record.path} was not found: put it back, or add it again from where it is now.")
+        raise ProjectError(
+            f"the image {shown(record.path)} was not found: put it back, or add it again from where it is now."
+        )
 
     def missing(self) -> list[ImageRecord]:
         """Return the images whose file cannot be found; a changed file is not missing."""
         return [record for record in self.select() if record.source == "file" and not self._is_there(record)]
 
     def _is_there(self, record: ImageRecord) -> bool:
-        if record.path.is_file():
+        if os.path.isfile(record.path):
             return True
-        return any(sha256_of_file(path) == record.sha256 for path in self._candidates(record))
+        return any(_has_content(path, record.sha256) for path in self._candidates(record))
 
     def find(self, folder: Path) -> list[ImageRecord]:
         """Seek missing images in a folder and below it; return those that were found."""
@@ -214,11 +218,12 @@ class ImageTable:
         row = self._ledger.row("SELECT bytes, relative FROM images WHERE id = ?", (record.id,))
         if row is None:
             return
-        if row["relative"] is not None and (root / row["relative"]).is_file():
+        if row["relative"] is not None and os.path.isfile(root / row["relative"]):
             yield Path(os.path.abspath(root / row["relative"]))
         folders = [Path(r["path"]) for r in self._ledger.rows("SELECT path FROM folders")]
         for folder in dict.fromkeys([*folders, root / "images", Path(os.path.abspath(root)).parent]):
-            if folder.is_dir():
+            # A folder out of the ledger may be gone, forbidden, or no name that a folder can have.
+            with contextlib.suppress(OSError, ValueError):
                 yield from sorted(p for p in folder.iterdir() if p.is_file() and p.stat().st_size == row["bytes"])
 
 
@@ -238,13 +243,21 @@ def _hash_array(array: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
+def _has_content(path: Path, sha256: str) -> bool:
+    """Tell whether a file can be read and has this hash."""
+    try:
+        return sha256_of_file(path) == sha256
+    except OSError:
+        return False
+
+
 def _read_stored(record: ImageRecord) -> npt.NDArray[Any]:
     try:
-        with disk_errors(record.path):
-            array: npt.NDArray[Any] = np.asarray(tifffile.imread(record.path))
-    except (StorageError, tifffile.TiffFileError, ValueError) as error:
-        raise ProjectError(f"the stored image {record.path} cannot be read: restore it from a backup.") from error
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        array: npt.NDArray[Any] = np.asarray(read_image(record.path).data)
+    except ImageError as error:
+        raise ProjectError(
+            f"the stored image {shown(record.path)} cannot be read: restore it from a backup."
+        ) from error
     if _hash_array(array) != record.sha256:
-        raise ProjectError(f"the stored image {record.path} was changed: restore it from a backup.")
+        raise ProjectError(f"the stored image {shown(record.path)} was changed: restore it from a backup.")
     return array

@@ -12,10 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ProjectError
+from napari_amvlm.imaging.lazy import printable
 from napari_amvlm.project.backup import back_up
 from napari_amvlm.project.lock import WriterLock
-from napari_amvlm.project.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, schema_version
-from napari_amvlm.project.storage import TEMPORARY, disk_errors, fsync_directory, ledger_errors, remove_leftovers
+from napari_amvlm.project.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    lost_columns,
+    migrate,
+    schema_version,
+    strange_programs,
+)
+from napari_amvlm.project.storage import (
+    TEMPORARY,
+    disk_errors,
+    fsync_directory,
+    inside,
+    ledger_errors,
+    remove_leftovers,
+    remove_quietly,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +39,8 @@ if TYPE_CHECKING:
 LEDGER_NAME = "project.sqlite"
 LOCK_NAME = "writer.lock"
 FOLDERS = ("images", "masks", "models", "runs")
+_OWN_FILES = (LEDGER_NAME, *(f"{LEDGER_NAME}-{kind}" for kind in ("wal", "shm", "journal")), LOCK_NAME)
+"""Files that are written to by name, so that none of them may be a link to a file of somebody else."""
 
 
 def now() -> str:
@@ -38,6 +56,9 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        # The file may be a stranger's: its schema may call nothing but plain functions, and its pages are checked.
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
         schema_version(connection)
     except BaseException:
         connection.close()
@@ -45,10 +66,13 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def _connect_reader(path: Path) -> sqlite3.Connection:
+def _connect_reader(path: Path, *, recover: bool) -> sqlite3.Connection:
+    """Connect without changing anything, but where `recover` allows for what a crash left to be undone first."""
     try:
         return _connect(path, "mode=ro")
     except sqlite3.OperationalError as error:
+        if recover and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+            return _connect(path, "mode=rw")
         # A write-ahead log needs a file beside the ledger even to read; on a write-protected disk nobody else writes.
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or path.with_name(path.name + "-wal").exists():
             raise
@@ -83,12 +107,18 @@ class Ledger:
             raise ProjectError(
                 f"{root} is not a project, it has no {LEDGER_NAME}: choose another folder, or create a new project."
             )
+        for name in (*_OWN_FILES, *FOLDERS):
+            inside(root, name)
         self._lock = None if read_only else WriterLock(root / LOCK_NAME)
         try:
             with ledger_errors(self.path):
-                self._connection = _connect_reader(self.path) if read_only else _connect(self.path, "mode=rw")
+                # A writer too looks first: a ledger that is refused stays as it is, bit by bit.
+                self._connection = _connect_reader(self.path, recover=not read_only)
                 self._check()
                 if not read_only:
+                    self._make_folders()
+                    self._connection.close()
+                    self._connection = _connect(self.path, "mode=rw")
                     self._prepare_writing()
         except BaseException:
             self.close()
@@ -109,18 +139,35 @@ class Ledger:
                 f"{self.path} has the older schema version {version}: open it for writing once to update it."
             )
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict == "ok":
+            verdict = self._structure(version)
         if verdict != "ok":
-            raise ProjectError(f"{self.path} is damaged ({verdict}): restore it from a backup, or start a new project.")
+            reason = printable(verdict)[:200]
+            raise ProjectError(f"{self.path} is damaged ({reason}): restore it from a backup, or start a new project.")
 
-    def _prepare_writing(self) -> None:
-        self.connection.execute("PRAGMA journal_mode = WAL")
-        if schema_version(self.connection) < SCHEMA_VERSION:
-            back_up(self.connection, self.root)
-            migrate(self.connection)
+    def _structure(self, version: int) -> str:
+        """Say what is wrong with the tables, "ok" where they are those that the migrations make."""
+        if strangers := strange_programs(self.connection):
+            return f"it holds the {strangers[0]}, which napari-amvlm did not write"
+        if version == SCHEMA_VERSION and (lost := lost_columns(self.connection)):
+            return f"it lacks {lost[0]}"
+        return "ok"
+
+    def _make_folders(self) -> None:
         with disk_errors(self.root):
             for name in FOLDERS:
                 (self.root / name).mkdir(exist_ok=True)
             fsync_directory(self.root)
+
+    def _prepare_writing(self) -> None:
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        if schema_version(self.connection) < SCHEMA_VERSION:
+            copy = back_up(self.connection, self.root)
+            try:
+                migrate(self.connection)
+            except sqlite3.Error:
+                remove_quietly(copy)  # the ledger is as it was, and another try would leave another copy
+                raise
         for folder in (self.root, *(self.root / name for name in FOLDERS)):
             remove_leftovers(folder)
         # This is the only writer, so a run that is still "running" died with its program.

@@ -39,7 +39,8 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         with disk_errors(path):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            # Its content is replaced, so a link to somebody's file must not be followed.
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             _lock(self._descriptor)
         except OSError as error:
@@ -47,6 +48,7 @@ class WriterLock:
             os.close(self._descriptor)
             self._descriptor = -1
             process = holder.decode("ascii", "replace").strip()
+            process = process if process.isdigit() else ""
             who = f"another program (process {process})" if process else "another program"
             raise ProjectBusyError(
                 f"{path.parent} is open for writing in {who}: close it there, or open it here for reading only."

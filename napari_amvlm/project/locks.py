@@ -9,6 +9,7 @@ import numpy as np
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.project.corrections import CorrectionTable, author
 from napari_amvlm.project.ledger import Ledger, now
+from napari_amvlm.project.masks import check_shape
 from napari_amvlm.review import locked_pixels, set_locked
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class LockTable:
 
     def pixels(self, image: ImageRecord) -> BoolArray:
         """Return the pixels of an image that a model may not paint over, bool `(H, W)`: all its locked objects."""
+        check_shape(self._ledger.path, image.shape)
         locked = np.zeros(image.shape, np.bool_)
         for correction in self._corrections.select(image.id, None, history=False):
             locked |= locked_pixels(self._corrections.objects(correction, image.shape), self.unlocked(correction))

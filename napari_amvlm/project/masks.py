@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from napari_amvlm.errors import LabelsError, ProjectError
-from napari_amvlm.project.storage import write_atomically
+from napari_amvlm.errors import ImageError, LabelsError, ProjectError
+from napari_amvlm.imaging.lazy import reading
+from napari_amvlm.imaging.limits import MAX_PIXELS
+from napari_amvlm.project.storage import shown, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,14 @@ def as_objects(values: npt.ArrayLike, shape: tuple[int, int], name: str) -> npt.
     return array.astype(np.uint32 if kind.itemsize > 4 else kind)
 
 
+def check_shape(path: Path, shape: tuple[int, int]) -> None:
+    """Raise a `ProjectError` where the ledger at `path` gives an image a size that no image can have."""
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ProjectError(
+            f"{shown(path)} is damaged, it has an image of {shape[0]}x{shape[1]} pixels: restore a backup."
+        )
+
+
 def write_mask(path: Path, mask: BoolArray) -> str:
     """Write a bool mask `(H, W)` durably as 0 and 255; return the SHA-256 of the file."""
     return write_map(path, mask.astype(np.uint8) * np.uint8(255))
@@ -96,15 +106,24 @@ def read_map(path: Path, shape: tuple[int, int], sha256: str) -> npt.NDArray[Any
         content = path.read_bytes()
     except OSError as error:
         raise ProjectError(
-            f"the mask {path} cannot be read ({error.strerror}): restore it from a backup, or accept that image again."
+            f"the mask {shown(path)} cannot be read ({error.strerror}): restore it from a backup, or accept that image "
+            "again."
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ProjectError(
-            f"the mask {path} was changed after it was accepted: restore it from a backup, or accept that image again."
+            f"the mask {shown(path)} was changed after it was accepted: restore it from a backup, or accept that image "
+            "again."
         )
-    array: npt.NDArray[Any] = np.asarray(tifffile.imread(io.BytesIO(content)))
-    if array.shape != shape:
-        raise ProjectError(
-            f"the mask {path} has the shape {array.shape} where its image has {shape}: accept that image again."
-        )
-    return array
+    check_shape(path, shape)
+    try:
+        # The hash stands in the same ledger, so it tells of an accident but not of a stranger's file.
+        with reading(path, quiet=False), tifffile.TiffFile(io.BytesIO(content)) as file:
+            series = file.series[0]
+            if series.shape != shape or series.dtype.kind not in "bu":
+                raise ProjectError(
+                    f"the mask {shown(path)} has the shape {series.shape} where its image has {shape}: accept that "
+                    "image again."
+                )
+            return np.asarray(series.asarray())
+    except ImageError as error:
+        raise ProjectError(f"the mask cannot be read: {error}") from error

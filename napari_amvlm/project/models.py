@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ModelRecord, Serving
-from napari_amvlm.project.storage import TEMPORARY, disk_errors, fsync_directory, inside, remove_quietly, sha256_of_file
+from napari_amvlm.project.storage import (
+    TEMPORARY,
+    disk_errors,
+    fsync_directory,
+    inside,
+    remove_quietly,
+    sha256_of_file,
+    understood,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +35,8 @@ class ModelTable:
         self._ledger = ledger
 
     def _record(self, row: sqlite3.Row) -> ModelRecord:
+        with understood(self._ledger.path, f"what model {row['id']} scored"):
+            scores = {str(name): float(score) for name, score in json.loads(row["scores"]).items()}
         return ModelRecord(
             id=row["id"],
             name=row["name"],
@@ -34,7 +44,7 @@ class ModelTable:
             sha256=row["sha256"],
             parent=row["parent"],
             licence=row["licence"],
-            scores=json.loads(row["scores"]),
+            scores=scores,
             created_at=row["created_at"],
             discarded=row["discarded_at"] is not None,
         )

@@ -182,12 +182,12 @@ def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.N
     updates: list[tuple[str, int]] = []
     rows = connection.execute("SELECT id, y, x, height, width FROM queue_items WHERE image_id = ?", (image_id,))
     for row in rows.fetchall():
-        region = slice(None), slice(None)
-        if row["y"] is not None:
-            region = slice(row["y"], row["y"] + row["height"]), slice(row["x"], row["x"] + row["width"])
-        if reviewed is None or reviewed[region].all():
+        part, place = _region(row), (slice(None), slice(None))
+        if part is not None:
+            place = slice(part.y, part.y + part.height), slice(part.x, part.x + part.width)
+        if reviewed is None or reviewed[place].all():
             updates.append(("accepted", row["id"]))
-        elif reviewed[region].any():
+        elif reviewed[place].any():
             updates.append(("in work", row["id"]))
     for status, item_id in updates:
         # What is accepted for one prompt stays so while another prompt is worked on.
@@ -204,13 +204,18 @@ def mark_withdrawn(connection: sqlite3.Connection, image_id: int) -> None:
     )
 
 
+def _region(row: sqlite3.Row) -> Region | None:
+    """Return the rectangle of an item, None for a whole image; one that lacks a side is no rectangle."""
+    sides = [row[name] for name in ("y", "x", "height", "width")]
+    return None if None in sides else Region(*sides)
+
+
 def _item(row: sqlite3.Row) -> QueueItem:
-    region = None if row["y"] is None else Region(row["y"], row["x"], row["height"], row["width"])
     return QueueItem(
         id=row["id"],
         image_id=row["image_id"],
         name=row["name"],
-        region=region,
+        region=_region(row),
         status=row["status"],
         position=row["position"],
         held_out=bool(row["held_out"]),

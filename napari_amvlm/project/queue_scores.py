@@ -11,6 +11,7 @@ from napari_amvlm.errors import InputError, ProjectError
 from napari_amvlm.project.ledger import now
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt
 from napari_amvlm.project.ranking import TileScores, heat_map, in_units, mix
+from napari_amvlm.project.storage import understood
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,7 +55,8 @@ class QueueScores:
             "WHERE item_id = ? ORDER BY prompt_id",
             (item_id,),
         )
-        return {row["prompt"]: _tile_scores(row) for row in rows}
+        with understood(self._ledger.path, f"the tile scores of item {item_id}"):
+            return {row["prompt"]: _tile_scores(row) for row in rows}
 
     def scored_by(self, item_id: int) -> dict[str, str | None]:
         """Return the model that the stored scores of an item came from, for each prompt."""
@@ -146,7 +148,8 @@ class QueueScores:
     def feature(self, item_id: int) -> npt.NDArray[np.float32] | None:
         """Return the stored vector of an item, None where there is none."""
         row = self._ledger.row("SELECT feature FROM item_features WHERE item_id = ?", (item_id,))
-        return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
+        with understood(self._ledger.path, f"the feature of item {item_id}"):
+            return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
 
     def described_by(self, item_id: int) -> str | None:
         """Return the model that the stored vector of an item came from; None where there is none, or it is unknown."""
@@ -187,8 +190,12 @@ class QueueScores:
         if len(kinds) > 1:
             return None, None
         alike = [item_id for item_id in seen if item_id in found and _kind(found[item_id]) in kinds][-_COMPARED:]
-        features = np.stack([_vector(found[item_id]) for item_id in item_ids])
-        return features, np.stack([_vector(found[item_id]) for item_id in alike]) if alike else None
+        with understood(self._ledger.path, "the features of the queue"):
+            features = np.stack([_vector(found[item_id]) for item_id in item_ids])
+            others = np.stack([_vector(found[item_id]) for item_id in alike]) if alike else None
+        if not np.isfinite(features).all() or (others is not None and not np.isfinite(others).all()):
+            return None, None
+        return features, others
 
 
 def _kind(row: sqlite3.Row) -> tuple[str | None, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from napari_amvlm.project.records import ResumeState
 
@@ -24,9 +26,10 @@ def read_resume(ledger: Ledger) -> ResumeState | None:
         return None
     try:
         stored = json.loads(row["value"])
-        return ResumeState(**{name: _plain(value) for name, value in stored.items()})
-    except (ValueError, TypeError, AttributeError) as error:
-        logger.warning("%s: where the work was left off cannot be read (%s).", ledger.path, error)
+        # Names first, which the dataclass checks; then types, which it does not.
+        return TypeAdapter(ResumeState).validate_python(dataclasses.asdict(ResumeState(**stored)))
+    except (ValueError, TypeError, RecursionError) as error:
+        logger.warning("%s: where the work was left off cannot be read (%s).", ledger.path, type(error).__name__)
         return None
 
 
@@ -35,7 +38,3 @@ def write_resume(ledger: Ledger, state: ResumeState) -> None:
     with ledger.transaction() as connection:
         value = json.dumps(dataclasses.asdict(state))
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_KEY, value))
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

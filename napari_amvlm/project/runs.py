@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ImageScore, RunRecord, RunState
-from napari_amvlm.project.storage import inside
+from napari_amvlm.project.storage import inside, understood
 
 if TYPE_CHECKING:
     import sqlite3
@@ -67,16 +67,22 @@ class RunTable:
         if row is not None:
             raise ProjectError(f"{row['name']} scores models, so a run cannot learn from it: leave it out.")
 
+    def _record(self, row: sqlite3.Row) -> RunRecord:
+        values = {name: row[name] for name in RunRecord.__dataclass_fields__}
+        with understood(self._ledger.path, f"the configuration or the result of run {row['id']}"):
+            values |= {name: dict(json.loads(row[name])) for name in ("config", "result")}
+        return RunRecord(**values)
+
     def get(self, run_id: int) -> RunRecord:
         """Return one run; `ProjectError` when there is none of that id."""
         row = self._ledger.row("SELECT * FROM runs WHERE id = ?", (run_id,))
         if row is None:
             raise ProjectError(f"the project {self._ledger.root} has no run {run_id}.")
-        return _run(row)
+        return self._record(row)
 
     def all(self) -> list[RunRecord]:
         """Return all runs, oldest first."""
-        return [_run(row) for row in self._ledger.rows("SELECT * FROM runs ORDER BY id")]
+        return [self._record(row) for row in self._ledger.rows("SELECT * FROM runs ORDER BY id")]
 
     def student_path(self, run_id: int) -> Path:
         """Return where the student of a run lies, if it was kept."""
@@ -88,7 +94,7 @@ class RunTable:
             "SELECT runs.* FROM runs JOIN models ON models.id = model_id WHERE sha256 = ? ORDER BY runs.id DESC",
             (sha256,),
         )
-        return None if row is None else _run(row)
+        return None if row is None else self._record(row)
 
     def corrections(self, run_id: int) -> dict[int, str]:
         """Return the corrections of a run by id, each "train" or "validate"."""
@@ -115,9 +121,3 @@ class RunTable:
             (run_id,),
         )
         return [ImageScore(**dict(row)) for row in rows]
-
-
-def _run(row: sqlite3.Row) -> RunRecord:
-    values = {name: row[name] for name in RunRecord.__dataclass_fields__}
-    values |= {"config": json.loads(row["config"]), "result": json.loads(row["result"])}
-    return RunRecord(**values)

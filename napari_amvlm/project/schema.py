@@ -5,6 +5,7 @@ A migration that was released is never edited: a change is a new entry at the en
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 APPLICATION_ID = int.from_bytes(b"AMVL", "big")
@@ -169,6 +170,26 @@ SCHEMA_VERSION = len(MIGRATIONS)
 def schema_version(connection: sqlite3.Connection) -> int:
     """Return the version that a ledger is at; 0 is an empty database."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def lost_columns(connection: sqlite3.Connection) -> list[str]:
+    """Return the columns, as `table.column`, that a ledger of the present version must have and this one lacks."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as whole:
+        migrate(whole)
+        return sorted(_columns(whole) - _columns(connection))
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    found = ((table, connection.execute("SELECT name FROM pragma_table_info(?)", (table,))) for table in tables)
+    return {f"{table}.{row[0]}" for table, rows in found for row in rows}
+
+
+def strange_programs(connection: sqlite3.Connection) -> list[str]:
+    """Return kind and name of each trigger and view that no migration made: they would run when tables are used."""
+    own = {" ".join(statement.split()) for migration in MIGRATIONS for statement in migration}
+    found = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')")
+    return [f"{kind} {name!r}" for kind, name, sql in found if " ".join(str(sql).split()) not in own]
 
 
 def migrate(connection: sqlite3.Connection) -> None:

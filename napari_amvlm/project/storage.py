@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import ProjectBusyError, ProjectError, StorageError
+from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
+from napari_amvlm.imaging.lazy import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,19 +41,35 @@ def ledger_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about a full, damaged or busy ledger at `path` into project errors."""
     try:
         yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+    except sqlite3.ProgrammingError:
         raise
     except sqlite3.DatabaseError as error:
+        reason = printable(str(error))[:200]
+        if isinstance(error, sqlite3.IntegrityError):
+            raise ProjectError(
+                f"{path} does not take this, for it contradicts what is there ({reason}); nothing was changed: restore "
+                "a backup if that should not be so."
+            ) from error
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
             raise StorageError(
-                f"{path} could not be written ({error}); nothing was changed: free some space and try again."
+                f"{path} could not be written ({reason}); nothing was changed: free some space and try again."
             ) from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise ProjectBusyError(f"{path} is in use by another program: close it there and try again.") from error
         raise ProjectError(
-            f"{path} is not a readable project ledger ({error}): restore it from a backup, or start a new project."
+            f"{path} is not a readable project ledger ({reason}): restore it from a backup, or start a new project."
         ) from error
+
+
+@contextlib.contextmanager
+def understood(path: Path, what: str) -> Iterator[None]:
+    """Turn what comes of a value in the ledger at `path` that cannot be understood into a `ProjectError`."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, InputError) as error:
+        reason = printable(str(error))[:200] or type(error).__name__
+        raise ProjectError(f"{path} is damaged, {what} cannot be understood ({reason}): restore a backup.") from error
 
 
 def fsync_directory(folder: Path) -> None:
@@ -104,14 +121,22 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def inside(root: Path, relative: str) -> Path:
-    """Return `root / relative`; a ledger that points out of its own folder is refused."""
+    """Return `root / relative`, links followed; what leads out of the project is refused."""
     base = root.resolve()
-    path = (base / relative).resolve()
+    try:
+        path = (base / relative).resolve()
+    except (OSError, ValueError):  # a loop of links, or a name that no file can have
+        path = base
     if not path.is_relative_to(base) or path == base:
-        raise ProjectError(
-            f"the ledger of {root} names {relative!r}, which lies outside the project: restore a backup."
-        )
+        named = printable(relative)[:200]
+        raise ProjectError(f"the project {root} names {named!r}, which lies outside the project: restore a backup.")
     return path
+
+
+def shown(path: Path) -> str:
+    """Return a path out of a ledger as a message may show it: on one line, and not longer than a screen."""
+    text = printable(str(path))
+    return text if len(text) <= 400 else f"{text[:200]}...{text[-100:]}"
 
 
 def sha256_of_file(path: Path) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.config import STRIDE
 from napari_amvlm.device import release_memory
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
 from napari_amvlm.imaging import resize
 from napari_amvlm.imaging.specks import settle
 from napari_amvlm.models.inference import settled_sizes
+from napari_amvlm.models.tile_load import TileLoad
 from napari_amvlm.slides.blocks import BlockPlan
 from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
 from napari_amvlm.slides.source import SlideSource
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     Place = tuple[int, int]
 
 CACHE_BYTES = 256 << 20
-_LEAST_TILE = 4 * STRIDE
 _BATCH = {"cpu": 1, "mps": 4}
 _CARD_BATCH = 16
 _MOST_AROUND = 64
@@ -276,16 +275,15 @@ class SlideRun:
 
     def _take_less(self, error: OutOfMemoryError) -> bool:
         """Halve the batch, or where it is one, the tile; return whether the tiles are still the same."""
-        if self.batch > 1:
-            self.batch //= 2
-            tiles = "1 tile" if self.batch == 1 else f"{self.batch} tiles"
-            self._tell(f"Memory ran short; going on with {tiles} at once.")
-            return True
-        smaller = self._tiles.side // 2 // STRIDE * STRIDE
-        if smaller < _LEAST_TILE:
+        now = TileLoad(self.batch, self._tiles.side)
+        less = now.less()
+        if less is None:
             raise error
-        self._tell(f"Memory ran short; going on with tiles of {smaller}x{smaller} pixels.")
-        self._tiles = SlideTiles(self._source.padded, smaller, min(self._overlap, smaller // 4))
+        self._tell(less.words(now))
+        self.batch = less.batch
+        if less.side == now.side:
+            return True
+        self._tiles = SlideTiles(self._source.padded, less.side, min(self._overlap, less.side // 4))
         self._cache = TileCache(self._cache.most_bytes)
         return False
 

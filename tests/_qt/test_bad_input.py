@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,31 +199,65 @@ def test_an_unreadable_file_does_not_keep_the_others_out(bench: Any, tmp_path: P
     assert "bad.png" in text
 
 
-def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any, monkeypatch: pytest.MonkeyPatch):
-    import errno
-    import os
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+@pytest.mark.usefixtures("capsys")  # what is printed must not go to a file, which may not grow either
+def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
+    import resource
 
     bench.run("nuclei")
     before = bench.viewer.layers["slide masks"].data.copy()
     bench.annotate.accept()
     bench.idle()
     bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
     bench.annotate.panel.threshold._number.setValue(0.0)
     bench.idle()
-    bench.annotate.accept()
-    bench.idle()
-    monkeypatch.undo()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    # The system itself refuses to write larger files, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        bench.annotate.accept()
+        bench.idle()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     level, text = bench.annotate.panel.status.value()
     assert level == "error", text
+    assert "free some space" in text
     assert len(bench.workspace.project.corrections(history=True)) == 1
     assert not bench.annotate.panel.prompts.value()[0].finished
     assert bench.viewer.layers["slide masks"].data.shape == before.shape
     bench.annotate.accept()
     bench.idle()
     assert len(bench.workspace.project.corrections(history=True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [("newer", "schema version 99"), ("garbage", "restore it from a backup")]
+)
+def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(
+    bench: Any, tmp_path: Path, damage: str, said: str
+):
+    with Project.create(tmp_path / "old.amvlm"):
+        pass
+    ledger = tmp_path / "old.amvlm" / "project.sqlite"
+    if damage == "newer":
+        with contextlib.closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+    else:
+        ledger.write_bytes(b"this was a database once" * 400)
+    before = ledger.read_bytes()
+
+    bench.annotate.panel.project.chosen.emit(tmp_path / "old.amvlm")
+    bench.idle()
+
+    level, text = bench.annotate.panel.status.value()
+    assert level == "error"
+    assert said in text
+    assert ledger.read_bytes() == before
+    bench.run("nuclei")
+    bench.annotate.panel.project.chosen.emit(tmp_path / "new.amvlm")
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    assert len(bench.workspace.project.corrections()) == 1

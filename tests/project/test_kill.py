@@ -2,150 +2,222 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
+import json
+import os
 import random
+import select
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
+from safetensors.numpy import load_file
 
-from napari_amvlm.exports import export_coco, export_geojson, export_labels
 from napari_amvlm.project import Project
+from tests.project import killed_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-ACCEPT_FOR_EVER = """
-import itertools, sys
-import numpy as np
-from napari_amvlm.project import Project
+WORKS = ("accept", "learn", "export")
+HALF_WRITTEN = (".tmp-*", ".*.tmp")
+EVERYTHING = 25
+"""After so many kills, and at the end, all that was ever acknowledged is looked at again."""
 
-project = Project.open(sys.argv[1])
-for seed in itertools.count(int(sys.argv[2])):
-    mask, before, reviewed = (np.random.default_rng([seed, part]).random((40, 50)) > 0.5 for part in range(3))
-    correction = project.accept(
-        1, f"prompt {seed % 3}", mask, before=before, reviewed=reviewed,
-        objects=mask * np.random.default_rng([seed, 3]).integers(1, 300, mask.shape), model=None, threshold=0.5,
-    )
-    print(correction.id, seed, flush=True)
-"""
-
-LEARN_FOR_EVER = """
-import itertools, sys
-from pathlib import Path
-import numpy as np
-from napari_amvlm.project import Project
-
-project = Project.open(sys.argv[1])
-train = [correction.id for correction in project.corrections()]
-for seed in itertools.count(int(sys.argv[2])):
-    run = project.record_run({"seed": seed}, parent="start", train=train)
-    print("run", run.id, seed, flush=True)
-    weights = Path(sys.argv[3], "weights.safetensors")
-    weights.write_bytes(np.random.default_rng(seed).bytes(20000))
-    model = project.add_model(weights, "start", {"after": 0.5})
-    project.store_run_scores(run.id, {1: (0.25, 0.5)})
-    project.finish_run(run.id, result={"steps": seed}, model_id=model.id)
-    print("finished", run.id, seed, flush=True)
-    project.serve(model.id)
-    print("served", model.id, seed, flush=True)
-"""
-
-EXPORT_FOR_EVER = """
-import itertools, sys
-from pathlib import Path
-from napari_amvlm.exports import export_coco, export_geojson, export_labels
-from napari_amvlm.project import Project
-
-out = Path(sys.argv[3])
-project = Project.open(sys.argv[1], read_only=True)
-for number in itertools.count():
-    export_coco(project, out / "masks.json")
-    print("coco", flush=True)
-    export_geojson(project, out / "geojson")
-    print("geojson", flush=True)
-    export_labels(project, out / "labels", "tiff", objects=True)
-    print("labels", flush=True)
-"""
-
-EXPORTED = {"coco": "masks.json", "geojson": "geojson/image.geojson", "labels": "labels/labelcol/image.tif"}
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX")
 
 
-def _kill_somewhere(program: str, chance: random.Random, *arguments: object) -> list[list[str]]:
-    """Run a program, kill it at a random moment, and return the words of each line that it had written."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(chance.randint(1, 12))]
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=chance.random() * 0.03)
-    process.kill()
-    rest, _ = process.communicate()
-    # The last line may have been cut by the kill.
-    whole = [line for line in "".join([*lines, rest]).splitlines(keepends=True) if line.endswith("\n")]
-    assert whole
-    return [line.split() for line in whole]
+class _Worker:
+    """The program that is killed, and when: at any moment between two things that it says."""
+
+    def __init__(self, model_file: Path, rehearsal: Path, chance: random.Random) -> None:
+        program = Path(killed_worker.__file__).read_text(encoding="utf-8")
+        # A process with threads of its own may not fork.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", program, str(model_file), str(rehearsal)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | threads,
+        )
+        assert self._process.stdout is not None
+        self._out = self._process.stdout.fileno()
+        self._read, self._chance = b"", chance
+        self._gap = dict.fromkeys(WORKS, 0.1)
+        while self._line(None) != ["ready"]:
+            continue
+
+    def kill(self, **request: Any) -> list[list[str]]:
+        """Have a child work, kill it at a random moment, and return the words of each line that it had said."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        told = [self._line(None)]
+        while told[-1][0] != "child":  # the child may speak before its parent does
+            told.append(self._line(None))
+        child = int(told.pop()[1])
+        wanted, began = self._chance.randint(0, 4), time.monotonic()
+        while len(told) < wanted:
+            told.append(self._line(None))
+        if told:
+            # A mean over the rounds: the moment of the kill then lies anywhere in what is done between two lines.
+            self._gap[request["work"]] += 0.3 * ((time.monotonic() - began) / wanted - self._gap[request["work"]])
+        until = time.monotonic() + 1.2 * self._gap[request["work"]] * self._chance.random()
+        while (line := self._line(until)) is not None:
+            told.append(line)
+        os.kill(child, signal.SIGKILL)
+        while told == [] or told[-1][0] != "died":
+            told.append(self._line(None))
+        assert told.pop() == ["died", str(int(signal.SIGKILL))]
+        return told
+
+    def _line(self, until: float | None) -> Any:
+        """Return the words of the next line; None where there is none until then."""
+        while b"\n" not in self._read:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self._out], [], [], left)[0]:
+                return None
+            more = os.read(self._out, 1 << 16)
+            assert more, "the program ended by itself"
+            self._read += more
+        line, self._read = self._read.split(b"\n", 1)
+        return line.decode().split()
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 @dataclass
 class _Acknowledged:
     """What killed programs had said to be on the disk."""
 
-    corrections: list[tuple[int, int]] = field(default_factory=list)
-    begun: list[tuple[int, int]] = field(default_factory=list)
-    finished: list[tuple[int, int]] = field(default_factory=list)
-    served: list[tuple[int, int]] = field(default_factory=list)
+    accepted: dict[int, int] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)
+    kept: dict[int, tuple[int, str]] = field(default_factory=dict)
+    served: int = 0
+
+    def hear(self, told: list[list[str]]) -> None:
+        for word, first, *rest in told:
+            if word == "accepted":
+                self.accepted[int(first)] = int(rest[0])
+            elif word == "begun":
+                self.begun[int(first)] = int(rest[0])
+            elif word == "kept":
+                self.kept[int(first)] = (int(rest[0]), rest[1])
+            elif word == "served":
+                self.served = int(first)
 
 
-def _check_all(root: Path, acknowledged: _Acknowledged) -> None:
-    with Project.open(root) as project:
-        _check_corrections(project, acknowledged)
-        _check_learning(project, acknowledged)
-        assert not list(project.root.rglob(".tmp-*"))
+class _Check:
+    """Opens a project after each kill, and compares it with what was acknowledged."""
 
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.acknowledged = _Acknowledged()
+        self.moments: Counter[str] = Counter()
+        self._whole: set[Path] = set()
+        self._seen = 0
 
-def _check_corrections(project: Project, acknowledged: _Acknowledged) -> None:
-    kept = {c.id: c for c in project.corrections(history=True)}
-    for correction_id, seed in acknowledged.corrections:
-        correction = kept[correction_id]
-        mask, before, reviewed = (np.random.default_rng([seed, part]).random((40, 50)) > 0.5 for part in range(3))
-        proposed = project.load_before(correction)
-        assert proposed is not None
-        assert np.array_equal(project.load_mask(correction), mask)
-        assert np.array_equal(proposed, before)
-        assert np.array_equal(project.load_reviewed(correction), reviewed)
-        numbers = np.random.default_rng([seed, 3]).integers(1, 300, mask.shape)
-        assert np.array_equal(project.load_objects(correction), mask * numbers)
-    for correction in kept.values():
-        assert np.array_equal(project.load_states(correction) > 0, project.load_reviewed(correction))
+    def after_kill(self, work: str, told: list[list[str]], *, everything: bool) -> None:
+        self.moments[f"{work}: kills"] += 1
+        self.acknowledged.hear(told)
+        # A reader comes first: it finds what the killed program left, and may not clear it away.
+        with Project.open(self._root, read_only=True) as project:
+            self._note_moment(project, work)
+            self._compare(project, 0 if everything else self._seen)
+        with Project.open(self._root) as project:
+            self._compare(project, 0 if everything else self._seen)
+            assert all(run.state in ("finished", "interrupted") for run in project.runs())
+            assert not [path for pattern in HALF_WRITTEN for path in self._root.rglob(pattern)]
+            self._seen = max(c.id for c in project.corrections(history=True))
 
+    def _note_moment(self, project: Project, work: str) -> None:
+        """Count where kills came: in the middle of a file, between a file and the ledger, in the middle of a run."""
+        kept = project.corrections(history=True)
+        files = ((c.mask_file, c.before_file, c.reviewed_file, c.objects_file, c.states_file) for c in kept)
+        named = set(itertools.chain.from_iterable(files))
+        found = {path.relative_to(self._root).as_posix() for path in (self._root / "masks").glob("[!.]*")}
+        models = {model.path.name for model in project.models()}
+        self.moments[f"{work}: half-written file"] += any(
+            path for pattern in HALF_WRITTEN for path in self._root.rglob(pattern)
+        )
+        if work == "accept":
+            self.moments["accept: masks written, not entered"] += bool(found - named - self._orphans(found - named))
+        if work == "learn":
+            self.moments["learn: run under way"] += any(run.state == "running" for run in project.runs())
+            self.moments["learn: model written, not entered"] += any(
+                path.name not in models and path not in self._whole for path in (self._root / "models").glob("[!.]*")
+            )
+        for path in (self._root / "models").glob("[!.]*"):
+            self._whole.add(path)
 
-def _check_learning(project: Project, acknowledged: _Acknowledged) -> None:
-    runs = {run.id: run for run in project.runs()}
-    models = {model.id: model for model in project.models()}
-    for run_id, seed in acknowledged.begun:
-        assert runs[run_id].config == {"seed": seed}
-        assert project.run_corrections(run_id)
-    assert all(run.state in ("finished", "interrupted") for run in runs.values())
-    for run_id, seed in acknowledged.finished:
-        run = runs[run_id]
-        assert (run.state, run.result) == ("finished", {"steps": seed})
-        assert [(s.before, s.after) for s in project.run_scores(run_id)] == [(0.25, 0.5)]
-        assert run.model_id is not None
-        assert models[run.model_id].path.read_bytes() == np.random.default_rng(seed).bytes(20000)
-    for model in models.values():
-        assert hashlib.sha256(model.path.read_bytes()).hexdigest() == model.sha256
-    if acknowledged.served:
+    def _orphans(self, names: set[str]) -> set[str]:
+        """Return those of the files without an entry that earlier kills left; all of them must be whole."""
+        earlier = {name for name in names if self._root / name in self._whole}
+        for name in names - earlier:
+            assert tifffile.imread(self._root / name).shape == killed_worker.SHAPE
+            self._whole.add(self._root / name)
+        return earlier
+
+    def _compare(self, project: Project, after: int) -> None:
+        kept = {c.id: c for c in project.corrections(history=True)}
+        assert self.acknowledged.accepted.keys() <= kept.keys()
+        for number, correction in kept.items():
+            if number <= after:
+                continue
+            # Also what was entered and not said any more is whole: its hashes are checked here.
+            assert np.array_equal(project.load_states(correction) > 0, project.load_reviewed(correction))
+            if number in self.acknowledged.accepted:
+                wanted = killed_worker.answer(self.acknowledged.accepted[number])
+                assert np.array_equal(project.load_mask(correction), wanted["mask"])
+                assert np.array_equal(project.load_before(correction), wanted["before"])
+                assert np.array_equal(project.load_reviewed(correction), wanted["reviewed"])
+                assert np.array_equal(project.load_objects(correction), wanted["objects"])
+        self._compare_runs(project, everything=after == 0)
+
+    def _compare_runs(self, project: Project, *, everything: bool) -> None:
+        runs = {run.id: run for run in project.runs()}
+        models = {model.id: model for model in project.models()}
+        for number, seed in self.acknowledged.begun.items():
+            assert runs[number].config["seed"] == seed
+            assert set(project.run_corrections(number).values()) == {"train", "validate"}
+        for number, (model_id, weights) in self.acknowledged.kept.items():
+            assert (runs[number].state, runs[number].model_id) == ("finished", model_id)
+            assert len(project.run_scores(number)) == 1
+            if everything or number == max(self.acknowledged.kept):
+                assert killed_worker.fingerprint(_Weights.of(models[model_id].path)) == weights
+        for model in list(models.values())[0 if everything else -1 :]:
+            load_file(model.path)
         served = project.served_model()
-        assert served is not None
         # The kill may have come after the next model was served, and before that was said.
-        assert served.id >= acknowledged.served[-1][0]
+        assert (0 if served is None else served.id) >= self.acknowledged.served
+
+
+class _Weights:
+    """Arrays with the two methods of tensors that `fingerprint` needs."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+
+    @classmethod
+    def of(cls, path: Path) -> dict[str, Any]:
+        return {name: cls(array) for name, array in load_file(path).items()}
+
+    def half(self) -> _Weights:
+        return _Weights(self._array.astype(np.float16))
+
+    def numpy(self) -> NDArray[Any]:
+        return self._array
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -153,53 +225,72 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in visible}
 
 
-def _check_export(root: Path, out: Path, told: list[list[str]]) -> None:
+def _check_export(root: Path, out: Path, told: list[list[str]], moments: Counter[str]) -> None:
+    """Compare what a killed export left with a whole one: each file is complete, or is not there."""
     whole = out.with_name(f"{out.name}-whole")
     with Project.open(root, read_only=True) as project:
-        export_coco(project, whole / "masks.json")
-        export_geojson(project, whole / "geojson")
-        export_labels(project, whole / "labels", "tiff", objects=True)
+        assert list(killed_worker.export(project, whole)) == list(killed_worker.EXPORTED)
     found, wanted = _files(out), _files(whole)
-    assert all(wanted[name] == content for name, content in found.items())
-    assert {EXPORTED[word] for (word,) in told} <= found.keys()
+    assert found.items() <= wanted.items()
+    assert {killed_worker.EXPORTED[kind] for _, kind in told} <= found.keys()
+    moments["export: files missing"] += found.keys() != wanted.keys()
+    moments["export: half-written file"] += any(path.name.startswith(".") for path in out.rglob("*"))
 
 
-def _run_rounds(project: Project, pixels: Callable[[int], NDArray[np.uint8]], folder: Path, rounds: int) -> None:
-    image = project.add_image(array=pixels(0), name="image")
-    project.accept(image.id, "first", pixels(0)[..., 0] > 127, model=None, threshold=None)
-    root = project.root
-    project.close()
+@pytest.fixture
+def filled(pixels: Callable[[int], NDArray[np.uint8]], tmp_path: Path) -> tuple[Path, Path]:
+    """Return two projects of four accepted images, the last of which scores models, and one that is not accepted."""
+    roots = tmp_path / "killed.amvlm", tmp_path / "rehearsal.amvlm"
+    for root in roots:
+        with Project.create(root) as project:
+            for number in range(5):
+                image = project.add_image(array=pixels(number), name=f"image-{number}")
+                if number < 4:
+                    project.accept(image.id, "first", pixels(number)[..., 0] > 127, model=None, threshold=None)
+            assert len(project.held_out_images()) == 1
+    return roots
+
+
+@pytest.fixture
+def kill_for(
+    filled: tuple[Path, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> Iterator[Callable[[int], Counter[str]]]:
+    """Return a function that kills so many times, each kind of work in turn, and counts the moments of the kills."""
+    root, rehearsal = filled
     chance = random.Random(20)
-    acknowledged = _Acknowledged()
-    for number in range(rounds):
-        if number % 3 == 0:
-            told = _kill_somewhere(ACCEPT_FOR_EVER, chance, root, 1000 * number)
-            acknowledged.corrections += [(int(a), int(b)) for a, b in told]
-        elif number % 3 == 1:
-            told = _kill_somewhere(LEARN_FOR_EVER, chance, root, 1000 * number, folder)
-            for word, into in (
-                ("run", acknowledged.begun),
-                ("finished", acknowledged.finished),
-                ("served", acknowledged.served),
-            ):
-                into += [(int(a), int(b)) for said, a, b in told if said == word]
-        else:
-            out = folder / f"export-{number}"
-            _check_export(root, out, _kill_somewhere(EXPORT_FOR_EVER, chance, root, 0, out))
-        _check_all(root, acknowledged)
+    worker = _Worker(tiny_checkpoint, rehearsal, chance)
+    check = _Check(root)
+
+    def run(kills: int) -> Counter[str]:
+        for number in range(kills):
+            work, out = WORKS[number % 3], tmp_path / f"export-{number}"
+            told = worker.kill(work=work, root=str(root), seed=1000 * number, out=str(out))
+            if work == "export":
+                _check_export(root, out, told, check.moments)
+            check.after_kill(work, told, everything=number % EVERYTHING == 0 or number == kills - 1)
+        return check.moments + Counter(
+            {"acknowledged corrections": len(check.acknowledged.accepted), "models": len(check.acknowledged.kept)}
+        )
+
+    yield run
+    worker.close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
-def test_killed_while_accepting_learning_and_exporting(
-    project: Project, pixels: Callable[[int], NDArray[np.uint8]], tmp_path: Path
-) -> None:
-    _run_rounds(project, pixels, tmp_path, rounds=6)
+def test_killed_while_accepting_learning_and_exporting(kill_for: Callable[[int], Counter[str]]) -> None:
+    moments = kill_for(9)
+
+    assert [moments[f"{work}: kills"] for work in WORKS] == [3, 3, 3]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
-def test_killed_two_hundred_times(
-    project: Project, pixels: Callable[[int], NDArray[np.uint8]], tmp_path: Path
-) -> None:
-    _run_rounds(project, pixels, tmp_path, rounds=200)
+def test_killed_two_hundred_times(kill_for: Callable[[int], Counter[str]]) -> None:
+    moments = kill_for(200)
+
+    print("\n".join(f"{name}: {count}" for name, count in sorted(moments.items())))
+    assert sum(moments[f"{work}: kills"] for work in WORKS) == 200
+    assert min(moments[f"{work}: kills"] for work in WORKS) >= 66
+    # The kills really fell into the middle of things.
+    assert moments["accept: half-written file"] + moments["accept: masks written, not entered"] >= 5
+    assert moments["learn: run under way"] >= 5
+    assert moments["export: files missing"] >= 5

@@ -1,0 +1,95 @@
+"""Short memory and a lost device in the docks: it is told, the work goes on, and the served model is as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_amvlm._qt.learning_run import LearningRun
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.learning.mean_teacher import MeanTeacher
+
+if TYPE_CHECKING:
+    import pytest
+
+SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=1)
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+LOST = RuntimeError("CUDA error: unspecified launch failure")
+
+
+def _fail_first(error: Exception, times: int, function: Any) -> Any:
+    """Return `function`, which fails so many times first, as torch does."""
+    left = iter(range(times))
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        if next(left, None) is not None:
+            raise error
+        return function(*arguments, **options)
+
+    return failing
+
+
+def _accepted(bench: Any) -> None:
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    project = bench.workspace.project
+    project.set_held_out(project.images()[0].id, False)
+
+
+def _learn(bench: Any) -> list[str]:
+    """Learn to the end, and return what the dock said."""
+    said: list[str] = []
+    say = bench.learn.say
+    bench.learn.say = lambda level, text: (said.append(text), say(level, text))
+    bench.learn._make_run = lambda project, predictor, _config, **options: LearningRun(
+        project, predictor, SHORT, **options
+    )
+    bench.learn.start()
+    bench.idle()
+    return said
+
+
+def test_learning_with_short_memory_is_told_and_ends_well(bench: Any, monkeypatch: pytest.MonkeyPatch):
+    _accepted(bench)
+    before = bench.workspace.served_key()
+    monkeypatch.setattr(MeanTeacher, "step", _fail_first(NO_MEMORY, 1, MeanTeacher.step))
+
+    said = _learn(bench)
+
+    assert "Memory ran short; learning goes on with 2 crops at once." in said
+    assert bench.learn.outcome is not None
+    assert bench.workspace.project.runs()[-1].state == "finished"
+    assert bench.workspace.served_key() == before
+
+
+def test_a_device_that_is_lost_while_learning_is_told_and_the_run_ends_well(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+):
+    _accepted(bench)
+    before = {name: value.clone() for name, value in bench.workspace.predictor.model.state_dict().items()}
+    monkeypatch.setattr(MeanTeacher, "step", _fail_first(LOST, 1, MeanTeacher.step))
+
+    said = _learn(bench)
+
+    assert any(text.endswith("Learning goes on with the processor.") for text in said)
+    assert bench.learn.outcome is not None
+    served = bench.workspace.predictor.model.state_dict()
+    assert all(torch.equal(served[name], value) for name, value in before.items())
+
+
+def test_short_memory_and_a_lost_device_while_predicting_are_told_and_the_mask_comes(bench: Any):
+    said: list[str] = []
+    bench.annotate.run_of_prompts.noticed.connect(said.append)
+    model = bench.workspace.predictor.model
+    for error in (NO_MEMORY, LOST):
+        model.image_encoder.register_forward_pre_hook(_fail_first(error, 1, lambda *_: None))
+
+    bench.run("nuclei")
+
+    assert [text.split(";")[0].split(" (")[0] for text in said] == ["Memory ran short", "cpu does not answer any more"]
+    assert bench.workspace.predictor.model is model
+    assert np.isfinite(bench.annotate.annotation().results["nuclei"].prediction.probability).all()
+    assert "slide masks" in bench.viewer.layers

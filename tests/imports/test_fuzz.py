@@ -1,0 +1,154 @@
+"""Damaged masks of other programs: what cannot be used is told, never a crash or a hang, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from napari_amvlm.errors import LabelsError
+from napari_amvlm.exports import export_coco, export_geojson, export_labels
+from napari_amvlm.imports import import_files
+from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
+from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.project import Project
+
+MEMORY = 1 << 30
+MINE = np.eye(60, 48, dtype=bool)
+
+
+@pytest.fixture
+def exported(source: Project, tmp_path: Path) -> Path:
+    """Return a folder with every kind of export."""
+    export_coco(source, tmp_path / "out" / "masks.json")
+    export_geojson(source, tmp_path / "out" / "geojson")
+    export_labels(source, tmp_path / "out" / "labels", "png", objects=True)
+    return tmp_path / "out"
+
+
+def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
+    """Return how many cases were tried, and after how many of them something could not be used."""
+    geojson = sorted((exported / "geojson").iterdir())[-1]
+    tables = [exported / "labels" / name for name in ("classes.csv", "images.csv")]
+    intact = {path: path.read_bytes() for path in (exported / "masks.json", geojson, *tables)}
+    kept = project.accept(3, "mine", MINE, model=None, threshold=None)
+    told = 0
+
+    def case(kind: str, damage: Callable[[bytes], bytes], change: Callable[[Any], bytes], which: int) -> None:
+        nonlocal told
+        path = tables[which % 2] if kind == "table" else geojson if kind == "geojson" else exported / "masks.json"
+        as_text = kind == "table" or which % 5 == 0
+        path.write_bytes(damage(intact[path]) if as_text else change(json.loads(intact[path])))
+        before = snapshot(exported)
+        given = exported / "labels" if kind == "table" else path
+        report = import_files(project, [given], prompt="cells" if which % 3 == 0 else None, replace=which % 4 == 0)
+        for problem in report.problems:
+            check_message(Exception(problem))
+        told += bool(report.problems)
+        assert snapshot(exported) == before
+        for number in report.accepted:
+            correction = project.correction(number)
+            assert np.array_equal(project.load_objects(correction) > 0, project.load_mask(correction))
+        path.write_bytes(intact[path])
+
+    kinds = st.sampled_from(("coco", "coco", "geojson", "geojson", "table"))
+    count = try_cases(cases, case, kinds, damages(), json_damages(), st.integers(0, 1000))
+    assert np.array_equal(project.load_mask(kept), MINE)
+    return count, told
+
+
+def test_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -> None:
+    cases, told = _fuzz(target, exported, 60)
+
+    assert cases >= 60
+    assert 0 < told < cases
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -> None:
+    before = peak()
+
+    cases, told = _fuzz(target, exported, 600)
+
+    print(f"{cases} cases, {told} with something left out, {(peak() - before) >> 20} MB more at most")
+    assert told > cases // 10
+    assert peak() - before < MEMORY
+
+
+def test_json_beyond_measure_is_not_read(target: Project, tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    with path.open("wb") as file:
+        file.truncate(600 << 20)
+    before = peak()
+
+    report = import_files(target, [path])
+
+    assert len(report.problems) == 1
+    assert "expected at most 512 MB of JSON, but it has 600 MB" in report.problems[0]
+    assert peak() - before < 100 << 20
+
+
+def test_run_lengths_whose_sum_overflows_are_refused() -> None:
+    with pytest.raises(LabelsError, match="must add up to 2880 pixels"):
+        run_length_mask([2**62, 2**62, 2**62, 2**62, 2880], (60, 48))
+    with pytest.raises(LabelsError, match="must add up to"):
+        run_length_mask([10**400], (60, 48))
+
+
+def test_a_packed_run_length_without_end_is_refused() -> None:
+    with pytest.raises(LabelsError, match="beyond measure"):
+        decode_counts("o" * 5_000_000)
+
+
+@pytest.mark.parametrize("far", [1e10, 1e300, float("inf"), float("nan"), -1e18])
+def test_coordinates_beyond_measure_are_refused(far: float) -> None:
+    with pytest.raises(LabelsError, match="finite number of pixels"):
+        polygon_mask([[(0, 0), (far, 5), (5, far)]], (60, 48))
+
+
+def test_a_polygon_far_larger_than_its_image_is_cut_off() -> None:
+    mask = polygon_mask([[(24, -1e6), (1e6, -1e6), (1e6, 1e6), (24, 1e6)]], (60, 48))
+
+    assert mask[:, 24:].all()
+    assert not mask[:, :24].any()
+
+
+def _by_winding(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels inside a polygon by slow even-odd counting, one pixel and edge at a time."""
+    inside = np.zeros(shape, np.bool_)
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            x, y = column + 0.5, row + 0.5
+            for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+                if (y0 > y) != (y1 > y) and x >= x0 + (y - y0) / (y1 - y0) * (x1 - x0):
+                    inside[row, column] ^= True
+    return inside
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_polygons_are_filled_as_by_counting_edges(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    points = chance.uniform(-6, 26, (int(chance.integers(3, 14)), 2))
+    points = np.round(points) if seed % 2 else points
+
+    assert np.array_equal(polygon_mask([points], (17, 21)), _by_winding(points, (17, 21)))
+
+
+def test_a_polygon_of_many_points_is_filled_at_once() -> None:
+    angle = np.linspace(0, 2 * np.pi, 200_000, endpoint=False)
+    ring = np.stack([1500 + 1400 * np.cos(angle), 1500 + 1400 * np.sin(angle)], axis=1)
+
+    mask = polygon_mask([ring], (3000, 3000))
+
+    assert mask.sum() == pytest.approx(np.pi * 1400**2, rel=1e-3)

@@ -1,0 +1,145 @@
+"""Damaged model files: a clear error or the model, never a crash, a hang, foreign code, or memory beyond bounds."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import strategies as st
+
+from napari_amvlm.errors import ModelFileError, TextEncoderError
+from napari_amvlm.models import text_encoder as text_encoders
+from napari_amvlm.models.checkpoint import load_model
+from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+MEMORY = 1 << 30
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return header and weights of a safetensors file."""
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def _joined(header: bytes, weights: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header + weights
+
+
+def _fuzz(checkpoint: Path, text_encoder: TextEncoder, folder: Path, cases: int) -> tuple[int, int]:
+    """Return how many cases were tried and how many of them were refused."""
+    intact = checkpoint.read_bytes()
+    header, weights = _parts(intact)
+    config = json.loads(header["__metadata__"]["config"])
+    place = folder / "case"
+    place.mkdir()
+    path, refused = place / "model.safetensors", 0
+
+    def case(kind: str, damage: Callable[[bytes], bytes], change: Callable[[Any], bytes]) -> None:
+        nonlocal refused
+        if kind == "bytes":
+            content = damage(intact)
+        elif kind == "header":
+            content = _joined(change(header), weights)
+        else:
+            changed = change(config).decode("utf-8", "surrogatepass")
+            metadata = header["__metadata__"] | {"config": changed}
+            content = _joined(json.dumps(header | {"__metadata__": metadata}).encode(), weights)
+        path.write_bytes(content)
+        before = snapshot(place)
+        try:
+            model, info = load_model(path, text_encoder=text_encoder)
+            assert model.config == info.config
+        except (ModelFileError, TextEncoderError) as error:
+            check_message(error, str(path))
+            refused += 1
+        assert snapshot(place) == before
+
+    kinds = st.sampled_from(("bytes", "header", "config", "config"))
+    return try_cases(cases, case, kinds, damages(), json_damages()), refused
+
+
+def test_damaged_models_end_in_a_clear_error_or_the_model(
+    tiny_checkpoint: Path, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    cases, refused = _fuzz(tiny_checkpoint, text_encoder, tmp_path, 60)
+
+    assert cases >= 60
+    assert 0 < refused < cases
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_damaged_models_end_in_a_clear_error_or_the_model(
+    tiny_checkpoint: Path, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    before = peak()
+
+    cases, refused = _fuzz(tiny_checkpoint, text_encoder, tmp_path, 600)
+
+    print(f"{cases} cases, {refused} refused, {(peak() - before) >> 20} MB more at most")
+    assert refused > cases // 4
+    assert peak() - before < MEMORY
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_encoder": {"hidden": 2048, "layers": 48, "heads": 32, "mlp_ratio": 8.0}},
+        {"unet": {"channels": [4096, 4096, 4096, 4096], "groups": 64, "tokens": 1024, "text": 1024}},
+        {"unet": {"channels": [8, 8, 8, 10**9]}},
+        {"image_encoder": {"stem": [8, 8, -8, 16]}},
+        {"image_encoder": {"stem": [8, 8, 8, 10**12]}},
+    ],
+)
+def test_a_configuration_larger_than_its_file_takes_no_memory(
+    tiny_checkpoint: Path, text_encoder: TextEncoder, change: dict[str, dict[str, Any]]
+) -> None:
+    header, weights = _parts(tiny_checkpoint.read_bytes())
+    config = json.loads(header["__metadata__"]["config"])
+    for part, values in change.items():
+        config[part] |= values
+    header["__metadata__"]["config"] = json.dumps(config)
+    tiny_checkpoint.write_bytes(_joined(json.dumps(header).encode(), weights))
+    before = peak()
+
+    with pytest.raises(ModelFileError, match=r"tiny\.safetensors .*(does not hold the weights|cannot be understood)"):
+        load_model(tiny_checkpoint, text_encoder=text_encoder)
+
+    assert peak() - before < MEMORY
+
+
+@pytest.mark.parametrize("named", ["module", "code", "auto_map", "trust_remote_code", "_target_"])
+def test_a_configuration_cannot_name_code(tiny_checkpoint: Path, text_encoder: TextEncoder, named: str) -> None:
+    header, weights = _parts(tiny_checkpoint.read_bytes())
+    config = json.loads(header["__metadata__"]["config"])
+    config["text_encoder"][named] = "os.system"
+    header["__metadata__"]["config"] = json.dumps(config)
+    tiny_checkpoint.write_bytes(_joined(json.dumps(header).encode(), weights))
+
+    with pytest.raises(ModelFileError, match="cannot be understood"):
+        load_model(tiny_checkpoint, text_encoder=text_encoder)
+
+
+def test_a_text_encoder_that_brings_code_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Own: pass\n")
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    # Where the files of a repository lie once they are fetched; fetching them needs a network.
+    monkeypatch.setattr(text_encoders, "_find_weights", lambda _config: tmp_path)
+    config = text_encoders.TextEncoderConfig(repository="somebody/own", sha256=None)
+
+    with pytest.raises(TextEncoderError, match="'somebody/own' cannot be loaded"):
+        text_encoders.load_text_encoder(config)
+
+    assert not (tmp_path / "ran").exists()
