@@ -13,9 +13,11 @@ from napari_amvlm._qt.annotate_panel import REDO_KEY, UNDO_KEY, AnnotatePanel
 from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.dock_work import DockWork
 from napari_amvlm._qt.layer_choice import LayerChoice
+from napari_amvlm._qt.layer_image import is_seen_from_the_side, layer_kind, layer_shape, place_in_view
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.prompt_work import describe
 from napari_amvlm._qt.regions import chosen_region
+from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
@@ -88,13 +90,17 @@ class AnnotateDock(QWidget):
     def annotation(self) -> Annotation | None:
         """Return what is known of the chosen image; None where there is no image."""
         image = self._images.current()
-        return self.workspace.annotation(image) if image is not None else None
+        return self.workspace.annotation(image, place_in_view(self._viewer, image)) if image is not None else None
 
     # What buttons and keys do
 
     def run(self) -> None:
         """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
-        self.work.prompts.run(self.annotation(), self._labels.current())
+        annotation = self.annotation()
+        if annotation is not None and is_seen_from_the_side(self._viewer, annotation.image):
+            self.say("error", f"Stack {annotation.name!r} is seen from the side; turn it so that its slices are shown.")
+            return
+        self.work.prompts.run(annotation, self._labels.current(), self.work.large.view(annotation))
 
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
@@ -108,6 +114,9 @@ class AnnotateDock(QWidget):
         if chosen is None:
             return
         annotation, prompt = chosen
+        if isinstance(annotation, SlideAnnotation):
+            self.work.large.open_region(annotation)
+            return
         current = self.work.queue.current
         work = current.region if current is not None and current.image_id == annotation.image_id else None
         try:
@@ -189,11 +198,14 @@ class AnnotateDock(QWidget):
         self._images.changed.connect(self._on_image_changed)
         self._viewer.layers.selection.events.active.connect(self._on_active_layer)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
+        self._viewer.dims.events.current_step.connect(self._on_step)
         self._viewer.events.theme.connect(self._on_theme_changed)
         self.work.said.connect(self.say)
         self.work.prompts.predicted.connect(self._on_predicted)
         self.work.review.accepted.connect(self._on_accepted)
         self.work.queue.images.shown.connect(self._on_shown)
+        self.work.large.shown.connect(self._on_large_shown)
+        self.work.large.regionOpened.connect(self._on_region_opened)
         self.workspace.modelChanged.connect(self._on_model_changed)
         self.workspace.projectChanged.connect(self._on_project_changed)
         self.workspace.said.connect(self.say)
@@ -204,6 +216,13 @@ class AnnotateDock(QWidget):
             self.say("warning", "There is nothing to accept or reject yet; run a prompt first.")
             return None
         return annotation, prompt
+
+    def _show_kind(self) -> None:
+        image = self._images.current()
+        if image is None:
+            self.panel.extent.setKind("plane")
+        else:
+            self.panel.extent.setKind(layer_kind(image), layer_shape(image)[-3] if image.ndim > 2 else 1)
 
     def _repaint(self) -> None:
         self.work.repaint()
@@ -225,7 +244,7 @@ class AnnotateDock(QWidget):
         except InputError as error:
             self.say("error", str(error))
             return
-        annotation.attach(target)
+        self.workspace.attach(annotation, target)
         annotation.keep(predictions, used, self.workspace.served_key())
         if annotation is self.annotation():
             self._labels.choose(target)
@@ -248,6 +267,23 @@ class AnnotateDock(QWidget):
         self._labels.choose(annotation.labels)
         self.work.refresh()
 
+    def _on_large_shown(self, annotation: Annotation) -> None:
+        if self._images.current() is annotation.image:
+            self._labels.choose(annotation.labels)
+
+    def _on_region_opened(self, annotation: Annotation) -> None:
+        self._on_shown(annotation)
+        self.work.repaint(annotation)
+
+    def _on_step(self, _event: Any = None) -> None:
+        image = self._images.current() if isalive(self) else None
+        if image is None or image.ndim == 2:
+            return
+        self._on_image_changed()
+        annotation = self.annotation()
+        if annotation is not None and annotation.results:
+            self.work.repaint(annotation)
+
     def _on_threshold_changed(self, value: float) -> None:
         chosen = self._chosen()
         if chosen is not None:
@@ -262,6 +298,7 @@ class AnnotateDock(QWidget):
 
     def _on_image_changed(self) -> None:
         annotation = self.annotation()
+        self._show_kind()
         self._labels.choose(annotation.labels if annotation is not None else None)
         self.panel.project.setDefault(default_project(self._images.current()))
         self.work.refresh()
@@ -282,10 +319,7 @@ class AnnotateDock(QWidget):
     def _on_layer_removed(self, event: Any) -> None:
         if not isalive(self) or layers.is_overlay(event.value):
             return
-        self._annotations.pop(event.value, None)
-        for annotation in self._annotations.values():
-            if annotation.labels is event.value:
-                annotation.detach()
+        self.workspace.forget_layer(event.value)
         self.work.refresh()
 
     def _on_theme_changed(self, _event: Any = None) -> None:
@@ -315,4 +349,5 @@ class AnnotateDock(QWidget):
             self.panel.project.setValue(view.root)
             settings.write_projects(self.panel.project.recent())
         for image in layers.images(self._viewer):
-            self.work.queue.images.recognise(self.workspace.annotation(image))
+            known = self.workspace.annotation(image, place_in_view(self._viewer, image))
+            self.work.queue.images.recognise(known)
