@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm._qt.compose import Composition, EditTracker, Overlaps, Proposal, merge
-from napari_amvlm._qt.layer_image import place_words
-from napari_amvlm._qt.layers import write
+from napari_amvlm._qt.compose import Composition, Overlaps, Proposal, merge
+from napari_amvlm._qt.plane_labels import PlaneLabels
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.review import compose_classes, set_locked
 
@@ -35,7 +34,7 @@ class StoredPrediction:
     model: str | None
 
 
-class Annotation:
+class Annotation(PlaneLabels):
     """The prompts of an image layer, of a stack those of one slice, and the labels layer that shows them.
 
     Parameters
@@ -51,8 +50,6 @@ class Annotation:
 
     Attributes
     ----------
-    owners
-        The prompt that each label value belongs to.
     finished
         Prompts whose pixels the model may neither change nor add to, but for objects that were unlocked.
     accepted
@@ -69,54 +66,27 @@ class Annotation:
         place: tuple[int, ...] = (),
         sibling: Annotation | None = None,
     ) -> None:
-        self.image = image
-        self.place = place
+        super().__init__(image, place)
         self._usual_threshold = usual_threshold or (lambda _prompt: DEFAULT_THRESHOLD)
-        self.labels: Labels | None = None
         self.results: dict[str, StoredPrediction] = {}
         self.thresholds: dict[str, float] = sibling.thresholds if sibling is not None else {}
-        self.owners: dict[int, str] = {}
         self.finished: set[str] = set()
         self.accepted: dict[str, Accepted] = {}
         self.image_id: int | None = None
-        self._values: dict[str, int] = {}
-        self._tracker: EditTracker | None = None
         self._shown_at = time.monotonic()
         if sibling is not None and sibling.labels is not None:
             self.attach(sibling.labels, sibling)
 
-    @property
-    def name(self) -> str:
-        """The image's name, of a slice with its number."""
-        return f"{self.image.name} {place_words(self.image, self.place)}".rstrip()
-
-    @property
-    def data(self) -> np.ndarray:
-        """The part of the labels layer that this is about, (H, W); writing to it writes to the layer."""
-        if self.labels is None:
-            raise LabelsError("There is no labels layer yet; run a prompt first.")
-        return np.asarray(self.labels.data[self.place] if self.place else self.labels.data)
-
-    def attach(self, labels: Labels, sibling: Annotation | None = None) -> None:
-        """Write to `labels` from now on; what it holds already is the person's.
-
-        Of a stack, the label values are those of the `sibling`.
-        """
-        if labels is self.labels:
-            return
-        self.labels = labels
-        self.owners = {}
-        self._values = sibling._values if sibling is not None else {}
-        self.finished = set()
-        self._tracker = EditTracker(self.data)
+    def attach(self, labels: Labels, sibling: PlaneLabels | None = None) -> None:
+        """Write to `labels` from now on; what it holds already is the person's."""
+        if labels is not self.labels:
+            self.finished = set()
+            super().attach(labels, sibling)
 
     def detach(self) -> None:
         """Forget the labels layer: it was taken out of the viewer."""
-        self.labels = None
-        self.owners = {}
-        self._values = {}
         self.finished = set()
-        self._tracker = None
+        super().detach()
 
     def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
         """Store the probabilities of a run."""
@@ -137,16 +107,6 @@ class Annotation:
     def threshold(self, prompt: str) -> float:
         """Return the threshold of a prompt: this image's own, else the usual one."""
         return self.thresholds[prompt] if prompt in self.thresholds else self._usual_threshold(prompt)
-
-    def value(self, prompt: str) -> int:
-        """Return the label value of a prompt, the smallest that is free when it has none yet."""
-        if prompt not in self._values:
-            taken = {*self.owners, *self._values.values()}
-            if self.labels is not None:
-                taken |= {int(value) for value in np.unique(self.data)}
-            self._values[prompt] = next(value for value in range(1, len(taken) + 2) if value not in taken)
-        self.owners.setdefault(self._values[prompt], prompt)
-        return self._values[prompt]
 
     def has_run(self, prompt: str) -> bool:
         """Tell whether a prompt ran here."""
@@ -200,17 +160,6 @@ class Annotation:
         self.owners = {**own, **composition.owners, **self._still_shown(own)}
         self._describe_values()
         return int(values.size)
-
-    def mask(self, prompt: str) -> np.ndarray:
-        """Return the pixels of `prompt` as they are now, bool (H, W).
-
-        Values that belong to no prompt were painted by hand; they count for the prompt that is asked for.
-        """
-        if self.labels is None:
-            raise LabelsError("There is no labels layer yet; run a prompt first.")
-        others = [value for value, owner in self.owners.items() if owner != prompt]
-        data = self.data
-        return np.asarray((data > 0) & ~np.isin(data, others))
 
     def proposed(self, prompt: str) -> np.ndarray | None:
         """Return what the model had proposed at the threshold in use, bool (H, W)."""
@@ -291,13 +240,6 @@ class Annotation:
         if not locked and self.labels is not None and self._tracker is not None:
             self._tracker.release(self.data, np.isin(known.objects, chosen))
 
-    def objects(self, prompt: str) -> np.ndarray | None:
-        """Return the objects of a prompt, int32 (H, W), where they were told apart; else None."""
-        mask = self.mask(prompt)
-        if self.labels is None or np.unique(self.data[mask]).size < 2:
-            return None
-        return np.where(mask, self.data, 0).astype(np.int32)
-
     def change_objects(self, after: np.ndarray, owners: Mapping[int, str]) -> int:
         """Write label values that a person changed object by object, as one step of undo; return how many pixels.
 
@@ -322,18 +264,6 @@ class Annotation:
         spent, self._shown_at = time.monotonic() - self._shown_at, time.monotonic()
         return spent
 
-    def _write(self, indices: tuple[Any, ...], values: np.ndarray, *, undoable: bool = True) -> None:
-        if self.labels is not None:
-            write(self.labels, indices, values, place=self.place, undoable=undoable)
-
-    def _still_shown(self, own: Mapping[int, str]) -> dict[int, str]:
-        """Return the owners of values that are no prompt's own and lie in the layer all the same: kept objects."""
-        others = {value: prompt for value, prompt in self.owners.items() if value not in own}
-        if not others or self.labels is None:
-            return {}
-        present = set(np.unique(self.data).tolist())
-        return {value: prompt for value, prompt in others.items() if value in present}
-
     def _may_propose(self, prompt: str) -> bool:
         return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
 
@@ -351,9 +281,3 @@ class Annotation:
 
     def _finished_values(self) -> list[int]:
         return [value for value, owner in self.owners.items() if owner in self.finished]
-
-    def _describe_values(self) -> None:
-        # napari shows these words for the value under the mouse
-        if self.labels is not None:
-            values = sorted(self.owners)
-            self.labels.features = {"index": values, "prompt": [self.owners[value] for value in values]}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_amvlm._qt.compose import Proposal
+    from napari_amvlm._qt.plane_labels import PlaneLabels
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm.slides import SlideReport, SlideStore
 
@@ -74,7 +75,7 @@ class SlideAnnotation(Annotation):
         """Return the prompts that ran here."""
         return list(self._found)
 
-    def attach(self, labels: Labels, sibling: Annotation | None = None) -> None:
+    def attach(self, labels: Labels, sibling: PlaneLabels | None = None) -> None:
         """Show results in `labels`, whose levels are those of `shown`."""
         self.labels = labels
         self._describe_values()

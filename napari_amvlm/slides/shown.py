@@ -194,7 +194,7 @@ def _span(key: Any, length: int) -> range:
         if not 0 <= place < length:
             raise IndexError(f"index {key} is out of bounds for an axis of {length} pixels")
         return range(place, place + 1)
-    chosen = range(length)[key]
+    chosen: range = range(length)[key]
     if chosen.step < 0:
         raise IndexError("an axis can only be gone through forwards")
     return chosen

@@ -111,11 +111,11 @@ class ExtentChoice(QWidget):
         self._show_parts()
 
     def _show_parts(self) -> None:
-        for widget in (self._first, self._to, self._last):
-            widget.setVisible(self._part.currentData() == "range")
-        for widget in (self, self._label):
-            if widget is not None:
-                widget.setVisible(self._kind != "plane")
+        for number in (self._first, self._to, self._last):
+            number.setVisible(self._part.currentData() == "range")
+        self.setVisible(self._kind != "plane")
+        if self._label is not None:
+            self._label.setVisible(self._kind != "plane")
 
     def _on_changed(self) -> None:
         self._show_parts()
