@@ -188,7 +188,7 @@ class SlideThread(PromptThread):
             count = len(store.request.prompts)
             needed = memory_needed(self._predictor.model, batch=run.batch, prompts=count, cache_bytes=CACHE_BYTES)
             self._total = run.total
-            self._tell(f"{run.total} blocks; {memory_note(needed, self._predictor.device)}", last=True)
+            self._tell(memory_note(needed, self._predictor.device), last=True)
         yield from run.run(stop)
 
     def _tell(self, words: str, *, last: bool) -> None:

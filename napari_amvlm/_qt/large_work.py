@@ -61,11 +61,13 @@ class LargeWork(QObject):
         self._workspace = workspace
         self._runs = runs
         self._stale: set[SlideAnnotation] = set()
+        self._filled: list[tuple[SlideAnnotation, SlideStore]] = []
         self._opening = False
         self._refresher = _single_shot(self, _REFRESH_MS, self._refresh)
         self._follower = _single_shot(self, _FOLLOW_MS, self._follow)
         runs.opened.connect(self._on_opened)
         runs.found.connect(self._on_found)
+        runs.ended.connect(self._on_ended)
         camera = camera_of(viewer)
         camera.events.center.connect(self._on_camera)
         camera.events.zoom.connect(self._on_camera)
@@ -140,6 +142,7 @@ class LargeWork(QObject):
             return
         annotation.open(store, asked.settings, self._workspace.served_key())
         annotation.note_presence(store)
+        self._filled.append((annotation, store))
         if annotation.labels not in self._viewer.layers and annotation.shown is not None:
             levels: list[Any] = list(annotation.shown.levels)
             annotation.attach(layers.put_labels(self._viewer, annotation.image, levels))
@@ -162,6 +165,12 @@ class LargeWork(QObject):
             self._refresher.start()
         if not was_known:
             self.shown.emit(annotation)
+
+    def _on_ended(self, _level: str, _text: str) -> None:
+        filled, self._filled = self._filled, []
+        for annotation, store in filled:
+            if annotation.image in self._viewer.layers:
+                annotation.note_presence(store)
 
     def _on_slice(self, asked: Asked, report: SliceReport) -> None:
         first, image = asked.annotation, asked.annotation.image

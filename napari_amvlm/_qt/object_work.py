@@ -186,7 +186,7 @@ class ObjectWork(QObject):
         if self._listening is not None and self._on_click in self._listening.mouse_drag_callbacks:
             self._listening.mouse_drag_callbacks.remove(self._on_click)
         self._listening = labels
-        if labels is not None and self._row.pick.isChecked():
+        if labels is not None and not labels.multiscale and self._row.pick.isChecked():
             labels.mode = "pan_zoom"
             labels.mouse_drag_callbacks.append(self._on_click)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
 from pathlib import Path
@@ -66,7 +67,7 @@ class Workspace(JobQueue):
         self.prompts: list[str] = []
         self.queue_work: QueueWork | None = None
         self.place: Callable[[], ResumeState | None] | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
 
     # Threads
 
@@ -91,8 +92,7 @@ class Workspace(JobQueue):
             self.project.close()
             self.project = None
         if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def store_place(self) -> None:
         """Store where the person is, in a thread; where the window is closing, before it goes."""
@@ -233,8 +233,9 @@ class Workspace(JobQueue):
         if self.project is not None and not self.project.read_only:
             return self.project.root / "slides"
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="napari-amvlm-", ignore_cleanup_errors=True)
-        return Path(self._temporary.name)
+            self._temporary = Path(tempfile.mkdtemp(prefix="napari-amvlm-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
 
     def usual_threshold(self, prompt: str) -> float:
         """Return the threshold that a prompt has in the project, or else by preference."""

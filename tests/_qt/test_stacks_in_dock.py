@@ -13,7 +13,6 @@ from napari_amvlm.session import learning_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SLICES = 4
 
@@ -47,6 +46,7 @@ def _run(bench: Any, extent: Extent, text: str = "nuclei") -> None:
 
 def _set_threshold(bench: Any) -> float:
     """Choose a threshold that cuts the slice at hand in two halves."""
+    bench.annotate.panel.prompts.setCurrent("nuclei")
     middle = float(np.median(bench.annotate.annotation().results["nuclei"].prediction.probability))
     bench.annotate.panel.threshold._number.setValue(middle)
     bench.idle()
@@ -104,7 +104,7 @@ def test_values_and_thresholds_are_the_same_on_every_slice(stack: Any):
 
 
 def test_cancel_keeps_the_slices_that_are_done(make_bench: Callable[..., Any]):
-    bench = make_bench(_volume(40))
+    bench = make_bench(_volume(200))
     bench.run("nuclei")
     _set_threshold(bench)
     runs = bench.annotate.run_of_prompts
@@ -115,7 +115,7 @@ def test_cancel_keeps_the_slices_that_are_done(make_bench: Callable[..., Any]):
     painted = [bool(plane.any()) for plane in _masks(bench)]
     assert painted[:2] == [True, True]
     assert not painted[-1]
-    assert bench.status().endswith("of 40 slices are done and stay.")
+    assert bench.status().endswith("of 200 slices are done and stay.")
 
 
 def test_what_a_person_painted_on_a_slice_survives_a_run_over_all(stack: Any):
@@ -169,21 +169,22 @@ def test_slices_are_accepted_one_by_one_and_learnt_from_as_images(stack: Any):
     assert "nuclei" in stack.annotate.annotation().finished
 
 
-def test_another_day_an_accepted_slice_is_shown_when_it_is_looked_at(stack: Any, tmp_path: Path):
+def test_another_day_an_accepted_slice_is_shown_when_it_is_looked_at(stack: Any):
+    _go(stack, 3)
     stack.run("nuclei")
     _set_threshold(stack)
     stack.annotate.accept()
     stack.idle()
-    accepted = _masks(stack)[1].copy()
+    accepted = _masks(stack)[3].copy()
     stack.viewer.layers.clear()
     stack.viewer.add_image(_volume(), name="again")
     _go(stack, 0)
     before = [layer.name for layer in stack.viewer.layers]
 
-    _go(stack, 1)
+    _go(stack, 3)
 
     assert before == ["again"]
-    np.testing.assert_array_equal(stack.viewer.layers["again masks"].data[1] > 0, accepted > 0)
+    np.testing.assert_array_equal(stack.viewer.layers["again masks"].data[3] > 0, accepted > 0)
     assert stack.annotate.annotation().image_id is not None
 
 
