@@ -11,19 +11,16 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_amvlm._qt import layers
+from napari_amvlm._qt.large_threads import FoundBlock
 from napari_amvlm._qt.layer_image import describe_layer, layer_path
 from napari_amvlm._qt.regions import chosen_box, view_box
 from napari_amvlm._qt.resume import camera_of
 from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.imaging.scale import WorkingScale
-from napari_amvlm.predictor import Prediction
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
     from napari_amvlm._qt.annotation import Annotation
-    from napari_amvlm._qt.large_threads import FoundBlock
     from napari_amvlm._qt.prediction_run import Asked, PredictionRun
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.imaging import Tile
@@ -119,6 +116,8 @@ class LargeWork(QObject):
         self._workspace.submit(read, done, failed)
 
     def _open(self, slide: SlideAnnotation, box: Tile, pixels: np.ndarray, maps: list[np.ndarray]) -> None:
+        from napari_amvlm.predictor import Prediction
+
         layer = _region_layer(slide.image, box, pixels)
         region = self._workspace.annotation(layer)
         self._viewer.add_layer(layer)
@@ -152,10 +151,10 @@ class LargeWork(QObject):
     def _on_found(self, asked: Asked, piece: FoundBlock | SliceReport) -> None:
         if asked.annotation.image not in self._viewer.layers:
             self._runs.cancel()
+        elif not isinstance(piece, FoundBlock):
+            self._on_slice(asked, piece)
         elif isinstance(asked.annotation, SlideAnnotation):
-            self._on_block(asked.annotation, piece)  # type: ignore[arg-type]
-        else:
-            self._on_slice(asked, piece)  # type: ignore[arg-type]
+            self._on_block(asked.annotation, piece)
 
     def _on_block(self, annotation: SlideAnnotation, found: FoundBlock) -> None:
         was_known = any(annotation.presence(prompt) for prompt in found.store.request.prompts)
@@ -176,8 +175,10 @@ class LargeWork(QObject):
         first, image = asked.annotation, asked.annotation.image
         annotation = self._workspace.annotation(image, report.index)
         if first.labels not in self._viewer.layers:
-            target = asked.target if asked.target in self._viewer.layers else layers.add_labels(self._viewer, image)
-            self._workspace.attach(first, _labels(target))
+            target = asked.target
+            if target is None or target not in self._viewer.layers:
+                target = layers.add_labels(self._viewer, image)
+            self._workspace.attach(first, target)
         annotation.keep(report.predictions, asked.settings, self._workspace.served_key())
         self.sliceFound.emit(annotation)
         if report.done == 1:
@@ -200,12 +201,6 @@ class LargeWork(QObject):
         view = self.view(slide) if slide is not None and slide.image in self._viewer.layers else None
         if view is not None:
             self._runs.look_at(view)
-
-
-def _labels(layer: Labels | None) -> Labels:
-    if layer is None:
-        raise LabelsError("There is no labels layer to write to; run the prompt again.")
-    return layer
 
 
 def _check_size(box: Tile, words: str) -> None:

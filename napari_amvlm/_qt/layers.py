@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SUFFIX = " masks"
 """Ends the name of a labels layer that holds results."""
+
+LARGEST_STACK = 1 << 31
+"""Pixels of a stack that labels are made for; of these, only slices that are drawn on take memory."""
 
 OVERLAY = "napari-amvlm overlay"
 """Key in the metadata of layers that only show something: no prompt runs on them, and no result goes there."""
@@ -67,6 +71,11 @@ def check_image(layer: Image) -> tuple[int, ...]:
         raise ImageError(
             f"Image {layer.name!r} is a stack of planes of {_times(shape[-2:])} pixels, and at most "
             f"{LARGEST_PLANE // 10**6} million were expected; split it (right-click on the layer, Split Stack)."
+        )
+    if layer.ndim > 2 and math.prod(shape) > LARGEST_STACK:
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of {_times(shape)} pixels, and at most {LARGEST_STACK / 1e9:.0f} billion "
+            "were expected, for which labels fit into memory; open a part of it."
         )
     return shape
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm._qt.annotation import Annotation
 from napari_amvlm.errors import LabelsError
-from napari_amvlm.slides.shown import ShownPrompt, ShownSlide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.compose import Proposal
     from napari_amvlm._qt.plane_labels import PlaneLabels
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
-    from napari_amvlm.slides import SlideReport, SlideStore
+    from napari_amvlm.slides import ShownPrompt, ShownSlide, SlideReport, SlideStore
 
 READ_ONLY = (
     "A slide is corrected and accepted region by region: press Region, which opens what is in view, or the shapes "
@@ -45,6 +44,8 @@ class SlideAnnotation(Annotation):
 
     def open(self, store: SlideStore, settings: ScaleSettings, model: str | None) -> None:
         """Show the prompts of a store that is, or will be, filled."""
+        from napari_amvlm.slides import ShownSlide
+
         if self.shown is None:
             self.shown = ShownSlide(store)
         for row, prompt in enumerate(store.request.prompts):
@@ -68,6 +69,8 @@ class SlideAnnotation(Annotation):
 
     def shown_prompt(self, prompt: str) -> ShownPrompt:
         """Return where a prompt's probabilities lie and how they are shown."""
+        from napari_amvlm.slides import ShownPrompt
+
         store, row = self._found[prompt]
         return ShownPrompt(store, row, self.value(prompt), self.threshold(prompt))
 

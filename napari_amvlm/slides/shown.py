@@ -109,8 +109,8 @@ class ShownSlide:
             # what is stored as 0 was never looked at, or is nothing for sure
             least = max(1, math.ceil(prompt.threshold * 255))
             wins = (found >= least) & (found > best)
-            labels[wins] = prompt.value
-            best[wins] = found[wins]
+            np.copyto(labels, np.uint8(prompt.value), where=wins)
+            np.copyto(best, found, where=wins)
         return labels
 
     def probability(self, prompt: ShownPrompt, area: Tile) -> NDArray[np.float32]:

@@ -107,7 +107,8 @@ class ExtentChoice(QWidget):
             self._part.clear()
             for part, words in _WORDS[self._kind].items():
                 self._part.addItem(words, part)
-        self.setToolTip(_TIPS[self._kind])
+        for widget in (self, self._part):
+            widget.setToolTip(_TIPS[self._kind])
         self._show_parts()
 
     def _show_parts(self) -> None:
