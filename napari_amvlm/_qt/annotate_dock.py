@@ -16,7 +16,7 @@ from napari_amvlm._qt.layer_image import place_in_view
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.prompt_work import describe
 from napari_amvlm._qt.regions import chosen_region
-from napari_amvlm._qt.slide_annotation import SlideAnnotation
+from napari_amvlm._qt.slide_annotation import READ_ONLY, SlideAnnotation
 from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
@@ -104,7 +104,9 @@ class AnnotateDock(QWidget):
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
         chosen = self._chosen()
-        if chosen is not None:
+        if chosen is not None and isinstance(chosen[0], SlideAnnotation):
+            self.say("warning", READ_ONLY)
+        elif chosen is not None:
             self.work.review.accept(*chosen)
 
     def accept_region(self) -> None:

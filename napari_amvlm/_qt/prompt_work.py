@@ -88,6 +88,8 @@ class PromptWork(QObject):
             panel.prompts.setCurrent(typed[0])
         panel.progress.setBusy("Looking at the image ...")
         panel.run_button.setEnabled(False)
+        if panel.extent.value().part != "here":
+            self.said.emit("info", f"Working through {annotation.image.name}; you can look around meanwhile.")
         self.runs.start(annotation, [*typed, *missing], now, panel.extent.value(), view, target)
 
     def show_prompts(self, annotation: Annotation | None) -> None:
