@@ -106,6 +106,9 @@ class SlideThread(PromptThread):
 
     def work(self) -> str:
         """Work through all stores and say what was done."""
+        from napari_amvlm.slides import SlideSource
+
+        SlideSource(self._job.image)  # what cannot be used is told before anything is drawn
         stores = [store for request in self._requests() for store in self._opened(request)]
         try:
             for store, region in self._passes(stores):

@@ -11,6 +11,7 @@ from napari.utils.colormaps import label_colormap
 
 from napari_amvlm._qt.layer_image import full_resolution, layer_kind, layer_shape
 from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.imaging import MIN_SIDE
 from napari_amvlm.imaging.limits import LARGEST_PLANE
 
 if TYPE_CHECKING:
@@ -59,13 +60,18 @@ def check_image(layer: Image) -> tuple[int, ...]:
     Raises
     ------
     ImageError
-        It has a number of channels that is not understood, or is a stack of planes that are too large.
+        It has a number of channels that is not understood, or is too small, or a stack that is too large.
     """
     shape = layer_shape(layer)
     if layer.ndim == 3 and shape[-1] == 2:
         raise ImageError(
             f"Image {layer.name!r} has 2 channels ({_times(shape)}), and 1 (gray) or 3 (RGB) were expected; "
             "split it (right-click on the layer, Split Stack) and choose one channel."
+        )
+    if min(shape[-2:]) < MIN_SIDE:
+        raise ImageError(
+            f"Image {layer.name!r} has {_times(shape[-2:])} pixels, and at least {MIN_SIDE} x {MIN_SIDE} were "
+            "expected; give a larger image."
         )
     if layer.ndim > 2 and shape[-2] * shape[-1] > LARGEST_PLANE:
         raise ImageError(

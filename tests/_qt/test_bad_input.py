@@ -28,6 +28,8 @@ def _add(bench: Any, data: Any, **options: Any) -> None:
         (np.zeros((5, 8, 64), np.uint8), {}, "16"),
         ([np.zeros((8, 64)), np.zeros((4, 32))], {"multiscale": True}, "16"),
         (np.zeros((1, 1), np.uint8), {}, "16"),
+        ([np.full((64, 64), np.nan), np.full((32, 32), np.nan)], {"multiscale": True}, "finite"),
+        (np.full((3, 64, 64), np.nan, np.float32), {}, "finite"),
         (np.full((64, 64), np.nan, np.float32), {}, "finite"),
     ],
 )

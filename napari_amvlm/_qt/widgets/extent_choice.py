@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
 
 Part = Literal["here", "range", "all"]
 Kind = Literal["plane", "slide", "stack"]
@@ -56,12 +56,17 @@ class ExtentChoice(QWidget):
         self._first, self._last = _number("First slice"), _number("Last slice")
         self._to = QLabel("to")
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self._part)
+        # in a row of their own: beside the list they would not fit into a narrow dock
+        row = QHBoxLayout()
         row.setSpacing(4)
-        row.addWidget(self._part, 1)
-        for widget in (self._first, self._to, self._last):
-            row.addWidget(widget, 0, Qt.AlignmentFlag.AlignRight)
+        row.addWidget(self._first, 1)
+        row.addWidget(self._to)
+        row.addWidget(self._last, 1)
+        column.addLayout(row)
         # signals
         self._part.currentIndexChanged.connect(self._on_changed)
         self._first.valueChanged.connect(self._on_first_changed)
@@ -140,4 +145,5 @@ def _number(name: str) -> QSpinBox:
     box.setAccessibleName(name)
     box.setToolTip(f"{name}, counted from 0 as the slider below the image does")
     box.setKeyboardTracking(False)
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return box
