@@ -159,9 +159,10 @@ class LargeWork(QObject):
     def _on_block(self, annotation: SlideAnnotation, found: FoundBlock) -> None:
         was_known = any(annotation.presence(prompt) for prompt in found.store.request.prompts)
         annotation.note(found.store, found.report)
-        self._stale.add(annotation)
-        if not self._refresher.isActive():
-            self._refresher.start()
+        if _meet(self.view(annotation), found.report.rectangle):
+            self._stale.add(annotation)
+            if not self._refresher.isActive():
+                self._refresher.start()
         if not was_known:
             self.shown.emit(annotation)
 
@@ -170,6 +171,7 @@ class LargeWork(QObject):
         for annotation, store in filled:
             if annotation.image in self._viewer.layers:
                 annotation.note_presence(store)
+                self.renew(annotation)
 
     def _on_slice(self, asked: Asked, report: SliceReport) -> None:
         first, image = asked.annotation, asked.annotation.image
@@ -190,7 +192,9 @@ class LargeWork(QObject):
         stale, self._stale = self._stale, set()
         for annotation in stale:
             if annotation.labels is not None and annotation.labels in self._viewer.layers:
-                annotation.labels.refresh(extent=False, highlight=False)
+                # the small picture in the list of layers can wait until the run has ended
+                ended = self._runs.slide_at_work() is not annotation
+                annotation.labels.refresh(extent=False, highlight=False, thumbnail=ended)
 
     def _on_camera(self, _event: Any = None) -> None:
         if isalive(self) and self._runs.slide_at_work() is not None and not self._follower.isActive():
@@ -201,6 +205,15 @@ class LargeWork(QObject):
         view = self.view(slide) if slide is not None and slide.image in self._viewer.layers else None
         if view is not None:
             self._runs.look_at(view)
+
+
+def _meet(one: Tile | None, other: Tile) -> bool:
+    """Tell whether two rectangles share a pixel."""
+    if one is None:
+        return False
+    down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    return down > 0 and across > 0
 
 
 def _check_size(box: Tile, words: str) -> None:
