@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt import keys, layers, settings
 from napari_amvlm._qt.annotate_panel import REDO_KEY, UNDO_KEY, AnnotatePanel
+from napari_amvlm._qt.chosen_image import ChosenImage
 from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.dock_work import DockWork
-from napari_amvlm._qt.layer_choice import LayerChoice
+from napari_amvlm._qt.layer_image import place_in_view
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.prompt_work import describe
 from napari_amvlm._qt.regions import chosen_region
+from napari_amvlm._qt.slide_annotation import READ_ONLY, SlideAnnotation
 from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.widgets.status_line import Level
     from napari_amvlm.predictor import Prediction
 
-NEW_LAYER = "(new layer)"
 THRESHOLD_STEP = 0.05
 
 
@@ -53,8 +53,8 @@ class AnnotateDock(QWidget):
         self._annotations = self.workspace.annotations
         # widgets
         self.panel = AnnotatePanel()
-        self._images = LayerChoice(self.panel.image, self._viewer, Image)
-        self._labels = LayerChoice(self.panel.labels, self._viewer, Labels, first=NEW_LAYER)
+        self._chosen_image = ChosenImage(self._viewer, self.workspace, self.panel, self)
+        self._labels = self._chosen_image.labels
         self.work = DockWork(self._viewer, self.workspace, self.panel, self.annotation, self)
         self.run_of_prompts = self.work.prompts.runs
         self.repainter = self.work.repainter
@@ -86,20 +86,27 @@ class AnnotateDock(QWidget):
         guard_window(self, self.workspace)
 
     def annotation(self) -> Annotation | None:
-        """Return what is known of the chosen image; None where there is no image."""
-        image = self._images.current()
-        return self.workspace.annotation(image) if image is not None else None
+        """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
+        return self._chosen_image.annotation()
 
     # What buttons and keys do
 
     def run(self) -> None:
         """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
-        self.work.prompts.run(self.annotation(), self._labels.current())
+        annotation = self.annotation()
+        try:
+            self._chosen_image.check_side()
+        except InputError as error:
+            self.say("error", str(error))
+            return
+        self.work.prompts.run(annotation, self._labels.current(), self.work.large.view(annotation))
 
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
         chosen = self._chosen()
-        if chosen is not None:
+        if chosen is not None and isinstance(chosen[0], SlideAnnotation):
+            self.say("warning", READ_ONLY)
+        elif chosen is not None:
             self.work.review.accept(*chosen)
 
     def accept_region(self) -> None:
@@ -108,6 +115,9 @@ class AnnotateDock(QWidget):
         if chosen is None:
             return
         annotation, prompt = chosen
+        if isinstance(annotation, SlideAnnotation):
+            self.work.large.open_region(annotation)
+            return
         current = self.work.queue.current
         work = current.region if current is not None and current.image_id == annotation.image_id else None
         try:
@@ -186,14 +196,15 @@ class AnnotateDock(QWidget):
         panel.project.chosen.connect(self._on_project_chosen)
 
     def _connect_sources(self) -> None:
-        self._images.changed.connect(self._on_image_changed)
-        self._viewer.layers.selection.events.active.connect(self._on_active_layer)
+        self._chosen_image.changed.connect(self._on_image_changed)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._viewer.events.theme.connect(self._on_theme_changed)
         self.work.said.connect(self.say)
         self.work.prompts.predicted.connect(self._on_predicted)
         self.work.review.accepted.connect(self._on_accepted)
         self.work.queue.images.shown.connect(self._on_shown)
+        self.work.large.shown.connect(self._chosen_image.show_labels)
+        self.work.large.regionOpened.connect(self._on_region_opened)
         self.workspace.modelChanged.connect(self._on_model_changed)
         self.workspace.projectChanged.connect(self._on_project_changed)
         self.workspace.said.connect(self.say)
@@ -225,7 +236,7 @@ class AnnotateDock(QWidget):
         except InputError as error:
             self.say("error", str(error))
             return
-        annotation.attach(target)
+        self.workspace.attach(annotation, target)
         annotation.keep(predictions, used, self.workspace.served_key())
         if annotation is self.annotation():
             self._labels.choose(target)
@@ -244,9 +255,12 @@ class AnnotateDock(QWidget):
         self.workspace.store_place()
 
     def _on_shown(self, annotation: Annotation) -> None:
-        self._images.choose(annotation.image)
-        self._labels.choose(annotation.labels)
+        self._chosen_image.show(annotation)
         self.work.refresh()
+
+    def _on_region_opened(self, annotation: Annotation) -> None:
+        self._on_shown(annotation)
+        self.work.repaint(annotation)
 
     def _on_threshold_changed(self, value: float) -> None:
         chosen = self._chosen()
@@ -263,29 +277,18 @@ class AnnotateDock(QWidget):
     def _on_image_changed(self) -> None:
         annotation = self.annotation()
         self._labels.choose(annotation.labels if annotation is not None else None)
-        self.panel.project.setDefault(default_project(self._images.current()))
+        self.panel.project.setDefault(default_project(annotation.image if annotation is not None else None))
         self.work.refresh()
         self.work.queue.note_image(annotation)
         if annotation is not None:
             self.work.queue.images.recognise(annotation)
-
-    def _on_active_layer(self, event: Any) -> None:
-        if not isalive(self):
-            return
-        layer = event.value
-        if isinstance(layer, Image):
-            self._images.choose(layer)
-        for annotation in self._annotations.values():
-            if layer is not None and annotation.labels is layer:
-                self._images.choose(annotation.image)
+            if annotation.place and annotation.results:
+                self.work.repaint(annotation)  # the threshold may have moved while another slice was in view
 
     def _on_layer_removed(self, event: Any) -> None:
         if not isalive(self) or layers.is_overlay(event.value):
             return
-        self._annotations.pop(event.value, None)
-        for annotation in self._annotations.values():
-            if annotation.labels is event.value:
-                annotation.detach()
+        self.workspace.forget_layer(event.value)
         self.work.refresh()
 
     def _on_theme_changed(self, _event: Any = None) -> None:
@@ -315,4 +318,5 @@ class AnnotateDock(QWidget):
             self.panel.project.setValue(view.root)
             settings.write_projects(self.panel.project.recent())
         for image in layers.images(self._viewer):
-            self.work.queue.images.recognise(self.workspace.annotation(image))
+            known = self.workspace.annotation(image, place_in_view(self._viewer, image))
+            self.work.queue.images.recognise(known)

@@ -9,6 +9,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.panel import ScrollColumn, named_rows, tab_through
+from napari_amvlm._qt.widgets.extent_choice import ExtentChoice
 from napari_amvlm._qt.widgets.key_help import KeyHelp, section
 from napari_amvlm._qt.widgets.object_row import ObjectRow
 from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
@@ -37,13 +38,14 @@ class AnnotatePanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self.image = _list("Image", "The image layer to look at: a plain 2-D image, gray or RGB")
+        self.image = _list("Image", "The image layer to look at, gray or RGB: a plane, a slide with levels, or a stack")
         self.labels = _list("Labels", "The labels layer that results go to; it must have the image's shape")
         self.project = ProjectRow()
         self.prompt = PromptEdit()
         self.run_button = QPushButton("Run")
         self.prompts = PromptList()
         self.threshold = ThresholdSlider()
+        self.extent = ExtentChoice()
         self.scale = ScaleChoice()
         self.instances = InstancesBox()
         self.overlaps = OverlapChoice()
@@ -65,16 +67,17 @@ class AnnotatePanel(QWidget):
         self.shortcuts = {key: self._shortcut(key) for key in (UNDO_KEY, REDO_KEY)}
         # layout
         body = ScrollColumn()
-        body.column.addLayout(
-            named_rows(
-                {
-                    "Image": self.image,
-                    "Labels": self.labels,
-                    "Project": self.project,
-                    "Prompt": _row(self.prompt, self.run_button),
-                }
-            )
+        top = named_rows(
+            {
+                "Image": self.image,
+                "Labels": self.labels,
+                "Project": self.project,
+                "Prompt": _row(self.prompt, self.run_button),
+                "Where": self.extent,
+            }
         )
+        self.extent.setLabel(top.labelForField(self.extent))
+        body.column.addLayout(top)
         body.add(self.prompts)
         body.column.addLayout(
             named_rows(
@@ -128,7 +131,8 @@ class AnnotatePanel(QWidget):
         self.region_button.setToolTip(
             told(
                 "Accept only a part: the shapes of the selected shapes layer, else the queue's region, else what is in "
-                "view.\nThe rest counts as never looked at.",
+                "view.\nThe rest counts as never looked at.\nOn a slide: open that part as an image of its own, to "
+                "correct and accept it there.",
                 "accept_region",
             )
         )

@@ -1,4 +1,4 @@
-"""What is known of one image: stored probabilities, thresholds, label values, and what is finished."""
+"""What is known of one plane: stored probabilities, thresholds, label values, and what is finished."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm._qt.compose import Composition, EditTracker, Overlaps, Proposal, merge
-from napari_amvlm._qt.layers import write
+from napari_amvlm._qt.compose import Composition, Overlaps, Proposal, merge
+from napari_amvlm._qt.plane_labels import PlaneLabels
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.review import compose_classes, set_locked
 
@@ -34,13 +34,22 @@ class StoredPrediction:
     model: str | None
 
 
-class Annotation:
-    """One image layer's prompts and the labels layer that shows them.
+class Annotation(PlaneLabels):
+    """The prompts of an image layer, of a stack those of one slice, and the labels layer that shows them.
+
+    Parameters
+    ----------
+    image
+        The image layer.
+    usual_threshold
+        Gives the threshold of a prompt that has none here.
+    place
+        The slice of a stack, a number for each axis before Y and X.
+    sibling
+        What is known of another slice: label values and thresholds are the same on all, and so is the labels layer.
 
     Attributes
     ----------
-    owners
-        The prompt that each label value belongs to.
     finished
         Prompts whose pixels the model may neither change nor add to, but for objects that were unlocked.
     accepted
@@ -49,37 +58,35 @@ class Annotation:
         The image's number in the open project, once it is known there.
     """
 
-    def __init__(self, image: Image, usual_threshold: Callable[[str], float] | None = None) -> None:
-        self.image = image
+    def __init__(
+        self,
+        image: Image,
+        usual_threshold: Callable[[str], float] | None = None,
+        *,
+        place: tuple[int, ...] = (),
+        sibling: Annotation | None = None,
+    ) -> None:
+        super().__init__(image, place)
         self._usual_threshold = usual_threshold or (lambda _prompt: DEFAULT_THRESHOLD)
-        self.labels: Labels | None = None
         self.results: dict[str, StoredPrediction] = {}
-        self.thresholds: dict[str, float] = {}
-        self.owners: dict[int, str] = {}
+        self.thresholds: dict[str, float] = sibling.thresholds if sibling is not None else {}
         self.finished: set[str] = set()
         self.accepted: dict[str, Accepted] = {}
         self.image_id: int | None = None
-        self._values: dict[str, int] = {}
-        self._tracker: EditTracker | None = None
         self._shown_at = time.monotonic()
+        if sibling is not None and sibling.labels is not None:
+            self.attach(sibling.labels, sibling)
 
-    def attach(self, labels: Labels) -> None:
+    def attach(self, labels: Labels, sibling: PlaneLabels | None = None) -> None:
         """Write to `labels` from now on; what it holds already is the person's."""
-        if labels is self.labels:
-            return
-        self.labels = labels
-        self.owners = {}
-        self._values = {}
-        self.finished = set()
-        self._tracker = EditTracker(labels.data)
+        if labels is not self.labels:
+            self.finished = set()
+            super().attach(labels, sibling)
 
     def detach(self) -> None:
         """Forget the labels layer: it was taken out of the viewer."""
-        self.labels = None
-        self.owners = {}
-        self._values = {}
         self.finished = set()
-        self._tracker = None
+        super().detach()
 
     def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
         """Store the probabilities of a run."""
@@ -101,15 +108,18 @@ class Annotation:
         """Return the threshold of a prompt: this image's own, else the usual one."""
         return self.thresholds[prompt] if prompt in self.thresholds else self._usual_threshold(prompt)
 
-    def value(self, prompt: str) -> int:
-        """Return the label value of a prompt, the smallest that is free when it has none yet."""
-        if prompt not in self._values:
-            taken = set(self.owners)
-            if self.labels is not None:
-                taken |= {int(value) for value in np.unique(self.labels.data)}
-            self._values[prompt] = next(value for value in range(1, len(taken) + 2) if value not in taken)
-            self.owners[self._values[prompt]] = prompt
-        return self._values[prompt]
+    def has_run(self, prompt: str) -> bool:
+        """Tell whether a prompt ran here."""
+        return prompt in self.results
+
+    def prompts(self) -> list[str]:
+        """Return the prompts that ran here."""
+        return list(self.results)
+
+    def presence(self, prompt: str) -> float | None:
+        """Return how probably what a prompt says is there; None where it did not run here."""
+        stored = self.results.get(prompt)
+        return stored.prediction.presence if stored is not None else None
 
     def proposals(self, prompts: Sequence[str]) -> list[Proposal]:
         """Return what the model proposes for those of `prompts` that ran here and are not finished."""
@@ -127,40 +137,29 @@ class Annotation:
 
     def first_free(self) -> int:
         """Return the value from which all are free."""
-        largest = 0 if self.labels is None else int(self.labels.data.max(initial=0))
+        largest = 0 if self.labels is None else int(self.data.max(initial=0))
         return max([largest, *self._values.values(), *self._finished_values()]) + 1
 
-    def show(self, composition: Composition) -> int:
-        """Write a composition to the labels layer and return how many pixels changed.
+    def show(self, composition: Composition, *, undoable: bool = True) -> int:
+        """Write a composition to the labels layer, as a step of undo if `undoable`; return how many pixels changed.
 
         Locked objects, finished prompts, and what the person painted or erased stay as they are.
         """
         if self.labels is None or self._tracker is None:
             raise LabelsError("There is no labels layer to write to; run the prompt again.")
-        data = self.labels.data
+        data = self.data
         edited = self._tracker.edited(data)
         finished = np.isin(data, self._finished_values()) & ~self._unlocked()
         indices, values = merge(
             data, composition.labels.astype(data.dtype, copy=False), edited, finished, self._locked()
         )
         self._tracker.note_before(data, edited)
-        write(self.labels, indices, values)
-        self._tracker.note_written(self.labels.data, edited)
+        self._write(indices, values, undoable=undoable)
+        self._tracker.note_written(self.data, edited)
         own = {value: prompt for prompt, value in self._values.items()}
         self.owners = {**own, **composition.owners, **self._still_shown(own)}
         self._describe_values()
         return int(values.size)
-
-    def mask(self, prompt: str) -> np.ndarray:
-        """Return the pixels of `prompt` as they are now, bool (H, W).
-
-        Values that belong to no prompt were painted by hand; they count for the prompt that is asked for.
-        """
-        if self.labels is None:
-            raise LabelsError("There is no labels layer yet; run a prompt first.")
-        others = [value for value, owner in self.owners.items() if owner != prompt]
-        data = self.labels.data
-        return np.asarray((data > 0) & ~np.isin(data, others))
 
     def proposed(self, prompt: str) -> np.ndarray | None:
         """Return what the model had proposed at the threshold in use, bool (H, W)."""
@@ -173,7 +172,7 @@ class Annotation:
             self.finished.discard(prompt)
             return
         if self.labels is not None:
-            for value in np.unique(self.labels.data[self.mask(prompt)]):
+            for value in np.unique(self.data[self.mask(prompt)]):
                 self.owners[int(value)] = prompt
         self.finished.add(prompt)
 
@@ -181,11 +180,11 @@ class Annotation:
         """Take the pixels of a prompt off the labels layer, as one step of undo; return how many."""
         if self.labels is None or self._tracker is None:
             return 0
-        own = np.isin(self.labels.data, [value for value, owner in self.owners.items() if owner == prompt])
-        edited = self._tracker.edited(self.labels.data) & ~own
+        own = np.isin(self.data, [value for value, owner in self.owners.items() if owner == prompt])
+        edited = self._tracker.edited(self.data) & ~own
         indices = np.nonzero(own)
-        write(self.labels, indices, np.zeros(indices[0].size, self.labels.data.dtype))
-        self._tracker.note_written(self.labels.data, edited)
+        self._write(indices, np.zeros(indices[0].size, self.data.dtype))
+        self._tracker.note_written(self.data, edited)
         return int(indices[0].size)
 
     def restore(self, accepted: Mapping[str, Accepted], overlaps: Overlaps) -> None:
@@ -193,7 +192,7 @@ class Annotation:
         self.accepted = dict(accepted)
         if self.labels is None or self._tracker is None or not accepted:
             return
-        data = self.labels.data
+        data = self.data
         was_empty = not data.any()
         edited = self._tracker.edited(data)
         values = {prompt: self.value(prompt) for prompt in accepted}
@@ -206,10 +205,10 @@ class Annotation:
             if known.is_whole():
                 self.finished.add(prompt)
         if was_empty:
-            self.labels.data = shown  # nothing that Ctrl+Z would have to bring back
+            self._write(*merge(data, shown), undoable=False)  # nothing that Ctrl+Z would have to bring back
         else:
-            write(self.labels, *merge(data, shown))
-        self._tracker.note_written(self.labels.data, edited)
+            self._write(*merge(data, shown))
+        self._tracker.note_written(self.data, edited)
         self._describe_values()
 
     def _part(self, shown: np.ndarray, own: np.ndarray, objects: np.ndarray, prompt: str) -> None:
@@ -239,14 +238,7 @@ class Annotation:
         chosen = list(objects)
         self.accepted[prompt] = replace(known, unlocked=set_locked(known.unlocked, chosen, locked))
         if not locked and self.labels is not None and self._tracker is not None:
-            self._tracker.release(self.labels.data, np.isin(known.objects, chosen))
-
-    def objects(self, prompt: str) -> np.ndarray | None:
-        """Return the objects of a prompt, int32 (H, W), where they were told apart; else None."""
-        mask = self.mask(prompt)
-        if self.labels is None or np.unique(self.labels.data[mask]).size < 2:
-            return None
-        return np.where(mask, self.labels.data, 0).astype(np.int32)
+            self._tracker.release(self.data, np.isin(known.objects, chosen))
 
     def change_objects(self, after: np.ndarray, owners: Mapping[int, str]) -> int:
         """Write label values that a person changed object by object, as one step of undo; return how many pixels.
@@ -255,14 +247,14 @@ class Annotation:
         """
         if self.labels is None or self._tracker is None:
             raise LabelsError("There is no labels layer yet; run a prompt first.")
-        before = self.labels.data.copy()
+        before = self.data.copy()
         edited = self._tracker.edited(before)
         indices, values = merge(before, after.astype(before.dtype, copy=False))
         self._tracker.note_before(before, edited)
-        write(self.labels, indices, values)
+        self._write(indices, values)
         touched = np.union1d(before[indices], values)
-        own = np.isin(self.labels.data, touched[touched > 0])
-        self._tracker.note_before(self.labels.data, edited | own)
+        own = np.isin(self.data, touched[touched > 0])
+        self._tracker.note_before(self.data, edited | own)
         self.owners.update(owners)
         self._describe_values()
         return int(values.size)
@@ -271,14 +263,6 @@ class Annotation:
         """Return the time since the result was shown, and start anew."""
         spent, self._shown_at = time.monotonic() - self._shown_at, time.monotonic()
         return spent
-
-    def _still_shown(self, own: Mapping[int, str]) -> dict[int, str]:
-        """Return the owners of values that are no prompt's own and lie in the layer all the same: kept objects."""
-        others = {value: prompt for value, prompt in self.owners.items() if value not in own}
-        if not others or self.labels is None:
-            return {}
-        present = set(np.unique(self.labels.data).tolist())
-        return {value: prompt for value, prompt in others.items() if value in present}
 
     def _may_propose(self, prompt: str) -> bool:
         return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
@@ -292,14 +276,8 @@ class Annotation:
 
     def _unlocked(self) -> np.ndarray:
         free = [np.isin(known.objects, list(known.unlocked)) for known in self.accepted.values() if known.unlocked]
-        shape = () if self.labels is None else self.labels.data.shape
+        shape = () if self.labels is None else self.data.shape
         return np.logical_or.reduce(free) if free else np.zeros(shape, bool)
 
     def _finished_values(self) -> list[int]:
         return [value for value, owner in self.owners.items() if owner in self.finished]
-
-    def _describe_values(self) -> None:
-        # napari shows these words for the value under the mouse
-        if self.labels is not None:
-            values = sorted(self.owners)
-            self.labels.features = {"index": values, "prompt": [self.owners[value] for value in values]}

@@ -8,6 +8,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.accepted import summary
+from napari_amvlm._qt.large_work import LargeWork
 from napari_amvlm._qt.object_work import ObjectWork
 from napari_amvlm._qt.overlays import Overlays
 from napari_amvlm._qt.prompt_work import PromptWork
@@ -15,6 +16,7 @@ from napari_amvlm._qt.queue_work import queue_work_for
 from napari_amvlm._qt.repaint import Repainter
 from napari_amvlm._qt.resume import go_back, present_place
 from napari_amvlm._qt.review import Review
+from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm.review import OverlapRule
 
 if TYPE_CHECKING:
@@ -50,14 +52,17 @@ class DockWork(QObject):
         self._panel = panel
         self._current = current
         self.prompts = PromptWork(panel, workspace, self)
+        self.large = LargeWork(viewer, workspace, self.prompts.runs, self)
         self.repainter = Repainter(workspace, self)
         self.review = Review(workspace, self)
         self.objects = ObjectWork(panel.objects, workspace, self)
         self.overlays = Overlays(viewer, workspace, self)
         self.queue = queue_work_for(viewer, workspace)
-        for part in (self.prompts, self.review, self.objects, self.overlays, self.queue):
+        for part in (self.prompts, self.large, self.review, self.objects, self.overlays, self.queue):
             part.said.connect(self.said)
         self.prompts.runs.ended.connect(self._on_run_ended)
+        self.large.shown.connect(self.refresh)
+        self.large.sliceFound.connect(self.repaint)
         self.repainter.failed.connect(lambda text: self.said.emit("error", text))
         self.review.rejected.connect(self.refresh)
         self.objects.changed.connect(self.refresh)
@@ -79,7 +84,7 @@ class DockWork(QObject):
 
     def is_busy(self) -> bool:
         """Tell whether anything is still to be drawn, opened or changed."""
-        parts = (self.repainter, self.objects, self.overlays, self.queue)
+        parts = (self.large, self.repainter, self.objects, self.overlays, self.queue)
         return self.prompts.runs.is_running() or any(part.is_busy() for part in parts)
 
     def refresh(self, _annotation: Annotation | None = None) -> None:
@@ -92,8 +97,16 @@ class DockWork(QObject):
     def repaint(self, annotation: Annotation | None = None) -> None:
         """Write what the model proposes to the labels layer, soon."""
         wanted = annotation or self._current()
-        if wanted is not None and wanted.labels in self._viewer.layers:
-            self.repainter.request(wanted, self._workspace.prompts, instances=self._panel.instances.isChecked())
+        if isinstance(wanted, SlideAnnotation):
+            self.large.renew(wanted)
+        elif wanted is not None and wanted.labels in self._viewer.layers:
+            self.repainter.request(
+                wanted,
+                self._workspace.prompts,
+                instances=self._panel.instances.isChecked(),
+                # what a person does not see, Ctrl+Z should not change
+                undoable=wanted is self._current(),
+            )
 
     def refresh_chosen(self) -> None:
         """Show what concerns the chosen prompt."""
@@ -107,7 +120,7 @@ class DockWork(QObject):
             return
         panel.threshold.setValue(annotation.threshold(prompt))
         panel.chosen.setText(f"Chosen: {prompt}{' (finished)' if prompt in annotation.finished else ''}")
-        if annotation.labels is not None and prompt in annotation.results:
+        if annotation.labels is not None and annotation.has_run(prompt):
             annotation.labels.selected_label = annotation.value(prompt)
 
     # Inner workings
@@ -167,7 +180,7 @@ class DockWork(QObject):
     def _on_run_ended(self, level: str, _text: str) -> None:
         if level == "error":
             self.prompts.forget_unused(self._current())
-            self.refresh_chosen()
+        self.refresh()
 
     def _on_drag_started(self) -> None:
         annotation = self._current()

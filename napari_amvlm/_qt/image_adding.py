@@ -40,7 +40,7 @@ class ImageAdding(QObject):
         refused: list[str] = []
         for layer in layers.images(self._viewer):
             try:
-                layers.check_image(layer)
+                layers.check_plane(layer)
                 sources.append(ImageSource.of(layer))
             except ImageError as error:
                 refused.append(str(error))

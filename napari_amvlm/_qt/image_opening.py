@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +12,13 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt import layers
 from napari_amvlm._qt.accepted import Accepted, accepted_on
+from napari_amvlm._qt.layer_image import layer_kind, layer_path
 from napari_amvlm._qt.preferences import preferences
 from napari_amvlm._qt.storing import find_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.workspace import Workspace
@@ -51,7 +52,7 @@ class ImageOpening(QObject):
         self._workspace = workspace
         self._opened_here: list[Image] = []
         self._opening = 0
-        self._sought: weakref.WeakKeyDictionary[Image, Path] = weakref.WeakKeyDictionary()
+        self._sought: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
 
     def is_busy(self) -> bool:
         """Tell whether an image is being opened."""
@@ -92,21 +93,24 @@ class ImageOpening(QObject):
         self._workspace.submit(lambda: _read(project, item.image_id, pixels=not is_open), finish, fail)
 
     def recognise(self, annotation: Annotation) -> None:
-        """Show what was accepted on an image that the person opened from a file, if the project knows the file."""
+        """Show what was accepted on an image of a file that the project knows, or on a slice with the same pixels."""
         project, viewer = self._workspace.project, self._viewer_reference()
-        path = annotation.image.source.path or annotation.image.metadata.get("path")
-        if project is None or viewer is None or path is None or annotation.image_id is not None:
+        image, place, path = annotation.image, annotation.place, layer_path(annotation.image)
+        if project is None or viewer is None or annotation.image_id is not None or layer_kind(image) == "slide":
             return
-        if self._sought.get(annotation.image) == project.root:
+        if (path is None and not place) or self._sought.get(annotation) == project.root:
             return
-        self._sought[annotation.image] = project.root
+        self._sought[annotation] = project.root
 
         def read() -> _Found | None:
-            record = find_image(project, Path(path))
+            if place:
+                record = project.find_array(layers.pixels(image, place))
+            else:
+                record = find_image(project, path) if path is not None else None
             return _read(project, record.id, pixels=False) if record is not None else None
 
         def done(found: _Found | None) -> None:
-            if found is not None and annotation.image in viewer.layers and annotation.image_id is None:
+            if found is not None and image in viewer.layers and annotation.image_id is None:
                 self._recall(viewer, annotation, found)
                 self.shown.emit(annotation)
 
@@ -118,15 +122,15 @@ class ImageOpening(QObject):
         missing = {prompt: known for prompt, known in found.accepted.items() if prompt not in annotation.accepted}
         if missing:
             if annotation.labels is None:
-                annotation.attach(layers.add_labels(viewer, annotation.image))
+                self._workspace.attach(annotation, layers.add_labels(viewer, annotation.image))
             annotation.restore({**annotation.accepted, **missing}, self._workspace.overlaps())
         if found.problems:
             self.said.emit("warning", found.problems[0])
 
     def _layer_of(self, viewer: Any, image_id: int) -> Image | None:
-        for image, annotation in self._workspace.annotations.items():
-            if annotation.image_id == image_id and image in viewer.layers:
-                return image
+        for annotation in self._workspace.annotations.values():
+            if annotation.image_id == image_id and not annotation.place and annotation.image in viewer.layers:
+                return annotation.image
         return None
 
     def _add(self, viewer: Any, found: _Found) -> Image | None:

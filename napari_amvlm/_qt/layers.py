@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import label_colormap
 
+from napari_amvlm._qt.layer_image import full_resolution, layer_kind, layer_shape
 from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.imaging import MIN_SIDE
+from napari_amvlm.imaging.limits import LARGEST_PLANE
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 SUFFIX = " masks"
 """Ends the name of a labels layer that holds results."""
+
+LARGEST_STACK = 1 << 31
+"""Pixels of a stack that labels are made for; of these, only slices that are drawn on take memory."""
 
 OVERLAY = "napari-amvlm overlay"
 """Key in the metadata of layers that only show something: no prompt runs on them, and no result goes there."""
@@ -47,36 +54,62 @@ def on_top_of(image: Image) -> dict[str, Any]:
     }
 
 
-def check_image(layer: Image) -> tuple[int, int]:
-    """Return height and width of an image layer that can be used.
+def check_image(layer: Image) -> tuple[int, ...]:
+    """Return the shape of what lies on an image layer that can be used: (H, W), of a stack (..., H, W).
 
     Raises
     ------
     ImageError
-        It is multiscale, a stack, or has a number of channels that is not understood.
+        It has a number of channels that is not understood, or is too small, or a stack that is too large.
     """
-    if layer.multiscale:
+    shape = layer_shape(layer)
+    if layer.ndim == 3 and shape[-1] == 2:
         raise ImageError(
-            f"Image {layer.name!r} is a multiscale pyramid with {len(layer.data)} levels, which cannot be used yet; "
-            "open one of its levels as a plain image."
+            f"Image {layer.name!r} has 2 channels ({_times(shape)}), and 1 (gray) or 3 (RGB) were expected; "
+            "split it (right-click on the layer, Split Stack) and choose one channel."
         )
-    shape = tuple(int(side) for side in layer.data.shape)
-    if layer.ndim != 2:
-        if len(shape) == 3 and 2 in (shape[0], shape[-1]):
-            raise ImageError(
-                f"Image {layer.name!r} has 2 channels ({_times(shape)}), and 1 (gray) or 3 (RGB) were expected; "
-                "split it (right-click on the layer, Split Stack) and choose one channel."
-            )
+    if min(shape[-2:]) < MIN_SIDE:
         raise ImageError(
-            f"Image {layer.name!r} is a stack of {layer.ndim} dimensions ({_times(shape)}), and a single 2-D image was "
-            "expected; split it (right-click on the layer, Split Stack) and choose one plane."
+            f"Image {layer.name!r} has {_times(shape[-2:])} pixels, and at least {MIN_SIDE} x {MIN_SIDE} were "
+            "expected; give a larger image."
         )
-    return shape[0], shape[1]
+    if layer.ndim > 2 and shape[-2] * shape[-1] > LARGEST_PLANE:
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of planes of {_times(shape[-2:])} pixels, and at most "
+            f"{LARGEST_PLANE // 10**6} million were expected; split it (right-click on the layer, Split Stack)."
+        )
+    if layer.ndim > 2 and math.prod(shape) > LARGEST_STACK:
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of {_times(shape)} pixels, and at most {LARGEST_STACK / 1e9:.0f} billion "
+            "were expected, for which labels fit into memory; open a part of it."
+        )
+    return shape
 
 
-def pixels(layer: Image) -> np.ndarray:
-    """Return the pixels of a checked layer, (H, W) or (H, W, 3); an alpha channel is left out."""
-    data = np.asarray(layer.data)
+def check_plane(layer: Image) -> None:
+    """Check that an image layer can go into a project as one image.
+
+    Raises
+    ------
+    ImageError
+        It is a stack or a slide.
+    """
+    kind, shape = layer_kind(layer), check_image(layer)
+    if kind == "stack":
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of {layer.ndim} dimensions ({_times(shape)}), of which each slice is an "
+            "image of the project once something is accepted on it; accept its slices in the Annotate dock."
+        )
+    if kind == "slide":
+        raise ImageError(
+            f"Image {layer.name!r} is a slide ({_times(shape)}), of which regions are images of the project; open a "
+            "region of it with Region in the Annotate dock, and accept there."
+        )
+
+
+def pixels(layer: Image, place: tuple[int, ...] = ()) -> np.ndarray:
+    """Return the pixels of a checked layer, of a stack at `place`, (H, W) or (H, W, 3); alpha is left out."""
+    data = np.asarray(full_resolution(layer)[place] if place else full_resolution(layer))
     return data[..., :3] if layer.rgb else data
 
 
@@ -107,10 +140,17 @@ def check_labels(labels: Labels, image: Image) -> None:
 
 def add_labels(viewer: ViewerModel, image: Image) -> Labels:
     """Add an empty labels layer that lies on `image` exactly, however it is moved, turned or sheared."""
+    # of a large stack, only the slices that something is written to take memory
+    return put_labels(viewer, image, np.zeros(check_image(image), np.int32))
+
+
+def put_labels(viewer: ViewerModel, image: Image, data: Any) -> Labels:
+    """Add a labels layer with `data`, a list of levels where the image has levels, that lies on `image` exactly."""
     layer = Labels(
-        np.zeros(check_image(image), np.int32),
+        data,
         name=image.name + SUFFIX,
         **on_top_of(image),
+        multiscale=isinstance(data, list),
         opacity=0.55,
         colormap=label_colormap(COLOURS, seed=COLOUR_SEED, background_value=0),
     )
@@ -119,8 +159,24 @@ def add_labels(viewer: ViewerModel, image: Image) -> Labels:
     return layer
 
 
-def write(labels: Labels, indices: tuple[Any, ...], values: np.ndarray) -> None:
-    """Write `values` at `indices` as one step of undo.
+def in_stack(image: Image, place: tuple[int, ...], plane: np.ndarray) -> np.ndarray:
+    """Return an array of the shape of `image` that holds `plane` (H, W) at `place` and 0 elsewhere."""
+    if not place:
+        return plane
+    stack = np.zeros(layer_shape(image), plane.dtype)
+    stack[place] = plane
+    return stack
+
+
+def write(
+    labels: Labels,
+    indices: tuple[Any, ...],
+    values: np.ndarray,
+    *,
+    place: tuple[int, ...] = (),
+    undoable: bool = True,
+) -> None:
+    """Write `values` at `indices` (rows, columns), of a stack at `place`; if `undoable`, as one step of undo.
 
     Raises
     ------
@@ -135,7 +191,11 @@ def write(labels: Labels, indices: tuple[Any, ...], values: np.ndarray) -> None:
             f"Labels layer {labels.name!r} holds values up to {largest} ({labels.data.dtype}), but {int(values.max())} "
             "are needed; choose a new labels layer."
         )
-    labels.data_setitem(indices, values)
+    if undoable:
+        labels.data_setitem((*(np.full(values.size, number) for number in place), *indices), values)
+    else:
+        labels.data[place][indices] = values
+        labels.refresh(extent=False)
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -124,7 +124,7 @@ class ObjectWork(QObject):
         annotation = self._annotation
         if annotation is None or annotation.labels is None:
             return
-        picked = np.isin(annotation.labels.data, self._row.value())
+        picked = np.isin(annotation.data, self._row.value()) if annotation.accepted else np.zeros(0, bool)
         changes: list[tuple[int, list[int]]] = []
         for prompt, known in list(annotation.accepted.items()):
             numbers = [int(number) for number in np.unique(known.objects[picked]) if number > 0]
@@ -152,7 +152,11 @@ class ObjectWork(QObject):
         if annotation is None or annotation.labels is None or self.is_busy():
             self.said.emit("warning", "Wait for the last change, or run a prompt first.")
             return
-        before = annotation.labels.data.copy()
+        try:
+            before = annotation.data.copy()
+        except LabelsError as error:
+            self.said.emit("warning", str(error))
+            return
         self._before = before
         self._thread = CallThread(lambda: work(annotation, before))
         self._thread.returned.connect(self._on_returned)
@@ -163,11 +167,11 @@ class ObjectWork(QObject):
         self._thread = None
         annotation, before = self._annotation, self._before
         labels = annotation.labels if annotation is not None else None
-        if annotation is None or labels is None or before is None or not np.array_equal(labels.data, before):
+        if annotation is None or labels is None or before is None or not np.array_equal(annotation.data, before):
             self.said.emit("warning", "The labels were changed meanwhile, so the objects stay as they were; try again.")
             return
         annotation.change_objects(change.after, change.owners)
-        present = np.unique(labels.data)
+        present = np.unique(annotation.data)
         self._row.setValue([value for value in (*self._row.value(), *change.owners) if value in present])
         self.said.emit("info", f"{change.words} Ctrl+Z takes it back.")
         self.changed.emit(annotation)
@@ -182,7 +186,7 @@ class ObjectWork(QObject):
         if self._listening is not None and self._on_click in self._listening.mouse_drag_callbacks:
             self._listening.mouse_drag_callbacks.remove(self._on_click)
         self._listening = labels
-        if labels is not None and self._row.pick.isChecked():
+        if labels is not None and not labels.multiscale and self._row.pick.isChecked():
             labels.mode = "pan_zoom"
             labels.mouse_drag_callbacks.append(self._on_click)
 

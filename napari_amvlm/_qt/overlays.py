@@ -10,6 +10,8 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt import layers
+from napari_amvlm._qt.layer_image import layer_shape
+from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm._qt.widgets.shown_layers import CORRECTED, NEVER, RIGHT, Shown
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.project.ranking import binary_entropy
@@ -58,7 +60,9 @@ class Overlays(QObject):
 
     def show(self, annotation: Annotation | None, prompt: str | None, shown: Shown) -> None:
         """Show what is asked for; without an image or a prompt nothing."""
-        self._wanted = (annotation, prompt) if annotation is not None and prompt is not None else None
+        # of a slide nothing is reviewed, but of its regions; these are images of their own
+        is_plane = annotation is not None and not isinstance(annotation, SlideAnnotation)
+        self._wanted = (annotation, prompt) if annotation is not None and is_plane and prompt is not None else None
         self._shown = shown
         if annotation is not None and annotation.labels is not None:
             annotation.labels.visible = shown.masks
@@ -75,9 +79,8 @@ class Overlays(QObject):
             return
         annotation, prompt = self._wanted
         known = annotation.accepted.get(prompt)
-        shape = annotation.image.data.shape[:2]
-        states = known.states if known is not None else np.zeros(shape, np.uint8)
-        self._put(REVIEWED, annotation.image, states + np.uint8(1))
+        states = known.states if known is not None else np.zeros(layer_shape(annotation.image)[-2:], np.uint8)
+        self._put(REVIEWED, annotation, states + np.uint8(1))
 
     def _show_uncertainty(self) -> None:
         if self._wanted is None or not self._shown.uncertainty:
@@ -89,7 +92,7 @@ class Overlays(QObject):
         annotation, prompt = self._wanted
         stored = annotation.results.get(prompt)
         probability = stored.prediction.probability if stored is not None else None
-        project, image_id, shape = self._workspace.project, annotation.image_id, annotation.image.data.shape[:2]
+        project, image_id, shape = self._workspace.project, annotation.image_id, layer_shape(annotation.image)[-2:]
         self._thread = CallThread(lambda: uncertainty(probability, project, image_id, prompt, shape))
         self._thread.returned.connect(self._on_uncertainty)
         self._thread.errored.connect(self._on_errored)
@@ -108,15 +111,17 @@ class Overlays(QObject):
         if field is None:
             self._remove(UNSURE)
             self.said.emit("info", f"Nothing is known yet of where the model is unsure about {prompt}; run it first.")
-        elif field.shape == annotation.image.data.shape[:2]:
-            self._put(UNSURE, annotation.image, field)
+        elif field.shape == layer_shape(annotation.image)[-2:]:
+            self._put(UNSURE, annotation, field)
 
     def _on_errored(self, text: str, _error: object) -> None:
         self._thread, self._again = None, False
         self.said.emit("error", text)
 
-    def _put(self, kind: str, image: Image, data: np.ndarray) -> None:
-        """Show `data` on `image`, in the layer of its kind where that lies there already."""
+    def _put(self, kind: str, annotation: Annotation, plane: np.ndarray) -> None:
+        """Show a plane on its image, in the layer of its kind where that lies there already."""
+        image = annotation.image
+        data = layers.in_stack(image, annotation.place, plane)
         if image not in self._viewer.layers:
             self._remove(kind)
             return

@@ -9,16 +9,19 @@ from qtpy.QtGui import QColor
 
 from napari_amvlm._qt import layers, settings
 from napari_amvlm._qt.prediction_run import PredictionRun
+from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm._qt.widgets.prompt_list import PRESENT, PromptEntry
-from napari_amvlm.errors import InputError
+from napari_amvlm.errors import ImageError, InputError
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_amvlm._qt.annotate_panel import AnnotatePanel
     from napari_amvlm._qt.annotation import Annotation
+    from napari_amvlm._qt.widgets.extent_choice import Extent
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.imaging import Tile
     from napari_amvlm.predictor import Prediction
 
 
@@ -51,8 +54,11 @@ class PromptWork(QObject):
         self.runs.ended.connect(self._on_ended)
         panel.progress.cancelled.connect(self.runs.cancel)
 
-    def run(self, annotation: Annotation | None, target: Labels | None) -> None:
-        """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
+    def run(self, annotation: Annotation | None, target: Labels | None, view: Tile | None = None) -> None:
+        """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list.
+
+        `target` is the labels layer that a plane or a stack is written to, `view` what is in view of a slide.
+        """
         if annotation is None or self.runs.is_running():
             text = "A run is under way; wait for it, or cancel it first." if annotation else "Open an image first."
             self.said.emit("warning", text)
@@ -64,7 +70,9 @@ class PromptWork(QObject):
             return
         try:
             layers.check_image(annotation.image)
-            if target is not None:
+            if isinstance(annotation, SlideAnnotation):
+                _check_view(annotation, panel.extent.value(), view)
+            elif target is not None:
                 layers.check_labels(target, annotation.image)
         except InputError as error:
             self.said.emit("error", str(error))
@@ -80,7 +88,9 @@ class PromptWork(QObject):
             panel.prompts.setCurrent(typed[0])
         panel.progress.setBusy("Looking at the image ...")
         panel.run_button.setEnabled(False)
-        self.runs.start(annotation, [*typed, *missing], now)
+        if panel.extent.value().part != "here":
+            self.said.emit("info", f"Working through {annotation.image.name}; you can look around meanwhile.")
+        self.runs.start(annotation, [*typed, *missing], now, panel.extent.value(), view, target)
 
     def show_prompts(self, annotation: Annotation | None) -> None:
         """Show what is known of each prompt on the image."""
@@ -90,7 +100,7 @@ class PromptWork(QObject):
 
     def forget_unused(self, annotation: Annotation | None) -> None:
         """Take prompts off the list that never gave anything."""
-        used = {p for known in self._workspace.annotations.values() for p in (*known.results, *known.accepted)}
+        used = {p for known in self._workspace.annotations.values() for p in (*known.prompts(), *known.accepted)}
         self._prompts[:] = [prompt for prompt in self._prompts if prompt in used]
         self.show_prompts(annotation)
 
@@ -113,14 +123,19 @@ class PromptWork(QObject):
 def _entry(annotation: Annotation | None, prompt: str) -> PromptEntry:
     if annotation is None or annotation.labels is None:
         return PromptEntry(prompt)
-    stored = annotation.results.get(prompt)
-    if stored is None and prompt not in annotation.accepted:
+    if not annotation.has_run(prompt) and prompt not in annotation.accepted:
         return PromptEntry(prompt)
     value = annotation.value(prompt)
     red, green, blue, *_ = annotation.labels.get_color(value)
     colour = QColor.fromRgbF(float(red), float(green), float(blue)).name()
-    presence = stored.prediction.presence if stored is not None else None
-    return PromptEntry(prompt, value, colour, presence, prompt in annotation.finished)
+    return PromptEntry(prompt, value, colour, annotation.presence(prompt), prompt in annotation.finished)
+
+
+def _check_view(annotation: Annotation, extent: Extent, view: Tile | None) -> None:
+    if view is None and extent.part == "here":
+        raise ImageError(
+            f"Nothing of slide {annotation.image.name!r} is in view; move it into view, or choose the whole slide."
+        )
 
 
 def describe(annotation: Annotation, predictions: list[Prediction]) -> str:
@@ -129,7 +144,7 @@ def describe(annotation: Annotation, predictions: list[Prediction]) -> str:
     for found in predictions:
         presence = f"{'present' if found.presence >= PRESENT else 'absent'} {found.presence:.2f}"
         scale = "whole image" if found.scale.name == "whole" else "tiles"
-        words.append(f"{found.prompt} in {annotation.image.name}: {presence}, {found.seconds:.1f} s, {scale}")
+        words.append(f"{found.prompt} in {annotation.name}: {presence}, {found.seconds:.1f} s, {scale}")
     finished = [p.prompt for p in predictions if p.prompt in annotation.finished]
     if finished:
         words.append(f"{', '.join(finished)} is finished here and was not painted over: unlock it to let the model")

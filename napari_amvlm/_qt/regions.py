@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Shapes
 
+from napari_amvlm._qt.layer_image import layer_shape
 from napari_amvlm.errors import LabelsError
+from napari_amvlm.imaging import Tile
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.ndarray, str]:
-    """Return the region as bool (H, W) of a 2-D image, and what it is in words.
+    """Return the region as bool (H, W) of a plane, or of a slice of a stack, and what it is in words.
 
     The shapes of the selected shapes layers, else the queue's region `work`, else what of the image is in view.
 
@@ -25,7 +27,8 @@ def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.nd
     LabelsError
         The region does not touch the image.
     """
-    shape = (int(image.data.shape[0]), int(image.data.shape[1]))
+    height, width = layer_shape(image)[-2:]
+    shape = (height, width)
     drawn = [layer for layer in viewer.layers.selection if isinstance(layer, Shapes) and len(layer.data)]
     region = np.zeros(shape, np.bool_)
     if drawn:
@@ -41,8 +44,44 @@ def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.nd
         rows, columns = (slice(max(0, int(a)), max(0, int(b))) for a, b in zip(first, last, strict=True))
         region[rows, columns] = True
     if not region.any():
-        raise LabelsError(f"The region ({words}) lies outside of image {image.name!r}; move it onto the image.")
+        raise _outside(words, image)
     return region, words
+
+
+def view_box(viewer: Any, image: Image) -> Tile | None:
+    """Return what of a plane is in view, pixels at full resolution; None where nothing of it is."""
+    return _inside_image(image, *_in_view(viewer, image))
+
+
+def chosen_box(viewer: Any, image: Image) -> tuple[Tile, str]:
+    """Return the rectangle around the shapes of the selected shapes layers, else what is in view, and it in words.
+
+    Raises
+    ------
+    LabelsError
+        It does not touch the image.
+    """
+    drawn = [layer for layer in viewer.layers.selection if isinstance(layer, Shapes) and len(layer.data)]
+    if drawn:
+        words = "the drawn shapes"
+        corners = np.concatenate([outline for layer in drawn for outline in _outlines(layer, image)])
+        box = _inside_image(image, np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)))
+    else:
+        words, box = "what is in view", view_box(viewer, image)
+    if box is None:
+        raise _outside(words, image)
+    return box, words
+
+
+def _inside_image(image: Image, first: np.ndarray, last: np.ndarray) -> Tile | None:
+    height, width = layer_shape(image)[-2:]
+    top, left = (int(max(0, place)) for place in first)
+    bottom, right = int(min(height, last[0])), int(min(width, last[1]))
+    return Tile(top, left, bottom - top, right - left) if bottom > top and right > left else None
+
+
+def _outside(words: str, image: Image) -> LabelsError:
+    return LabelsError(f"The region ({words}) lies outside of image {image.name!r}; move it onto the image.")
 
 
 def _inside(layer: Shapes, image: Image, shape: tuple[int, int]) -> np.ndarray:
@@ -50,11 +89,19 @@ def _inside(layer: Shapes, image: Image, shape: tuple[int, int]) -> np.ndarray:
     from skimage.draw import polygon2mask
 
     region = np.zeros(shape, np.bool_)
+    for outline in _outlines(layer, image):
+        region |= polygon2mask(shape, outline)
+    return region
+
+
+def _outlines(layer: Shapes, image: Image) -> list[np.ndarray]:
+    """Return the outline of each shape, (points, 2), in pixels of `image`."""
+    found = []
     for corners, kind in zip(layer.data, layer.shape_type, strict=True):
         outline = _ellipse(np.asarray(corners)) if kind == "ellipse" else np.asarray(corners)
         world = [layer.data_to_world(point) for point in outline]
-        region |= polygon2mask(shape, np.array([image.world_to_data(point)[-2:] for point in world]))
-    return region
+        found.append(np.array([image.world_to_data(point)[-2:] for point in world]))
+    return found
 
 
 def _ellipse(corners: np.ndarray) -> np.ndarray:

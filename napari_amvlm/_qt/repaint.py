@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.workspace import Workspace
 
 
+@dataclass(frozen=True)
+class _Request:
+    prompts: tuple[str, ...]
+    instances: bool
+    undoable: bool
+
+
 class Repainter(QObject):
     """Writes what the model proposes to a labels layer whenever it is asked.
 
-    While one composition is made, later requests wait, and only the last of them is served.  Between
+    While one composition is made, later requests wait, and of each annotation only the last is served.  Between
     `begin_drag` and `end_drag` all writes are one step of undo.
 
     Signals
@@ -40,20 +48,23 @@ class Repainter(QObject):
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._waiting: tuple[Annotation, tuple[str, ...], bool] | None = None
-        self._annotation: Annotation | None = None
+        self._waiting: dict[Annotation, _Request] = {}
+        self._at_work: tuple[Annotation, _Request] | None = None
         self._thread: CallThread | None = None
         self._stroke: contextlib.ExitStack | None = None
         self._dragging = False
 
-    def request(self, annotation: Annotation, prompts: Sequence[str], *, instances: bool) -> None:
-        """Show the proposals for `prompts` soon."""
-        self._waiting = (annotation, tuple(prompts), instances)
+    def request(
+        self, annotation: Annotation, prompts: Sequence[str], *, instances: bool, undoable: bool = True
+    ) -> None:
+        """Show the proposals for `prompts` soon, as a step of undo if `undoable`."""
+        self._waiting.pop(annotation, None)
+        self._waiting[annotation] = _Request(tuple(prompts), instances, undoable)
         self._next()
 
     def is_busy(self) -> bool:
         """Tell whether something is still to be painted."""
-        return self._thread is not None or self._waiting is not None
+        return self._thread is not None or bool(self._waiting)
 
     def begin_drag(self, annotation: Annotation) -> None:
         """Join the writes that follow into one step of undo."""
@@ -73,17 +84,20 @@ class Repainter(QObject):
             stroke.close()
 
     def _next(self) -> None:
-        if self._thread is not None or self._waiting is None:
+        if self._thread is not None or not self._waiting:
             return
-        (annotation, prompts, instances), self._waiting = self._waiting, None
+        annotation = next(iter(self._waiting))
+        request = self._waiting.pop(annotation)
         if annotation.labels is None:
+            self._next()
             return
-        shape = annotation.labels.data.shape
-        proposals = annotation.proposals(prompts)
+        height, width = annotation.data.shape
+        shape = (height, width)
+        proposals = annotation.proposals(request.prompts)
         first_free = annotation.first_free()
         overlaps = self._workspace.overlaps()
-        split = _splitter() if instances else None
-        self._annotation = annotation
+        split = _splitter() if request.instances else None
+        self._at_work = (annotation, request)
         self._thread = CallThread(
             lambda: compose(proposals, shape, overlaps=overlaps, split=split, first_free=first_free)
         )
@@ -92,10 +106,11 @@ class Repainter(QObject):
         self._workspace.start(self._thread)
 
     def _on_composed(self, composition: Composition) -> None:
-        annotation, self._annotation, self._thread = self._annotation, None, None
-        if annotation is not None and not self._workspace.closing:
+        at_work, self._at_work, self._thread = self._at_work, None, None
+        if at_work is not None and not self._workspace.closing:
+            annotation, request = at_work
             try:
-                changed = annotation.show(composition)
+                changed = annotation.show(composition, undoable=request.undoable)
             except LabelsError as error:
                 self.failed.emit(sentence(error))
             else:
@@ -104,7 +119,7 @@ class Repainter(QObject):
         self._close_stroke()
 
     def _on_errored(self, text: str, _error: object) -> None:
-        self._annotation = self._thread = None
+        self._at_work = self._thread = None
         self.failed.emit(text)
         self._next()
         self._close_stroke()

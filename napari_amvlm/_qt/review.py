@@ -84,21 +84,22 @@ class Review(QObject):
         if not was_accepted or self._workspace.project is None:
             self.said.emit("info", words)
             return
-        source = ImageSource.of(annotation.image)
+        source = ImageSource.of(annotation.image, annotation.place)
         self._workspace.with_project(
             lambda project: withdraw_correction(project, source, prompt), lambda _: self.said.emit("info", words)
         )
 
 
 def _take(annotation: Annotation, prompt: str, region: np.ndarray | None) -> Acceptance:
+    mask = annotation.mask(prompt)
     if annotation.labels is not None:
         layers.check_labels(annotation.labels, annotation.image)
     stored = annotation.results.get(prompt)
     by_hand = stored is not None and stored.settings.scale != "auto"
     return Acceptance(
-        source=ImageSource.of(annotation.image),
+        source=ImageSource.of(annotation.image, annotation.place),
         prompt=prompt,
-        mask=annotation.mask(prompt),
+        mask=mask,
         before=annotation.proposed(prompt),
         model=stored.model if stored is not None else None,
         threshold=annotation.threshold(prompt),

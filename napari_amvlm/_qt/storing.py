@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_amvlm._qt import layers
 from napari_amvlm._qt.accepted import Accepted, read_accepted
+from napari_amvlm._qt.layer_image import layer_path, place_words
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import read_image
 
@@ -32,10 +33,10 @@ class ImageSource:
     path: Path | None
 
     @classmethod
-    def of(cls, layer: Image) -> ImageSource:
-        """Take what is needed of a checked layer."""
-        path = layer.source.path or layer.metadata.get("path")
-        return cls(layer.name, layers.pixels(layer), Path(path) if path else None)
+    def of(cls, layer: Image, place: tuple[int, ...] = ()) -> ImageSource:
+        """Take what is needed of a checked layer; a slice of a stack is an image of its own, without a file."""
+        name = f"{layer.name} {place_words(layer, place)}".rstrip()
+        return cls(name, layers.pixels(layer, place), None if place else layer_path(layer))
 
 
 @dataclass(frozen=True)

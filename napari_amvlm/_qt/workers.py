@@ -80,15 +80,27 @@ class LoadThread(GuardedThread):
         return predictor, self._devices()
 
 
-class PredictThread(GuardedThread):
-    """Run several prompts on one image.
+class PromptThread(GuardedThread):
+    """Run prompts on an image.
 
-    `progressed(done, total, prompt)` counts tiles; `returned` carries one prediction for each prompt.  `noticed`
-    carries what `look(image)` says, if anything, and that memory runs short.
+    `progressed(done, total, words)` counts pieces of work; `noticed` carries what the person should know meanwhile, and
+    that memory runs short.
     """
 
     progressed = Signal(int, int, str)
     noticed = Signal(str)
+
+    def words_when_cancelled(self) -> str:
+        """Say what became of the work when it was cancelled."""
+        return "Cancelled; nothing was drawn."
+
+
+class PredictThread(PromptThread):
+    """Run several prompts on one plane.
+
+    `progressed` counts tiles; `returned` carries one prediction for each prompt.  `noticed` carries what `look(image)`
+    says, if anything.  `limits()` gives the values that become 0 and 1, None where the plane itself tells.
+    """
 
     def __init__(
         self,
@@ -99,11 +111,13 @@ class PredictThread(GuardedThread):
         scale: ScaleName,
         magnification: float,
         look: Callable[[np.ndarray], str],
+        limits: Callable[[], tuple[float, float] | None] = lambda: None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._predictor = predictor
         self._image = image
+        self._limits = limits
         self._prompts = tuple(prompts)
         self._scale = scale
         self._magnification = magnification
@@ -113,7 +127,8 @@ class PredictThread(GuardedThread):
         """Predict every prompt in turn."""
         array = self._image()
         words = self._look(array)
-        self._predictor.set_image(array, key=_content_key(array))
+        limits = self._limits()
+        self._predictor.set_image(array, key=(_content_key(array), limits), limits=limits)
         if words:
             self.noticed.emit(words)
         predictions = []
@@ -133,7 +148,7 @@ class PredictThread(GuardedThread):
         return predictions
 
     def _on_tile(self, prompt: str, done: int, total: int) -> None:
-        self.progressed.emit(done, total, prompt)
+        self.progressed.emit(done, total, f"{prompt}: tile {done} of {total}" if total > 1 else f"{prompt} ...")
 
     def _raise_if_stopped(self) -> None:
         if self.isInterruptionRequested():

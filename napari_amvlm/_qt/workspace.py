@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Signal
@@ -10,8 +13,10 @@ from qtpy.QtCore import QObject, Signal
 from napari_amvlm._qt.annotation import Annotation
 from napari_amvlm._qt.compose import Overlaps
 from napari_amvlm._qt.job_queue import JobQueue
+from napari_amvlm._qt.layer_image import layer_kind
 from napari_amvlm._qt.preferences import preferences
 from napari_amvlm._qt.project_view import ProjectView, look_at
+from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.models.catalog import installed_models
@@ -19,9 +24,8 @@ from napari_amvlm.project import Project, ResumeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_amvlm._qt.queue_work import QueueWork
     from napari_amvlm.models.model_info import ModelInfo
@@ -63,6 +67,7 @@ class Workspace(JobQueue):
         self.prompts: list[str] = []
         self.queue_work: QueueWork | None = None
         self.place: Callable[[], ResumeState | None] | None = None
+        self._temporary: Path | None = None
 
     # Threads
 
@@ -86,6 +91,8 @@ class Workspace(JobQueue):
         if self.project is not None:
             self.project.close()
             self.project = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def store_place(self) -> None:
         """Store where the person is, in a thread; where the window is closing, before it goes."""
@@ -195,11 +202,40 @@ class Workspace(JobQueue):
         self.store_place()
         self.submit(work, finish)
 
-    def annotation(self, image: Image) -> Annotation:
-        """Return what is known of an image layer, noted from now on where nothing was."""
-        if image not in self.annotations:
-            self.annotations[image] = Annotation(image, self.usual_threshold)
-        return self.annotations[image]
+    def annotation(self, image: Image, place: tuple[int, ...] = ()) -> Annotation:
+        """Return what is known of an image layer, of a stack of one slice, noted from now on where nothing was."""
+        key = (image, place) if place else image
+        if key not in self.annotations:
+            if layer_kind(image) == "slide":
+                self.annotations[key] = SlideAnnotation(image, self.usual_threshold)
+            else:
+                sibling = next((known for known in self.annotations.values() if known.image is image), None)
+                self.annotations[key] = Annotation(image, self.usual_threshold, place=place, sibling=sibling)
+        return self.annotations[key]
+
+    def attach(self, annotation: Annotation, labels: Labels) -> None:
+        """Let an image, of a stack all slices that were looked at, be written to `labels` from now on."""
+        annotation.attach(labels)
+        for known in self.annotations.values():
+            if known.image is annotation.image and known is not annotation:
+                known.attach(labels, annotation)
+
+    def forget_layer(self, layer: Any) -> None:
+        """Drop what is known of an image layer that was removed, or of a labels layer."""
+        for key, known in list(self.annotations.items()):
+            if known.image is layer:
+                del self.annotations[key]
+            elif known.labels is layer:
+                known.detach()
+
+    def results_folder(self) -> Path:
+        """Return where results of slides lie: in the project, or without one in a folder that goes with the window."""
+        if self.project is not None and not self.project.read_only:
+            return self.project.root / "slides"
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="napari-amvlm-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
 
     def usual_threshold(self, prompt: str) -> float:
         """Return the threshold that a prompt has in the project, or else by preference."""

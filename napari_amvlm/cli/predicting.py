@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     Remark = Callable[[str], None]
 
 PRESENT = 0.5
-LARGEST_PLANE = 100_000_000
-"""Planes with more pixels are slides."""
 
 Kind = Literal["plane", "slide", "stack"]
 
@@ -112,6 +110,7 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
         Slices are wanted of a plane, or a region of a stack.
     """
     from napari_amvlm.imaging import open_images
+    from napari_amvlm.imaging.limits import LARGEST_PLANE
 
     images = open_images(path)
     if len(images) > 1:

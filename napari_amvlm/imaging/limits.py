@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 400_000_000
 """Larger images are not read into memory as a whole."""
 
+LARGEST_PLANE = 100_000_000
+"""Planes with more pixels are slides: they are worked through block by block."""
+
 EAGER_BYTES = 1 << 28
 """Stacks and planes up to this size are read at once; larger ones where they are looked at."""
 

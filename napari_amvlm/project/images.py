@@ -81,19 +81,7 @@ class ImageTable:
     def add_array(self, array: npt.NDArray[Any], *, name: str | None) -> ImageRecord:
         """Keep an `(H, W)`, `(H, W, 3)` or `(H, W, 4)` array as TIFF in the project; alpha is dropped."""
         self._ledger.require_writer()
-        array = np.asarray(array)
-        if array.ndim == 3 and array.shape[-1] == 4:
-            array = array[..., :3]
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or 0 in array.shape:
-            raise ImageError(
-                f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane."
-            )
-        if array.dtype.kind not in "buif":
-            raise ImageError(f"an image must hold numbers, but holds {array.dtype}: convert it to integers or floats.")
-        if array.dtype == np.bool_:
-            array = array.astype(np.uint8)
-        array = np.ascontiguousarray(array)
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        array = _storable(array)
         digest = _hash_array(array)
         known = self.select("sha256 = ?", (digest,))
         if known:
@@ -107,6 +95,11 @@ class ImageTable:
         }
         row |= {"height": array.shape[0], "width": array.shape[1]}
         return self._store(row, content, ".tif")
+
+    def find_array(self, array: npt.NDArray[Any]) -> ImageRecord | None:
+        """Return the record of an image that was added as this very array; None where it never was."""
+        known = self.select("source = 'array' AND sha256 = ?", (_hash_array(_storable(array)),))
+        return known[0] if known else None
 
     def _store(self, row: dict[str, Any], content: bytes, suffix: str) -> ImageRecord:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(str(row["name"])).stem)[:48]
@@ -235,6 +228,23 @@ def _place(root: Path, path: Path, stored_as: str | None) -> dict[str, Any]:
     except ValueError:  # another drive on Windows
         relative = None
     return {"path": str(path), "relative": relative, "stored": 0}
+
+
+def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array as it is kept: without alpha, in this machine's byte order."""
+    array = np.asarray(array)
+    if array.ndim == 3 and array.shape[-1] == 4:
+        array = array[..., :3]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or 0 in array.shape:
+        raise ImageError(
+            f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane."
+        )
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"an image must hold numbers, but holds {array.dtype}: convert it to integers or floats.")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    array = np.ascontiguousarray(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _hash_array(array: npt.NDArray[Any]) -> str:

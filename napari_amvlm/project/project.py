@@ -159,6 +159,10 @@ class Project(LearningLog):
         """Return one image; `ProjectError` when there is none of that id."""
         return self._images.get(image_id)
 
+    def find_array(self, array: npt.NDArray[Any]) -> ImageRecord | None:
+        """Return the image that was added as this very array, for instance a slice of a stack; None where none was."""
+        return self._images.find_array(array)
+
     def load_image(self, record: ImageRecord) -> npt.NDArray[Any]:
         """Return the pixels, `(H, W)` or `(H, W, 3)` in their own dtype; a moved file is found by its content.
 

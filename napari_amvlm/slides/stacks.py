@@ -54,6 +54,7 @@ def predict_stack(
     slices: tuple[int, int] | None = None,
     scale: ScaleChoice = "auto",
     magnification: float = 1.0,
+    limits: tuple[float, float] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[SliceReport]:
     """Segment slice after slice; the image side of a slice is computed once for all prompts.
@@ -72,6 +73,8 @@ def predict_stack(
         First and last slice along the axis before Y, from 0, both included; None means all.  Of further axes, all.
     scale, magnification
         As in `Predictor.predict`.
+    limits
+        The values that become 0 and 1; by default what `stack_limits` finds.
     should_stop
         Asked before every batch of tiles.
 
@@ -86,13 +89,15 @@ def predict_stack(
     """
     chosen = slice_numbers(image, slices)
     leading = [range(length) for length in image.data.shape[: len(image.axes) - 3]]
-    limits = _stack_limits(image)
+    limits = limits or stack_limits(image)
+    # without a file there is no telling whether the same name means the same pixels
+    key = (str(image.path), image.name) if image.path is not None else None
     total = len(chosen) * int(np.prod([len(axis) for axis in leading], dtype=np.int64))
     places = itertools.product(*leading, chosen)
     for done, index in enumerate(places, start=1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped before the stack was done; finished slices are kept.")
-        predictor.set_image(np.asarray(image.data[index]), key=(str(image.path), image.name, index), limits=limits)
+        predictor.set_image(np.asarray(image.data[index]), key=key and (*key, index), limits=limits)
         found = tuple(
             predictor.predict(prompt, scale=scale, magnification=magnification, should_stop=should_stop)
             for prompt in prompts
@@ -121,8 +126,14 @@ def slice_numbers(image: ImageData, slices: tuple[int, int] | None) -> range:
     return range(first, last + 1)
 
 
-def _stack_limits(image: ImageData) -> tuple[float, float]:
-    """Return the values that become 0 and 1, from slices at even distances."""
+def stack_limits(image: ImageData) -> tuple[float, float]:
+    """Return the values that become 0 and 1 in every slice of a stack, from slices at even distances.
+
+    Raises
+    ------
+    ImageError
+        As `imaging.to_rgb01` does.
+    """
     leading = image.data.shape[: len(image.axes) - 2]
     count = int(np.prod(leading))
     numbers = np.unique(np.linspace(0, count - 1, min(_SAMPLED, count)).round().astype(int))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from napari_amvlm.config import Config
+from napari_amvlm.config import Config, ScaleName
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.inference import pooled_presence
 from napari_amvlm.project.storage import disk_errors
@@ -40,6 +40,7 @@ class SlideRequest(Config):
     prompts: tuple[str, ...] = Field(min_length=1)
     threshold: float = Field(0.5, gt=0, lt=1)
     magnification: float = Field(1.0, gt=0)
+    scale: ScaleName = Field("tiles", description="whether it was looked at in tiles, or once as a whole")
     every_tile: bool = Field(False, description="whether what seems to be empty glass was looked at too")
     model: str = Field(description="sha256 of the model file, or its name where it has none")
     image: str = Field(description="name of the slide's file")
@@ -52,8 +53,9 @@ class SlideStore:
     """Labels, probabilities, and how far they are.
 
     The folder is an OME-Zarr 0.5 image of the labels, with levels.  Beside them lie `probability` (uint8
-    `(P, H, W)`, 255 is 1), `presence` (float32 `(P, rows, columns)`, by block) and `state` (uint8 `(rows, columns)`: 0
-    to do, 1 done, 2 background).  A block counts as done once all of it is on disk.
+    `(P, H, W)`, 255 is 1) and `probability1`, `probability2`, ..., the same at the smaller levels, `presence` (float32
+    `(P, rows, columns)`, by block) and `state` (uint8 `(rows, columns)`: 0 to do, 1 done, 2 background).  A block
+    counts as done once all of it is on disk.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ class SlideStore:
         self.request = request
         self.grid = BlockGrid(request.shape, request.block)
         self.levels: list[Any] = [group[str(i)] for i in range(_level_count(request.shape))]
-        self.probability: Any = group["probability"]
+        self.probabilities: list[Any] = [group[_probability(i)] for i in range(len(self.levels))]
+        self.probability: Any = self.probabilities[0]
         self._presence: Any = group["presence"]
         self._state: Any = group["state"]
 
@@ -165,13 +168,14 @@ class SlideStore:
         area = self.grid.rectangle(place)
         labels = label_image(list(probability), self.request.threshold)
         with disk_errors(self.path):
-            part = (slice(area.y, area.y + area.height), slice(area.x, area.x + area.width))
-            self.probability[(slice(None), *part)] = np.rint(probability * 255).astype(np.uint8)
-            for index, level in enumerate(self.levels):
+            rounded = np.rint(probability * 255).astype(np.uint8)
+            for index, (level, chances) in enumerate(zip(self.levels, self.probabilities, strict=True)):
                 step = 2**index
                 small = labels[::step, ::step]
                 y, x = area.y // step, area.x // step
-                level[y : y + small.shape[0], x : x + small.shape[1]] = small
+                part = (slice(y, y + small.shape[0]), slice(x, x + small.shape[1]))
+                level[part] = small
+                chances[(slice(None), *part)] = rounded[:, ::step, ::step]
             self._presence[:, place[0], place[1]] = np.array(presence, np.float32)
             self._state[place] = DONE
 
@@ -188,6 +192,10 @@ def _is_result(path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def _probability(level: int) -> str:
+    return f"probability{level or ''}"
 
 
 def _level_count(shape: tuple[int, int]) -> int:
@@ -209,7 +217,9 @@ def _created(path: Path, request: SlideRequest, spacing: Mapping[str, Spacing]) 
     for index, step in enumerate(steps):
         shape = (-(-height // step), -(-width // step))
         group.create_array(str(index), shape=shape, chunks=(side, side), dtype=np.min_scalar_type(count))
-    group.create_array("probability", shape=(count, height, width), chunks=(1, side, side), dtype=np.uint8)
+        group.create_array(
+            _probability(index), shape=(count, *shape), chunks=(1, side, side), dtype=np.uint8
+        )
     states = (min(rows, _STATES_CHUNK), min(columns, _STATES_CHUNK))
     group.create_array("presence", shape=(count, rows, columns), chunks=(count, *states), dtype=np.float32)
     group.create_array("state", shape=(rows, columns), chunks=states, dtype=np.uint8)

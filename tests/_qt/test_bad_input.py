@@ -27,10 +27,12 @@ def _add(bench: Any, data: Any, **options: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "options", "words"),
     [
-        (np.zeros((5, 64, 64), np.uint8), {}, "Image 'odd' is a stack of 3 dimensions (5 x 64 x 64)"),
         (np.zeros((64, 64, 2), np.uint8), {}, "Image 'odd' has 2 channels (64 x 64 x 2)"),
-        ([np.zeros((64, 64)), np.zeros((32, 32))], {"multiscale": True}, "Image 'odd' is a multiscale pyramid"),
+        (np.zeros((5, 8, 64), np.uint8), {}, "16"),
+        ([np.zeros((8, 64)), np.zeros((4, 32))], {"multiscale": True}, "16"),
         (np.zeros((1, 1), np.uint8), {}, "16"),
+        ([np.full((64, 64), np.nan), np.full((32, 32), np.nan)], {"multiscale": True}, "finite"),
+        (np.full((3, 64, 64), np.nan, np.float32), {}, "finite"),
         (np.full((64, 64), np.nan, np.float32), {}, "finite"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 
 class ProgressRow(QWidget):
@@ -26,6 +26,7 @@ class ProgressRow(QWidget):
         self._bar.setAccessibleName("Progress")
         self._text = QLabel("")
         self._text.setAccessibleName("Progress in words")
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._button: QPushButton | None = None
         # layout
         column = QVBoxLayout(self)
@@ -83,5 +84,6 @@ class ProgressRow(QWidget):
 
     def _show(self, text: str, running: bool) -> None:
         self._text.setText(text)
+        self._text.setToolTip(text)
         self._text.setVisible(bool(text))
         self.setCancelEnabled(running)
