@@ -87,7 +87,8 @@ def rows(options: Options) -> Iterator[Row]:
         first = f"{how}; SAM: encoder at 1024x1024, one point, mask at the image's size, random weights, median of 2"
         further = f"{how}, each time in words not asked before; SAM: decoder alone, another point, median of 6"
         yield faster(f"first prompt ({words})", ours["first_prompt"], sam["first"], name, first, least=10.0)
-        yield faster(f"next prompt ({words})", ours["second_prompt"], sam["next"], f"its decoder, {words}", further, least=1.0)
+        name = f"its decoder, {words}"
+        yield faster(f"next prompt ({words})", ours["second_prompt"], sam["next"], name, further, least=1.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

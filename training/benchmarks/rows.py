@@ -100,4 +100,4 @@ def read_rows(path: Path) -> list[Row]:
     try:
         return [Row(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} should hold lines of the table, but cannot be read ({error}); run it again.") from error
+        raise InputError(f"{path} should hold lines of the table, but they cannot be read; run it again.") from error
