@@ -56,9 +56,8 @@ class SlideBench:
     """
 
     def __init__(self, predictor: Predictor, image: ImageData, folder: Path, prompt: str) -> None:
-        self.predictor, self.image, self.prompt = predictor, image, prompt
+        self.predictor, self.image, self.folder, self.prompt = predictor, image, folder, prompt
         self.shape = (int(image.data.shape[0]), int(image.data.shape[1]))
-        self._folder = folder
         tile = predictor.model.config.tile
         predictor.predict_tiles(np.zeros((1, tile, tile, 3), np.float32), [prompt])  # once, to warm up
 
@@ -67,7 +66,7 @@ class SlideBench:
         request = SlideRequest(
             prompts=(self.prompt,), model="benchmark", image=self.image.name, shape=self.shape, block=block
         )
-        return SlideStore.open(self._folder / f"{name}.zarr", request)
+        return SlideStore.open(self.folder / f"{name}.zarr", request)
 
     def middle(self, side: int) -> Tile:
         """Return a square in the middle of the slide."""
