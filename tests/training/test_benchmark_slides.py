@@ -1,4 +1,4 @@
-"""The parts of the benchmark that measure slides and another model, each on a tiny case; times are looked at by hand."""
+"""The parts of the benchmark that measure slides and another model, on tiny cases; times are looked at by hand."""
 
 from __future__ import annotations
 
