@@ -20,6 +20,7 @@ from napari_amvlm.slides.source import SlideSource
 from napari_amvlm.slides.store import TODO
 from napari_amvlm.slides.tile_cache import SlideTiles, TileCache
 from napari_amvlm.slides.tissue import TissueMap
+from napari_amvlm.switching import quick_switching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -151,7 +152,8 @@ class SlideRun:
             The slide is damaged there, or the disk is full; finished blocks are in the store.
         """
         finisher = BlockFinisher(self._source, self._store, self._largest, self.total)
-        with ThreadPoolExecutor(1, "slide-reader") as reader, ThreadPoolExecutor(1, "slide-writer") as writer:
+        threads = (ThreadPoolExecutor(1, "slide-reader"), ThreadPoolExecutor(1, "slide-writer"))
+        with quick_switching(), threads[0] as reader, threads[1] as writer:
             try:
                 for job in self._jobs(reader):
                     _check(should_stop)
