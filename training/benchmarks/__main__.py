@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from napari_amvlm.errors import InputError
 from training.benchmarks.machine import describe
 from training.benchmarks.options import SAMPLES, Options
 from training.benchmarks.parts import PARTS, chosen, run_part
@@ -34,11 +35,13 @@ def bench(
     tissue: Annotated[Path, typer.Option(help="Data folder whose images slides are made of.")] = SAMPLES / "nuclei",
     learning: Annotated[Path, typer.Option(help="Data folder with masks to learn from.")] = SAMPLES / "nuclei",
     prompt: Annotated[str, typer.Option(help="What those masks show.")] = "nuclei",
-    minutes: Annotated[float, typer.Option(help="Budget of the learning run.")] = 1.0,
-    side: Annotated[int, typer.Option(help="Side of the slide that is written, pixels.")] = 40_000,
+    minutes: Annotated[float, typer.Option(min=0.05, max=60, help="Budget of the learning run.")] = 1.0,
+    side: Annotated[int, typer.Option(min=3000, max=200_000, help="Side of the slide that is written.")] = 40_000,
 ) -> None:
     """Measure, print one table, and keep it where it is asked for."""
     names = chosen(only or [])
+    if write is not None and only:
+        raise InputError(f"{write} takes the whole table, but only {', '.join(names)} was asked for; leave out --only.")
     options = Options(
         model=model, device=device, tissue=tissue, learning=learning, prompt=prompt, minutes=minutes, side=side
     )
