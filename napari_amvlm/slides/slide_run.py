@@ -137,7 +137,7 @@ class SlideRun:
         """Put what is in view now first; may be called from another thread while the run goes on."""
         self._plan.look_at(region)
 
-    def run(self, should_stop: Callable[[], bool] | None = None) -> Iterator[SlideReport]:
+    def run(self, should_stop: Callable[[], bool] | None = None) -> Generator[SlideReport, None, None]:
         """Compute and store block after block, and report each; one is stored while the next is computed.
 
         A block in view is reported as soon as it is stored, others together, every second or so.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,7 +48,7 @@ def test_lines_travel_between_processes(tmp_path: Path) -> None:
 
 
 def test_the_terminal_shows_every_cell() -> None:
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, file=io.StringIO(), record=True)
 
     console.print(terminal_table([*ROWS, Row("in [brackets]", "1 s", "how")]))
 

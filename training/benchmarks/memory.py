@@ -44,7 +44,7 @@ class PeakMemory:
 
         self._process = psutil.Process()
         self.before: int = self._process.memory_info().rss
-        self.peak = self.before
+        self.peak: int = self.before
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
