@@ -17,6 +17,7 @@ from napari_amvlm.errors import ImageError, OutOfMemoryError
 from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.embedding import image_embedding
 from napari_amvlm.models.inference import (
     DecodedPrompt,
     EncodedImage,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _BATCH = 4
 """Tiles at once, until memory runs short."""
+
+_NO_IMAGE = "There is no image to look at; choose one first."
 
 ScaleChoice = Literal["auto", "whole", "tiles"]
 
@@ -218,7 +221,7 @@ class Predictor:
         started = time.perf_counter()
         with self._lock:
             if self._image is None:
-                raise ImageError("There is no image to look at; choose one first.")
+                raise ImageError(_NO_IMAGE)
             shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
             chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
             try:
@@ -231,6 +234,36 @@ class Predictor:
                 found = self._answer(self._image, chosen, prompt, on_progress, should_stop)
         seconds = time.perf_counter() - started
         return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
+
+    def describe(self, *, should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32]:
+        """Return what the current image looks like, whatever is asked of it: its embedding, seen whole.
+
+        Parameters
+        ----------
+        should_stop
+            Asked before the image is encoded.
+
+        Returns
+        -------
+        ndarray
+            float32 `(d,)`, of length 1. Images that look alike have nearly the same. Fine-tuning does not change it:
+            the image encoder and its projection stay as they are.
+
+        Raises
+        ------
+        ImageError
+            No image was set.
+        Cancelled
+            `should_stop` said so.
+        OutOfMemoryError
+            The device has not enough memory; what was cached is forgotten.
+        """
+        with self._lock:
+            if self._image is None:
+                raise ImageError(_NO_IMAGE)
+            scale = named_scale(self._model, "whole", (self._image.pixels.shape[0], self._image.pixels.shape[1]))
+            with self._forgetting_when_full("this image", "close other programs"):
+                return image_embedding(self._model, self._encoded(self._image, scale, None, should_stop))
 
     def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
         """Segment what each prompt says in tiles of a larger image, all of them in one batch; nothing is cached.

@@ -11,6 +11,8 @@ import torch
 
 from napari_amvlm.errors import Cancelled, DeviceError, ImageError, OutOfMemoryError, PromptError
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.embedding import embedding_key
 from napari_amvlm.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -169,3 +171,39 @@ def test_from_file(tiny_checkpoint: Path) -> None:
 
     assert predictor.info is not None
     assert predictor.info.name == "tiny"
+
+
+def test_what_an_image_looks_like_is_one_vector_whatever_is_asked(predictor: Predictor) -> None:
+    predictor.set_image(_image(0))
+    first = predictor.describe()
+    predictor.predict("nuclei")
+    again = predictor.describe()
+    predictor.set_image(_image(0)[::2, ::2])
+    smaller = predictor.describe()
+    predictor.set_image(np.full((100, 130, 3), 40, np.uint8))
+    other = predictor.describe()
+
+    assert first.dtype == np.float32
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(first, again)
+    assert np.linalg.norm(first - smaller) < np.linalg.norm(first - other)
+
+
+def test_without_an_image_there_is_nothing_to_describe(predictor: Predictor) -> None:
+    with pytest.raises(ImageError, match="no image"):
+        predictor.describe()
+
+
+def test_models_that_were_learnt_from_one_describe_images_alike(tiny_model: AMVLM, tmp_path: Path) -> None:
+    key = embedding_key(tiny_model)
+    save_model(tiny_model, tmp_path / "m.safetensors", name="m", licence="CC0-1.0", training_data="none")
+
+    stored = embedding_key(load_model(tmp_path / "m.safetensors")[0])
+    with torch.no_grad():
+        tiny_model.unet.head.weight.add_(1)
+    learnt = embedding_key(tiny_model)
+    with torch.no_grad():
+        next(tiny_model.image_projection.parameters()).add_(1)
+
+    assert key == stored == learnt
+    assert embedding_key(tiny_model) != key

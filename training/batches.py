@@ -14,7 +14,7 @@ from napari_amvlm.imaging.canvas import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.text_views import drop_words, swap_sides
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
-from training.prompts import ABSENT, CAPTIONS, DENSITIES, NEVER_THERE, concept_called, wordings
+from training.prompts import ABSENT, CAPTIONS, NEVER_THERE, concept_called, density_called, wordings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -207,7 +207,7 @@ def _ask(
             targets.append(nothing)
             index.append(i)
         share = float(masks[i][0].mean())
-        meaning = next(name for bound, name in DENSITIES if share < bound) if image.kind == "tissue" else image.kind
+        meaning = density_called(share) if image.kind == "tissue" else image.kind
         # Two wordings of one meaning; the augmented one may also lose words that say nothing.
         captions.append(chance.choice(CAPTIONS[image.kind]).format(meaning))
         captions_a.append(drop_words(chance.choice(CAPTIONS[image.kind]).format(meaning), chance))

@@ -15,7 +15,7 @@ from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.imaging.canvas import fit_square
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -122,7 +122,9 @@ def _eight_bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return (image * 255).round().astype(np.uint8)
 
 
-def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[TaughtImage]:
+def load_taught_images(
+    data: Path, source: str, *, whole: int, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[TaughtImage]:
     """Yield all images of one shippable data set but those that `sample_data` holds.
 
     Parameters
@@ -133,11 +135,13 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
         "DSB2018", "TNBC", "CXR-Lungs" or "SPIDER-Spine".
     whole
         Side of the canvas for images that are seen whole, pixels.
+    wanted
+        Asked for each image's name before it is read.
     """
     kind = KINDS.get(source, "tissue")
     kept_out = {stem for name, stem in held_out() if name == source}
     for pair in read_folder(data / source).pairs:
-        if _is_held_out(pair.name, kept_out) or pair.mask is None:
+        if _is_held_out(pair.name, kept_out) or pair.mask is None or not wanted(pair.name):
             continue
         image = to_rgb01(read_image(pair.image).data, name=pair.name)
         full = _eight_bit(image)
@@ -150,3 +154,9 @@ def load_taught_images(data: Path, source: str, *, whole: int) -> Iterator[Taugh
         size = _median_diameter(labels) if kind == "tissue" else 0.0
         pixels = full if kind == "tissue" else _eight_bit(image)
         yield TaughtImage(pair.name, source, kind, pixels, stack.astype(np.uint8), tuple(masks), size, full)
+
+
+def spread_evenly(images: Sequence[TaughtImage], count: int) -> list[TaughtImage]:
+    """Return up to `count` of the images, evenly spread over their order."""
+    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [images[i] for i in dict.fromkeys(places.tolist())]

@@ -14,9 +14,8 @@ from training.datasets.splits import Labels  # noqa: TC001 - pydantic reads it
 from training.recipe import RunRecipe, validated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
 
 GRID = "grid.json"
 """File beside the runs of a grid: the names of its rows in their order."""
@@ -71,10 +70,7 @@ class Grid(Config):
     @field_validator("rows")
     @classmethod
     def _check_names(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        folders = [folder_name(row.name) for row in rows]
-        twice = sorted({name for name in folders if folders.count(name) > 1})
-        if twice:
-            raise ValueError(f"rows need names that differ in letters or digits, but {', '.join(twice)} comes twice")
+        check_row_names(row.name for row in rows)
         return rows
 
     def runs(self, starts: Mapping[str, Path], where: str) -> Iterator[tuple[str, RunRecipe]]:
@@ -110,6 +106,14 @@ class Grid(Config):
             if getattr(row, key) is not None:
                 values[key] = getattr(row, key)
         return values
+
+
+def check_row_names(names: Iterable[str]) -> None:
+    """Raise `ValueError` if two rows would share a folder."""
+    folders = [folder_name(name) for name in names]
+    twice = sorted({name for name in folders if folders.count(name) > 1})
+    if twice:
+        raise ValueError(f"rows need names that differ in letters or digits, but {', '.join(twice)} comes twice")
 
 
 def folder_name(name: str) -> str:

@@ -202,6 +202,11 @@ DENSITIES: tuple[tuple[float, str], ...] = (
 """Upper bounds of the share of nuclear pixels, and what to call it."""
 
 
+def density_called(share: float) -> str:
+    """Return what to call tissue of which nuclei cover `share`, in [0, 1]."""
+    return next(name for bound, name in DENSITIES if share < bound)
+
+
 def concept_called(name: str) -> Concept:
     """Return the concept called `name`."""
     return next(concept for concept in CONCEPTS if concept.name == name)

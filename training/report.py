@@ -1,8 +1,10 @@
-"""Tables and paired tests out of a folder of runs.
+"""Tables and paired tests out of a folder of runs, or of single runs.
 
     python -m training.report runs/ablation --out runs/ablation
+    python -m training.report runs/with runs/without
 
-Writes `tables.md`, which a page of the documentation can include, and `tables.json`.
+Writes `tables.md`, which a page of the documentation can include, and `tables.json`. Single runs are told apart by
+their folders where they have one name, and are printed where no folder is named for the files.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +28,6 @@ from training.run_folder import CONFIG, DATA, SCORES, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Measured:
         Means over images.
     per_image
         Dice by image.
+    path
+        The run's folder.
     """
 
     dataset: str
@@ -57,16 +60,33 @@ class Measured:
     dice: float
     iou: float
     per_image: dict[str, float]
+    path: Path
 
 
-def read_runs(root: Path) -> list[Measured]:
-    """Return the scores of all finished runs below a folder, in the order of the grid's rows, then of their paths.
+def read_runs(*roots: Path) -> list[Measured]:
+    """Return the scores of all finished runs below folders, of each in the order of the grid's rows, then of the paths.
+
+    Where several folders hold runs of one name that were told the same labels and seed, the rows are called by the
+    folders too: they are rows to compare, not repetitions of one.
 
     Raises
     ------
     InputError
-        There is none.
+        One of the folders holds none.
     """
+    found = [run for root in dict.fromkeys(roots) for run in _runs_below(root)]
+    paths: dict[tuple[str, ...], set[Path]] = defaultdict(set)
+    for run in found:
+        paths[_place(run)].add(run.path)
+    alike = {run.row for run in found if len(paths[_place(run)]) > 1}
+    return [replace(run, row=f"{run.row} ({run.path.name})") if run.row in alike else run for run in found]
+
+
+def _place(run: Measured) -> tuple[str, ...]:
+    return run.dataset, run.protocol, run.labels, run.row, str(run.seed)
+
+
+def _runs_below(root: Path) -> list[Measured]:
     found: list[Measured] = []
     grid = RunFolder(root).read(GRID) or {"rows": []}
     places = {folder_name(row): place for place, row in enumerate(grid["rows"])}
@@ -80,13 +100,15 @@ def read_runs(root: Path) -> list[Measured]:
         if scores is None or config is None or data is None:
             raise InputError(f"{path.parent} has {SCORES}, but not {CONFIG} and {DATA}; remove it or run it again.")
         recipe, split = config["recipe"], data["split"]
+        if "sources" in recipe:
+            continue  # a pretraining run: it learns from several data sets, and is no row of any
         for mode, protocols in scores["scores"].items():
             row = recipe["name"] if mode == recipe["prompts"] == "fixed" else f"{recipe['name']}, asked {mode}"
             for protocol, report in protocols.items():
                 per_image = {name: values["dice"] for name, values in report["per_image"].items()}
                 where = (scores["dataset"], protocol, str(recipe["labels"]), row, int(recipe["seed"]))
                 counts = (len(split["labelled"]), data["training_images"])
-                found.append(Measured(*where, *counts, report["dice"], report["iou"], per_image))
+                found.append(Measured(*where, *counts, report["dice"], report["iou"], per_image, path.parent))
     if not found:
         raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
     return found
@@ -215,14 +237,20 @@ def _p(value: float | None) -> str:
 
 
 def main(
-    runs: Annotated[Path, typer.Argument(help="Folder that holds runs, at any depth.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for tables.md and tables.json; by default the same.")] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Folders that hold runs at any depth, or are runs themselves.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for tables.md and tables.json; by default the one of the runs.")
+    ] = None,
 ) -> None:
-    """Write the tables of all finished runs below a folder."""
-    if not runs.is_dir():
-        raise InputError(f"{runs} is no folder; give the one that training.ablate wrote to.")
-    found = tables(read_runs(runs))
-    target = out or runs
+    """Write the tables of all finished runs below folders."""
+    for folder in runs:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder; give one that training.ablate or training.semi_supervised wrote.")
+    found = tables(read_runs(*runs))
+    target = out or (runs[0] if len(runs) == 1 else None)
+    if target is None:
+        typer.echo(markdown(found))
+        return
     target.mkdir(parents=True, exist_ok=True)
     (target / "tables.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     (target / "tables.md").write_text(markdown(found), encoding="utf-8")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+import napari_amvlm
 from napari_amvlm.errors import InputError
 from napari_amvlm.learning.reports import StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
@@ -178,11 +181,25 @@ class StateFile:
 
 def file_hashes(paths: Iterable[Path], root: Path) -> dict[str, str]:
     """Return the SHA-256 of files by their path below `root`."""
-    found: dict[str, str] = {}
-    for path in paths:
-        with path.open("rb") as file:
-            found[path.relative_to(root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return dict(sorted(found.items()))
+    return dict(sorted((path.relative_to(root).as_posix(), file_hash(path)) for path in paths))
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Return what computes a run: versions, machine and device."""
+    return {
+        "napari-amvlm": napari_amvlm.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 def _replaced(path: Path, write: Callable[[Path], object]) -> None:

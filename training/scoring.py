@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.imaging import tile_scale, whole_scale
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.inference import decode_prompt, encode_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import torch
 
@@ -20,25 +22,62 @@ if TYPE_CHECKING:
     from training.data import TaughtImage
 
 
-def score_images(model: AMVLM, images: list[TaughtImage], device: torch.device) -> dict[str, float]:
-    """Return the mean Dice at threshold 0.5 of each concept, and the mean predicted share where it is absent.
+@dataclass(frozen=True)
+class ImageScores:
+    """What a model finds in one image.
+
+    Attributes
+    ----------
+    image
+        `SOURCE/NAME`.
+    dice, text_dice
+        Dice at threshold 0.5 of the segmentation, and of the text-guided mask alone, by concept that the image shows.
+    absent
+        Share of the pixels that a concept which it does not show is found in.
+    """
+
+    image: str
+    dice: dict[str, float]
+    text_dice: dict[str, float]
+    absent: float
+
+
+def score_each(model: AMVLM, images: list[TaughtImage], device: torch.device) -> list[ImageScores]:
+    """Return the scores of each image.
 
     Whole images are scored on their square canvas. Every image is also asked for "nuclei" or "lungs", whichever it
-    does not show; the share of pixels found then is reported as `absent`.
+    does not show.
     """
-    found: dict[str, list[float]] = {}
+    found: list[ImageScores] = []
     for image in images:
         pixels = image.image.astype(np.float32) / np.float32(255)
-        shape = pixels.shape[:2]
-        scale = tile_scale() if image.kind == "tissue" else whole_scale(shape, model.config.whole)
+        scale = tile_scale() if image.kind == "tissue" else whole_scale(pixels.shape[:2], model.config.whole)
         encoded = encode_image(model, pixels, scale, device=device)
+        of_mask: dict[str, float] = {}
+        of_text: dict[str, float] = {}
         for name, mask in zip(image.concepts, image.masks, strict=True):
-            probability = decode_prompt(model, encoded, name).probability
-            found.setdefault(name, []).append(dice(probability >= 0.5, mask > 0))
-        absent = "lungs" if image.kind == "tissue" else "nuclei"
-        share = float((decode_prompt(model, encoded, absent).probability >= 0.5).mean())
-        found.setdefault("absent", []).append(share)
-    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+            answer = decode_prompt(model, encoded, name)
+            of_mask[name] = float(dice(answer.probability >= THRESHOLD, mask > 0))
+            of_text[name] = float(dice(answer.text_probability >= THRESHOLD, mask > 0))
+        absent = decode_prompt(model, encoded, "lungs" if image.kind == "tissue" else "nuclei").probability
+        share = float((absent >= THRESHOLD).mean())
+        found.append(ImageScores(f"{image.source}/{image.name}", of_mask, of_text, share))
+    return found
+
+
+def mean_scores(scores: Sequence[ImageScores]) -> dict[str, float]:
+    """Return the mean Dice of the segmentation of each concept, and the mean share where it is absent as `absent`."""
+    found = by_concept([scored.dice for scored in scores])
+    return found | ({"absent": round(float(np.mean([s.absent for s in scores])), 4)} if scores else {})
+
+
+def by_concept(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each concept's values over the images that show it."""
+    lists: dict[str, list[float]] = {}
+    for of_image in values:
+        for name, value in of_image.items():
+            lists.setdefault(name, []).append(value)
+    return {name: round(float(np.mean(found)), 4) for name, found in lists.items()}
 
 
 def roc_auc(present: Sequence[float], absent: Sequence[float]) -> float:

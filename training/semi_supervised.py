@@ -8,14 +8,11 @@ it ends with the very weights of a run that was never interrupted.
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
-import napari_amvlm
 from napari_amvlm.cli.console import progress
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
@@ -26,7 +23,7 @@ from training.command import run_command
 from training.datasets import DatasetSplit, open_dataset
 from training.datasets.asking import used_unlabelled
 from training.recipe import RunRecipe, read_toml, validated, with_settings
-from training.run_folder import DATA, SCORES, RunFolder, StateFile, file_hashes
+from training.run_folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
 from training.run_learning import Show, Sitting, learn, learn_plain
 from training.run_model import load_predictor
 from training.run_page import write_page
@@ -35,9 +32,10 @@ from training.split_scores import score_split, summary_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
+
     from napari_amvlm.imaging import ImagePair
     from napari_amvlm.models.text_encoder import TextEncoder
-
 
 
 def _never() -> bool:
@@ -91,7 +89,7 @@ def execute(
         "recipe": recipe.model_dump(mode="json"),
         "learning": recipe.learning_config().model_dump(mode="json"),
         "start": None if start is None else read_info(start).sha256,
-        "environment": _environment(device),
+        "environment": environment(device),
     }
     folder.claim(told)
     scores = folder.read(SCORES)
@@ -168,18 +166,6 @@ def _scored(
     scores["scores"] = score_split(predictor, split, split.validation, modes, seed=recipe.seed)
     write_page(folder, recipe, split, predictor, scores)
     return scores
-
-
-def _environment(device: torch.device) -> dict[str, str]:
-    """Return what computed."""
-    return {
-        "napari-amvlm": napari_amvlm.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def main(

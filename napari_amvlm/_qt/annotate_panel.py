@@ -144,7 +144,7 @@ class AnnotatePanel(QWidget):
             told(
                 "Blue: reviewed and right. Orange: corrected. Dark: never looked at, no label", "toggle_reviewed"
             ),
-            told("Where the model is unsure: the entropy of its probability", "toggle_uncertainty"),
+            told("Where the model is unsure: by the order of the queue, or else by its entropy", "toggle_uncertainty"),
         )
         self.step.next.setToolTip(told("The next piece of work in the queue", "next_item"))
         self.step.previous.setToolTip(told("The piece of work before", "previous_item"))

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_amvlm._qt import layers
 from napari_amvlm._qt.widgets.shown_layers import CORRECTED, NEVER, RIGHT, Shown
 from napari_amvlm._qt.workers import CallThread
-from napari_amvlm.project import heat_map
 from napari_amvlm.project.ranking import binary_entropy
 from napari_amvlm.review import PixelState
 
@@ -150,18 +149,15 @@ def uncertainty(
 ) -> np.ndarray | None:
     """Return where a model is unsure about a prompt, float32 (H, W) in [0, 1]; None where nothing is known.
 
-    The entropy of the probability at hand, pixel by pixel; else the stored scores of the queue's tiles.
+    Where the queue was ordered, this is what the order says: disagreement and entropy of its tiles. The entropy is that
+    of each pixel where there is a probability at hand, and all there is where the queue was not ordered yet.
     """
-    if probability is not None:
-        return np.asarray(binary_entropy(probability), dtype=np.float32)
+    entropy = None if probability is None else np.asarray(binary_entropy(probability), dtype=np.float32)
     if project is None or image_id is None:
-        return None
-    found = [project.queue.scores(item.id) for item in project.queue.items(image_id=image_id)]
-    scores = [each[prompt] for each in found if prompt in each]
-    if not scores:
-        return None
-    tiles = np.concatenate([each.tiles for each in scores])
-    return heat_map(tiles, np.concatenate([each.mixed() for each in scores]), (int(shape[0]), int(shape[1])))
+        return entropy
+    ids = [item.id for item in project.queue.items(image_id=image_id)]
+    heat = project.queue.heat(ids, prompt, (int(shape[0]), int(shape[1])), entropy)
+    return entropy if heat is None else heat
 
 
 def _make(kind: str, data: np.ndarray, options: dict[str, Any]) -> Layer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_amvlm._qt.compose import Overlaps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_amvlm.project import ModelRecord, Project, ProjectCounts, PromptRecord, QueueItem, RunRecord, Serving
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProjectView:
-    """What the docks show of a project; `queue` is in the order that was stored last, `servings` oldest first."""
+    """What the docks show of a project.
+
+    `queue` is in the order that was stored last, `servings` oldest first; `scores` has disagreement and entropy of the
+    queue's items by id and prompt.
+    """
 
     root: Path
     name: str
@@ -27,6 +32,7 @@ class ProjectView:
     queue: tuple[QueueItem, ...]
     prompts: tuple[PromptRecord, ...]
     overlaps: Overlaps
+    scores: Mapping[int, Mapping[str, tuple[float, float]]]
 
 
 def look_at(project: Project) -> ProjectView:
@@ -42,4 +48,5 @@ def look_at(project: Project) -> ProjectView:
         tuple(project.queue.items()),
         tuple(project.prompts.all()),
         Overlaps(project.prompts.overlap_rule(), tuple(project.prompts.overlap_order())),
+        project.queue.summaries(),
     )

@@ -18,6 +18,7 @@ from napari_amvlm._qt.widgets.queue_list import QueueEntry
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import napari.viewer
@@ -77,7 +78,7 @@ class QueueDock(QWidget):
         guard_window(self, self.workspace)
 
     def sort(self) -> None:
-        """Put what the served model is least sure of first."""
+        """Put what would teach the served model most first."""
         self.queue.sort(tuple(self.workspace.prompts))
 
     def export(self, kind: str, path: Path) -> None:
@@ -102,7 +103,9 @@ class QueueDock(QWidget):
 
     def _refresh(self) -> None:
         current = self.queue.current
-        self.panel.list.setValue([_entry(item) for item in self.queue.items()], current.id if current else None)
+        scores = self.workspace.view.scores if self.workspace.view is not None else {}
+        entries = [_entry(item, scores.get(item.id, {})) for item in self.queue.items()]
+        self.panel.list.setValue(entries, current.id if current else None)
         self.panel.step.setValue(self.queue.words())
         self.panel.skip_button.setEnabled(current is not None)
         self.panel.sort_button.setEnabled(bool(self.queue.items()))
@@ -127,7 +130,8 @@ class QueueDock(QWidget):
             self.panel.setColours(theme_colours(self._viewer.theme))
 
 
-def _entry(item: QueueItem) -> QueueEntry:
+def _entry(item: QueueItem, scores: Mapping[str, tuple[float, float]]) -> QueueEntry:
     region = item.region
     where = "" if region is None else f" at {region.y}, {region.x}"
-    return QueueEntry(item.id, item.name + where, item.status, item.image_id, item.held_out)
+    why = tuple(f"{prompt}: disagreement {d:.1%}, doubt {e:.1%}" for prompt, (d, e) in scores.items())
+    return QueueEntry(item.id, item.name + where, item.status, item.image_id, item.held_out, why)

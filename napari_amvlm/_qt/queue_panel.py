@@ -27,10 +27,12 @@ class QueuePanel(QWidget):
         # widgets
         self.list = QueueList()
         self.step = QueueStep()
-        self.sort_button = QPushButton("Most uncertain first")
+        self.sort_button = QPushButton("Most instructive first")
         self.sort_button.setToolTip(
-            "Let the served model look at every image to do, and put first what it is least sure of: teacher and\n"
-            "student disagree there, or its probability is far from 0 and 1. Runs in the background."
+            "Let the served model look at every image to do, and put first what would teach it most: where two\n"
+            "answers disagree (teacher and student of the run that made it; without a run, mask and text evidence),\n"
+            "where its probability is far from 0 and 1, and what looks unlike the images before and those accepted.\n"
+            "Runs in the background. An image's tooltip says how it was scored; the box 'unsure' shows where."
         )
         self.skip_button = QPushButton("Skip")
         self.skip_button.setToolTip("Leave the current image out, and go to the next; it can be listed under skipped")

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_amvlm._qt.image_opening import ImageOpening
 from napari_amvlm._qt.queue_scoring import ScoreThread
 from napari_amvlm._qt.thumbnails import thumbnails
+from napari_amvlm.project import TO_DO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotation import Annotation
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import Project, QueueItem, QueueStatus
-
-TO_DO: tuple[QueueStatus, ...] = ("new", "predicted", "in work")
-"""Where Next and Back stop unless a person filters otherwise."""
+    from napari_amvlm.session import QueueOrder
 
 
 class QueueWork(QObject):
@@ -45,6 +44,7 @@ class QueueWork(QObject):
         self._workspace = workspace
         self.images = ImageOpening(viewer, workspace, self)
         self.current: QueueItem | None = None
+        # where Next and Back stop unless a person filters otherwise
         self.statuses: tuple[QueueStatus, ...] = TO_DO
         self._thread: ScoreThread | None = None
         self.images.said.connect(self.said)
@@ -133,7 +133,7 @@ class QueueWork(QObject):
             missing = "a prompt" if not prompts else "a project with images to do and a loaded model"
             self.said.emit("warning", f"To order the queue, {missing} is needed; it is as it was.")
             return
-        self._thread = ScoreThread(project, predictor, items, prompts, model=workspace.served_key())
+        self._thread = ScoreThread(project, predictor, items, prompts)
         self._thread.progressed.connect(self.scoring)
         self._thread.returned.connect(self._on_sorted)
         self._thread.cancelled.connect(lambda: self._end_scoring("info", "Cancelled; the order is as it was."))
@@ -181,10 +181,11 @@ class QueueWork(QObject):
 
         self.images.open(item, done, failed)
 
-    def _on_sorted(self, problems: list[str]) -> None:
-        words = "The most uncertain images come first now."
+    def _on_sorted(self, order: QueueOrder) -> None:
+        compared = "teacher and student" if order.with_student else "mask and text evidence"
+        words = f"The most instructive images come first now, by disagreement of {compared}, doubt and variety."
         self._workspace.with_project(lambda _project: None)
-        self._end_scoring("warning" if problems else "info", " ".join([words, *problems[:1]]))
+        self._end_scoring("warning" if order.problems else "info", " ".join([words, *order.problems[:1]]))
 
     def _end_scoring(self, level: str, text: str) -> None:
         self._thread = None

@@ -251,6 +251,7 @@ class _Run:
             self._budget.seconds,
             self._stopped,
             {name: (dice, chosen.get(name)) for name, dice in first.items()},
+            self._teacher.student_weights() if self._budget.step else {},
         )
 
     def _retained(self) -> list[str]:

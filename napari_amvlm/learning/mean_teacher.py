@@ -104,6 +104,11 @@ class MeanTeacher:
         """The averaged parts: what is validated and kept."""
         return self._teacher.module  # type: ignore[return-value]
 
+    def student_weights(self) -> dict[str, Tensor]:
+        """Return a copy of the student's parts in half precision on the CPU, named as in a model."""
+        state = self.student.state_dict()
+        return {k: (v.half() if v.is_floating_point() else v.clone()).cpu().contiguous() for k, v in state.items()}
+
     def state(self) -> dict[str, Tensor]:
         """Return student, teacher with its count, and optimiser; the tensors are the ones in use, not copies."""
         return {

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import Tensor
+
     from napari_amvlm.models.amvlm import AMVLM
 
 
@@ -78,6 +80,9 @@ class FineTuneResult:
         Whether the person stopped it before its budget was used up.
     per_image
         For each held-out image's name its Dice before and after; empty where there was no score.
+    student
+        Weights of the student's learnt parts as the run left it, in half precision and named as in the model; empty
+        where no step was made. Where it and the teacher still disagree, learning has not settled.
     """
 
     model: AMVLM
@@ -87,6 +92,7 @@ class FineTuneResult:
     seconds: float
     stopped: bool
     per_image: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    student: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 Report = StepReport | ValidationReport

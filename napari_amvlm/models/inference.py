@@ -210,7 +210,7 @@ def decode_prompt(
     for start in range(0, len(tiles), batch):
         _check(should_stop)
         rows = range(start, min(start + batch, len(tiles)))
-        for index, features in _features_of(model, encoded, rows, device):
+        for index, features in features_of(model, encoded, rows, device):
             with torch.inference_mode(), autocast(device):
                 out = model.decode(features, text)
             maps = (
@@ -276,9 +276,10 @@ def _encode_tiles(
         yield index, ImageFeatures(features.v_cls[one], features.dense[one].clone(), skips)
 
 
-def _features_of(
+def features_of(
     model: AMVLM, encoded: EncodedImage, rows: range, device: torch.device
 ) -> Iterator[tuple[int, ImageFeatures]]:
+    """Yield index and features of the tiles `rows`: those that were kept, or else computed again."""
     for index in rows:
         kept = encoded.features[index]
         if kept is not None:

@@ -1,6 +1,7 @@
 """The ledger on disk: images, accepted masks, models and runs of one project folder. Neither torch nor Qt."""
 
 from napari_amvlm.project.project import Project
+from napari_amvlm.project.queue_scores import TO_DO
 from napari_amvlm.project.ranking import TileScores, heat_map, rank, score_tiles
 from napari_amvlm.project.records import (
     CorrectionRecord,
@@ -18,6 +19,7 @@ from napari_amvlm.project.records import (
 )
 
 __all__ = [
+    "TO_DO",
     "CorrectionRecord",
     "ImageRecord",
     "ImageScore",

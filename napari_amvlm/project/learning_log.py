@@ -134,6 +134,14 @@ class LearningLog:
         """Return one run; `ProjectError` when there is none of that id."""
         return self._runs.get(run_id)
 
+    def run_that_made(self, sha256: str) -> RunRecord | None:
+        """Return the run whose model's file has this hash, None where no run of this project made it."""
+        return self._runs.that_made(sha256)
+
+    def student_path(self, run_id: int) -> Path:
+        """Return where the student of a run lies, if it was kept; `ProjectError` when there is no such run."""
+        return self._runs.student_path(run_id)
+
     def run_unlabelled(self, run_id: int) -> list[int]:
         """Return the ids of the images that a run saw without labels."""
         return self._runs.unlabelled(run_id)

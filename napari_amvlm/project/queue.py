@@ -8,18 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_amvlm.errors import InputError, ProjectError
-from napari_amvlm.project.ledger import now
-from napari_amvlm.project.prompts import clean_prompt, enter_prompt
-from napari_amvlm.project.ranking import TileScores, rank
+from napari_amvlm.project.queue_scores import TO_DO, QueueScores
+from napari_amvlm.project.ranking import rank
 from napari_amvlm.project.records import QueueItem, QueueStatus, Region
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from napari_amvlm.project.ledger import Ledger
-
 STATUSES: tuple[QueueStatus, ...] = ("new", "predicted", "in work", "accepted", "skipped")
+_SPREAD = 256
+"""So many items are chosen with an eye to diversity: nobody does more before the queue is sorted anew."""
 
 _SELECT = "SELECT queue_items.*, images.name, images.held_out FROM queue_items JOIN images ON images.id = image_id"
 # An image that is worked through in regions is not listed as a whole.
@@ -27,11 +26,8 @@ _LISTED = "(y IS NOT NULL OR image_id NOT IN (SELECT image_id FROM queue_items W
 _ORDER = "ORDER BY position IS NULL, position, queue_items.id"
 
 
-class QueueTable:
+class QueueTable(QueueScores):
     """The ledger's queue. Every image of the project is in it from the start."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
 
     def items(
         self,
@@ -67,10 +63,8 @@ class QueueTable:
 
     def get(self, item_id: int) -> QueueItem:
         """Return one item; `ProjectError` when there is none of that id."""
-        row = self._ledger.row(f"{_SELECT} WHERE queue_items.id = ?", (item_id,))
-        if row is None:
-            raise ProjectError(f"the queue of {self._ledger.root} has no item {item_id}: choose one that it lists.")
-        return _item(row)
+        self._require(item_id)
+        return _item(self._ledger.rows(f"{_SELECT} WHERE queue_items.id = ?", (item_id,))[0])
 
     def counts(self) -> dict[QueueStatus, int]:
         """Return how many listed items have each status."""
@@ -148,104 +142,39 @@ class QueueTable:
 
     # What teaches most
 
-    def store_scores(self, item_id: int, prompt: str, scores: TileScores, *, model: str | None = None) -> None:
-        """Store the tile scores of an item for one prompt, in place of older ones."""
-        self.get(item_id)
-        prompt = clean_prompt(prompt)
-        blobs = (scores.tiles.tobytes(), scores.disagreement.tobytes(), scores.entropy.tobytes())
-        whole = scores.summary()
-        with self._ledger.transaction() as connection:
-            prompt_id = enter_prompt(connection, prompt)
-            connection.execute(
-                "INSERT OR REPLACE INTO tile_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (item_id, prompt_id, *blobs, *whole, model, now()),
-            )
-
-    def scores(self, item_id: int) -> dict[str, TileScores]:
-        """Return the tile scores of an item for each prompt."""
-        rows = self._ledger.rows(
-            "SELECT tile_scores.*, prompts.text AS prompt FROM tile_scores JOIN prompts ON prompts.id = prompt_id "
-            "WHERE item_id = ? ORDER BY prompt_id",
-            (item_id,),
-        )
-        return {row["prompt"]: _tile_scores(row) for row in rows}
-
-    def scored_by(self, item_id: int) -> dict[str, str | None]:
-        """Return the model that the stored scores of an item came from, for each prompt."""
-        rows = self._ledger.rows(
-            "SELECT prompts.text AS prompt, model FROM tile_scores JOIN prompts ON prompts.id = prompt_id "
-            "WHERE item_id = ?",
-            (item_id,),
-        )
-        return {row["prompt"]: row["model"] for row in rows}
-
-    def store_feature(self, item_id: int, feature: npt.ArrayLike, *, model: str | None = None) -> None:
-        """Store a vector that says what the item looks like; vectors of one model are compared."""
-        self.get(item_id)
-        vector = np.ascontiguousarray(feature, dtype="<f4")
-        if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
-            raise InputError(f"a feature must be a vector of finite numbers, but has the shape {vector.shape}.")
-        with self._ledger.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO item_features VALUES (?, ?, ?)", (item_id, vector.tobytes(), model)
-            )
-
-    def feature(self, item_id: int) -> npt.NDArray[np.float32] | None:
-        """Return the stored vector of an item, None where there is none."""
-        row = self._ledger.row("SELECT feature FROM item_features WHERE item_id = ?", (item_id,))
-        return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
-
     def sort(
         self, *, prompts: Sequence[str] | None = None, disagreement_weight: float = 0.5, diversity: float = 0.5
     ) -> list[QueueItem]:
         """Order the queue by what teaches most, store that order, and return it.
 
-        Items without scores come last, in the order they were added. Diversity counts where all scored items have a
-        feature of one model.
+        Only what is still to do is ranked: by disagreement and entropy, each as a share of the largest one there is,
+        and by how unlike it is to what is accepted and to what is ahead in the queue. Then come items without
+        scores, and those that are accepted or skipped, both in the order they were added. Unlikeness counts where all
+        ranked items have a feature of one model.
 
         Parameters
         ----------
         prompts
             Prompts whose scores count; None is all.
         disagreement_weight
-            Weight of the disagreement of teacher and student against the entropy, in [0, 1].
+            Weight of the disagreement against the entropy, in [0, 1].
         diversity
             Weight of looking different from what is ahead in the queue, in [0, 1].
         """
-        scored = self._mean_scores(prompts, disagreement_weight)
         items = self.items()
-        known = [item for item in items if item.id in scored]
-        values = np.array([scored[item.id] for item in known], dtype=np.float64)
-        order = rank(values, self._features([item.id for item in known]), diversity=diversity)
-        rest = sorted(item.id for item in items if item.id not in scored)
-        ids = [*(known[place].id for place in order), *rest]
+        waiting = [item.id for item in items if item.status in TO_DO]
+        scored = self._mean_scores(waiting, prompts, disagreement_weight)
+        known = [item_id for item_id in waiting if item_id in scored]
+        features, seen = self._features(known, [item.id for item in items if item.status == "accepted"])
+        values = np.array([scored[item_id] for item_id in known], dtype=np.float64)
+        order = rank(values, features, diversity=diversity, count=_SPREAD, seen=seen)
+        unscored = sorted(item_id for item_id in waiting if item_id not in scored)
+        done = sorted(item.id for item in items if item.status not in TO_DO)
+        ids = [*(known[place] for place in order), *unscored, *done]
         with self._ledger.transaction() as connection:
             connection.execute("UPDATE queue_items SET position = NULL WHERE position IS NOT NULL")
             connection.executemany("UPDATE queue_items SET position = ? WHERE id = ?", enumerate(ids))
         return self.items()
-
-    def _mean_scores(self, prompts: Sequence[str] | None, weight: float) -> dict[int, float]:
-        if not 0 <= weight <= 1:
-            raise InputError(f"the weight of the disagreement must lie in [0, 1], but is {weight}: choose another.")
-        wanted = None if prompts is None else [clean_prompt(prompt) for prompt in prompts]
-        where = "" if wanted is None else f"WHERE prompts.text IN ({', '.join('?' * len(wanted))})"
-        rows = self._ledger.rows(
-            f"SELECT item_id, AVG(? * disagreement_score + (1 - ?) * entropy_score) AS score FROM tile_scores "
-            f"JOIN prompts ON prompts.id = prompt_id {where} GROUP BY item_id",
-            (weight, weight, *(wanted or ())),
-        )
-        return {row["item_id"]: row["score"] for row in rows}
-
-    def _features(self, item_ids: Sequence[int]) -> npt.NDArray[np.float64] | None:
-        """Return the features `(N, D)` of items, None unless all have one, by one model."""
-        rows = self._ledger.rows("SELECT item_id, feature, model FROM item_features")
-        found = {row["item_id"]: row for row in rows}
-        if not item_ids or any(item_id not in found for item_id in item_ids):
-            return None
-        chosen = [found[item_id] for item_id in item_ids]
-        if len({(row["model"], len(row["feature"])) for row in chosen}) > 1:
-            return None
-        return np.stack([np.frombuffer(row["feature"], dtype="<f4") for row in chosen]).astype(np.float64)
 
 
 def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.NDArray[np.bool_] | None) -> None:
@@ -286,10 +215,3 @@ def _item(row: sqlite3.Row) -> QueueItem:
         position=row["position"],
         held_out=bool(row["held_out"]),
     )
-
-
-def _tile_scores(row: sqlite3.Row) -> TileScores:
-    values: dict[str, Any] = {
-        name: np.frombuffer(row[name], dtype="<f4").astype(np.float32) for name in ("disagreement", "entropy")
-    }
-    return TileScores(np.frombuffer(row["tiles"], dtype="<i4").reshape(-1, 4).astype(np.int32), **values)

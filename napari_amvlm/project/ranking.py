@@ -29,9 +29,10 @@ class TileScores:
     tiles
         int32 `(N, 4)`: y, x, height, width in pixels of the image.
     disagreement
-        float32 `(N,)` in [0, 1]: mean absolute difference of the teacher's and the student's probability.
+        float32 `(N,)` in [0, 1]: mean absolute difference of two answers' probabilities: the teacher's and the
+        student's, or where there is no student, the mask's and the text evidence's (`session.queue_order`).
     entropy
-        float32 `(N,)` in [0, 1]: mean binary entropy of the teacher's probability, bits.
+        float32 `(N,)` in [0, 1]: mean binary entropy of the served model's probability, bits.
 
     Raises
     ------
@@ -63,11 +64,19 @@ class TileScores:
         found = [float(np.sort(values)[-count:].mean()) for values in (self.disagreement, self.entropy)]
         return found[0], found[1]
 
-    def mixed(self, disagreement_weight: float = 0.5) -> NDArray[np.float32]:
-        """Return the weighted mean of disagreement and entropy of each tile, float32 `(N,)`."""
-        return np.asarray(
-            disagreement_weight * self.disagreement + (1 - disagreement_weight) * self.entropy, dtype=np.float32
-        )
+    def mixed(
+        self, disagreement_weight: float = 0.5, *, units: tuple[float, float] = (1.0, 1.0)
+    ) -> NDArray[np.float32]:
+        """Return the weighted mean of disagreement and entropy of each tile, float32 `(N,)` in [0, 1].
+
+        Parameters
+        ----------
+        disagreement_weight
+            In [0, 1]; entropy has the rest.
+        units
+            How much disagreement and entropy count as 1, see `in_units`.
+        """
+        return mix(in_units(self.disagreement, units[0]), in_units(self.entropy, units[1]), disagreement_weight)
 
 
 def score_tiles(student: ArrayLike, teacher: ArrayLike, tiles: Sequence[Tile]) -> TileScores:
@@ -100,6 +109,28 @@ def score_tiles(student: ArrayLike, teacher: ArrayLike, tiles: Sequence[Tile]) -
     return TileScores(boxes, np.clip(means[:, 0], 0, 1), np.clip(means[:, 1], 0, 1))
 
 
+def in_units(values: ArrayLike, unit: float) -> NDArray[np.float32]:
+    """Return values as shares of `unit`, at most 1; 0 where the unit is 0.
+
+    Disagreement and entropy differ in size: a student that follows its teacher closely differs from it by hundredths,
+    while the entropy of an unsure mask is tenths. Each is measured by the largest score in the queue, or the
+    smaller one would never count.
+
+    Examples
+    --------
+    >>> in_units([0.01, 0.02, 0.04], 0.02).tolist()
+    [0.5, 1.0, 1.0]
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.minimum(numbers / unit, 1).astype(np.float32) if unit > 0 else np.zeros(numbers.shape, np.float32)
+
+
+def mix(disagreement: ArrayLike, entropy: ArrayLike, disagreement_weight: float = 0.5) -> NDArray[np.float32]:
+    """Return how much something teaches: the weighted mean of disagreement and entropy."""
+    one, other = np.asarray(disagreement, np.float32), np.asarray(entropy, np.float32)
+    return np.asarray(disagreement_weight * one + (1 - disagreement_weight) * other, dtype=np.float32)
+
+
 def binary_entropy(probability: ArrayLike) -> NDArray[Any]:
     """Return `-p log2 p - (1 - p) log2 (1 - p)`, in [0, 1]; 0 where p is 0 or 1.
 
@@ -117,14 +148,19 @@ def binary_entropy(probability: ArrayLike) -> NDArray[Any]:
 
 
 def rank(
-    scores: ArrayLike, features: ArrayLike | None = None, *, diversity: float = 0.5, count: int | None = None
+    scores: ArrayLike,
+    features: ArrayLike | None = None,
+    *,
+    diversity: float = 0.5,
+    count: int | None = None,
+    seen: ArrayLike | None = None,
 ) -> list[int]:
     """Order items so that the first ones teach most and are not all alike: greedy farthest-point choice.
 
-    The item with the highest score comes first. Then, again and again, the one comes that has the highest
-    `(1 - diversity) * score + diversity * distance`, where the scores are scaled to [0, 1] and the distance is the
-    Euclidean one of its feature to the nearest that was chosen, as a share of the largest such distance to the first
-    item. Of equals the earlier one comes first.
+    Again and again the item comes that has the highest `(1 - diversity) * score + diversity * distance`, where the
+    scores are scaled to [0, 1] and the distance is the Euclidean one of its feature to the nearest that was chosen or
+    `seen`, as a share of the largest such distance at the beginning. Where nothing was seen, the item with the highest
+    score comes first. Of equals the earlier one comes first.
 
     Parameters
     ----------
@@ -136,6 +172,8 @@ def rank(
         In [0, 1].
     count
         So many are chosen in this way, and the rest follows by score; None is all of them.
+    seen
+        `(M, D)`: features of what is known already, so that the like of it teaches less.
 
     Returns
     -------
@@ -153,22 +191,33 @@ def rank(
     by_score: list[int] = np.argsort(-values, kind="stable").tolist()
     if points is None or diversity == 0 or len(values) < 2:
         return by_score
-    spread = np.ptp(values)
-    share = (1 - diversity) * ((values - values.min()) / spread if spread > 0 else np.zeros_like(values))
-    first = by_score[0]
-    nearest = np.linalg.norm(points - points[first], axis=1)
+    known = np.zeros((0, points.shape[1])) if seen is None else np.asarray(seen, dtype=np.float64)
+    if known.ndim != 2 or known.shape[1] != points.shape[1] or not np.isfinite(known).all():
+        raise InputError(f"what was seen needs finite features as long as the others, but has {known.shape}: check it.")
+    order = [] if len(known) else by_score[:1]
+    nearest = _nearest(points, known if len(known) else points[order])
     scale = nearest.max()
     if scale == 0:
         return by_score
-    order, waiting = [first], np.ones(len(values), np.bool_)
-    waiting[first] = False
+    spread = np.ptp(values)
+    share = (1 - diversity) * ((values - values.min()) / spread if spread > 0 else np.zeros_like(values))
+    waiting = np.ones(len(values), np.bool_)
+    waiting[order] = False
     while len(order) < min(len(values), len(values) if count is None else count):
         gain = np.where(waiting, share + diversity * nearest / scale, -1.0)
         chosen = int(gain.argmax())
         order.append(chosen)
         waiting[chosen] = False
-        np.minimum(nearest, np.linalg.norm(points - points[chosen], axis=1), out=nearest)
+        np.minimum(nearest, _nearest(points, points[chosen : chosen + 1]), out=nearest)
     return [*order, *(index for index in by_score if waiting[index])]
+
+
+def _nearest(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance of each of `points` `(N, D)` to the nearest of `others` `(M, D)`, M above 0."""
+    nearest = np.full(len(points), np.inf)
+    for other in others:
+        np.minimum(nearest, np.linalg.norm(points - other, axis=1), out=nearest)
+    return nearest
 
 
 def heat_map(tiles: ArrayLike, values: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ImageScore, RunRecord, RunState
+from napari_amvlm.project.storage import inside
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 
 class RunTable:
@@ -75,6 +77,18 @@ class RunTable:
     def all(self) -> list[RunRecord]:
         """Return all runs, oldest first."""
         return [_run(row) for row in self._ledger.rows("SELECT * FROM runs ORDER BY id")]
+
+    def student_path(self, run_id: int) -> Path:
+        """Return where the student of a run lies, if it was kept."""
+        return inside(self._ledger.root, f"runs/{self.get(run_id).id}-student.safetensors")
+
+    def that_made(self, sha256: str) -> RunRecord | None:
+        """Return the run whose model's file has this hash, None where no run of this project made it."""
+        row = self._ledger.row(
+            "SELECT runs.* FROM runs JOIN models ON models.id = model_id WHERE sha256 = ? ORDER BY runs.id DESC",
+            (sha256,),
+        )
+        return None if row is None else _run(row)
 
     def corrections(self, run_id: int) -> dict[int, str]:
         """Return the corrections of a run by id, each "train" or "validate"."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import StorageError
 from napari_amvlm.session.reading import image_names, present_entries
+from napari_amvlm.session.student import keep_student
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +65,7 @@ def keep_model(
     prompts
         What the run learnt.
     run
-        The run's entry, which is finished with this model.
+        The run's entry, which is finished with this model; the student is kept beside it.
 
     Raises
     ------
@@ -94,6 +96,9 @@ def keep_model(
         names = {name: image_id for image_id, name in image_names(project).items()}
         project.store_run_scores(run.id, {names[n]: pair for n, pair in result.per_image.items() if n in names})
         outcome: dict[str, Any] = {"steps": result.steps, "seconds": result.seconds, **scores}
+        # Without it the queue is ordered by other signs; the model itself is safe.
+        with contextlib.suppress(StorageError):
+            keep_student(project, run.id, result.student)
         project.finish_run(run.id, "stopped" if result.stopped else "finished", result=outcome, model_id=record.id)
     return record
 

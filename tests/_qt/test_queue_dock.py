@@ -11,6 +11,7 @@ import pytest
 from napari_amvlm._qt.queue_dock import QueueDock
 from napari_amvlm._qt.thumbnails import SIDE, thumbnail
 from napari_amvlm.project import Project, Region, TileScores
+from napari_amvlm.project.ranking import binary_entropy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,17 +118,56 @@ def test_a_thumbnail_is_small_and_keeps_its_shape(shape: tuple[int, ...]):
     assert picture.shape[0] / picture.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.35) or 1 in picture.shape[:2]
 
 
-def test_what_the_model_is_least_sure_of_comes_first(bench: Any, queue: QueueDock):
+def test_what_teaches_most_comes_first_and_is_told_why(bench: Any, queue: QueueDock):
     bench.workspace.prompts[:] = ["nuclei"]
 
     queue.panel.sort_button.click()
     bench.idle()
 
     project, items = bench.workspace.project, bench.workspace.view.queue
-    means = [project.queue.scores(item.id)["nuclei"].summary()[1] for item in items]
-    assert means == sorted(means, reverse=True)
+    units = project.queue.units()
+    scores = [project.queue.summaries()[item.id]["nuclei"] for item in items]
+    shares = [d / units[0] + e / units[1] for d, e in scores]
+    assert shares[0] == max(shares)
+    assert all(project.queue.feature(item.id) is not None for item in items)
     assert {item.status for item in items} == {"predicted"}
-    assert "most uncertain images come first" in queue.panel.status.value()[1]
+    assert "disagreement of mask and text evidence" in queue.panel.status.value()[1]
+    [first, *_] = queue.panel.list.value()
+    assert first.tip().splitlines()[-1] == f"nuclei: disagreement {scores[0][0]:.1%}, doubt {scores[0][1]:.1%}"
+
+
+def test_regions_of_one_image_are_ordered_too(bench: Any, queue: QueueDock):
+    project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
+    project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
+    bench.workspace.with_project(lambda _project: None)
+    bench.idle()
+    bench.workspace.prompts[:] = ["nuclei"]
+
+    queue.panel.sort_button.click()
+    bench.idle()
+
+    items = bench.workspace.view.queue
+    tops = {item.region.y: project.queue.scores(item.id)["nuclei"].tiles[:, 0].min() for item in items if item.region}
+    assert [item.position for item in items] == [0, 1, 2, 3, 4]
+    assert tops == {0: 0, 40: 40}
+
+
+def test_after_a_prompt_ran_the_heat_map_is_what_the_order_says(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["nuclei"]
+    queue.panel.sort_button.click()
+    bench.idle()
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    first = bench.workspace.view.queue[0]
+
+    bench.annotate.toggle_uncertainty()
+    bench.idle()
+
+    shown = bench.viewer.layers[f"{first.name} unsure"].data
+    entropy = binary_entropy(bench.annotate.annotation().results["nuclei"].prediction.probability)
+    np.testing.assert_array_equal(shown, bench.workspace.project.queue.heat([first.id], "nuclei", (80, 64), entropy))
+    assert not np.allclose(shown, entropy)
 
 
 def test_scores_of_the_served_model_are_kept(bench: Any, queue: QueueDock):
@@ -174,8 +214,8 @@ def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench: Any, queue: Que
     bench.idle()
 
     shown = bench.viewer.layers["tile-0.png unsure"].data
-    assert shown[0, 0] == pytest.approx(0.1)
-    assert shown[79, 63] == pytest.approx(0.6)
+    assert shown[0, 0] == pytest.approx(0.125)
+    assert shown[79, 63] == pytest.approx(1.0)
 
 
 def test_an_image_that_is_gone_is_told_of_and_next_goes_on(bench: Any, queue: QueueDock, tmp_path: Path):

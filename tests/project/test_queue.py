@@ -150,6 +150,50 @@ def test_scores_of_chosen_prompts_count(filled: Project) -> None:
     assert [item.name for item in filled.queue.sort()][:2] == ["a", "b"]
 
 
+def test_a_student_that_follows_its_teacher_closely_still_counts(filled: Project) -> None:
+    for item_id, disagreement, entropy in ((1, 0.001, 0.40), (2, 0.02, 0.39), (3, 0.0, 0.2)):
+        scores = TileScores(np.array([[0, 0, 40, 50]]), np.array([disagreement]), np.array([entropy]))
+        filled.queue.store_scores(item_id, "nuclei", scores)
+
+    assert [item.name for item in filled.queue.sort()][:3] == ["b", "a", "c"]
+    assert [item.name for item in filled.queue.sort(disagreement_weight=0)][:3] == ["a", "b", "c"]
+    with pytest.raises(InputError, match="weight of the disagreement"):
+        filled.queue.sort(disagreement_weight=1.1)
+
+
+def test_what_is_done_comes_last_and_the_like_of_it_later(filled: Project) -> None:
+    scores, features = [0.9, 0.8, 0.7, 0.1], [[0, 0], [0, 0.1], [3, 3], [3, 2.9]]
+    for item_id, score, feature in zip((1, 2, 3, 4), scores, features, strict=True):
+        filled.queue.store_scores(item_id, "nuclei", _scores(score))
+        filled.queue.store_feature(item_id, feature, model="m")
+    filled.queue.sort()
+    before = _names(filled)
+
+    filled.queue.set_status(1, "accepted")
+    after = "".join(item.name for item in filled.queue.sort())
+    filled.queue.set_status(1, "skipped")
+    skipped = "".join(item.name for item in filled.queue.sort())
+
+    assert (before, after, skipped) == ("acbde", "cbdea", "bcdea")
+
+
+def test_the_heat_map_says_what_the_order_says(filled: Project) -> None:
+    tiles = np.array([[0, 0, 20, 50], [20, 0, 20, 50]])
+    filled.queue.store_scores(1, "nuclei", TileScores(tiles, np.array([0.1, 0.0]), np.array([0.2, 0.4])))
+    filled.queue.store_scores(2, "nuclei", TileScores(tiles, np.array([0.2, 0.2]), np.array([0.8, 0.8])))
+
+    heat = filled.queue.heat([1], "nuclei", (40, 50))
+    with_pixels = filled.queue.heat([1], "nuclei", (40, 50), np.full((40, 50), 0.4))
+
+    assert filled.queue.units() == pytest.approx((0.2, 0.8))
+    assert heat[[0, 39], [0, 49]] == pytest.approx([0.375, 0.25])
+    assert with_pixels[[0, 39], [0, 49]] == pytest.approx([0.5, 0.25])
+    assert filled.queue.heat([3], "nuclei", (40, 50)) is None
+    assert filled.queue.heat([1], "gland", (40, 50)) is None
+    filled.queue.set_status(2, "accepted")
+    assert filled.queue.units() == pytest.approx((0.1, 0.4))
+
+
 def test_stored_scores_come_back(filled: Project) -> None:
     filled.queue.store_scores(1, "nuclei", _scores(0.4), model="m")
     filled.queue.store_scores(1, "nuclei", _scores(0.6), model="m")

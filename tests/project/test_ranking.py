@@ -152,3 +152,32 @@ def test_tiles_outside_the_image_are_told() -> None:
         score_tiles(np.zeros((2, 2)), np.zeros((2, 3)), [Tile(0, 0, 2, 2)])
     with pytest.raises(InputError, match=r"\[0, 1\]"):
         TileScores(np.array([[0, 0, 1, 1]]), np.array([1.5]), np.array([0.5]))
+
+
+def test_what_is_like_the_seen_waits() -> None:
+    features = [[0.0, 0.0], [5.0, 0.0], [0.1, 0.0]]
+
+    assert rank([0.9, 0.8, 0.7], features) == [0, 1, 2]
+    assert rank([0.9, 0.8, 0.7], features, seen=[[0.0, 0.0]]) == [1, 0, 2]
+    assert rank([0.9, 0.8, 0.7], features, seen=[[5.0, 0.0], [0.0, 0.0], [0.1, 0.0]]) == [0, 1, 2]
+
+
+def test_only_so_many_are_spread_and_the_rest_follows_by_score() -> None:
+    features = [[0.0], [0.1], [9.0], [0.2], [4.0]]
+
+    assert rank([1.0, 0.9, 0.5, 0.4, 0.3], features, diversity=0.6, count=2) == [0, 2, 1, 3, 4]
+
+
+@pytest.mark.parametrize("seen", [[[1.0]], [[np.nan, 0.0]], [1.0, 2.0]])
+def test_seen_features_are_checked(seen: list[object]) -> None:
+    with pytest.raises(InputError, match="what was seen"):
+        rank([1.0, 0.5], [[0.0, 0.0], [1.0, 1.0]], seen=seen)
+
+
+def test_small_disagreement_counts_in_its_own_units() -> None:
+    tiles = np.array([[0, 0, 4, 4], [0, 4, 4, 4]])
+    scores = TileScores(tiles, np.array([0.02, 0.0]), np.array([0.3, 0.4]))
+
+    assert scores.mixed().argmax() == 1
+    assert scores.mixed(units=(0.02, 0.4)) == pytest.approx([0.875, 0.5])
+    assert scores.mixed(units=(0.0, 0.2)) == pytest.approx([0.5, 0.5])

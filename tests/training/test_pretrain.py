@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +16,10 @@ from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
 from training.batches import BatchSource
 from training.data import load_taught_images
-from training.pretrain import Pretraining, main
+from training.pretrain import main
+from training.pretrain_page import curve_records
 from training.pretrain_recipe import Recipe
+from training.pretraining import Pretraining
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,13 +193,44 @@ def test_one_command_leaves_weights_with_their_origin(
         lines.append(f"{key} = {{ {inner} }}" if inner else f"{key} = {value}")
     recipe = tmp_path / "mini.toml"
     recipe.write_text("\n".join(lines))
+    for index in range(24):  # more names, so that some are for validation
+        for folder in ("img", "labelcol"):
+            source = shared_data / "CXR-Lungs" / folder
+            (source / f"more{index}.png").write_bytes((source / "image0.png").read_bytes())
+    out = tmp_path / "run"
 
-    result = CliRunner().invoke(
-        app, [str(recipe), "--data", str(shared_data), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    )
+    result = CliRunner().invoke(app, [str(recipe), "--data", str(shared_data), "--out", str(out), "--device", "cpu"])
 
     assert result.exit_code == 0, result.output
-    info = read_info(tmp_path / "run" / "mini.safetensors")
+    info = read_info(out / "mini.safetensors")
     assert info.licence == "CC0-1.0"
     assert "left lung" in info.prompts
-    assert set(info.scores) >= {"nuclei", "absent"} or info.scores
+    scores, data, config = (json.loads((out / f"{name}.json").read_text()) for name in ("scores", "data", "config"))
+    assert info.scores == scores["scores"]
+    assert sorted(scores["per_image"]) == sorted(data["split"]["validation"])
+    assert not set(data["split"]["validation"]) & set(data["split"]["training"])
+    some = shared_data / "CXR-Lungs" / "labelcol" / "more3.png"
+    assert data["sha256"]["CXR-Lungs/labelcol/more3.png"] == hashlib.sha256(some.read_bytes()).hexdigest()
+    assert (config["recipe"]["steps"], config["start"]) == (2, None)
+    lungs = [row["dice"]["lungs"] for row in scores["per_image"].values() if "lungs" in row["dice"]]
+    assert scores["scores"]["lungs"] == pytest.approx(sum(lungs) / len(lungs), abs=1e-4)
+    page = (out / "report.md").read_text()
+    assert f"| lungs | {len(lungs)} | {scores['scores']['lungs']:.4f} |" in page
+    assert all((out / name).is_file() for name in re.findall(r"\]\(([^)]+\.png)\)", page))
+    assert "(overlay-1.png)" in page
+
+
+def test_a_step_that_was_logged_twice_is_drawn_once() -> None:
+    logged = [
+        {"step": 50, "segmentation": 0.9},
+        {"step": 100, "segmentation": 0.8},
+        {"step": 50, "segmentation": 0.7},
+        {"step": 100, "dice": {"nuclei": 0.6, "lungs": 0.8, "absent": 0.0}},
+        {"step": 200, "dice": {}},
+    ]
+
+    assert curve_records(logged) == [
+        {"event": "step", "step": 50, "loss": 0.7},
+        {"event": "step", "step": 100, "loss": 0.8},
+        {"event": "validation", "step": 100, "dice": pytest.approx(0.7)},
+    ]

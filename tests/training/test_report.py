@@ -121,6 +121,34 @@ def test_one_command_writes_both_files(runs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "tables.md").read_text().startswith("### MoNuSeg, protocol native")
 
 
+def test_single_runs_of_one_name_are_rows_by_their_folders(tmp_path: Path) -> None:
+    _write_run(tmp_path / "with", "tried", 2, 0, (0.5, 0.6, 0.7, 0.8))
+    _write_run(tmp_path / "without", "tried", 2, 0, (0.4, 0.6, 0.6, 0.7))
+    with_text, without = (tmp_path / name / "tried" / "2" / "0" for name in ("with", "without"))
+    with_text = with_text.rename(tmp_path / "a")
+    without = without.rename(tmp_path / "b")
+    app = typer.Typer()
+    app.command()(main)
+
+    result = CliRunner().invoke(app, [str(with_text), str(without)])
+
+    p = stats.ttest_rel([0.5, 0.6, 0.7, 0.8], [0.4, 0.6, 0.6, 0.7]).pvalue
+    assert result.exit_code == 0, result.output
+    assert "| tried (a) | 65.00 (32.50), n = 1 |" in result.output
+    assert f"| 2 | tried (a) | tried (b) | 4 | +7.50 | {p:.3f} |" in result.output
+    assert not (with_text / "tables.md").exists()
+
+
+def test_pretraining_runs_beside_are_no_rows(runs: Path) -> None:
+    folder = runs / "pretrained"
+    folder.mkdir()
+    recipe = {"name": "first", "sources": ["DSB2018"]}
+    for name, content in (("scores", {"per_image": {}}), ("config", {"recipe": recipe}), ("data", {"split": {}})):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+    assert {run.row for run in read_runs(runs)} == {"first", "second"}
+
+
 def test_a_folder_without_runs_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished run"):
         read_runs(tmp_path)

@@ -39,17 +39,25 @@ FILTERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One piece of work as it is shown; `picture` is the id of the image that its thumbnail is made of."""
+    """One piece of work as it is shown.
+
+    `picture` is the id of the image that its thumbnail is made of, `why` says for each prompt how it was scored.
+    """
 
     key: int
     name: str
     status: str
     picture: int
     held_out: bool = False
+    why: tuple[str, ...] = ()
 
     def words(self) -> str:
         """Return the line of text."""
         return f"{self.name}\n{self.status}{', judges models' if self.held_out else ''}"
+
+    def tip(self) -> str:
+        """Return the text of the tooltip."""
+        return "\n".join([self.words(), *self.why])
 
 
 class QueueList(QWidget):
@@ -158,7 +166,7 @@ class QueueList(QWidget):
             for entry in self.value():
                 item = QListWidgetItem(self._pictures.get(entry.picture, self._empty), entry.words())
                 item.setData(_KEY, entry.key)
-                item.setToolTip(entry.words())
+                item.setToolTip(entry.tip())
                 font = item.font()
                 font.setBold(entry.key == self._current)
                 item.setFont(font)

@@ -1,0 +1,139 @@
+"""A grid of short pretraining runs that differ in the parts of step 1."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from napari_amvlm.errors import InputError
+from training.ablate_step_one import StepOneGrid, main
+from training.recipe import read_toml, validated
+from training.step_one_table import markdown, tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_GRID = """
+held_out = 2
+[recipe]
+version = "0"
+licence = "CC0-1.0"
+training_data = "noise"
+sources = ["DSB2018", "CXR-Lungs"]
+steps = 2
+presence_steps = 0
+crop = 64
+tile_batch = 2
+whole_batch = 2
+score_every = 2
+log_every = 1
+[recipe.model]
+embedding = 16
+dense = 8
+tile = 64
+overlap = 16
+whole = 64
+image_encoder = { hidden = 16, layers = 1, heads = 2, grid = 4, stem = [8, 8, 8, 16] }
+unet = { channels = [8, 8, 8, 8], groups = 4, tokens = 4, text = 8 }
+[[rows]]
+name = "L_ITA alone"
+step_one = { css = 0, icl = 0 }
+[[rows]]
+name = "with PDT"
+step_one = { ambiguity = "exponential" }
+"""
+
+
+@pytest.fixture
+def grid(shared_data: Path, tmp_path: Path) -> Path:
+    """Return the file of a grid of two rows, and leave images enough for some to be held out."""
+    for source, masks in (("CXR-Lungs", "labelcol"), ("DSB2018", "instances")):
+        for index in range(24):
+            for folder in ("img", masks):
+                place = shared_data / source / folder
+                (place / f"more{index}.png").write_bytes((place / "image0.png").read_bytes())
+    path = tmp_path / "grid.toml"
+    path.write_text(_GRID)
+    return path
+
+
+def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(
+    grid: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    app = typer.Typer()
+    app.command()(main)
+    out = tmp_path / "out"
+    command = [str(grid), "--data", str(shared_data), "--out", str(out), "--device", "cpu"]
+
+    first = CliRunner().invoke(app, [*command, "--row", "L_ITA alone"])
+    before = (out / "l-ita-alone" / "seed-0" / "alignment.json").stat().st_mtime_ns
+    second = CliRunner().invoke(app, command)
+
+    assert first.exit_code == 0, first.output
+    assert "1 of 1 runs are finished" in first.output
+    assert "2 of 2 runs are finished" in second.output
+    assert (out / "l-ita-alone" / "seed-0" / "alignment.json").stat().st_mtime_ns == before
+    found = json.loads((out / "step-one.json").read_text())
+    alone, full = found["rows"]["L_ITA alone"], found["rows"]["with PDT"]
+    assert alone["ratio"] is None
+    assert full["ratio"] > 1
+    assert all(0 <= row["retrieval"] <= 1 for row in (alone, full))
+    assert {test["row"] for test in found["tests"]} == {"with PDT"}
+    logged = (out / "with-pdt" / "seed-0" / "log.jsonl").read_text()
+    assert '"css"' in logged
+    assert '"css"' not in (out / "l-ita-alone" / "seed-0" / "log.jsonl").read_text()
+
+
+def test_the_grid_that_comes_along_is_four_rows_that_differ_in_step_one_alone() -> None:
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "training" / "recipes" / "ablation-step-one.toml"
+
+    runs = list(validated(StepOneGrid, read_toml(path), str(path)).runs(str(path)))
+
+    told = [recipe.model_dump(exclude={"name", "step_one"}) for _, _, recipe in runs]
+    assert len(runs) == 4
+    assert all(other == told[0] for other in told)
+    assert [r.step_one.ambiguity for _, _, r in runs[1:]] == ["none", "sigmoid", "exponential"]
+    assert (runs[0][2].step_one.css, runs[0][2].step_one.icl) == (0, 0)
+
+
+def _write_run(folder: Path, text_mask: list[float], spread: list[float], retrieval: float) -> None:
+    folder.mkdir(parents=True)
+    groups = {f"{s} captions": {"cosine": 0.1, "spread": 0.2, "ratio": None, "sigma": None} for s in ("right", "wrong")}
+    scores = {
+        "scores": {"lungs": 0.9, "absent": 0.0},
+        "text_mask": {"lungs": 0.5},
+        "per_image": {f"i{k}": {"text_mask": {"lungs": v}} for k, v in enumerate(text_mask)},
+    }
+    aligned = {
+        "groups": groups,
+        "right_nearer": {"captions": 0.8, "prompts": 0.9},
+        "retrieval": retrieval,
+        "spread_per_image": {f"i{k}": v for k, v in enumerate(spread)},
+    }
+    (folder / "scores.json").write_text(json.dumps(scores))
+    (folder / "alignment.json").write_text(json.dumps(aligned))
+
+
+def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path: Path) -> None:
+    _write_run(tmp_path / "a", [0.4, 0.5, 0.6], [0.1, 0.2, 0.3], 0.5)
+    _write_run(tmp_path / "b0", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.75)
+    _write_run(tmp_path / "b1", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.25)
+    runs: list[Any] = [("A", "a", None), ("B", "b0", None), ("B", "b1", None), ("C", "not there", None)]
+
+    found = tables(runs, tmp_path)
+
+    assert list(found["rows"]) == ["A", "B"]
+    assert (found["rows"]["B"]["seeds"], found["rows"]["B"]["retrieval"]) == (2, 0.5)
+    of_mask, of_spread = found["tests"]
+    assert (of_mask["of"], of_mask["images"], of_mask["difference"]) == ("text_mask", 3, pytest.approx(0.2))
+    assert of_spread["difference"] == pytest.approx(-0.1)
+    assert "| B | 2 | 0.5000 | 0.9000 | 0.5000 |" in markdown(found)
+    with pytest.raises(InputError, match="holds no finished run of the grid"):
+        tables([("C", "not there", None)], tmp_path)  # type: ignore[list-item]

@@ -1,0 +1,241 @@
+"""What captions add, on data sets that have them: own captions, other images' captions, the fixed prompt, no words.
+
+    python -m training.benchmarks.captions --data PATH [--model M] [--dataset NAME ...] [--part validation] [--out DIR]
+
+Every image is encoded once at its own size and asked in each way; the answers, of the segmentation and of the text mask
+alone, are scored against its mask. "shuffled captions" gives each image another one's caption, "none" the text "image".
+Captions and images are also compared without any mask: how often an image is nearer to its own caption than to another
+that is said of the set (cosine of v_cls and t_cls; one half is chance), and the place of its own among all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import numpy as np
+import torch
+import typer
+
+from napari_amvlm.cli.console import progress
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import InputError
+from napari_amvlm.evaluation import THRESHOLD
+from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from napari_amvlm.metrics import dice
+from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+from training.command import run_command
+from training.datasets import SplitConfig, dataset_called, open_dataset
+from training.datasets.asking import PromptMode, wordings
+from training.paired import compare
+from training.run_folder import WEIGHTS
+from training.scoring import roc_auc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.models.amvlm import AMVLM
+    from training.datasets import DatasetSplit
+
+DATASETS = ("MoNuSeg", "CXR-COVID")
+MODES: tuple[PromptMode, ...] = get_args(PromptMode)
+PARTS = ("all", "validation", "train")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One image, asked in every way.
+
+    Attributes
+    ----------
+    name, caption
+        The image and what is said of it.
+    dice, text_dice
+        Dice of the segmentation and of the text mask alone, by way of asking.
+    v_cls
+        Unit embedding of the image `(d,)`; of tiles the mean.
+    """
+
+    name: str
+    caption: str
+    dice: dict[str, float]
+    text_dice: dict[str, float]
+    v_cls: Tensor
+
+
+def asked_images(
+    model: AMVLM,
+    split: DatasetSplit,
+    pairs: Sequence[ImagePair],
+    *,
+    seed: int,
+    show: Callable[[float, str], None] = lambda fraction, note: None,
+) -> list[Asked]:
+    """Ask every image in every way.
+
+    Parameters
+    ----------
+    model
+        In eval mode.
+    split
+        The data set; its masks show one thing.
+    pairs
+        Its images to ask, all with captions; captions are shuffled among them.
+    seed
+        Of the shuffling.
+    show
+        Told the share that is done, and the next image.
+
+    Raises
+    ------
+    InputError, DatasetError
+        The masks show several things, or an image has no caption.
+    """
+    texts = {mode: wordings(split, pairs, mode, seed=seed) for mode in MODES}
+    (thing,) = split.asked()
+    found: list[Asked] = []
+    for number, pair in enumerate(pairs):
+        show(number / len(pairs), pair.name)
+        pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+        mask = binary_mask(read_mask(pair.required_mask(), pixels.shape[:2]))
+        scale = named_scale(model, split.spec.scale, pixels.shape[:2])
+        # Every tile's features are kept: each is asked four times.
+        encoded = encode_image(model, pixels, scale, keep_bytes=sys.maxsize)
+        answers = {mode: decode_prompt(model, encoded, texts[mode][pair.name][thing]) for mode in MODES}
+        seen = torch.cat([f.v_cls for f in encoded.features if f is not None]).mean(0)
+        found.append(
+            Asked(
+                pair.name,
+                pair.caption or "",
+                {mode: float(dice(a.probability >= THRESHOLD, mask)) for mode, a in answers.items()},
+                {mode: float(dice(a.text_probability >= THRESHOLD, mask)) for mode, a in answers.items()},
+                torch.nn.functional.normalize(seen.float(), dim=0),
+            )
+        )
+    return found
+
+
+def contribution(rows: Sequence[Asked]) -> dict[str, Any]:
+    """Return the mean Dice of each way of asking, and paired tests of every two, for both masks."""
+    found: dict[str, Any] = {}
+    for what in ("dice", "text_dice"):
+        by_mode = {mode: {row.name: getattr(row, what)[mode] for row in rows} for mode in MODES}
+        found[what] = {mode: round(float(np.mean([*values.values()])), 4) for mode, values in by_mode.items()}
+        found[f"{what}_tests"] = [
+            {"first": one, "second": other, **compare(by_mode[one], by_mode[other]).to_json()}
+            for one, other in itertools.combinations(MODES, 2)
+        ]
+    return found
+
+
+@torch.inference_mode()
+def matching(model: AMVLM, rows: Sequence[Asked]) -> dict[str, Any]:
+    """Return how well images and captions find one another.
+
+    Returns
+    -------
+    dict
+        `captions`: how many different ones there are; `own` and `other`: mean cosine with the own caption and with the
+        others; `nearer`: how often the own one is nearer than another; `first`: how often it is the nearest of all;
+        `place`: its mean place, from 1; `test`: paired tests of own against the mean of the others.
+    """
+    captions = sorted({row.caption for row in rows})
+    if len(captions) < 2:
+        raise InputError("All images have one caption, so that there is nothing to match; choose another data set.")
+    t_cls = model.encode_text(captions).t_cls
+    own: dict[str, float] = {}
+    others: dict[str, float] = {}
+    nearer: list[float] = []
+    places: list[int] = []
+    for row in rows:
+        cosines = dict(zip(captions, (t_cls @ row.v_cls).tolist(), strict=True))
+        own[row.name] = cosines.pop(row.caption)
+        others[row.name] = float(np.mean([*cosines.values()]))
+        nearer.append(roc_auc([own[row.name]], [*cosines.values()]))
+        places.append(1 + sum(value > own[row.name] for value in cosines.values()))
+    return {
+        "captions": len(captions),
+        "own": round(float(np.mean([*own.values()])), 4),
+        "other": round(float(np.mean([*others.values()])), 4),
+        "nearer": round(float(np.mean(nearer)), 4),
+        "first": round(float(np.mean([place == 1 for place in places])), 4),
+        "place": round(float(np.mean(places)), 2),
+        "test": compare(own, others).to_json(),
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    lines = [f"| data set | images | mask | {' | '.join(MODES)} |", "|" + "---|" * (3 + len(MODES))]
+    for name, report in found.items():
+        for what, called in (("dice", "segmentation"), ("text_dice", "text mask")):
+            values = " | ".join(f"{report[what][mode]:.4f}" for mode in MODES)
+            lines.append(f"| {name} | {report['n']} | {called} | {values} |")
+    lines += ["", "| data set | mask | first | second | first - second | t-test p | Wilcoxon p |", "|" + "---|" * 7]
+    for name, report in found.items():
+        for what, called in (("dice", "segmentation"), ("text_dice", "text mask")):
+            for test in report[f"{what}_tests"]:
+                names = f"| {name} | {called} | {test['first']} | {test['second']} "
+                lines.append(f"{names}| {test['difference']:+.4f} | {_p(test['t_p'])} | {_p(test['w_p'])} |")
+    head = "| data set | captions | cosine with own | with others | own nearer | own nearest | place | t-test p |"
+    lines += ["", head, "|" + "---|" * 8]
+    for name, report in found.items():
+        m = report["matching"]
+        figures = f"{m['own']:.3f} | {m['other']:.3f} | {m['nearer']:.3f} | {m['first']:.3f} | {m['place']:.1f}"
+        lines.append(f"| {name} | {m['captions']} | {figures} | {_p(m['test']['t_p'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _p(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2g}"
+
+
+def _pairs(split: DatasetSplit, part: str) -> list[ImagePair]:
+    if part not in PARTS:
+        raise InputError(f"Expected the part to be one of {', '.join(PARTS)}, but got {part!r}.")
+    train = split.labelled if part != "validation" else ()
+    held_out = split.validation if part != "train" else ()
+    return [pair for pair in (*train, *held_out) if pair.caption]
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    model: Annotated[str | None, typer.Option(help="An installed model, a model file, or a run's folder.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Data set with captions; may be repeated.")] = None,
+    part: Annotated[str, typer.Option(help="all, validation or train.")] = "all",
+    images: Annotated[int | None, typer.Option(help="Only the first so many images of each data set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for captions.json and captions.md; else printed.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Measure what captions add to the masks, and whether they fit their images."""
+    given = Path(model) if model is not None and Path(model).exists() else find_model(model)
+    network, info = load_model(given / WEIGHTS if given.is_dir() else given, device=resolve_device(device))
+    found: dict[str, Any] = {}
+    with progress("asking") as show:
+        for name in dataset or DATASETS:
+            split = open_dataset(dataset_called(name), data, SplitConfig(), seed=seed)
+            pairs = _pairs(split, part)[:images]
+            rows = asked_images(network, split, pairs, seed=seed, show=show)
+            found[split.spec.name] = {"n": len(rows), **contribution(rows), "matching": matching(network, rows)}
+    if out is None:
+        typer.echo(markdown(found))
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    report = {"model": info.name, "version": info.version, "sha256": info.sha256, "part": part, "datasets": found}
+    (out / "captions.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (out / "captions.md").write_text(markdown(found), encoding="utf-8")
+    typer.echo(f"Wrote {out / 'captions.json'} and captions.md.")
+
+
+if __name__ == "__main__":
+    run_command(main)
