@@ -6,7 +6,7 @@ help:
 	@echo "make demo    the whole loop on sample data; in napari where there is a screen, else under a virtual one"
 	@echo "make test    all tests but the slow ones"
 	@echo "make check   ruff, mypy, import-linter, manifest"
-	@echo "make bench   inference times on this machine, and how well the text steers the mask"
+	@echo "make bench   one table of what is timed on this machine (docs/benchmarks.md); ARGS=\"--only slides\" for a part"
 	@echo "make clean   remove what builds, checks and the demo left behind (.venv stays)"
 
 setup:
@@ -27,9 +27,8 @@ check: venv
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari.yaml
 
-bench: venv
-	$(BIN)/python -m training.benchmarks.prompt_latency
-	$(BIN)/python -m training.benchmarks.text_steering
+bench: setup
+	$(BIN)/python -m training.benchmarks $(ARGS)
 
 clean:
 	rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -88,7 +88,7 @@ def _open_window(model: str | Path | None) -> dict[str, Any]:
     import napari
 
     viewer = napari.Viewer(title="napari-amvlm demonstration")
-    annotate, _ = _add_docks(viewer, model)
+    annotate, _ = add_docks(viewer, model)
     for pair in _pairs():
         _add_image(viewer, pair)
     _show_only(viewer, _pairs()[0].name)
@@ -186,7 +186,7 @@ class _Script:
 
         viewer = napari.Viewer(show=True, show_welcome_screen=False)
         viewer.window.resize(1280, 800)
-        self.annotate, self.learn = _add_docks(viewer, self._model)
+        self.annotate, self.learn = add_docks(viewer, self._model)
         self.workspace: Workspace = self.annotate.workspace
         return viewer
 
@@ -286,7 +286,7 @@ class _Script:
         self._seconds[name] = time.perf_counter() - started
 
 
-def _add_docks(viewer: napari.Viewer, model: str | Path | None) -> tuple[AnnotateDock, LearnDock]:
+def add_docks(viewer: napari.Viewer, model: str | Path | None) -> tuple[AnnotateDock, LearnDock]:
     """Add both docks side by side, so that both can be read on 1280 x 800."""
     from qtpy.QtCore import Qt
 

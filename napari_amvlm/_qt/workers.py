@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QThread, Signal
 
 from napari_amvlm._qt.failures import guarded, sentence
 from napari_amvlm.errors import Cancelled
+from napari_amvlm.switching import quick_switching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -39,7 +40,8 @@ class GuardedThread(QThread):
 
     def run(self) -> None:
         """Run `work` and tell how it ended."""
-        result, error = guarded(self.work)
+        with quick_switching():
+            result, error = guarded(self.work)
         if error is None:
             self.returned.emit(result)
         elif isinstance(error, Cancelled):

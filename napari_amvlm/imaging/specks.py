@@ -47,16 +47,19 @@ def settle(probability: NDArray[np.float32], *, hole: int = 0, speck: int = 0) -
 
 def _surrounded(probability: NDArray[np.float32], parts: NDArray[np.int32], count: int) -> NDArray[np.float32]:
     """Give every part 1..count the mean probability of the pixels outside all parts that touch it."""
+    # Only the parts' own pixels are gone through: there are few of them, and a map may be large.
+    rows, columns = np.nonzero(parts)
+    number = parts[rows, columns]
     total, touched = np.zeros(count + 1), np.zeros(count + 1)
-    for axis in (0, 1):
-        near = parts if axis == 0 else parts.T
-        values = probability if axis == 0 else probability.T
-        for one, other in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
-            beside = (near[one] > 0) & (near[other] == 0)
-            total += np.bincount(near[one][beside], values[other][beside], count + 1)
-            touched += np.bincount(near[one][beside], minlength=count + 1)
+    for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        y, x = rows + down, columns + right
+        there = (y >= 0) & (y < parts.shape[0]) & (x >= 0) & (x < parts.shape[1])
+        y, x, part = y[there], x[there], number[there]
+        beside = parts[y, x] == 0
+        total += np.bincount(part[beside], probability[y[beside], x[beside]], count + 1)
+        touched += np.bincount(part[beside], minlength=count + 1)
     mean = np.divide(total, touched, out=np.zeros(count + 1), where=touched > 0)
-    inside = (parts > 0) & (touched[parts] > 0)  # a part without surroundings fills the map: it stays
+    inside = touched[number] > 0  # a part without surroundings fills the map: it stays
     settled = probability.copy()
-    settled[inside] = mean[parts[inside]]
+    settled[rows[inside], columns[inside]] = mean[number[inside]]
     return settled

@@ -94,6 +94,8 @@ class BlockPlan:
         self.total = int(todo.sum())
         self._lock = threading.Lock()
         self._in_view: deque[Place] = deque()
+        self.in_view = False
+        """Whether the block that was yielded last came first because it is in view."""
         rows, columns = np.nonzero(todo)
         along = np.where(rows % 2, -columns, columns)  # there and back, as one mows a lawn
         order = np.lexsort((along, rows, columns // BAND))
@@ -129,7 +131,9 @@ class BlockPlan:
                 place = self._in_view.popleft()
                 if self._todo[place]:
                     self._todo[place] = False
+                    self.in_view = True
                     return place
+            self.in_view = False
             while self._at < len(self._rest):
                 row, column = self._rest[self._at]
                 self._at += 1

@@ -11,19 +11,19 @@ import numpy as np
 
 from napari_amvlm.device import release_memory
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
-from napari_amvlm.imaging import resize
-from napari_amvlm.imaging.specks import settle
 from napari_amvlm.models.inference import settled_sizes
 from napari_amvlm.models.tile_load import TileLoad
 from napari_amvlm.slides.blocks import BlockPlan
+from napari_amvlm.slides.finishing import BlockFinisher, ComputedBlock, SlideReport
 from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
 from napari_amvlm.slides.source import SlideSource
 from napari_amvlm.slides.store import TODO
-from napari_amvlm.slides.tile_cache import SlideTiles, TileCache, blended
+from napari_amvlm.slides.tile_cache import SlideTiles, TileCache
 from napari_amvlm.slides.tissue import TissueMap
+from napari_amvlm.switching import quick_switching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -40,32 +40,6 @@ _MOST_AROUND = 64
 """Pixels; a hole of 200 that reaches further out of a block is hardly a line of three, and may be told wrongly."""
 
 
-@dataclass(frozen=True)
-class SlideReport:
-    """A block that was finished and is stored.
-
-    Attributes
-    ----------
-    place
-        Its row and column.
-    rectangle
-        Its pixels on the slide.
-    presence
-        How probably each prompt is in it.
-    background
-        Whether it was skipped, because there is only glass.
-    done, total
-        Blocks of this pass.
-    """
-
-    place: Place
-    rectangle: Tile
-    presence: tuple[float, ...]
-    background: bool
-    done: int
-    total: int
-
-
 @dataclass
 class _Job:
     """A block to be computed, with the pixels of those of its tiles that are not known, which are being read."""
@@ -75,6 +49,7 @@ class _Job:
     area: Tile
     tiles: list[Place]
     missing: list[Place]
+    in_view: bool
     frame: Tile | None
     pixels: Future[NDArray[np.float32]] | None
 
@@ -144,6 +119,7 @@ class SlideRun:
         self._largest = [settled_sizes(self._model, prompt) for prompt in store.request.prompts]
         self._margins = self._needed_margins()
         self.batch = batch or default_batch(predictor)
+        self._storing: Future[list[SlideReport]] | None = None
         self._tell = on_message or (lambda _message: None)
 
     @property
@@ -160,8 +136,10 @@ class SlideRun:
         """Put what is in view now first; may be called from another thread while the run goes on."""
         self._plan.look_at(region)
 
-    def run(self, should_stop: Callable[[], bool] | None = None) -> Iterator[SlideReport]:
-        """Compute and store block after block, and report each.
+    def run(self, should_stop: Callable[[], bool] | None = None) -> Generator[SlideReport, None, None]:
+        """Compute and store block after block, and report each; one is stored while the next is computed.
+
+        A block in view is reported as soon as it is stored, others together, every second or so.
 
         Raises
         ------
@@ -172,38 +150,51 @@ class SlideRun:
         ImageError, StorageError
             The slide is damaged there, or the disk is full; finished blocks are in the store.
         """
-        done = 0
-        with ThreadPoolExecutor(1, "slide-reader") as reader:
+        finisher = BlockFinisher(self._source, self._store, self._largest, self.total)
+        threads = (ThreadPoolExecutor(1, "slide-reader"), ThreadPoolExecutor(1, "slide-writer"))
+        with quick_switching(), threads[0] as reader, threads[1] as writer:
             try:
                 for job in self._jobs(reader):
                     _check(should_stop)
-                    report = self._report(job, reader, should_stop, done + 1)
-                    done += 1
-                    yield report
+                    block = yield from self._computed(job, reader, should_stop)
+                    yield from self._stored(wait=True)
+                    self._storing = writer.submit(finisher.finish, block)
+                yield from self._stored(wait=True)
+                yield from writer.submit(finisher.flush).result()
             finally:
+                self._storing = None
                 self._cache = TileCache(0)
                 release_memory(self._predictor.device)
+                writer.submit(finisher.flush).result()
+
+    def _stored(self, *, wait: bool = False) -> Iterator[SlideReport]:
+        """Yield what there is to report of the block that is being stored, once it is, or if `wait`, then."""
+        storing = self._storing
+        if storing is not None and (wait or storing.done()):
+            self._storing = None
+            yield from storing.result()
 
     def _jobs(self, reader: ThreadPoolExecutor) -> Iterator[_Job]:
         """Yield jobs, the next one's pixels being read while one is computed."""
         waiting: _Job | None = None
         for place in self._plan:
-            job = self._job(place, reader, soon=waiting.tiles if waiting else [])
+            job = self._job(place, reader, self._plan.in_view, soon=waiting.tiles if waiting else [])
             if waiting is not None:
                 yield waiting
             waiting = job
         if waiting is not None:
             yield waiting
 
-    def _job(self, place: Place, reader: ThreadPoolExecutor, soon: list[Place]) -> _Job:
+    def _job(self, place: Place, reader: ThreadPoolExecutor, in_view: bool, soon: list[Place]) -> _Job:
         """Lay out a block and begin to read it; tiles that are computed `soon` need not be read."""
         area = self._area(place)
         tiles = [tile for tile in self._tiles.meeting(area) if self._holds_tissue(tile)]
         missing = [tile for tile in tiles if tile not in self._cache and tile not in soon]
         if not missing:
-            return _Job(place, self._tiles, area, tiles, missing, None, None)
+            return _Job(place, self._tiles, area, tiles, missing, in_view, None, None)
         frame = around([self._tiles.rectangle(tile) for tile in missing])
-        return _Job(place, self._tiles, area, tiles, missing, frame, reader.submit(self._source.pixels, frame))
+        pixels = reader.submit(self._source.pixels, frame)
+        return _Job(place, self._tiles, area, tiles, missing, in_view, frame, pixels)
 
     def _needed_margins(self) -> tuple[int, int]:
         """Return how far around a block one has to look: for what it is resampled from, and for holes and specks."""
@@ -225,28 +216,23 @@ class SlideRun:
     def _holds_tissue(self, place: Place) -> bool:
         return self._tissue is None or self._tissue.has_tissue(self._tiles.rectangle(place))
 
-    def _report(
-        self, job: _Job, reader: ThreadPoolExecutor, should_stop: Callable[[], bool] | None, done: int
-    ) -> SlideReport:
-        """Compute a block, store it, and say what was found."""
-        rectangle = self._store.grid.rectangle(job.place)
-        count = len(self._store.request.prompts)
-        while job.layout is not self._tiles or not self._compute(job, should_stop):
-            job = self._job(job.place, reader, soon=[])  # the tiles are smaller now
-        if not job.tiles:
-            self._store.mark_background(job.place)
-            return SlideReport(job.place, rectangle, (0.0,) * count, True, done, self.total)
-        probability, logits = self._blended(job)
-        presence = tuple(float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60))))
-        self._store.write(job.place, self._on_slide(probability, job), presence)
+    def _computed(
+        self, job: _Job, reader: ThreadPoolExecutor, should_stop: Callable[[], bool] | None
+    ) -> Generator[SlideReport, None, ComputedBlock]:
+        """Compute a block, and yield what is told of others meanwhile."""
+        while job.layout is not self._tiles or not (yield from self._compute(job, should_stop)):
+            job = self._job(job.place, reader, job.in_view, soon=[])  # the tiles are smaller now
+        found = {tile: self._cache.get(tile) for tile in job.tiles}
         alone = self._area(job.place, alone=True)
         for tile in job.tiles:
             if inside(self._tiles.rectangle(tile), alone):
                 self._cache.forget(tile)
         self._cache.trim()
-        return SlideReport(job.place, rectangle, presence, False, done, self.total)
+        return ComputedBlock(job.place, job.area, self._tiles, found, job.in_view)
 
-    def _compute(self, job: _Job, should_stop: Callable[[], bool] | None) -> bool:
+    def _compute(
+        self, job: _Job, should_stop: Callable[[], bool] | None
+    ) -> Generator[SlideReport, None, bool]:
         """Bring all tiles of a block into the cache; False where that needed smaller tiles, and there are such now."""
         missing = [tile for tile in job.tiles if tile not in self._cache]
         if not missing:
@@ -271,6 +257,7 @@ class SlideRun:
             for row, tile in enumerate(chosen):
                 self._cache.put(tile, found.probability[:, row], found.presence[:, row])
             del missing[: len(chosen)]
+            yield from self._stored()
         return True
 
     def _take_less(self, error: OutOfMemoryError) -> bool:
@@ -286,25 +273,6 @@ class SlideRun:
         self._tiles = SlideTiles(self._source.padded, less.side, min(self._overlap, less.side // 4))
         self._cache = TileCache(self._cache.most_bytes)
         return False
-
-    def _blended(self, job: _Job) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities at working scale, `(P, h, w)`, and the presence of the block's strongest tile."""
-        found, presence = blended(self._tiles, self._cache, job.tiles, job.area)
-        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(found, self._largest, strict=True)]
-        return np.stack(maps), presence
-
-    def _on_slide(self, probability: NDArray[np.float32], job: _Job) -> NDArray[np.float32]:
-        """Return probabilities at the slide's own resolution, `(P, h, w)`."""
-        rectangle = self._store.grid.rectangle(job.place)
-        y, x = job.area.y, job.area.x
-        if self._source.working == self._source.shape:
-            down, across = rectangle.y - y, rectangle.x - x
-            return probability[:, down : down + rectangle.height, across : across + rectangle.width]
-        top, left, bottom, right = self._source.in_working(rectangle)
-        limit_y, limit_x = y + job.area.height, x + job.area.width
-        box = (top - y, left - x, min(bottom, limit_y) - y, min(right, limit_x) - x)
-        size = (rectangle.height, rectangle.width)
-        return np.stack([np.clip(resize(plane, size, box=box), 0, 1) for plane in probability])
 
 
 def default_batch(predictor: Predictor) -> int:

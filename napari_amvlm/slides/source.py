@@ -105,9 +105,9 @@ class SlideSource:
         level = self._level
         y, x = level.shape[0] / self.working[0], level.shape[1] / self.working[1]
         box = (inside.y * y, inside.x * x, (inside.y + inside.height) * y, (inside.x + inside.width) * x)
-        around = whole_pixels(box, (math.ceil(y) + 1, math.ceil(x) + 1), level.shape[:2])
         if (y, x) == (1, 1):
-            around = inside
+            return to_rgb01(self._chunks.read(inside), name=self.image.name, limits=self.limits)
+        around = whole_pixels(box, (math.ceil(y) + 1, math.ceil(x) + 1), level.shape[:2])
         values = to_rgb01(self._chunks.read(around), name=self.image.name, limits=self.limits)
         part = (box[0] - around.y, box[1] - around.x, box[2] - around.y, box[3] - around.x)
         return np.clip(resize(values, (inside.height, inside.width), box=part), 0, 1)

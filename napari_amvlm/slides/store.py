@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from napari_amvlm.slides.blocks import BLOCK, BlockGrid
 from napari_amvlm.slides.class_labels import label_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_amvlm.imaging import Tile
     from napari_amvlm.imaging.image_data import Spacing
 
     Place = tuple[int, int]
@@ -47,6 +49,26 @@ class SlideRequest(Config):
     bytes: int = Field(0, ge=0, description="size of that file; 0 for a folder")
     shape: tuple[int, int]
     block: int = Field(BLOCK, ge=64, multiple_of=64)
+
+
+@dataclass(frozen=True)
+class WrittenBlock:
+    """A block whose finest level is stored.
+
+    Attributes
+    ----------
+    place
+        Its row and column.
+    labels, probability
+        At the finest level, `(h, w)` and uint8 `(P, h, w)`; None where there is only glass.
+    presence
+        How probably each prompt is in it.
+    """
+
+    place: Place
+    labels: NDArray[Any] | None
+    probability: NDArray[np.uint8] | None
+    presence: tuple[float, ...]
 
 
 class SlideStore:
@@ -165,24 +187,72 @@ class SlideStore:
         StorageError
             The disk refused; the block counts as not done.
         """
+        self.finish([self.write_finest(place, probability, presence)])
+
+    def write_finest(
+        self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]
+    ) -> WrittenBlock:
+        """Store probabilities `(P, h, w)` and labels of a block at the finest level; `finish` does the rest.
+
+        Raises
+        ------
+        StorageError
+            The disk refused.
+        """
         area = self.grid.rectangle(place)
         labels = label_image(list(probability), self.request.threshold)
         with disk_errors(self.path):
+            part = (slice(area.y, area.y + area.height), slice(area.x, area.x + area.width))
             rounded = np.rint(probability * 255).astype(np.uint8)
-            for index, (level, chances) in enumerate(zip(self.levels, self.probabilities, strict=True)):
-                step = 2**index
-                small = labels[::step, ::step]
-                y, x = area.y // step, area.x // step
-                part = (slice(y, y + small.shape[0]), slice(x, x + small.shape[1]))
-                level[part] = small
-                chances[(slice(None), *part)] = rounded[:, ::step, ::step]
-            self._presence[:, place[0], place[1]] = np.array(presence, np.float32)
-            self._state[place] = DONE
+            self.probability[(slice(None), *part)] = rounded
+            self.levels[0][part] = labels
+        return WrittenBlock(place, labels, rounded, presence)
 
-    def mark_background(self, place: Place) -> None:
-        """Store that there is only glass in a block."""
+    def finish(self, blocks: Sequence[WrittenBlock]) -> None:
+        """Store the smaller levels of blocks, presence, and then that they are done; neighbours at once.
+
+        A chunk of a smaller level holds many blocks, so that what is stored of many at once is written once.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; the blocks count as not done, or some of them.
+        """
         with disk_errors(self.path):
-            self._state[place] = BACKGROUND
+            for run in _neighbours(blocks):
+                row, column = run[0].place
+                corner = self.grid.rectangle(run[0].place)
+                for levels, finest in (
+                    (self.levels, [block.labels for block in run]),
+                    (self.probabilities, [block.probability for block in run]),
+                ):
+                    pixels = [each for each in finest if each is not None]
+                    if pixels:
+                        self._write_smaller(levels, corner, np.concatenate(pixels, axis=-1))
+                columns = slice(column, column + len(run))
+                self._presence[:, row, columns] = np.array([block.presence for block in run], np.float32).T
+                self._state[row, columns] = BACKGROUND if run[0].labels is None else DONE
+
+    def _write_smaller(self, levels: list[Any], corner: Tile, pixels: NDArray[Any]) -> None:
+        """Write every level but the finest, `(..., H, W)`, of what lies from a corner on at the finest."""
+        for index, level in enumerate(levels[1:], start=1):
+            step = 2**index
+            small = pixels[..., ::step, ::step]
+            y, x = corner.y // step, corner.x // step
+            level[..., y : y + small.shape[-2], x : x + small.shape[-1]] = small
+
+
+def _neighbours(blocks: Sequence[WrittenBlock]) -> list[list[WrittenBlock]]:
+    """Return blocks by runs: side by side in one row, all of them glass or none."""
+    runs: list[list[WrittenBlock]] = []
+    for block in sorted(blocks, key=lambda each: each.place):
+        last = runs[-1][-1] if runs else None
+        beside = last is not None and block.place == (last.place[0], last.place[1] + 1)
+        if last is not None and beside and (block.labels is None) == (last.labels is None):
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return runs
 
 
 def _is_result(path: Path) -> bool:

@@ -11,6 +11,8 @@ from napari_amvlm.imaging import Tile, blend_window, tile_grid
 from napari_amvlm.slides.rectangles import common
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     Place = tuple[int, int]
@@ -86,16 +88,17 @@ class TileCache:
 
 
 def blended(
-    tiles: SlideTiles, cache: TileCache, computed: list[Place], area: Tile
+    tiles: SlideTiles, found: Mapping[Place, tuple[NDArray[np.float32], NDArray[np.float32]]], area: Tile
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the mean of what was found in overlapping tiles, weighted by their window.
 
     Parameters
     ----------
-    tiles, cache
-        Where the tiles lie, and what was found in those that are `computed`; in all others nothing was found.
-    computed
-        At least one.
+    tiles
+        Where they lie.
+    found
+        Maps and presence logits of those that were computed, at least one, as a `TileCache` gives them; in all others
+        nothing was found.
     area
         Pixels at working scale that are wanted.
 
@@ -106,13 +109,13 @@ def blended(
     presence
         Logits of the strongest tile, `(P,)`.
     """
-    presence = np.max([cache.get(place)[1] for place in computed], axis=0)
+    presence = np.max([logits for _, logits in found.values()], axis=0)
     total = np.zeros((len(presence), area.height, area.width), np.float32)
     weight = np.zeros((area.height, area.width), np.float32)
     for place in tiles.meeting(area):
         to, of = common(tiles.rectangle(place), area)
         window = tiles.window[of]
         weight[to] += window
-        if place in cache:
-            total[(slice(None), *to)] += cache.get(place)[0][(slice(None), *of)] * window
+        if place in found:
+            total[(slice(None), *to)] += found[place][0][(slice(None), *of)] * window
     return total / weight, presence

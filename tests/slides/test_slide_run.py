@@ -151,6 +151,20 @@ def test_what_is_in_view_comes_first(predictor: Predictor, slide: ImageData, ope
     assert [report.done for report in reports] == list(range(1, 13))
 
 
+def test_a_reported_block_is_wholly_on_disk(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+    store = open_store(threshold=0.4)
+
+    for report in SlideRun(predictor, slide, store, first=Tile(0, 0, 10, 10)).run():
+        seen = open_store(threshold=0.4)
+        area = report.rectangle
+        labels = np.asarray(seen.levels[0][area.y : area.y + area.height, area.x : area.x + area.width])
+        assert seen.states[report.place] == DONE
+        for index, level in enumerate(seen.levels):
+            small = labels[:: 2**index, :: 2**index]
+            y, x = area.y // 2**index, area.x // 2**index
+            assert np.array_equal(level[y : y + small.shape[0], x : x + small.shape[1]], small)
+
+
 def test_a_view_that_moves_is_followed(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
     run = SlideRun(predictor, slide, open_store(), first=Tile(0, 0, 10, 10))
     reports = run.run()
@@ -159,7 +173,7 @@ def test_a_view_that_moves_is_followed(predictor: Predictor, slide: ImageData, o
     run.look_at(Tile(400, 290, 10, 10))
     places = [report.place for report in reports]
 
-    assert (3, 2) in places[:2]  # the block after the first was being read already
+    assert (3, 2) in places[:3]  # of the two blocks after the first, one was being computed and one read already
 
 
 def test_a_region_leaves_the_rest_to_do(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
@@ -192,8 +206,7 @@ def test_cancelling_acts_before_the_next_tile_and_keeps_what_is_done(
 def test_a_stopped_run_goes_on_where_it_was(
     predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
 ) -> None:
-    first = SlideRun(predictor, slide, open_store())
-    reports = first.run()
+    reports = SlideRun(predictor, slide, open_store(), first=Tile(0, 0, *SHAPE)).run()
     done = [next(reports).place for _ in range(5)]
     reports.close()
 

@@ -33,4 +33,4 @@ def test_one_object_with_every_figure(tiny_checkpoint: Path, capsys: pytest.Capt
     assert report["shape"][:2] == [512, 512]
     names = ("loading", "very_first_prompt", "first_prompt", "second_prompt", "first_prompt_whole")
     assert all(report[name] > 0 for name in names)
-    assert "sam_vit_b_encoder" not in report
+    assert "sam_vit_b_first" not in report

@@ -1,1 +1,1 @@
-"""Timings, run by hand; `make bench` runs `python -m training.benchmarks.prompt_latency`."""
+"""What is timed on a machine, beside what: `make bench` runs `python -m training.benchmarks` (docs/benchmarks.md)."""

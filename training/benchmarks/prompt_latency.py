@@ -1,9 +1,10 @@
-"""How long a prompt takes on a 512x512 image, beside the image encoder of SAM ViT-B in the same process.
+"""How long a prompt takes on a 512x512 image, beside SAM ViT-B in the same process.
 
     python -m training.benchmarks.prompt_latency [--image FILE] [--repeats N] [--model M] [--device DEVICE] [--skip-sam]
 
-The first prompt encodes the image; the second one costs the decoder alone. SAM ViT-B is what most interactive plugins
-run once per image; its weights are random here (the time does not depend on them) and its input is its own, 1024x1024.
+The first prompt encodes the image; the second one, in words not asked before, costs the decoder alone. SAM ViT-B is
+what most interactive plugins run: its encoder once per image and its decoder for each prompt; its weights are random
+here (the time does not depend on them) and its input is its own, 1024x1024.
 One JSON object is printed; seconds are medians of `--repeats` runs after one warm-up run, but for `very_first_prompt`:
 the first of all after loading, as a person meets it, with the working scale chosen automatically.
 """
@@ -21,17 +22,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_amvlm.device import resolve_device
+from napari_amvlm.device import supports_bfloat16
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.predictor import Predictor
+from training.benchmarks.options import SAMPLES
+from training.benchmarks.rows import faster
+from training.benchmarks.sam import SamPath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from training.benchmarks.options import Options
+    from training.benchmarks.rows import Row
+
 SIDE = 512
-SAMPLES = Path(__file__).parents[2] / "sample_data"
 PROMPTS = ("nuclei", "cell nuclei")
 
 
@@ -44,31 +50,45 @@ def square_sample(image: NDArray[Any], side: int = SIDE) -> NDArray[Any]:
 def prompt_seconds(predictor: Predictor, image: NDArray[Any], *, repeats: int) -> dict[str, float]:
     """Return the seconds of the first prompt on a new image, of a second one, and of one in whole-image scale."""
     seconds: dict[str, list[float]] = {"first_prompt": [], "second_prompt": [], "first_prompt_whole": []}
-    for _ in range(repeats + 1):
+    for turn in range(repeats + 1):
         # Without a key the image counts as one never seen, so nothing of it is in the cache.
         seconds["first_prompt"].append(_timed(lambda: _first(predictor, image, "tiles")))
-        seconds["second_prompt"].append(_timed(lambda: predictor.predict(PROMPTS[1], scale="tiles")))
+        seconds["second_prompt"].append(_timed(lambda: predictor.predict(f"{PROMPTS[1]} {turn}", scale="tiles")))  # noqa: B023
         seconds["first_prompt_whole"].append(_timed(lambda: _first(predictor, image, "whole")))
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
-def sam_encoder_seconds(device: torch.device, *, repeats: int) -> float:
-    """Return the seconds of a SAM ViT-B image encoder with random weights on one 1024x1024 image."""
-    from transformers import SamVisionConfig
-    from transformers.models.sam.modeling_sam import SamVisionEncoder
+def sam_seconds(sam: SamPath, image: NDArray[Any], *, repeats: int) -> dict[str, float]:
+    """Return the seconds of SAM's encoder with one answer of its decoder, and of each further answer."""
+    shape = (image.shape[0], image.shape[1])
+    places = [(shape[0] * k // (repeats + 2), shape[1] // 2) for k in range(1, repeats + 2)]
+    seconds: dict[str, list[float]] = {"first": [], "next": []}
+    for point in places:
+        started = time.perf_counter()
+        embedding = sam.encode(image)
+        sam.decode(embedding, point, shape)
+        seconds["first"].append(time.perf_counter() - started)
+        seconds["next"] += [_timed(lambda: sam.decode(embedding, other, shape)) for other in places]  # noqa: B023
+    return {"first": statistics.median(seconds["first"][1:]), "next": statistics.median(seconds["next"][len(places) :])}
 
-    torch.manual_seed(0)
-    encoder: torch.nn.Module = SamVisionEncoder(SamVisionConfig())
-    encoder.to(device).eval()
-    pixels = torch.rand(1, 3, 1024, 1024, device=device)
 
-    def encode() -> None:
-        with torch.inference_mode():
-            encoder(pixels)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return statistics.median([_timed(encode) for _ in range(repeats + 1)][1:])
+def rows(options: Options) -> Iterator[Row]:
+    """Yield first and next prompt beside SAM ViT-B, in float32 as it comes and in the number format that ours takes."""
+    image = square_sample(read_image(_sample(options.tissue)).data)
+    predictor = Predictor.from_file(options.model, device=options.device)
+    ours = prompt_seconds(predictor, image, repeats=5)
+    how = f"median of 5 after one to warm up, {SIDE}x{SIDE} tissue, tiles at their own size; loading not counted"
+    formats = {"float32, as it comes": False}
+    if supports_bfloat16(predictor.device):
+        formats["bfloat16, as ours"] = True
+    for words, half in formats.items():
+        sam = sam_seconds(SamPath(predictor.device, half=half), image, repeats=2)
+        name = f"SAM ViT-B, {words}"
+        first = f"{how}; SAM: encoder at 1024x1024, one point, mask at the image's size, random weights, median of 2"
+        further = f"{how}, each time in words not asked before; SAM: decoder alone, another point, median of 6"
+        yield faster(f"first prompt ({words})", ours["first_prompt"], sam["first"], name, first, least=10.0)
+        name = f"its decoder, {words}"
+        yield faster(f"next prompt ({words})", ours["second_prompt"], sam["next"], name, further, least=1.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if min(options.repeats, options.sam_repeats) < 1:
         parser.error("--repeats and --sam-repeats must be at least 1")
-    path = options.image or _sample()
+    path = options.image or _sample(SAMPLES / "nuclei")
     image = square_sample(read_image(path).data)
     started = time.perf_counter()
     predictor = Predictor.from_file(options.model, device=options.device)
@@ -98,9 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **prompt_seconds(predictor, image, repeats=options.repeats),
     }
     if not options.skip_sam:
-        report["sam_vit_b_encoder"] = sam_encoder_seconds(resolve_device(options.device), repeats=options.sam_repeats)
-        report["sam_over_first_prompt"] = report["sam_vit_b_encoder"] / report["first_prompt"]
-        report["sam_over_second_prompt"] = report["sam_vit_b_encoder"] / report["second_prompt"]
+        sam = sam_seconds(SamPath(predictor.device), image, repeats=options.sam_repeats)
+        report |= {"sam_vit_b_first": sam["first"], "sam_vit_b_next": sam["next"]}
+        report["sam_over_first_prompt"] = sam["first"] / report["first_prompt"]
+        report["sam_over_second_prompt"] = sam["next"] / report["second_prompt"]
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in report.items()}
     sys.stdout.write(json.dumps(rounded, indent=2) + "\n")
     return 0
@@ -112,9 +133,9 @@ def _first(predictor: Predictor, image: NDArray[Any], scale: Any) -> None:
     predictor.predict(PROMPTS[0], scale=scale)
 
 
-def _sample() -> Path:
-    """Return the first sample image of tissue."""
-    return read_folder(SAMPLES / "nuclei").pairs[0].image
+def _sample(folder: Path) -> Path:
+    """Return the first image of a data folder."""
+    return read_folder(folder, masks="none").pairs[0].image
 
 
 def _timed(action: Callable[[], object]) -> float:

@@ -1,246 +1,200 @@
-"""A whole slide: time until the view is masked, throughput, memory, and seams, in one table.
+"""A whole slide of real tissue: the view first, throughput, cancelling, and seams.
 
-    python -m training.benchmarks.slides [--side 4000] [--data FOLDER] [--model M] [--device DEVICE] [--minutes N]
-
-The slide is made of real tissue tiles, mirrored and turned at random, and written as a tiled, pyramidal OME-TIFF.
-
-- *view*: seconds from the start of the run until the 1024x1024 pixels in the middle are in the store, with the model
-  loaded and one tile computed before.
-- *throughput*: tiles of the network each second of the whole run (reading, blending and writing included), over those
-  of the bare forward pass (image side and one prompt) on 64 tiles of the same size in the same batches, measured before
-  and after the run.
-- *memory*: most that the process held while the slide was worked through, over what it held before.
-- *cancel*: longest time between two questions whether to stop.
-- *seams*: share of pixels of the middle whose label differs from that of one pass over a part with the same tiles; the
-  tiles at the border of the part are left out.
+The slide is written as a tiled, pyramidal OME-TIFF with JPEG compression and read from there, as any slide is.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from napari_amvlm.imaging import Tile, open_images, read_folder, read_image
+from napari_amvlm.errors import Cancelled
+from napari_amvlm.imaging import ImageData, Tile, open_images
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.slides import SlideReport, SlideRequest, SlideRun, SlideSource, SlideStore, memory_needed
-from napari_amvlm.slides.slide_run import CACHE_BYTES
-from napari_amvlm.slides.tile_cache import SlideTiles
+from napari_amvlm.slides import BLOCK, SlideRequest, SlideRun, SlideSource, SlideStore
+from training.benchmarks.pyramid import Mosaic, read_tissue, write_pyramid
+from training.benchmarks.rows import share, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-SAMPLES = Path(__file__).parents[2] / "sample_data" / "nuclei"
-PROMPT = "nuclei"
+    from training.benchmarks.options import Options
+    from training.benchmarks.rows import Row
+
 VIEW = 1024
-_PIECE = 512
+"""Side of what is in view, pixels of the slide."""
+
+_FITS = 1900
+"""Side of a slide that one pass takes whole, pixels."""
+
 _BARE_TILES = 64
-_PART_TILES = 3
+_CANCELS = 5
 
 
-def write_pyramid(path: Path, side: int, tissue: Sequence[NDArray[np.uint8]], *, seed: int = 0) -> None:
-    """Write a square slide of `side` pixels out of pieces of tissue, `(h, w, 3)`, without holding it in memory."""
-    import tifffile
+class SlideBench:
+    """One slide, one prompt, and the results of several passes over it.
 
-    steps = [1]
-    while side // steps[-1] > VIEW:
-        steps.append(steps[-1] * 2)
-    with tifffile.TiffWriter(path, bigtiff=True, ome=True) as file:
-        for index, step in enumerate(steps):
-            length = -(-side // step)
-            options: dict[str, Any] = {"subifds": len(steps) - 1} if index == 0 else {"subfiletype": 1}
-            file.write(
-                _tiles(length, step, tissue, seed),
-                shape=(length, length, 3),
-                dtype=np.uint8,
-                tile=(_PIECE, _PIECE),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": 90},
-                **options,
-            )
+    Parameters
+    ----------
+    predictor
+        With the model loaded.
+    image
+        The slide.
+    folder
+        Where results go.
+    prompt
+        What is looked for.
+    """
 
+    def __init__(self, predictor: Predictor, image: ImageData, folder: Path, prompt: str) -> None:
+        self.predictor, self.image, self.folder, self.prompt = predictor, image, folder, prompt
+        self.shape = (int(image.data.shape[0]), int(image.data.shape[1]))
+        tile = predictor.model.config.tile
+        predictor.predict_tiles(np.zeros((1, tile, tile, 3), np.float32), [prompt])  # once, to warm up
 
-def _tiles(length: int, step: int, tissue: Sequence[NDArray[np.uint8]], seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the tiles of a level; each piece of the full resolution is drawn by its place alone."""
-    count = -(-length // _PIECE)
-    for row in range(count):
-        for column in range(count):
-            tile = np.empty((_PIECE, _PIECE, 3), np.uint8)
-            part = _PIECE // step
-            for y, x in itertools.product(range(step), repeat=2):
-                piece = _piece(row * step + y, column * step + x, tissue, seed)
-                tile[y * part : (y + 1) * part, x * part : (x + 1) * part] = piece[::step, ::step]
-            yield tile
+    def store(self, name: str, block: int = BLOCK) -> SlideStore:
+        """Return a new store."""
+        request = SlideRequest(
+            prompts=(self.prompt,), model="benchmark", image=self.image.name, shape=self.shape, block=block
+        )
+        return SlideStore.open(self.folder / f"{name}.zarr", request)
 
+    def middle(self, side: int) -> Tile:
+        """Return a square in the middle of the slide."""
+        return Tile((self.shape[0] - side) // 2, (self.shape[1] - side) // 2, side, side)
 
-def _piece(row: int, column: int, tissue: Sequence[NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:
-    """Return one piece of the full resolution, `(512, 512, 3)`."""
-    rng = np.random.default_rng((seed, row, column))
-    image = tissue[int(rng.integers(len(tissue)))]
-    missing = [(0, max(0, _PIECE - side)) for side in image.shape[:2]]
-    square = np.pad(image, [*missing, (0, 0)], mode="symmetric")[:_PIECE, :_PIECE]
-    return np.ascontiguousarray(np.rot90(square, int(rng.integers(4))))
-
-
-class PeakMemory:
-    """Watches what this process holds, every 20 ms, while the body of `with` runs."""
-
-    def __enter__(self) -> PeakMemory:
-        import psutil
-
-        self._process = psutil.Process()
-        self.before: int = self._process.memory_info().rss
-        self.peak = self.before
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.02):
-            self.peak = max(self.peak, self._process.memory_info().rss)
-
-
-def bare_tiles_per_second(predictor: Predictor, tiles: NDArray[np.float32], batch: int) -> float:
-    """Return how many tiles the network alone does in a second: image side and one prompt, `(N, S, S, 3)`."""
-    started = time.perf_counter()
-    for start in range(0, len(tiles), batch):
-        predictor.predict_tiles(tiles[start : start + batch], [PROMPT])
-    return len(tiles) / (time.perf_counter() - started)
-
-
-def seam_difference(predictor: Predictor, source: SlideSource, store: SlideStore) -> float:
-    """Return the share of pixels in the middle whose label one pass over a part with the same tiles does not give."""
-    config = predictor.model.config
-    tiles = SlideTiles(source.padded, config.tile, config.overlap)
-    first = _even_start(tiles, source.shape)
-    corner, last = tiles.rectangle(first), tiles.rectangle((first[0] + _PART_TILES, first[1] + _PART_TILES))
-    height, width = last.y + last.height - corner.y, last.x + last.width - corner.x
-    predictor.set_image((source.pixels(Tile(corner.y, corner.x, height, width)) * 255).round().astype(np.uint8))
-    once = predictor.predict(PROMPT, scale="tiles").probability >= store.request.threshold
-    edge = config.overlap
-    area = (slice(corner.y, corner.y + height), slice(corner.x, corner.x + width))
-    inner = (slice(edge, height - edge), slice(edge, width - edge))
-    return float(np.mean((np.asarray(store.levels[0][area]) > 0)[inner] != once[inner]))
-
-
-def _even_start(tiles: SlideTiles, shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the tile nearest to the middle from which a part on its own would be tiled at the very same places."""
-    from napari_amvlm.imaging import tile_grid
-
-    middle = tiles.meeting(Tile(shape[0] // 2, shape[1] // 2, 1, 1))[0][0] - _PART_TILES // 2
-    for shift in range(middle):
-        for start in (middle - shift, middle + shift):
-            places = [(start + step, start + step) for step in range(_PART_TILES + 1)]
-            if start + _PART_TILES >= round(tiles.count**0.5):
-                continue
-            found = [tiles.rectangle(place).y for place in places]
-            length = found[-1] + tiles.side - found[0]
-            if [t.y + found[0] for t in tile_grid((length, 1), tiles.side, tiles.overlap)] == found:
-                return places[0]
-    raise SystemExit("No part of this slide has tiles of its own at the same places; take another --side.")
-
-
-def measure(predictor: Predictor, path: Path, folder: Path, minutes: float) -> dict[str, str]:
-    """Work through the slide and return the rows of the table."""
-    image = open_images(path)[0]
-    source = SlideSource(image)
-    side = source.shape[0]
-    middle = Tile((side - VIEW) // 2, (side - VIEW) // 2, VIEW, VIEW)
-    request = SlideRequest(prompts=(PROMPT,), model="benchmark", image=path.name, shape=source.shape)
-    store = SlideStore.open(folder / "result.zarr", request)
-    config = predictor.model.config
-    sample = source.pixels(Tile(0, 0, config.tile, config.tile * _BARE_TILES // 8))
-    width = config.tile
-    rows = [sample[:, i * width : (i + 1) * width] for i in range(sample.shape[1] // width)]
-    tiles = np.stack(rows * 8)[:_BARE_TILES]
-    batch = SlideRun(predictor, image, store).batch
-    bare_tiles_per_second(predictor, tiles[:batch], batch)
-    bare = [bare_tiles_per_second(predictor, tiles, batch)]
-    asked: list[float] = []
-    computed: list[int] = []
-    encoder = predictor.model.image_encoder
-    handle = encoder.register_forward_pre_hook(lambda _module, given: computed.append(len(given[0])))
-    with PeakMemory() as memory:
+    def view_seconds(self, side: int = VIEW) -> tuple[float, int]:
+        """Return the seconds from asking until all of the view is stored, and the number of blocks that it touches."""
         started = time.perf_counter()
-        run = SlideRun(predictor, image, store, first=middle)
-        view, seconds = _worked_through(run, store, middle, started, minutes, asked)
-    handle.remove()
-    bare.append(bare_tiles_per_second(predictor, tiles, batch))
-    needed = memory_needed(predictor.model, batch=batch, prompts=1, cache_bytes=CACHE_BYTES)
-    rate = sum(computed) / seconds
-    return {
-        "slide": f"{side} x {side} pixels, {run.tile_count} tiles, {path.stat().st_size / 1e6:.0f} MB",
-        "computed": f"{sum(computed)} tiles in {seconds:.1f} s, {sum(computed) / run.tile_count:.3f} of the slide's",
-        "view": f"{view:.2f} s",
-        "throughput": f"{rate:.1f} tiles/s, {rate / statistics.mean(bare):.2f} of the bare forward pass",
-        "memory": f"{(memory.peak - memory.before) / 1e6:.0f} MB over idle (told before: {needed / 1e6:.0f} MB)",
-        "cancel": f"{max(np.diff(asked), default=0):.2f} s at most",
-        "seams": f"{seam_difference(predictor, source, store):.4%} of pixels",
-    }
+        view, store = self.middle(side), self.store("view")
+        waiting = {(int(row), int(column)) for row, column in np.argwhere(store.grid.meeting(view))}
+        count = len(waiting)
+        for report in SlideRun(self.predictor, self.image, store, first=view).run():
+            waiting.discard(report.place)
+            if not waiting:
+                break
+        return time.perf_counter() - started, count
+
+    def throughput(self, *, seconds: float = 12.0, rounds: int = 4) -> tuple[float, float]:
+        """Return the tiles a second of the run, and of the network alone, taken in turns."""
+        run = SlideRun(self.predictor, self.image, self.store("throughput"))
+        tiles = self._tiles(_BARE_TILES)
+        bare, worked, computed = [self._bare(tiles, run.batch)], 0.0, list[int]()
+        encoder = self.predictor.model.image_encoder
+        reports = run.run()
+        for _ in range(rounds):
+            handle = encoder.register_forward_pre_hook(lambda _module, given: computed.append(len(given[0])))
+            started = time.perf_counter()
+            while time.perf_counter() - started < seconds and next(reports, None) is not None:
+                pass
+            worked += time.perf_counter() - started
+            handle.remove()
+            bare.append(self._bare(tiles, run.batch))
+        reports.close()
+        return sum(computed) / worked, statistics.mean(bare)
+
+    def cancel_seconds(self, times: int = _CANCELS) -> list[float]:
+        """Return how long each of several cancellations took, from asking until the run had ended."""
+        store, found = self.store("cancel"), []
+        for turn in range(times):
+            asked, when = threading.Event(), [0.0]
+            timer = threading.Timer(0.5 + 0.13 * turn, _ask(asked, when))
+            reports = SlideRun(self.predictor, self.image, store).run(asked.is_set)
+            timer.start()
+            try:
+                for _ in reports:
+                    pass
+            except Cancelled:
+                found.append(time.perf_counter() - when[0])
+            timer.cancel()
+        return found
+
+    def seam_share(self, blocks: int = 3) -> float:
+        """Return the share of pixels of a region whose label hangs on whether it is done in blocks or as one block."""
+        side = blocks * BLOCK
+        start = (min(self.shape) // 2) // side * side
+        region = Tile(start, start, min(side, self.shape[0] - start), min(side, self.shape[1] - start))
+        area = (slice(start, start + region.height), slice(start, start + region.width))
+        labels = []
+        for name, block in (("apart", BLOCK), ("together", side)):
+            store = self.store(name, block)
+            list(SlideRun(self.predictor, self.image, store, region=region, first=self.middle(64)).run())
+            labels.append(np.asarray(store.levels[0][area]))
+        return float(np.mean(labels[0] != labels[1]))
+
+    def _tiles(self, count: int) -> NDArray[np.float32]:
+        """Return tiles of the slide as the network takes them, `(count, S, S, 3)`."""
+        side, source, across = self.predictor.model.config.tile, SlideSource(self.image), 8
+        down = -(-count // across)
+        places = [Tile(y * side, x * side, side, side) for y, x in itertools.product(range(down), range(across))]
+        return np.stack([source.pixels(place) for place in places[:count]])
+
+    def _bare(self, tiles: NDArray[np.float32], batch: int) -> float:
+        """Return how many tiles the network alone does in a second: image side and one prompt, in the run's batches."""
+        started = time.perf_counter()
+        for start in range(0, len(tiles), batch):
+            self.predictor.predict_tiles(tiles[start : start + batch], [self.prompt])
+        return len(tiles) / (time.perf_counter() - started)
 
 
-def _worked_through(
-    run: SlideRun, store: SlideStore, view: Tile, started: float, minutes: float, asked: list[float]
-) -> tuple[float, float]:
-    """Return the seconds until the view was masked, and until the end or the end of the time given."""
-    waiting = {(int(row), int(column)) for row, column in np.argwhere(store.grid.meeting(view))}
-    in_view = 0.0
-
-    def note() -> bool:
-        asked.append(time.perf_counter())
-        return False
-
-    report: SlideReport
-    for report in run.run(note):
-        waiting.discard(report.place)
-        if not waiting and not in_view:
-            in_view = time.perf_counter() - started
-        if in_view and time.perf_counter() - started > minutes * 60:
-            break
-    return in_view, time.perf_counter() - started
+def one_pass_share(predictor: Predictor, pixels: NDArray[np.uint8], folder: Path, prompt: str) -> float:
+    """Return the share of pixels of a slide `(H, W, 3)` whose label one pass over all of it does not give."""
+    bench = SlideBench(predictor, ImageData(pixels, "fits", None, True), folder, prompt)
+    store = bench.store("fits")
+    list(SlideRun(predictor, bench.image, store, first=bench.middle(64)).run())
+    predictor.set_image(pixels)
+    once = predictor.predict(prompt, scale="tiles").probability >= store.request.threshold
+    return float(np.mean((np.asarray(store.levels[0][:]) > 0) != once))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=4000, help="side of the slide, pixels; at least 3000")
-    parser.add_argument("--data", type=Path, default=SAMPLES, help="data folder with images of tissue")
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--minutes", type=float, default=10.0, help="most time for the slide, once the view is done")
-    options = parser.parse_args(arguments)
-    if options.side < 3000:
-        parser.error("--side must be at least 3000")
-    tissue = [read_image(pair.image).data for pair in read_folder(options.data, masks="none").pairs]
-    tissue = [image for image in tissue if image.dtype == np.uint8 and image.ndim == 3]
-    if not tissue:
-        parser.error(f"--data {options.data} holds no 8-bit colour image")
+def rows(options: Options) -> Iterator[Row]:
+    """Yield the view, throughput, cancelling, and seams."""
+    tissue = read_tissue(options.tissue)
+    predictor = Predictor.from_file(options.model, device=options.device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.ome.tif"
-        write_pyramid(path, options.side, tissue)
-        predictor = Predictor.from_file(options.model, device=options.device)
-        rows = measure(predictor, path, Path(folder), options.minutes)
-    rows = {"device": f"{predictor.device}, {torch.get_num_threads()} threads", **rows}
-    sys.stdout.write("".join(f"{name:<11} {value}\n" for name, value in rows.items()))
-    return 0
+        write_pyramid(path, Mosaic(options.side, tissue))
+        bench = SlideBench(predictor, open_images(path)[0], Path(folder), options.prompt)
+        yield from _pyramid_rows(bench, f"slide of {options.side:,} px squared, {path.stat().st_size / 1e6:.0f} MB")
+        pixels = np.asarray(Mosaic(_FITS, tissue).image().data[:])
+        how = f"all pixels of a slide of {_FITS:,} px squared: blocks, the middle first, beside `Predictor.predict`"
+        differing = 100 * one_pass_share(predictor, pixels, Path(folder), options.prompt)
+        yield within("labels that one pass over the whole does not give", differing, 0.1, "%", how)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _pyramid_rows(bench: SlideBench, what: str) -> Iterator[Row]:
+    seconds, count = bench.view_seconds()
+    how = (
+        f"{what}; model loaded and one tile computed before; from making the store until the {count} blocks that "
+        f"{VIEW}x{VIEW} px in the middle touch are in it"
+    )
+    yield within("view first", seconds, 3.0, "s", how)
+    rate, bare = bench.throughput()
+    how = (
+        f"{what}; 4 times 12 s of the run (reading, blending, settling and storing included), before and after each of "
+        f"them {_BARE_TILES} tiles of the network alone in the same batches"
+    )
+    yield share("slide throughput", rate, bare, "tiles/s", "bare forward pass", how, least=0.85)
+    how = f"{what}; the longest of {_CANCELS}, from asking in the middle of the run until it had ended"
+    yield within("cancelling a slide", max(bench.cancel_seconds()), 1.0, "s", how)
+    how = f"{what}; {3 * BLOCK}x{3 * BLOCK} px in the middle, done in blocks of {BLOCK}, beside one block"
+    yield within("labels that change with the seams between blocks", 100 * bench.seam_share(), 0.1, "%", how)
+
+
+def _ask(asked: threading.Event, when: list[float]) -> Callable[[], None]:
+    """Return what notes the time, and then asks."""
+
+    def ask() -> None:
+        when[0] = time.perf_counter()
+        asked.set()
+
+    return ask

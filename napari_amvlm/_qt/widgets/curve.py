@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 SMOOTH = 0.9
 """Share of the past in the smoothed loss."""
+
+REDRAW = 250
+"""Milliseconds from one drawing of the loss to the next at least: a fast device makes many steps a second."""
 
 HEIGHT = 230
 """Of both plots together, pixels."""
@@ -34,6 +38,8 @@ class CurveWidget(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._curves = Curves()
+        self._smooth = _Smooth()
+        self._titles: dict[str, str] = {}
         # widgets
         self._view = pg.GraphicsLayoutWidget()
         self._view.setFixedHeight(HEIGHT)
@@ -56,6 +62,12 @@ class CurveWidget(QWidget):
         self._raw_line = self._loss_plot.plot()
         self._loss_line = self._loss_plot.plot()
         self._dice_line = self._dice_plot.plot(symbol="o", symbolSize=6)
+        for line in (self._raw_line, self._loss_line):
+            line.setDownsampling(auto=True, method="subsample")  # thousands of steps on some hundred pixels
+        self._redraw = QTimer(self)
+        self._redraw.setSingleShot(True)
+        self._redraw.setInterval(REDRAW)
+        self._redraw.timeout.connect(self._draw_loss)
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -68,20 +80,23 @@ class CurveWidget(QWidget):
 
     def clear(self) -> None:
         """Begin anew."""
-        self._curves = Curves()
-        self._draw()
+        self._curves, self._smooth = Curves(), _Smooth()
+        self._draw_dice()
+        self._draw_loss()
 
     def addLoss(self, fraction: float, loss: float) -> None:
         """Add the loss of one step at this share of the budget."""
         self._curves.loss_at.append(100 * fraction)
         self._curves.loss.append(loss)
-        self._draw()
+        self._smooth.add(loss)
+        if not self._redraw.isActive():
+            self._redraw.start()
 
     def addDice(self, fraction: float, dice: float) -> None:
         """Add the mean Dice on held-out images at this share of the budget."""
         self._curves.dice_at.append(100 * fraction)
         self._curves.dice.append(dice)
-        self._draw()
+        self._draw_dice()
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
@@ -97,31 +112,42 @@ class CurveWidget(QWidget):
         self._dice_line.setPen(pg.mkPen(colours.accent, width=2))
         self._dice_line.setSymbolBrush(colours.accent)
         self._dice_line.setSymbolPen(colours.accent)
+        self._titles.clear()
         self._title()
 
     def _title(self) -> None:
         best = f": {self._curves.dice[-1]:.3f}" if self._curves.dice else ""
         last = f": {self._curves.loss[-1]:.3f}" if self._curves.loss else ""
-        self._dice_plot.setTitle(f"Dice on held-out images{best}", size="9pt")
-        self._loss_plot.setTitle(f"loss{last}", size="9pt")
+        # one plot alone is laid out and painted anew where only one has changed: this is done while work goes on
+        for name, plot, words in (
+            ("dice", self._dice_plot, f"Dice on held-out images{best}"),
+            ("loss", self._loss_plot, f"loss{last}"),
+        ):
+            if self._titles.get(name) != words:
+                self._titles[name] = words
+                plot.setTitle(words, size="9pt")
 
-    def _draw(self) -> None:
-        curves = self._curves
-        self._raw_line.setData(curves.loss_at, curves.loss)
-        self._loss_line.setData(curves.loss_at, _smoothed(curves.loss))
-        self._dice_line.setData(curves.dice_at, curves.dice)
+    def _draw_dice(self) -> None:
+        self._dice_line.setData(self._curves.dice_at, self._curves.dice)
+        self._title()
+
+    def _draw_loss(self) -> None:
+        self._raw_line.setData(self._curves.loss_at, self._curves.loss)
+        self._loss_line.setData(self._curves.loss_at, self._smooth.values)
         self._title()
 
 
-def _smoothed(values: list[float]) -> list[float]:
-    # an exponential mean without the pull towards its start
-    smooth: list[float] = []
-    total = weight = 0.0
-    for value in values:
-        total = SMOOTH * total + value
-        weight = SMOOTH * weight + 1.0
-        smooth.append(total / weight)
-    return smooth
+class _Smooth:
+    """An exponential mean without the pull towards its start."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self._total = self._weight = 0.0
+
+    def add(self, value: float) -> None:
+        self._total = SMOOTH * self._total + value
+        self._weight = SMOOTH * self._weight + 1.0
+        self.values.append(self._total / self._weight)
 
 
 def _faint(colour: str) -> tuple[int, int, int, int]:

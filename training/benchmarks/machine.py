@@ -1,0 +1,71 @@
+"""What the machine is, as the programs on it can tell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("napari-amvlm", "torch", "transformers", "napari", "PyQt6", "numpy", "scipy", "zarr", "tifffile", "dask")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def describe() -> dict[str, str]:
+    """Return processor, cores, memory, devices, number format, system and versions, each in words."""
+    import psutil
+    import torch
+
+    from napari_amvlm.device import available_devices, resolve_device, supports_bfloat16
+
+    device = resolve_device()
+    half = "bfloat16" if supports_bfloat16(device) else "float32"
+    return {
+        "processor": processor(),
+        "cores": f"{os.cpu_count()} ({usable_cores()} usable)",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GB",
+        "devices": ", ".join(f"{name}: {words}" for name, words in available_devices().items()),
+        "computes": f"on {device}, in {half}, with {torch.get_num_threads()} torch threads",
+        "load before the run": load(),
+        "system": platform.platform(),
+        "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
+    }
+
+
+def processor() -> str:
+    """Return the name of the processor, and of the instructions that decide how fast it computes in half precision."""
+    name = platform.processor() or platform.machine()
+    flags: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() == "flags":
+                flags |= set(value.split())
+    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return f"{name} ({', '.join(known)})" if known else name
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load() -> str:
+    """Return how busy the machine was in the last minutes: whether figures were disturbed."""
+    if not hasattr(os, "getloadavg"):
+        return "not known"
+    minute, five, _ = os.getloadavg()
+    return f"{minute:.2f} in the last minute, {five:.2f} in the last five"
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return found

@@ -1,0 +1,103 @@
+"""One line of the table: what was measured, what it is held against, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes
+    ----------
+    what
+        Name of the line.
+    measured
+        The figure with its unit; "not measured" where there is none.
+    against
+        What it is held against, with its figure: measured in the same run, or a target.
+    ratio
+        The two in proportion, as `against` says; None where nothing is compared.
+    aim
+        What the ratio should be, "at least 10"; empty where there is no aim.
+    met
+        Whether it is so; None without an aim or a ratio.
+    how
+        How the figure was made.
+    """
+
+    what: str
+    measured: str
+    how: str
+    against: str = ""
+    ratio: float | None = None
+    aim: str = ""
+    met: bool | None = None
+
+    @property
+    def proportion(self) -> str:
+        """The ratio and its aim, as the table shows them."""
+        if self.ratio is None:
+            return self.aim
+        words = f"{self.ratio:.3g}"
+        return f"{words} ({self.aim}: {'yes' if self.met else 'no'})" if self.aim else words
+
+
+def faster(what: str, seconds: float, reference: float, other: str, how: str, *, least: float | None = None) -> Row:
+    """Return how many times longer `reference` seconds of something else are than `seconds`; `least` is the aim."""
+    ratio = reference / max(seconds, 1e-9)
+    aim = "" if least is None else f"at least {least:g}"
+    met = None if least is None else ratio >= least
+    return Row(what, f"{seconds:.3g} s", how, f"{other}: {reference:.3g} s, over ours", ratio, aim, met)
+
+
+def share(what: str, value: float, reference: float, unit: str, other: str, how: str, *, least: float) -> Row:
+    """Return what part `value` is of a `reference` that was measured in the same run, with the least that is wanted."""
+    ratio = value / max(reference, 1e-9)
+    against = f"{other}: {reference:.3g} {unit}"
+    return Row(what, f"{value:.3g} {unit}", how, against, ratio, f"at least {least:g}", ratio >= least)
+
+
+def within(what: str, value: float, limit: float, unit: str, how: str) -> Row:
+    """Return a figure beside a `limit` that it should not go beyond."""
+    ratio = value / limit
+    return Row(what, f"{value:.3g} {unit}", how, f"target: {limit:g} {unit}", ratio, "at most 1", ratio <= 1)
+
+
+def beside(what: str, value: float, reference: float, unit: str, other: str, how: str) -> Row:
+    """Return a figure in proportion to another of the same run, without an aim."""
+    ratio = value / reference if reference else None
+    return Row(what, f"{value:.3g} {unit}", how, f"{other}: {reference:.3g} {unit}", ratio)
+
+
+def missing(what: str, reason: str, how: str = "") -> Row:
+    """Return the line of something that could not be measured, and why."""
+    return Row(what, "not measured", how, reason)
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write lines as JSON, for another process."""
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read what `write_rows` wrote.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it holds something else.
+    """
+    try:
+        return [Row(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} should hold lines of the table, but they cannot be read; run it again.") from error
