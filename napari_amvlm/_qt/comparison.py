@@ -167,14 +167,17 @@ class Comparison(QObject):
         entry = known.get(compared.image_id, ScoreEntry(compared.image_id, compared.name, None, None))
         known[compared.image_id] = replace(entry, before=compared.before, after=compared.after)
         self._panel.scores.setValue(list(known.values()))
-        if self._wanted in (None, compared.image_id):
-            self._wanted = compared.image_id
+        if compared.image_id == self._wanted or (self._wanted is None and self.layers.value() is None):
             self._show_image(compared)
 
     def _on_returned(self, problems: list[str]) -> None:
         if self.sender() is not self._thread:
             return
-        self._panel.scores.setValue(worst_first(self._panel.scores.value()))
+        entries = worst_first(self._panel.scores.value())
+        self._panel.scores.setValue(entries)
+        if self._wanted is None and entries and entries[0].key in self._found:
+            # the person has not chosen an image: the one that the later model is worst on
+            self._show_image(self._found[entries[0].key])
         if problems:
             self.said.emit("warning", f"Not compared: {len(problems)}. {problems[0]}")
         self._end()

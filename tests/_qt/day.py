@@ -131,6 +131,15 @@ class Day:
         self.idle()
         self.picture("5 a run is judged", self.desk)
 
+    def compare(self) -> None:
+        """Look at the model that was learnt beside the one it came from."""
+        self.desk.learn.panel.compare_button.click()
+        self.wait(lambda: not self.desk.learn.comparison.is_busy())
+        self.idle()
+        self.picture("5b before and after, side by side", self.desk)
+        self.desk.learn.panel.compare_button.click()
+        self.idle()
+
     def promote(self) -> None:
         if self.desk.learn.panel.promote_button.isEnabled():
             self.desk.learn.panel.promote_button.click()

@@ -104,12 +104,14 @@ def test_the_border_divides_the_two_masks(compared: Any) -> None:
 def test_a_click_shows_another_image(compared: Any) -> None:
     _open(compared)
     first = _comparison(compared).layers.value()[0].image_id
+    worst = compared.learn.panel.scores.value()[0].key
 
     table, item = _row(compared, 2)
     table.setCurrentItem(item)
     compared.idle()
 
     entry = compared.learn.panel.scores.value()[2]
+    assert first == worst
     assert entry.key != first
     assert _comparison(compared).layers.value()[0].image_id == entry.key
     assert len(_names(compared)) == 1 + 4
