@@ -125,10 +125,16 @@ class Comparer:
 
     def _both(self) -> tuple[AMVLM, AMVLM]:
         from napari_amvlm.models.checkpoint import load_model
+        from napari_amvlm.models.model_info import read_info
 
         if self._models is None:
-            before, after = (load_model(path, device=self._device)[0] for path in self._files)
-            self._models = (before, after)
+            first, second = self._files
+            before, info = load_model(first, device=self._device)
+            wanted = read_info(second).config.text_encoder
+            # a sentence encoder that nothing changed is the same in both, and most of what a model weighs
+            is_shared = wanted == info.config.text_encoder and not wanted.trainable
+            encoder = before.text_encoder if is_shared else None
+            self._models = before, load_model(second, device=self._device, text_encoder=encoder)[0]
         return self._models
 
 
