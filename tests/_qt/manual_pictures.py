@@ -53,7 +53,8 @@ PICTURES = (
     "xray-1-prompts",
     "xray-2-accepted",
     "xray-3-question",
-    "xray-4-export",
+    "xray-4-compare",
+    "xray-5-export",
 )
 """Every picture of the tutorials; the test of the manual compares them with its pages."""
 
@@ -145,11 +146,13 @@ def _xray(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     album.take("xray-3-question", desk)
     desk.learn.panel.question._no.click()
     day.idle()
+    day.picture = lambda _name, shown: album.take("xray-4-compare", shown)
     day.compare()
+    day.picture = lambda *_: None
     desk.show("Queue")
     desk.queue.panel.list._status.setCurrentText("accepted")
     day.export(work / "lungs.json")
-    album.take("xray-4-export", desk)
+    album.take("xray-5-export", desk)
 
 
 def _accept_lungs(day: Day) -> None:
