@@ -70,8 +70,7 @@ class Comparison(QObject):
         judging.judgedChanged.connect(self.close)
         workspace.placeAsked.connect(self.close)
         if parent is not None:
-            # a dock that is taken out of the window takes its layers along
-            parent.destroyed.connect(self.layers.remove)
+            parent.destroyed.connect(self._on_dock_gone)
         self._show(False)
 
     def is_open(self) -> bool:
@@ -196,6 +195,12 @@ class Comparison(QObject):
         self.close()
         self.said.emit("error", text)
 
+    def _on_dock_gone(self) -> None:
+        """Take the layers along; the widgets are gone already."""
+        if self._thread is not None:
+            self._thread.stop()
+        self.layers.remove()
+
     # Inner workings
 
     def _begin(self, project: Project, record: ModelRecord, before: Path, images: list[tuple[int, str]]) -> None:
@@ -213,6 +218,7 @@ class Comparison(QObject):
         entries = [scored.get(key) or ScoreEntry(key, name, None, None) for key, name in images]
         entries = worst_first(entries)
         self._panel.scores.setValue(entries)
+        self._panel.scores.setVisible(True)
         ids = [entry.key for entry in entries]
         if self._wanted in ids:
             ids.remove(self._wanted)
@@ -232,6 +238,7 @@ class Comparison(QObject):
         thread.cancelled.connect(self._on_cancelled)
         thread.errored.connect(self._on_errored)
         self._panel.compare_progress.setBusy("Reading both models ...")
+        self._panel.compare_progress.setVisible(True)
         self._workspace.start(thread)
 
     def _end(self) -> None:

@@ -113,6 +113,7 @@ def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged: Jud
     words = f"{shown.name}: Dice {shown.before:.3f} before, {shown.after:.3f} after"
     assert judged.learn.panel.swipe.words() == words
     assert judged.learn.panel.compare_progress.isHidden()
+    assert not judged.learn.panel.scores.isHidden()
 
     other = entries[2].key
     judged.learn.panel.scores.select(other)
