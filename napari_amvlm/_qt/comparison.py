@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
 from superqt.utils import qthrottled
 
@@ -151,7 +152,7 @@ class Comparison(QObject):
     def _on_prompt(self, prompt: str) -> None:
         shown = self.layers.value()
         if shown is not None and prompt in shown[0].masks:
-            self.layers.show(shown[0], prompt, self._panel.swipe.border())
+            self._show_prompt(shown[0], prompt)
 
     def _on_progressed(self, done: int, total: int) -> None:
         if self.sender() is self._thread:
@@ -259,7 +260,13 @@ class Comparison(QObject):
         swipe.setPrompts(list(compared.masks), prompt)
         swipe.setWords(f"{compared.name}: Dice {compared.before:.3f} before, {compared.after:.3f} after")
         self._panel.scores.select(compared.image_id)
-        self.layers.show(compared, prompt, swipe.border())
+        self._show_prompt(compared, prompt)
+        self._panel.revealJudging()
+
+    def _show_prompt(self, compared: Compared, prompt: str) -> None:
+        """Show one prompt, the border through the middle of what is there."""
+        self._panel.swipe.setBorder(_middle(compared.masks[prompt]))
+        self.layers.show(compared, prompt, self._panel.swipe.border())
 
     def _show(self, is_open: bool) -> None:
         panel = self._panel
@@ -272,6 +279,14 @@ class Comparison(QObject):
             panel.swipe.setWords("")
             panel.swipe.setPrompts((), "")
             panel.compare_progress.setIdle()
+
+
+def _middle(code: np.ndarray) -> float:
+    """Return where half of all painted pixels lie on the left, as a share of the width."""
+    painted = np.cumsum((code > 0).sum(axis=0))
+    if not painted[-1]:
+        return 0.5
+    return float(np.searchsorted(painted, painted[-1] / 2) + 1) / code.shape[1]
 
 
 def _to_compare(project: Project) -> list[tuple[int, str]]:

@@ -71,7 +71,7 @@ class LearnPanel(QWidget):
         self.compare_progress = ProgressRow()
         self.models = ModelList()
         # layout
-        body = ScrollColumn()
+        body = self._body = ScrollColumn()
         body.add(self.counts)
         body.column.addLayout(_row(self.add_open, self.add_files))
         body.add(self.budget)
@@ -98,6 +98,13 @@ class LearnPanel(QWidget):
         column.addWidget(body)
         self.setMinimumWidth(280)
         tab_through(self)
+
+    def revealJudging(self) -> None:
+        """Scroll to where a model is judged, the table of scores first."""
+        column = self._body.column
+        column.activate()
+        for part in (self.judge_buttons, self.scores):
+            self._body.ensureWidgetVisible(part, 0, 8)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

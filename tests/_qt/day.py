@@ -123,6 +123,14 @@ class Day:
         self.picture("4 the queue, and where the model is unsure", self.desk)
         self.desk.annotate.toggle_uncertainty()
         self.idle()
+        self.open_first()
+
+    def open_first(self) -> None:
+        """Open what teaches most: the first image of the list."""
+        self.desk.queue.panel.list.chosen.emit(self.desk.queue.panel.list.value()[0].key)
+        self.idle()
+        self.desk.annotate.run()
+        self.idle()
 
     def learn(self) -> None:
         self.desk.show("Learn")

@@ -97,7 +97,7 @@ class Album:
         """Write `loop.gif`: the steps one after the other, each with its sentence."""
         frames = [_captioned(PIL.Image.open(self.folder / f"{name}.jpg"), words) for name, words in LOOP.items()]
         path = self.folder / "loop.gif"
-        for colours in (128, 96, 64, 48, 32):
+        for colours in (256, 128, 64, 32):
             _write_gif(path, frames, colours)
             if path.stat().st_size <= LOOP_BYTES:
                 return
@@ -205,7 +205,9 @@ def _captioned(picture: PIL.Image.Image, words: str) -> PIL.Image.Image:
 
 
 def _write_gif(path: Path, frames: Sequence[PIL.Image.Image], colours: int) -> None:
-    few = [frame.quantize(colours, dither=PIL.Image.Dither.NONE) for frame in frames]
+    # the method that keeps the few bright colours of masks and curves
+    method, dither = PIL.Image.Quantize.FASTOCTREE, PIL.Image.Dither.NONE
+    few = [frame.quantize(colours, method=method, dither=dither) for frame in frames]
     few[0].save(path, save_all=True, append_images=few[1:], duration=round(1000 * LOOP_SECONDS), loop=0, optimize=True)
 
 

@@ -124,11 +124,15 @@ def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged: Jud
 
 def test_the_slider_moves_the_border(judged: Judged) -> None:
     judged.open()
-    width = judged.shown().shape[1]
+    code = judged.shown().masks["nuclei"]
+    width, column = code.shape[1], judged.learn.comparison.layers._column
+    on_the_left = (code[:, :column] > 0).sum() / (code > 0).sum()
 
     judged.learn.panel.swipe._slider.setValue(50)
 
     judged.wait_until(lambda: judged.learn.comparison.layers._column == width // 4, timeout=TIMEOUT)
+    # at first it lies in the middle of what is there
+    assert 0.4 < on_the_left < 0.6
 
 
 def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(judged: Judged) -> None:

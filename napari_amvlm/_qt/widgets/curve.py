@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SMOOTH = 0.9
 """Share of the past in the smoothed loss."""
 
-HEIGHT = 230
+HEIGHT = 236
 """Of both plots together, pixels."""
 
 
@@ -40,7 +40,7 @@ class CurveWidget(QWidget):
         self._view.setMinimumWidth(120)
         self._view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._view.setAccessibleName("Curves of Dice on held-out images and of the loss")
-        self._view.ci.layout.setContentsMargins(0, 2, 6, 0)
+        self._view.ci.layout.setContentsMargins(0, 2, 6, 4)
         self._view.ci.layout.setSpacing(0)
         self._dice_plot = self._view.addPlot(row=0, col=0)
         self._loss_plot = self._view.addPlot(row=1, col=0)
@@ -51,6 +51,8 @@ class CurveWidget(QWidget):
             plot.showGrid(x=True, y=True, alpha=0.2)
             plot.setXRange(0, 100, padding=0.02)
             plot.getAxis("left").setWidth(42)
+        # a curve that hardly moves is drawn flat, and its axis keeps its numbers
+        self._dice_plot.setLimits(minYRange=0.02)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
         self._loss_plot.setLabel("bottom", "budget used, %")
         self._raw_line = self._loss_plot.plot()
