@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all it takes on a fresh Debian or Ubuntu machine with Python 3.11 or newer.
-.PHONY: help setup venv demo test check bench clean
+.PHONY: help setup venv demo test check bench pictures clean
 BIN := .venv/bin
 
 help:
@@ -7,6 +7,7 @@ help:
 	@echo "make test    all tests but the slow ones"
 	@echo "make check   ruff, mypy, import-linter, manifest"
 	@echo "make bench   one table of what is timed on this machine (docs/benchmarks.md); ARGS=\"--only slides\" for a part"
+	@echo "make pictures  the pictures of the manual, from the real interface, into docs/pictures"
 	@echo "make clean   remove what builds, checks and the demo left behind (.venv stays)"
 
 setup:
@@ -29,6 +30,9 @@ check: venv
 
 bench: setup
 	$(BIN)/python -m training.benchmarks $(ARGS)
+
+pictures: setup
+	.ci/display $(BIN)/python -m tests._qt.manual_pictures docs/pictures
 
 clean:
 	rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.panel import ScrollColumn, named_rows, tab_through
 from napari_amvlm._qt.widgets.extent_choice import ExtentChoice
@@ -16,7 +16,7 @@ from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.project_row import ProjectRow
 from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
-from napari_amvlm._qt.widgets.prompt_list import PromptList
+from napari_amvlm._qt.widgets.prompt_list import ElidedLabel, PromptList
 from napari_amvlm._qt.widgets.queue_step import QueueStep
 from napari_amvlm._qt.widgets.scale_choice import InstancesBox, ScaleChoice
 from napari_amvlm._qt.widgets.shown_layers import ShownLayers
@@ -54,8 +54,8 @@ class AnnotatePanel(QWidget):
         self.region_button = QPushButton("Region")
         self.region_button.setAccessibleName("Accept region")
         self.reject_button = QPushButton("Reject")
-        self.chosen = QLabel()
-        self.chosen.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.chosen = ElidedLabel("")
+        self.chosen.setAccessibleName("Chosen prompt")
         self.shown = ShownLayers()
         self.objects = ObjectRow()
         self.objects_section = section("Objects", "Merge, split, lock or relabel single objects")

@@ -116,10 +116,10 @@ class DockWork(QObject):
             widget.setEnabled(usable)
         self._show_overlays()
         if annotation is None or prompt is None:
-            panel.chosen.setText("")
+            panel.chosen.setWhole("")
             return
         panel.threshold.setValue(annotation.threshold(prompt))
-        panel.chosen.setText(f"Chosen: {prompt}{' (finished)' if prompt in annotation.finished else ''}")
+        panel.chosen.setWhole(f"Chosen: {prompt}{' (finished)' if prompt in annotation.finished else ''}")
         if annotation.labels is not None and annotation.has_run(prompt):
             annotation.labels.selected_label = annotation.value(prompt)
 

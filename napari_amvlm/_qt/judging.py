@@ -27,9 +27,12 @@ class Judging(QObject):
     Signals
     -------
     said : level, text
+    judgedChanged
+        Another model is judged, or none.
     """
 
     said = Signal(str, str)
+    judgedChanged = Signal()
 
     def __init__(self, panel: LearnPanel, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -50,6 +53,17 @@ class Judging(QObject):
         """Show the scores of a run that has just ended."""
         words = verdict_words(outcome.verdict, outcome.held_out, outcome.before, outcome.after)
         self._show(outcome.record, outcome.per_image, words)
+
+    def judged(self) -> ModelRecord | None:
+        """Return the model that is judged."""
+        return self._judged
+
+    def look_back(self, key: str, then: Callable[[], None]) -> None:
+        """Judge a model of the project again: show the scores of its run, and call `then`."""
+        view = self._workspace.view
+        record = next((model for model in view.models if str(model.path) == key), None) if view else None
+        if record is not None:
+            self._show_run_of(record, then)
 
     def promote(self) -> None:
         """Let the judged model serve."""
@@ -127,23 +141,33 @@ class Judging(QObject):
         run = next((run for run in reversed(view.runs) if run.model_id in models), None) if view is not None else None
         if run is None or run.model_id is None:
             self._show(None, (), "")
-            return
-        record = models[run.model_id]
+        else:
+            self._show_run_of(models[run.model_id])
+
+    def _show_run_of(self, record: ModelRecord, then: Callable[[], None] | None = None) -> None:
+        """Show what the run brought that ended with a model; one that came from elsewhere has no scores."""
         before, after = record.scores.get("before"), record.scores.get("after")
+        runs = self._workspace.view.runs if self._workspace.view is not None else ()
+        run_id = next((run.id for run in reversed(runs) if run.model_id == record.id), None)
+
+        def read(project: Project) -> list[ImageScore]:
+            return project.run_scores(run_id) if run_id is not None else []
 
         def done(scores: list[ImageScore]) -> None:
             words = verdict_words(judge(before, after, len(scores)), len(scores), before, after)
             self._show(record, scores, words)
+            if then is not None:
+                then()
 
-        run_id = run.id
-        self._workspace.with_project(lambda project: project.run_scores(run_id), done)
+        self._workspace.with_project(read, done)
 
     def _show(self, record: ModelRecord | None, scores: Sequence[ImageScore], words: str) -> None:
         self._judged = record
+        self.judgedChanged.emit()
         panel = self._panel
         panel.scores.setValue([ScoreEntry(s.image_id, s.name, s.before, s.after) for s in scores])
         panel.verdict.setText(f"{record.name}: {words}" if record is not None else "")
-        for widget in (panel.judge_heading, panel.verdict, panel.promote_button, panel.discard_button):
+        for widget in (panel.judge_heading, panel.verdict, panel.judge_buttons):
             widget.setVisible(record is not None)
         panel.scores.setVisible(bool(scores))
         self._refresh()
@@ -154,6 +178,9 @@ class Judging(QObject):
         idle = workspace.learning() is None
         self._panel.promote_button.setEnabled(record is not None and not serving and idle)
         self._panel.discard_button.setEnabled(record is not None and idle)
+        self._panel.compare_button.setEnabled(
+            record is not None and workspace.view is not None and workspace.view.counts.held_out > 0
+        )
         served = workspace.view.served if workspace.view is not None else None
         self._panel.models.setRollBackEnabled(served is not None and idle)
 

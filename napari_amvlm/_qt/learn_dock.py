@@ -9,6 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.comparison import Comparison
 from napari_amvlm._qt.image_adding import ImageAdding, count
 from napari_amvlm._qt.judging import Judging
 from napari_amvlm._qt.learn_panel import LearnPanel
@@ -16,7 +17,6 @@ from napari_amvlm._qt.learning_run import LearningRun, Outcome
 from napari_amvlm._qt.model_entries import model_entries
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.preferences import preferences
-from napari_amvlm._qt.queue_work import queue_work_for
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.workers import LearnThread
@@ -67,6 +67,7 @@ class LearnDock(QWidget):
         self.panel = LearnPanel()
         self.panel.auto.setValue(AutoLearn(on=False, after=preferences().learn_after))
         self.judging = Judging(self.panel, self.workspace, self)
+        self.comparison = Comparison(self._viewer, self.panel, self.workspace, self.judging, self)
         self.adding = ImageAdding(self._viewer, self.workspace, self)
         # layout
         column = QVBoxLayout(self)
@@ -83,9 +84,8 @@ class LearnDock(QWidget):
         panel.add_files.clicked.connect(self._on_add_files)
         panel.question.answered.connect(self._on_answered)
         panel.auto.valueChanged.connect(self._on_auto_changed)
-        panel.scores.chosen.connect(queue_work_for(self._viewer, self.workspace).open_image)
-        self.judging.said.connect(self.say)
-        self.adding.said.connect(self.say)
+        for part in (self.judging, self.comparison, self.adding):
+            part.said.connect(self.say)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._learn_if_due)

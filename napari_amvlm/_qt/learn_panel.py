@@ -15,6 +15,7 @@ from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.question import Question
 from napari_amvlm._qt.widgets.score_table import ScoreTable
 from napari_amvlm._qt.widgets.status_line import StatusLine
+from napari_amvlm._qt.widgets.swipe import SwipeRow
 
 if TYPE_CHECKING:
     from napari_amvlm._qt.theme import Colours
@@ -60,9 +61,17 @@ class LearnPanel(QWidget):
         self.promote_button.setToolTip("Let this model draw the masks from now on; any other is one click away")
         self.discard_button = QPushButton("Discard")
         self.discard_button.setToolTip("Put this model aside; if it serves, what served before serves again")
+        self.compare_button = QPushButton("Compare")
+        self.compare_button.setCheckable(True)
+        self.compare_button.setToolTip(
+            "Look at this model beside the one it was learnt from, on the held-out images, the worst first"
+        )
+        self.judge_buttons = QWidget()
+        self.swipe = SwipeRow()
+        self.compare_progress = ProgressRow()
         self.models = ModelList()
         # layout
-        body = ScrollColumn()
+        body = self._body = ScrollColumn()
         body.add(self.counts)
         body.column.addLayout(_row(self.add_open, self.add_files))
         body.add(self.budget)
@@ -75,7 +84,12 @@ class LearnPanel(QWidget):
         body.add(self.judge_heading)
         body.add(self.verdict)
         body.add(self.scores)
-        body.column.addLayout(_row(self.promote_button, self.discard_button))
+        body.add(self.swipe)
+        body.add(self.compare_progress)
+        buttons = _row(self.compare_button, self.promote_button, self.discard_button)
+        buttons.setContentsMargins(0, 0, 0, 0)
+        self.judge_buttons.setLayout(buttons)
+        body.add(self.judge_buttons)
         body.add(heading("Models"))
         body.add(self.models)
         body.column.addStretch(1)
@@ -84,6 +98,13 @@ class LearnPanel(QWidget):
         column.addWidget(body)
         self.setMinimumWidth(280)
         tab_through(self)
+
+    def revealJudging(self) -> None:
+        """Scroll to where a model is judged, the table of scores first."""
+        column = self._body.column
+        column.activate()
+        for part in (self.judge_buttons, self.scores):
+            self._body.ensureWidgetVisible(part, 0, 8)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

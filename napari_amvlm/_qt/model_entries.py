@@ -8,18 +8,25 @@ from napari_amvlm._qt.widgets.model_list import ModelEntry
 
 if TYPE_CHECKING:
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.models.model_info import ModelInfo
+
+
+def models_at_hand(workspace: Workspace) -> list[ModelInfo]:
+    """Return the installed models, the one that was loaded first, and the one that serves."""
+    present = workspace.predictor.info if workspace.predictor is not None else None
+    found: dict[str, ModelInfo] = {}
+    for info in (*workspace.installed, workspace.base, present):
+        if info is not None:
+            found.setdefault(info.sha256, info)
+    return list(found.values())
 
 
 def model_entries(workspace: Workspace) -> list[ModelEntry]:
     """Return an entry for each model; the one whose file was loaded last serves."""
     serving = workspace.served_key()
     records = workspace.view.models if workspace.view is not None else ()
-    installed = list(workspace.installed)
-    present = workspace.predictor.info if workspace.predictor is not None else None
-    for info in (workspace.base, present):
-        known = {other.sha256 for other in installed} | {record.sha256 for record in records}
-        if info is not None and info.sha256 not in known:
-            installed.append(info)
+    own = {record.sha256 for record in records} - {info.sha256 for info in workspace.installed}
+    installed = [info for info in models_at_hand(workspace) if info.sha256 not in own]
     names = {info.sha256: info.name for info in installed} | {record.sha256: record.name for record in records}
     entries = [
         ModelEntry(

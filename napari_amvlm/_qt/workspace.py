@@ -46,11 +46,14 @@ class Workspace(JobQueue):
         Another project, or other things in it.
     projectOpened : ResumeState or None
         Another project, and where the person left it.
+    placeAsked
+        Where the person is will be stored now; what only looks elsewhere for a while has to end.
     """
 
     modelChanged = Signal()
     projectChanged = Signal()
     projectOpened = Signal(object)
+    placeAsked = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -96,6 +99,7 @@ class Workspace(JobQueue):
 
     def store_place(self) -> None:
         """Store where the person is, in a thread; where the window is closing, before it goes."""
+        self.placeAsked.emit()
         state = self.place() if self.place is not None and self.project is not None else None
         if state is None:
             return

@@ -11,7 +11,9 @@ from napari_amvlm.models.inference import decode_prompt, encode_image, named_sca
 from napari_amvlm.models.tile_load import TileLoad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from napari_amvlm.learning.data import LabelledImage
     from napari_amvlm.models.amvlm import AMVLM
@@ -33,21 +35,43 @@ def validate(
     Cancelled
         `should_stop` said so.
     """
-    load = load or TileLoad(4, model.config.tile)
     scores: dict[str, float] = {}
     for image in (i for i in images if i.masks):
-        scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
-        shape = (image.image.shape[0], image.image.shape[1])
-        found: list[float] = []
-        for scale in sorted(set(scales.values())):
-            working = named_scale(model, scale, shape)
-            encoded = encode_image(
-                model, image.image, working, batch=load.batch, tile=load.side, should_stop=should_stop
-            )
-            for prompt in (p for p in image.masks if scales[p] == scale):
-                mask = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
-                reviewed = image.reviewed_for(prompt)
-                known = np.ones(shape, np.bool_) if reviewed is None else reviewed
-                found.append(dice(mask & known, image.masks[prompt] & known))
-        scores[image.name] = float(np.mean(found))
+        scores[image.name] = mean_dice(image, predicted_masks(model, image, load=load, should_stop=should_stop))
     return scores
+
+
+def predicted_masks(
+    model: AMVLM,
+    image: LabelledImage,
+    *,
+    load: TileLoad | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> dict[str, NDArray[np.bool_]]:
+    """Return what a model paints for each prompt of an image, bool `(H, W)`, at threshold 0.5.
+
+    Raises
+    ------
+    Cancelled
+        `should_stop` said so.
+    """
+    load = load or TileLoad(4, model.config.tile)
+    scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
+    shape = (image.image.shape[0], image.image.shape[1])
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for scale in sorted(set(scales.values())):
+        working = named_scale(model, scale, shape)
+        encoded = encode_image(model, image.image, working, batch=load.batch, tile=load.side, should_stop=should_stop)
+        for prompt in (p for p in image.masks if scales[p] == scale):
+            masks[prompt] = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
+    return masks
+
+
+def mean_dice(image: LabelledImage, masks: Mapping[str, NDArray[np.bool_]]) -> float:
+    """Return the mean over an image's prompts of the Dice of `masks`, on the reviewed pixels of each."""
+    found: list[float] = []
+    for prompt, mask in masks.items():
+        reviewed = image.reviewed_for(prompt)
+        known = np.ones(mask.shape, np.bool_) if reviewed is None else reviewed
+        found.append(dice(mask & known, image.masks[prompt] & known))
+    return float(np.mean(found))

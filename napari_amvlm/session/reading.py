@@ -73,6 +73,22 @@ def learning_data(
     )
 
 
+def labelled_image(project: Project, image_id: int, *, predictor_scales: ScaleChooser) -> LabelledImage:
+    """Read one image with all that is accepted on it now, as `learning_data` would.
+
+    Raises
+    ------
+    ProjectError, ImageError
+        The image or a mask cannot be read, or nothing is accepted on it any more.
+    """
+    ids = [correction.id for correction in project.corrections(image_id)]
+    images, _ = _Reader(project, predictor_scales, None).labelled(ids)
+    if not images:
+        name = project.image(image_id).name
+        raise ProjectError(f"nothing is accepted on {name} any more, so nothing can be compared on it: accept a mask.")
+    return images[0]
+
+
 def present_entries(project: Project, unlabelled_bytes: int = UNLABELLED_BYTES) -> Entries:
     """Return what a run that started now would learn from, be scored on, and see without labels."""
     from napari_amvlm.learning.data import Entries

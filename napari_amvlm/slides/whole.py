@@ -10,8 +10,8 @@ from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import resize, value_limits
 from napari_amvlm.imaging.limits import LARGEST_PLANE
 from napari_amvlm.slides.blocks import BlockPlan
-from napari_amvlm.slides.rectangles import whole_pixels
 from napari_amvlm.slides.finishing import SlideReport
+from napari_amvlm.slides.rectangles import whole_pixels
 from napari_amvlm.slides.source import thinned
 from napari_amvlm.slides.store import TODO
 

@@ -123,6 +123,14 @@ class Day:
         self.picture("4 the queue, and where the model is unsure", self.desk)
         self.desk.annotate.toggle_uncertainty()
         self.idle()
+        self.open_first()
+
+    def open_first(self) -> None:
+        """Open what teaches most: the first image of the list."""
+        self.desk.queue.panel.list.chosen.emit(self.desk.queue.panel.list.value()[0].key)
+        self.idle()
+        self.desk.annotate.run()
+        self.idle()
 
     def learn(self) -> None:
         self.desk.show("Learn")
@@ -130,6 +138,15 @@ class Day:
         self.wait(lambda: self.desk.workspace.learning() is None)
         self.idle()
         self.picture("5 a run is judged", self.desk)
+
+    def compare(self) -> None:
+        """Look at the model that was learnt beside the one it came from."""
+        self.desk.learn.panel.compare_button.click()
+        self.wait(lambda: not self.desk.learn.comparison.is_busy())
+        self.idle()
+        self.picture("5b before and after, side by side", self.desk)
+        self.desk.learn.panel.compare_button.click()
+        self.idle()
 
     def promote(self) -> None:
         if self.desk.learn.panel.promote_button.isEnabled():

@@ -57,6 +57,8 @@ def test_an_annotators_day(
     installed = day.desk.workspace.served_key()
     day.learn()
     judged = day.desk.learn.panel.scores.value()
+    day.compare()
+    compared = day.desk.learn.panel.scores.value()
     day.promote()
     promoted = day.desk.workspace.served_key()
     day.roll_back()
@@ -72,6 +74,8 @@ def test_an_annotators_day(
 
     assert len(judged) == 3
     assert [entry.after for entry in judged] == sorted(entry.after for entry in judged)
+    assert {entry.key for entry in compared} == {entry.key for entry in judged}
+    assert [entry.after for entry in compared] == sorted(entry.after for entry in compared)
     assert promoted != installed
     assert rolled_back == installed
     assert reopened == (image, pytest.approx(zoom))
@@ -79,7 +83,7 @@ def test_an_annotators_day(
     exported = json.loads((tmp_path / "masks.json").read_text(encoding="utf-8"))
     assert len(exported["images"]) == ACCEPTED
     assert steps == sorted(steps)
-    assert len(steps) == 8
+    assert len(steps) == 9
     day.desk.workspace.shut_down()
     with Project.open(root) as again:
         assert len(again.corrections()) == ACCEPTED

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractItemView,
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QComboBox,
     QLabel,
     QPushButton,
     QToolButton,
     QWidget,
 )
-from superqt import QCollapsible
 
-from napari_amvlm._qt.annotate_panel import AnnotatePanel
-from napari_amvlm._qt.learn_panel import LearnPanel
-from napari_amvlm._qt.queue_panel import QueuePanel
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.budget import Budget, BudgetRow
 from napari_amvlm._qt.widgets.curve import CurveWidget
@@ -39,9 +29,10 @@ from napari_amvlm._qt.widgets.question import Question
 from napari_amvlm._qt.widgets.queue_list import QueueEntry, QueueList
 from napari_amvlm._qt.widgets.queue_step import QueueStep
 from napari_amvlm._qt.widgets.scale_choice import ScaleChoice, ScaleSettings
-from napari_amvlm._qt.widgets.score_table import ScoreEntry, ScoreTable
+from napari_amvlm._qt.widgets.score_table import ScoreEntry, ScoreTable, worst_first
 from napari_amvlm._qt.widgets.shown_layers import Shown, ShownLayers
 from napari_amvlm._qt.widgets.status_line import StatusLine
+from napari_amvlm._qt.widgets.swipe import SwipeRow
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
 from napari_amvlm.review import OverlapRule
 
@@ -258,6 +249,57 @@ def test_scores_say_which_way_they_went(qtbot: QtBot):
     assert signal.args == [8]
 
 
+def test_a_click_looks_at_a_score_and_new_scores_keep_it_selected(qtbot: QtBot):
+    table = ScoreTable()
+    qtbot.addWidget(table)
+    told: list[int] = []
+    table.looked.connect(told.append)
+    table.setValue([ScoreEntry(7, "tile 7", 0.5, 0.25), ScoreEntry(8, "tile 8", 0.5, 0.75)])
+
+    table._table.setCurrentItem(table._table.topLevelItem(1))
+    table.setValue(worst_first([ScoreEntry(7, "tile 7", 0.5, None), ScoreEntry(8, "tile 8", 0.5, 0.1)]))
+    table.select(7)
+
+    assert told == [8]
+    assert [entry.key for entry in table.value()] == [8, 7]
+    assert table.selected() == 7
+
+
+def test_only_a_model_of_the_project_can_be_compared(qtbot: QtBot):
+    models = ModelList()
+    qtbot.addWidget(models)
+    models.setValue([ModelEntry("b", "v2", "CC BY 4.0", 0.8, parent="v1"), ModelEntry("a", "v1", "CC BY 4.0")])
+    models.select("a")
+    installed_can = models._compare.isEnabled()
+
+    models.select("b")
+    with qtbot.waitSignal(models.compareRequested) as signal:
+        models._compare.click()
+
+    assert not installed_can
+    assert signal.args == ["b"]
+
+
+def test_a_swipe_tells_of_the_person_alone_and_offers_prompts_where_there_are_several(qtbot: QtBot):
+    swipe = SwipeRow()
+    qtbot.addWidget(swipe)
+    borders: list[float] = []
+    prompts: list[str] = []
+    swipe.borderChanged.connect(borders.append)
+    swipe.promptChanged.connect(prompts.append)
+
+    swipe.setBorder(0.25)
+    swipe.setPrompts(["nuclei"], "nuclei")
+    alone = swipe._prompt.isHidden()
+    swipe.setPrompts(["nuclei", "stroma"], "stroma")
+    swipe._slider.setValue(20)
+    swipe._prompt.setCurrentIndex(0)
+
+    assert (alone, swipe._prompt.isHidden()) == (True, False)
+    assert borders == [0.1]
+    assert prompts == ["nuclei"]
+
+
 def test_overlap_rule_tells_of_a_change_and_only_an_order_has_a_first(qtbot: QtBot):
     choice = OverlapChoice()
     qtbot.addWidget(choice)
@@ -355,80 +397,3 @@ def test_an_empty_queue_has_no_steps(qtbot: QtBot):
     assert not empty
     assert step.next.isEnabled()
     assert step.value() == "2 of 9, tile-4.png: new"
-
-
-@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
-def test_tab_goes_through_a_panel_from_top_to_bottom(qtbot: QtBot, panel: type[QWidget]):
-    widget = panel()
-    qtbot.addWidget(widget)
-    widget.resize(320, 1400)
-    widget.show()
-    qtbot.waitExposed(widget)
-    chain = [widget.nextInFocusChain()]
-    while chain[-1] is not widget:
-        chain.append(chain[-1].nextInFocusChain())
-    stops = [p for p in chain if widget.isAncestorOf(p) and p.isVisible() and p.focusPolicy() & Qt.FocusPolicy.TabFocus]
-    places = [stop.mapTo(widget, stop.rect().topLeft()).y() for stop in stops]
-
-    # widgets of one row differ by a few pixels in height
-    assert len(places) > 5
-    assert all(after >= before - 12 for before, after in itertools.pairwise(places))
-
-
-@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
-def test_everything_that_takes_the_focus_has_a_name_for_a_screen_reader(qtbot: QtBot, panel: type[QWidget]):
-    widget = panel()
-    qtbot.addWidget(widget)
-
-    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider, QAbstractItemView)
-    silent = [
-        part
-        for part in widget.findChildren(QWidget)
-        if isinstance(part, kinds)
-        and part.focusPolicy() & Qt.FocusPolicy.TabFocus
-        and part.isVisibleTo(widget)
-        and not part.accessibleName()
-        and not (isinstance(part, QAbstractButton) and part.text())
-    ]
-
-    assert silent == []
-
-
-@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel])
-def test_nothing_is_cut_off_in_a_dock_of_320_pixels(qtbot: QtBot, panel: type[AnnotatePanel] | type[LearnPanel]):
-    widget = panel()
-    qtbot.addWidget(widget)
-    for part in widget.findChildren(QCollapsible):
-        part.expand(animate=False)
-    if isinstance(widget, AnnotatePanel):
-        widget.prompts.setValue([PromptEntry("a prompt that is very much longer than the dock is wide " * 3, 1)])
-        widget.status.setValue("error", "a_word_without_any_blank_" * 20)
-        widget.image.addItem("an image whose name is long " * 10)
-    else:
-        widget.question.ask("a question " * 30, "Serve a model with a name", "Keep the present model")
-    widget.resize(320, 700)
-    widget.show()
-
-    body = widget.layout().itemAt(0).widget()
-
-    assert body.widget().minimumSizeHint().width() <= 320 - body.verticalScrollBar().sizeHint().width()
-
-
-def test_the_queue_fits_into_a_dock_of_320_pixels(qtbot: QtBot):
-    widget = QueuePanel()
-    qtbot.addWidget(widget)
-    widget.list.setValue([QueueEntry(1, "a name that is very long " * 9, "in work", 1)], current=1)
-    widget.step.setValue("1 of 1, a name that is very long " * 3)
-    widget.status.setValue("error", "a_word_without_any_blank_" * 20)
-
-    assert widget.minimumSizeHint().width() <= 320
-
-
-@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
-def test_every_control_has_a_tooltip(qtbot: QtBot, panel: type[QWidget]):
-    widget = panel()
-    qtbot.addWidget(widget)
-
-    silent = [b.text() for b in widget.findChildren(QPushButton) if not b.toolTip() and b.text()]
-
-    assert silent == []

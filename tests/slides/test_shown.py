@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_amvlm.slides import ShownPrompt, ShownSlide, fill_whole, image_token, open_stores
-from napari_amvlm.slides.store import DONE, TODO
+from napari_amvlm.slides.store import DONE, TODO, WrittenBlock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def test_probabilities_of_a_part(open_store: OpenStore):
 def test_a_prompt_that_was_begun_is_gone_on_with(slide: ImageData, open_store: OpenStore, tmp_path: Path):
     request = open_store().request
     [first] = open_stores(tmp_path / "kept", request, slide)
-    first.mark_background((0, 0))
+    first.finish([WrittenBlock((0, 0), None, None, (0.0, 0.0))])
 
     again = open_stores(tmp_path / "kept", request.model_copy(update={"prompts": ("nuclei", "gland")}), slide)
     other = open_stores(tmp_path / "kept", request.model_copy(update={"model": "another"}), slide)

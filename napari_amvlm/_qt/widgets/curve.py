@@ -18,7 +18,7 @@ SMOOTH = 0.9
 REDRAW = 250
 """Milliseconds from one drawing of the loss to the next at least: a fast device makes many steps a second."""
 
-HEIGHT = 230
+HEIGHT = 236
 """Of both plots together, pixels."""
 
 
@@ -46,7 +46,7 @@ class CurveWidget(QWidget):
         self._view.setMinimumWidth(120)
         self._view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._view.setAccessibleName("Curves of Dice on held-out images and of the loss")
-        self._view.ci.layout.setContentsMargins(0, 2, 6, 0)
+        self._view.ci.layout.setContentsMargins(0, 2, 6, 4)
         self._view.ci.layout.setSpacing(0)
         self._dice_plot = self._view.addPlot(row=0, col=0)
         self._loss_plot = self._view.addPlot(row=1, col=0)
@@ -57,6 +57,8 @@ class CurveWidget(QWidget):
             plot.showGrid(x=True, y=True, alpha=0.2)
             plot.setXRange(0, 100, padding=0.02)
             plot.getAxis("left").setWidth(42)
+        # a curve that hardly moves is drawn flat, and its axis keeps its numbers
+        self._dice_plot.setLimits(minYRange=0.02)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
         self._loss_plot.setLabel("bottom", "budget used, %")
         self._raw_line = self._loss_plot.plot()

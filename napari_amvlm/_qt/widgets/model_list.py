@@ -45,11 +45,14 @@ class ModelList(QWidget):
     -------
     serveRequested : str
         The key of a model.
+    compareRequested : str
+        The key of a model that was learnt in the project: it is to be looked at beside the one it came from.
     rollBackRequested
         What served before is to serve again.
     """
 
     serveRequested = Signal(str)
+    compareRequested = Signal(str)
     rollBackRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -78,6 +81,8 @@ class ModelList(QWidget):
         self._details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self._serve = QPushButton("Serve")
         self._serve.setToolTip("Let the chosen model draw the masks from now on; any other is one click away")
+        self._compare = QPushButton("Compare")
+        self._compare.setToolTip("Look at the chosen model beside the one it was learnt from, on the held-out images")
         self._roll_back = QPushButton("Roll back")
         self._roll_back.setToolTip("Let the model serve again that served before; pressed again, the one before that")
         # layout
@@ -85,15 +90,17 @@ class ModelList(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addWidget(self._table)
+        column.addWidget(self._details)
         row = QHBoxLayout()
-        row.addWidget(self._details, 1)
-        row.addWidget(self._serve, 0, Qt.AlignmentFlag.AlignTop)
-        row.addWidget(self._roll_back, 0, Qt.AlignmentFlag.AlignTop)
+        row.setSpacing(4)
+        for button in (self._serve, self._compare, self._roll_back):
+            row.addWidget(button, 1)
         column.addLayout(row)
         # signals
         self._table.itemSelectionChanged.connect(self._on_selected)
         self._table.itemDoubleClicked.connect(lambda *_: self._on_serve())
         self._serve.clicked.connect(self._on_serve)
+        self._compare.clicked.connect(self._on_compare)
         self._roll_back.clicked.connect(lambda: self.rollBackRequested.emit())
         self.setRollBackEnabled(False)
         self._on_selected()
@@ -155,12 +162,18 @@ class ModelList(QWidget):
     def _on_selected(self) -> None:
         entry = self._entry()
         self._serve.setEnabled(self._enabled and entry is not None and not entry.serving)
+        self._compare.setEnabled(entry is not None and bool(entry.parent))
         if entry is None:
             self._details.setText("")
             return
         born = f"from {entry.parent}" if entry.parent else "installed"
         self._details.setText(f"{'serving, ' if entry.serving else ''}{born}, {entry.licence}")
         self._details.setToolTip(entry.details)
+
+    def _on_compare(self) -> None:
+        entry = self._entry()
+        if entry is not None:
+            self.compareRequested.emit(entry.key)
 
     def _on_serve(self) -> None:
         entry = self._entry()

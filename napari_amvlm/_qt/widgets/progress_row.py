@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.widgets.prompt_list import ElidedLabel
 
 
 class ProgressRow(QWidget):
@@ -24,9 +26,8 @@ class ProgressRow(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setMaximumHeight(10)
         self._bar.setAccessibleName("Progress")
-        self._text = QLabel("")
+        self._text = ElidedLabel("")
         self._text.setAccessibleName("Progress in words")
-        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._button: QPushButton | None = None
         # layout
         column = QVBoxLayout(self)
@@ -55,7 +56,7 @@ class ProgressRow(QWidget):
 
     def text(self) -> str:
         """Return the words beside the bar."""
-        return self._text.text()
+        return self._text.whole()
 
     def setBusy(self, text: str) -> None:
         """Show that something runs whose length is not known."""
@@ -83,7 +84,6 @@ class ProgressRow(QWidget):
             self._button.setEnabled(enabled)
 
     def _show(self, text: str, running: bool) -> None:
-        self._text.setText(text)
-        self._text.setToolTip(text)
+        self._text.setWhole(text)
         self._text.setVisible(bool(text))
         self.setCancelEnabled(running)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PRESENT = 0.5
 """Presence scores from here on read as "present"."""
 
+_PADDING = 8
+"""What napari's style sheet leaves free on both sides of a label together, pixels."""
+
 
 @dataclass(frozen=True)
 class PromptEntry:
@@ -62,7 +65,7 @@ class ElidedLabel(QLabel):
 
     def _shorten(self) -> None:
         metrics = QFontMetrics(self.font())
-        self.setText(metrics.elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width()))
+        self.setText(metrics.elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width() - _PADDING))
 
 
 class PromptRow(QFrame):

@@ -24,8 +24,8 @@ class Question(QFrame):
         self._text = QLabel()
         self._text.setWordWrap(True)
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self._yes = QPushButton()
-        self._no = QPushButton()
+        self._yes = QPushButton("Yes")
+        self._no = QPushButton("No")
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)

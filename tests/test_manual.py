@@ -1,0 +1,63 @@
+"""The manual: its keys are those of the program, its links lead somewhere, and its pictures are there and small."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from napari_amvlm._qt.keys import ACTIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def test_the_page_of_keys_says_what_the_keys_do() -> None:
+    table = (DOCS / "keys.md").read_text(encoding="utf-8").split("\n\n")[2]
+
+    rows = [re.fullmatch(r"\| `(.+)` \| (.+) \|", line) for line in table.splitlines()[2:]]
+
+    assert [(row.group(1), row.group(2)) for row in rows if row] == [(action.key, action.words) for action in ACTIONS]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_are_there(page: Path) -> None:
+    links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+
+    missing = [link for link in links if not (page.parent / link.split("#")[0]).exists()]
+
+    assert missing == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = _LINK.findall((DOCS / "README.md").read_text(encoding="utf-8"))
+
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= set(index)
+
+
+def test_pictures_are_used_whole_and_small() -> None:
+    pictures = sorted((DOCS / "pictures").iterdir())
+    words = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+    unused = [path.name for path in pictures if path.name not in words and path.name != "loop.gif"]
+    for path in pictures:
+        with PIL.Image.open(path) as picture:
+            picture.load()
+            assert picture.width >= 640, path
+
+    assert unused == []
+    assert sum(path.stat().st_size for path in pictures) < 3_000_000
+    assert (DOCS / "pictures" / "loop.gif").stat().st_size < 1_000_000
+
+
+def test_make_pictures_writes_those_that_the_manual_shows() -> None:
+    from tests._qt.manual_pictures import PICTURES
+
+    shown = {Path(link).stem for page in PAGES for link in _LINK.findall(page.read_text(encoding="utf-8"))}
+
+    assert {*PICTURES} == {name for name in shown if re.match(r"(pathology|xray)-\d", name)}
