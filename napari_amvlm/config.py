@@ -130,7 +130,7 @@ class LearningConfig(Config):
     text_guidance: float = Field(0.05, ge=0, le=10, description="weight of L_tg")
     retention: float = Field(0.5, ge=0, le=10, description="weight of keeping untrained prompts as they were")
     retention_every: int = Field(4, ge=1, le=1000, description="steps from one retention loss to the next")
-    class_balance: float = Field(0.3, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
+    class_balance: float = Field(0.0, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
     hard_labels: bool = Field(True, description="round the pseudo-label; its confidence still weighs the pixels")
     anchor: float = Field(0.0, ge=0, le=1, description="share of the start model's logits in the pseudo-label")
     cutmix: float = Field(0.5, ge=0, le=1, description="how often the student's tile gets a piece of another")

@@ -286,7 +286,7 @@ def _middle(code: np.ndarray) -> float:
     painted = np.cumsum((code > 0).sum(axis=0))
     if not painted[-1]:
         return 0.5
-    return float(np.searchsorted(painted, painted[-1] / 2) + 1) / code.shape[1]
+    return (int(np.searchsorted(painted, painted[-1] / 2)) + 1) / int(code.shape[1])
 
 
 def _to_compare(project: Project) -> list[tuple[int, str]]:
