@@ -41,7 +41,7 @@ class QueuePanel(QWidget):
         self.status = StatusLine()
         # layout
         column = QVBoxLayout(self)
-        column.setContentsMargins(8, 6, 8, 6)
+        column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
         column.addWidget(self.list, 1)
         column.addWidget(self.step)

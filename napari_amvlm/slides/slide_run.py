@@ -161,6 +161,10 @@ class SlideRun:
                     self._storing = writer.submit(finisher.finish, block)
                 yield from self._stored(wait=True)
                 yield from writer.submit(finisher.flush).result()
+            except Cancelled:
+                yield from self._stored(wait=True)
+                yield from writer.submit(finisher.flush).result()
+                raise
             finally:
                 self._storing = None
                 self._cache = TileCache(0)

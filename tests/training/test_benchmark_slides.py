@@ -157,6 +157,7 @@ def test_sam_looks_once_and_answers_at_the_size_of_the_image() -> None:
             "num_attention_heads": 2,
             "image_size": 64,
             "output_channels": 16,
+            "num_pos_feats": 8,
             "global_attn_indexes": [0],
             "mlp_dim": 32,
         },

@@ -26,6 +26,8 @@ class Question(QFrame):
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self._yes = QPushButton("Yes")
         self._no = QPushButton("No")
+        for button in (self._yes, self._no):
+            button.setToolTip(button.text())
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)
