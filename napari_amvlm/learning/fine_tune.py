@@ -203,7 +203,13 @@ class _Run:
 
         def step() -> StepLosses:
             retained = self._retained()
-            return self._teacher.step(self._source.draw(), learning_rate=rate, consistency=weight, retained=retained)
+            return self._teacher.step(
+                self._source.draw(),
+                learning_rate=rate,
+                consistency=weight,
+                decay=self._budget.ema_decay,
+                retained=retained,
+            )
 
         def fewer() -> str | None:
             words = self._memory.fewer_crops()

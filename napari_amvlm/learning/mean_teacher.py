@@ -92,7 +92,8 @@ class MeanTeacher:
         self._origin = model
         self._config = config
         self.student = nn.ModuleDict({name: copy.deepcopy(getattr(model, name)) for name in LEARNT}).train()
-        self._teacher = averaged(self.student, config.ema_decay, warm_up=config.ema_warmup)
+        self._decay = config.ema_decay
+        self._teacher = averaged(self.student, lambda: self._decay, warm_up=config.ema_warmup)
         self._teacher.requires_grad_(requires_grad=False)
         fused = model.device.type in {"cpu", "cuda"}
         self.optimiser = torch.optim.AdamW(
@@ -124,7 +125,13 @@ class MeanTeacher:
         restore_optimiser(self.optimiser, below(state, "optimiser."))
 
     def step(
-        self, views: Views, *, learning_rate: float, consistency: float, retained: list[str] | None = None
+        self,
+        views: Views,
+        *,
+        learning_rate: float,
+        consistency: float,
+        decay: float | None = None,
+        retained: list[str] | None = None,
     ) -> StepLosses:
         """Make one optimiser step.
 
@@ -136,11 +143,14 @@ class MeanTeacher:
             Of this step.
         consistency
             lambda(t); 0 leaves the teacher's pseudo-labels out.
+        decay
+            Of the teacher at this step; None is the configured one.
         retained
             Other prompts, one for each of the first crops, whose answers must stay as the original model gives them.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
+        self._decay = self._config.ema_decay if decay is None else decay
         asked = views.known.amin((1, 2, 3)) < 1
         use_teacher = consistency > 0 and bool(asked.any())
         pseudo = self._pseudo_label(views, asked) if use_teacher else None

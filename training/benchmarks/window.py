@@ -50,7 +50,7 @@ def open_window(model: str | None) -> Iterator[Window]:
     """
     import napari
 
-    from napari_amvlm.demo import add_docks
+    from napari_amvlm._qt.demo_scene import add_docks
 
     viewer = napari.Viewer(show=True, show_welcome_screen=False)
     viewer.window.resize(*_SIZE)
