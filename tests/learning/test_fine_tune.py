@@ -112,7 +112,8 @@ def test_the_same_seed_gives_the_same_model(tiny_model: AMVLM) -> None:
 
 def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
     data = _data()
-    reports, result = _finish(tiny_model, data, _config(steps=8, learning_rate=0.9, validations=4, seed=1, ema_window=0))
+    config = _config(steps=8, learning_rate=0.9, validations=4, seed=1, ema_window=0)
+    reports, result = _finish(tiny_model, data, config)
 
     scores = [r.dice for r in reports if isinstance(r, ValidationReport)]
     assert scores[-1] < max(scores)
