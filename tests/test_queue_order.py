@@ -208,7 +208,7 @@ def learnt(project: Project, predictor: Predictor) -> ModelRecord:
     mask[5:40, 5:40] = True
     for item in items[:2]:
         project.accept(item.image_id, "nuclei", mask, model=None, threshold=None)
-    config = LearningConfig(minutes=None, steps=3, learning_rate=0.01, ema_decay=0.9)
+    config = LearningConfig(minutes=None, steps=3, learning_rate=0.01, ema_decay=0.9, ema_window=0.0)
     data = learning_data(project, predictor_scales=lambda *_: "tiles")
     run = start_run(project, config, predictor.info, data)
     steps = fine_tune(predictor.model, data, config, device=predictor.device)
