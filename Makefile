@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/napari-amvlm demo
 
 test: setup
-	.ci/display $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 .ci/display $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: venv
 	$(BIN)/ruff check .

@@ -102,7 +102,7 @@ class ModelConfig(Config):
     unet: UNetConfig = UNetConfig()
     embedding: int = Field(128, ge=8, le=1024, description="width d of the shared image-text space")
     dense: int = Field(96, ge=8, le=1024, description="channels of the dense decoder")
-    tile: int = Field(288, ge=64, le=1024, multiple_of=STRIDE, description="tile side at inference, pixels")
+    tile: int = Field(512, ge=64, le=1024, multiple_of=STRIDE, description="tile side at inference, pixels")
     overlap: int = Field(48, ge=0, le=256, description="overlap of neighbouring tiles, pixels")
     whole: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="canvas side of a whole image, pixels")
     concepts: tuple[Concept, ...] = ()

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from napari_amvlm.models.text_encoder import TextEncoder
 
 
+_WINDOWS = {"qtbot", "qapp", "make_napari_viewer"}
+"""Fixtures that open a window."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all windows in one process: two that shared a screen would take the focus from one another."""
+    for item in items:
+        if "_qt" in item.path.parts or _WINDOWS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("windows"))
+
+
 @pytest.fixture(scope="session")
 def text_encoder() -> TextEncoder:
     from napari_amvlm.models.text_encoder import load_text_encoder

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Place = tuple[int, int]
 
 CACHE_BYTES = 256 << 20
-_BATCH = {"cpu": 1, "mps": 4}
+_BATCH = {"cpu": 2, "mps": 4}
 _CARD_BATCH = 16
 _MOST_AROUND = 64
 """Pixels; a hole of 200 that reaches further out of a block is hardly a line of three, and may be told wrongly."""
@@ -74,7 +74,7 @@ class SlideRun:
     first
         What is in view.
     batch
-        Tiles at once; None takes one on a processor and more on a card.
+        Tiles at once; None takes two on a processor and more on a card.
     cache_bytes
         What kept tiles may take.
     on_message
