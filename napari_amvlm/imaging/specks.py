@@ -41,15 +41,16 @@ def settle(probability: NDArray[np.float32], *, hole: int = 0, speck: int = 0) -
             continue
         chosen = np.zeros(count + 1, np.int32)
         chosen[small] = np.arange(1, len(small) + 1)
-        settled = _surrounded(settled, chosen[parts], len(small))
+        settled = _surrounded(settled, chosen.take(parts), len(small))
     return settled
 
 
 def _surrounded(probability: NDArray[np.float32], parts: NDArray[np.int32], count: int) -> NDArray[np.float32]:
     """Give every part 1..count the mean probability of the pixels outside all parts that touch it."""
     # Only the parts' own pixels are gone through: there are few of them, and a map may be large.
-    rows, columns = np.nonzero(parts)
-    number = parts[rows, columns]
+    at = np.flatnonzero(parts)
+    rows, columns = np.divmod(at, parts.shape[1])
+    number = parts.ravel()[at]
     total, touched = np.zeros(count + 1), np.zeros(count + 1)
     for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         y, x = rows + down, columns + right

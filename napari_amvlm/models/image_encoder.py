@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +53,20 @@ class ConvStem(nn.Module):
             for i in range(4)
         )
         self.projection = nn.Conv2d(channels[-1], hidden, 1)
-        self.maps: list[Tensor] = []
+        self._maps: dict[int, list[Tensor]] = {}
 
     def forward(self, images: Tensor, **_: Any) -> Tensor:
-        """Return patch embeddings `(B, P, hidden)` of images `(B, 6, H, W)`; keeps the maps of its stages in `maps`."""
-        self.maps = []
+        """Return patch embeddings `(B, P, hidden)` of images `(B, 6, H, W)`; keeps the maps of its stages."""
+        maps: list[Tensor] = []
         for stage in self.stages:
             images = stage(images)
-            self.maps.append(images)
+            maps.append(images)
+        self._maps[threading.get_ident()] = maps
         return self.projection(images).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def take_maps(self) -> list[Tensor]:
+        """Return the maps of the four stages in the last call by this thread, and forget them."""
+        return self._maps.pop(threading.get_ident())
 
 
 class ImageEncoder(nn.Module):
@@ -98,7 +104,7 @@ class ImageEncoder(nn.Module):
         patches = sequence[:, 1:].transpose(1, 2).reshape(b, -1, h // STRIDE, w // STRIDE)
         if stem is None:
             return VisionFeatures(sequence[:, 0], patches)
-        maps, stem.maps = stem.maps, []
+        maps = stem.take_maps()
         return VisionFeatures(sequence[:, 0], patches, quarter=maps[1], eighth=maps[2])
 
 

@@ -20,6 +20,8 @@ def label_image(probabilities: Sequence[NDArray[np.float32]], threshold: float) 
     >>> label_image([np.float32([[0.6, 0.1]]), np.float32([[0.9, 0.2]])], 0.5)
     array([[2, 0]], dtype=uint8)
     """
+    if len(probabilities) == 1:
+        return (probabilities[0] >= threshold).astype(np.uint8)
     stack = np.stack(list(probabilities))
     labels = np.where(stack.max(axis=0) >= threshold, stack.argmax(axis=0) + 1, 0)
     return np.asarray(labels.astype(np.min_scalar_type(len(stack))))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOGETHER = 16
 """Blocks whose smaller levels are written at once, at most; and"""
 
-SECONDS = 1.0
+SECONDS = 2.0
 """for how long at most a block waits for that, unless it is in view."""
 
 

@@ -154,9 +154,9 @@ class SlideRun:
         threads = (ThreadPoolExecutor(1, "slide-reader"), ThreadPoolExecutor(1, "slide-writer"))
         with quick_switching(), threads[0] as reader, threads[1] as writer:
             try:
-                for job in self._jobs(reader):
+                for job, following in self._jobs(reader):
                     _check(should_stop)
-                    block = yield from self._computed(job, reader, should_stop)
+                    block = yield from self._computed(job, following, reader, should_stop)
                     yield from self._stored(wait=True)
                     self._storing = writer.submit(finisher.finish, block)
                 yield from self._stored(wait=True)
@@ -178,16 +178,16 @@ class SlideRun:
             self._storing = None
             yield from storing.result()
 
-    def _jobs(self, reader: ThreadPoolExecutor) -> Iterator[_Job]:
-        """Yield jobs, the next one's pixels being read while one is computed."""
+    def _jobs(self, reader: ThreadPoolExecutor) -> Iterator[tuple[_Job, _Job | None]]:
+        """Yield each job with the one that follows it, whose pixels are read while the first is computed."""
         waiting: _Job | None = None
         for place in self._plan:
             job = self._job(place, reader, self._plan.in_view, soon=waiting.tiles if waiting else [])
             if waiting is not None:
-                yield waiting
+                yield waiting, job
             waiting = job
         if waiting is not None:
-            yield waiting
+            yield waiting, None
 
     def _job(self, place: Place, reader: ThreadPoolExecutor, in_view: bool, soon: list[Place]) -> _Job:
         """Lay out a block and begin to read it; tiles that are computed `soon` need not be read."""
@@ -221,10 +221,14 @@ class SlideRun:
         return self._tissue is None or self._tissue.has_tissue(self._tiles.rectangle(place))
 
     def _computed(
-        self, job: _Job, reader: ThreadPoolExecutor, should_stop: Callable[[], bool] | None
+        self,
+        job: _Job,
+        following: _Job | None,
+        reader: ThreadPoolExecutor,
+        should_stop: Callable[[], bool] | None,
     ) -> Generator[SlideReport, None, ComputedBlock]:
         """Compute a block, and yield what is told of others meanwhile."""
-        while job.layout is not self._tiles or not (yield from self._compute(job, should_stop)):
+        while job.layout is not self._tiles or not (yield from self._compute(job, following, should_stop)):
             job = self._job(job.place, reader, job.in_view, soon=[])  # the tiles are smaller now
         found = {tile: self._cache.get(tile) for tile in job.tiles}
         alone = self._area(job.place, alone=True)
@@ -235,7 +239,7 @@ class SlideRun:
         return ComputedBlock(job.place, job.area, self._tiles, found, job.in_view)
 
     def _compute(
-        self, job: _Job, should_stop: Callable[[], bool] | None
+        self, job: _Job, following: _Job | None, should_stop: Callable[[], bool] | None
     ) -> Generator[SlideReport, None, bool]:
         """Bring all tiles of a block into the cache; False where that needed smaller tiles, and there are such now."""
         missing = [tile for tile in job.tiles if tile not in self._cache]
@@ -251,9 +255,12 @@ class SlideRun:
             if self._predictor.model is not self._model:
                 raise Cancelled(f"Another model is served now; {self._store.path} keeps what was done with the last.")
             chosen = missing[: self.batch]
-            stacked = np.stack([cut(pixels, self._tiles.rectangle(tile), frame) for tile in chosen])
+            pieces = [cut(pixels, self._tiles.rectangle(tile), frame) for tile in chosen]
+            for tile, piece in self._beside(following, self.batch - len(chosen)):
+                chosen.append(tile)
+                pieces.append(piece)
             try:
-                found = self._predictor.predict_tiles(stacked, self._store.request.prompts)
+                found = self._predictor.predict_tiles(np.stack(pieces), self._store.request.prompts)
             except OutOfMemoryError as error:
                 if not self._take_less(error):
                     return False
@@ -263,6 +270,16 @@ class SlideRun:
             del missing[: len(chosen)]
             yield from self._stored()
         return True
+
+    def _beside(self, following: _Job | None, count: int) -> Iterator[tuple[Place, NDArray[np.float32]]]:
+        """Yield up to `count` tiles of the job that follows, with their pixels, where these have been read."""
+        if following is None or following.layout is not self._tiles or following.frame is None:
+            return
+        if following.pixels is None or not following.pixels.done() or following.pixels.exception() is not None:
+            return
+        tiles = [tile for tile in following.missing if tile not in self._cache]
+        for tile in tiles[:count]:
+            yield tile, cut(following.pixels.result(), self._tiles.rectangle(tile), following.frame)
 
     def _take_less(self, error: OutOfMemoryError) -> bool:
         """Halve the batch, or where it is one, the tile; return whether the tiles are still the same."""
