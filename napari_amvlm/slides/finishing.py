@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     Place = tuple[int, int]
 
-TOGETHER = 16
-"""Blocks whose smaller levels are written at once, at most; and"""
+TOGETHER = 32
+"""Blocks whose smaller levels are written at once, at most."""
 
-SECONDS = 2.0
-"""for how long at most a block waits for that, unless it is in view."""
+SECONDS, IN_VIEW_SECONDS = 3.0, 0.4
+"""For how long about a block waits for that at most, and one that somebody is looking at."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ComputedBlock:
     found
         Maps and presence logits of the tiles that hold tissue.
     in_view
-        Whether somebody is looking at it, so that it must not wait for others.
+        Whether somebody is looking at it, so that it must not wait long for others.
     """
 
     place: Place
@@ -105,6 +105,7 @@ class BlockFinisher:
         self._total, self._done = total, 0
         self._waiting: list[tuple[WrittenBlock, SlideReport]] = []
         self._last = 0.0
+        self._in_view = False
 
     def finish(self, block: ComputedBlock) -> list[SlideReport]:
         """Store a block, and return the reports of those that are wholly on disk by that: none, or several.
@@ -121,8 +122,10 @@ class BlockFinisher:
             block.place, rectangle, written.presence, not block.found, self._done, self._total
         )
         self._waiting.append((written, report))
-        waited = time.monotonic() - self._last
-        return self.flush() if block.in_view or waited > SECONDS or len(self._waiting) >= TOGETHER else []
+        waited, limit = time.monotonic() - self._last, IN_VIEW_SECONDS if block.in_view else SECONDS
+        left_view = self._in_view and not block.in_view
+        self._in_view = block.in_view
+        return self.flush() if left_view or waited > limit or len(self._waiting) >= TOGETHER else []
 
     def flush(self) -> list[SlideReport]:
         """Store what the blocks still lack that wait, and return their reports.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 CACHE_BYTES = 256 << 20
 _BATCH = {"cpu": 2, "mps": 4}
 _CARD_BATCH = 16
+_WAITING = 3
+"""Blocks that are computed and not yet stored, at most, when the next one is done."""
 _MOST_AROUND = 64
 """Pixels; a hole of 200 that reaches further out of a block is hardly a line of three, and may be told wrongly."""
 
@@ -119,7 +122,7 @@ class SlideRun:
         self._largest = [settled_sizes(self._model, prompt) for prompt in store.request.prompts]
         self._margins = self._needed_margins()
         self.batch = batch or default_batch(predictor)
-        self._storing: Future[list[SlideReport]] | None = None
+        self._storing: deque[Future[list[SlideReport]]] = deque()
         self._tell = on_message or (lambda _message: None)
 
     @property
@@ -157,26 +160,24 @@ class SlideRun:
                 for job, following in self._jobs(reader):
                     _check(should_stop)
                     block = yield from self._computed(job, following, reader, should_stop)
-                    yield from self._stored(wait=True)
-                    self._storing = writer.submit(finisher.finish, block)
-                yield from self._stored(wait=True)
+                    yield from self._stored(waiting=_WAITING)
+                    self._storing.append(writer.submit(finisher.finish, block))
+                yield from self._stored(waiting=0)
                 yield from writer.submit(finisher.flush).result()
             except Cancelled:
-                yield from self._stored(wait=True)
+                yield from self._stored(waiting=0)
                 yield from writer.submit(finisher.flush).result()
                 raise
             finally:
-                self._storing = None
+                self._storing.clear()
                 self._cache = TileCache(0)
                 release_memory(self._predictor.device)
                 writer.submit(finisher.flush).result()
 
-    def _stored(self, *, wait: bool = False) -> Iterator[SlideReport]:
-        """Yield what there is to report of the block that is being stored, once it is, or if `wait`, then."""
-        storing = self._storing
-        if storing is not None and (wait or storing.done()):
-            self._storing = None
-            yield from storing.result()
+    def _stored(self, *, waiting: int | None = None) -> Iterator[SlideReport]:
+        """Yield what there is to report of blocks that are stored; wait until no more than `waiting` are not."""
+        while self._storing and (self._storing[0].done() or (waiting is not None and len(self._storing) > waiting)):
+            yield from self._storing.popleft().result()
 
     def _jobs(self, reader: ThreadPoolExecutor) -> Iterator[tuple[_Job, _Job | None]]:
         """Yield each job with the one that follows it, whose pixels are read while the first is computed."""
@@ -272,10 +273,10 @@ class SlideRun:
         return True
 
     def _beside(self, following: _Job | None, count: int) -> Iterator[tuple[Place, NDArray[np.float32]]]:
-        """Yield up to `count` tiles of the job that follows, with their pixels, where these have been read."""
-        if following is None or following.layout is not self._tiles or following.frame is None:
+        """Yield up to `count` tiles of the job that follows, with their pixels, unless these cannot be read."""
+        if not count or following is None or following.layout is not self._tiles or following.frame is None:
             return
-        if following.pixels is None or not following.pixels.done() or following.pixels.exception() is not None:
+        if following.pixels is None or following.pixels.exception() is not None:
             return
         tiles = [tile for tile in following.missing if tile not in self._cache]
         for tile in tiles[:count]:
