@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
 from napari_amvlm.imaging import ImageData, Tile
 from napari_amvlm.models.build import build_model
@@ -211,10 +212,12 @@ def test_a_stopped_run_goes_on_where_it_was(
     reports.close()
 
     store = open_store()
+    left = {(int(row), int(column)) for row, column in np.argwhere(store.states == TODO)}
     rest = [report.place for report in SlideRun(predictor, slide, store).run()]
 
-    assert sorted(done + rest) == sorted({*done, *rest})
-    assert len(rest) == 7
+    assert left.isdisjoint(done)
+    assert 0 < len(left) <= 7
+    assert sorted(rest) == sorted(left)
     assert _differing(store, _one_pass(predictor, pixels)) < 0.001
     assert list(SlideRun(predictor, slide, open_store()).run()) == []
 
@@ -261,7 +264,8 @@ def test_short_memory_takes_fewer_tiles_at_once_and_goes_on(
     store = open_store()
     handle = _fail_above(predictor.model, batch=2)
 
-    list(SlideRun(predictor, slide, store, batch=8, on_message=messages.append).run())
+    with bounded_threads(1):  # so that a batch goes through the network in one piece
+        list(SlideRun(predictor, slide, store, batch=8, on_message=messages.append).run())
 
     handle.remove()
     assert [message.split("with ")[1] for message in messages] == ["4 tiles at once.", "2 tiles at once."]
@@ -278,7 +282,8 @@ def test_shorter_memory_takes_smaller_tiles(tiny_model: AMVLM, slide: ImageData,
     store = open_store()
     handle = _fail_above(predictor.model, batch=1, side=100)
 
-    list(SlideRun(predictor, slide, store, batch=2, on_message=messages.append).run())
+    with bounded_threads(1):  # so that a batch goes through the network in one piece
+        list(SlideRun(predictor, slide, store, batch=2, on_message=messages.append).run())
 
     handle.remove()
     assert messages[-1] == "Memory ran short; going on with tiles of 64x64 pixels."
