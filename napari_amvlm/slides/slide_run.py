@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 CACHE_BYTES = 256 << 20
 _BATCH = {"cpu": 2, "mps": 4}
 _CARD_BATCH = 16
-_WAITING = 3
-"""Blocks that are computed and not yet stored, at most, when the next one is done."""
 _MOST_AROUND = 64
 """Pixels; a hole of 200 that reaches further out of a block is hardly a line of three, and may be told wrongly."""
 
@@ -122,7 +119,7 @@ class SlideRun:
         self._largest = [settled_sizes(self._model, prompt) for prompt in store.request.prompts]
         self._margins = self._needed_margins()
         self.batch = batch or default_batch(predictor)
-        self._storing: deque[Future[list[SlideReport]]] = deque()
+        self._storing: Future[list[SlideReport]] | None = None
         self._tell = on_message or (lambda _message: None)
 
     @property
@@ -160,24 +157,26 @@ class SlideRun:
                 for job, following in self._jobs(reader):
                     _check(should_stop)
                     block = yield from self._computed(job, following, reader, should_stop)
-                    yield from self._stored(waiting=_WAITING)
-                    self._storing.append(writer.submit(finisher.finish, block))
-                yield from self._stored(waiting=0)
+                    yield from self._stored(wait=True)
+                    self._storing = writer.submit(finisher.finish, block)
+                yield from self._stored(wait=True)
                 yield from writer.submit(finisher.flush).result()
             except Cancelled:
-                yield from self._stored(waiting=0)
+                yield from self._stored(wait=True)
                 yield from writer.submit(finisher.flush).result()
                 raise
             finally:
-                self._storing.clear()
+                self._storing = None
                 self._cache = TileCache(0)
                 release_memory(self._predictor.device)
                 writer.submit(finisher.flush).result()
 
-    def _stored(self, *, waiting: int | None = None) -> Iterator[SlideReport]:
-        """Yield what there is to report of blocks that are stored; wait until no more than `waiting` are not."""
-        while self._storing and (self._storing[0].done() or (waiting is not None and len(self._storing) > waiting)):
-            yield from self._storing.popleft().result()
+    def _stored(self, *, wait: bool = False) -> Iterator[SlideReport]:
+        """Yield what there is to report of the block that is being stored, once it is, or if `wait`, then."""
+        storing = self._storing
+        if storing is not None and (wait or storing.done()):
+            self._storing = None
+            yield from storing.result()
 
     def _jobs(self, reader: ThreadPoolExecutor) -> Iterator[tuple[_Job, _Job | None]]:
         """Yield each job with the one that follows it, whose pixels are read while the first is computed."""
