@@ -23,6 +23,7 @@ from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import run_command
 from training.grid import GRID, Grid, folder_name
+from training.random_start import RANDOM
 from training.recipe import read_toml, validated, with_settings
 from training.run_folder import RunFolder
 from training.semi_supervised import execute
@@ -103,7 +104,8 @@ def _unfinished(runs: Sequence[tuple[str, RunRecipe]], out: Path) -> int:
 def _check_starts(recipes: Sequence[RunRecipe]) -> None:
     """Find out before the first run whether the weights of every row are there."""
     for start in dict.fromkeys(recipe.start for recipe in recipes if recipe.method == "amvlm"):
-        find_model(start)
+        if start != RANDOM:
+            find_model(start)
 
 
 def chosen_rows(grid: Grid, names: Sequence[str]) -> Grid:

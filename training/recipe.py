@@ -46,7 +46,7 @@ class RunRecipe(SplitConfig):
     score_prompts
         Other ways of asking that the result is scored with too.
     start
-        An installed model's name or a file; None means the default model.
+        An installed model's name or a file; None means the default model, "random" random weights of its sizes.
     learning
         Fields of `LearningConfig` other than budget and seed. The last teacher is kept unless `keep` says otherwise:
         the images that are scored must not choose the weights.

@@ -22,6 +22,7 @@ from napari_amvlm.models.model_info import read_info
 from training.command import run_command
 from training.datasets import DatasetSplit, open_dataset
 from training.datasets.asking import used_unlabelled
+from training.random_start import RANDOM, random_start
 from training.recipe import RunRecipe, read_toml, validated, with_settings
 from training.run_folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
 from training.run_learning import Show, Sitting, learn, learn_plain
@@ -84,11 +85,10 @@ def execute(
     """
     folder = RunFolder(out)
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
-    start = None if recipe.method == "plain-unet" else find_model(recipe.start)
     told = {
         "recipe": recipe.model_dump(mode="json"),
         "learning": recipe.learning_config().model_dump(mode="json"),
-        "start": None if start is None else read_info(start).sha256,
+        "start": _told_start(recipe),
         "environment": environment(device),
     }
     folder.claim(told)
@@ -99,14 +99,27 @@ def execute(
     unlabelled = _told_apart(folder, split, used_unlabelled(split, recipe.prompts) if learns_unlabelled else ())
     if not folder.weights.is_file():
         sitting = Sitting(recipe, split, folder, device, should_stop, show)
-        if start is None:
+        if recipe.method == "plain-unet":
             learn_plain(sitting)
         else:
-            learn(sitting, unlabelled, start, text_encoder)
+            learn(sitting, unlabelled, _start(recipe, folder, text_encoder), text_encoder)
     scores = _scored(recipe, split, folder, len(unlabelled), device, text_encoder)
     folder.write(SCORES, scores)
     StateFile(folder, 0).remove()
     return scores
+
+
+def _told_start(recipe: RunRecipe) -> str | None:
+    """Return what `config.json` says of the start: the hash of its weights, "random", or nothing for a plain U-Net."""
+    if recipe.method == "plain-unet":
+        return None
+    return RANDOM if recipe.start == RANDOM else read_info(find_model(recipe.start)).sha256
+
+
+def _start(recipe: RunRecipe, folder: RunFolder, text_encoder: TextEncoder | None) -> Path:
+    if recipe.start == RANDOM:
+        return random_start(folder.path, recipe.seed, text_encoder=text_encoder)
+    return find_model(recipe.start)
 
 
 def _told_apart(folder: RunFolder, split: DatasetSplit, unlabelled: Sequence[ImagePair]) -> tuple[ImagePair, ...]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm.errors import Cancelled, DivergedError
 from napari_amvlm.evaluation import evaluate_pairs
-from napari_amvlm.models.build import build_model
 from napari_amvlm.models.catalog import find_model
-from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
 from napari_amvlm.session import Verdict, judge, order_queue
+from training.random_start import random_start
 from training.run_folder import RunFolder, file_hashes
 from training.simulated_person import SimulatedPerson
 from training.simulated_project import enter_images, in_random_order, some_images, work_to_do
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("training.simulate")
 
 _CACHE_BYTES = 256 << 20
-_CLOCK, _DRAWN, _START = "clock.json", "drawn.json", "start.safetensors"
+_CLOCK, _DRAWN = "clock.json", "drawn.json"
 
 
 class SimulatedArm:
@@ -146,12 +146,7 @@ class SimulatedArm:
         given = find_model(self._recipe.start)
         if self._arm.start == "given":
             return given
-        path = self._folder.path / _START
-        if not path.is_file():
-            known, info = load_model(given, text_encoder=self._text_encoder)
-            model = build_model(known.config, text_encoder=self._text_encoder, seed=self._recipe.seed)
-            save_model(model, path, name="random weights", licence=info.licence, training_data="none: random weights")
-        return path
+        return random_start(self._folder.path, self._recipe.seed, given, self._text_encoder)
 
     def _load(self, path: Path) -> Predictor:
         model, info = load_model(path, device=self._device, text_encoder=self._text_encoder)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_amvlm.config import LearningConfig
     from napari_amvlm.learning.mixing import Mixture
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.image_encoder import VisionFeatures
 
 LEARNT = ("unet", "text_mask", "presence")
 """Parts that fine-tuning changes; encoders and projection heads stay frozen."""
@@ -157,7 +158,8 @@ class MeanTeacher:
         views = views.mixed()
         text = self._text(views.prompts)
         with autocast(self._origin.device):
-            features = self._features(self.student, views.strong, views.whole)
+            seen = self._see(views.strong, views.whole)
+            features = _features(self.student, seen)
             out = _decode(self.student, features, text)
         labelled = views.known.amax((1, 2, 3)) > 0
         supervised = self._supervised(out, views, text, labelled)
@@ -166,7 +168,7 @@ class MeanTeacher:
             agreement = self._consistency(out.logits, pseudo, 1 - views.known)
         loss = supervised + consistency * agreement
         if retained:
-            loss = loss + self._config.retention * self._retention(views, features, retained)
+            loss = loss + self._config.retention * self._retention(seen, features, retained)
         self.optimiser.zero_grad(set_to_none=True)
         if torch.isfinite(loss):
             loss.backward()
@@ -179,13 +181,12 @@ class MeanTeacher:
         with torch.no_grad():
             return self._origin.encode_text(prompts)
 
-    def _features(self, parts: nn.ModuleDict, images: Tensor, whole: Tensor) -> ImageFeatures:
-        """Run the frozen image encoder, then the text-free half of `parts`."""
+    @torch.no_grad()
+    def _see(self, images: Tensor, whole: Tensor) -> _Seen:
+        """Run the frozen image encoder."""
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            seen = self._origin.see(images, whole)
-            v_cls = self._origin.image_projection(seen.cls)
-        return ImageFeatures(v_cls, parts["text_mask"](seen), parts["unet"].encode(images, seen.tokens, whole))  # type: ignore[operator]
+        maps = self._origin.see(images, whole)
+        return _Seen(images, whole, maps, self._origin.image_projection(maps.cls))
 
     @torch.no_grad()
     def _pseudo_label(self, views: Views, rows: Tensor) -> Tensor:
@@ -198,10 +199,11 @@ class MeanTeacher:
         chosen = [p for p, wanted in zip(views.prompts, rows.tolist(), strict=True) if wanted]
         images, whole, text = views.weak[rows], views.whole[rows], self._text(chosen)
         with autocast(self._origin.device):
-            out = _decode(self.teacher, self._features(self.teacher, images, whole), text)
+            seen = self._see(images, whole)
+            out = _decode(self.teacher, _features(self.teacher, seen), text)
             logits = out.logits
             if config.anchor:
-                start = self._origin.decode(self._origin.encode_image(images, whole), text).logits
+                start = self._origin.decode(self._origin.features(images, whole, seen.maps), text).logits
                 logits = torch.lerp(logits, start, config.anchor)
         z_text = nn.functional.interpolate(
             out.text_logits, size=out.logits.shape[-2:], mode="bilinear", align_corners=False
@@ -247,19 +249,36 @@ class MeanTeacher:
         share = unknown.mean((1, 2, 3))
         return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
 
-    def _retention(self, views: Views, features: ImageFeatures, retained: list[str]) -> Tensor:
+    def _retention(self, seen: _Seen, features: ImageFeatures, retained: list[str]) -> Tensor:
         """Hold the answers to `retained` where the original model has them, on the student's view of first crops."""
-        n = len(retained)
-        text = self._text(retained)
-        rows = torch.arange(n, device=views.strong.device)
+        n, text, first = len(retained), self._text(retained), seen[: len(retained)]
         with autocast(self._origin.device):
             with torch.no_grad():
-                before = self._origin.decode(self._origin.encode_image(views.strong[:n], views.whole[:n]), text)
-            few = ImageFeatures(features.v_cls[rows], features.dense[rows], tuple(s[rows] for s in features.skips))
+                before = self._origin.decode(self._origin.features(first.images, first.whole, first.maps), text)
+            few = ImageFeatures(features.v_cls[:n], features.dense[:n], tuple(s[:n] for s in features.skips))
             now = _decode(self.student, few, text)
         loss = nn.functional.binary_cross_entropy_with_logits
         masks = loss(now.logits, before.logits.sigmoid())
         return masks + loss(now.text_logits.float(), before.text_logits.float().sigmoid())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the frozen image encoder, which is the same for student, teacher and start, found in B images."""
+
+    images: Tensor
+    whole: Tensor
+    maps: VisionFeatures
+    v_cls: Tensor
+
+    def __getitem__(self, rows: slice) -> _Seen:
+        return _Seen(self.images[rows], self.whole[rows], self.maps[rows], self.v_cls[rows])
+
+
+def _features(parts: nn.ModuleDict, seen: _Seen) -> ImageFeatures:
+    """Run the text-free half of `parts`."""
+    skips = parts["unet"].encode(seen.images, seen.maps.tokens, seen.whole)  # type: ignore[operator]
+    return ImageFeatures(seen.v_cls, parts["text_mask"](seen.maps), skips)
 
 
 def _decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures) -> AmvlmOutput:

@@ -33,6 +33,11 @@ class VisionFeatures:
     quarter: Tensor | None = None
     eighth: Tensor | None = None
 
+    def __getitem__(self, rows: slice) -> VisionFeatures:
+        """Return what was seen in some of the images."""
+        quarter, eighth = (None if m is None else m[rows] for m in (self.quarter, self.eighth))
+        return VisionFeatures(self.cls[rows], self.tokens[rows], quarter, eighth)
+
 
 class ConvStem(nn.Module):
     """Four strided convolutions in place of the ViT's 16x16 patch embedding.

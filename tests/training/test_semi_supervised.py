@@ -185,6 +185,22 @@ def test_without_unlabelled_crops_no_unlabelled_image_is_used(
     assert _run(values, discs_data, tmp_path / "run", text_encoder)["unlabelled"] == 0
 
 
+def test_random_weights_are_a_start_of_their_own(
+    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    values = tiny_recipe | {"steps": 1, "start": "random"}
+
+    for name, seed in (("a", 0), ("again", 0), ("b", 1)):
+        _run(values | {"seed": seed}, discs_data, tmp_path / name, text_encoder)
+
+    assert RunFolder(tmp_path / "a").read("config.json")["start"] == "random"  # type: ignore[index]
+    a, again, b = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "again", "b"))
+    frozen = [key for key in a if key.startswith("image_encoder.") and key.endswith("weight")]
+    assert frozen
+    assert all(torch.equal(a[key], again[key]) for key in a)
+    assert any(not torch.equal(a[key], b[key]) for key in frozen)
+
+
 def test_a_validation_image_among_the_labelled_is_refused(
     discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
 ) -> None:
