@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from napari_amvlm.config import LearningConfig
 
 _SLICE = 0.05
+_AGAIN = 0.5
+"""Share of the learning rate at which the second part of a run, with pseudo-labels, begins."""
 
 
 class Budget:
@@ -21,13 +23,16 @@ class Budget:
     ----------
     config
         Its `minutes` or `steps` are the budget.
+    unknown
+        Whether there is anything for pseudo-labels; if not, the whole run is supervised alone.
     """
 
-    def __init__(self, config: LearningConfig) -> None:
+    def __init__(self, config: LearningConfig, *, unknown: bool = True) -> None:
         self._limit = None if config.minutes is None else config.minutes * 60
         self._steps = config.steps
         self._warmup, self._rate = config.warmup, config.learning_rate
-        self._ramp, self._consistency = config.ramp, config.consistency
+        self._consistency = config.consistency if unknown else 0.0
+        self._alone, self._ramp = (config.supervised_share if self._consistency else 1.0), config.ramp
         self._decay, self._window = config.ema_decay, config.ema_window
         self.step = 0
         self.restart()
@@ -63,15 +68,27 @@ class Budget:
 
     @property
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine down to a twentieth."""
-        done = self.fraction
+        """Linear warm-up, then a cosine down to a twentieth; the same again from half the rate with pseudo-labels."""
+        done, rate = self.fraction, self._rate
         rise = min(1.0, (done + 1e-3) / self._warmup) if self._warmup else 1.0
-        return self._rate * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+        if self.supervised_alone or not self._alone:
+            place = done / (self._alone or 1.0)
+        else:
+            place, rate, rise = (done - self._alone) / (1 - self._alone), rate * _AGAIN, 1.0
+        return rate * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * place)))
+
+    @property
+    def supervised_alone(self) -> bool:
+        """Whether the pseudo-labels have not begun yet."""
+        return self.fraction < self._alone or not self._consistency
 
     @property
     def consistency_weight(self) -> float:
-        """lambda(t): the sigmoid ramp exp(-5 (1 - t)^2) of Laine & Aila (ICLR 2017)."""
-        t = min(1.0, self.fraction / self._ramp) if self._ramp else 1.0
+        """lambda(t): once the pseudo-labels begin, the sigmoid ramp exp(-5 (1 - t)^2) of Laine & Aila (ICLR 2017)."""
+        since = self.fraction - self._alone
+        if since < 0 or not self._consistency:
+            return 0.0
+        t = min(1.0, since / self._ramp) if self._ramp else 1.0
         return self._consistency * math.exp(-5 * (1 - t) ** 2)
 
     @property

@@ -93,14 +93,23 @@ class CropSource:
         self.has_unknown = bool(self._unlabelled) or any(float(known.min()) == 0 for _, known in answers)
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
 
-    def draw(self) -> Views:
-        """Return the views of the next step; all of one working scale, drawn by the number of its answers."""
+    def draw(self, *, labelled_alone: bool = False) -> Views:
+        """Return the views of the next step; all of one working scale, drawn by the number of its answers.
+
+        Parameters
+        ----------
+        labelled_alone
+            Labelled crops take the place of the unlabelled ones, as where there are none, and no crop gets a piece of
+            another.
+        """
         counts = torch.tensor([float(len(self._labelled["tiles"])), float(len(self._labelled["whole"]))])
         scale: ScaleName = "tiles" if int(torch.multinomial(counts, 1, generator=self._generator)) == 0 else "whole"
         pool = self._labelled[scale]
-        picks = torch.randint(len(pool), (self._config.labelled_batch,), generator=self._generator)
+        mixed = scale in self._unlabelled and not labelled_alone
+        count = self._config.labelled_batch + (0 if mixed else self._config.unlabelled_batch)
+        picks = torch.randint(len(pool), (count,), generator=self._generator)
         questions = [pool[int(i)] for i in picks]
-        if scale in self._unlabelled:
+        if mixed:
             questions += [self._next_unlabelled(scale) for _ in range(self._config.unlabelled_batch)]
         crops = [self._crop(q, scale) for q in questions]
         weak = torch.stack([c[0] for c in crops]).to(self._device)
@@ -109,15 +118,14 @@ class CropSource:
         whole = torch.full((len(crops),), scale == "whole", device=self._device)
         prompts = [self._worded(q.prompt) for q in questions]
         meanings = [self._meaning(q.prompt) for q in questions]
-        mixture = self._mixture(scale, meanings, (weak.shape[-2], weak.shape[-1]))
+        mixture = self._mixture(meanings, (weak.shape[-2], weak.shape[-1])) if mixed and scale == "tiles" else None
         return Views(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture)
 
-    def _mixture(self, scale: ScaleName, meanings: list[str], size: tuple[int, int]) -> Mixture | None:
-        """Say how the student's crops are put together: of tiles, for in whole images places have a meaning."""
-        probability = self._config.cutmix
-        if not probability or scale == "whole" or scale not in self._unlabelled:
+    def _mixture(self, meanings: list[str], size: tuple[int, int]) -> Mixture | None:
+        """Say how the student's tiles are put together; whole images never are, for their places have a meaning."""
+        if not self._config.cutmix:
             return None
-        drawn = draw_mixture(meanings, size, probability, self._generator)
+        drawn = draw_mixture(meanings, size, self._config.cutmix, self._generator)
         return drawn and Mixture(drawn.partner.to(self._device), drawn.inside.to(self._device))
 
     def retained(self, trained: Sequence[str], count: int) -> list[str]:

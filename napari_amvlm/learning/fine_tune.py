@@ -145,7 +145,7 @@ class _Run:
         self._source = CropSource(data, config, model.config, device)
         self._teacher = MeanTeacher(self._model, config)
         self._shown = _copy(self._model, model.config, device)
-        self._budget = Budget(config)
+        self._budget = Budget(config, unknown=self._source.has_unknown)
         self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[dict[str, float]] = []
         self._scoring_seconds = 0.0
@@ -200,11 +200,13 @@ class _Run:
 
     def _step(self, rate: float, weight: float) -> StepLosses:
         """Make one step."""
+        if weight and not self._teacher.settled:
+            self._teacher.settle()
 
         def step() -> StepLosses:
             retained = self._retained()
             return self._teacher.step(
-                self._source.draw(),
+                self._source.draw(labelled_alone=self._budget.supervised_alone),
                 learning_rate=rate,
                 consistency=weight,
                 decay=self._budget.ema_decay,
@@ -234,7 +236,7 @@ class _Run:
                 self._stopped = True
                 self._keep()
                 return
-            rate, weight = budget.learning_rate, budget.consistency_weight if self._source.has_unknown else 0.0
+            rate, weight = budget.learning_rate, budget.consistency_weight
             losses = self._step(rate, weight)
             self._check_finite(losses.total)
             budget.step += 1

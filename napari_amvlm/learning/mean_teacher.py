@@ -92,10 +92,12 @@ class MeanTeacher:
     def __init__(self, model: AMVLM, config: LearningConfig) -> None:
         self._origin = model
         self._config = config
-        self.student = nn.ModuleDict({name: copy.deepcopy(getattr(model, name)) for name in LEARNT}).train()
+        self._start = nn.ModuleDict({name: getattr(model, name) for name in LEARNT})
+        self.student = copy.deepcopy(self._start).train()
         self._decay = config.ema_decay
         self._teacher = averaged(self.student, lambda: self._decay, warm_up=config.ema_warmup)
         self._teacher.requires_grad_(requires_grad=False)
+        self._settled: nn.ModuleDict | None = None
         fused = model.device.type in {"cpu", "cuda"}
         self.optimiser = torch.optim.AdamW(
             self.student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
@@ -106,16 +108,31 @@ class MeanTeacher:
         """The averaged parts: what is validated and kept."""
         return self._teacher.module  # type: ignore[return-value]
 
+    @property
+    def settled(self) -> bool:
+        """Whether `settle` was called, or a state restored in which it had been."""
+        return self._settled is not None
+
+    def settle(self) -> None:
+        """Remember the teacher as it is now: with the start it labels from here on what nobody labelled.
+
+        A teacher that is taught by its own pseudo-labels drifts; the start model and a teacher of people's answers
+        alone err differently, and do not move.
+        """
+        self._settled = copy.deepcopy(self.teacher).eval()
+
     def student_weights(self) -> dict[str, Tensor]:
         """Return a copy of the student's parts in half precision on the CPU, named as in a model."""
         state = self.student.state_dict()
         return {k: (v.half() if v.is_floating_point() else v.clone()).cpu().contiguous() for k, v in state.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Return student, teacher with its count, and optimiser; the tensors are the ones in use, not copies."""
+        """Return student, teacher with its count, what settled, and optimiser: the tensors in use, not copies."""
+        settled = {} if self._settled is None else self._settled.state_dict()
         return {
             **{f"student.{k}": v for k, v in self.student.state_dict().items()},
             **{f"teacher.{k}": v for k, v in self._teacher.state_dict().items()},
+            **{f"settled.{k}": v for k, v in settled.items()},
             **{f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()},
         }
 
@@ -123,6 +140,10 @@ class MeanTeacher:
         """Go on from what `state` returned for the same model and configuration."""
         self.student.load_state_dict(below(state, "student."))
         self._teacher.load_state_dict(below(state, "teacher."))
+        settled = below(state, "settled.")
+        if settled:
+            self.settle()
+            self._settled.load_state_dict(settled)  # type: ignore[union-attr]
         restore_optimiser(self.optimiser, below(state, "optimiser."))
 
     def step(
@@ -192,25 +213,33 @@ class MeanTeacher:
     def _pseudo_label(self, views: Views, rows: Tensor) -> Tensor:
         """Return q for the crops that are asked, as the student sees them, `(B, 1, H, W)`; the others hold 0.5.
 
-        q = sigmoid((1 - a) z_teacher + a z_start + beta z_text), where z_start are the logits of the model that the run
-        started from: what few labelled images taught the teacher wrongly, it has not learnt.
+        q = sigmoid((1 - a) z_teacher + a (z_start + z_settled) / 2 + beta z_text). z_start are the logits of the model
+        that the run started from, z_settled those of the teacher when `settle` was called (until then the start's):
+        what few labelled images taught wrongly, the start has not learnt, and where the start is wrong, they help.
         """
         config = self._config
         chosen = [p for p, wanted in zip(views.prompts, rows.tolist(), strict=True) if wanted]
         images, whole, text = views.weak[rows], views.whole[rows], self._text(chosen)
         with autocast(self._origin.device):
             seen = self._see(images, whole)
-            out = _decode(self.teacher, _features(self.teacher, seen), text)
-            logits = out.logits
-            if config.anchor:
-                start = self._origin.decode(self._origin.features(images, whole, seen.maps), text).logits
-                logits = torch.lerp(logits, start, config.anchor)
-        z_text = nn.functional.interpolate(
-            out.text_logits, size=out.logits.shape[-2:], mode="bilinear", align_corners=False
-        )
+            text_mask = self.teacher["text_mask"]
+            z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator,union-attr]
+            z_text = nn.functional.interpolate(z_text, size=images.shape[-2:], mode="bilinear", align_corners=False)
+            logits = config.text_evidence * z_text
+            for share, parts in self._voters():
+                logits = logits + share * _decode(parts, _features(parts, seen), text).logits
         q = torch.full_like(views.known, 0.5)
-        q[rows] = torch.sigmoid(logits + config.text_evidence * z_text).to(q.dtype)
+        q[rows] = torch.sigmoid(logits).to(q.dtype)
         return q if views.mixture is None else views.mixture(q)
+
+    def _voters(self) -> list[tuple[float, nn.ModuleDict]]:
+        """Return whose logits make the pseudo-label, and their shares."""
+        anchor = self._config.anchor
+        if self._settled is None:
+            voters = [(1 - anchor, self.teacher), (anchor, self._start)]
+        else:
+            voters = [(1 - anchor, self.teacher), (anchor / 2, self._start), (anchor / 2, self._settled)]
+        return [(share, parts) for share, parts in voters if share > 0]
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:
         """Segmentation and text mask on a person's answers, L_tg, and presence."""

@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_model(tiny_model: AMVLM) -> None:
 
 def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
     data = _data()
-    config = _config(steps=8, learning_rate=0.9, validations=4, seed=1, ema_window=0)
+    config = _config(steps=8, learning_rate=0.9, validations=4, seed=1, ema_window=0, supervised_share=0, anchor=0)
     reports, result = _finish(tiny_model, data, config)
 
     scores = [r.dice for r in reports if isinstance(r, ValidationReport)]
@@ -280,6 +280,47 @@ def test_rate_and_ramp_keep_their_bounds(steps: int) -> None:
         assert 0 <= budget.consistency_weight <= config.consistency
     assert budget.fraction == 1
     assert budget.consistency_weight == config.consistency
+
+
+def test_pseudo_labels_begin_after_the_supervised_share() -> None:
+    budget = Budget(_config(steps=20, supervised_share=0.5, ramp=0.2, consistency=2.0))
+    weights = []
+    for budget.step in range(21):
+        weights.append(budget.consistency_weight)
+        assert budget.supervised_alone == (budget.step < 10)
+
+    assert weights[:10] == [0.0] * 10
+    assert 0 < weights[10] < weights[12] < weights[14] == weights[20] == 2.0
+
+
+def test_the_rate_falls_twice_with_pseudo_labels_and_once_without() -> None:
+    config = _config(steps=100, supervised_share=0.6, warmup=0)
+
+    def rates(unknown: bool) -> list[float]:
+        budget = Budget(config, unknown=unknown)
+        found = []
+        for budget.step in range(100):
+            found.append(budget.learning_rate / config.learning_rate)
+        return found
+
+    two, one = rates(unknown=True), rates(unknown=False)
+    rises = [[i for i in range(1, 100) if found[i] > found[i - 1]] for found in (two, one)]
+
+    assert rises == [[60], []]
+    assert two[0] == one[0] == 1
+    assert two[60] == pytest.approx(0.5)
+    assert max(two[59], two[99], one[99]) < 0.06
+
+
+def test_until_then_every_crop_is_a_labelled_one(tiny_model: AMVLM) -> None:
+    source = CropSource(_data(), _config(labelled_batch=3, unlabelled_batch=2), tiny_model.config, torch.device("cpu"))
+
+    alone, mixed = source.draw(labelled_alone=True), source.draw()
+
+    assert len(alone.known) == len(mixed.known) == 5
+    assert bool((alone.known == 1).all())
+    assert bool((mixed.known[3:] == 0).all())
+    assert alone.mixture is None
 
 
 def test_a_partly_reviewed_image_is_cropped_where_it_was_reviewed(tiny_model: AMVLM) -> None:

@@ -77,6 +77,30 @@ def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model: AMVLM) ->
     assert float(logits[1] - logits[2]) == pytest.approx(1.5, abs=0.05)
 
 
+def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM) -> None:
+    views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
+    teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0))
+
+    def pseudo() -> float:
+        return float(torch.logit(teaching._pseudo_label(views, rows)).mean())
+
+    def raise_teacher(by: float) -> None:
+        with torch.no_grad():
+            teaching.teacher["unet"].head.bias.add_(by)  # type: ignore[operator,union-attr]
+
+    start = pseudo()
+    raise_teacher(3)
+    teaching.settle()
+    assert pseudo() - start == pytest.approx(1.5, abs=0.05)
+    raise_teacher(3)
+    assert pseudo() - start == pytest.approx(1.5, abs=0.05)
+
+    resumed = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0))
+    resumed.restore(teaching.state())
+    assert resumed.settled
+    assert torch.equal(resumed._pseudo_label(views, rows), teaching._pseudo_label(views, rows))
+
+
 def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model: AMVLM) -> None:
     inside = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
     inside[0, :, 8:40, 8:40] = True

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import InputError
 from training.grid import Grid
 from training.recipe import RunRecipe, read_toml, validated, with_settings
@@ -32,6 +33,11 @@ def test_the_ablation_has_the_rows_of_the_publication() -> None:
     assert (supervised.learning_config().unlabelled_batch, supervised.start) == (0, "plain")
     assert runs["mean-teacher/labels-25-percent/seed-1"].learning_config().text_evidence == 0
     assert runs["text-mask/labels-25-percent/seed-1"].learning_config().text_evidence > 0
+    assert runs["mean-teacher/labels-25-percent/seed-1"].learning_config().anchor == 0
+    defaults = LearningConfig()
+    last = runs["anchor-after-a-supervised-share/labels-2/seed-0"].learning_config()
+    for key in ("anchor", "supervised_share", "ramp"):
+        assert getattr(last, key) == getattr(defaults, key)
     full = runs["l-tg/labels-100-percent/seed-0"]
     assert (full.start, full.learning_config().text_guidance > 0) == ("full.safetensors", True)
 
