@@ -213,9 +213,9 @@ class MeanTeacher:
     def _pseudo_label(self, views: Views, rows: Tensor) -> Tensor:
         """Return q for the crops that are asked, as the student sees them, `(B, 1, H, W)`; the others hold 0.5.
 
-        q = sigmoid((1 - a) z_teacher + a (z_start + z_settled) / 2 + beta z_text). z_start are the logits of the model
-        that the run started from, z_settled those of the teacher when `settle` was called (until then the start's):
-        what few labelled images taught wrongly, the start has not learnt, and where the start is wrong, they help.
+        q = sigmoid((1 - a) z_teacher + a (s z_start + (1 - s) z_settled) + beta z_text). z_start are the logits of the
+        model that the run started from, z_settled those of the teacher when `settle` was called (until then the
+        start's): what few labelled images taught wrongly, the start has not learnt, and where it is wrong, they help.
         """
         config = self._config
         chosen = [p for p, wanted in zip(views.prompts, rows.tolist(), strict=True) if wanted]
@@ -234,11 +234,12 @@ class MeanTeacher:
 
     def _voters(self) -> list[tuple[float, nn.ModuleDict]]:
         """Return whose logits make the pseudo-label, and their shares."""
-        anchor = self._config.anchor
+        anchor, start = self._config.anchor, self._config.start_share
+        voters = [(1 - anchor, self.teacher)]
         if self._settled is None:
-            voters = [(1 - anchor, self.teacher), (anchor, self._start)]
+            voters += [(anchor, self._start)]
         else:
-            voters = [(1 - anchor, self.teacher), (anchor / 2, self._start), (anchor / 2, self._settled)]
+            voters += [(anchor * start, self._start), (anchor * (1 - start), self._settled)]
         return [(share, parts) for share, parts in voters if share > 0]
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model: AMVLM) ->
 
 def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM) -> None:
     views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
-    teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0))
+    teaching = MeanTeacher(tiny_model, _config(anchor=1.0, start_share=0.25, text_evidence=0))
 
     def pseudo() -> float:
         return float(torch.logit(teaching._pseudo_label(views, rows)).mean())
@@ -91,11 +91,11 @@ def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM)
     start = pseudo()
     raise_teacher(3)
     teaching.settle()
-    assert pseudo() - start == pytest.approx(1.5, abs=0.05)
+    assert pseudo() - start == pytest.approx(0.75 * 3, abs=0.05)
     raise_teacher(3)
-    assert pseudo() - start == pytest.approx(1.5, abs=0.05)
+    assert pseudo() - start == pytest.approx(0.75 * 3, abs=0.05)
 
-    resumed = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0))
+    resumed = MeanTeacher(tiny_model, _config(anchor=1.0, start_share=0.25, text_evidence=0))
     resumed.restore(teaching.state())
     assert resumed.settled
     assert torch.equal(resumed._pseudo_label(views, rows), teaching._pseudo_label(views, rows))
