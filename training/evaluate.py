@@ -2,8 +2,9 @@
 
     python -m training.evaluate runs/monuseg --data PATH
     python -m training.evaluate amvlm-open --dataset MoNuSeg --data PATH --prompts fixed --prompts captions
+    python -m training.evaluate runs/monuseg --data PATH --beside amvlm-open --share 0.3
 
-A run's folder knows its data set and its split.
+A run's folder knows its data set and its split. With `--beside`, the logits of two models are averaged.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from training.datasets.asking import PromptMode
 from training.datasets.opening import open_part
 from training.recipe import RunRecipe, validated
 from training.run_folder import CONFIG, RunFolder
-from training.run_model import load_predictor
+from training.run_model import AveragedPredictor, load_predictor
 from training.split_scores import PROTOCOLS, score_split
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_amvlm.evaluation import EvaluationProtocol
+    from napari_amvlm.evaluation import EvaluationProtocol, PromptPredictor
 
 PARTS = ("validation", "test", "train")
 
@@ -44,6 +45,8 @@ def evaluate(
     device: torch.device,
     part: str = "validation",
     protocols: Sequence[EvaluationProtocol] = PROTOCOLS,
+    beside: str | None = None,
+    share: float = 0.5,
 ) -> dict[str, Any]:
     """Return the scores of weights on a part of a recipe's data set.
 
@@ -61,20 +64,33 @@ def evaluate(
         "validation": as the recipe splits; "train" or "test": that folder of the data set.
     protocols
         Sizes to score at.
+    beside
+        A second model that answers together with the first; None means the first alone.
+    share
+        Of the second in the mean of the logits, 0 to 1.
 
     Raises
     ------
     InputError, DatasetError, ModelFileError
         Something that was given does not fit.
     """
+    if not 0 <= share <= 1:
+        raise InputError(f"Expected the share to lie between 0 and 1, but got {share}.")
     if part not in PARTS:
         raise InputError(f"Expected the part to be one of {', '.join(PARTS)}, but got {part!r}.")
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
     pairs = split.validation if part == "validation" else open_part(split.spec, data, part).pairs
-    path = Path(model) if Path(model).exists() else find_model(model)
+    predictor = _predictor(model, device)
+    if beside is not None:
+        predictor = AveragedPredictor(predictor, _predictor(beside, device), share)
     modes = (recipe.prompts, *recipe.score_prompts)
-    scores = score_split(load_predictor(path, device), split, pairs, modes, seed=recipe.seed, protocols=protocols)
-    return {"model": model, "dataset": split.spec.name, "part": part, "n": len(pairs), "scores": scores}
+    scores = score_split(predictor, split, pairs, modes, seed=recipe.seed, protocols=protocols)
+    together = {} if beside is None else {"beside": beside, "share": share}
+    return {"model": model, **together, "dataset": split.spec.name, "part": part, "n": len(pairs), "scores": scores}
+
+
+def _predictor(model: str, device: torch.device) -> PromptPredictor:
+    return load_predictor(Path(model) if Path(model).exists() else find_model(model), device)
 
 
 def run_recipe(model: str, dataset: str | None, prompts: Sequence[str]) -> RunRecipe:
@@ -105,13 +121,16 @@ def main(
         list[str] | None, typer.Option(help=f"How to ask: {', '.join(get_args(PromptMode))}; may be repeated.")
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="native or 224; both where it is left out.")] = None,
+    beside: Annotated[str | None, typer.Option(help="A second model; the logits of both are averaged.")] = None,
+    share: Annotated[float, typer.Option(help="Of the second model in the mean, 0 to 1.")] = 0.5,
     out: Annotated[Path | None, typer.Option(help="Write the JSON here instead of printing it.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
     """Score weights on a data set."""
     recipe = run_recipe(model, dataset, prompts or ())
     protocols = PROTOCOLS if protocol is None else (cast("EvaluationProtocol", protocol),)
-    report = evaluate(model, recipe, data, device=resolve_device(device), part=part, protocols=protocols)
+    where = resolve_device(device)
+    report = evaluate(model, recipe, data, device=where, part=part, protocols=protocols, beside=beside, share=share)
     if out is None:
         typer.echo(json.dumps(report))
     else:

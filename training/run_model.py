@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from safetensors import SafetensorError
 
 from napari_amvlm.errors import ModelFileError
@@ -13,10 +15,13 @@ from training.plain_unet import load_plain_unet
 from training.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     import torch
+    from numpy.typing import NDArray
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.evaluation import PromptPredictor
     from napari_amvlm.models.text_encoder import TextEncoder
 
@@ -49,3 +54,42 @@ def load_predictor(path: Path, device: torch.device, text_encoder: TextEncoder |
         return plain
     model, info = load_model(file, device=device, text_encoder=text_encoder)
     return Predictor(model, device=str(device), info=info)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    probability: NDArray[np.float32]
+
+
+class AveragedPredictor:
+    """Two predictors that answer together: the weighted mean of their logits.
+
+    Parameters
+    ----------
+    first, second
+        Whose answers are averaged.
+    share
+        Of the second, 0 to 1.
+    """
+
+    def __init__(self, first: PromptPredictor, second: PromptPredictor, share: float) -> None:
+        self._both, self._shares = (first, second), (1 - share, share)
+
+    def set_image(self, image: NDArray[Any], *, key: Hashable | None = None) -> None:
+        """Take the image that the next prompts are about."""
+        for one in self._both:
+            one.set_image(image, key=key)
+
+    def predict(
+        self, prompt: str, *, scale: Literal["auto"] | ScaleName = "auto", magnification: float = 1.0
+    ) -> _Answer:
+        """Segment what `prompt` names."""
+        answers = [one.predict(prompt, scale=scale, magnification=magnification).probability for one in self._both]
+        logits = sum(share * _logit(answer) for share, answer in zip(self._shares, answers, strict=True))
+        return _Answer((1 / (1 + np.exp(-logits))).astype(np.float32))
+
+
+def _logit(probability: NDArray[Any]) -> NDArray[np.float64]:
+    bounded = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
+    logits: NDArray[np.float64] = np.log(bounded / (1 - bounded))
+    return logits

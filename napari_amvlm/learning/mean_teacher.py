@@ -223,7 +223,7 @@ class MeanTeacher:
         with autocast(self._origin.device):
             seen = self._see(images, whole)
             text_mask = self.teacher["text_mask"]
-            z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator,union-attr]
+            z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
             z_text = nn.functional.interpolate(z_text, size=images.shape[-2:], mode="bilinear", align_corners=False)
             logits = config.text_evidence * z_text
             for share, parts in self._voters():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,9 +16,7 @@ from training.grid import Grid
 from training.recipe import validated
 from training.report import read_runs
 from training.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from training.run_model import AveragedPredictor
 
 _CPU = torch.device("cpu")
 
@@ -48,6 +48,34 @@ def test_stopped_it_goes_on_and_skips_what_is_finished(grid: Grid, discs_data: P
     assert (report["dataset"], report["n"], list(report["scores"])) == ("MoNuSeg", 2, ["none"])
     again = evaluate(folder, run_recipe(folder, None, ()), discs_data, device=_CPU)
     assert again["scores"] == (RunFolder(out / runs[1][0]).read("scores.json") or {})["scores"]
+    other = str(out / runs[0][0])
+    for share, alone in ((0.0, folder), (1.0, other)):
+        recipe = run_recipe(alone, None, ["fixed"])
+        expected = evaluate(alone, recipe, discs_data, device=_CPU, protocols=("native",))["scores"]
+        together = evaluate(folder, recipe, discs_data, device=_CPU, protocols=("native",), beside=other, share=share)
+        assert together["scores"] == expected
+        assert (together["beside"], together["share"]) == (other, share)
+
+
+def test_two_models_answer_with_the_mean_of_their_logits() -> None:
+    class Sure:
+        def __init__(self, probability: float) -> None:
+            self.probability = np.full((2, 2), probability, np.float32)
+
+        def set_image(self, image: np.ndarray, *, key: object = None) -> None:
+            """Take any image."""
+
+        def predict(self, prompt: str, *, scale: object = "auto", magnification: float = 1.0) -> Sure:
+            """Give the same answer each time."""
+            return self
+
+    both = AveragedPredictor(Sure(0.9), Sure(0.1), 0.25)
+    both.set_image(np.zeros((2, 2, 3), np.uint8))
+
+    odds = 9**0.75 * (1 / 9) ** 0.25
+    np.testing.assert_allclose(both.predict("nuclei").probability, odds / (1 + odds), rtol=1e-5)
+    with pytest.raises(InputError, match=r"share to lie between 0 and 1, but got 1\.5"):
+        evaluate("x", run_recipe("x", "MoNuSeg", ()), Path(), device=_CPU, share=1.5)
 
 
 def test_a_sitting_without_time_does_nothing(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
