@@ -136,7 +136,7 @@ class LearningConfig(Config):
     hard_labels: bool = Field(True, description="round the pseudo-label; its confidence still weighs the pixels")
     anchor: float = Field(1.0, ge=0, le=1, description="share in the pseudo-label of the start and the settled teacher")
     start_share: float = Field(0.3, ge=0, le=1, description="share of the start in these two")
-    cutmix: float = Field(0.5, ge=0, le=1, description="how often the student's tile gets a piece of another")
+    cutmix: float = Field(0.0, ge=0, le=1, description="how often the student's tile gets a piece of another")
     strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")
     strength: float = Field(1.0, ge=0, le=5, description="factor on the strength of the strong view")
     validations: int = Field(6, ge=1, le=100, description="how often held-out images are scored in a run")
