@@ -112,7 +112,8 @@ def test_the_same_seed_gives_the_same_model(tiny_model: AMVLM) -> None:
 
 def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
     data = _data()
-    config = _config(steps=8, learning_rate=0.9, validations=4, seed=1, ema_window=0, supervised_share=0, anchor=0)
+    astray = {"learning_rate": 0.9, "seed": 1, "ema_window": 0, "supervised_share": 0, "anchor": 0, "cutmix": 0.5}
+    config = _config(steps=8, validations=4, **astray)
     reports, result = _finish(tiny_model, data, config)
 
     scores = [r.dice for r in reports if isinstance(r, ValidationReport)]
