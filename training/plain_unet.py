@@ -274,7 +274,7 @@ def main(
     """Train a plain U-Net and print its scores as one JSON object."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     where = resolve_device(device)
-    config = LearningConfig(minutes=minutes, learning_rate=rate, seed=seed)
+    config = LearningConfig(minutes=minutes, learning_rate=rate, seed=seed, labelled_batch=4)
     network, steps = train_plain_unet(load_labelled(labelled, prompt), config, where, on_step=_log_step)
     scores = evaluate_folder(PlainPredictor(network, where), validation, prompt)
     typer.echo(json.dumps(scores | {"steps": steps}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError
+from scipy.special import expit, logit
 
 from napari_amvlm.errors import ModelFileError
 from napari_amvlm.models.checkpoint import load_model
@@ -85,11 +86,6 @@ class AveragedPredictor:
     ) -> _Answer:
         """Segment what `prompt` names."""
         answers = [one.predict(prompt, scale=scale, magnification=magnification).probability for one in self._both]
-        logits = sum(share * _logit(answer) for share, answer in zip(self._shares, answers, strict=True))
-        return _Answer((1 / (1 + np.exp(-logits))).astype(np.float32))
-
-
-def _logit(probability: NDArray[Any]) -> NDArray[np.float64]:
-    bounded = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
-    logits: NDArray[np.float64] = np.log(bounded / (1 - bounded))
-    return logits
+        bounded = (np.clip(answer.astype(np.float64), 1e-6, 1 - 1e-6) for answer in answers)
+        logits = sum(share * logit(answer) for share, answer in zip(self._shares, bounded, strict=True))
+        return _Answer(expit(logits).astype(np.float32))
