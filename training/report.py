@@ -106,12 +106,17 @@ def _runs_below(root: Path) -> list[Measured]:
             row = recipe["name"] if mode == recipe["prompts"] == "fixed" else f"{recipe['name']}, asked {mode}"
             for protocol, report in protocols.items():
                 per_image = {name: values["dice"] for name, values in report["per_image"].items()}
-                where = (scores["dataset"], protocol, str(recipe["labels"]), row, int(recipe["seed"]))
+                where = (scores["dataset"], protocol, _labels(recipe["labels"]), row, int(recipe["seed"]))
                 counts = (len(split["labelled"]), data["training_images"])
                 found.append(Measured(*where, *counts, report["dice"], report["iou"], per_image, path.parent))
     if not found:
         raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
     return found
+
+
+def _labels(labels: int | str | list[str]) -> str:
+    """Return the labelled images as a column is called: named ones by their number."""
+    return f"{len(labels)} chosen" if isinstance(labels, list) else str(labels)
 
 
 def tables(runs: Sequence[Measured]) -> dict[str, Any]:

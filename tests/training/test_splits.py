@@ -15,9 +15,7 @@ _names = st.sets(st.text("abcdef012", min_size=1, max_size=6), min_size=1, max_s
 
 @given(_names, st.integers(0, 5), st.floats(1, 100), st.floats(1, 100))
 def test_a_smaller_share_is_part_of_a_larger_one(names: set[str], seed: int, one: float, other: float) -> None:
-    small, large = (
-        set(pick_labelled(names, f"{share}%", pick="seed", seed=seed)) for share in sorted((one, other))
-    )
+    small, large = (set(pick_labelled(names, f"{share}%", pick="seed", seed=seed)) for share in sorted((one, other)))
 
     assert small <= large <= names
     assert small
@@ -41,6 +39,20 @@ def test_the_seed_decides_which_and_the_name_decides_the_first() -> None:
 def test_more_labels_than_images_are_refused() -> None:
     with pytest.raises(DatasetError, match="3 labelled images are wanted, but there are 2 training images"):
         pick_labelled(["a", "b"], 3, pick="seed", seed=0)
+
+
+def test_labelled_images_can_be_named() -> None:
+    config = SplitConfig.model_validate({"labels": ["c", "a"]})
+
+    assert pick_labelled(["a", "b", "c"], config.labels, pick="seed", seed=0) == ["a", "c"]
+    with pytest.raises(DatasetError, match="no training image 'd' to take as labelled; there are a, b, c"):
+        pick_labelled(["a", "b", "c"], ("d",), pick="seed", seed=0)
+
+
+@pytest.mark.parametrize("labels", [(), ("a", "a")])
+def test_names_that_are_none_or_come_twice_are_refused(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="names of labelled images, each once"):
+        SplitConfig(labels=labels)
 
 
 @pytest.mark.parametrize("labels", [0, "0%", "120%", "half", "-5%"])

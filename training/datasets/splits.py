@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*%$")
 
 
-def _checked_labels(value: int | str) -> int | str:
+def _checked_labels(value: int | str | tuple[str, ...]) -> int | str | tuple[str, ...]:
+    if isinstance(value, tuple):
+        if not value or len(set(value)) < len(value):
+            raise ValueError(f"expected the names of labelled images, each once, but got {list(value)}")
+        return value
     if isinstance(value, int):
         if value < 1:
             raise ValueError(f"expected at least 1 labelled image, but got {value}")
@@ -28,8 +32,8 @@ def _checked_labels(value: int | str) -> int | str:
     return f"{float(match[1]):g}%"
 
 
-Labels = Annotated[int | str, AfterValidator(_checked_labels)]
-"""How many training images are labelled: a number of images, or a share of them such as "25%"."""
+Labels = Annotated[int | str | tuple[str, ...], AfterValidator(_checked_labels)]
+"""Which training images are labelled: a number of images, a share of them such as "25%", or their names."""
 
 
 class SplitConfig(Config):
@@ -44,7 +48,9 @@ class SplitConfig(Config):
     validation_seed: int = Field(0, ge=0, description="the same for all runs that are compared")
 
 
-def pick_labelled(names: Iterable[str], labels: int | str, *, pick: Literal["seed", "name"], seed: int) -> list[str]:
+def pick_labelled(
+    names: Iterable[str], labels: int | str | tuple[str, ...], *, pick: Literal["seed", "name"], seed: int
+) -> list[str]:
     """Return the names of the labelled images, sorted.
 
     With one seed a smaller number is a subset of a larger one, whatever other names there are.
@@ -63,7 +69,7 @@ def pick_labelled(names: Iterable[str], labels: int | str, *, pick: Literal["see
     Raises
     ------
     DatasetError
-        More labelled images are wanted than there are.
+        More labelled images are wanted than there are, or one that is not there.
 
     Examples
     --------
@@ -71,6 +77,12 @@ def pick_labelled(names: Iterable[str], labels: int | str, *, pick: Literal["see
     ['a', 'b']
     """
     every = sorted(names)
+    if isinstance(labels, tuple):
+        missing = sorted(set(labels) - set(every))
+        if missing:
+            known = ", ".join(every[:5])
+            raise DatasetError(f"There is no training image {missing[0]!r} to take as labelled; there are {known}, ...")
+        return sorted(labels)
     if isinstance(labels, str):
         share = float(labels.rstrip("% ")) / 100
         count = max(1, round(share * len(every)))
