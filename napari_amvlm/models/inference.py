@@ -151,7 +151,8 @@ def encode_image(
     device
         Where to compute; None means where the model is.
     batch
-        Tiles at once.
+        Tiles at once. An image that is no larger than a square of so many tiles is looked at in one piece: it has no
+        seams, and tiles that overlap cost twice as much.
     tile
         Side of a tile, a multiple of 16; None is the model's own. A whole image is always one tile of its own size.
     keep_bytes
@@ -167,7 +168,7 @@ def encode_image(
         `should_stop` said so.
     """
     device = device or model.device
-    encoded = _laid_out(model, image, scale, tile or model.config.tile)
+    encoded = _laid_out(model, image, scale, tile or model.config.tile, batch)
     total = len(encoded.tiles)
     kept = 0
     for start in range(0, total, batch):
@@ -251,7 +252,7 @@ def settled_sizes(model: AMVLM, prompt: str) -> tuple[int, int]:
     return (concept.hole, concept.speck) if concept is not None else (0, 0)
 
 
-def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale, side: int) -> EncodedImage:
+def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale, side: int, batch: int) -> EncodedImage:
     """Resize to working scale, pad to what the network takes, and lay the tiles."""
     shape = (image.shape[0], image.shape[1])
     if scale.name == "whole":
@@ -264,7 +265,10 @@ def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale, sid
     down, right = (max(4 * STRIDE, math.ceil(s / STRIDE) * STRIDE) - s for s in size)
     pixels = nn.functional.pad(pixels[None], (0, right, 0, down), mode="replicate")[0]
     overlap = min(model.config.overlap, side // 4) if side < model.config.tile else model.config.overlap
-    tiles = list(tile_grid((pixels.shape[1], pixels.shape[2]), side, overlap))
+    height, width = pixels.shape[1:]
+    if max(height, width) <= side * math.isqrt(batch):
+        side = max(height, width)
+    tiles = tile_grid((height, width), side, overlap)
     return EncodedImage(shape, scale, pixels, (0, 0, size[0], size[1]), tiles, [None] * len(tiles), overlap)
 
 

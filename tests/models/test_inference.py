@@ -59,6 +59,17 @@ def test_a_tile_far_away_changes_nothing_here(tiny_model: AMVLM) -> None:
     assert not np.allclose(answers[0][:, 340:], answers[1][:, 340:], atol=1e-3)
 
 
+def test_an_image_of_at_most_a_batch_of_tiles_is_looked_at_in_one_piece(tiny_model: AMVLM) -> None:
+    side = tiny_model.config.tile
+
+    def pieces(height: int, width: int, batch: int) -> int:
+        return len(encode_image(tiny_model, _image(height, width), tile_scale(), batch=batch).tiles)
+
+    assert pieces(2 * side, side + 1, 4) == pieces(side, side, 1) == 1
+    assert pieces(2 * side + 1, side, 4) > 1
+    assert pieces(2 * side, side, 3) > 1
+
+
 def test_progress_counts_every_tile(tiny_model: AMVLM) -> None:
     calls: list[tuple[int, int]] = []
 
