@@ -126,7 +126,7 @@ class LearningConfig(Config):
     consistency: float = Field(1.0, ge=0, le=100, description="final weight lambda of the consistency loss")
     supervised_share: float = Field(0.75, ge=0, lt=1, description="share of the run before the pseudo-labels begin")
     ramp: float = Field(0.1, ge=0, le=1, description="share of the run in which lambda then rises (sigmoid ramp)")
-    text_evidence: float = Field(0.3, ge=0, le=10, description="beta of the text logits in the pseudo-label")
+    text_evidence: float = Field(0.0, ge=0, le=10, description="beta of the text logits in the pseudo-label")
     confidence_power: float = Field(1.0, ge=0, le=8, description="pixel weight |2q - 1| ** power")
     text_mask_weight: float = Field(0.3, ge=0, le=10, description="weight of the text mask's own supervision")
     text_guidance: float = Field(0.05, ge=0, le=10, description="weight of L_tg")
@@ -135,7 +135,10 @@ class LearningConfig(Config):
     class_balance: float = Field(0.0, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
     hard_labels: bool = Field(True, description="round the pseudo-label; its confidence still weighs the pixels")
     anchor: float = Field(1.0, ge=0, le=1, description="share in the pseudo-label of the start and the settled teacher")
-    start_share: float = Field(0.3, ge=0, le=1, description="share of the start in these two")
+    start_share: float | None = Field(None, ge=0, le=1, description="of the start in these; None: 2 / (2 + labelled)")
+    labelled_weight: float | None = Field(
+        None, gt=0, le=1, description="of the supervised loss beside pseudo-labels; None: labelled / unlabelled images"
+    )
     cutmix: float = Field(0.0, ge=0, le=1, description="how often the student's tile gets a piece of another")
     strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")
     strength: float = Field(1.0, ge=0, le=5, description="factor on the strength of the strong view")

@@ -143,7 +143,9 @@ class _Run:
         self._data, self._config, self._should_stop = data, config, should_stop
         self._model = _copy(model, model.config, device)
         self._source = CropSource(data, config, model.config, device)
-        self._teacher = MeanTeacher(self._model, config)
+        labelled = sum(bool(image.masks) for image in data.labelled)
+        unlabelled = len(data.unlabelled) if config.unlabelled_batch else 0
+        self._teacher = MeanTeacher(self._model, config, labelled=labelled, unlabelled=unlabelled)
         self._shown = _copy(self._model, model.config, device)
         self._budget = Budget(config, unknown=self._source.has_unknown)
         self._memory = MemorySteps(config, model.config.tile, device, tell)

@@ -14,6 +14,7 @@ from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
+from napari_amvlm.models.inference import known_concept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 LEARNT = ("unet", "text_mask", "presence")
 """Parts that fine-tuning changes; encoders and projection heads stay frozen."""
+
+_AS_IMAGES = 2
+"""The start model counts in pseudo-labels as so many labelled images."""
+
+_LEAST_WEIGHT = 0.1
+"""People's answers weigh no less than this beside pseudo-labels, however many unlabelled images there are."""
 
 _MOSTLY = 0.7
 """Reviewed share of a crop from which absence counts; views of whole images lose some at the border."""
@@ -87,11 +94,21 @@ class MeanTeacher:
         Where both start; it is not changed.
     config
         Weights, rates and decays.
+    labelled, unlabelled
+        How many images people answered for, and how many they did not. The fewer the former are, the more of what they
+        teach is theirs alone. Hence, where the configuration leaves it open, the start counts in pseudo-labels as two
+        labelled images, and beside pseudo-labels each labelled image counts as much as each other one, though it is
+        drawn more often.
     """
 
-    def __init__(self, model: AMVLM, config: LearningConfig) -> None:
+    def __init__(self, model: AMVLM, config: LearningConfig, *, labelled: int = 1, unlabelled: int = 0) -> None:
         self._origin = model
         self._config = config
+        share, weight = config.start_share, config.labelled_weight
+        self._start_share = _AS_IMAGES / (_AS_IMAGES + labelled) if share is None else share
+        even = max(_LEAST_WEIGHT, min(1.0, labelled / max(1, unlabelled)))
+        self._labelled_weight = even if weight is None else weight
+        self._taught: dict[str, bool] = {}
         self._start = nn.ModuleDict({name: getattr(model, name) for name in LEARNT})
         self.student = copy.deepcopy(self._start).train()
         self._decay = config.ema_decay
@@ -187,7 +204,8 @@ class MeanTeacher:
         agreement = supervised.new_zeros(())
         if pseudo is not None:
             agreement = self._consistency(out.logits, pseudo, 1 - views.known)
-        loss = supervised + consistency * agreement
+        weight = 1.0 if pseudo is None else self._labelled_weight
+        loss = weight * supervised + consistency * agreement
         if retained:
             loss = loss + self._config.retention * self._retention(seen, features, retained)
         self.optimiser.zero_grad(set_to_none=True)
@@ -216,31 +234,43 @@ class MeanTeacher:
         q = sigmoid((1 - a) z_teacher + a (s z_start + (1 - s) z_settled) + beta z_text). z_start are the logits of the
         model that the run started from, z_settled those of the teacher when `settle` was called (until then the
         start's): what few labelled images taught wrongly, the start has not learnt, and where it is wrong, they help.
+        Of a prompt that the start was never taught, s is 0.
         """
         config = self._config
         chosen = [p for p, wanted in zip(views.prompts, rows.tolist(), strict=True) if wanted]
         images, whole, text = views.weak[rows], views.whole[rows], self._text(chosen)
         with autocast(self._origin.device):
             seen = self._see(images, whole)
-            text_mask = self.teacher["text_mask"]
-            z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
-            z_text = nn.functional.interpolate(z_text, size=images.shape[-2:], mode="bilinear", align_corners=False)
-            logits = config.text_evidence * z_text
-            for share, parts in self._voters():
+            logits = torch.zeros_like(images[:, :1])
+            if config.text_evidence:
+                text_mask = self.teacher["text_mask"]
+                z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
+                size = images.shape[-2:]
+                z_text = nn.functional.interpolate(z_text, size=size, mode="bilinear", align_corners=False)
+                logits = config.text_evidence * z_text
+            for share, parts in self._voters(chosen):
                 logits = logits + share * _decode(parts, _features(parts, seen), text).logits
         q = torch.full_like(views.known, 0.5)
         q[rows] = torch.sigmoid(logits).to(q.dtype)
         return q if views.mixture is None else views.mixture(q)
 
-    def _voters(self) -> list[tuple[float, nn.ModuleDict]]:
-        """Return whose logits make the pseudo-label, and their shares."""
-        anchor, start = self._config.anchor, self._config.start_share
-        voters = [(1 - anchor, self.teacher)]
+    def _voters(self, prompts: list[str]) -> list[tuple[Tensor, nn.ModuleDict]]:
+        """Return whose logits make the pseudo-label, and their shares for each prompt, `(B, 1, 1, 1)`."""
+        anchor, start = self._config.anchor, self._shares(prompts)
+        voters = [(torch.full_like(start, 1 - anchor), self.teacher)]
         if self._settled is None:
-            voters += [(anchor, self._start)]
+            voters += [(torch.full_like(start, anchor), self._start)]
         else:
             voters += [(anchor * start, self._start), (anchor * (1 - start), self._settled)]
-        return [(share, parts) for share, parts in voters if share > 0]
+        return [(share, parts) for share, parts in voters if bool((share > 0).any())]
+
+    def _shares(self, prompts: list[str]) -> Tensor:
+        """Return how much the start counts for each prompt, `(B, 1, 1, 1)`: nothing where it was never taught it."""
+        for prompt in prompts:
+            if prompt not in self._taught:
+                self._taught[prompt] = known_concept(self._origin, prompt) is not None
+        shares = [self._start_share if self._taught[prompt] else 0.0 for prompt in prompts]
+        return torch.tensor(shares, device=self._origin.device).view(-1, 1, 1, 1)
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:
         """Segmentation and text mask on a person's answers, L_tg, and presence."""

@@ -101,6 +101,60 @@ def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM)
     assert torch.equal(resumed._pseudo_label(views, rows), teaching._pseudo_label(views, rows))
 
 
+@pytest.mark.parametrize(("labelled", "share"), [(2, 1 / 2), (6, 1 / 4), (14, 1 / 8)])
+def test_the_start_counts_like_two_labelled_images(tiny_model: AMVLM, labelled: int, share: float) -> None:
+    views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
+    teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0), labelled=labelled)
+
+    start = torch.logit(teaching._pseudo_label(views, rows)).mean()
+    with torch.no_grad():
+        teaching.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
+    teaching.settle()
+
+    assert float(torch.logit(teaching._pseudo_label(views, rows)).mean() - start) == pytest.approx(
+        (1 - share) * 3, abs=0.05
+    )
+
+
+def test_the_start_has_no_vote_on_what_it_was_never_taught(tiny_model: AMVLM) -> None:
+    views, rows = _views(known=0.0, prompts=("nuclei", "zebra crossing")), torch.ones(2, dtype=torch.bool)
+    teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0, start_share=1.0))
+
+    start = torch.logit(teaching._pseudo_label(views, rows)).mean((1, 2, 3))
+    with torch.no_grad():
+        teaching.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
+    teaching.settle()
+    moved = torch.logit(teaching._pseudo_label(views, rows)).mean((1, 2, 3)) - start
+
+    assert moved.tolist() == pytest.approx([0, 3], abs=0.05)
+
+
+def test_answers_of_people_weigh_less_beside_pseudo_labels(tiny_model: AMVLM) -> None:
+    """At lambda 0 there are no pseudo-labels, and people's answers are all there is."""
+    views = _views(known=0.5)
+
+    def total(weight: float, consistency: float) -> tuple[float, float, float]:
+        teaching = MeanTeacher(tiny_model, _config(labelled_weight=weight))
+        losses = teaching.step(views, learning_rate=0.0, consistency=consistency)
+        return losses.total, losses.supervised, losses.consistency
+
+    alone, supervised, _ = total(0.25, 0.0)
+    assert alone == pytest.approx(supervised, rel=1e-5)
+    beside, supervised, consistency = total(0.25, 1.0)
+    assert beside == pytest.approx(0.25 * supervised + consistency, rel=1e-5)
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled", "weight"), [(2, 29, 0.1), (6, 24, 0.25), (5, 4, 1), (3, 0, 1)])
+def test_beside_pseudo_labels_all_images_count_the_same(
+    tiny_model: AMVLM, labelled: int, unlabelled: int, weight: float
+) -> None:
+    teaching = MeanTeacher(tiny_model, _config(), labelled=labelled, unlabelled=unlabelled)
+
+    losses = teaching.step(_views(known=0.5), learning_rate=0.0, consistency=1.0)
+
+    assert losses.total == pytest.approx(weight * losses.supervised + losses.consistency, rel=1e-5)
+
+
 def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model: AMVLM) -> None:
     inside = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
     inside[0, :, 8:40, 8:40] = True

@@ -36,7 +36,7 @@ def test_the_ablation_has_the_rows_of_the_publication() -> None:
     assert runs["mean-teacher/labels-25-percent/seed-1"].learning_config().anchor == 0
     defaults = LearningConfig()
     last = runs["anchor-after-a-supervised-share/labels-2/seed-0"].learning_config()
-    for key in ("anchor", "supervised_share", "ramp"):
+    for key in ("anchor", "supervised_share", "ramp", "labelled_weight", "text_evidence"):
         assert getattr(last, key) == getattr(defaults, key)
     full = runs["l-tg/labels-100-percent/seed-0"]
     assert (full.start, full.learning_config().text_guidance > 0) == ("full.safetensors", True)
