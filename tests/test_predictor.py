@@ -18,6 +18,7 @@ from napari_amvlm.predictor import Predictor
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_amvlm.imaging.turning import Views
     from napari_amvlm.models.amvlm import AMVLM
 
 
@@ -51,6 +52,43 @@ def test_answers_do_not_depend_on_what_was_asked_before(predictor: Predictor, ti
     fresh.set_image(_image(1))
 
     assert np.array_equal(later.probability, fresh.predict("nuclei").probability)
+
+
+@pytest.mark.parametrize("views", [4, 8])
+def test_several_views_answer_alike_for_a_turned_image(tiny_model: AMVLM, views: Views) -> None:
+    predictor = Predictor(tiny_model, device="cpu", views=views)
+    image = _image(shape=(96, 128, 3))
+
+    def answer(pixels: np.ndarray) -> np.ndarray:
+        predictor.set_image(pixels)
+        return predictor.predict("nuclei", scale="tiles").probability
+
+    upright, on_its_side = answer(image), answer(np.rot90(image))
+    alone = Predictor(tiny_model, device="cpu")
+    alone.set_image(image)
+    one_view = alone.predict("nuclei", scale="tiles").probability
+
+    assert np.allclose(np.rot90(upright), on_its_side, atol=2e-2)
+    assert not np.allclose(upright, one_view, atol=2e-2)
+
+
+def test_an_image_that_is_looked_at_whole_is_seen_in_one_view(tiny_model: AMVLM) -> None:
+    answers = []
+    for views in (1, 8):
+        predictor = Predictor(tiny_model, device="cpu", views=views)
+        predictor.set_image(_image())
+        answers.append(predictor.predict("left lung", scale="whole").probability)
+
+    assert np.array_equal(*answers)
+
+
+def test_only_the_image_as_it_is_is_kept_of_several_views(tiny_model: AMVLM) -> None:
+    predictor = Predictor(tiny_model, device="cpu", views=4)
+    predictor.set_image(_image())
+
+    predictor.predict("nuclei", scale="tiles")
+
+    assert len(predictor._cache) == 1
 
 
 def test_a_known_key_finds_the_cached_image(predictor: Predictor) -> None:

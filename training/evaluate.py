@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from napari_amvlm.cli.console import ViewsOption, views_of
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import find_model
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.evaluation import EvaluationProtocol, PromptPredictor
+    from napari_amvlm.imaging.turning import Views
 
 PARTS = ("validation", "test", "train")
 
@@ -47,6 +49,7 @@ def evaluate(
     protocols: Sequence[EvaluationProtocol] = PROTOCOLS,
     beside: str | None = None,
     share: float = 0.5,
+    views: Views = 1,
 ) -> dict[str, Any]:
     """Return the scores of weights on a part of a recipe's data set.
 
@@ -68,6 +71,8 @@ def evaluate(
         A second model that answers together with the first; None means the first alone.
     share
         Of the second in the mean of the logits, 0 to 1.
+    views
+        As of `Predictor`.
 
     Raises
     ------
@@ -80,17 +85,17 @@ def evaluate(
         raise InputError(f"Expected the part to be one of {', '.join(PARTS)}, but got {part!r}.")
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
     pairs = split.validation if part == "validation" else open_part(split.spec, data, part).pairs
-    predictor = _predictor(model, device)
+    predictor = _predictor(model, device, views)
     if beside is not None:
-        predictor = AveragedPredictor(predictor, _predictor(beside, device), share)
+        predictor = AveragedPredictor(predictor, _predictor(beside, device, views), share)
     modes = (recipe.prompts, *recipe.score_prompts)
     scores = score_split(predictor, split, pairs, modes, seed=recipe.seed, protocols=protocols)
-    together = {} if beside is None else {"beside": beside, "share": share}
+    together = {"views": views} if beside is None else {"views": views, "beside": beside, "share": share}
     return {"model": model, **together, "dataset": split.spec.name, "part": part, "n": len(pairs), "scores": scores}
 
 
-def _predictor(model: str, device: torch.device) -> PromptPredictor:
-    return load_predictor(Path(model) if Path(model).exists() else find_model(model), device)
+def _predictor(model: str, device: torch.device, views: Views) -> PromptPredictor:
+    return load_predictor(Path(model) if Path(model).exists() else find_model(model), device, views=views)
 
 
 def run_recipe(model: str, dataset: str | None, prompts: Sequence[str]) -> RunRecipe:
@@ -123,6 +128,7 @@ def main(
     protocol: Annotated[str | None, typer.Option(help="native or 224; both where it is left out.")] = None,
     beside: Annotated[str | None, typer.Option(help="A second model; the logits of both are averaged.")] = None,
     share: Annotated[float, typer.Option(help="Of the second model in the mean, 0 to 1.")] = 0.5,
+    views: ViewsOption = "1",
     out: Annotated[Path | None, typer.Option(help="Write the JSON here instead of printing it.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
@@ -130,7 +136,17 @@ def main(
     recipe = run_recipe(model, dataset, prompts or ())
     protocols = PROTOCOLS if protocol is None else (cast("EvaluationProtocol", protocol),)
     where = resolve_device(device)
-    report = evaluate(model, recipe, data, device=where, part=part, protocols=protocols, beside=beside, share=share)
+    report = evaluate(
+        model,
+        recipe,
+        data,
+        device=where,
+        part=part,
+        protocols=protocols,
+        beside=beside,
+        share=share,
+        views=views_of(views),
+    )
     if out is None:
         typer.echo(json.dumps(report))
     else:

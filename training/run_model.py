@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ScaleName
     from napari_amvlm.evaluation import PromptPredictor
+    from napari_amvlm.imaging.turning import Views
     from napari_amvlm.models.text_encoder import TextEncoder
 
 
-def load_predictor(path: Path, device: torch.device, text_encoder: TextEncoder | None = None) -> PromptPredictor:
+def load_predictor(
+    path: Path, device: torch.device, text_encoder: TextEncoder | None = None, *, views: Views = 1
+) -> PromptPredictor:
     """Return what scores the weights in a file or a run's folder.
 
     Parameters
@@ -38,6 +41,8 @@ def load_predictor(path: Path, device: torch.device, text_encoder: TextEncoder |
         Where to compute.
     text_encoder
         A loaded sentence encoder to share.
+    views
+        As of `Predictor`; a plain U-Net has one.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def load_predictor(path: Path, device: torch.device, text_encoder: TextEncoder |
     if plain is not None:
         return plain
     model, info = load_model(file, device=device, text_encoder=text_encoder)
-    return Predictor(model, device=str(device), info=info)
+    return Predictor(model, device=str(device), info=info, views=views)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.progress import Progress
+
+    from napari_amvlm.imaging.turning import Views
 
 ModelOption = Annotated[
     str | None,
@@ -22,6 +24,10 @@ DeviceOption = Annotated[
 ]
 MagnificationOption = Annotated[
     float, typer.Option("--magnification", min=0.05, max=20.0, help="Resize by this before looking in tiles.")
+]
+ViewsOption = Annotated[
+    Literal["1", "4", "8"],
+    typer.Option("--views", help="Of what is looked at in tiles: in how many turned views; so many times slower."),
 ]
 
 
@@ -48,6 +54,11 @@ def remark(line: str) -> None:
 def complain(message: str) -> None:
     """Write an error to stderr, on one line."""
     remark(f"napari-amvlm: {' '.join(message.split())}")
+
+
+def views_of(option: str) -> Views:
+    """Return the number that `--views` was given as."""
+    return cast("Views", int(option))
 
 
 @contextlib.contextmanager

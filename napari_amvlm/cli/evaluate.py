@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from napari_amvlm.cli.console import DeviceOption, MagnificationOption, ModelOption, progress, say
+from napari_amvlm.cli.console import (
+    DeviceOption,
+    MagnificationOption,
+    ModelOption,
+    ViewsOption,
+    progress,
+    say,
+    views_of,
+)
 
 
 def evaluate(
@@ -29,6 +37,7 @@ def evaluate(
         Literal["auto", "whole", "tiles"], typer.Option("--scale", help="Look at the image as a whole or in tiles.")
     ] = "auto",
     magnification: MagnificationOption = 1.0,
+    views: ViewsOption = "1",
     device: DeviceOption = "auto",
 ) -> None:
     """Score a model: Dice and IoU per image at threshold 0.5, then their mean."""
@@ -40,7 +49,7 @@ def evaluate(
     wanted_classes(data, prompt)
     from napari_amvlm.predictor import Predictor
 
-    predictor = Predictor.from_file(model, device=device)
+    predictor = Predictor.from_file(model, device=device, views=views_of(views))
     with progress("Evaluating") as show:
         report = evaluate_folder(
             predictor,

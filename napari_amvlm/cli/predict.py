@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from napari_amvlm.cli.cluster import predict_on_cluster
-from napari_amvlm.cli.console import DeviceOption, MagnificationOption, ModelOption, complain, progress, remark, say
+from napari_amvlm.cli.console import (
+    DeviceOption,
+    MagnificationOption,
+    ModelOption,
+    ViewsOption,
+    complain,
+    progress,
+    remark,
+    say,
+    views_of,
+)
 from napari_amvlm.cli.predicting import Outcome, Request, output_files, predict_file, store_folder
 from napari_amvlm.errors import DatasetError, InputError, OutOfMemoryError, PromptError
 from napari_amvlm.exports.label_files import check_prompts, write_classes
@@ -49,6 +59,7 @@ def predict(
         Literal["auto", "whole", "tiles"], typer.Option("--scale", help="Look at the image as a whole or in tiles.")
     ] = "auto",
     magnification: MagnificationOption = 1.0,
+    views: ViewsOption = "1",
     slices: Annotated[
         str | None, typer.Option("--slices", metavar="A[-B]", help="Of stacks: this slice or these alone, from 0.")
     ] = None,
@@ -80,6 +91,7 @@ def predict(
         threshold=threshold,
         scale=scale,
         magnification=magnification,
+        views=views_of(views),
         instances=instances,
         probabilities=probabilities,
         overwrite=overwrite,
@@ -112,7 +124,7 @@ def _outcomes(
     if scheduler is None:
         from napari_amvlm.predictor import Predictor
 
-        predictor = Predictor.from_file(model, device=device)
+        predictor = Predictor.from_file(model, device=device, views=request.views)
         write_classes(request.output / "classes.csv", request.prompts)
         yield from _predict_here(predictor, paths, request)
         return

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ScaleName
     from napari_amvlm.imaging import ImageData
+    from napari_amvlm.imaging.turning import Views
     from napari_amvlm.predictor import Prediction, Predictor
 
     Progress = Callable[[float, str], None]
@@ -46,6 +47,7 @@ class Request:
     slices: tuple[int, int] | None = None
     region: tuple[int, int, int, int] | None = None
     every_tile: bool = False
+    views: Views = 1
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
     import dask
 
     remarks: list[str] = []
-    predictor = _own_predictor(model, device)
+    predictor = _own_predictor(model, device, request.views)
     try:
         # Else what is read lazily would become tasks of the cluster.
         with dask.config.set(scheduler="threads"):
@@ -190,10 +192,10 @@ def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
 
 
 @functools.lru_cache(maxsize=1)
-def _own_predictor(model: Path, device: str) -> Predictor:
+def _own_predictor(model: Path, device: str, views: Views) -> Predictor:
     from napari_amvlm.predictor import Predictor
 
-    return Predictor.from_file(model, device=device)
+    return Predictor.from_file(model, device=device, views=views)
 
 
 def _predict_plane(
@@ -235,5 +237,6 @@ def _token(predictor: Predictor, path: Path, request: Request) -> str:
     settings = (
         *(request.prompts, request.threshold, request.scale, request.magnification, request.slices),
         *(model_token(predictor), path.name, state and (state.st_size, state.st_mtime_ns)),
+        *((request.views,) if request.views > 1 else ()),
     )
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

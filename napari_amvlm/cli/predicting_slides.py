@@ -31,6 +31,8 @@ def predict_one_slide(
     path = image.path
     if request.instances:
         raise InputError(f"{path} is a slide, for which objects are not numbered; leave out --instances.")
+    if request.views > 1:
+        raise InputError(f"{path} is a slide, which is seen in one view; leave out --views.")
     store = _store(predictor, image, request)
     region = None
     if request.region:

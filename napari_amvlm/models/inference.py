@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.special import expit, logit
 from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
     Stop = Callable[[], bool]
+
+_NEARLY = 1e-6
+"""Probabilities nearer to 0 or 1 than this count as that near, so that their logits are finite."""
 
 _KNOWN = 0.55
 """Cosine similarity of sentence embeddings from which a prompt counts as a wording of a known concept."""
@@ -237,6 +241,22 @@ def decode_prompt(
     found = settle(found, hole=largest[0], speck=largest[1])
     probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in (found, text_found))
     return DecodedPrompt(probability, text_probability, pooled_presence(presence))
+
+
+def mean_answer(answers: Sequence[DecodedPrompt]) -> DecodedPrompt:
+    """Return the mean of several answers' logits, of pixels and of presence; one answer alone comes back as it is."""
+    if len(answers) == 1:
+        return answers[0]
+
+    def mean(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        logits = sum(logit(np.clip(v.astype(np.float64), _NEARLY, 1 - _NEARLY)) for v in values)
+        return expit(logits / len(values)).astype(np.float32)
+
+    probability, text_probability = (
+        mean([getattr(a, name) for a in answers]) for name in ("probability", "text_probability")
+    )
+    presence = mean([np.array(a.presence, np.float32) for a in answers])
+    return DecodedPrompt(probability, text_probability, float(presence))
 
 
 def pooled_presence(logits: Sequence[float]) -> float:

@@ -17,6 +17,7 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import label_image
 
 if TYPE_CHECKING:
+    from napari_amvlm.imaging.turning import Views
     from tests.cli.conftest import Run
 
 PROMPTS = ["--prompt", "nuclei", "--prompt", "left lung"]
@@ -27,10 +28,14 @@ def image(binary_folder: Path) -> Path:
     return binary_folder / "img" / "a.png"
 
 
-def test_labels_are_what_the_predictor_says(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    outcome = run("predict", image, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities")
+@pytest.mark.parametrize("views", [1, 4])
+def test_labels_are_what_the_predictor_says(
+    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path, views: Views
+) -> None:
+    options = ["--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities", "--views", views]
+    outcome = run("predict", image, *PROMPTS, *options)
 
-    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+    predictor = Predictor.from_file(tiny_checkpoint, device="cpu", views=views)
     predictor.set_image(np.asarray(Image.open(image)))
     found = [predictor.predict(prompt).probability for prompt in ("nuclei", "left lung")]
     labels = tifffile.imread(tmp_path / "out" / "a.tif")

@@ -147,10 +147,12 @@ def test_slices_and_regions_that_do_not_fit_the_image(
         run("predict", slide, *common, "--slices", "1").err,
         run("predict", slide, *common, "--region", 900, 0, 9, 9).err,
         run("predict", slide, *common, "--instances").err,
+        run("predict", slide, *common, "--views", "4").err,
     ]
 
     expected = ["slices from 0 to 5", "Expected --slices", "a stack", "one plane", "inside the slide", "--instances"]
-    assert [words in message for words, message in zip(expected, messages, strict=True)] == [True] * 6
+    expected += ["leave out --views"]
+    assert [words in message for words, message in zip(expected, messages, strict=True)] == [True] * 7
 
 
 def test_what_is_done_is_skipped_until_something_changes(
