@@ -249,8 +249,8 @@ class Predictor:
             def look(view: int) -> DecodedPrompt:
                 encoded = self._encoded(image, chosen, view, on_progress, should_stop)
                 found = decode_prompt(self.model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
-                maps = (turned_back(m, view) for m in (found.probability, found.text_probability))
-                return DecodedPrompt(*maps, found.presence)
+                probability, text = (turned_back(m, view) for m in (found.probability, found.text_probability))
+                return DecodedPrompt(probability, text, found.presence)
 
             def answer() -> DecodedPrompt:
                 return mean_answer([look(view) for view in views])

@@ -249,8 +249,8 @@ def mean_answer(answers: Sequence[DecodedPrompt]) -> DecodedPrompt:
         return answers[0]
 
     def mean(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        logits = sum(logit(np.clip(v.astype(np.float64), _NEARLY, 1 - _NEARLY)) for v in values)
-        return expit(logits / len(values)).astype(np.float32)
+        logits = np.mean([logit(np.clip(v.astype(np.float64), _NEARLY, 1 - _NEARLY)) for v in values], axis=0)
+        return np.asarray(expit(logits), np.float32)
 
     probability, text_probability = (
         mean([getattr(a, name) for a in answers]) for name in ("probability", "text_probability")
