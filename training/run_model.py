@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from safetensors import SafetensorError
-from scipy.special import expit, logit
 
 from napari_amvlm.errors import ModelFileError
 from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.inference import mean_of_logits
 from napari_amvlm.predictor import Predictor
 from training.plain_unet import load_plain_unet
 from training.run_folder import WEIGHTS
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
+    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -91,6 +91,4 @@ class AveragedPredictor:
     ) -> _Answer:
         """Segment what `prompt` names."""
         answers = [one.predict(prompt, scale=scale, magnification=magnification).probability for one in self._both]
-        bounded = (np.clip(answer.astype(np.float64), 1e-6, 1 - 1e-6) for answer in answers)
-        logits = sum(share * logit(answer) for share, answer in zip(self._shares, bounded, strict=True))
-        return _Answer(expit(logits).astype(np.float32))
+        return _Answer(mean_of_logits(answers, self._shares))

@@ -243,20 +243,29 @@ def decode_prompt(
     return DecodedPrompt(probability, text_probability, pooled_presence(presence))
 
 
+def mean_of_logits(
+    probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """Return the probability `(H, W)` whose logit is the weighted mean of the others'; without weights all count alike.
+
+    Examples
+    --------
+    >>> mean_of_logits([np.float32([0.2, 0.5]), np.float32([0.8, 0.5])]).round(3).tolist()
+    [0.5, 0.5]
+    """
+    bounded = [np.clip(p.astype(np.float64), _NEARLY, 1 - _NEARLY) for p in probabilities]
+    return np.asarray(expit(np.average([logit(p) for p in bounded], axis=0, weights=weights)), np.float32)
+
+
 def mean_answer(answers: Sequence[DecodedPrompt]) -> DecodedPrompt:
     """Return the mean of several answers' logits, of pixels and of presence; one answer alone comes back as it is."""
     if len(answers) == 1:
         return answers[0]
-
-    def mean(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        logits = np.mean([logit(np.clip(v.astype(np.float64), _NEARLY, 1 - _NEARLY)) for v in values], axis=0)
-        return np.asarray(expit(logits), np.float32)
-
-    probability, text_probability = (
-        mean([getattr(a, name) for a in answers]) for name in ("probability", "text_probability")
+    return DecodedPrompt(
+        mean_of_logits([a.probability for a in answers]),
+        mean_of_logits([a.text_probability for a in answers]),
+        float(mean_of_logits([np.array([a.presence], np.float32) for a in answers])[0]),
     )
-    presence = mean([np.array(a.presence, np.float32) for a in answers])
-    return DecodedPrompt(probability, text_probability, float(presence))
 
 
 def pooled_presence(logits: Sequence[float]) -> float:
