@@ -116,7 +116,7 @@ def _runs_below(root: Path) -> list[Measured]:
 
 def _labels(labels: int | str | list[str]) -> str:
     """Return the labelled images as a column is called: named ones by their number."""
-    return f"{len(labels)} chosen" if isinstance(labels, list) else str(labels)
+    return f"{len(labels)} named" if isinstance(labels, list) else str(labels)
 
 
 def tables(runs: Sequence[Measured]) -> dict[str, Any]:

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 _NAMES = ("a", "b", "c", "d")
 
 
-def _write_run(root: Path, row: str, labels: int | str, seed: int, dice: tuple[float, ...]) -> None:
+def _write_run(root: Path, row: str, labels: int | str | list[str], seed: int, dice: tuple[float, ...]) -> None:
     folder = root / row.replace(" ", "-") / str(labels) / str(seed)
     folder.mkdir(parents=True)
     per_image = {name: {"dice": value, "iou": value / 2} for name, value in zip(_NAMES, dice, strict=True)}
     report = {"n": 4, "dice": float(np.mean(dice)), "iou": float(np.mean(dice)) / 2, "per_image": per_image}
-    labelled = labels if isinstance(labels, int) else round(float(labels[:-1]) / 100 * 24)
+    if isinstance(labels, list):
+        labelled = len(labels)
+    else:
+        labelled = labels if isinstance(labels, int) else round(float(labels[:-1]) / 100 * 24)
     recipe = {"name": row, "labels": labels, "seed": seed, "prompts": "fixed"}
     split = {"labelled": [f"l{i}" for i in range(labelled)], "unlabelled": [], "validation": list(_NAMES)}
     contents: dict[str, Any] = {
@@ -62,6 +65,15 @@ def test_means_and_spreads_over_seeds(runs: Path) -> None:
     assert cell["dice_sd"] == pytest.approx(math.sqrt(2) / 10)
     assert table["rows"]["first"]["25%"]["dice_sd"] is None
     assert "25%" not in table["rows"]["second"]
+
+
+def test_named_images_have_a_column_by_their_number(tmp_path: Path) -> None:
+    _write_run(tmp_path, "row", ["l0", "l1"], 0, (0.5, 0.6, 0.7, 0.8))
+
+    table = tables(read_runs(tmp_path))["tables"][0]
+
+    assert table["columns"] == {"2 named": {"labelled": 2, "training": 24}}
+    assert "| labelled images | 2 named (2 of 24) |" in markdown(tables(read_runs(tmp_path)))
 
 
 def test_rows_are_compared_on_their_images_with_seeds_averaged(runs: Path) -> None:
