@@ -137,7 +137,7 @@ class LearningConfig(Config):
     anchor: float = Field(1.0, ge=0, le=1, description="share in the pseudo-label of the start and the settled teacher")
     start_share: float | None = Field(None, ge=0, le=1, description="of the start in these; None: 2 / (2 + labelled)")
     labelled_weight: float | None = Field(
-        None, gt=0, le=1, description="of the supervised loss beside pseudo-labels; None: labelled / unlabelled images"
+        None, gt=0, le=1, description="of the supervised loss beside pseudo-labels; None: labelled / unlabelled, or 1"
     )
     cutmix: float = Field(0.0, ge=0, le=1, description="how often the student's tile gets a piece of another")
     strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")

@@ -98,7 +98,7 @@ class MeanTeacher:
         How many images people answered for, and how many they did not. The fewer the former are, the more of what they
         teach is theirs alone. Hence, where the configuration leaves it open, the start counts in pseudo-labels as two
         labelled images, and beside pseudo-labels each labelled image counts as much as each other one, though it is
-        drawn more often.
+        drawn more often. Prompts that the start was never taught have people's answers in full, and no vote of its.
     """
 
     def __init__(self, model: AMVLM, config: LearningConfig, *, labelled: int = 1, unlabelled: int = 0) -> None:
@@ -107,7 +107,7 @@ class MeanTeacher:
         share, weight = config.start_share, config.labelled_weight
         self._start_share = _AS_IMAGES / (_AS_IMAGES + labelled) if share is None else share
         even = max(_LEAST_WEIGHT, min(1.0, labelled / max(1, unlabelled)))
-        self._labelled_weight = even if weight is None else weight
+        self._labelled_weights = (1.0, even) if weight is None else (weight, weight)
         self._taught: dict[str, bool] = {}
         self._start = nn.ModuleDict({name: getattr(model, name) for name in LEARNT})
         self.student = copy.deepcopy(self._start).train()
@@ -204,7 +204,7 @@ class MeanTeacher:
         agreement = supervised.new_zeros(())
         if pseudo is not None:
             agreement = self._consistency(out.logits, pseudo, 1 - views.known)
-        weight = 1.0 if pseudo is None else self._labelled_weight
+        weight = 1.0 if pseudo is None else self._labelled_weights[all(map(self._was_taught, views.prompts))]
         loss = weight * supervised + consistency * agreement
         if retained:
             loss = loss + self._config.retention * self._retention(seen, features, retained)
@@ -266,11 +266,13 @@ class MeanTeacher:
 
     def _shares(self, prompts: list[str]) -> Tensor:
         """Return how much the start counts for each prompt, `(B, 1, 1, 1)`: nothing where it was never taught it."""
-        for prompt in prompts:
-            if prompt not in self._taught:
-                self._taught[prompt] = known_concept(self._origin, prompt) is not None
-        shares = [self._start_share if self._taught[prompt] else 0.0 for prompt in prompts]
+        shares = [self._start_share if self._was_taught(prompt) else 0.0 for prompt in prompts]
         return torch.tensor(shares, device=self._origin.device).view(-1, 1, 1, 1)
+
+    def _was_taught(self, prompt: str) -> bool:
+        if prompt not in self._taught:
+            self._taught[prompt] = known_concept(self._origin, prompt) is not None
+        return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:
         """Segmentation and text mask on a person's answers, L_tg, and presence."""

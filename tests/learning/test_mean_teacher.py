@@ -144,13 +144,22 @@ def test_answers_of_people_weigh_less_beside_pseudo_labels(tiny_model: AMVLM) ->
     assert beside == pytest.approx(0.25 * supervised + consistency, rel=1e-5)
 
 
-@pytest.mark.parametrize(("labelled", "unlabelled", "weight"), [(2, 29, 0.1), (6, 24, 0.25), (5, 4, 1), (3, 0, 1)])
-def test_beside_pseudo_labels_all_images_count_the_same(
-    tiny_model: AMVLM, labelled: int, unlabelled: int, weight: float
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "prompt", "weight"),
+    [
+        (2, 29, "nuclei", 0.1),
+        (6, 24, "nuclei", 0.25),
+        (5, 4, "nuclei", 1),
+        (3, 0, "nuclei", 1),
+        (2, 29, "zebra crossing", 1),
+    ],
+)
+def test_beside_pseudo_labels_all_images_count_the_same_unless_what_is_asked_is_new(
+    tiny_model: AMVLM, labelled: int, unlabelled: int, prompt: str, weight: float
 ) -> None:
     teaching = MeanTeacher(tiny_model, _config(), labelled=labelled, unlabelled=unlabelled)
 
-    losses = teaching.step(_views(known=0.5), learning_rate=0.0, consistency=1.0)
+    losses = teaching.step(_views(known=0.5, prompts=("nuclei", prompt)), learning_rate=0.0, consistency=1.0)
 
     assert losses.total == pytest.approx(weight * losses.supervised + losses.consistency, rel=1e-5)
 
