@@ -237,6 +237,7 @@ def _token(predictor: Predictor, path: Path, request: Request) -> str:
     settings = (
         *(request.prompts, request.threshold, request.scale, request.magnification, request.slices),
         *(model_token(predictor), path.name, state and (state.st_size, state.st_mtime_ns)),
+        # Left out where it is one, so that what was done before there were views still counts as done.
         *((request.views,) if request.views > 1 else ()),
     )
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

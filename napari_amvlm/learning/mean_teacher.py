@@ -107,7 +107,7 @@ class MeanTeacher:
         share, weight = config.start_share, config.labelled_weight
         self._start_share = _AS_IMAGES / (_AS_IMAGES + labelled) if share is None else share
         even = max(_LEAST_WEIGHT, min(1.0, labelled / max(1, unlabelled)))
-        self._labelled_weights = (1.0, even) if weight is None else (weight, weight)
+        self._weight_taught, self._weight_new = (even, 1.0) if weight is None else (weight, weight)
         self._taught: dict[str, bool] = {}
         self._start = nn.ModuleDict({name: getattr(model, name) for name in LEARNT})
         self.student = copy.deepcopy(self._start).train()
@@ -204,7 +204,7 @@ class MeanTeacher:
         agreement = supervised.new_zeros(())
         if pseudo is not None:
             agreement = self._consistency(out.logits, pseudo, 1 - views.known)
-        weight = 1.0 if pseudo is None else self._labelled_weights[all(map(self._was_taught, views.prompts))]
+        weight = 1.0 if pseudo is None else self._labelled_weight(views.prompts)
         loss = weight * supervised + consistency * agreement
         if retained:
             loss = loss + self._config.retention * self._retention(seen, features, retained)
@@ -268,6 +268,10 @@ class MeanTeacher:
         """Return how much the start counts for each prompt, `(B, 1, 1, 1)`: nothing where it was never taught it."""
         shares = [self._start_share if self._was_taught(prompt) else 0.0 for prompt in prompts]
         return torch.tensor(shares, device=self._origin.device).view(-1, 1, 1, 1)
+
+    def _labelled_weight(self, prompts: list[str]) -> float:
+        """Return the weight of people's answers beside pseudo-labels: that of new prompts where one of these is new."""
+        return self._weight_taught if all(map(self._was_taught, prompts)) else self._weight_new
 
     def _was_taught(self, prompt: str) -> bool:
         if prompt not in self._taught:
