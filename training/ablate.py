@@ -22,10 +22,10 @@ from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import run_command
-from training.grid import GRID, Grid, folder_name
-from training.random_start import RANDOM
-from training.recipe import read_toml, validated, with_settings
-from training.run_folder import RunFolder
+from training.runs.folder import RunFolder
+from training.runs.grid import GRID, Grid, folder_name
+from training.runs.random_start import RANDOM
+from training.runs.recipe import read_toml, validated, with_settings
 from training.semi_supervised import execute
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from training.recipe import RunRecipe
+    from training.runs.recipe import RunRecipe
 
 log = logging.getLogger("training.ablate")
 

@@ -24,16 +24,16 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.aligned import load_aligned
 from training.command import run_command
-from training.data import is_validation, load_taught_images, spread_evenly
-from training.grid import check_row_names, folder_name
-from training.paraphrases import compared, retrieval, summary
 from training.pretrain import pretrain
-from training.pretrain_recipe import Recipe
-from training.recipe import read_toml, validated, with_settings
-from training.run_folder import RunFolder
-from training.step_one_table import ALIGNED, markdown, tables
+from training.pretraining.aligned import load_aligned
+from training.pretraining.data import is_validation, load_taught_images, spread_evenly
+from training.pretraining.paraphrases import compared, retrieval, summary
+from training.pretraining.recipe import Recipe
+from training.pretraining.step_one_table import ALIGNED, markdown, tables
+from training.runs.folder import RunFolder
+from training.runs.grid import check_row_names, folder_name
+from training.runs.recipe import read_toml, validated, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.models.text_encoder import TextEncoder
-    from training.data import TaughtImage
+    from training.pretraining.data import TaughtImage
 
 log = logging.getLogger("training.ablate_step_one")
 

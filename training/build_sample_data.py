@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from training.data import left_right_lungs
+from training.pretraining.data import left_right_lungs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

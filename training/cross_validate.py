@@ -28,8 +28,8 @@ from training.command import run_command
 from training.datasets import open_dataset
 from training.datasets.asking import learning_data, used_unlabelled
 from training.datasets.splits import SplitConfig
-from training.recipe import RunRecipe, read_toml, validated
-from training.split_scores import score_split
+from training.runs.recipe import RunRecipe, read_toml, validated
+from training.runs.scores import score_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

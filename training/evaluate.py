@@ -23,10 +23,10 @@ from training.command import run_command
 from training.datasets import open_dataset
 from training.datasets.asking import PromptMode
 from training.datasets.opening import open_part
-from training.recipe import RunRecipe, validated
-from training.run_folder import CONFIG, RunFolder
-from training.run_model import AveragedPredictor, load_predictor
-from training.split_scores import PROTOCOLS, score_split
+from training.runs.folder import CONFIG, RunFolder
+from training.runs.recipe import RunRecipe, validated
+from training.runs.scores import PROTOCOLS, score_split
+from training.runs.weights import AveragedPredictor, load_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
     python -m training.pretrain training/recipes/amvlm-open.toml --data PATH --out runs/amvlm-open
 
 A run can be killed at any time; the same command goes on from its last state. `--minutes` bounds one sitting, not the
-run. Several processes can share it: see `training.workers`.
+run. Several processes can share it: see `training.pretraining.workers`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.checkpoint import save_model
 from training.command import run_command
-from training.data import load_taught_images
-from training.presence import fit_presence
-from training.pretrain_page import used_files, write_pretrain_page
-from training.pretrain_recipe import Recipe
-from training.pretraining import Pretraining
-from training.recipe import read_toml, validated
-from training.run_folder import DATA, SCORES, RunFolder, environment, file_hash
-from training.scoring import by_concept, mean_scores
+from training.pretraining.data import load_taught_images
+from training.pretraining.page import used_files, write_pretrain_page
+from training.pretraining.presence import fit_presence
+from training.pretraining.recipe import Recipe
+from training.pretraining.run import Pretraining
+from training.pretraining.scoring import by_concept, mean_scores
+from training.runs.folder import DATA, SCORES, RunFolder, environment, file_hash
+from training.runs.recipe import read_toml, validated
 
 if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.models.text_encoder import TextEncoder
-    from training.data import TaughtImage
+    from training.pretraining.data import TaughtImage
 
 log = logging.getLogger("training.pretrain")
 

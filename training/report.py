@@ -21,10 +21,10 @@ import typer
 
 from napari_amvlm.errors import InputError
 from training.command import run_command
-from training.grid import GRID, folder_name
-from training.paired import ALPHA, compare
-from training.published import ANOTHER_PROTOCOL, published
-from training.run_folder import CONFIG, DATA, SCORES, RunFolder
+from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
+from training.runs.grid import GRID, folder_name
+from training.runs.paired import ALPHA, compare
+from training.runs.published import ANOTHER_PROTOCOL, published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

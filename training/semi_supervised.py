@@ -22,13 +22,13 @@ from napari_amvlm.models.model_info import read_info
 from training.command import run_command
 from training.datasets import DatasetSplit, open_dataset
 from training.datasets.asking import used_unlabelled
-from training.random_start import RANDOM, random_start
-from training.recipe import RunRecipe, read_toml, validated, with_settings
-from training.run_folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
-from training.run_learning import Show, Sitting, learn, learn_plain
-from training.run_model import load_predictor
-from training.run_page import write_page
-from training.split_scores import score_split, summary_lines
+from training.runs.folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
+from training.runs.learning import Show, Sitting, learn, learn_plain
+from training.runs.page import write_page
+from training.runs.random_start import RANDOM, random_start
+from training.runs.recipe import RunRecipe, read_toml, validated, with_settings
+from training.runs.scores import score_split, summary_lines
+from training.runs.weights import load_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

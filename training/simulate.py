@@ -23,12 +23,12 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import run_command
-from training.recipe import read_toml, validated, with_settings
-from training.run_folder import RunFolder
-from training.simulated_arm import SimulatedArm
-from training.simulated_project import cut_folder, read_material
-from training.simulation_recipe import ARMS, SimulationRecipe
-from training.simulation_report import read_rounds, write_report
+from training.runs.folder import RunFolder
+from training.runs.recipe import read_toml, validated, with_settings
+from training.simulation.arm import SimulatedArm
+from training.simulation.project import cut_folder, read_material
+from training.simulation.recipe import ARMS, SimulationRecipe
+from training.simulation.report import read_rounds, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.models.text_encoder import TextEncoder
-    from training.simulated_project import Material
+    from training.simulation.project import Material
 
 log = logging.getLogger("training.simulate")
 

@@ -12,11 +12,11 @@ import torch
 from napari_amvlm.errors import InputError, ModelFileError
 from training.ablate import ablate, chosen_rows, start_files
 from training.evaluate import evaluate, run_recipe
-from training.grid import Grid
-from training.recipe import validated
 from training.report import read_runs
-from training.run_folder import RunFolder
-from training.run_model import AveragedPredictor
+from training.runs.folder import RunFolder
+from training.runs.grid import Grid
+from training.runs.recipe import validated
+from training.runs.weights import AveragedPredictor
 
 _CPU = torch.device("cpu")
 

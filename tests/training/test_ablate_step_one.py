@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
 from training.ablate_step_one import StepOneGrid, main
-from training.recipe import read_toml, validated
-from training.step_one_table import markdown, tables
+from training.pretraining.step_one_table import markdown, tables
+from training.runs.recipe import read_toml, validated
 
 if TYPE_CHECKING:
     from pathlib import Path

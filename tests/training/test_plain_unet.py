@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.evaluation import evaluate_folder
-from training.plain_unet import PlainPredictor, PlainUNet, load_labelled, main, train_plain_unet
+from training.plain_unet import load_labelled, main
+from training.runs.plain_unet import PlainPredictor, PlainUNet, train_plain_unet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,18 +14,18 @@ from typer.testing import CliRunner
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
-from training.batches import BatchSource
-from training.data import load_taught_images
 from training.pretrain import main
-from training.pretrain_page import curve_records
-from training.pretrain_recipe import Recipe
-from training.pretraining import Pretraining
+from training.pretraining.batches import BatchSource
+from training.pretraining.data import load_taught_images
+from training.pretraining.page import curve_records
+from training.pretraining.recipe import Recipe
+from training.pretraining.run import Pretraining
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_amvlm.config import ModelConfig
-    from training.data import TaughtImage
+    from training.pretraining.data import TaughtImage
 
 _SOURCES = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
 

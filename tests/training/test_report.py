@@ -13,9 +13,9 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
-from training.paired import compare
-from training.published import published
 from training.report import main, markdown, read_runs, tables
+from training.runs.paired import compare
+from training.runs.published import published
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import Cancelled, DatasetError, InputError
 from napari_amvlm.models.model_info import read_info
-from training.plain_unet import PlainPredictor
-from training.recipe import RunRecipe
-from training.run_folder import RunFolder, StateFile
-from training.run_model import load_predictor
+from training.runs.folder import RunFolder, StateFile
+from training.runs.plain_unet import PlainPredictor
+from training.runs.recipe import RunRecipe
+from training.runs.weights import load_predictor
 from training.semi_supervised import execute, main
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _RUN = """
 import json, sys
 from pathlib import Path
 import torch
-from training.recipe import RunRecipe
+from training.runs.recipe import RunRecipe
 from training.semi_supervised import execute
 
 torch.set_num_threads(1)

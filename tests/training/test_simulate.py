@@ -23,11 +23,11 @@ from napari_amvlm.errors import DatasetError, InputError, PromptError
 from napari_amvlm.imaging import read_folder
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.project import Project, Region
-from training.mouse import MouseModel, correct
-from training.recipe import read_toml, validated
-from training.run_folder import RunFolder
+from training.runs.folder import RunFolder
+from training.runs.recipe import read_toml, validated
 from training.simulate import simulate
-from training.simulated_project import (
+from training.simulation.mouse import MouseModel, correct
+from training.simulation.project import (
     cut_folder,
     enter_images,
     in_random_order,
@@ -35,15 +35,15 @@ from training.simulated_project import (
     some_images,
     work_to_do,
 )
-from training.simulation_recipe import ARMS, SimulationRecipe
-from training.simulation_report import read_rounds
+from training.simulation.recipe import ARMS, SimulationRecipe
+from training.simulation.report import read_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_amvlm.models.text_encoder import TextEncoder
-    from training.simulated_project import Material
-    from training.simulation_report import Round
+    from training.simulation.project import Material
+    from training.simulation.report import Round
 
 _CPU = torch.device("cpu")
 _ROOT = Path(__file__).parents[2]
@@ -52,8 +52,8 @@ import json, sys
 from pathlib import Path
 import torch
 from training.simulate import simulate
-from training.simulated_project import read_material
-from training.simulation_recipe import SimulationRecipe
+from training.simulation.project import read_material
+from training.simulation.recipe import SimulationRecipe
 
 torch.set_num_threads(1)
 recipe = SimulationRecipe.model_validate(json.loads(sys.argv[1]))

@@ -21,11 +21,11 @@ import typer
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.aligned import load_aligned
 from training.benchmarks.ambiguity_picture import draw_similarities
 from training.command import run_command
-from training.data import SOURCES, is_validation, load_taught_images, spread_evenly
-from training.paraphrases import compared, spread_tests, summary
+from training.pretraining.aligned import load_aligned
+from training.pretraining.data import SOURCES, is_validation, load_taught_images, spread_evenly
+from training.pretraining.paraphrases import compared, spread_tests, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.models.text_encoder import TextEncoder
-    from training.aligned import Aligned
-    from training.data import TaughtImage
+    from training.pretraining.aligned import Aligned
+    from training.pretraining.data import TaughtImage
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Return the figures as Markdown."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from training.paraphrases import Compared
+    from training.pretraining.paraphrases import Compared
 
 _COLOURS = {
     "right captions": (0, 114, 178),

@@ -33,9 +33,9 @@ from napari_amvlm.models.inference import decode_prompt, encode_image, named_sca
 from training.command import run_command
 from training.datasets import SplitConfig, dataset_called, open_dataset
 from training.datasets.asking import PromptMode, wordings
-from training.paired import compare
-from training.run_folder import WEIGHTS
-from training.scoring import roc_auc
+from training.pretraining.scoring import roc_auc
+from training.runs.folder import WEIGHTS
+from training.runs.paired import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

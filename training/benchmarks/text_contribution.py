@@ -23,16 +23,16 @@ import typer
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
-from training.data import KINDS, SOURCES, concept_masks, is_validation
-from training.prompts import ABSENT, CONCEPTS
-from training.scoring import roc_auc
+from training.pretraining.data import KINDS, SOURCES, concept_masks, is_validation
+from training.pretraining.prompts import ABSENT, CONCEPTS
+from training.pretraining.scoring import roc_auc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from training.data import Kind
+    from training.pretraining.data import Kind
 
 NOTHING_SAID = "image"
 """A prompt that names nothing."""

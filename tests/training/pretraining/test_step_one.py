@@ -1,0 +1,92 @@
+"""Step 1 on batches: which parts learn, what the momentum encoder does, and what the options change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from training.pretraining.batches import BatchSource
+from training.pretraining.data import load_taught_images
+from training.pretraining.step_one import Alignment, StepOneConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_amvlm.models.amvlm import AMVLM
+    from training.pretraining.batches import Batch
+
+
+@pytest.fixture
+def batch(shared_data: Path) -> Batch:
+    images = [i for s in ("DSB2018", "CXR-Lungs", "SPIDER-Spine") for i in load_taught_images(shared_data, s, whole=64)]
+    return BatchSource(images, seed=0, tile_batch=2, whole_batch=4, size=64).draw(1)
+
+
+def _losses(model: AMVLM, batch: Batch, **options: object) -> tuple[Alignment, dict[str, torch.Tensor]]:
+    alignment = Alignment(model, StepOneConfig.model_validate(options), seed=0)
+    seen = model.see(batch.images, batch.whole)
+    return alignment, alignment.losses(model, seen, batch, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ["css", "icl"])
+def test_gradients_reach_encoders_and_heads(tiny_model: AMVLM, batch: Batch, name: str) -> None:
+    alignment, losses = _losses(tiny_model, batch)
+    losses[name].backward()
+
+    assert all(p.grad is not None and bool(p.grad.any()) for p in alignment.heads.patches.parameters()) == (
+        name == "css"
+    )
+    encoder = [p.grad for n, p in tiny_model.image_encoder.named_parameters() if "stages" in n]
+    assert all(g is not None and bool(torch.isfinite(g).all()) for g in encoder)
+    assert any(bool(g.any()) for g in encoder if g is not None)
+    assert all(p.grad is None for p in alignment.momentum.parameters())
+    if name == "icl":
+        assert all(p.grad is not None and bool(p.grad.any()) for p in tiny_model.text_projection.parameters())
+
+
+def test_the_momentum_encoder_starts_as_the_encoder_and_follows_it(tiny_model: AMVLM, batch: Batch) -> None:
+    alignment, _ = _losses(tiny_model, batch, momentum=0.9)
+    copy = alignment.momentum.module["image_projection"].layers[0].weight
+    start = tiny_model.image_projection.layers[0].weight.detach().clone()
+    assert torch.equal(copy, start)
+
+    with torch.no_grad():
+        for _ in range(40):
+            tiny_model.image_projection.layers[0].weight.add_(1)
+            alignment.follow(tiny_model)
+
+    behind = tiny_model.image_projection.layers[0].weight.detach() - copy
+    assert 5 < float(behind.mean()) < 10  # the lag of an average of decay 0.9 behind a ramp of 1 a step is 9
+
+
+def test_a_weight_of_zero_leaves_a_loss_out(tiny_model: AMVLM, batch: Batch) -> None:
+    assert set(_losses(tiny_model, batch)[1]) == {"ita", "css", "icl"}
+    assert set(_losses(tiny_model, batch, css=0)[1]) == {"ita", "icl"}
+    assert set(_losses(tiny_model, batch, ita=0, icl=0)[1]) == {"css"}
+
+
+def test_the_forms_of_ambiguity_give_losses_of_their_own(tiny_model: AMVLM, batch: Batch) -> None:
+    forms = ("none", "sigmoid", "exponential")
+    found = {form: float(_losses(tiny_model, batch, ambiguity=form)[1]["css"].detach()) for form in forms}
+
+    assert len({round(value, 4) for value in found.values()}) == 3
+
+
+def test_the_augmented_views_are_other_looks_of_the_same(batch: Batch) -> None:
+    assert batch.images.shape == batch.images_a.shape
+    assert not torch.equal(batch.images, batch.images_a)
+    assert batch.captions != batch.captions_a
+    own, other = batch.images.mean(1).flatten(1), batch.images_a.mean(1).flatten(1)
+    likeness = torch.corrcoef(torch.cat([own, other]))[: len(own), len(own) :].abs()
+    assert likeness.argmax(1).tolist() == list(range(len(own)))
+
+
+def test_bfloat16_changes_little(tiny_model: AMVLM, batch: Batch) -> None:
+    _, full = _losses(tiny_model, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, half = _losses(tiny_model, batch)
+
+    for name, value in full.items():
+        assert float(half[name].detach()) == pytest.approx(float(value.detach()), rel=0.1)

@@ -1,0 +1,66 @@
+"""The loss of one pretraining batch: step 1 of the method, and what makes the masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.device import autocast
+from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
+    from training.pretraining.batches import Batch
+    from training.pretraining.recipe import Recipe
+    from training.pretraining.step_one import Alignment
+
+_SEEN = 0.002
+"""Share of the pixels from which a concept counts as shown; less, but not nothing, is neither here nor there."""
+
+
+def total_loss(
+    model: AMVLM, alignment: Alignment, batch: Batch, recipe: Recipe, chance: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the joint loss of a batch and its parts.
+
+    Step 1's losses over images and captions (METHOD: step 1), and over prompts those that make the masks: segmentation
+    and text-mask supervision, L_tg over present prompts, and the presence of each concept.
+    """
+    device = model.device
+    images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
+    whole = batch.whole.to(device)
+    with autocast(device):
+        seen = model.see(images, whole)
+        text = model.encode_text(batch.prompts)
+        out = model.decode(model.features(images, whole, seen), text, batch.index.to(device))
+        step_one = alignment.losses(model, seen, batch, chance) if recipe.step_one_weight else {}
+    weights = recipe.step_one.model_dump()
+    parts = {name: (recipe.step_one_weight * weights[name], value) for name, value in step_one.items()}
+    parts |= mask_losses(out, text.t_cls, batch, recipe)
+    loss = torch.stack([weight * value.float() for weight, value in parts.values()]).sum()
+    return loss, {name: float(value.detach()) for name, (_, value) in parts.items()}
+
+
+def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -> dict[str, tuple[float, Tensor]]:
+    """Return weight and value of each loss over the N prompts of a batch."""
+    targets = batch.targets.to(out.logits.device)
+    area = targets.mean((1, 2, 3))
+    present = area > _SEEN
+    guidance = out.logits.new_zeros(())
+    if int(present.sum()) > 1:
+        kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
+        guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, targets.device))
+    sure = present | (area == 0)
+    quarter = nn.functional.avg_pool2d(targets, 4)
+    balance = recipe.class_balance
+    return {
+        "segmentation": (1.0, segmentation_loss(out.logits, targets, balance=balance).mean()),
+        "text_mask": (recipe.text_mask_weight, segmentation_loss(out.text_logits, quarter, balance=balance).mean()),
+        "guidance": (recipe.guidance_weight, guidance),
+        "presence": (
+            recipe.presence_weight,
+            nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float()),
+        ),
+    }

@@ -1,0 +1,46 @@
+"""What decides a pretraining run: the fields of its TOML recipe."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from napari_amvlm.config import Config, ModelConfig
+from training.pretraining.data import SOURCES
+from training.pretraining.step_one import StepOneConfig
+
+
+class Recipe(Config):
+    """Everything that decides a pretraining run."""
+
+    name: str
+    version: str
+    licence: str
+    training_data: str
+    sources: tuple[str, ...] = SOURCES
+    model: ModelConfig = ModelConfig()
+    seed: int = 0
+    steps: int = Field(4000, ge=1)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    encoder_rate: float = Field(0.5, gt=0, description="factor on the rate of the encoders")
+    weight_decay: float = Field(0.02, ge=0)
+    warmup: int = Field(150, ge=1)
+    tile_batch: int = Field(6, ge=1)
+    whole_batch: int = Field(4, ge=1)
+    tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
+    strangers: int = Field(0, ge=0, description="images of other kinds in a batch, asked for what they do not show")
+    accumulate: int = Field(1, ge=1, description="batches a step; processes share them, so their number divides it")
+    crop: int = 256
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    text_mask_weight: float = 0.5
+    step_one: StepOneConfig = StepOneConfig()
+    step_one_weight: float = Field(0.1, ge=0, description="weight of step 1's losses beside those of the masks")
+    guidance_weight: float = Field(0.05, description="weight of L_tg")
+    presence_weight: float = 0.2
+    class_balance: float = Field(0.3, ge=0, le=1)
+    start: str | None = Field(
+        None, description='weights to go on from: a file\'s SHA-256, or "given" for what --start names; None: random'
+    )
+    presence_steps: int = Field(300, ge=0, description="steps of the final fit of the presence score")
+    log_every: int = Field(50, ge=1)
+    score_every: int = Field(500, ge=1)
+    save_every_seconds: float = 180

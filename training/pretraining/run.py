@@ -1,0 +1,232 @@
+"""A pretraining run: the model, its average, its optimiser, and the state that it goes on from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from napari_amvlm.errors import InputError
+from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.checkpoint import load_model
+from training.pretraining.batches import BatchSource
+from training.pretraining.data import is_validation
+from training.pretraining.joint_loss import total_loss
+from training.pretraining.prompts import CONCEPTS
+from training.pretraining.recipe import Recipe
+from training.pretraining.scoring import mean_scores, score_each
+from training.pretraining.step_one import Alignment
+from training.pretraining.workers import Workers
+from training.runs.folder import LOG, STATE, file_hash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch.optim.swa_utils import AveragedModel
+
+    from napari_amvlm.config import ModelConfig
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
+    from training.pretraining.data import TaughtImage
+    from training.pretraining.scoring import ImageScores
+
+log = logging.getLogger("training.pretrain")
+
+
+def taught_config(recipe: Recipe) -> ModelConfig:
+    """Return the configuration of the recipe's model with the concepts that it is taught."""
+    return recipe.model.model_copy(update={"concepts": CONCEPTS})
+
+
+def learnt_parts(model: AMVLM) -> nn.ModuleDict:
+    """Return all parts but a frozen text encoder."""
+    parts = {name: part for name, part in model.named_children() if name != "text_encoder"}
+    if model.config.text_encoder.trainable:
+        parts["bert"] = model.text_encoder.bert
+    return nn.ModuleDict(parts)
+
+
+class Pretraining:
+    """One run: model, average, optimiser and the folder that holds its state.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    images
+        All images, training and validation.
+    out
+        Folder for `state.safetensors`, `log.jsonl` and the final weights.
+    device
+        Where to compute.
+    text_encoder
+        A loaded text encoder; None loads the configured one.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: list[TaughtImage],
+        out: Path,
+        device: torch.device,
+        *,
+        text_encoder: TextEncoder | None = None,
+    ) -> None:
+        self.workers = Workers(recipe.accumulate, device)
+        device = self.workers.device
+        self.recipe, self.out, self.device = recipe, out, device
+        self.validation = [i for i in images if is_validation(i.source, i.name)]
+        train = [i for i in images if not is_validation(i.source, i.name)]
+        self.source = BatchSource(
+            train,
+            seed=recipe.seed,
+            tile_batch=recipe.tile_batch,
+            whole_batch=recipe.whole_batch,
+            size=recipe.crop,
+            tile_every=recipe.tile_every,
+            strangers=recipe.strangers,
+        )
+        self.model = build_model(taught_config(recipe), text_encoder=text_encoder, seed=recipe.seed).to(device)
+        self.alignment = Alignment(self.model, recipe.step_one, seed=recipe.seed).to(device)
+        self.parts = learnt_parts(self.model)
+        self.average: AveragedModel = averaged(self.parts, recipe.ema_decay)
+        encoders = ("image_encoder.", "bert.")
+        slow = [p for n, p in self.parts.named_parameters() if n.startswith(encoders)]
+        fast = [p for n, p in self.parts.named_parameters() if not n.startswith(encoders)]
+        fast += list(self.alignment.heads.parameters())
+        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": recipe.encoder_rate}]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.step = 0
+        self._scored: tuple[int, list[ImageScores]] | None = None
+
+    def start_from(self, weights: Path) -> None:
+        """Take over the parameters of the released `weights` before the first step.
+
+        Raises
+        ------
+        InputError
+            It is not the file that the recipe names, or holds another model.
+        """
+        found = file_hash(weights)
+        if self.recipe.start not in (found, "given"):
+            raise InputError(
+                f"{weights} has SHA-256 {found}; the recipe starts from {self.recipe.start}. Give --start."
+            )
+        released, _ = load_model(weights, text_encoder=self.model.text_encoder)
+        learnt = learnt_parts(released).state_dict()
+        try:
+            self.parts.load_state_dict(learnt)
+        except RuntimeError as error:
+            raise InputError(f"{weights} holds a model of another shape than the recipe's.") from error
+        self.average.module.load_state_dict(learnt)
+
+    def run(self, minutes: float | None) -> bool:
+        """Train until the recipe's last step, or for `minutes`; return whether the run is complete."""
+        started = saved = time.monotonic()
+        recent: dict[str, float] = {}
+        self.parts.train()
+        if self.model.config.text_encoder.trainable:
+            self.model.text_encoder.train()
+        while self.step < self.recipe.steps:
+            parts = self._one_step()
+            recent = {k: 0.95 * recent.get(k, v) + 0.05 * v for k, v in parts.items()}
+            if self.step % self.recipe.log_every == 0:
+                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **recent})
+            if self.step % self.recipe.score_every == 0 or self.step == self.recipe.steps:
+                self._log({"step": self.step, "dice": mean_scores(self.scored()) if self.workers.leads else {}})
+            if time.monotonic() - saved > self.recipe.save_every_seconds:
+                self.save_state()
+                saved = time.monotonic()
+            if self.workers.agree(minutes is not None and time.monotonic() - started > minutes * 60):
+                break
+        self.save_state()
+        return self.step >= self.recipe.steps
+
+    def _one_step(self) -> dict[str, float]:
+        recipe = self.recipe
+        progress = self.step / recipe.steps
+        rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * rate * group["factor"]
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.optimiser.zero_grad(set_to_none=True)
+        found: list[dict[str, float]] = []
+        for index in self.workers.share(recipe.accumulate):
+            number = self.step * recipe.accumulate + index
+            chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+            loss, parts = total_loss(self.model, self.alignment, self.source.draw(number), recipe, chance)
+            (loss / recipe.accumulate).backward()
+            found.append(parts)
+        self.workers.sum_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        self.optimiser.step()
+        self.average.update_parameters(self.parts)
+        self.alignment.follow(self.model)
+        self.step += 1
+        return self.workers.mean({name: sum(p[name] for p in found) / len(found) for name in found[0]})
+
+    def averaged_model(self) -> AMVLM:
+        """Return the averaged model in eval mode, sharing a frozen text encoder."""
+        text = self.model.text_encoder.copied() if self.model.config.text_encoder.trainable else self.model.text_encoder
+        model = build_model(self.model.config, text_encoder=text).to(self.device)
+        learnt_parts(model).load_state_dict(self.average.module.state_dict())
+        return model.eval()
+
+    def scored(self) -> list[ImageScores]:
+        """Return what the averaged model finds in each validation image; of one step it is found once."""
+        if self._scored is None or self._scored[0] != self.step:
+            self._scored = self.step, score_each(self.averaged_model(), self.validation, self.device)
+        return self._scored[1]
+
+    def save_state(self) -> None:
+        """Write everything that a resumed run needs; the first process does it for all."""
+        if not self.workers.leads:
+            return
+        tensors = {f"model.{k}": v for k, v in self.parts.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
+        tensors |= {f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()}
+        meta = {"step": str(self.step), "recipe": self.recipe.model_dump_json()}
+        temporary = self.out / "state.tmp"
+        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
+        temporary.replace(self.out / STATE)
+
+    def load_state(self) -> None:
+        """Go on from `state.safetensors`, where there is one.
+
+        Raises
+        ------
+        InputError
+            It was written under another recipe.
+        """
+        path = self.out / STATE
+        if not path.is_file():
+            return
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+        if Recipe.model_validate_json(meta["recipe"]) != self.recipe:
+            raise InputError(f"{path} is of a run with another recipe; choose another --out or put the recipe back.")
+        self.step = int(meta["step"])
+        tensors = load_file(path)
+        self.parts.load_state_dict(below(tensors, "model."))
+        self.average.load_state_dict(below(tensors, "average."))
+        self.alignment.load_state_dict(below(tensors, "alignment."))
+        restore_optimiser(self.optimiser, below(tensors, "optimiser."))
+
+    def _log(self, record: dict[str, Any]) -> None:
+        if not self.workers.leads:
+            return
+        log.info("%s", record)
+        with (self.out / LOG).open("a") as file:
+            file.write(json.dumps(record) + "\n")

@@ -1,0 +1,182 @@
+"""Step 1 of the method as losses of one batch: L_ITA, L_CSS with PDT, and L_ICL with a momentum encoder.
+
+`Alignment` owns the parts that only pretraining needs and the momentum copies; `training.pretrain` calls it at each
+step and adds its losses to those of the masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from napari_amvlm.config import Config
+from napari_amvlm.learning.ema import averaged
+from napari_amvlm.losses import (
+    ambiguity_ratio,
+    css_loss,
+    icl_loss,
+    info_nce,
+    pairwise_cosine,
+    pairwise_wasserstein,
+    same_meaning,
+    soft_match,
+    supervised_similarity,
+)
+from napari_amvlm.losses.wasserstein import WeightForm  # noqa: TC001 - pydantic reads the annotations
+from napari_amvlm.models.alignment import AlignmentHeads, MatchedTokens
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.image_encoder import VisionFeatures
+    from training.pretraining.batches import Batch
+
+
+class StepOneConfig(Config):
+    """Weights and options of step 1; a weight of 0 leaves a loss out."""
+
+    ita: float = Field(1.0, ge=0, le=10, description="weight of L_ITA")
+    css: float = Field(0.5, ge=0, le=10, description="weight of L_CSS")
+    icl: float = Field(0.1, ge=0, le=10, description="weight of L_ICL")
+    temperature: float = Field(0.07, gt=0, le=1)
+    ambiguity: WeightForm | Literal["none"] = Field("sigmoid", description="form of w(r); none: plain cosine, no PDT")
+    decay: float = Field(1.0, ge=0, le=10, description="lambda of the exponential form")
+    patches: int = Field(64, ge=2, description="patches of an image that take part in L_CSS at a step, by chance")
+    momentum: float = Field(0.995, ge=0, lt=1, description="EMA decay of the encoder that sees the augmented views")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One modality of a batch: class tokens and projected tokens, `(B, d)` and `(B, S, d)`; padding `(B, S)`."""
+
+    cls: Tensor
+    tokens: Tensor
+    padding: Tensor | None = None
+
+
+class Alignment(nn.Module):
+    """Losses of step 1.
+
+    Parameters
+    ----------
+    model
+        Whose encoders are aligned.
+    config
+        Weights and options.
+    seed
+        Seed of the random weights.
+    """
+
+    def __init__(self, model: AMVLM, config: StepOneConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.heads = AlignmentHeads(model.config)
+        followed = _followed(model, self.heads)
+        self.momentum = averaged(followed, config.momentum)
+        self.momentum.requires_grad_(requires_grad=False)
+
+    def follow(self, model: AMVLM) -> None:
+        """Let the momentum encoder follow the encoders; call it after every optimiser step."""
+        self.momentum.update_parameters(_followed(model, self.heads))
+
+    def losses(self, model: AMVLM, seen: VisionFeatures, batch: Batch, chance: torch.Generator) -> dict[str, Tensor]:
+        """Return `ita`, `css` and `icl`, each a scalar and not weighted; those of weight 0 are left out.
+
+        Parameters
+        ----------
+        model
+            Whose projection heads are used.
+        seen
+            What the image encoder saw in the batch.
+        batch
+            Its captions, and the augmented views of images and captions.
+        chance
+            Picks the patches that take part in L_CSS.
+        """
+        config, device = self.config, seen.cls.device
+        text = model.text_encoder.words(batch.captions)
+        image = _Side(model.image_projection(seen.cls), self.heads.patches(_sequence(seen.tokens)))
+        words = _Side(model.text_projection(text.sentence), self.heads.words(text.words), text.padding)
+        same = same_meaning(batch.meanings, device)
+        found: dict[str, Tensor] = {}
+        if config.ita:
+            found["ita"] = info_nce(image.cls, words.cls, temperature=config.temperature, same=same)
+        if config.css:
+            found["css"] = self._css(image, words, chance)
+        if config.icl:
+            found["icl"] = self._icl(model, image, words, batch, same)
+        return found
+
+    def _css(self, image: _Side, words: _Side, chance: torch.Generator) -> Tensor:
+        """L_CSS over some patches and all words of each pair."""
+        config = self.config
+        count = image.tokens.shape[1]
+        some = torch.randperm(count, generator=chance)[: config.patches].to(image.tokens.device)
+        patches = image.tokens[:, some]
+        to_words, to_patches = self.heads.attention(patches, words.tokens)
+        matched = (
+            soft_match(to_words.query, to_words.key, to_words.value, words.padding),
+            soft_match(to_patches.query, to_patches.key, to_patches.value),
+        )
+        if config.ambiguity == "none":
+            similar = pairwise_cosine(patches, matched[0]), pairwise_cosine(words.tokens, matched[1])
+        else:
+            pairs = self.heads.as_distributions(patches, words.tokens, words.padding, matched=matched)
+            similar = self._supervised(pairs[0]), self._supervised(pairs[1])
+        return css_loss(*similar, words.padding, temperature=config.temperature)
+
+    def _supervised(self, pair: MatchedTokens) -> Tensor:
+        """s^ of all pairs of tokens and matches, `(B, P, P)`."""
+        config = self.config
+        a, b = pair.of_tokens, pair.of_matches
+        ratio = ambiguity_ratio(*pairwise_wasserstein(a.mu, a.sigma, b.mu, b.sigma))
+        form: WeightForm = "sigmoid" if config.ambiguity == "none" else config.ambiguity
+        cosine = pairwise_cosine(pair.tokens, pair.matches)
+        return supervised_similarity(cosine, ratio, form=form, decay=config.decay)
+
+    def _icl(self, model: AMVLM, image: _Side, words: _Side, batch: Batch, same: Tensor) -> Tensor:
+        """L_ICL: the mean of coarse and fine over both modalities, against the momentum copies' views."""
+        image_a, words_a = self._augmented(model, batch, image.cls.device)
+        of_images = icl_loss(image.cls, image_a.cls, image_a.tokens, temperature=self.config.temperature)
+        of_texts = icl_loss(
+            words.cls, words_a.cls, words_a.tokens, words_a.padding, temperature=self.config.temperature, same=same
+        )
+        return (of_images + of_texts) / 2
+
+    @torch.no_grad()
+    def _augmented(self, model: AMVLM, batch: Batch, device: torch.device) -> tuple[_Side, _Side]:
+        parts: nn.ModuleDict = self.momentum.module  # type: ignore[assignment]
+        images = batch.images_a.to(device).contiguous(memory_format=torch.channels_last)
+        seen = parts["image_encoder"](images, batch.whole.to(device))
+        encoder = model.text_encoder
+        text = encoder(batch.captions_a, parts["bert"]) if "bert" in parts else encoder.words(batch.captions_a)
+        return (
+            _Side(parts["image_projection"](seen.cls), parts["patches"](_sequence(seen.tokens))),
+            _Side(parts["text_projection"](text.sentence), parts["words"](text.words), text.padding),
+        )
+
+
+def _followed(model: AMVLM, heads: AlignmentHeads) -> nn.ModuleDict:
+    """Return the encoders and projection heads that have a momentum copy."""
+    followed = nn.ModuleDict(
+        {
+            "image_encoder": model.image_encoder,
+            "image_projection": model.image_projection,
+            "text_projection": model.text_projection,
+            "patches": heads.patches,
+            "words": heads.words,
+        }
+    )
+    if model.config.text_encoder.trainable:
+        followed["bert"] = model.text_encoder.bert
+    return followed
+
+
+def _sequence(tokens: Tensor) -> Tensor:
+    """Map a token map `(B, D, h, w)` to a sequence `(B, hw, D)`."""
+    return tokens.flatten(2).transpose(1, 2)

@@ -1,0 +1,100 @@
+"""The tables of a grid of short pretraining runs: what each row has aligned, beside the first row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import InputError
+from training.runs.folder import SCORES, RunFolder
+from training.runs.paired import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from training.pretraining.recipe import Recipe
+
+ALIGNED = "alignment.json"
+"""File beside a run's scores: what it has aligned."""
+
+_Finished = tuple[dict[str, Any], dict[str, Any]]
+"""A run's scores, and what it has aligned."""
+
+
+def tables(runs: Sequence[tuple[str, str, Recipe]], out: Path) -> dict[str, Any]:
+    """Return the means over seeds of each row's finished runs, and tests of each row against the first.
+
+    Raises
+    ------
+    InputError
+        No run is finished.
+    """
+    found: dict[str, list[_Finished]] = {}
+    for row, folder, _ in runs:
+        scores, aligned = (RunFolder(out / folder).read(name) for name in (SCORES, ALIGNED))
+        if scores is not None and aligned is not None:
+            found.setdefault(row, []).append((scores, aligned))
+    if not found:
+        raise InputError(f"{out} holds no finished run of the grid; give the command more --minutes.")
+    first = next(iter(found))
+    rows = {name: _means(of_row) for name, of_row in found.items()}
+    tests = [
+        {"row": name, "against": first, "of": what, **compare(_per_image(found[name], what), base).to_json()}
+        for what in ("text_mask", "spread")
+        for base in [_per_image(found[first], what)]
+        for name in found
+        if name != first
+    ]
+    return {"rows": rows, "tests": tests}
+
+
+def _means(of_row: Sequence[_Finished]) -> dict[str, Any]:
+    """Return the means of one row over its seeds."""
+    figures: dict[str, list[float | None]] = {}
+    for scores, aligned in of_row:
+        right, wrong = (aligned["groups"][f"{side} captions"] for side in ("right", "wrong"))
+        for name, value in {
+            "text_mask": float(np.mean([*scores["text_mask"].values()])),
+            "dice": float(np.mean([scores["scores"][concept] for concept in scores["text_mask"]])),
+            "retrieval": aligned["retrieval"],
+            "right_nearer": aligned["right_nearer"]["captions"],
+            "cosine_right": right["cosine"],
+            "cosine_wrong": wrong["cosine"],
+            "spread": right["spread"],
+            "ratio": right["ratio"],
+            "sigma": right["sigma"],
+        }.items():
+            figures.setdefault(name, []).append(value)
+    means = {k: None if None in v else round(float(np.mean(np.array(v, float))), 4) for k, v in figures.items()}
+    return {"seeds": len(of_row), **means}
+
+
+def _per_image(of_row: Sequence[_Finished], what: str) -> dict[str, float]:
+    """Return each image's value, the mean over seeds: Dice of the text mask, or the spread over paraphrases."""
+    values: dict[str, list[float]] = {}
+    for scores, aligned in of_row:
+        if what == "spread":
+            of_run = aligned["spread_per_image"]
+        else:
+            of_run = {k: float(np.mean([*v["text_mask"].values()])) for k, v in scores["per_image"].items()}
+        for image, value in of_run.items():
+            values.setdefault(image, []).append(value)
+    return {image: float(np.mean(found)) for image, found in values.items()}
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """Return the tables as Markdown."""
+    names = [name for name in next(iter(found["rows"].values())) if name != "seeds"]
+    head = " | ".join(name.replace("_", " ") for name in names)
+    lines = [f"| row | seeds | {head} |", "|" + "---|" * (2 + len(names))]
+    for row, figures in found["rows"].items():
+        values = " | ".join("" if figures[name] is None else f"{figures[name]:.4f}" for name in names)
+        lines.append(f"| {row} | {figures['seeds']} | {values} |")
+    lines += ["", "| of | row | against | images | difference | t-test p | Wilcoxon p |", "|" + "---|" * 7]
+    for test in found["tests"]:
+        p = " | ".join("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p"))
+        where = f"| {test['of'].replace('_', ' ')} | {test['row']} | {test['against']} | {test['images']} "
+        lines.append(f"{where}| {test['difference']:+.4f} | {p} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,114 @@
+"""The learning part of a run: text-guided Mean Teacher from given weights, or the plain U-Net."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import Cancelled
+from napari_amvlm.learning import fine_tune
+from napari_amvlm.models.checkpoint import load_model, save_model
+from training.datasets.asking import learning_data
+from training.runs.folder import StateFile
+from training.runs.plain_unet import save_plain_unet, train_plain_unet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+
+    from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.models.text_encoder import TextEncoder
+    from training.datasets.opening import DatasetSplit
+    from training.runs.folder import RunFolder
+    from training.runs.recipe import RunRecipe
+
+Show = Callable[[float, str], None]
+"""Told the share of a run that is done, and a note."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One sitting of a run: what it was told, what it uses, where it writes, and who may stop it."""
+
+    recipe: RunRecipe
+    split: DatasetSplit
+    folder: RunFolder
+    device: torch.device
+    should_stop: Callable[[], bool]
+    show: Show
+
+
+def learn(sitting: Sitting, unlabelled: Sequence[ImagePair], start: Path, text_encoder: TextEncoder | None) -> None:
+    """Fine-tune the weights in `start`, logging every report, and write the run's weights.
+
+    Raises
+    ------
+    Cancelled
+        Somebody stopped it; its state is kept.
+    """
+    recipe, folder = sitting.recipe, sitting.folder
+    data = learning_data(sitting.split, unlabelled, recipe.prompts, seed=recipe.seed)
+    model, info = load_model(start, device=sitting.device, text_encoder=text_encoder)
+    run = fine_tune(
+        model,
+        data,
+        recipe.learning_config(),
+        device=sitting.device,
+        should_stop=sitting.should_stop,
+        keeper=StateFile(folder, recipe.save_every_seconds),
+    )
+    while True:
+        try:
+            report = next(run)
+        except StopIteration as end:
+            result = end.value
+            break
+        folder.note(report)
+        sitting.show(report.fraction, f"step {report.step}")
+    if result.stopped:
+        raise Cancelled(f"Stopped after {result.steps} steps; the same command goes on with {folder.path}.")
+    _learnt(folder, result.steps, result.seconds)
+    images = f"{len(data.labelled)} labelled and {len(data.unlabelled)} unlabelled images"
+    save_model(
+        result.model,
+        folder.weights,
+        name=recipe.name,
+        licence=info.licence,
+        training_data=f"{info.training_data}; {images} of {sitting.split.spec.name}",
+        parent=info.sha256,
+    )
+
+
+def learn_plain(sitting: Sitting) -> None:
+    """Train the plain U-Net on the labelled images, and write its weights; an interrupted run begins anew.
+
+    Raises
+    ------
+    Cancelled
+        Somebody stopped it.
+    """
+    recipe, folder = sitting.recipe, sitting.folder
+    data = learning_data(sitting.split, (), "fixed", seed=recipe.seed)
+    folder.cut_log(-1)
+
+    def note(step: int, fraction: float, loss: float) -> None:
+        folder.log({"event": "step", "step": step, "fraction": fraction, "loss": loss})
+        sitting.show(fraction, f"step {step}")
+
+    started = time.monotonic()
+    network, steps = train_plain_unet(
+        data.labelled, recipe.learning_config(), sitting.device, should_stop=sitting.should_stop, on_step=note
+    )
+    if sitting.should_stop():
+        raise Cancelled(f"Stopped after {steps} steps; the same command begins {folder.path} anew.")
+    _learnt(folder, steps, time.monotonic() - started)
+    save_plain_unet(network, folder.weights, tuple(sitting.split.asked()))
+
+
+def _learnt(folder: RunFolder, steps: int, seconds: float) -> None:
+    """Log how much was learnt, before the weights say that learning is over."""
+    folder.log({"event": "learnt", "step": steps, "seconds": seconds})

@@ -1,0 +1,73 @@
+"""The one-page report of a run: `report.md` with its curves and overlays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.datasets.asking import wordings
+from training.runs.pictures import draw_curves, draw_overlay, spread_by_score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_amvlm.evaluation import PromptPredictor
+    from training.datasets.opening import DatasetSplit
+    from training.runs.folder import RunFolder
+    from training.runs.recipe import RunRecipe
+
+_OVERLAYS = 6
+
+
+def write_page(
+    folder: RunFolder, recipe: RunRecipe, split: DatasetSplit, predictor: PromptPredictor, scores: Mapping[str, Any]
+) -> None:
+    """Write `curve.png`, up to six overlays from the worst image to the best, and `report.md`.
+
+    Parameters
+    ----------
+    folder
+        The run; its log gives the curves.
+    recipe, split
+        What the run was told and what it used.
+    predictor
+        Its weights.
+    scores
+        What `scores.json` will hold.
+    """
+    draw_curves(folder.logged(), folder.path / "curve.png")
+    main = scores["scores"][recipe.prompts]["native"]
+    texts = wordings(split, split.validation, recipe.prompts, seed=recipe.seed)
+    pairs = {pair.name: pair for pair in split.validation}
+    names = spread_by_score(main["per_image"], _OVERLAYS)
+    for number, name in enumerate(names, start=1):
+        path = folder.path / f"overlay-{number}.png"
+        draw_overlay(predictor, pairs[name], split.asked(), texts[name], split.spec.scale, path)
+    lines = [
+        f"# {recipe.name}: {recipe.dataset}, labels {recipe.labels}, seed {recipe.seed}",
+        "",
+        f"{len(split.labelled)} labelled, {scores['unlabelled']} unlabelled and {len(split.validation)} validation "
+        f"images; {scores['learning']['steps']} steps in {scores['learning']['seconds']:.0f} s on {scores['device']}; "
+        f"method {recipe.method}, prompts {recipe.prompts}.",
+        "",
+        *_table(scores["scores"]),
+        "",
+        "![Loss and validation Dice over the steps](curve.png)",
+        "",
+        "Outlines: green is the given mask, magenta what was found.",
+        "",
+    ]
+    for number, name in enumerate(names, start=1):
+        lines.append(f"![{name}](overlay-{number}.png) {name}: Dice {main['per_image'][name]['dice']:.3f}")
+        lines.append("")
+    (folder.path / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _table(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Return the means of every way of asking and every protocol, and of every class."""
+    rows = ["| prompts | protocol | of | images | Dice | IoU |", "|---|---|---|---|---|---|"]
+    for mode, protocols in scores.items():
+        for protocol, report in protocols.items():
+            for name, values in {"all": report, **report.get("prompts", {})}.items():
+                figures = f"{values['n']} | {values['dice']:.4f} | {values['iou']:.4f}"
+                rows.append(f"| {mode} | {protocol} | {name} | {figures} |")
+    return rows

@@ -1,0 +1,108 @@
+"""The simulated person: sees a model's mask, corrects it at the cost of a mouse, and accepts it in a real project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.evaluation import THRESHOLD
+from training.simulation.mouse import correct
+from training.simulation.project import region_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.predictor import Predictor
+    from napari_amvlm.project import Project, QueueItem
+    from training.simulation.mouse import Corrected, MouseModel
+    from training.simulation.project import Material
+
+_LOOKS = 3
+"""Pieces of work that a person looks at to choose between two models."""
+
+
+class SimulatedPerson:
+    """Works on the pieces of work of one project.
+
+    Parameters
+    ----------
+    project
+        Open for writing.
+    material
+        What is annotated, and what is right.
+    pairs
+        The image with its mask file for each image id.
+    mouse
+        What correcting costs.
+    spend
+        Told what takes time that the ledger does not hold, "prediction" or "choosing", and how many seconds.
+    should_stop
+        Asked while a model looks at an image.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        material: Material,
+        pairs: Mapping[int, ImagePair],
+        mouse: MouseModel,
+        *,
+        spend: Callable[[str, float], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._project, self._material, self._pairs, self._mouse = project, material, pairs, mouse
+        self._spend, self._should_stop = spend, should_stop
+
+    def accept(self, item: QueueItem, predictor: Predictor) -> Corrected:
+        """Correct the mask that a model proposes for a piece of work, accept it, and return what that took."""
+        record = self._project.image(item.image_id)
+        proposed = self._proposed(item, predictor)
+        corrected = self._corrected(item, proposed)
+        place = region_of(item, record.shape)
+        mask, region = proposed.copy(), np.zeros(record.shape, np.bool_)
+        mask[place], region[place] = corrected.mask, True
+        self._project.accept_region(
+            record.id,
+            self._material.prompt,
+            mask,
+            region,
+            before=proposed,
+            model=predictor.info.sha256 if predictor.info else None,
+            threshold=THRESHOLD,
+            seconds_spent=corrected.seconds,
+        )
+        return corrected
+
+    def prefers(self, new: Predictor, present: Predictor, items: Sequence[QueueItem]) -> bool:
+        """Tell whether the masks of a new model leave less to correct than those of the present one.
+
+        The person looks at the first pieces of work with both, which takes the time of as many looks.
+        """
+        seen = items[:_LOOKS]
+        costs = [
+            sum(self._corrected(item, self._proposed(item, predictor)).seconds for item in seen)
+            for predictor in (present, new)
+        ]
+        self._spend("choosing", 2 * len(seen) * self._mouse.look_seconds)
+        return costs[1] < costs[0]
+
+    def _proposed(self, item: QueueItem, predictor: Predictor) -> NDArray[np.bool_]:
+        """Return the mask that is shown of an item's image: what was accepted, and elsewhere the model's."""
+        record, prompt = self._project.image(item.image_id), self._material.prompt
+        predictor.set_image(self._project.load_image(record), key=record.id)
+        found = predictor.predict(prompt, should_stop=self._should_stop)
+        self._spend("prediction", found.seconds)
+        mask = found.mask(THRESHOLD)
+        for earlier in self._project.corrections(record.id, prompt):
+            mask = np.where(self._project.load_reviewed(earlier), self._project.load_mask(earlier), mask)
+        return mask
+
+    def _corrected(self, item: QueueItem, proposed: NDArray[np.bool_]) -> Corrected:
+        shape = (proposed.shape[0], proposed.shape[1])
+        place = region_of(item, shape)
+        truth = self._material.truth(self._pairs[item.image_id], shape)
+        return correct(proposed[place], truth[place], self._mouse)

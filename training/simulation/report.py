@@ -1,0 +1,229 @@
+"""What simulated annotation gave: Dice against minutes, as CSV and as a picture, and the minutes that a Dice took."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from training.runs.folder import replaced
+from training.simulation.recipe import ARMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from training.runs.folder import RunFolder
+
+ROUNDS = "rounds.json"
+CURVES, PICTURE, REACHED = "curves.csv", "curves.png", "reached.json"
+
+_PANEL, _MARGIN, _LEGEND = (560, 360), 56, 28
+_INK, _GRID, _TARGET = (60, 60, 60), (225, 225, 225), (150, 150, 150)
+_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (120, 120, 120))
+
+
+@dataclass(frozen=True)
+class Round:
+    """Where an arm stood after a round; times are minutes since its beginning.
+
+    Attributes
+    ----------
+    number
+        0 is before anything was annotated.
+    accepted
+        Pieces of work.
+    held_out
+        Images that judge models.
+    annotation
+        Looking, clicking and outlining, by the model of the mouse.
+    learning, prediction, ordering
+        Waiting by the clock of the machine: for learning, for the masks of what was looked at, and for the order of the
+        queue.
+    dice
+        Mean over the validation images, of the model that serves.
+    verdict
+        What became of the round's model.
+    """
+
+    number: int
+    accepted: int
+    held_out: int
+    annotation: float
+    learning: float
+    prediction: float
+    ordering: float
+    dice: float
+    verdict: str
+
+    @property
+    def waiting(self) -> float:
+        """All waiting, minutes."""
+        return self.learning + self.prediction + self.ordering
+
+
+def read_rounds(folder: RunFolder) -> list[Round]:
+    """Return the rounds that an arm has finished."""
+    found = folder.read(ROUNDS) or {"rounds": []}
+    return [Round(**values) for values in found["rounds"]]
+
+
+def write_rounds(folder: RunFolder, rounds: Sequence[Round]) -> None:
+    """Keep the rounds that an arm has finished."""
+    folder.write(ROUNDS, {"rounds": [asdict(each) for each in rounds]})
+
+
+def minutes_to(rounds: Sequence[Round], target: float) -> tuple[float, float] | None:
+    """Return the minutes of annotation after which a model served whose Dice reaches a target, and those interpolated.
+
+    The second is where the straight line from the round before crosses the target.  None where none reached it.
+
+    Examples
+    --------
+    >>> def at(minutes, dice): return Round(0, 0, 0, minutes, 0, 0, 0, dice, "")
+    >>> minutes_to([at(0, 0.7), at(10, 0.8)], 0.75)
+    (10, 5.0)
+    """
+    before: Round | None = None
+    for each in rounds:
+        if each.dice >= target:
+            if before is None:
+                return each.annotation, each.annotation
+            share = (target - before.dice) / (each.dice - before.dice)
+            return each.annotation, before.annotation + share * (each.annotation - before.annotation)
+        before = each
+    return None
+
+
+def reached(arms: Mapping[str, Sequence[Round]], target: float) -> dict[str, Any]:
+    """Return for each arm what the target took, and the first arm's share of it.
+
+    Returns
+    -------
+    dict
+        `{"target", "arms": {name: {"minutes", "interpolated", "spent", "best", "ratio"}}}`: minutes are None where the
+        target was not reached; `spent` are all minutes that were annotated and `best` the highest Dice.  `ratio` is
+        the interpolated time of "ours" by that of the arm, or by all it spent where it did not get there, which the
+        true ratio is below; None where ours did not get there.
+    """
+    ours = minutes_to(arms.get("ours", ()), target)
+    found: dict[str, Any] = {}
+    for name, rounds in arms.items():
+        took, spent = minutes_to(rounds, target), rounds[-1].annotation
+        by = took[1] if took else spent
+        found[name] = {
+            "minutes": took and took[0],
+            "interpolated": took and took[1],
+            "spent": spent,
+            "best": max(each.dice for each in rounds),
+            "ratio": ours[1] / by if ours and by else None,
+        }
+    return {"target": target, "arms": found}
+
+
+def reached_lines(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures of `reached` as lines for people."""
+    lines = []
+    for name, arm in figures["arms"].items():
+        line = f"{name}: best Dice {arm['best']:.4f} in {arm['spent']:.1f} minutes of annotation; "
+        if arm["minutes"] is None:
+            line += f"{figures['target']:g} was not reached"
+        else:
+            line += f"{figures['target']:g} after {arm['minutes']:.1f} (interpolated {arm['interpolated']:.1f})"
+        if name != "ours" and arm["ratio"] is not None:
+            bound = "below " if arm["minutes"] is None else ""
+            line += f"; ours needs {bound}{arm['ratio']:.2f} of that"
+        lines.append(line)
+    return lines
+
+
+def write_report(out: Path, arms: Mapping[str, Sequence[Round]], target: float) -> list[str]:
+    """Write `curves.csv`, `curves.png` and `reached.json`, and return the figures as lines for people.
+
+    Parameters
+    ----------
+    out
+        Folder.
+    arms
+        The rounds of each arm, at least one.
+    target
+        The Dice that the figures tell the time to.
+    """
+    table = io.StringIO()
+    columns = [*(field.name for field in fields(Round)), "waiting"]
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["arm", *columns])
+    for name, rounds in arms.items():
+        writer.writerows([name, *(_rounded(getattr(each, column)) for column in columns)] for each in rounds)
+    figures = reached(arms, target)
+    replaced(out / CURVES, lambda path: path.write_text(table.getvalue(), encoding="utf-8"))
+    replaced(out / REACHED, lambda path: path.write_text(json.dumps(figures, indent=1), encoding="utf-8"))
+    picture = draw_rounds(arms, target)
+    replaced(out / PICTURE, lambda path: picture.save(path, format="PNG"))
+    return reached_lines(figures)
+
+
+def draw_rounds(arms: Mapping[str, Sequence[Round]], target: float) -> Image.Image:
+    """Draw Dice against minutes of annotation (left), and against those and the minutes of waiting together (right)."""
+    width, height = _PANEL
+    canvas = Image.new("RGB", (2 * width, height + _LEGEND * (len(arms) + 1)), "white")
+    draw = ImageDraw.Draw(canvas)
+    scores = [each.dice for rounds in arms.values() for each in rounds]
+    low, high = max(0.0, min(*scores, target) - 0.01), min(1.0, max(*scores, target) + 0.01)
+    for panel, words in enumerate(("minutes of annotation", "minutes of annotation and waiting")):
+        lines = {
+            name: [(each.annotation + panel * each.waiting, each.dice) for each in rounds]
+            for name, rounds in arms.items()
+        }
+        _draw_panel(draw, panel * width, lines, (low, high), target, words)
+    for place, name in enumerate(arms):
+        y = height + _LEGEND * place + 12
+        draw.line([(_MARGIN, y + 8), (_MARGIN + 30, y + 8)], fill=_colour(name), width=3)
+        draw.text((_MARGIN + 40, y), f"{name}: {ARMS[name].meaning}", fill=_INK, font=_font())
+    return canvas
+
+
+def _draw_panel(
+    draw: ImageDraw.ImageDraw,
+    left: int,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    span: tuple[float, float],
+    target: float,
+    words: str,
+) -> None:
+    last = max([x for line in lines.values() for x, _ in line]) or 1.0
+    right, bottom = left + _PANEL[0] - _MARGIN, _PANEL[1] - _MARGIN
+
+    def point(x: float, y: float) -> tuple[float, float]:
+        up = (y - span[0]) / (span[1] - span[0])
+        return left + _MARGIN + (right - left - _MARGIN) * x / last, bottom - (bottom - _MARGIN) * up
+
+    for step in range(5):
+        x, y = last * step / 4, span[0] + (span[1] - span[0]) * step / 4
+        draw.line([point(0, y), point(last, y)], fill=_GRID)
+        draw.text((left + 8, point(0, y)[1] - 8), f"{y:.3f}", fill=_INK, font=_font())
+        draw.text((point(x, 0)[0] - 12, bottom + 6), f"{x:.1f}", fill=_INK, font=_font())
+    draw.line([point(0, target), point(last, target)], fill=_TARGET, width=2)
+    draw.text((left + _MARGIN, bottom + 26), words, fill=_INK, font=_font())
+    draw.text((left + _MARGIN, 16), f"Dice on validation images; the line is {target:g}", fill=_INK, font=_font())
+    for name, line in lines.items():
+        points = [point(x, y) for x, y in line]
+        draw.line(points, fill=_colour(name), width=3)
+        for x, y in points:
+            draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=_colour(name))
+
+
+def _colour(arm: str) -> tuple[int, int, int]:
+    return _COLOURS[list(ARMS).index(arm) % len(_COLOURS)]
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(14)
+
+
+def _rounded(value: float | str) -> float | str:
+    return round(value, 4) if isinstance(value, float) else value
