@@ -19,8 +19,13 @@
         |-- ProjectBusyError       another program is writing to it
         `-- StorageError           the disk refused a write: nothing was changed
 
-A message is one sentence that names the thing, what was expected, what came, and the mend.
+A message is one sentence that names the thing, what was expected, what came, and the mend;
+`sentence` makes one of any exception.
 """
+
+import errno
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class AmvlmError(Exception):
@@ -93,3 +98,22 @@ class ProjectBusyError(ProjectError):
 
 class StorageError(ProjectError):
     """The disk refused a write; what was stored before is intact."""
+
+
+def sentence(error: BaseException) -> str:
+    """Describe `error` in one sentence, with the mend where one is known."""
+    if isinstance(error, AmvlmError):
+        return str(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+        return (
+            "The device ran out of memory; close other programs, choose the CPU or a smaller working scale, "
+            "and try again."
+        )
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f" holding {error.filename}" if error.filename else ""
+        return f"The disk{where} is full; free some space and try again: what was stored before is intact."
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return f"File{where} could not be used: {error.strerror or text}."
+    return f"Unexpected {type(error).__name__}: {text[:300] or 'no further word'}; nothing was changed."

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_amvlm._qt.learn_panel import LearnPanel
-    from napari_amvlm._qt.learning_run import Outcome
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import ImageScore, ModelRecord, Project
+    from napari_amvlm.session.learning_run import Outcome
 
 
 class Judging(QObject):

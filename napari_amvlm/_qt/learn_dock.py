@@ -13,7 +13,6 @@ from napari_amvlm._qt.comparison import Comparison
 from napari_amvlm._qt.image_adding import ImageAdding, count
 from napari_amvlm._qt.judging import Judging
 from napari_amvlm._qt.learn_panel import LearnPanel
-from napari_amvlm._qt.learning_run import LearningRun, Outcome
 from napari_amvlm._qt.model_entries import model_entries
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.preferences import preferences
@@ -23,6 +22,7 @@ from napari_amvlm._qt.workers import LearnThread
 from napari_amvlm._qt.workspace import LOADING, Workspace, unwrapped, workspace_for
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
+from napari_amvlm.session.learning_run import LearningRun, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.compose import Composition, compose
-from napari_amvlm._qt.failures import sentence
 from napari_amvlm._qt.workers import CallThread
-from napari_amvlm.errors import LabelsError
+from napari_amvlm.errors import LabelsError, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

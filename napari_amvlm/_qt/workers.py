@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QThread, Signal
 
-from napari_amvlm._qt.failures import guarded, sentence
-from napari_amvlm.errors import Cancelled
+from napari_amvlm._qt.failures import guarded
+from napari_amvlm.errors import Cancelled, sentence
 from napari_amvlm.switching import quick_switching
 
 if TYPE_CHECKING:

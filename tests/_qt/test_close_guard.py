@@ -11,9 +11,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QPushButton
 
 from napari_amvlm._qt.close_guard import CloseGuard, guard_window
-from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Project
+from napari_amvlm.session.learning_run import LearningRun
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm._qt.resume import camera_of
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Project
+from napari_amvlm.session.learning_run import LearningRun
 from tests._qt.conftest import TIMEOUT, picture
 from tests._qt.day import PROMPT, Day, Desk, walk
 

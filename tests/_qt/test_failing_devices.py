@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning.mean_teacher import MeanTeacher
+from napari_amvlm.session.learning_run import LearningRun
 
 if TYPE_CHECKING:
     import pytest

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from napari_amvlm._qt.learn_dock import LearnDock
-from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Project
+from napari_amvlm.session.learning_run import LearningRun
 
 if TYPE_CHECKING:
     from pathlib import Path

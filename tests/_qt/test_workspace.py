@@ -6,10 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_amvlm._qt.failures import sentence
 from napari_amvlm._qt.workers import CallThread, GuardedThread
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.errors import StorageError
@@ -104,21 +102,3 @@ def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot: QtBot):
     text, error = signals.all_signals_and_args[0].args
     assert text.startswith("The device ran out of memory")
     assert isinstance(error, RuntimeError)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (MemoryError(), "ran out of memory"),
-        (OSError(28, "No space left on device", "/data"), "The disk holding /data is full"),
-        (PermissionError(13, "Permission denied", "/data/x"), "File /data/x could not be used: Permission denied."),
-        (StorageError("The disk is full."), "The disk is full."),
-        (ValueError("two\nlines"), "Unexpected ValueError: two lines; nothing was changed."),
-        (KeyError(), "Unexpected KeyError: no further word"),
-    ],
-)
-def test_every_error_is_one_sentence(error: Exception, words: str):
-    text = sentence(error)
-
-    assert words in text
-    assert "\n" not in text

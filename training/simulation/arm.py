@@ -6,7 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from napari_amvlm._qt.learning_run import LearningRun
 from napari_amvlm.errors import Cancelled, DivergedError
 from napari_amvlm.evaluation import evaluate_pairs
 from napari_amvlm.models.catalog import find_model
@@ -15,6 +14,7 @@ from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
 from napari_amvlm.session import Verdict, judge, order_queue
+from napari_amvlm.session.learning_run import LearningRun
 from training.runs.folder import RunFolder, file_hashes
 from training.runs.random_start import random_start
 from training.simulation.person import SimulatedPerson

@@ -1,4 +1,4 @@
-"""One learning run on the open project: what it reads, what it keeps.  Called in a thread; knows no Qt."""
+"""One learning run on the open project: what it reads, what it keeps.  The docks call it in a thread."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_amvlm._qt.failures import sentence
-from napari_amvlm.errors import AmvlmError, Cancelled
-from napari_amvlm.session import Verdict, judge, keep_model, learning_data, start_run
+from napari_amvlm.errors import AmvlmError, Cancelled, sentence
+from napari_amvlm.session.judging import Verdict, judge
+from napari_amvlm.session.reading import learning_data
+from napari_amvlm.session.runs import keep_model, start_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
