@@ -109,7 +109,7 @@ class ModelConfig(Config):
 
 
 class LearningConfig(Config):
-    """One semi-supervised Mean-Teacher fine-tuning run (METHOD: step 2)."""
+    """One semi-supervised Mean-Teacher fine-tuning run (Pan et al. 2025, step 2)."""
 
     minutes: float | None = Field(5.0, gt=0, le=24 * 60, description="time budget; None: `steps` decides")
     steps: int | None = Field(None, ge=1, le=1_000_000, description="number of steps; None: `minutes` decides")

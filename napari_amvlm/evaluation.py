@@ -1,4 +1,4 @@
-"""Score a predictor on a folder of images with masks (METHOD: metrics).
+"""Score a predictor on a folder of images with masks (Pan et al. 2025, metrics).
 
 Two protocols, always named: `native` scores at the images' own size; `224` resizes image and mask to 224x224
 first (bilinear image, nearest mask), as LViT and AMVLM do. Values are fractions; per-image values are

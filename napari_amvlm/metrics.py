@@ -1,4 +1,4 @@
-"""Dice and IoU of two masks (METHOD: metrics); numpy only."""
+"""Dice and IoU of two masks (Pan et al. 2025, metrics); numpy only."""
 
 from __future__ import annotations
 

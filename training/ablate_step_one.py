@@ -150,8 +150,9 @@ def run_grid(
         if left is not None and left <= 0:
             return len(runs) - number
         log.info("%d of %d: %s", number + 1, len(runs), folder)
+        begun_at = None if recipe.start is None else start
         finished = pretrain(
-            recipe, images, data, path, device, start=start, minutes=left, text_encoder=text_encoder
+            recipe, images, data, path, device, start=begun_at, minutes=left, text_encoder=text_encoder
         )
         if not finished:
             return len(runs) - number

@@ -17,6 +17,7 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.learning.data import LabelledImage
+from training.command import run_command
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
 
 log = logging.getLogger("training.plain_unet")
@@ -53,7 +54,6 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
     """Train a plain U-Net and print its scores as one JSON object."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     where = resolve_device(device)
     config = LearningConfig(minutes=minutes, learning_rate=rate, seed=seed, labelled_batch=4)
     network, steps = train_plain_unet(load_labelled(labelled, prompt), config, where, on_step=_log_step)
@@ -62,4 +62,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_amvlm.device import resolve_device
+from training.command import run_command
 from training.pretraining.data import SOURCES, load_taught_images
 from training.pretraining.presence import fit_presence
 
@@ -28,7 +29,6 @@ def main(
     """Fit the presence score of a trained model."""
     from napari_amvlm.models.checkpoint import load_model, save_model
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     network, info = load_model(model, device=resolve_device(device))
     images = [i for s in SOURCES for i in load_taught_images(data, s, whole=info.config.whole)]
     scores = fit_presence(network, images, steps=steps)
@@ -46,4 +46,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

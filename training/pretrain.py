@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_amvlm.device import resolve_device
-from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
+from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import save_model
 from training.command import run_command
 from training.pretraining.data import load_taught_images
@@ -44,7 +44,7 @@ def pretrain(
     out: Path,
     device: torch.device,
     *,
-    start: Path,
+    start: Path | None = None,
     minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
 ) -> bool:
@@ -63,7 +63,7 @@ def pretrain(
     device
         Where to compute.
     start
-        Weights to go on from, where the recipe names some.
+        Weights to go on from; None where the recipe begins at random weights.
     minutes
         Length of this sitting; None works until the run is finished.
     text_encoder
@@ -74,10 +74,11 @@ def pretrain(
     InputError
         The folder holds a run that was told otherwise, or the weights are not those that the recipe names.
     """
+    check_start(recipe, start)
     folder = RunFolder(out)
     told = {
         "recipe": recipe.model_dump(mode="json"),
-        "start": None if recipe.start is None else file_hash(start),
+        "start": None if start is None else file_hash(start),
         "environment": environment(device),
     }
     if folder.finished:
@@ -87,13 +88,27 @@ def pretrain(
     if run.workers.leads:
         folder.claim(told)
         folder.write(DATA, used_files(data, images))
-    if recipe.start is not None:
+    if start is not None:
         run.start_from(start)
     run.load_state()
     finished = run.run(minutes)
     if finished and run.workers.leads:
         _finish(run, images, data, folder)
     return finished
+
+
+def check_start(recipe: Recipe, start: Path | None) -> None:
+    """Make sure that there are weights to go on from where the recipe wants some, and only there.
+
+    Raises
+    ------
+    InputError
+        They are missing, or were given to a recipe that begins at random weights.
+    """
+    if recipe.start is not None and start is None:
+        raise InputError(f"{recipe.name} {recipe.version} goes on from weights; name them with --start WEIGHTS.")
+    if recipe.start is None and start is not None:
+        raise InputError(f"{recipe.name} {recipe.version} begins at random weights; leave --start {start} out.")
 
 
 def _finish(run: Pretraining, images: list[TaughtImage], data: Path, folder: RunFolder) -> None:
@@ -134,11 +149,13 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     minutes: Annotated[float | None, typer.Option(help="Stop this sitting after so many minutes.")] = None,
-    start: Annotated[Path, typer.Option(help="Weights to go on from, where the recipe names some.")] = WEIGHTS
-    / f"{DEFAULT}.safetensors",
+    start: Annotated[
+        Path | None, typer.Option(metavar="WEIGHTS", help="Weights to go on from; for recipes that name a start.")
+    ] = None,
 ) -> None:
     """Train released weights."""
     resolved = validated(Recipe, read_toml(recipe), str(recipe))
+    check_start(resolved, start)
     out.mkdir(parents=True, exist_ok=True)
     images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=resolved.model.whole)]
     log.info("%d images", len(images))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def averaged(model: nn.Module, decay: float | Callable[[], float], *, warm_up: bool = True) -> AveragedModel:
     """Return a teacher that starts as a copy of `model` and follows it at each `update_parameters(model)`.
 
-    The decay at step t is min(1 - 1/(t+1), decay) (METHOD: step 2); without a warm-up `decay` from the first step,
-    for a start that is worth keeping. A callable is asked for the decay at every step. Buffers follow too.
+    The decay at step t is min(1 - 1/(t+1), decay) (Pan et al. 2025, step 2); without a warm-up `decay` from the first
+    step, for a start that is worth keeping. A callable is asked for the decay at every step. Buffers follow too.
     """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Student and teacher: one optimiser step of text-guided Mean Teacher (METHOD: step 2)."""
+"""Student and teacher: one optimiser step of text-guided Mean Teacher (Pan et al. 2025, step 2)."""
 
 from __future__ import annotations
 

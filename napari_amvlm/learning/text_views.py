@@ -1,4 +1,4 @@
-"""Views of a sentence that keep its meaning, and the one that a mirrored image asks for (METHOD: step 1, views)."""
+"""Views of a sentence that keep its meaning, and the one that a mirrored image asks for (Pan et al. 2025, step 1)."""
 
 from __future__ import annotations
 

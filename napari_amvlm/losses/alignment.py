@@ -1,4 +1,4 @@
-"""Losses that bring images and texts together in one space (METHOD: step 1, and L_tg of step 2)."""
+"""Losses that bring images and texts together in one space (Pan et al. 2025, step 1, and L_tg of step 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSS, cross-modal similarity supervision: each token against its soft match in the other modality (METHOD: step 1).
+"""CSS, cross-modal similarity supervision: each token against its soft match in the other modality (Pan et al. 2025).
 
 The order of one step, for unit patches v `(B, P, d)` and unit words t `(B, W, d)` with the padding of the words:
 

@@ -1,4 +1,4 @@
-"""ICL, intra-modal contrastive learning: a view against the momentum copy's view of the same item (METHOD: step 1).
+"""ICL, intra-modal contrastive learning: a view against the momentum copy's view of the same item (Pan et al. 2025).
 
 One call serves one modality; L_ICL is the mean of `icl_loss` of the images and of the texts. The query side carries the
 gradient; the momentum side (index a) is cut off here, whatever the caller did. All is computed in float32 (float64

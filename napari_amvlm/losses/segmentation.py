@@ -1,4 +1,4 @@
-"""Segmentation losses on logits, with soft targets and a weight for every pixel (METHOD: step 2, loss).
+"""Segmentation losses on logits, with soft targets and a weight for every pixel (Pan et al. 2025, step 2, loss).
 
 All functions take tensors `(N, 1, H, W)` and reduce to one value for each of the N pairs, so that pairs are weighed
 alike whatever their number of labelled pixels; the caller averages.

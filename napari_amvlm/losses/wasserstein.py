@@ -1,4 +1,4 @@
-"""Ambiguity of tokens as diagonal Gaussians: 2-Wasserstein distances and the supervised similarity (METHOD: PDT).
+"""Ambiguity of tokens as diagonal Gaussians: 2-Wasserstein distances and the supervised similarity (Pan et al. 2025).
 
 `models.matching.ProbabilityDistribution` makes the Gaussians. All is computed in float32 (float64 stays float64),
 inside autocast too.

@@ -1,4 +1,4 @@
-"""The parts of step 1 that only pretraining needs; they are in no checkpoint (METHOD: step 1)."""
+"""The parts of step 1 that only pretraining needs; they are in no checkpoint (Pan et al. 2025, step 1)."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class _Direction(nn.Module):
 
 
 class CrossModalAttention(nn.Module):
-    """Projects patches and words to queries, keys and values, in both directions (METHOD: step 1, CSS).
+    """Projects patches and words to queries, keys and values, in both directions (Pan et al. 2025, step 1, CSS).
 
     From patches to words these are Q v_p, K t_k and V t_k; from words to patches, with maps of its own, Q' t_w, K' v_k
     and V' v_k. The scores are scaled and masked where they are made, in `losses.cross_modal.match_weights`.
@@ -113,7 +113,7 @@ class TokenDistribution:
 
 
 class ProbabilityDistribution(nn.Module):
-    """PDT, probability distribution transformation: turns a set of tokens into Gaussians (METHOD: step 1, PDT).
+    """PDT, probability distribution transformation: turns a set of tokens into Gaussians (Pan et al. 2025).
 
         h         = LayerNorm(GELU(Linear(x)))                    2d channels
         h         = h + MultiHeadSelfAttention(h)                 padding masked

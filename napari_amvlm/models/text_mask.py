@@ -1,4 +1,4 @@
-"""The text mask generator: where in the image is what the prompt says (METHOD: step 2)."""
+"""The text mask generator: where in the image is what the prompt says (Pan et al. 2025, step 2)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TextMaskGenerator(nn.Module):
 
 
 def text_guided_embedding(dense: Tensor, text_logits: Tensor) -> Tensor:
-    """Return v_text = sum(m_text * V_dense) / sum(m_text), L2-normalised, `(N, d)` (METHOD: step 2).
+    """Return v_text = sum(m_text * V_dense) / sum(m_text), L2-normalised, `(N, d)` (Pan et al. 2025, step 2).
 
     Parameters
     ----------

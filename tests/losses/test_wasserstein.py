@@ -50,7 +50,7 @@ def test_all_pairs_match_a_plain_loop(seed: int, form: WeightForm) -> None:
             for k in range(3):
                 ds = _squared(mu_a[i, p].tolist(), mu_b[i, k].tolist())
                 w2 = ds + _squared(sigma_a[i, p].tolist(), sigma_b[i, k].tolist())
-                # METHOD's W2 / (Ds + eps); eps on both sides changes it by less than eps / Ds.
+                # the publication's W2 / (Ds + eps); eps on both sides changes it by less than eps / Ds.
                 r = w2 / (ds + 1e-4)
                 w = 1 / (1 + math.exp(-r)) if form == "sigmoid" else math.exp(-0.3 * (r - 1))
                 s = 1 - (1 - float(cosine[i, p, k])) * w

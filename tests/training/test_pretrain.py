@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
-from training.pretrain import main
+from training.pretrain import check_start, main
 from training.pretraining.batches import BatchSource
 from training.pretraining.data import load_taught_images
 from training.pretraining.page import curve_records
@@ -234,3 +234,15 @@ def test_a_step_that_was_logged_twice_is_drawn_once() -> None:
         {"event": "step", "step": 100, "loss": 0.8},
         {"event": "validation", "step": 100, "dice": pytest.approx(0.7)},
     ]
+
+
+def test_weights_to_go_on_from_are_asked_for_where_the_recipe_wants_some_and_only_there(
+    tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    check_start(_recipe(tiny_config), None)
+    check_start(_recipe(tiny_config, start="given"), tmp_path)
+
+    with pytest.raises(InputError, match=r"goes on from weights; name them with --start WEIGHTS"):
+        check_start(_recipe(tiny_config, start="given"), None)
+    with pytest.raises(InputError, match=r"begins at random weights; leave --start .* out"):
+        check_start(_recipe(tiny_config), tmp_path)

@@ -23,6 +23,7 @@ import typer
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
+from training.command import run_command
 from training.pretraining.data import KINDS, SOURCES, concept_masks, is_validation
 from training.pretraining.prompts import ABSENT, CONCEPTS
 from training.pretraining.scoring import roc_auc
@@ -111,4 +112,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

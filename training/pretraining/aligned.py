@@ -103,7 +103,7 @@ class Aligned:
         """Return what PDT learnt of each text beside the patches `(P, d)` of an image.
 
         The words are matched with the patches by cross-attention, both become Gaussians, and each word is compared with
-        its own match (METHOD: step 1, CSS and PDT).
+        its own match (Pan et al. 2025, step 1, CSS and PDT).
         """
         heads = self.alignment.heads
         read = self.model.text_encoder.words(texts)

@@ -25,7 +25,7 @@ def total_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the joint loss of a batch and its parts.
 
-    Step 1's losses over images and captions (METHOD: step 1), and over prompts those that make the masks: segmentation
+    Step 1's losses over images and captions (Pan et al. 2025), and over prompts those that make the masks: segmentation
     and text-mask supervision, L_tg over present prompts, and the presence of each concept.
     """
     device = model.device
