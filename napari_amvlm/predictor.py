@@ -27,6 +27,7 @@ from napari_amvlm.models.inference import (
     mean_answer,
     named_scale,
 )
+from napari_amvlm.models.places import names_place
 from napari_amvlm.models.served import ServedModel
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
@@ -104,8 +105,8 @@ class Predictor:
         Encoded images beyond this size are forgotten, the oldest first.
     views
         In how many turned and mirrored views an image is seen that is looked at in tiles: 1, 4 or 8. The answer is the
-        mean of their logits, a little better and so many times slower. An image that is looked at whole is seen as it
-        is: turned, its left would not be left.
+        mean of their logits, a little better and so many times slower. An image that is looked at whole, or asked for
+        something at a named place, is seen as it is: turned, its left would not be left.
     """
 
     def __init__(
@@ -244,7 +245,7 @@ class Predictor:
             chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
             image = self._image
 
-            views = range(self._views if chosen.name == "tiles" else 1)
+            views = range(self._views if chosen.name == "tiles" and not names_place(prompt) else 1)
 
             def look(view: int) -> DecodedPrompt:
                 encoded = self._encoded(image, chosen, view, on_progress, should_stop)

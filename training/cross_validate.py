@@ -16,10 +16,11 @@ from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_amvlm.cli.console import progress
 from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import DatasetError
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model, save_model
@@ -28,6 +29,7 @@ from training.command import run_command
 from training.datasets import open_dataset
 from training.datasets.asking import learning_data, used_unlabelled
 from training.datasets.splits import SplitConfig
+from training.runs.folder import RunFolder, environment, file_hash
 from training.runs.recipe import RunRecipe, read_toml, validated
 from training.runs.scores import score_split
 
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging import ImagePair
     from napari_amvlm.models.amvlm import AMVLM
     from training.datasets import DatasetSplit
+
+
+_NOT_USED = ("labels", "pick", "holding_out", "validation_share", "validation_seed", "score_prompts", "method")
+"""Keys of single runs that have no meaning here: all images are learnt from, and every training image is scored."""
 
 
 class ReleaseRecipe(RunRecipe):
@@ -57,12 +63,53 @@ class ReleaseRecipe(RunRecipe):
     licence: str
     training_data: str
 
+    @model_validator(mode="after")
+    def _check_keys(self) -> ReleaseRecipe:
+        given = [key for key in _NOT_USED if key in self.model_fields_set]
+        if given:
+            raise ValueError(f"{given[0]} has no meaning in a cross-validation; leave it out")
+        return self
 
-def folds_of(pairs: Sequence[ImagePair], count: int, *, seed: int) -> list[tuple[ImagePair, ...]]:
-    """Return `count` disjoint parts of nearly one size that hold all images, drawn by `seed`, sorted by name."""
-    drawn = sorted(pairs, key=lambda pair: pair.name)
-    random.Random(seed).shuffle(drawn)
-    return [tuple(sorted(drawn[k::count], key=lambda pair: pair.name)) for k in range(count)]
+
+def folds_of(
+    pairs: Sequence[ImagePair], count: int, *, seed: int, subject_of: Callable[[str], str] = str
+) -> list[tuple[ImagePair, ...]]:
+    """Return `count` disjoint parts that hold all images, drawn by `seed`, sorted by name.
+
+    Parameters
+    ----------
+    pairs
+        All images.
+    count
+        Number of parts; they hold nearly equally many subjects.
+    seed
+        Of the order in which subjects are dealt out.
+    subject_of
+        Gives the subject of an image's name. Images of one subject stay together.
+
+    Raises
+    ------
+    DatasetError
+        There are fewer subjects than parts.
+    """
+    subjects = sorted({subject_of(pair.name) for pair in pairs})
+    if len(subjects) < count:
+        raise DatasetError(f"{count} folds are wanted, but there are {len(subjects)} subjects; choose fewer folds.")
+    random.Random(seed).shuffle(subjects)
+    fold = {subject: number % count for number, subject in enumerate(subjects)}
+    ordered = sorted(pairs, key=lambda pair: pair.name)
+    return [tuple(pair for pair in ordered if fold[subject_of(pair.name)] == k) for k in range(count)]
+
+
+def told(recipe: ReleaseRecipe, split: DatasetSplit, device: torch.device) -> dict[str, Any]:
+    """Return what decides a cross-validation: finished folds are good for the same again only."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "learning": recipe.learning_config().model_dump(mode="json"),
+        "start": file_hash(find_model(recipe.start)),
+        "training": sorted(pair.name for pair in split.labelled),
+        "environment": environment(device),
+    }
 
 
 def learnt_model(
@@ -88,7 +135,7 @@ def cross_validate(
     show: Callable[[float, str], None],
 ) -> dict[str, Any]:
     """Return Dice of each training image by the model that never saw it, and their mean, by protocol."""
-    parts = folds_of(split.labelled, recipe.folds, seed=recipe.seed)
+    parts = folds_of(split.labelled, recipe.folds, seed=recipe.seed, subject_of=split.spec.subject_of)
     per_image: dict[str, dict[str, float]] = {}
     for index, held_out in enumerate(parts):
         file = out / f"fold-{index}.json"
@@ -135,9 +182,9 @@ def main(
 ) -> None:
     """Cross-validate, and train the weights to release."""
     resolved = validated(ReleaseRecipe, read_toml(recipe), str(recipe))
-    out.mkdir(parents=True, exist_ok=True)
     split = open_dataset(resolved.spec(), data, SplitConfig(), seed=resolved.seed)
     where = resolve_device(device)
+    RunFolder(out).claim(told(resolved, split, where))
     with progress("learning") as show:
         found = cross_validate(split, resolved, out, where, show)
         (out / "cross-validation.json").write_text(json.dumps(found, indent=1))

@@ -14,16 +14,20 @@ from napari_amvlm.learning.mean_teacher import Views
 from napari_amvlm.learning.mixing import Mixture, draw_mixture
 from napari_amvlm.learning.rounds import Rounds
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from napari_amvlm.models.places import names_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_amvlm.config import Concept, LearningConfig, ModelConfig, ScaleName
     from napari_amvlm.learning.data import LearningData, UnlabelledImage
 
 TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
+PLACED_GEOMETRY = TILE_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
+"""Tiles of a prompt that names a place are neither turned nor mirrored."""
 WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=0.04, flip=0)
 """A whole image is never flipped: its prompt may say left or right."""
 APPEARANCE = AppearanceConfig(stain=0.15, intensity=0.15, colour=0.05, blur=1.0, noise=0.03)
@@ -38,7 +42,7 @@ class _Question:
     Attributes
     ----------
     pixels, answer
-        `(3, H, W)`, and answer and known pixels `(2, H, W)`.
+        float32 `(3, H, W)`, and answer and known pixels, uint8 `(2, H, W)` of 0 and 1.
     prompt
         What is asked.
     spots
@@ -56,7 +60,8 @@ class CropSource:
 
     Labelled images are drawn with replacement, partly reviewed ones where they were reviewed; unlabelled ones
     go round, so that all are seen before any is seen twice. An unlabelled image with a prompt of its own is asked that
-    one, any other the prompts of the run in turn.
+    one, any other the prompts of the run in turn. Each prompt has one working scale (`LearningData.prompt_scales`).
+    Tiles are turned and mirrored unless the prompt names a place; which place a crop shows is not said to the model.
 
     Parameters
     ----------
@@ -75,13 +80,13 @@ class CropSource:
         self._generator = torch.Generator().manual_seed(config.seed)
         self._look = APPEARANCE.stronger(config.strength)
         self._labelled: dict[ScaleName, list[_Question]] = {"tiles": [], "whole": []}
-        self._scales: dict[str, ScaleName] = {}
+        self._scales = data.prompt_scales()
         for image in data.labelled:
+            fitted = {scale: self._fitted(image.image, scale) for scale in {self._scales[p] for p in image.masks}}
             for prompt, mask in image.masks.items():
-                scale = self._scales.setdefault(prompt, image.scales.get(prompt, "tiles"))
-                seen = image.reviewed_for(prompt)
+                scale, seen = self._scales[prompt], image.reviewed_for(prompt)
                 reviewed = np.ones_like(mask) if seen is None else seen
-                self._labelled[scale].append(self._question(image.image, prompt, scale, mask, reviewed))
+                self._labelled[scale].append(self._question(fitted[scale], prompt, scale, mask, reviewed))
         self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
         self._rounds: dict[ScaleName, Rounds] = {}
         for used in sorted(set(self._scales.values())):
@@ -90,7 +95,7 @@ class CropSource:
                 self._unlabelled[used] = images
                 self._rounds[used] = Rounds(len(images), self._generator)
         answers = [q.answer for questions in self._labelled.values() for q in questions]
-        self.has_unknown = bool(self._unlabelled) or any(float(known.min()) == 0 for _, known in answers)
+        self.has_unknown = bool(self._unlabelled) or any(not bool(known.all()) for _, known in answers)
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
 
     def draw(self, *, labelled_alone: bool = False) -> Views:
@@ -155,22 +160,20 @@ class CropSource:
         for scale, rounds in self._rounds.items():
             rounds.restore(state[f"rounds.{scale}"])
 
+    def _fitted(self, image: NDArray[np.float32], scale: ScaleName) -> Tensor:
+        """Return an image as it is cropped, `(3, H, W)`: whole ones on their canvas."""
+        return torch.from_numpy(fit_square(image, self._model.whole) if scale == "whole" else image).permute(2, 0, 1)
+
     def _question(
-        self, image: np.ndarray, prompt: str, scale: ScaleName, mask: np.ndarray | None, reviewed: np.ndarray | None
+        self, pixels: Tensor, prompt: str, scale: ScaleName, mask: NDArray[np.bool_], reviewed: NDArray[np.bool_]
     ) -> _Question:
+        answer, known = mask, reviewed
         if scale == "whole":
-            side = self._model.whole
             # What lies outside the image is known to be background.
-            known = np.zeros((side, side), np.float32) if reviewed is None else 1 - fit_square(~reviewed, side)
-            answer = np.zeros((side, side), np.float32) if mask is None else fit_square(mask.astype(np.bool_), side)
-            image = fit_square(image, side)
-        else:
-            shape = image.shape[:2]
-            known = np.zeros(shape, np.float32) if reviewed is None else reviewed.astype(np.float32)
-            answer = np.zeros(shape, np.float32) if mask is None else mask.astype(np.float32)
-        pixels = torch.from_numpy(image).permute(2, 0, 1)
-        spots = self._spots(reviewed) if scale == "tiles" and reviewed is not None else None
-        return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known])), spots)
+            answer = fit_square(mask, self._model.whole) > 0
+            known = fit_square(~reviewed, self._model.whole) == 0
+        spots = self._spots(reviewed) if scale == "tiles" else None
+        return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known]).astype(np.uint8)), spots)
 
     def _spots(self, reviewed: np.ndarray) -> Tensor | None:
         """Return rows and columns of some reviewed pixels; None where that is all of them or none."""
@@ -185,21 +188,30 @@ class CropSource:
         turn = rounds.turn
         image = self._unlabelled[scale][rounds.draw()]
         prompts = [image.prompt] if image.prompt else [p for p, s in self._scales.items() if s == scale]
-        return self._question(image.image, prompts[turn % len(prompts)], scale, None, None)
+        pixels = self._fitted(image.image, scale)
+        nothing = torch.zeros((2, *pixels.shape[1:]), dtype=torch.uint8)
+        return _Question(pixels, prompts[turn % len(prompts)], nothing)
 
     def _crop(self, question: _Question, scale: ScaleName) -> tuple[Tensor, Tensor]:
+        answer = question.answer.float()
         if scale == "tiles":
             showing = None
             if question.spots is not None:
                 row, column = question.spots[int(torch.randint(_SPOTS, (1,), generator=self._generator))].tolist()
                 showing = (row, column)
+            geometry = PLACED_GEOMETRY if names_place(question.prompt) else TILE_GEOMETRY
             return random_crop(
-                question.pixels, question.answer, self._config.crop, TILE_GEOMETRY, self._generator, showing=showing
+                question.pixels, answer, self._config.crop, geometry, self._generator, showing=showing
             )
         theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
         side = question.pixels.shape[-1]
-        pixels, answer = warp(question.pixels[None], question.answer[None], theta, side, mirror=False)
-        return pixels[0], answer[0]
+        labelled = bool(question.answer[1].any())
+        if labelled:
+            answer[1] = 1 - answer[1]  # the warp brings zeros from outside the canvas: not unknown
+        pixels, answers = warp(question.pixels[None], answer[None], theta, side, mirror=False)
+        if labelled:
+            answers[:, 1] = 1 - answers[:, 1]
+        return pixels[0], answers[0]
 
     def _worded(self, prompt: str) -> str:
         """Now and then say the same in other words, where the model knows other words for exactly this prompt."""

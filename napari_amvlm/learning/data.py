@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import LabelsError, NotEnoughDataError
@@ -127,6 +128,27 @@ class LearningData:
         if not self.prompts:
             found = dict.fromkeys(prompt for image in self.labelled for prompt in image.masks)
             object.__setattr__(self, "prompts", tuple(found))
+
+    def prompt_scales(self) -> dict[str, ScaleName]:
+        """Return the working scale that each prompt is learnt at: that of most labelled images, else of the first."""
+        found: dict[str, Counter[ScaleName]] = {}
+        for image in self.labelled:
+            for prompt in image.masks:
+                found.setdefault(prompt, Counter())[image.scales.get(prompt, "tiles")] += 1
+        return {prompt: counts.most_common(1)[0][0] for prompt, counts in found.items()}
+
+    def at_one_scale(self) -> LearningData:
+        """Return the same images, labelled and held-out, with each prompt at its working scale of `prompt_scales`."""
+        chosen = self.prompt_scales()
+
+        def settled(image: LabelledImage) -> LabelledImage:
+            return replace(image, scales={p: chosen.get(p, image.scales.get(p, "tiles")) for p in image.masks})
+
+        return replace(
+            self,
+            labelled=tuple(map(settled, self.labelled)),
+            validation=tuple(map(settled, self.validation)),
+        )
 
     def check(self) -> None:
         """Raise `NotEnoughDataError` unless there is something to learn from."""

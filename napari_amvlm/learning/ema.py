@@ -30,4 +30,8 @@ def averaged(model: nn.Module, decay: float | Callable[[], float], *, warm_up: b
             for old, new in zip(teacher, student, strict=True):
                 old.copy_(new)
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
+    teacher = AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
+    if not warm_up:
+        # at its first update torch copies the student, steps taken and all: here the start counts as the first
+        teacher.n_averaged.fill_(1)
+    return teacher

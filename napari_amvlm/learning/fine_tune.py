@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_amvlm.config import Concept, LearningConfig, ModelConfig
+from napari_amvlm.config import LearningConfig, ModelConfig
 from napari_amvlm.device import lost_errors, memory_errors, release_memory
 from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError
 from napari_amvlm.learning.budget import Budget
@@ -18,6 +18,7 @@ from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
 from napari_amvlm.learning.memory_steps import MEND, MemorySteps
 from napari_amvlm.learning.module_state import below
+from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
 from napari_amvlm.learning.snapshots import Snapshots
@@ -140,13 +141,16 @@ class _Run:
         tell: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._device, self._stopped, self._keeper = device, False, keeper
+        tell_of_scales(data, tell)
+        data = data.at_one_scale()
         self._data, self._config, self._should_stop = data, config, should_stop
         self._model = _copy(model, model.config, device)
+        self._served = with_prompts(model, data)
         self._source = CropSource(data, config, model.config, device)
         labelled = sum(bool(image.masks) for image in data.labelled)
         unlabelled = len(data.unlabelled) if config.unlabelled_batch else 0
         self._teacher = MeanTeacher(self._model, config, labelled=labelled, unlabelled=unlabelled)
-        self._shown = _copy(self._model, model.config, device)
+        self._shown = _copy(self._model, self._served, device)
         self._budget = Budget(config, unknown=self._source.has_unknown)
         self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[dict[str, float]] = []
@@ -162,6 +166,7 @@ class _Run:
             if kept is None:
                 yield from self._validation()
                 self._budget.restart()
+                self._scoring_seconds = 0.0
             else:
                 self._restore(kept)
             yield from self._learn(should_pause)
@@ -284,7 +289,7 @@ class _Run:
         last = self._config.keep == "last"
         unscored = self._stopped and self._budget.step > 0 and (last or len(self._scores) < 2)
         state = self._teacher.teacher.state_dict() if unscored or last or self._best is None else self._best
-        model = _copy(self._model, _with_prompts(self._model.config, self._data), self._device)
+        model = _copy(self._model, self._served, self._device)
         for name in LEARNT:
             prefix = f"{name}."
             getattr(model, name).load_state_dict(
@@ -335,11 +340,3 @@ def _copy(model: AMVLM, config: ModelConfig, device: torch.device) -> AMVLM:
             part.load_state_dict(getattr(model, name).state_dict())
             part.to(device)
     return copied.eval()
-
-
-def _with_prompts(config: ModelConfig, data: LearningData) -> ModelConfig:
-    """Add the prompts that were trained to the concepts that the model knows."""
-    known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}
-    scales = {p: image.scales.get(p, "tiles") for image in data.labelled for p in image.masks}
-    new = tuple(Concept(name=p, prompts=(p,), scale=s) for p, s in scales.items() if p.casefold() not in known)
-    return config.model_copy(update={"concepts": (*config.concepts, *new)})

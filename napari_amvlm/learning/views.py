@@ -103,7 +103,7 @@ def warp(images: Tensor, masks: Tensor, theta: Tensor, size: int, *, mirror: boo
 def strong_view(images: Tensor, config: AppearanceConfig, generator: torch.Generator) -> Tensor:
     """Return images `(B, 3, H, W)` in [0, 1] with another look and the same geometry."""
     device, batch = images.device, len(images)
-    gray = ((images[:, 0] - images[:, 1]).abs().amax((1, 2)) < 1e-3).view(batch, 1, 1, 1)
+    gray = ((images.amax(1) - images.amin(1)).amax((1, 2)) < 1e-3).view(batch, 1, 1, 1)
     colourful = images
     if config.stain:
         colourful = _stain_jitter(colourful, config.stain, generator)

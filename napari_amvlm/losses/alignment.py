@@ -21,8 +21,9 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
         L = -1/2N sum_i [ log softmax_j(a_i.b_j / tau)_i + log softmax_j(b_i.a_j / tau)_i ]
 
     One sentence may fit many images. Pairs that `same` marks are all positives, and the log-probability is averaged
-    over them (the supervised contrastive loss, Khosla et al., NeurIPS 2020, L_out), so that a batch in which every
-    text is the same costs nothing to get right and nothing can be pushed apart wrongly.
+    over them (the supervised contrastive loss, Khosla et al., NeurIPS 2020, L_out), so that nothing
+    is pushed apart wrongly: a batch in which every text is the same has no gradient at equal similarities, where its
+    loss is log N.
 
     Parameters
     ----------

@@ -42,8 +42,9 @@ class VisionFeatures:
 class ConvStem(nn.Module):
     """Four strided convolutions in place of the ViT's 16x16 patch embedding.
 
-    Early convolutions make small transformers train faster and more stably (Xiao et al., NeurIPS 2021). The fourth
-    input channel is constant: 1 for an image that is seen whole, 0 for a tile.
+    Early convolutions make small transformers train faster and more stably (Xiao et al., NeurIPS 2021). Of the input
+    channels behind the colours two are positions, and the last is constant: 1 for an image that is seen whole, 0 for a
+    tile.
     """
 
     def __init__(self, channels: tuple[int, int, int, int], hidden: int, groups: int = 8) -> None:

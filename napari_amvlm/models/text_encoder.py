@@ -38,7 +38,8 @@ class SentenceEmbedding:
     sentence
         Mean over word tokens, or the CLS token, L2-normalised, float32 `(N, D')`.
     words
-        Word tokens, float32 `(N, W, D')`.
+        Word tokens, float32 `(N, W, D')`, those that begin and end the sentence among them: they carry its context,
+        and are words to step 1's losses as well.
     padding
         True where a word token is padding, `(N, W)`.
     """

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
+from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.imaging import ImagePair
 from napari_amvlm.models.model_info import read_info
-from training.cross_validate import folds_of, main
-
-if TYPE_CHECKING:
-    import pytest
+from training.cross_validate import ReleaseRecipe, folds_of, main
+from training.runs.recipe import validated
 
 
 def test_folds_hold_every_image_once_and_depend_on_the_seed() -> None:
@@ -25,6 +24,24 @@ def test_folds_hold_every_image_once_and_depend_on_the_seed() -> None:
     assert sorted(len(part) for part in parts) == [2, 2, 3]
     assert parts == folds_of(list(reversed(pairs)), 3, seed=0)
     assert parts != folds_of(pairs, 3, seed=1)
+
+
+def test_images_of_one_subject_are_in_one_fold() -> None:
+    pairs = [ImagePair(f"{subject}_{k}", Path(f"{k}.png"), None, None) for subject in "abcd" for k in range(3)]
+
+    parts = folds_of(pairs, 2, seed=0, subject_of=lambda name: name[0])
+
+    assert [len({p.name[0] for p in part}) for part in parts] == [2, 2]
+    assert not {p.name[0] for p in parts[0]} & {p.name[0] for p in parts[1]}
+    with pytest.raises(DatasetError, match=r"5 folds are wanted, but there are 4 subjects"):
+        folds_of(pairs, 5, seed=0, subject_of=lambda name: name[0])
+
+
+def test_keys_that_would_be_ignored_are_refused() -> None:
+    values = {"name": "n", "version": "1", "licence": "l", "training_data": "t", "dataset": "MoNuSeg", "steps": 1}
+
+    with pytest.raises(InputError, match=r"labels has no meaning in a cross-validation; leave it out"):
+        validated(ReleaseRecipe, values | {"labels": "25%"}, "recipe.toml")
 
 
 def test_one_command_scores_every_training_image_and_writes_the_weights(
@@ -57,6 +74,11 @@ consistency = 0
     found = json.loads((tmp_path / "out" / "cross-validation.json").read_text())
     trained = {p.stem for p in (discs_data / "MoNuSeg" / "Train_Folder" / "img").iterdir()}
     assert set(found["per_image"]["native"]) == trained
+    other = recipe.read_text().replace("steps = 1", "steps = 2")
+    recipe.write_text(other)
+    changed = CliRunner().invoke(app, arguments)
+    assert isinstance(changed.exception, InputError)
+    assert "holds a run with another learning, recipe" in str(changed.exception)
     info = read_info(tmp_path / "out" / "mine.safetensors")
     assert info.licence == "CC0-1.0"
     assert set(info.scores) == {"MoNuSeg cross-validation, native", "MoNuSeg cross-validation, 224"}

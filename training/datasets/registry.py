@@ -33,8 +33,6 @@ class DatasetSpec(Config):
         subject.
     magnification_224
         How much an image is enlarged before it is looked at in tiles, in protocol 224: what has shrunk with it.
-    captions
-        Whether its images come with sentences.
     note
         One sentence on origin and layout, for people.
     """
@@ -50,7 +48,6 @@ class DatasetSpec(Config):
     scale: ScaleName
     subject: str = Field("^(.+)$", description="regular expression; its first group is the subject")
     magnification_224: float = Field(1.0, ge=1, le=20)
-    captions: bool = False
     note: str
 
     @field_validator("subject")
@@ -84,6 +81,13 @@ _SPINE = (
     *(f"{level} intervertebral disc" for level in _DISCS),
 )
 
+_ONE_REPORT = (
+    r"^(auntminnie|nejmoa\d+|SARS-[\w.]+|.+?(?=(?:(?:(?<=\d)[a-c])?-day-?\d+|-admission|-\d+-(?:hours|days)|"
+    r"(?<=\d)[a-c]|-[a-c]|(?<=-\d)-\d)?(?:-PA)?$))"
+)
+"""Files of CXR-COVID are called after the figures of case reports, then panel, day and projection: one report, one
+subject."""
+
 _ALL = (
     DatasetSpec(
         name="MoNuSeg",
@@ -94,7 +98,6 @@ _ALL = (
         scale="tiles",
         magnification_224=1000 / 224,
         subject=r"^(TCGA-\w\w-\w{4})",
-        captions=True,
         note="H&E nuclei, 24 + 6 images as LViT splits them, masks 0/255, captions in *_text.xlsx.",
     ),
     DatasetSpec(
@@ -104,7 +107,6 @@ _ALL = (
         prompt="infected lung area",
         scale="whole",
         subject=r"^(sub-[^_]+)",
-        captions=True,
         note="Chest X-rays with infection masks 0/255 called mask_NAME.png, as LViT packs them, with its captions.",
     ),
     DatasetSpec(
@@ -114,7 +116,6 @@ _ALL = (
         prompt="bone metastasis",
         scale="whole",
         subject=r"^(\d+)_",
-        captions=True,
         note="CT slices with bone metastases, masks 0/255, files called SUBJECT_SLICE.png.",
     ),
     DatasetSpec(
@@ -125,14 +126,13 @@ _ALL = (
         by_value=True,
         scale="whole",
         subject=r"^((?:Case|case)?\d+)",
-        captions=True,
         note="Sagittal MR slices, masks valued 0 to 19 as the challenge has them, unless a classes.csv says otherwise.",
     ),
     DatasetSpec(
         name="CXR-COVID",
         prompt="infected lung area",
         scale="whole",
-        captions=True,
+        subject=_ONE_REPORT,
         note="Chest X-rays with infection masks 0/255; captions derived from the masks, in QaTa-COV19's grammar.",
     ),
     DatasetSpec(

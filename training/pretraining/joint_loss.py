@@ -53,14 +53,14 @@ def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -
         kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
         guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, targets.device))
     sure = present | (area == 0)
+    presence = out.presence.sum() * 0
+    if bool(sure.any()):
+        presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
     quarter = nn.functional.avg_pool2d(targets, 4)
     balance = recipe.class_balance
     return {
         "segmentation": (1.0, segmentation_loss(out.logits, targets, balance=balance).mean()),
         "text_mask": (recipe.text_mask_weight, segmentation_loss(out.text_logits, quarter, balance=balance).mean()),
         "guidance": (recipe.guidance_weight, guidance),
-        "presence": (
-            recipe.presence_weight,
-            nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float()),
-        ),
+        "presence": (recipe.presence_weight, presence),
     }

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from napari_amvlm.errors import InputError
+from napari_amvlm.errors import DivergedError, InputError
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.models.build import build_model
@@ -130,6 +130,7 @@ class Pretraining:
         except RuntimeError as error:
             raise InputError(f"{weights} holds a model of another shape than the recipe's.") from error
         self.average.module.load_state_dict(learnt)
+        self.alignment.begin_at(self.model)
 
     def run(self, minutes: float | None) -> bool:
         """Train until the recipe's last step, or for `minutes`; return whether the run is complete."""
@@ -165,7 +166,13 @@ class Pretraining:
         for index in self.workers.share(recipe.accumulate):
             number = self.step * recipe.accumulate + index
             chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+            torch.manual_seed(recipe.seed * 1_000_003 + number)  # dropout of a text encoder that learns
             loss, parts = total_loss(self.model, self.alignment, self.source.draw(number), recipe, chance)
+            if not bool(loss.isfinite()):
+                raise DivergedError(
+                    f"The loss of step {self.step} is not a finite number ({parts}); choose a lower learning_rate, and "
+                    "go on from the last state."
+                )
             (loss / recipe.accumulate).backward()
             found.append(parts)
         self.workers.sum_gradients(parameters)

@@ -80,6 +80,10 @@ class Alignment(nn.Module):
         self.momentum = averaged(followed, config.momentum)
         self.momentum.requires_grad_(requires_grad=False)
 
+    def begin_at(self, model: AMVLM) -> None:
+        """Let the momentum encoder be what `model` is, after its weights were replaced."""
+        self.momentum.module.load_state_dict(_followed(model, self.heads).state_dict())
+
     def follow(self, model: AMVLM) -> None:
         """Let the momentum encoder follow the encoders; call it after every optimiser step."""
         self.momentum.update_parameters(_followed(model, self.heads))

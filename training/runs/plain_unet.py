@@ -181,7 +181,7 @@ def train_plain_unet(
         What to learn from. Each crop teaches the mask of the prompt that it was drawn for; the network has one mask
         for each prompt, in the order of their first appearance.
     config
-        Budget, rate, crop, batch and seed; what concerns teacher and text is not used.
+        Budget, rate, crop, labelled batch and seed; what concerns teacher, unlabelled images and text is not used.
     device
         Where to compute.
     should_stop
@@ -189,6 +189,7 @@ def train_plain_unet(
     on_step
         Called after every step with its number, the share of the budget that is used, and the loss.
     """
+    config = config.model_copy(update={"unlabelled_batch": 0, "consistency": 0.0})
     torch.manual_seed(config.seed)
     prompts = tuple(dict.fromkeys(p for image in images for p in image.masks))
     network = PlainUNet(len(prompts)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

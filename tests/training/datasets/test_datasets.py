@@ -132,3 +132,23 @@ def test_one_text_cannot_ask_for_several_things(spine_data: Path) -> None:
 
     with pytest.raises(InputError, match="show 2 things; choose prompts"):
         wordings(split, split.validation, "none", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("names", "subjects"),
+    [
+        (("ryct.2020200034.fig5-day0", "ryct.2020200034.fig5-day4"), 1),
+        (("ciaa199.pdf-001-a", "ciaa199.pdf-001-b"), 1),
+        (("SARS-10.1148rg.242035193-g04mr34g0-Fig8a-day0", "SARS-10.1148rg.242035193-g04mr34g09b-Fig9b-day19"), 1),
+        (("x-ards-admission", "x-ards-day-2", "x-ards-day-3"), 1),
+        (("pneumococcal-pneumonia-day35", "pneumococcal-pneumonia-day7"), 1),
+        (("nejmc2001573_f1a", "nejmc2001573_f1b"), 1),
+        (("pneumocystis-jirovecii-pneumonia-3-1", "pneumocystis-jirovecii-pneumonia-3-2"), 1),
+        (("covid-19-pneumonia-14-PA", "covid-19-pneumonia-15-PA", "covid-19-pneumonia-2"), 3),
+        (("legionella-pneumonia-1", "legionella-pneumonia-2"), 2),
+    ],
+)
+def test_x_rays_of_one_report_are_of_one_subject(names: tuple[str, ...], subjects: int) -> None:
+    spec = DATASETS["CXR-COVID"]
+
+    assert len({spec.subject_of(name) for name in names}) == subjects

@@ -1,0 +1,40 @@
+"""What a model that was fine-tuned knows beyond its start: the prompts of the run, and their working scales."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_amvlm.config import Concept, ModelConfig
+from napari_amvlm.models.inference import known_concept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
+    """Add the prompts that are trained to the concepts that the model knows.
+
+    A wording near to a known concept keeps what the objects of that concept never have, as it was served before.
+    """
+    config = model.config
+    known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}
+    new: list[Concept] = []
+    for prompt, scale in data.prompt_scales().items():
+        if prompt.casefold() in known:
+            continue
+        near = known_concept(model, prompt)
+        alike = near is not None and near.scale == scale
+        hole, speck = (near.hole, near.speck) if near is not None and alike else (0, 0)
+        new.append(Concept(name=prompt, prompts=(prompt,), scale=scale, hole=hole, speck=speck))
+    return config.model_copy(update={"concepts": (*config.concepts, *new)})
+
+
+def tell_of_scales(data: LearningData, tell: Callable[[str], None]) -> None:
+    """Say which prompts were answered at both working scales, and which one they are learnt at."""
+    for prompt, scale in data.prompt_scales().items():
+        if {image.scales.get(prompt, "tiles") for image in data.labelled if prompt in image.masks} != {scale}:
+            where = "in tiles" if scale == "tiles" else "on whole images"
+            tell(f"{prompt!r} was accepted at both working scales; it is learnt {where}, as most of it was.")
