@@ -82,6 +82,16 @@ def test_an_image_that_is_looked_at_whole_is_seen_in_one_view(tiny_model: AMVLM)
     assert np.array_equal(*answers)
 
 
+def test_something_at_a_named_place_is_seen_in_one_view(tiny_model: AMVLM) -> None:
+    answers = []
+    for views in (1, 8):
+        predictor = Predictor(tiny_model, device="cpu", views=views)
+        predictor.set_image(_image())
+        answers.append(predictor.predict("nuclei on the left", scale="tiles").probability)
+
+    assert np.array_equal(*answers)
+
+
 def test_only_the_image_as_it_is_is_kept_of_several_views(tiny_model: AMVLM) -> None:
     predictor = Predictor(tiny_model, device="cpu", views=4)
     predictor.set_image(_image())

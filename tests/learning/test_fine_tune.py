@@ -27,10 +27,13 @@ from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.fine_tune import _Run
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.validation import validate
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.inference import known_concept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.models.amvlm import AMVLM
 
 
@@ -67,9 +70,14 @@ def _config(**changes: object) -> LearningConfig:
 
 
 def _finish(
-    model: AMVLM, data: LearningData, config: LearningConfig, *, should_stop: Callable[[], bool] = lambda: False
+    model: AMVLM,
+    data: LearningData,
+    config: LearningConfig,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_message: Callable[[str], None] | None = None,
 ) -> tuple[list[Report], FineTuneResult]:
-    run = fine_tune(model, data, config, should_stop=should_stop)
+    run = fine_tune(model, data, config, should_stop=should_stop, on_message=on_message)
     reports: list[Report] = []
     while True:
         try:
@@ -130,6 +138,33 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
     _, result = _finish(tiny_model, data, _config(steps=1))
 
     assert "dark discs" in [c.name for c in result.model.config.concepts]
+
+
+def test_a_wording_near_to_a_known_concept_is_served_as_that_and_validated_so(tiny_config: ModelConfig) -> None:
+    nuclei = tiny_config.concepts[0].model_copy(update={"hole": 40, "speck": 9})
+    model = build_model(tiny_config.model_copy(update={"concepts": (nuclei,)}), seed=0)
+    prompt = "tumour nuclei"
+    assert known_concept(model, prompt) == nuclei
+    data = LearningData((_picture(0, prompt),), validation=(_picture(200, prompt),))
+
+    _, result = _finish(model, data, _config(steps=2, keep="last"))
+
+    learnt = next(c for c in result.model.config.concepts if c.name == prompt)
+    assert (learnt.hole, learnt.speck, learnt.scale) == (40, 9, "tiles")
+    assert validate(result.model, data.validation)["p200"] == pytest.approx(result.after, abs=1e-6)
+
+
+def test_a_prompt_that_was_accepted_at_both_scales_is_learnt_at_one_and_that_is_told(tiny_model: AMVLM) -> None:
+    whole = _picture(2, "dark discs")
+    data = LearningData(
+        (_picture(0, "dark discs"), _picture(1, "dark discs"), replace(whole, scales={"dark discs": "whole"}))
+    )
+    told: list[str] = []
+
+    _, result = _finish(tiny_model, data, _config(steps=1), on_message=told.append)
+
+    assert [c.scale for c in result.model.config.concepts if c.name == "dark discs"] == ["tiles"]
+    assert told == ["'dark discs' was accepted at both working scales; it is learnt in tiles, as most of it was."]
 
 
 @pytest.mark.parametrize("validation", [0, 1])
@@ -258,6 +293,18 @@ def test_retained_prompts_are_never_the_trained_ones(tiny_model: AMVLM) -> None:
     source = CropSource(_data(), _config(), tiny_model.config, torch.device("cpu"))
 
     assert set(source.retained(("Cell Nuclei",), 20)) == {"left lung"}
+
+
+def test_without_a_warm_up_the_start_counts_from_the_first_step() -> None:
+    student = torch.nn.Linear(1, 1)
+    start = student.weight.detach().clone()
+    teacher = averaged(student, 0.75, warm_up=False)
+    with torch.no_grad():
+        student.weight.add_(1)
+
+    teacher.update_parameters(student)
+
+    assert torch.allclose(teacher.module.weight, start + 0.25)
 
 
 def test_the_teacher_starts_as_the_student_and_follows_with_its_buffers() -> None:

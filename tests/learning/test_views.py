@@ -46,6 +46,15 @@ def test_rotation_keeps_the_area_of_a_disc_in_an_image_that_is_not_square() -> N
     assert float(labels.sum()) == pytest.approx(float(disc.sum()), rel=0.03)
 
 
+def test_an_image_of_one_colour_alone_is_no_gray_image() -> None:
+    blue = torch.zeros(1, 3, 32, 32)
+    blue[:, 2] = torch.rand(32, 32, generator=_generator())
+
+    view = strong_view(blue, AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, invert=1), _generator())
+
+    assert torch.equal(view, blue)
+
+
 def test_the_strong_view_keeps_geometry_and_range() -> None:
     image = torch.full((2, 3, 64, 64), 0.8)
     image[:, :2, 20:40, 20:40] = 0.2

@@ -15,11 +15,15 @@ from typer.testing import CliRunner
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.evaluation import evaluate_folder
+from napari_amvlm.learning.crop_source import CropSource
 from training.plain_unet import load_labelled, main
+from training.runs import plain_unet
 from training.runs.plain_unet import PlainPredictor, PlainUNet, train_plain_unet
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_amvlm.learning.mean_teacher import Views
 
 _CPU = torch.device("cpu")
 
@@ -51,6 +55,32 @@ def test_it_learns_discs_from_two_images(discs: Path) -> None:
 
     assert steps == 40
     assert evaluate_folder(PlainPredictor(network, _CPU), discs, "discs")["dice"] > 0.8
+
+
+def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    crops: list[int] = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            rates.append(self.param_groups[0]["lr"])
+            super().step(closure)
+
+    class Source(CropSource):
+        def draw(self, *, labelled_alone: bool = False) -> Views:
+            views = super().draw(labelled_alone=labelled_alone)
+            crops.append(len(views.prompts))
+            return views
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    monkeypatch.setattr(plain_unet, "CropSource", Source)
+    config = LearningConfig(minutes=None, steps=20, crop=64, labelled_batch=2, unlabelled_batch=3, warmup=0.05)
+
+    train_plain_unet(load_labelled(discs, "discs"), config, _CPU)
+
+    assert set(crops) == {2}
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] < 0.1 * max(rates)
 
 
 def test_one_command_prints_scores_of_every_image(discs: Path) -> None:

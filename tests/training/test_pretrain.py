@@ -115,6 +115,8 @@ def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(
     run = Pretraining(_recipe(tiny_config, start=digest), images, tmp_path, torch.device("cpu"))
     run.start_from(weights)
 
+    momentum = run.alignment.momentum.module["image_projection"].state_dict()
+    assert all(torch.equal(v, momentum[k]) for k, v in run.model.image_projection.state_dict().items())
     pairs = zip(run.averaged_model().state_dict().values(), older.state_dict().values(), strict=True)
     assert all(torch.allclose(a.float(), b.float(), rtol=1e-2, atol=1e-3) for a, b in pairs)
     Pretraining(_recipe(tiny_config, start="given"), images, tmp_path, torch.device("cpu")).start_from(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from training.pretraining.batches import BatchSource
 from training.pretraining.data import load_taught_images
+from training.pretraining.joint_loss import mask_losses
+from training.pretraining.recipe import Recipe
 from training.pretraining.step_one import Alignment, StepOneConfig
 
 if TYPE_CHECKING:
@@ -28,6 +31,21 @@ def _losses(model: AMVLM, batch: Batch, **options: object) -> tuple[Alignment, d
     alignment = Alignment(model, StepOneConfig.model_validate(options), seed=0)
     seen = model.see(batch.images, batch.whole)
     return alignment, alignment.losses(model, seen, batch, torch.Generator().manual_seed(0))
+
+
+def test_a_batch_of_which_nothing_is_sure_has_a_finite_loss(tiny_model: AMVLM, batch: Batch) -> None:
+    unsure = torch.zeros_like(batch.targets)
+    unsure[..., 0, :2] = 1  # too little to be called present, and not nothing
+    text = tiny_model.encode_text(batch.prompts)
+    out = tiny_model.decode(tiny_model.encode_image(batch.images, batch.whole), text, batch.index)
+    recipe = Recipe(name="t", version="0", licence="CC0-1.0", training_data="noise")
+
+    losses = mask_losses(out, text.t_cls, replace(batch, targets=unsure), recipe)
+
+    weight, presence = losses["presence"]
+    assert weight > 0
+    assert float(presence) == 0
+    presence.backward()
 
 
 @pytest.mark.parametrize("name", ["css", "icl"])
