@@ -1,6 +1,6 @@
 """Trains released weights from the shippable data sets.
 
-    python -m training.pretrain training/recipes/amvlm-open.toml --data PATH --out runs/amvlm-open
+    python -m training.pretrain training/recipes/amvlm-open.toml --data PATH --out runs/first
 
 A run can be killed at any time; the same command goes on from its last state. `--minutes` bounds one sitting, not the
 run. Several processes can share it: see `training.pretraining.workers`.
