@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.cli.predicting import Outcome, work
+from napari_amvlm.cli.predicting import work
 from napari_amvlm.errors import AmvlmError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_amvlm.cli.predicting import Request
+    from napari_amvlm.cli.predict_request import Outcome, Request
 
 
 def predict_on_cluster(

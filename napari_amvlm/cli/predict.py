@@ -20,7 +20,8 @@ from napari_amvlm.cli.console import (
     say,
     views_of,
 )
-from napari_amvlm.cli.predicting import Outcome, Request, output_files, predict_file, store_folder
+from napari_amvlm.cli.predict_request import Outcome, Request, output_files, store_folder
+from napari_amvlm.cli.predicting import predict_file
 from napari_amvlm.errors import DatasetError, InputError, OutOfMemoryError, PromptError
 from napari_amvlm.exports.label_files import check_prompts, write_classes
 

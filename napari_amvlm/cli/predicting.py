@@ -5,59 +5,28 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_amvlm.errors import AmvlmError, ImageError, InputError, OutOfMemoryError
-from napari_amvlm.exports.label_files import file_slug, write_tiff
+from napari_amvlm.cli.predict_request import Outcome, model_token, numbered, output_files, presence_text
+from napari_amvlm.cli.predicting_slides import predict_one_slide
+from napari_amvlm.cli.predicting_stacks import predict_one_stack
+from napari_amvlm.errors import ImageError, InputError, OutOfMemoryError
+from napari_amvlm.exports.label_files import write_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.config import ScaleName
+    from napari_amvlm.cli.predict_request import Progress, Remark, Request
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.imaging.turning import Views
     from napari_amvlm.predictor import Prediction, Predictor
 
-    Progress = Callable[[float, str], None]
-    Remark = Callable[[str], None]
-
-PRESENT = 0.5
-
 Kind = Literal["plane", "slide", "stack"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of every image."""
-
-    prompts: tuple[str, ...]
-    output: Path
-    threshold: float = 0.5
-    scale: Literal["auto"] | ScaleName = "auto"
-    magnification: float = 1.0
-    instances: bool = False
-    probabilities: bool = False
-    overwrite: bool = False
-    slices: tuple[int, int] | None = None
-    region: tuple[int, int, int, int] | None = None
-    every_tile: bool = False
-    views: Views = 1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file: the line that tells about it, or the error, and remarks on the way."""
-
-    path: Path
-    line: str = ""
-    error: AmvlmError | None = None
-    remarks: tuple[str, ...] = ()
 
 
 def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Progress, remark: Remark) -> str:
@@ -76,9 +45,6 @@ def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Pr
     remark
         Told what else there is to know.
     """
-    from napari_amvlm.cli.predicting_slides import predict_one_slide
-    from napari_amvlm.cli.predicting_stacks import predict_one_stack
-
     token = _token(predictor, path, request)
     if not request.overwrite and is_done(path, request, token):
         return f"{path}: done already -> {output_files(path, request)[-1]}"
@@ -94,8 +60,8 @@ def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Pr
     files = output_files(path, request)
     if request.probabilities:
         write_tiff(files.pop(0), stacked, axes=f"C{axes}")
-    for numbered in objects:
-        write_tiff(files.pop(0), numbered, axes=axes)
+    for of_one_prompt in objects:
+        write_tiff(files.pop(0), of_one_prompt, axes=axes)
     # Last: a label file says that the others are there too.
     write_tiff(files[-1], labels, axes=axes, made_with=token)
     return f"{path}: {', '.join(presence_text(*one) for one in found)} -> {files[-1]}"
@@ -130,27 +96,6 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
     return image, "plane"
 
 
-def output_files(image: Path, request: Request) -> list[Path]:
-    """Return the files that a plane or a stack gives, in the order in which they are written; labels come last."""
-    from napari_amvlm.imaging import image_name
-
-    stem = image_name(image)
-    names = []
-    if request.probabilities:
-        names.append(f"{stem}_probability.tif")
-    if request.instances:
-        names.extend(f"{stem}_{file_slug(prompt)}_instances.tif" for prompt in request.prompts)
-    names.append(f"{stem}.tif")
-    return [request.output / name for name in names]
-
-
-def store_folder(image: Path, request: Request) -> Path:
-    """Return the folder that a slide gives."""
-    from napari_amvlm.imaging import image_name
-
-    return request.output / f"{image_name(image)}.zarr"
-
-
 def is_done(path: Path, request: Request, token: str) -> bool:
     """Tell whether all files of an image are there, and of this very request."""
     import tifffile
@@ -164,16 +109,6 @@ def is_done(path: Path, request: Request, token: str) -> bool:
             return bool(described[0].get("made_with") == token)
     except (OSError, ValueError, tifffile.TiffFileError):
         return False
-
-
-def numbered(objects: NDArray[Any]) -> NDArray[Any]:
-    """Return numbered objects as uint16, or uint32 where there are too many of them."""
-    return objects.astype(np.uint16 if objects.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
-
-
-def presence_text(prompt: str, presence: float) -> str:
-    """Return for instance "nuclei present 0.97"."""
-    return f"{prompt} {'present' if presence >= PRESENT else 'absent'} {presence:.2f}"
 
 
 def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
@@ -224,11 +159,6 @@ def _predict_plane(
     objects = [numbered(split_instances(m, request.threshold)) for m in maps] if request.instances else []
     presences = [(prediction.prompt, prediction.presence) for prediction in found]
     return label_image(maps, request.threshold), np.stack(maps).astype(np.float16), objects, presences
-
-
-def model_token(predictor: Predictor) -> str:
-    """Return what tells the served model from others."""
-    return predictor.info.sha256 if predictor.info else "unnamed"
 
 
 def _token(predictor: Predictor, path: Path, request: Request) -> str:

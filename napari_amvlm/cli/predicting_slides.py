@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_amvlm.cli.predicting import model_token, presence_text, store_folder
+from napari_amvlm.cli.predict_request import model_token, presence_text, store_folder
 from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_amvlm.cli.predicting import Progress, Remark, Request
+    from napari_amvlm.cli.predict_request import Progress, Remark, Request
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.slides import SlideStore

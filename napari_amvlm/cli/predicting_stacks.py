@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.cli.predicting import numbered
+from napari_amvlm.cli.predict_request import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_amvlm.cli.predicting import Progress, Request
+    from napari_amvlm.cli.predict_request import Progress, Request
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.predictor import Predictor
 

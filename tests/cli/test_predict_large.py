@@ -10,6 +10,7 @@ import tifffile
 import torch
 
 from napari_amvlm.cli import predicting
+from napari_amvlm.cli.predict_request import Request
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideStore
 from napari_amvlm.slides.store import DONE
@@ -195,7 +196,7 @@ def test_folders_of_stacks_and_pyramids(
 
 
 def test_a_worker_gives_back_errors_of_a_file(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    request = predicting.Request(("nuclei",), tmp_path / "out")
+    request = Request(("nuclei",), tmp_path / "out")
 
     bad = predicting.work(tmp_path / "none.png", request, tiny_checkpoint, "cpu")
     good = predicting.work(binary_folder / "img" / "a.png", request, tiny_checkpoint, "cpu")
