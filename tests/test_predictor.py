@@ -18,6 +18,7 @@ from napari_amvlm.predictor import Predictor
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.imaging.turning import Views
     from napari_amvlm.models.amvlm import AMVLM
 
@@ -72,22 +73,13 @@ def test_several_views_answer_alike_for_a_turned_image(tiny_model: AMVLM, views:
     assert not np.allclose(upright, one_view, atol=2e-2)
 
 
-def test_an_image_that_is_looked_at_whole_is_seen_in_one_view(tiny_model: AMVLM) -> None:
+@pytest.mark.parametrize(("prompt", "scale"), [("left lung", "whole"), ("nuclei on the left", "tiles")])
+def test_what_has_its_place_is_seen_in_one_view(tiny_model: AMVLM, prompt: str, scale: ScaleName) -> None:
     answers = []
     for views in (1, 8):
         predictor = Predictor(tiny_model, device="cpu", views=views)
         predictor.set_image(_image())
-        answers.append(predictor.predict("left lung", scale="whole").probability)
-
-    assert np.array_equal(*answers)
-
-
-def test_something_at_a_named_place_is_seen_in_one_view(tiny_model: AMVLM) -> None:
-    answers = []
-    for views in (1, 8):
-        predictor = Predictor(tiny_model, device="cpu", views=views)
-        predictor.set_image(_image())
-        answers.append(predictor.predict("nuclei on the left", scale="tiles").probability)
+        answers.append(predictor.predict(prompt, scale=scale).probability)
 
     assert np.array_equal(*answers)
 
@@ -231,7 +223,7 @@ def test_a_whole_image_is_not_cut_into_tiles_for_want_of_memory(predictor: Predi
         predictor.predict("left lung", scale="whole")
 
     handle.remove()
-    assert predictor.predict("left lung", scale="whole").probability.shape == (100, 130)
+    assert predictor.predict(prompt, scale=scale).probability.shape == (100, 130)
 
 
 def _lose_device(model: AMVLM) -> None:
