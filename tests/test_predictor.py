@@ -223,7 +223,7 @@ def test_a_whole_image_is_not_cut_into_tiles_for_want_of_memory(predictor: Predi
         predictor.predict("left lung", scale="whole")
 
     handle.remove()
-    assert predictor.predict(prompt, scale=scale).probability.shape == (100, 130)
+    assert predictor.predict("left lung", scale="whole").probability.shape == (100, 130)
 
 
 def _lose_device(model: AMVLM) -> None:
