@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ import tifffile
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
+from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
-from napari_amvlm.session import Verdict, judge, keep_model, learning_data, start_run
+from napari_amvlm.session import Verdict, judge, keep_model, learning_data, learning_run, start_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
+    from napari_amvlm.learning import LearningData
     from napari_amvlm.models.amvlm import AMVLM
 
 SHAPE = (40, 50)
@@ -295,3 +297,23 @@ def test_neither_the_project_nor_the_session_loads_torch_or_qt() -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
 
     assert result.stdout.strip() == "[]"
+
+
+def test_the_ledger_has_what_was_read_whatever_is_accepted_meanwhile(
+    annotated: Project, tiny_model: AMVLM, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(project: Project, **options: Any) -> LearningData:
+        data = learning_data(project, **options)
+        if not project.runs():
+            project.accept(6, "nuclei", _mask(6), model=None, threshold=0.5)
+        return data
+
+    monkeypatch.setattr(learning_run, "learning_data", slow)
+    config = LearningConfig(minutes=None, steps=1, crop=64, labelled_batch=1, unlabelled_batch=1)
+    run = learning_run.LearningRun(annotated, Predictor.from_file(tiny_checkpoint, device="cpu"), config, device="cpu")
+
+    next(run.steps(lambda: False, lambda: False))
+
+    roles = annotated.run_corrections(annotated.runs()[-1].id)
+    assert sorted(roles.values()) == ["train"] * 4 + ["validate"]
+    assert not {c.id for c in annotated.corrections(6)} & set(roles)

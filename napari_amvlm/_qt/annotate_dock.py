@@ -122,7 +122,7 @@ class AnnotateDock(QWidget):
         work = current.region if current is not None and current.image_id == annotation.image_id else None
         try:
             layers.check_image(annotation.image)
-            region, words = chosen_region(self._viewer, annotation.image, work)
+            region, words = chosen_region(self._viewer, annotation.image, work, annotation.place)
         except InputError as error:
             self.say("error", str(error))
             return

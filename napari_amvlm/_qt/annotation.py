@@ -11,7 +11,7 @@ import numpy as np
 from napari_amvlm._qt.compose import Composition, Overlaps, Proposal, merge
 from napari_amvlm._qt.plane_labels import PlaneLabels
 from napari_amvlm.errors import LabelsError
-from napari_amvlm.review import compose_classes, set_locked
+from napari_amvlm.review import PixelState, compose_classes, set_locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -231,6 +231,21 @@ class Annotation(PlaneLabels):
         self.finished -= set(self.accepted)
         self.accepted = {}
         self.image_id = None
+
+    def is_stored(self) -> bool:
+        """Tell whether the labels layer holds nothing that the project lacks.
+
+        That would be a prompt that was not accepted, or what a person painted or erased afterwards, or without any.
+        """
+        if self.labels is None or self._tracker is None:
+            return True
+        if any(prompt not in self.accepted for prompt in self.results):
+            return False
+        concerned, stored = self._tracker.edited(self.data), np.zeros(self.data.shape, np.bool_)
+        for known in self.accepted.values():
+            stored |= known.objects > 0
+            concerned |= known.states != PixelState.NEVER
+        return not bool((((self.data > 0) != stored) & concerned).any())
 
     def set_locked(self, prompt: str, objects: Iterable[int], locked: bool) -> None:
         """Lock objects of an accepted mask, or let the model paint over them, also where a person drew them."""

@@ -167,7 +167,7 @@ class ImageOpening(QObject):
 
     def _is_done(self, image: Image) -> bool:
         known = self._workspace.annotations.get(image)
-        return known is None or known.labels is None or all(prompt in known.accepted for prompt in known.results)
+        return known is None or known.is_stored()
 
 
 def _read(project: Project, image_id: int, *, pixels: bool) -> _Found:

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from napari_amvlm.project import Region
 
 
-def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.ndarray, str]:
-    """Return the region as bool (H, W) of a plane, or of a slice of a stack, and what it is in words.
+def chosen_region(
+    viewer: Any, image: Image, work: Region | None, place: tuple[int, ...] = ()
+) -> tuple[np.ndarray, str]:
+    """Return the region as bool (H, W) of a plane, or of the slice `place` of a stack, and what it is in words.
 
-    The shapes of the selected shapes layers, else the queue's region `work`, else what of the image is in view.
+    The shapes of the selected shapes layers, of those that were drawn on slices the ones on this slice, else the
+    queue's region `work`, else what of the image is in view.
 
     Raises
     ------
@@ -34,7 +37,7 @@ def chosen_region(viewer: Any, image: Image, work: Region | None) -> tuple[np.nd
     if drawn:
         words = "the drawn shapes"
         for layer in drawn:
-            region |= _inside(layer, image, shape)
+            region |= _inside(layer, image, shape, place)
     elif work is not None:
         words = "the region of the queue"
         region[work.y : work.y + work.height, work.x : work.x + work.width] = True
@@ -84,23 +87,28 @@ def _outside(words: str, image: Image) -> LabelsError:
     return LabelsError(f"The region ({words}) lies outside of image {image.name!r}; move it onto the image.")
 
 
-def _inside(layer: Shapes, image: Image, shape: tuple[int, int]) -> np.ndarray:
-    """Return the pixels of `image` inside the shapes of a layer, wherever either lies."""
+def _inside(layer: Shapes, image: Image, shape: tuple[int, int], place: tuple[int, ...]) -> np.ndarray:
+    """Return the pixels of a slice of `image` inside the shapes of a layer, wherever either lies."""
     from skimage.draw import polygon2mask
 
     region = np.zeros(shape, np.bool_)
-    for outline in _outlines(layer, image):
+    for outline in _outlines(layer, image, place):
         region |= polygon2mask(shape, outline)
     return region
 
 
-def _outlines(layer: Shapes, image: Image) -> list[np.ndarray]:
-    """Return the outline of each shape, (points, 2), in pixels of `image`."""
+def _outlines(layer: Shapes, image: Image, place: tuple[int, ...] = ()) -> list[np.ndarray]:
+    """Return the outline of each shape on the slice `place`, (points, 2), in pixels of `image`.
+
+    A layer of shapes with two axes holds for all slices.
+    """
     found = []
     for corners, kind in zip(layer.data, layer.shape_type, strict=True):
         outline = _ellipse(np.asarray(corners)) if kind == "ellipse" else np.asarray(corners)
-        world = [layer.data_to_world(point) for point in outline]
-        found.append(np.array([image.world_to_data(point)[-2:] for point in world]))
+        points = np.array([image.world_to_data(layer.data_to_world(point)) for point in outline])
+        if place and layer.ndim == points.shape[1] and not np.all(np.rint(points[:, :-2]) == place):
+            continue
+        found.append(points[:, -2:])
     return found
 
 

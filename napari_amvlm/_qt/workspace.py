@@ -71,6 +71,7 @@ class Workspace(JobQueue):
         self.queue_work: QueueWork | None = None
         self.place: Callable[[], ResumeState | None] | None = None
         self._temporary: Path | None = None
+        self._wanted: tuple[Path, Callable[[], None] | None, Callable[[str], None] | None] | None = None
 
     # Threads
 
@@ -127,6 +128,9 @@ class Workspace(JobQueue):
         failed: Callable[[str], None] | None = None,
     ) -> None:
         """Let the model in the file `path` draw the masks from now on; the one before stays if it cannot be read."""
+        if self.model_state == "loading":
+            self._wanted = path, done, failed  # once that is loaded; of several the last
+            return
         predictor = self.predictor
         if predictor is None:
             self.load_model(path)
@@ -160,9 +164,16 @@ class Workspace(JobQueue):
         self.base = self.predictor.info
         self._say_model("ready", "")
         self.submit(lambda: tuple(installed_models()), self._on_installed)
+        self._serve_wanted()
 
     def _on_load_failed(self, text: str, _error: object) -> None:
         self._say_model("failed", text)
+        self._serve_wanted()
+
+    def _serve_wanted(self) -> None:
+        if self._wanted is not None:
+            wanted, self._wanted = self._wanted, None
+            self.serve(*wanted)
 
     def _on_installed(self, models: tuple[ModelInfo, ...]) -> None:
         self.installed = models
@@ -178,7 +189,13 @@ class Workspace(JobQueue):
     # Project
 
     def open_project(self, path: Path, done: Callable[[], None] | None = None) -> None:
-        """Open a project folder, made first if it is not there; the one open before is closed."""
+        """Open a project folder, made first if it is not there; the one open before is closed, but not under a run."""
+        project = self.project
+        if project is not None and self.learning() is not None and project.root.resolve() != path.resolve():
+            name = project.root.name
+            self.said.emit("warning", f"{name} is learning; stop the run or wait for it, then open another project.")
+            self.projectChanged.emit()  # lists of projects show the one that is open again
+            return
 
         def work() -> tuple[Project, ProjectView, ResumeState | None]:
             if self.project is not None and self.project.root.resolve() == path.resolve():
@@ -219,10 +236,13 @@ class Workspace(JobQueue):
 
     def attach(self, annotation: Annotation, labels: Labels) -> None:
         """Let an image, of a stack all slices that were looked at, be written to `labels` from now on."""
-        annotation.attach(labels)
-        for known in self.annotations.values():
-            if known.image is annotation.image and known is not annotation:
-                known.attach(labels, annotation)
+        others = [k for k in self.annotations.values() if k.image is annotation.image and k is not annotation]
+        for known in (annotation, *others):
+            fresh = labels is not known.labels
+            known.attach(labels, None if known is annotation else annotation)
+            if fresh and known.accepted:
+                # another layer shows what is in the project too: else the next Accept would store its absence
+                known.restore(known.accepted, self.overlaps())
 
     def forget_layer(self, layer: Any) -> None:
         """Drop what is known of an image layer that was removed, or of a labels layer."""

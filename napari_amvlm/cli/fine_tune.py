@@ -15,7 +15,7 @@ import typer
 
 from napari_amvlm.cli.console import DeviceOption, ModelOption, progress, remark, say
 from napari_amvlm.cli.replay import check_parent, find_replay, parent_file
-from napari_amvlm.errors import Cancelled, InputError
+from napari_amvlm.errors import Cancelled, InputError, ProjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,6 +198,12 @@ def _from_project(
     served = project.served_model()
     start = (served.path if served else None) if replay is None else parent_file(project, replay.run)
     predictor = Predictor.from_file(model or start, device=device)
+    own = served is not None and model is None and replay is None
+    if own and served is not None and predictor.info is not None and predictor.info.sha256 != served.sha256:
+        raise ProjectError(
+            f"The file {served.path} is not the model {served.name} that serves in the project any more; restore it "
+            "from a backup, or name the model to start from with --model."
+        )
     if replay is not None:
         check_parent(predictor, replay.run)
         if not replay.exact:

@@ -22,8 +22,8 @@ from napari_amvlm.cli.console import (
 )
 from napari_amvlm.cli.predict_request import Outcome, Request, output_files, store_folder
 from napari_amvlm.cli.predicting import predict_file
-from napari_amvlm.errors import DatasetError, InputError, OutOfMemoryError, PromptError
-from napari_amvlm.exports.label_files import check_prompts, write_classes
+from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
+from napari_amvlm.exports.label_files import check_prompts, class_table, made_with, write_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,13 +173,17 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
             found.append(path)
             continue
         large = sorted(file for pattern in _LARGE_FILES for file in path.glob(pattern))
-        try:
+        if not large or _has_plain_images(path):
             found.extend(pair.image for pair in read_folder(path, masks="none").pairs)
-        except DatasetError:
-            if not large:
-                raise
         found.extend(large)
     return list({path.resolve(): path for path in found}.values())
+
+
+def _has_plain_images(folder: Path) -> bool:
+    from napari_amvlm.imaging.folder import SUFFIXES
+
+    place = folder / "img" if (folder / "img").is_dir() else folder
+    return any(file.suffix.lower() in SUFFIXES and not file.name.startswith(".") for file in place.iterdir())
 
 
 def check_outputs(images: Sequence[Path], request: Request) -> None:
@@ -192,6 +196,8 @@ def check_outputs(images: Sequence[Path], request: Request) -> None:
     """
     if request.output.exists() and not request.output.is_dir():
         raise InputError(f"{request.output} is a file, but a folder is needed; give another -o.")
+    if not request.overwrite:
+        _check_strangers(images, request)
     inputs = {image.resolve() for image in images}
     owners: dict[Path, Path] = {}
     for image in images:
@@ -203,6 +209,17 @@ def check_outputs(images: Sequence[Path], request: Request) -> None:
                     f"{image} and {owners[target]} would both write {target}; predict them into folders of their own."
                 )
             owners[target] = image
+
+
+def _check_strangers(images: Sequence[Path], request: Request) -> None:
+    """Make sure that what would be replaced was made by this command, for the same prompts."""
+    for image in images:
+        labels = output_files(image, request)[-1]
+        if labels.is_file() and made_with(labels) is None:
+            raise InputError(f"{labels} was not made by predict; give another -o, or --overwrite to replace it.")
+    classes = request.output / "classes.csv"
+    if classes.is_file() and classes.read_bytes() != class_table(request.prompts).encode():
+        raise InputError(f"{classes} names other prompts; give another -o, or --overwrite to replace it.")
 
 
 def _prompts(given: Sequence[str]) -> tuple[str, ...]:

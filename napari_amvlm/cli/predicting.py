@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from napari_amvlm.cli.predict_request import Outcome, model_token, numbered, out
 from napari_amvlm.cli.predicting_slides import predict_one_slide
 from napari_amvlm.cli.predicting_stacks import predict_one_stack
 from napari_amvlm.errors import ImageError, InputError, OutOfMemoryError
-from napari_amvlm.exports.label_files import write_tiff
+from napari_amvlm.exports.label_files import made_with, write_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_amvlm.predictor import Prediction, Predictor
 
 Kind = Literal["plane", "slide", "stack"]
+_ONE_FILE = threading.Lock()
 
 
 def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Progress, remark: Remark) -> str:
@@ -59,9 +61,9 @@ def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Pr
         axes = "YX"
     files = output_files(path, request)
     if request.probabilities:
-        write_tiff(files.pop(0), stacked, axes=f"C{axes}")
+        write_tiff(files.pop(0), stacked, axes=f"C{axes}", made_with=token)
     for of_one_prompt in objects:
-        write_tiff(files.pop(0), of_one_prompt, axes=axes)
+        write_tiff(files.pop(0), of_one_prompt, axes=axes, made_with=token)
     # Last: a label file says that the others are there too.
     write_tiff(files[-1], labels, axes=axes, made_with=token)
     return f"{path}: {', '.join(presence_text(*one) for one in found)} -> {files[-1]}"
@@ -75,7 +77,7 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
     ImageError
         It cannot be read, or holds several images.
     InputError
-        Slices are wanted of a plane, or a region of a stack.
+        Slices are wanted of a plane, or a region of a stack, or of an image that is looked at whole.
     """
     from napari_amvlm.imaging import open_images
     from napari_amvlm.imaging.limits import LARGEST_PLANE
@@ -90,6 +92,8 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
         return image, "stack"
     if request.slices:
         raise InputError(f"{path}: slices can be had of a stack, but it is one plane; leave out --slices.")
+    if request.region and request.scale == "whole":
+        raise InputError(f"{path}: a region is looked at in tiles; leave out --scale whole, or --region.")
     large = image.data.shape[0] * image.data.shape[1] > LARGEST_PLANE
     if (image.smaller or large or request.region) and request.scale != "whole":
         return image, "slide"
@@ -98,17 +102,7 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
 
 def is_done(path: Path, request: Request, token: str) -> bool:
     """Tell whether all files of an image are there, and of this very request."""
-    import tifffile
-
-    files = output_files(path, request)
-    if not all(file.is_file() for file in files):
-        return False
-    try:
-        with tifffile.TiffFile(files[-1]) as file:
-            described = file.shaped_metadata or ({},)
-            return bool(described[0].get("made_with") == token)
-    except (OSError, ValueError, tifffile.TiffFileError):
-        return False
+    return all(file.is_file() and made_with(file) == token for file in output_files(path, request))
 
 
 def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
@@ -116,10 +110,11 @@ def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
     import dask
 
     remarks: list[str] = []
-    predictor = _own_predictor(model, device, request.views)
     try:
-        # Else what is read lazily would become tasks of the cluster.
-        with dask.config.set(scheduler="threads"):
+        # One file at a time, on workers of several threads too: they share the predictor, which knows one image.
+        # Without threads of dask's, what is read lazily would become tasks of the cluster.
+        with _ONE_FILE, dask.config.set(scheduler="threads"):
+            predictor = _own_predictor(model, model.stat().st_mtime_ns, device, request.views)
             line = predict_file(predictor, path, request, show=lambda _share, _note: None, remark=remarks.append)
     except (InputError, OutOfMemoryError) as error:
         return Outcome(path, error=type(error)(str(error)), remarks=tuple(remarks))
@@ -127,7 +122,8 @@ def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
 
 
 @functools.lru_cache(maxsize=1)
-def _own_predictor(model: Path, device: str, views: Views) -> Predictor:
+def _own_predictor(model: Path, _changed: int, device: str, views: Views) -> Predictor:
+    """Return the worker's predictor, another one where the file was written anew."""
     from napari_amvlm.predictor import Predictor
 
     return Predictor.from_file(model, device=device, views=views)

@@ -142,4 +142,7 @@ def _free_stem(record: ImageRecord, taken: set[str]) -> str:
     name = Path(record.name)
     stem = name.stem if name.suffix.casefold() in IMAGE_SUFFIXES else record.name
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", stem).strip(" .") or "image"
-    return f"{stem}-{record.id}" if stem.casefold() in taken else stem
+    number = record.id
+    while stem.casefold() in taken:
+        stem, number = f"{stem}-{number}", number + 1
+    return stem

@@ -69,22 +69,46 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
+def made_with(path: Path) -> str | None:
+    """Return what `write_tiff` was told that a file is the result of; None where it was told nothing, or did not write.
+
+    Parameters
+    ----------
+    path
+        A file that is there.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            described = file.shaped_metadata or ({},)
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return None
+    token = described[0].get("made_with")
+    return token if isinstance(token, str) else None
+
+
+def class_table(prompts: Sequence[str]) -> str:
+    """Return `value,prompt` with values 1..K in the order of `prompts`, as CSV."""
+    return _table(["value", "prompt"], enumerate(prompts, start=1))
+
+
 def write_classes(path: Path, prompts: Sequence[str]) -> None:
-    """Write `value,prompt` with values 1..K in the order of `prompts`."""
-    _write_table(path, ["value", "prompt"], enumerate(prompts, start=1))
+    """Write `class_table`."""
+    write_text(path, class_table(prompts))
 
 
 def write_image_table(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     """Write `stem,name,sha256`: which image each label file belongs to, for programs that read them back."""
-    _write_table(path, ["stem", "name", "sha256"], rows)
+    write_text(path, _table(["stem", "name", "sha256"], rows))
 
 
-def _write_table(path: Path, header: list[str], rows: Iterable[tuple[object, ...]]) -> None:
+def _table(header: list[str], rows: Iterable[tuple[object, ...]]) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, table.getvalue())
+    return table.getvalue()
 
 
 def file_slug(prompt: str) -> str:

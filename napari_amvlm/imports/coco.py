@@ -129,6 +129,12 @@ def _answers(
         except LabelsError as error:
             raise LabelsError(f"{path}: annotation {annotation.id} of {image.file_name}: {error}") from error
         objects[names[annotation.category_id]][mask] = number
+    for prompt in dict.fromkeys(names[a.category_id] for a in annotations):
+        if not objects[prompt].any():
+            raise LabelsError(
+                f"{path}: no annotation of {prompt!r} has a pixel in {image.file_name}: they are boxes only, or "
+                "outlines of another image; export masks or polygons."
+            )
     reviewed = None if image.reviewed is None else _mask(image.reviewed, shape)
     return Answers({prompt: numbers > 0 for prompt, numbers in objects.items()}, objects, reviewed)
 

@@ -68,6 +68,13 @@ def _answers(
         except LabelsError as error:
             raise LabelsError(f"{path}: feature {number} ({name}): {error}") from error
         objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
+    drawn = {_class_name(feature) or prompt for feature in features}
+    empty = sorted(name for name, numbers in objects.items() if name in drawn and not numbers.any())
+    if empty:
+        raise LabelsError(
+            f"{path}: no feature of {empty[0]!r} has a pixel in the image: the outlines are of another image, or of "
+            "another resolution; export them at full resolution."
+        )
     if not objects:
         raise LabelsError(f"{path} has no features, so it does not say what was looked for: export at least one.")
     reviewed = geometry_mask(known["reviewed"], shape) if known.get("reviewed") else None

@@ -61,6 +61,10 @@ class ImageTable:
         """Add the image file `path` by reference, or a copy of it."""
         self._ledger.require_writer()
         path = Path(os.path.abspath(path))
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ImageError(f"{str(path)!a} has a name that is not UTF-8: rename the file.") from error
         image = read_image(path)
         try:
             content = path.read_bytes() if copy else None

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import AmvlmError, Cancelled, sentence
+from napari_amvlm.errors import AmvlmError, Cancelled, ProjectBusyError, ProjectError, StorageError, sentence
 from napari_amvlm.session.judging import Verdict, judge
 from napari_amvlm.session.reading import learning_data
 from napari_amvlm.session.runs import keep_model, start_run
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from napari_amvlm.config import LearningConfig, ScaleName
-    from napari_amvlm.learning import FineTuneResult, Report
+    from napari_amvlm.learning import FineTuneResult, LearningData, Report
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import ImageScore, ModelRecord, Project, RunRecord
 
@@ -80,11 +80,9 @@ class LearningRun:
         from napari_amvlm.learning import fine_tune
 
         device = resolve_device(self._device)
-        data = learning_data(self._project, predictor_scales=self._scale, on_problem=self._on_problem)
-        data.check()
+        data, self._run = self._entered()
         self._prompts = data.prompts
         self._held_out = len(data.validation)
-        self._run = start_run(self._project, self._config, self._info)
         try:
             # one core stays free for the window
             with bounded_threads():
@@ -101,6 +99,26 @@ class LearningRun:
             self._end("failed", sentence(error))
             raise
         return result
+
+    def _entered(self) -> tuple[LearningData, RunRecord]:
+        """Read the project, and enter into the ledger exactly what was read.
+
+        Reading takes a while, and somebody may accept masks meanwhile: an image that was read to be learnt from may be
+        held out by now. Then all is read once more.
+        """
+        data = self._read()
+        try:
+            return data, start_run(self._project, self._config, self._info, data)
+        except (ProjectBusyError, StorageError):
+            raise
+        except ProjectError:
+            data = self._read()
+            return data, start_run(self._project, self._config, self._info, data)
+
+    def _read(self) -> LearningData:
+        data = learning_data(self._project, predictor_scales=self._scale, on_problem=self._on_problem)
+        data.check()
+        return data
 
     def keep(self, result: FineTuneResult) -> Outcome:
         """Store the new model in the project; it does not serve by that."""

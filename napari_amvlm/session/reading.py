@@ -93,8 +93,9 @@ def present_entries(project: Project, unlabelled_bytes: int = UNLABELLED_BYTES) 
     """Return what a run that started now would learn from, be scored on, and see without labels."""
     from napari_amvlm.learning.data import Entries
 
-    held_out = {record.id for record in project.held_out_images()}
+    # in this order: an image that is held out from now on is not learnt from, whatever is accepted in between
     corrections = project.corrections()
+    held_out = {record.id for record in project.held_out_images()}
     return Entries(
         train=tuple(c.id for c in corrections if c.image_id not in held_out),
         validate=tuple(c.id for c in corrections if c.image_id in held_out),

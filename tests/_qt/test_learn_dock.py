@@ -449,3 +449,19 @@ def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
     bench.idle()
 
     assert [config.minutes for config in seen] == [2.5]
+
+
+def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    Project.create(tmp_path / "other.amvlm").close()
+    _learn(bench, LONG)
+    _first_step(bench)
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.learn.panel.stop_button.click()
+    bench.idle()
+
+    project = bench.workspace.project
+    assert project.root.name == "p.amvlm"
+    assert [run.state for run in project.runs()] == ["stopped"]
+    assert len(project.models()) == 1

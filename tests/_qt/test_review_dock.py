@@ -297,3 +297,34 @@ def test_the_overlap_rule_is_shown_changed_and_kept(found: Any):
     assert (smaller, first, _value(found, LEFT)) == (values["left lung"], values["nuclei"], values["left lung"])
     prompts = found.workspace.project.prompts
     assert (prompts.overlap_rule(), prompts.overlap_order()) == (OverlapRule.PRIORITY, ["left lung", "nuclei"])
+
+
+def test_accepted_masks_are_shown_in_a_new_layer_when_theirs_was_deleted(found: Any):
+    found.annotate.accept()
+    found.idle()
+    found.viewer.layers.remove("slide masks")
+
+    found.annotate.run()
+    found.idle()
+    found.annotate.accept()
+    found.idle()
+
+    assert _labels(found).data[LEFT].all()
+    [correction] = found.workspace.project.corrections()
+    mask = found.workspace.project.load_mask(correction)
+    assert mask[LEFT].all()
+    assert mask[RIGHT].all()
+
+
+def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: Any):
+    found.annotate.accept()
+    found.idle()
+    annotation = found.annotate.annotation()
+    stored = annotation.is_stored()
+
+    found.viewer.layers["slide masks"].data_setitem((np.array([50]), np.array([50])), 1)
+    painted = annotation.is_stored()
+    found.annotate.accept()
+    found.idle()
+
+    assert (stored, painted, annotation.is_stored()) == (True, False, True)

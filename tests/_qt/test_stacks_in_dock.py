@@ -258,3 +258,18 @@ def test_the_choice_of_slices_is_there_for_stacks_alone(stack: Any):
     assert for_stack == (True, SLICES - 1)
     assert not extent.isVisibleTo(stack.annotate.panel)
     assert extent.value() == Extent("here")
+
+
+def test_a_region_that_was_drawn_on_another_slice_is_not_this_one(stack: Any):
+    stack.run("nuclei")
+    square = np.array([[10, 10], [10, 40], [40, 40], [40, 10]])
+    drawn = [np.insert(square + offset, 0, number, axis=1) for number, offset in ((0, 50), (1, 0))]
+    stack.viewer.layers.selection.active = stack.viewer.add_shapes(drawn, shape_type="polygon", ndim=3)
+
+    stack.annotate.accept_region()
+    stack.idle()
+
+    [correction] = stack.workspace.project.corrections()
+    reviewed = stack.workspace.project.load_reviewed(correction)
+    assert reviewed[12:38, 12:38].all()
+    assert not reviewed[45:].any()

@@ -11,11 +11,14 @@ from qtpy.QtWidgets import QApplication
 from napari_amvlm._qt.workers import CallThread, GuardedThread
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.errors import StorageError
+from napari_amvlm.models.checkpoint import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+
+    from napari_amvlm.models.amvlm import AMVLM
 
 
 def test_opening_the_docks_does_not_wait_for_torch():
@@ -102,3 +105,18 @@ def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot: QtBot):
     text, error = signals.all_signals_and_args[0].args
     assert text.startswith("The device ran out of memory")
     assert isinstance(error, RuntimeError)
+
+
+def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(
+    qtbot: QtBot, tiny_checkpoint: Path, tiny_model: AMVLM, tmp_path: Path
+):
+    other = tmp_path / "other.safetensors"
+    save_model(tiny_model, other, name="other", licence="CC0-1.0", training_data="none")
+    workspace, served = Workspace(), list[str]()
+    workspace.load_model(tiny_checkpoint)
+
+    workspace.serve(other, lambda: served.append("other"))
+    qtbot.waitUntil(lambda: served == ["other"] and not workspace.threads(), timeout=60_000)
+
+    assert workspace.base.name == "tiny"
+    assert workspace.predictor.info.name == "other"

@@ -200,3 +200,74 @@ def test_planes_of_every_format_are_predicted(run: Run, tiny_checkpoint: Path, t
     assert outcome.code == 0, outcome.err
     for name in ("CT_small", "slice", "cells"):
         assert tifffile.imread(tmp_path / "out" / f"{name}.tif").shape == (128, 128)
+
+
+def test_files_that_predict_did_not_make_are_not_replaced(
+    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    by_hand = tmp_path / "out" / "a.tif"
+    by_hand.parent.mkdir()
+    tifffile.imwrite(by_hand, np.full((72, 80), 7, np.uint8))
+    command = ("predict", binary_folder, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    refused, kept = run(*command), tifffile.imread(by_hand)
+    replaced = run(*command, "--overwrite")
+
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert f"{by_hand} was not made by predict; give another -o, or --overwrite to replace it." in refused.err
+    assert (kept == 7).all()
+    assert replaced.code == 0
+
+
+def test_masks_of_other_prompts_are_not_renamed(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    options = ("--model", tiny_checkpoint, "-o", tmp_path / "out")
+    run("predict", image, *PROMPTS, *options)
+    table = (tmp_path / "out" / "classes.csv").read_text()
+
+    outcome = run("predict", image, "--prompt", "left lung", *options)
+
+    assert outcome.code == 2
+    assert "classes.csv names other prompts" in outcome.err
+    assert (tmp_path / "out" / "classes.csv").read_text() == table
+
+
+def test_objects_of_another_threshold_are_made_anew(
+    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = (*PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--threshold")
+    run("predict", image, *options, 0.2, "--instances")
+    run("predict", image, *options, 0.5)
+
+    outcome = run("predict", image, *options, 0.5, "--instances")
+    again = run("predict", image, *options, 0.5, "--instances")
+
+    assert "done already" not in outcome.out
+    assert "done already" in again.out
+    objects = tifffile.imread(tmp_path / "out" / "a_nuclei_instances.tif")
+    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+    predictor.set_image(np.asarray(Image.open(image)))
+    assert not (objects > 0)[predictor.predict("nuclei").probability < 0.5].any()
+
+
+def test_a_bad_folder_is_told_of_beside_a_slide_too(
+    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    Image.open(binary_folder / "img" / "a.png").save(binary_folder / "img" / "a.tif")
+    (binary_folder / "scan.svs").write_bytes(b"no slide")
+
+    outcome = run("predict", binary_folder, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert "a.png" in outcome.err
+
+
+def test_a_region_of_an_image_that_is_looked_at_whole(
+    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = ("--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    outcome = run("predict", image, *PROMPTS, *options, "--scale", "whole", "--region", 0, 0, 20, 20)
+
+    assert outcome.code == 2
+    assert "a region is looked at in tiles; leave out --scale whole, or --region." in outcome.err

@@ -107,3 +107,18 @@ def test_the_same_prompt_twice_is_one() -> None:
 def test_prompts_that_share_a_file_name() -> None:
     with pytest.raises(InputError, match="punctuation"):
         check_prompts(["H&E", "h-e"])
+
+
+def test_images_of_one_name_keep_files_of_their_own(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p.amvlm") as project:
+        for number, name in enumerate(("a-3", "a", "a")):
+            record = project.add_image(array=np.full((8, 8), number, np.uint8), name=name)
+            mask = np.zeros((8, 8), np.bool_)
+            mask[number] = True
+            project.accept(record.id, "rows", mask, model=None, threshold=None)
+
+        export_labels(project, tmp_path / "out", kind="png")
+
+    files = sorted((tmp_path / "out" / "labelcol").iterdir())
+    assert len(files) == 3
+    assert sorted(int(read_mask(file, (8, 8)).any(axis=1).argmax()) for file in files) == [0, 1, 2]

@@ -245,3 +245,22 @@ def test_a_lost_mask_can_be_brought_back_by_an_import(source: Project, target: P
     assert np.array_equal(target.load_mask(target.corrections(1, "nuclei")[0]), wanted)
     shutil.rmtree(target.root / "masks")
     assert len(target.corrections()) == 5
+
+
+@pytest.mark.parametrize("segmentation", [[], [[500.0, 500.0, 520.0, 500.0, 520.0, 520.0]]])
+def test_boxes_and_outlines_of_another_image_are_no_empty_masks(
+    target: Project, coco: Path, segmentation: list[list[float]]
+) -> None:
+    def boxes(content: dict[str, Any]) -> None:
+        first = content["annotations"][0]
+        for annotation in content["annotations"]:
+            if (annotation["image_id"], annotation["category_id"]) == (first["image_id"], first["category_id"]):
+                annotation["segmentation"] = segmentation
+
+    _edit(coco, boxes)
+
+    report = import_files(target, [coco])
+
+    assert len(report.problems) == 1
+    assert "has a pixel in" in report.problems[0]
+    assert 1 not in [c.image_id for c in target.corrections()]

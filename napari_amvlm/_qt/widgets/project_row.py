@@ -106,6 +106,7 @@ class ProjectRow(QWidget):
             self._refill()
             self._on_new()
         elif path is not None and path != self._value:
+            self._refill()  # the open one is shown until the other one is open
             self.chosen.emit(Path(path))
 
     def _on_open(self) -> None:
