@@ -143,13 +143,14 @@ def evaluate_pairs(
         raise InputError(f"Expected protocol to be one of {list(get_args(EvaluationProtocol))}, but got {protocol!r}.")
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
     for index, pair in enumerate(pairs):
-        image, labels = _load(pair, protocol)
+        image, labels, known = _load(pair, protocol)
         predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
         for text, value in classes.items():
             asked = text if wording is None else wording(pair.name, text)
             found = predictor.predict(asked, scale=scale, magnification=magnification)
-            target = binary_mask(labels, value)
-            scores[text][pair.name] = overlap(found.probability, target, threshold=THRESHOLD)
+            target = binary_mask(labels, value) & known
+            probability = np.where(known, found.probability, 0)
+            scores[text][pair.name] = overlap(probability, target, threshold=THRESHOLD)
         if on_progress is not None:
             on_progress(index + 1, len(pairs))
     return _report(scores, protocol, one=one)
@@ -198,14 +199,18 @@ def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(labels[np.ix_(rows, columns)])
 
 
-def _load(pair: ImagePair, protocol: EvaluationProtocol) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return image and labels of one pair as `protocol` wants them."""
+def _load(
+    pair: ImagePair, protocol: EvaluationProtocol
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Return image and labels of one pair as `protocol` wants them, and which pixels are known."""
     mask = pair.required_mask()
     image = read_image(pair.image).data
-    labels = read_mask(mask, image.shape[:2])
+    shape = image.shape[:2]
+    labels = read_mask(mask, shape)
+    known = np.ones(shape, np.bool_) if pair.reviewed is None else binary_mask(read_mask(pair.reviewed, shape))
     if protocol == "224":
-        return resize_224(image), resize_labels_224(labels)
-    return image, labels
+        return resize_224(image), resize_labels_224(labels), resize_labels_224(known)
+    return image, labels, known
 
 
 def _report(scores: Mapping[str, Mapping[str, Overlap]], protocol: str, *, one: bool) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class Judging(QObject):
         workspace.projectChanged.connect(self._refresh)
         workspace.modelChanged.connect(self._refresh)
         workspace.busyChanged.connect(self._refresh)  # the buttons wait for the run that they are about
-        self._show(None, (), "")
+        # the dock may be opened after the project
+        self._on_project_opened(None)
 
     def show_outcome(self, outcome: Outcome) -> None:
         """Show the scores of a run that has just ended."""

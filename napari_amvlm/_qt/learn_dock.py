@@ -88,6 +88,7 @@ class LearnDock(QWidget):
             part.said.connect(self.say)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
+        self.workspace.projectOpened.connect(self._on_project_opened)
         self.workspace.projectChanged.connect(self._learn_if_due)
         self.workspace.busyChanged.connect(self._refresh_buttons)
         self.workspace.said.connect(panel.status.setValue)
@@ -216,6 +217,12 @@ class LearnDock(QWidget):
         self._stopping = False
         self.panel.progress.setIdle()
         self._refresh_buttons()
+
+    def _on_project_opened(self, _left: object) -> None:
+        """Take back what was asked and shown of a run of the project before."""
+        self.panel.question.withdraw()
+        self.panel.curve.clear()
+        self.outcome = None
 
     def _on_answered(self, yes: bool) -> None:
         if self.outcome is None:

@@ -97,7 +97,7 @@ def _labelled_image(
     return LabelledImage(
         image=pixels,
         masks={prompt: binary_mask(labels, value) for prompt, value in prompts.items()},
-        reviewed=None,
+        reviewed=None if pair.reviewed is None else binary_mask(read_mask(pair.reviewed, shape)),
         scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in prompts},
         name=pair.name,
     )

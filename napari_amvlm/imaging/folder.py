@@ -42,12 +42,15 @@ class ImagePair:
         The file of its mask; None if it has none, or masks were not asked for.
     caption
         The sentence about it, None if there is none.
+    reviewed
+        The file that says which pixels somebody looked at, above 0; None if that is all of them.
     """
 
     name: str
     image: Path
     mask: Path | None
     caption: str | None
+    reviewed: Path | None = None
 
     def required_mask(self) -> Path:
         """Return `mask`.
@@ -88,8 +91,9 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
 
     The layout is that of LViT: `img/`, and masks in `labelcol/` (0/255, or class values with a `classes.csv` of
     `value,prompt`) or `instances/` (a number for each object).  A mask has its image's stem, or that behind
-    `mask_`.  Captions come from files named `*_text.xlsx` or `*_text.csv`.  Where masks are not required, a folder
-    that holds images and no `img/` will do.
+    `mask_`.  Where only a part of an image was reviewed, a file in `reviewed/` says which, as in exports of projects.
+    Captions come from files named `*_text.xlsx` or `*_text.csv`.  Where masks are not required, a folder that holds
+    images and no `img/` will do.
 
     Parameters
     ----------
@@ -113,8 +117,12 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
     images = _images(folder, masks)
     found = {} if masks == "none" else _masks(folder, images, required=masks == "required")
     captions = read_captions(folder)
+    place = folder / "reviewed"
+    reviewed = _by_stem(place) if masks != "none" and place.is_dir() else {}
     pairs = tuple(
-        ImagePair(name, path, found.get(name), captions.get(name) or captions.get(_MASK_PREFIX + name))
+        ImagePair(
+            name, path, found.get(name), captions.get(name) or captions.get(_MASK_PREFIX + name), reviewed.get(name)
+        )
         for name, path in images.items()
     )
     by_value = any(mask.parent.name == "labelcol" for mask in found.values())

@@ -465,3 +465,29 @@ def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Pat
     assert project.root.name == "p.amvlm"
     assert [run.state for run in project.runs()] == ["stopped"]
     assert len(project.models()) == 1
+
+
+def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    _learn(bench)
+    bench.idle()
+
+    again = LearnDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Learn")
+    bench.idle()
+
+    assert again.panel.scores.value() == bench.learn.panel.scores.value()
+    assert again.judging.judged() == bench.learn.judging.judged()
+
+
+def test_a_question_about_a_model_ends_with_its_project(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench)
+    bench.idle()
+    asked = bench.learn.panel.question.text()
+
+    _fill(bench, tmp_path / "other.amvlm", labelled=1, held_out=0)
+
+    assert asked
+    assert bench.learn.panel.question.text() == ""
+    assert bench.learn.outcome is None

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pytest
 
+from napari_amvlm.cli.labelled_folder import folder_data
 from napari_amvlm.errors import DatasetError, InputError, StorageError
+from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.exports import export_labels
 from napari_amvlm.exports.label_files import check_prompts, file_slug, written_whole
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_amvlm.models.amvlm import AMVLM
 
 
 @pytest.mark.parametrize("kind", ["tiff", "png"])
@@ -122,3 +127,25 @@ def test_images_of_one_name_keep_files_of_their_own(tmp_path: Path) -> None:
     files = sorted((tmp_path / "out" / "labelcol").iterdir())
     assert len(files) == 3
     assert sorted(int(read_mask(file, (8, 8)).any(axis=1).argmax()) for file in files) == [0, 1, 2]
+
+
+def test_pixels_that_nobody_looked_at_are_unknown_to_those_who_read_the_folder(
+    tmp_path: Path, tiny_model: AMVLM
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    region = np.zeros((64, 64), np.bool_)
+    region[:20, :20] = True
+    predictor = Predictor(tiny_model, device="cpu")
+    predictor.set_image(image)
+    mask = predictor.predict("nuclei").mask(0.5)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        record = project.add_image(array=image, name="a")
+        project.accept_region(record.id, "nuclei", mask, region, model=None, threshold=None)
+
+        export_labels(project, tmp_path / "out", "tiff", images=True)
+
+    folder = read_folder(tmp_path / "out")
+    [labelled] = folder_data(predictor, folder, {"nuclei": 1}).labelled
+    assert np.array_equal(labelled.reviewed_for("nuclei"), region)
+    assert mask[~region].any()
+    assert evaluate_folder(predictor, tmp_path / "out", "nuclei")["dice"] == pytest.approx(1)

@@ -109,7 +109,8 @@ def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) ->
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     labels = read_mask(pair.required_mask(), pixels.shape[:2])
     masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.asked().items()}
-    return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale))
+    seen = None if pair.reviewed is None else binary_mask(read_mask(pair.reviewed, pixels.shape[:2]))
+    return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale), seen)
 
 
 def _unlabelled(
