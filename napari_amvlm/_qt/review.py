@@ -84,7 +84,7 @@ class Review(QObject):
         if not was_accepted or self._workspace.project is None:
             self.said.emit("info", words)
             return
-        source = ImageSource.of(annotation.image, annotation.place)
+        source = ImageSource.of(annotation.image, annotation.place, annotation.image_id)
         self._workspace.with_project(
             lambda project: withdraw_correction(project, source, prompt), lambda _: self.said.emit("info", words)
         )
@@ -97,7 +97,7 @@ def _take(annotation: Annotation, prompt: str, region: np.ndarray | None) -> Acc
     stored = annotation.results.get(prompt)
     by_hand = stored is not None and stored.settings.scale != "auto"
     return Acceptance(
-        source=ImageSource.of(annotation.image, annotation.place),
+        source=ImageSource.of(annotation.image, annotation.place, annotation.image_id),
         prompt=prompt,
         mask=mask,
         before=annotation.proposed(prompt),

@@ -26,17 +26,18 @@ DEFAULT_NAME = "corrections.amvlm"
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image as it lies in a layer, and the file it may have come from."""
+    """An image as it lies in a layer, the file it may have come from, and its number in the project if it has one."""
 
     name: str
     data: np.ndarray
     path: Path | None
+    image_id: int | None = None
 
     @classmethod
-    def of(cls, layer: Image, place: tuple[int, ...] = ()) -> ImageSource:
+    def of(cls, layer: Image, place: tuple[int, ...] = (), image_id: int | None = None) -> ImageSource:
         """Take what is needed of a checked layer; a slice of a stack is an image of its own, without a file."""
         name = f"{layer.name} {place_words(layer, place)}".rstrip()
-        return cls(name, layers.pixels(layer, place), None if place else layer_path(layer))
+        return cls(name, layers.pixels(layer, place), None if place else layer_path(layer), image_id)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def default_project(layer: Image | None) -> Path:
 
 def enter_image(project: Project, source: ImageSource) -> ImageRecord:
     """Enter an image: by its file where that holds the very pixels that are shown, else as a copy."""
+    if source.image_id is not None and source.path is not None and not source.path.is_file():
+        return project.image(source.image_id)  # the file was moved: it is the same image nevertheless
     if source.path is not None and source.path.is_file():
         try:
             same = np.array_equal(read_image(source.path).data, source.data)
@@ -118,5 +121,5 @@ def find_image(project: Project, path: Path) -> ImageRecord | None:
 
 def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:
     """Withdraw what was accepted for an image and a prompt."""
-    record = enter_image(project, source)
-    project.reject(record.id, prompt)
+    image_id = source.image_id if source.image_id is not None else enter_image(project, source).id
+    project.reject(image_id, prompt)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from skimage.io import imsave
 
 from napari_amvlm.review import OverlapRule, PixelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari.layers import Labels
 
@@ -328,3 +330,23 @@ def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: 
     found.idle()
 
     assert (stored, painted, annotation.is_stored()) == (True, False, True)
+
+
+def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(
+    make_bench: Callable[..., Any], tmp_path: Path
+):
+    path = tmp_path / "tile.png"
+    pixels = np.random.default_rng(3).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    imsave(path, pixels, check_contrast=False)
+    bench = make_bench(pixels, metadata={"path": str(path)})
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    path.rename(tmp_path / "elsewhere.png")
+
+    bench.annotate.reject()
+    bench.idle()
+
+    project = bench.workspace.project
+    assert project.corrections() == []
+    assert [image.path.name for image in project.images()] == ["tile.png"]
