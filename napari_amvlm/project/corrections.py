@@ -28,7 +28,7 @@ from napari_amvlm.project.prompts import clean_prompt, enter_prompt
 from napari_amvlm.project.queue import mark_reviewed, mark_withdrawn
 from napari_amvlm.project.records import CorrectionRecord, ImageRecord
 from napari_amvlm.project.storage import inside, remove_quietly
-from napari_amvlm.review import carry_states, connected_objects, pixel_states
+from napari_amvlm.review import carry_states, connected_objects, pixel_states, replace_region
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ class CorrectionTable:
     def accept_region(
         self, image: ImageRecord, prompt: str, region: npt.ArrayLike, answer: Answer
     ) -> CorrectionRecord:
-        """Accept what lies inside `region`; outside, the current correction stays as it is."""
+        """Accept what lies inside `region`; outside, the current correction stays as it is, with its objects."""
         inside_region = as_mask(region, image.shape, f"the region of {image.name}")
         mask = as_mask(answer.mask, image.shape, f"the mask of {image.name}")
         if answer.objects is not None:
@@ -131,6 +131,14 @@ class CorrectionTable:
         if current:
             (earlier,) = current
             earlier_states = self.states(earlier, image.shape)
+            if earlier.objects_file is not None:
+                numbers = replace_region(self.objects(earlier, image.shape), mask, inside_region)
+                answer = dataclasses.replace(answer, objects=numbers)
+            answer = dataclasses.replace(
+                answer,
+                scale=answer.scale or earlier.scale,
+                magnification=answer.magnification or earlier.magnification,
+            )
             mask = np.where(inside_region, mask, self.mask(earlier, image.shape))
             states = np.where(inside_region, states, earlier_states)
             reviewed = inside_region | (earlier_states > 0)

@@ -1,7 +1,14 @@
 """What a person decides about masks, as pure functions: states of pixels, objects, locks, overlaps of classes."""
 
 from napari_amvlm.review.locks import apply_prediction, locked_pixels, set_locked, visible_objects
-from napari_amvlm.review.objects import connected_objects, merge_objects, relabel, split_at_line, split_by_probability
+from napari_amvlm.review.objects import (
+    connected_objects,
+    merge_objects,
+    relabel,
+    replace_region,
+    split_at_line,
+    split_by_probability,
+)
 from napari_amvlm.review.overlaps import OverlapRule, compose_classes, disputed_pixels
 from napari_amvlm.review.states import PixelState, carry_states, pixel_states
 
@@ -17,6 +24,7 @@ __all__ = [
     "merge_objects",
     "pixel_states",
     "relabel",
+    "replace_region",
     "set_locked",
     "split_at_line",
     "split_by_probability",

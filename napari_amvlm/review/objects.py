@@ -26,6 +26,47 @@ def connected_objects(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.asarray(label(mask, connectivity=1), dtype=np.int32)
 
 
+def replace_region(objects: Labels, mask: NDArray[np.bool_], region: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return `objects` with what lies inside `region` as `mask` says; outside nothing changes.
+
+    Pixels that stay keep their object. Pieces that are new belong to the object that they touch along most pixel sides,
+    else they are objects of their own.
+
+    Parameters
+    ----------
+    objects
+        Numbers, `(H, W)`.
+    mask, region
+        Bool `(H, W)`.
+
+    Examples
+    --------
+    >>> objects, mask = np.array([[1, 2, 0, 0, 0]]), np.array([[False, True, True, False, True]])
+    >>> replace_region(objects, mask, np.array([[False, True, True, True, True]])).tolist()
+    [[1, 2, 2, 0, 3]]
+    """
+    kept = np.where(region & ~mask, 0, objects).astype(np.int32)
+    pieces = connected_objects(mask & region & (kept == 0))
+    count = int(pieces.max(initial=0))
+    if not count:
+        return kept
+    touching: list[NDArray[np.int32]] = []
+    for axis in (0, 1):
+        ahead, behind = (np.moveaxis(np.stack([pieces, kept]), axis + 1, 1)[:, s] for s in (slice(1, None), slice(-1)))
+        touching += [np.stack([ahead[0], behind[1]]).reshape(2, -1), np.stack([behind[0], ahead[1]]).reshape(2, -1)]
+    pairs = np.concatenate(touching, axis=1)
+    pairs = pairs[:, (pairs > 0).all(axis=0)]
+    numbers = np.zeros(count + 1, np.int32)
+    if pairs.size:
+        pairs, sides = np.unique(pairs, axis=1, return_counts=True)
+        order = np.argsort(sides, kind="stable")  # the longest border comes last, and counts
+        for piece, number in pairs[:, order].T:
+            numbers[piece] = number
+    alone = np.flatnonzero(numbers[1:] == 0) + 1
+    numbers[alone] = int(kept.max(initial=0)) + np.arange(1, len(alone) + 1)
+    return np.where(pieces > 0, numbers[pieces], kept)
+
+
 def merge_objects(labels: Labels, values: Iterable[int]) -> Labels:
     """Return `labels` with the objects `values` as one, which has the smallest of their numbers.
 

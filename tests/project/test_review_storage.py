@@ -200,3 +200,20 @@ def test_moved_images_are_found_in_a_folder_given_once(project: Project, tmp_pat
     assert project.find_images(tmp_path / "far") == []
     with pytest.raises(ProjectError, match="no folder"):
         project.find_images(tmp_path / "nowhere")
+
+
+def test_objects_that_were_told_apart_stay_so_when_a_region_elsewhere_is_accepted(
+    project: Project, image_id: int
+) -> None:
+    objects = np.zeros((40, 50), np.int32)
+    objects[5:10, 5:10], objects[5:10, 10:15] = 1, 2
+    project.accept(image_id, "nuclei", objects > 0, objects=objects, scale="tiles", magnification=2.0, **NOTHING)
+    mask = objects > 0
+    mask[30:35, 30:35] = True
+
+    correction = project.accept_region(image_id, "nuclei", mask, _rows(20, 40), **NOTHING)
+
+    stored = project.load_objects(correction)
+    assert np.array_equal(stored[:20], objects[:20])
+    assert sorted(np.unique(stored).tolist()) == [0, 1, 2, 3]
+    assert (correction.scale, correction.magnification) == ("tiles", 2.0)

@@ -23,6 +23,7 @@ from napari_amvlm.review import (
     merge_objects,
     pixel_states,
     relabel,
+    replace_region,
     set_locked,
     split_at_line,
     split_by_probability,
@@ -222,3 +223,23 @@ def test_numbers_that_do_not_fit_are_told() -> None:
 
     with pytest.raises(LabelsError, match="int32"):
         split_at_line(labels, 255, [(-2, 29), (32, 29)])
+
+
+def test_a_region_keeps_the_objects_that_stay_and_numbers_new_ones() -> None:
+    objects = np.array([[1, 1, 2, 2, 0, 0, 0], [1, 1, 2, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]])
+    mask = np.array([[0, 1, 1, 0, 0, 0, 1], [0, 1, 1, 1, 1, 0, 1], [1, 0, 0, 0, 0, 0, 0]], np.bool_)
+    region = np.ones(objects.shape, np.bool_)
+    region[:, 0] = False
+
+    replaced = replace_region(objects, mask, region)
+
+    assert replaced.tolist() == [[1, 1, 2, 0, 0, 0, 3], [1, 1, 2, 2, 2, 0, 3], [0, 0, 0, 0, 0, 0, 0]]
+    assert replace_region(objects, ~region, region).tolist() == [[1, *[0] * 6], [1, *[0] * 6], [0] * 7]
+
+
+def test_new_pixels_belong_to_the_object_that_they_touch_most() -> None:
+    objects = np.array([[1, 0, 2], [0, 0, 2], [0, 0, 2]])
+    everywhere = np.ones((3, 3), np.bool_)
+    mask = np.array([[1, 1, 1], [0, 1, 1], [0, 1, 1]], np.bool_)
+
+    assert replace_region(objects, mask, everywhere).tolist() == [[1, 2, 2], [0, 2, 2], [0, 2, 2]]
