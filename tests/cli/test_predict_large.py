@@ -66,11 +66,13 @@ def test_a_slide_of_another_request_is_not_touched(
     command = ["predict", slide, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--magnification", "0.2"]
     run(*command, "--prompt", "nuclei")
 
+    stricter = run(*command, "--prompt", "nuclei", "--threshold", "0.7")
     other = run(*command, "--prompt", "stroma")
     replaced = run(*command, "--prompt", "stroma", "--overwrite")
 
-    assert other.code == 2
-    assert "another request (prompts)" in other.err
+    assert (stricter.code, other.code) == (2, 2)
+    assert "another request (threshold)" in stricter.err
+    assert "classes.csv names other prompts" in other.err
     assert replaced.code == 0
     assert SlideStore.read(tmp_path / "out" / "slide.zarr").request.prompts == ("stroma",)
 
