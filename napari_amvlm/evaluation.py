@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from napari_amvlm.errors import InputError, PromptError
-from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, read_reviewed
 from napari_amvlm.metrics import Overlap, mean_overlap, overlap
 
 if TYPE_CHECKING:
@@ -207,7 +207,8 @@ def _load(
     image = read_image(pair.image).data
     shape = image.shape[:2]
     labels = read_mask(mask, shape)
-    known = np.ones(shape, np.bool_) if pair.reviewed is None else binary_mask(read_mask(pair.reviewed, shape))
+    reviewed = read_reviewed(pair.reviewed, shape)
+    known = np.ones(shape, np.bool_) if reviewed is None else reviewed
     if protocol == "224":
         return resize_224(image), resize_labels_224(labels), resize_labels_224(known)
     return image, labels, known

@@ -198,8 +198,8 @@ def _from_project(
     served = project.served_model()
     start = (served.path if served else None) if replay is None else parent_file(project, replay.run)
     predictor = Predictor.from_file(model or start, device=device)
-    own = served is not None and model is None and replay is None
-    if own and served is not None and predictor.info is not None and predictor.info.sha256 != served.sha256:
+    info = predictor.info
+    if served is not None and model is None and replay is None and info is not None and info.sha256 != served.sha256:
         raise ProjectError(
             f"The file {served.path} is not the model {served.name} that serves in the project any more; restore it "
             "from a backup, or name the model to start from with --model."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import LabelsError, PromptError
 from napari_amvlm.evaluation import wanted_classes
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, read_reviewed, to_rgb01
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def _labelled_image(
     return LabelledImage(
         image=pixels,
         masks={prompt: binary_mask(labels, value) for prompt, value in prompts.items()},
-        reviewed=None if pair.reviewed is None else binary_mask(read_mask(pair.reviewed, shape)),
+        reviewed=read_reviewed(pair.reviewed, shape),
         scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in prompts},
         name=pair.name,
     )

@@ -7,7 +7,7 @@ from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
 from napari_amvlm.imaging.kinds import image_kind
 from napari_amvlm.imaging.ome_zarr import is_zarr
-from napari_amvlm.imaging.reading import open_images, read_image, read_mask
+from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
 from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, to_rgb01, value_limits
@@ -29,6 +29,7 @@ __all__ = [
     "read_folder",
     "read_image",
     "read_mask",
+    "read_reviewed",
     "resize",
     "split_instances",
     "tile_grid",

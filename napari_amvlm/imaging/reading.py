@@ -137,6 +137,24 @@ def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray
     return _whole_numbers(labels, file)
 
 
+def read_reviewed(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Read which pixels somebody looked at, `(H, W)`: those above 0; without a file None, which means all.
+
+    Parameters
+    ----------
+    path
+        As in `read_mask`, for instance `ImagePair.reviewed`.
+    shape
+        Height and width that it must have, pixels.
+
+    Raises
+    ------
+    ImageError, LabelsError
+        As in `read_mask`.
+    """
+    return None if path is None else np.asarray(read_mask(path, shape) > 0)
+
+
 def _whole_numbers(labels: NDArray[Any], file: Path) -> NDArray[Any]:
     """Return labels of an integer type."""
     if np.issubdtype(labels.dtype, np.integer):

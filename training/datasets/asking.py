@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.errors import DatasetError, InputError
-from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_image, read_mask, read_reviewed, to_rgb01
 from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage
 from training.datasets.splits import another_for_each
 
@@ -109,7 +109,7 @@ def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) ->
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     labels = read_mask(pair.required_mask(), pixels.shape[:2])
     masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.asked().items()}
-    seen = None if pair.reviewed is None else binary_mask(read_mask(pair.reviewed, pixels.shape[:2]))
+    seen = read_reviewed(pair.reviewed, pixels.shape[:2])
     return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale), seen)
 
 
