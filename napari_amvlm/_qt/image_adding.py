@@ -69,7 +69,7 @@ class ImageAdding(QObject):
             self.said.emit("warning" if problems else "info", " ".join([words, *problems[:1]]))
 
         def then() -> None:
-            self._workspace.with_project(work, done, lambda text: self.said.emit("error", text))
+            self._workspace.with_project(work, done, lambda text: self.said.emit("error", text), long=True)
 
         if self._workspace.project is not None:
             then()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_amvlm._qt import layers
 from napari_amvlm._qt.large_threads import FoundBlock
-from napari_amvlm._qt.layer_image import describe_layer, layer_path
+from napari_amvlm._qt.layer_image import CUT_FROM, describe_layer
 from napari_amvlm._qt.regions import chosen_box, view_box
 from napari_amvlm._qt.resume import camera_of
 from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm.errors import InputError, LabelsError
+from napari_amvlm.imaging import slide_key
 from napari_amvlm.imaging.scale import WorkingScale
+from napari_amvlm.project import SlidePlace
 
 if TYPE_CHECKING:
     from napari_amvlm._qt.annotation import Annotation
@@ -31,6 +34,15 @@ LARGEST_REGION = 4096
 
 _REFRESH_MS = 100
 _FOLLOW_MS = 150
+
+
+@dataclass(frozen=True)
+class _Region:
+    """What was read of a slide: pixels, and the probabilities of each prompt, `(H, W)`."""
+
+    place: SlidePlace
+    pixels: np.ndarray
+    maps: list[np.ndarray]
 
 
 class LargeWork(QObject):
@@ -98,15 +110,15 @@ class LargeWork(QObject):
         found = [(prompt, annotation.shown_prompt(prompt)) for prompt in annotation.prompts()]
         shown = annotation.shown
 
-        def read() -> tuple[np.ndarray, list[np.ndarray]]:
+        def read() -> _Region:
             rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
-            pixels = np.array(image.data[rows, columns])
-            return pixels, [shown.probability(each, box) for _, each in found] if shown is not None else []
+            maps = [shown.probability(each, box) for _, each in found] if shown is not None else []
+            return _Region(SlidePlace(slide_key(image.data), box.y, box.x), np.array(image.data[rows, columns]), maps)
 
-        def done(both: tuple[np.ndarray, list[np.ndarray]]) -> None:
+        def done(region: _Region) -> None:
             self._opening = False
             if annotation.image in self._viewer.layers:
-                self._open(annotation, box, *both)
+                self._open(annotation, region)
 
         def failed(text: str) -> None:
             self._opening = False
@@ -115,14 +127,14 @@ class LargeWork(QObject):
         self.said.emit("info", f"Opening {words}: {box.width} x {box.height} pixels ...")
         self._workspace.submit(read, done, failed)
 
-    def _open(self, slide: SlideAnnotation, box: Tile, pixels: np.ndarray, maps: list[np.ndarray]) -> None:
+    def _open(self, slide: SlideAnnotation, read: _Region) -> None:
         from napari_amvlm.predictor import Prediction
 
-        layer = _region_layer(slide.image, box, pixels)
+        layer = _region_layer(slide.image, read)
         region = self._workspace.annotation(layer)
         self._viewer.add_layer(layer)
         self._workspace.attach(region, layers.add_labels(self._viewer, layer))
-        for prompt, probability in zip(slide.prompts(), maps, strict=True):
+        for prompt, probability in zip(slide.prompts(), read.maps, strict=True):
             store = slide.shown_prompt(prompt).store
             settings, model = slide.asked(prompt)
             scale = WorkingScale(store.request.scale, store.request.magnification)
@@ -224,20 +236,20 @@ def _check_size(box: Tile, words: str) -> None:
         )
 
 
-def _region_layer(image: Image, box: Tile, pixels: np.ndarray) -> Image:
+def _region_layer(image: Image, read: _Region) -> Image:
     """Return a layer that lies on `image` where the region is."""
-    place = layers.on_top_of(image)
-    moved = compose_linear_matrix(image.rotate, image.scale, image.shear) @ np.array([box.y, box.x], float)
-    place["translate"] = np.asarray(image.translate) + moved
-    path = layer_path(image)
+    y, x = read.place.y, read.place.x
+    on_top = layers.on_top_of(image)
+    moved = compose_linear_matrix(image.rotate, image.scale, image.shear) @ np.array([y, x], float)
+    on_top["translate"] = np.asarray(image.translate) + moved
     limits = {} if image.rgb else {"contrast_limits": image.contrast_limits, "colormap": image.colormap}
     return Image(
-        pixels,
-        name=f"{image.name} x{box.x} y{box.y}",
+        read.pixels,
+        name=f"{image.name} x{x} y{y}",
         rgb=image.rgb,
-        metadata={"region_of": str(path) if path is not None else image.name, "region": (box.y, box.x)},
+        metadata={CUT_FROM: read.place},
         **limits,
-        **place,
+        **on_top,
     )
 
 

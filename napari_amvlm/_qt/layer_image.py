@@ -19,6 +19,10 @@ _LEADING = "TZ"
 """What the axes before Y and X are called where the layer does not say."""
 
 
+CUT_FROM = "cut_from"
+"""Key in the metadata of a layer that was cut out of a slide: its `SlidePlace`."""
+
+
 def layer_kind(layer: Image) -> LayerKind:
     """Tell how a layer is worked through: in one look, block by block, or slice by slice."""
     if layer.ndim > 2:

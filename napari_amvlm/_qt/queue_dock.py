@@ -90,7 +90,10 @@ class QueueDock(QWidget):
 
         self.say("info", "Exporting ...")
         self.workspace.with_project(
-            lambda project: export_project(project, kind, path), done, lambda text: self.say("error", text)
+            lambda project: export_project(project, kind, path),
+            done,
+            lambda text: self.say("error", text),
+            long=True,
         )
 
     def say(self, level: Level, text: str) -> None:

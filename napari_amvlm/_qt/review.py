@@ -64,14 +64,10 @@ class Review(QObject):
             self.said.emit("info", f"Accepted {prompt} on {stored.image.name}: {count} pixels{part} are on the disk.")
             self.accepted.emit(annotation)
 
-        def store() -> None:
-            self._workspace.with_project(lambda project: store_correction(project, acceptance), done)
-
         self.said.emit("info", f"Storing {prompt} ...")
-        if self._workspace.project is not None:
-            store()
-        else:
-            self._workspace.open_project(default_project(annotation.image), store)
+        if self._workspace.project is None:
+            self._workspace.open_project(default_project(annotation.image))
+        self._workspace.with_project(lambda project: store_correction(project, acceptance), done)
 
     def reject(self, annotation: Annotation, prompt: str) -> None:
         """Take the mask off the image, and out of the project if it was accepted."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_amvlm._qt import layers
 from napari_amvlm._qt.accepted import Accepted, read_accepted
-from napari_amvlm._qt.layer_image import layer_path, place_words
+from napari_amvlm._qt.layer_image import CUT_FROM, layer_path, place_words
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import read_image
 
@@ -19,25 +19,27 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_amvlm.config import ScaleName
-    from napari_amvlm.project import ImageRecord, Project
+    from napari_amvlm.project import ImageRecord, Project, SlidePlace
 
 DEFAULT_NAME = "corrections.amvlm"
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image as it lies in a layer, the file it may have come from, and its number in the project if it has one."""
+    """An image as it lies in a layer, the file or slide it came from, and its number in the project if it has one."""
 
     name: str
     data: np.ndarray
     path: Path | None
     image_id: int | None = None
+    cut_from: SlidePlace | None = None
 
     @classmethod
     def of(cls, layer: Image, place: tuple[int, ...] = (), image_id: int | None = None) -> ImageSource:
         """Take what is needed of a checked layer; a slice of a stack is an image of its own, without a file."""
         name = f"{layer.name} {place_words(layer, place)}".rstrip()
-        return cls(name, layers.pixels(layer, place), None if place else layer_path(layer), image_id)
+        path = None if place else layer_path(layer)
+        return cls(name, layers.pixels(layer, place), path, image_id, layer.metadata.get(CUT_FROM))
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def enter_image(project: Project, source: ImageSource) -> ImageRecord:
             same = False
         if same:
             return project.add_image(source.path)
-    return project.add_image(array=source.data, name=source.name)
+    return project.add_image(array=source.data, name=source.name, cut_from=source.cut_from)
 
 
 def store_correction(project: Project, acceptance: Acceptance) -> Stored:

@@ -18,7 +18,7 @@ from napari_amvlm._qt.preferences import preferences
 from napari_amvlm._qt.project_view import ProjectView, look_at
 from napari_amvlm._qt.slide_annotation import SlideAnnotation
 from napari_amvlm._qt.workers import LearnThread, LoadThread
-from napari_amvlm.errors import ProjectError
+from napari_amvlm.errors import AmvlmError, ProjectError
 from napari_amvlm.models.catalog import installed_models
 from napari_amvlm.project import Project, ResumeState
 
@@ -70,6 +70,9 @@ class Workspace(JobQueue):
         self.prompts: list[str] = []
         self.queue_work: QueueWork | None = None
         self.place: Callable[[], ResumeState | None] | None = None
+        # the project as jobs find it: the window hears of one that was opened a moment later, or is closing by then
+        self._opened: Project | None = None
+        self._not_opened: AmvlmError = ProjectError("No project is open; open one, or accept a mask, which makes one.")
         self._temporary: Path | None = None
         self._wanted: tuple[Path, Callable[[], None] | None, Callable[[str], None] | None] | None = None
 
@@ -92,9 +95,10 @@ class Workspace(JobQueue):
         """Stop everything, wait for it, do what was still to be written, and close the project."""
         self.stop_all()
         self.finish_jobs()
-        if self.project is not None:
-            self.project.close()
-            self.project = None
+        for project in (self.project, self._opened):
+            if project is not None:
+                project.close()
+        self.project = self._opened = None
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -189,19 +193,28 @@ class Workspace(JobQueue):
     # Project
 
     def open_project(self, path: Path, done: Callable[[], None] | None = None) -> None:
-        """Open a project folder, made first if it is not there; the one open before is closed, but not under a run."""
-        project = self.project
-        if project is not None and self.learning() is not None and project.root.resolve() != path.resolve():
-            name = project.root.name
-            self.said.emit("warning", f"{name} is learning; stop the run or wait for it, then open another project.")
+        """Open a project folder, made first if it is not there; the one open before is closed, but not under work.
+
+        Whatever is done `with_project` afterwards finds it, also when the window closes in between.
+        """
+        project, under_way = self.project, self._under_way()
+        if project is not None and under_way and project.root.resolve() != path.resolve():
+            self.said.emit("warning", f"{project.root.name} {under_way}, then open another project.")
             self.projectChanged.emit()  # lists of projects show the one that is open again
             return
 
         def work() -> tuple[Project, ProjectView, ResumeState | None]:
-            if self.project is not None and self.project.root.resolve() == path.resolve():
-                return self.project, look_at(self.project), None
-            project = Project.open_or_create(path)
-            return project, look_at(project), project.resume_state()
+            known = self._opened
+            if known is not None and known.root.resolve() == path.resolve():
+                return known, look_at(known), None
+            try:
+                project = Project.open_or_create(path)
+                opened = project, look_at(project), project.resume_state()
+            except AmvlmError as error:
+                self._not_opened = error
+                raise
+            self._opened = project
+            return opened
 
         def finish(opened: tuple[Project, ProjectView, ResumeState | None]) -> None:
             before, (self.project, self.view, left) = self.project, opened
@@ -222,6 +235,12 @@ class Workspace(JobQueue):
 
         self.store_place()
         self.submit(work, finish)
+
+    def _under_way(self) -> str:
+        """Return in words what another project has to wait for; empty where there is nothing."""
+        if self.learning() is not None:
+            return "is learning; stop the run or wait for it"
+        return "is being added to or exported; wait until that is done" if self.is_at_long_job() else ""
 
     def annotation(self, image: Image, place: tuple[int, ...] = ()) -> Annotation:
         """Return what is known of an image layer, of a stack of one slice, noted from now on where nothing was."""
@@ -276,13 +295,16 @@ class Workspace(JobQueue):
         function: Callable[[Project], Any],
         done: Callable[[Any], None] | None = None,
         failed: Callable[[str], None] | None = None,
+        *,
+        long: bool = False,
     ) -> None:
-        """Call `function(project)` off the GUI thread, then look at the project anew."""
+        """Call `function(project)` off the GUI thread, then look at the project anew; see `submit`."""
 
         def work() -> tuple[Any, ProjectView]:
-            if self.project is None:
-                raise ProjectError("No project is open; open one, or accept a mask, which makes one.")
-            return function(self.project), look_at(self.project)
+            project = self._opened
+            if project is None:
+                raise self._not_opened
+            return function(project), look_at(project)
 
         def finish(both: tuple[Any, ProjectView]) -> None:
             result, self.view = both
@@ -290,7 +312,7 @@ class Workspace(JobQueue):
             if done is not None:
                 done(result)
 
-        self.submit(work, finish, failed)
+        self.submit(work, finish, failed, long=long)
 
 
 _workspaces: weakref.WeakKeyDictionary[Any, Workspace] = weakref.WeakKeyDictionary()

@@ -9,6 +9,7 @@ from napari_amvlm.imaging.kinds import image_kind
 from napari_amvlm.imaging.ome_zarr import is_zarr
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
+from napari_amvlm.imaging.slide_key import slide_key
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
 from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, to_rgb01, value_limits
 
@@ -31,6 +32,7 @@ __all__ = [
     "read_mask",
     "read_reviewed",
     "resize",
+    "slide_key",
     "split_instances",
     "tile_grid",
     "tile_scale",

@@ -16,6 +16,7 @@ from napari_amvlm.project.records import (
     ResumeState,
     RunRecord,
     Serving,
+    SlidePlace,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ResumeState",
     "RunRecord",
     "Serving",
+    "SlidePlace",
     "TileScores",
     "heat_map",
     "rank",

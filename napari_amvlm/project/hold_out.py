@@ -1,4 +1,7 @@
-"""Which images score models: drawn once, by image, one in four of every prompt, and never learnt from."""
+"""Which images score models: drawn once, by image, one in four of every prompt, and never learnt from.
+
+Images that share pixels of a slide are drawn as one: see `OVERLAP`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,22 @@ if TYPE_CHECKING:
 
 HOLD_OUT_EVERY = 4
 """Of this many images accepted for a prompt one is held out, to score models on."""
+
+OVERLAP = """(
+    a.id != b.id AND a.slide = b.slide
+    AND a.slide_y < b.slide_y + b.height AND b.slide_y < a.slide_y + a.height
+    AND a.slide_x < b.slide_x + b.width AND b.slide_x < a.slide_x + a.width
+)"""
+"""SQL: rows `a` and `b` of `images` were cut out of one slide and share pixels, or one is the slide itself."""
+
+SHARES_HELD_OUT = (
+    f"EXISTS (SELECT 1 FROM images AS a JOIN images AS b ON {OVERLAP} WHERE a.id = images.id AND b.held_out = 1)"
+)
+"""SQL: a row of `images` shares pixels of a slide with a held-out image."""
+
+_DECIDED_BY_NEIGHBOURS = f"""
+SELECT MAX(b.held_out) FROM images AS a JOIN images AS b ON {OVERLAP} WHERE a.id = ? AND b.held_out IS NOT NULL
+"""
 
 _LACKING = """
 SELECT COUNT(*) / :every > COALESCE(SUM(held_out = 1), 0) FROM images
@@ -22,6 +41,8 @@ NOT EXISTS (
 )
 """
 
+_ALONE = f"NOT EXISTS (SELECT 1 FROM images AS a JOIN images AS b ON {OVERLAP} WHERE a.id = :image AND b.held_out = 0)"
+
 
 def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_id: int) -> None:
     """Decide what an image is for when a mask for a prompt was accepted on it.
@@ -29,6 +50,9 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
     An image's first acceptance decides: it is held out where less than one in four of the images of this prompt are.
     When a further prompt is accepted on an image that is for learning, and that prompt lacks held-out images, the image
     is held out from now on, if no run has learnt from it. A person's decision stays.
+
+    An image that shares pixels of a slide with images that were decided on before is what they are; where some of them
+    are held out, it is held out.
 
     Parameters
     ----------
@@ -44,11 +68,13 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
     )
     values = {"every": HOLD_OUT_EVERY, "image": image_id, "prompt": prompt_id}
     lacking = bool(connection.execute(_LACKING, values).fetchone()[0])
-    connection.execute("UPDATE images SET held_out = ? WHERE id = ? AND held_out IS NULL", (int(lacking), image_id))
+    neighbours = connection.execute(_DECIDED_BY_NEIGHBOURS, (image_id,)).fetchone()[0]
+    drawn = int(lacking) if neighbours is None else int(neighbours)
+    connection.execute("UPDATE images SET held_out = ? WHERE id = ? AND held_out IS NULL", (drawn, image_id))
     if lacking and _is_new_prompt(connection, image_id, prompt_id):
         connection.execute(
             "UPDATE images SET held_out = 1 WHERE id = :image AND held_out = 0 AND decided_by_person = 0 "
-            f"AND {_NEVER_TRAINED}",
+            f"AND {_NEVER_TRAINED} AND {_ALONE}",
             values,
         )
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
-from napari_amvlm.imaging import read_image
+from napari_amvlm.imaging import read_image, slide_key
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
-from napari_amvlm.project.records import ImageRecord
+from napari_amvlm.project.records import ImageRecord, SlidePlace
 from napari_amvlm.project.storage import inside, remove_quietly, sha256_of_file, shown, write_atomically
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SELECT = "SELECT * FROM images"
+
+_SMALLEST_SLIDE = 1 << 20
+"""Files of more pixels may be slides that regions were cut out of."""
 
 
 class ImageTable:
@@ -78,11 +81,15 @@ class ImageTable:
         height, width = image.data.shape[:2]
         row: dict[str, Any] = {"sha256": digest, "source": "file", "name": name or path.name, "bytes": size}
         row |= {"height": height, "width": width}
+        if height * width > _SMALLEST_SLIDE:
+            row |= {"slide": slide_key(image.data), "slide_y": 0, "slide_x": 0}
         if content is None:
             return self._insert(row, path)
         return self._store(row, content, path.suffix)
 
-    def add_array(self, array: npt.NDArray[Any], *, name: str | None) -> ImageRecord:
+    def add_array(
+        self, array: npt.NDArray[Any], *, name: str | None, cut_from: SlidePlace | None = None
+    ) -> ImageRecord:
         """Keep an `(H, W)`, `(H, W, 3)` or `(H, W, 4)` array as TIFF in the project; alpha is dropped."""
         self._ledger.require_writer()
         array = _storable(array)
@@ -98,6 +105,8 @@ class ImageTable:
             "bytes": len(content),
         }
         row |= {"height": array.shape[0], "width": array.shape[1]}
+        if cut_from is not None:
+            row |= {"slide": cut_from.slide, "slide_y": cut_from.y, "slide_x": cut_from.x}
         return self._store(row, content, ".tif")
 
     def find_array(self, array: npt.NDArray[Any]) -> ImageRecord | None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.project.corrections import Answer, CorrectionTable
+from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.images import ImageTable
 from napari_amvlm.project.learning_log import LearningLog
 from napari_amvlm.project.ledger import LEDGER_NAME, Ledger, create_ledger
 from napari_amvlm.project.locks import LockTable
 from napari_amvlm.project.prompts import PromptTable
 from napari_amvlm.project.queue import QueueTable
-from napari_amvlm.project.records import CorrectionRecord, ImageRecord, ProjectCounts, ResumeState
+from napari_amvlm.project.records import CorrectionRecord, ImageRecord, ProjectCounts, ResumeState, SlidePlace
 from napari_amvlm.project.resume import read_resume, write_resume
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from napari_amvlm.project.masks import BoolArray
 
 _ACCEPTED = "id IN (SELECT image_id FROM corrections WHERE state = 'current')"
+_UNLABELLED = f"COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED} AND NOT {SHARES_HELD_OUT}"
 
 
 class Project(LearningLog):
@@ -122,6 +124,7 @@ class Project(LearningLog):
         array: npt.NDArray[Any] | None = None,
         name: str | None = None,
         copy: bool = False,
+        cut_from: SlidePlace | None = None,
     ) -> ImageRecord:
         """Add an image file by reference, a copy of it, or an array that has no file.
 
@@ -137,6 +140,8 @@ class Project(LearningLog):
             What to call it; the file's name if left out.
         copy
             Copy the file into the project.
+        cut_from
+            Where on a slide an array was cut out: images that share pixels of a slide are held out together.
 
         Raises
         ------
@@ -148,7 +153,7 @@ class Project(LearningLog):
         if path is not None:
             return self._images.add_file(Path(path), name=name, copy=copy)
         if array is not None:
-            return self._images.add_array(array, name=name)
+            return self._images.add_array(array, name=name, cut_from=cut_from)
         raise ImageError("an image needs a file or an array, but neither was given: give one of them.")
 
     def images(self) -> list[ImageRecord]:
@@ -194,8 +199,8 @@ class Project(LearningLog):
         return self._images.select(f"held_out = 1 AND {_ACCEPTED}")
 
     def unlabelled_images(self) -> list[ImageRecord]:
-        """Return the images without a current correction; held-out ones are never among them."""
-        return self._images.select(f"COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED}")
+        """Return the images without a current correction; none that is held out, or shares pixels with one that is."""
+        return self._images.select(_UNLABELLED)
 
     def set_held_out(self, image_id: int, held_out: bool) -> None:
         """Decide by hand whether an image scores models (True) or is learnt from (False)."""
@@ -209,7 +214,7 @@ class Project(LearningLog):
         """Return how many images there are of each kind."""
         row = self._ledger.row(
             f"SELECT COUNT(*), SUM({_ACCEPTED}), SUM({_ACCEPTED} AND held_out = 1), "
-            f"SUM(COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED}) FROM images"
+            f"SUM({_UNLABELLED}) FROM images"
         )
         return ProjectCounts(*(int(value or 0) for value in (row or (0, 0, 0, 0))))
 

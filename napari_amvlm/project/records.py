@@ -16,6 +16,23 @@ QueueStatus = Literal["new", "predicted", "in work", "accepted", "skipped"]
 
 
 @dataclass(frozen=True)
+class SlidePlace:
+    """Where on a slide an image was cut out.
+
+    Attributes
+    ----------
+    slide
+        Which slide: its `napari_amvlm.imaging.slide_key`.
+    y, x
+        The upper left corner of the image on the slide, pixels at full resolution.
+    """
+
+    slide: str
+    y: int
+    x: int
+
+
+@dataclass(frozen=True)
 class ImageRecord:
     """One image of a project.
 

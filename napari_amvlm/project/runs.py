@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ProjectError
+from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ImageScore, RunRecord, RunState
 from napari_amvlm.project.storage import inside, understood
@@ -59,13 +60,16 @@ class RunTable:
 
     def _refuse_held_out(self, connection: sqlite3.Connection, run_id: int) -> None:
         row = connection.execute(
-            "SELECT name FROM images WHERE held_out = 1 AND (id IN (SELECT image_id FROM run_unlabelled WHERE run_id = "
-            ":run) OR id IN (SELECT image_id FROM corrections JOIN run_corrections ON correction_id = corrections.id "
-            "WHERE run_id = :run AND role = 'train'))",
+            "SELECT name FROM images WHERE held_out = 1 AND id IN (SELECT image_id FROM corrections "
+            "JOIN run_corrections ON correction_id = corrections.id WHERE run_id = :run AND role = 'train') "
+            f"OR (held_out = 1 OR {SHARES_HELD_OUT}) "
+            "AND id IN (SELECT image_id FROM run_unlabelled WHERE run_id = :run)",
             {"run": run_id},
         ).fetchone()
         if row is not None:
-            raise ProjectError(f"{row['name']} scores models, so a run cannot learn from it: leave it out.")
+            raise ProjectError(
+                f"{row['name']} scores models, at least a part of it, so a run cannot learn from it: leave it out."
+            )
 
     def _record(self, row: sqlite3.Row) -> RunRecord:
         values = {name: row[name] for name in RunRecord.__dataclass_fields__}

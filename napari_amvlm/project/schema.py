@@ -161,7 +161,15 @@ _SECOND = (
     "ALTER TABLE models ADD COLUMN discarded_at TEXT",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+_THIRD = (
+    # Where on which slide an image lies, so that no pixel of a slide is both learnt from and scored.
+    "ALTER TABLE images ADD COLUMN slide TEXT",
+    "ALTER TABLE images ADD COLUMN slide_y INTEGER",
+    "ALTER TABLE images ADD COLUMN slide_x INTEGER",
+    "CREATE INDEX images_of_slide ON images (slide) WHERE slide IS NOT NULL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """Statements that lead from schema version i to i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -10,6 +10,7 @@ import pytest
 import zarr
 
 from napari_amvlm._qt import large_work
+from napari_amvlm._qt.layer_image import CUT_FROM
 from napari_amvlm._qt.widgets.extent_choice import Extent
 from napari_amvlm.slides.store import DONE, TODO
 
@@ -186,7 +187,8 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
     slide.annotate.accept_region()
     slide.idle()
     region = slide.annotate.annotation()
-    top, left = region.image.metadata["region"]
+    place = region.image.metadata[CUT_FROM]
+    top, left = place.y, place.x
     proposed = region.data.copy()
     region.labels.data_setitem((np.array([0, 0]), np.array([0, 1])), 1 - int(proposed[0, 0] > 0))
     corrected = region.data > 0
@@ -205,6 +207,21 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
     np.testing.assert_array_equal(proposed > 0, _levels(slide)[0][rows, columns] > 0)
     np.testing.assert_array_equal(slide.workspace.project.load_mask(correction), corrected)
     np.testing.assert_allclose(region.image.data_to_world((0, 0)), (top, left))
+
+
+def test_regions_that_overlap_are_learnt_from_together(slide: Any):
+    for row, column in ((1100, 1000), (1100, 1200), (1300, 1000), (1100, 1050)):
+        slide.viewer.layers.selection.active = slide.viewer.layers["slide"]
+        slide.run("nuclei")
+        _look(slide, row, column, 100)
+        slide.annotate.accept_region()
+        slide.idle()
+        slide.annotate.accept()
+        slide.idle()
+
+    project = slide.workspace.project
+    assert len(project.accepted_images()) == 4
+    assert project.held_out_images() == []  # the fourth is the one that would be drawn
 
 
 def test_the_view_beside_the_slide_and_a_region_that_is_too_large_are_told_of(

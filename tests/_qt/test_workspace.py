@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_amvlm._qt.workers import CallThread, GuardedThread
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.errors import StorageError
 from napari_amvlm.models.checkpoint import save_model
+from napari_amvlm.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +94,64 @@ def test_shutting_down_does_what_was_still_to_be_written(qtbot: QtBot, tmp_path:
     QApplication.processEvents()
 
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a", "b", "c"]
+
+
+def test_what_is_done_with_a_project_that_is_being_made_is_not_lost_when_the_window_closes(
+    qtbot: QtBot, tmp_path: Path
+):
+    workspace = Workspace()
+
+    workspace.open_project(tmp_path / "first.amvlm")
+    workspace.with_project(lambda project: project.add_image(array=np.zeros((20, 20), np.uint8), name="first"))
+    workspace.shut_down()
+    QApplication.processEvents()
+
+    with Project.open(tmp_path / "first.amvlm") as project:  # the lock was let go, too
+        assert [record.name for record in project.images()] == ["first"]
+
+
+def test_a_project_that_cannot_be_made_is_told_by_what_needs_it(qtbot: QtBot, tmp_path: Path):
+    (tmp_path / "taken.amvlm").mkdir()
+    (tmp_path / "taken.amvlm" / "notes.txt").write_text("mine")
+    workspace, failed = Workspace(), list[str]()
+
+    workspace.open_project(tmp_path / "taken.amvlm")
+    workspace.with_project(lambda project: project.images(), None, failed.append)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert len(failed) == 1
+    assert "taken.amvlm" in failed[0]
+
+
+def test_a_long_job_holds_up_no_other(qtbot: QtBot):
+    workspace, release, done = Workspace(), threading.Event(), list[str]()
+    workspace.submit(lambda: release.wait(10) and "exported", done.append, long=True)
+    workspace.submit(lambda: "second export", done.append, long=True)
+
+    workspace.submit(lambda: "accepted", done.append)
+    qtbot.waitUntil(lambda: done == ["accepted"], timeout=10_000)
+    assert workspace.is_at_long_job()
+    release.set()
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert done == ["accepted", "exported", "second export"]
+    assert not workspace.is_at_long_job()
+
+
+def test_another_project_is_not_opened_under_a_long_job(qtbot: QtBot, tmp_path: Path):
+    workspace, release = Workspace(), threading.Event()
+    workspace.open_project(tmp_path / "first.amvlm")
+    qtbot.waitUntil(lambda: workspace.project is not None and not workspace.threads(), timeout=10_000)
+    workspace.with_project(lambda _project: release.wait(10), long=True)
+
+    with qtbot.waitSignal(workspace.said) as said:
+        workspace.open_project(tmp_path / "second.amvlm")
+    release.set()
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert said.args[1].startswith("first.amvlm is being added to or exported; wait")
+    assert workspace.project.name == "first"
+    workspace.shut_down()
 
 
 def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot: QtBot):

@@ -16,6 +16,7 @@ from napari_amvlm.project import backup as backup_module
 from napari_amvlm.project.schema import SCHEMA_VERSION
 
 WRITTEN_WITH_SCHEMA_1 = Path(__file__).parent / "written_with_schema_1"
+WRITTEN_WITH_SCHEMA_2 = Path(__file__).parent / "written_with_schema_2"
 SHAPE = (12, 16)
 
 
@@ -137,7 +138,29 @@ def test_a_reader_says_that_a_writer_must_come_first(old: Path) -> None:
     assert _dump(old / "project.sqlite") == before
 
 
-def test_a_migrated_ledger_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
+def test_what_schema_2_kept_stays(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(WRITTEN_WITH_SCHEMA_2, tmp_path / "spine.amvlm"))
+    before = _hashes(root / "masks")
+
+    with Project.open(root) as project:
+        found = project.corrections()
+        masks = {c.id: project.load_mask(c) for c in found}
+        (separate,) = [c for c in found if c.objects_file is not None]
+        assert [record.name for record in project.held_out_images()] == ["slide region 3"]
+        assert [record.name for record in project.unlabelled_images()] == ["slide region 4", "slide region 5"]
+        assert (separate.scale, separate.magnification) == ("tiles", 2.0)
+        assert project.locks.unlocked(separate) == {2}
+        assert [item.region is None for item in project.queue.items()] == [True] * 4 + [True, False, False]
+        assert project.prompts.get("nuclei").threshold == 0.45
+
+    assert len(masks) == 5
+    assert before == _hashes(root / "masks")
+    assert (root / "project-schema-2.sqlite").is_file()
+
+
+@pytest.mark.parametrize("written", [WRITTEN_WITH_SCHEMA_1, WRITTEN_WITH_SCHEMA_2], ids=["1", "2"])
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(written: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(written, tmp_path / "old.amvlm"))
     Project.open(old).close()
     Project.create(tmp_path / "new.amvlm").close()
 

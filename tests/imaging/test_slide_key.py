@@ -1,0 +1,67 @@
+"""The key of a slide: the same however it was read, another for other pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+from napari_amvlm.imaging import slide_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def slide() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda slide: da.from_array(slide, chunks=(256, 256, 3)),
+        lambda slide: zarr.array(slide, chunks=(256, 256, 3)),
+        lambda slide: np.dstack([slide, np.full(slide.shape[:2], 255, np.uint8)]),
+        np.asfortranarray,
+    ],
+    ids=["dask", "zarr", "with alpha", "other order"],
+)
+def test_it_is_the_same_however_it_was_read(slide: NDArray[np.uint8], read: Callable[..., object]) -> None:
+    assert slide_key(read(slide)) == slide_key(slide)
+
+
+def test_byte_order_does_not_matter() -> None:
+    gray = np.random.default_rng(1).integers(0, 60_000, (300, 300)).astype("<u2")
+
+    assert slide_key(gray.astype(">u2")) == slide_key(gray)
+
+
+def test_other_pixels_give_another_key(slide: NDArray[np.uint8]) -> None:
+    turned = slide[::-1]
+    keys = {slide_key(each) for each in (slide, turned, slide[:-1], slide[..., 0], slide.astype(np.uint16))}
+
+    assert len(keys) == 5
+
+
+def test_a_slide_smaller_than_a_patch_has_a_key() -> None:
+    assert len(slide_key(np.zeros((3, 5), np.uint8))) == 64
+
+
+def test_only_patches_are_read(slide: NDArray[np.uint8]) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watched:
+        shape, dtype, ndim = slide.shape, slide.dtype, slide.ndim
+
+        def __getitem__(self, place: tuple[slice, slice]) -> NDArray[np.uint8]:
+            seen.append(slide[place].shape)
+            return slide[place]
+
+    assert slide_key(Watched()) == slide_key(slide)
+    assert seen == [(64, 64, 3)] * 9
