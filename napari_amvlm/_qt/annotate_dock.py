@@ -20,12 +20,13 @@ from napari_amvlm._qt.slide_annotation import READ_ONLY, SlideAnnotation
 from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
-from napari_amvlm.errors import InputError
+from napari_amvlm.errors import InputError, LabelsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
+    from napari.layers import Labels
     from qtpy.QtGui import QShowEvent
 
     from napari_amvlm._qt.annotation import Annotation
@@ -107,7 +108,7 @@ class AnnotateDock(QWidget):
         if chosen is not None and isinstance(chosen[0], SlideAnnotation):
             self.say("warning", READ_ONLY)
         elif chosen is not None:
-            self.work.review.accept(*chosen)
+            self.repainter.when_painted(lambda: self.work.review.accept(*chosen))
 
     def accept_region(self) -> None:
         """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
@@ -127,7 +128,7 @@ class AnnotateDock(QWidget):
             self.say("error", str(error))
             return
         self.say("info", f"Accepting {words}: {region.mean():.0%} of the image ...")
-        self.work.review.accept(annotation, prompt, region)
+        self.repainter.when_painted(lambda: self.work.review.accept(annotation, prompt, region))
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
@@ -193,6 +194,7 @@ class AnnotateDock(QWidget):
         panel.shortcuts[REDO_KEY].activated.connect(self.redo)
         panel.threshold.valueChanged.connect(self._on_threshold_changed)
         panel.prompts.removed.connect(self._on_prompt_removed)
+        panel.labels.activated.connect(self._on_labels_chosen)
         panel.project.chosen.connect(self._on_project_chosen)
 
     def _connect_sources(self) -> None:
@@ -284,6 +286,34 @@ class AnnotateDock(QWidget):
             self.work.queue.images.recognise(annotation)
             if annotation.place and annotation.results:
                 self.work.repaint(annotation)  # the threshold may have moved while another slice was in view
+
+    def _on_labels_chosen(self, _index: int) -> None:
+        """Let the person's own labels layer be that of the image at once; a new one is made by the next run."""
+        annotation, target = self.annotation(), self._labels.current()
+        if annotation is None or target is None or target is annotation.labels:
+            return
+        try:
+            if isinstance(annotation, SlideAnnotation):
+                raise LabelsError(READ_ONLY)
+            layers.check_labels(target, annotation.image)
+            self._check_free(target, annotation)
+        except InputError as error:
+            self.say("error", str(error))
+            self._labels.choose(annotation.labels)
+            return
+        self.workspace.attach(annotation, target)
+        self._viewer.layers.selection.active = target
+        self.work.refresh()
+        self.work.repaint(annotation)
+        self.say("info", f"Masks of {annotation.image.name} go to {target.name} from now on.")
+
+    def _check_free(self, target: Labels, annotation: Annotation) -> None:
+        known = self.workspace.annotations.values()
+        owner = next((k.name for k in known if k.labels is target and k.image is not annotation.image), None)
+        if owner is not None:
+            raise LabelsError(
+                f"Labels layer {target.name!r} holds the masks of {owner!r}; choose another layer, or a new one."
+            )
 
     def _on_layer_removed(self, event: Any) -> None:
         if not isalive(self) or layers.is_overlay(event.value):

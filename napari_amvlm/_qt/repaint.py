@@ -52,6 +52,7 @@ class Repainter(QObject):
         self._thread: CallThread | None = None
         self._stroke: contextlib.ExitStack | None = None
         self._dragging = False
+        self._afterwards: list[Callable[[], None]] = []
 
     def request(
         self, annotation: Annotation, prompts: Sequence[str], *, instances: bool, undoable: bool = True
@@ -65,6 +66,11 @@ class Repainter(QObject):
         """Tell whether something is still to be painted."""
         return self._thread is not None or bool(self._waiting)
 
+    def when_painted(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was asked for is painted, which may be now."""
+        self._afterwards.append(then)
+        self._settle()
+
     def begin_drag(self, annotation: Annotation) -> None:
         """Join the writes that follow into one step of undo."""
         self._dragging = True
@@ -75,12 +81,18 @@ class Repainter(QObject):
     def end_drag(self) -> None:
         """End the step of undo, once what was asked for is painted."""
         self._dragging = False
-        self._close_stroke()
+        self._settle()
 
-    def _close_stroke(self) -> None:
-        if self._stroke is not None and not self._dragging and not self.is_busy():
+    def _settle(self) -> None:
+        """End the step of undo, and do what had to wait, if nothing is to be painted any more."""
+        if self.is_busy():
+            return
+        if self._stroke is not None and not self._dragging:
             stroke, self._stroke = self._stroke, None
             stroke.close()
+        afterwards, self._afterwards = self._afterwards, []
+        for then in afterwards:
+            then()
 
     def _next(self) -> None:
         if self._thread is not None or not self._waiting:
@@ -115,13 +127,13 @@ class Repainter(QObject):
             else:
                 self.painted.emit(annotation, changed)
         self._next()
-        self._close_stroke()
+        self._settle()
 
     def _on_errored(self, text: str, _error: object) -> None:
         self._at_work = self._thread = None
         self.failed.emit(text)
         self._next()
-        self._close_stroke()
+        self._settle()
 
 
 def _splitter() -> Callable[[np.ndarray, float], np.ndarray]:

@@ -186,7 +186,7 @@ def _prepare(
 
     prompts = folder_prompts(folder, source.prompts)
     predictor = Predictor.from_file(model, device=device)
-    return predictor, folder_data(predictor, folder, prompts, source.unlabelled)
+    return predictor, folder_data(predictor, folder, prompts, source.unlabelled, on_message=remark)
 
 
 def _from_project(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import LabelsError, PromptError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, read_reviewed, to_rgb01
+from napari_amvlm.session.reading import UNLABELLED_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -43,7 +45,13 @@ def folder_prompts(data: DataFolder, prompts: Sequence[str]) -> dict[str, int | 
 
 
 def folder_data(
-    predictor: Predictor, labelled: DataFolder, prompts: dict[str, int | None], unlabelled: Path | None = None
+    predictor: Predictor,
+    labelled: DataFolder,
+    prompts: dict[str, int | None],
+    unlabelled: Path | None = None,
+    *,
+    unlabelled_bytes: int = UNLABELLED_BYTES,
+    on_message: Callable[[str], None] | None = None,
 ) -> LearningData:
     """Return what there is to learn from.
 
@@ -57,6 +65,10 @@ def folder_data(
         Each prompt with its mask value, from `folder_prompts`.
     unlabelled
         A folder of images; masks in it are not looked at, and images that are labelled ones too are left out.
+    unlabelled_bytes
+        At most so much memory goes to unlabelled images; beyond it a fixed choice of them is taken.
+    on_message
+        Called with a sentence where there are more than that.
 
     Raises
     ------
@@ -77,7 +89,7 @@ def folder_data(
         raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
     return LearningData(
         labelled=tuple(images),
-        unlabelled=() if unlabelled is None else _unlabelled_images(unlabelled, seen),
+        unlabelled=() if unlabelled is None else _unlabelled_images(unlabelled, seen, unlabelled_bytes, on_message),
         validation=(),
         prompts=tuple(prompts),
     )
@@ -103,18 +115,35 @@ def _labelled_image(
     )
 
 
-def _unlabelled_images(folder: Path, seen: set[str]) -> tuple[UnlabelledImage, ...]:
-    """Return the images of `folder` whose pixels are not among those `seen`, each once."""
+def _unlabelled_images(
+    folder: Path, seen: set[str], limit: int, on_message: Callable[[str], None] | None
+) -> tuple[UnlabelledImage, ...]:
+    """Return images of `folder` of at most `limit` bytes, whose pixels are not among those `seen`, each once.
+
+    In an order of their names that is as good as random, but always the same, so that a part stands for the whole.
+    """
     from napari_amvlm.learning.data import UnlabelledImage
 
-    images: list[UnlabelledImage] = []
-    for pair in read_folder(folder, masks="none").pairs:
+    pairs = read_folder(folder, masks="none").pairs
+    images: dict[str, UnlabelledImage] = {}
+    used = 0
+    for number, pair in enumerate(sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.name)).digest())):
         array: NDArray[np.generic] = read_image(pair.image).data
         content = _content(array)
-        if content not in seen:
-            seen.add(content)
-            images.append(UnlabelledImage(image=to_rgb01(array, name=pair.name), name=pair.name))
-    return tuple(images)
+        if content in seen:
+            continue
+        seen.add(content)
+        image = to_rgb01(array, name=pair.name)
+        used += image.nbytes
+        if used > limit:
+            if on_message is not None:
+                on_message(
+                    f"{len(images)} unlabelled images fill the {limit / 2**30:.3g} GiB that there is for them; "
+                    f"{len(pairs) - number} of {folder} are left out."
+                )
+            break
+        images[pair.name] = UnlabelledImage(image=image, name=pair.name)
+    return tuple(images[pair.name] for pair in pairs if pair.name in images)
 
 
 def _content(array: NDArray[Any]) -> str:

@@ -317,6 +317,65 @@ def test_working_scale_and_magnification_are_used(bench: Any):
     assert (tiles.name, tiles.factor) == ("tiles", 2.0)
 
 
+def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
+    bench.run("nuclei")
+    middle = _median(bench, "nuclei")
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+
+    bench.annotate.panel.threshold.setValue(middle)
+    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    assert bench.annotate.repainter.is_busy()
+    bench.annotate.accept()
+    bench.idle()
+
+    shown = bench.annotate.annotation().threshold("nuclei")
+    [correction] = bench.workspace.project.corrections()
+    assert correction.threshold == pytest.approx(shown)
+    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), stored.mask(shown))
+
+
+def _choose_labels(bench: Any, name: str) -> None:
+    box = bench.annotate.panel.labels
+    box.setCurrentIndex(box.findText(name))
+    box.activated.emit(box.currentIndex())
+
+
+def test_labels_that_a_person_brings_are_the_images_at_once(bench: Any):
+    bench.run("nuclei")
+    shown = _labels(bench).data == 1
+    own = bench.viewer.add_labels(np.zeros(shown.shape, np.uint8), name="own")
+    own.data_setitem((np.array([2, 2]), np.array([3, 4])), 1)
+
+    _choose_labels(bench, "own")
+    bench.annotate.accept()
+    bench.idle()
+
+    expected = shown.copy()
+    expected[2, 3:5] = True
+    [correction] = bench.workspace.project.corrections()
+    np.testing.assert_array_equal(own.data > 0, expected)
+    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), expected)
+
+
+def test_labels_that_do_not_fit_or_belong_to_another_image_are_refused(bench: Any):
+    bench.run("nuclei")
+    own = bench.annotate.annotation().labels
+    bench.viewer.add_labels(np.zeros((3, 4), np.uint8), name="small")
+    second = bench.viewer.add_image(np.array(bench.viewer.layers["slide"].data), name="other", rgb=True)
+
+    _choose_labels(bench, "small")
+    small = bench.status()
+    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
+    kept = bench.annotate.panel.labels.currentText()
+    bench.viewer.layers.selection.active = second
+    _choose_labels(bench, own.name)
+
+    assert "Labels layer 'small' has shape 3 x 4" in small
+    assert kept == own.name
+    assert f"Labels layer {own.name!r} holds the masks of 'slide'" in bench.status()
+    assert bench.annotate.panel.labels.currentText() == "(new layer)"
+
+
 def test_each_image_keeps_its_own_prompts_and_labels(bench: Any):
     bench.run("nuclei")
     second = bench.viewer.add_image(255 - bench.viewer.layers["slide"].data, name="other")

@@ -125,6 +125,30 @@ def test_images_that_are_labelled_are_not_unlabelled(tiny_model: AMVLM, class_fo
     assert data.validation == ()
 
 
+def test_more_unlabelled_images_than_memory_are_told_of(
+    tiny_model: AMVLM, class_folder: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(6):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    predictor, folder = Predictor(tiny_model, device="cpu"), read_folder(class_folder)
+    prompts, told = folder_prompts(folder, []), list[str]()
+    room_for_four = 4 * 40 * 50 * 3 * 4 + 1
+
+    def read(limit: int) -> list[str]:
+        data = folder_data(predictor, folder, prompts, tmp_path, unlabelled_bytes=limit, on_message=told.append)
+        return [image.name for image in data.unlabelled]
+
+    chosen = read(room_for_four)
+
+    assert len(chosen) == 4
+    assert chosen == sorted(chosen) == read(room_for_four)
+    assert told[0].startswith("4 unlabelled images fill the ")
+    assert f"; 2 of {tmp_path} are left out." in told[0]
+    assert read(2 * room_for_four) == [str(number) for number in range(6)]
+    assert len(told) == 2
+
+
 def test_the_labelled_folder_itself_as_unlabelled(tiny_model: AMVLM, binary_folder: Path) -> None:
     folder = read_folder(binary_folder)
 
