@@ -156,6 +156,14 @@ class AnnotateDock(QWidget):
         """Open the piece of work before."""
         self.work.queue.step(-1)
 
+    def next_prompt(self) -> None:
+        """Choose the next prompt of the list; after the last comes the first."""
+        self.panel.prompts.step(1)
+
+    def previous_prompt(self) -> None:
+        """Choose the prompt before."""
+        self.panel.prompts.step(-1)
+
     def toggle_masks(self) -> None:
         """Show or hide the masks."""
         self.panel.shown.masks.toggle()

@@ -48,6 +48,8 @@ ACTIONS = (
     KeyAction("reject", "Reject the chosen prompt's mask", "R"),
     KeyAction("next_item", "Next image of the queue", "N"),
     KeyAction("previous_item", "Previous image of the queue", "Shift+N"),
+    KeyAction("next_prompt", "Choose the next prompt of the list", "J"),
+    KeyAction("previous_prompt", "Choose the prompt before", "Shift+J"),
     KeyAction("toggle_masks", "Show or hide the masks", "T"),
     KeyAction("toggle_reviewed", "Show or hide what was reviewed", "D"),
     KeyAction("toggle_uncertainty", "Show or hide where the model is unsure", "U"),

@@ -63,6 +63,17 @@ def test_threshold_keys_move_the_threshold(bench: Any):
     assert bench.annotate.panel.threshold.value() == pytest.approx(before - 0.05)
 
 
+def test_keys_go_through_the_prompts(bench: Any):
+    bench.run("nuclei; left lung; gland")
+    chosen: list[str | None] = []
+
+    for key in ("J", "J", "J", "Shift+J"):
+        _press(bench, key)
+        chosen.append(bench.annotate.panel.prompts.current())
+
+    assert chosen == ["left lung", "gland", "nuclei", "gland"]
+
+
 def test_keys_show_and_hide(bench: Any):
     bench.run("nuclei")
 

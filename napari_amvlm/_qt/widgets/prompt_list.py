@@ -204,6 +204,12 @@ class PromptList(QWidget):
             self._mark()
             self.currentChanged.emit(prompt)
 
+    def step(self, by: int) -> None:
+        """Choose the prompt `by` places further down, around the ends."""
+        names = [entry.prompt for entry in self._entries]
+        if self._current in names:
+            self.setCurrent(names[(names.index(self._current) + by) % len(names)])
+
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
         self._colours = colours
