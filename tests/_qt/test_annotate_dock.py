@@ -177,6 +177,32 @@ def test_accepted_objects_are_never_painted_over(bench: Any):
     np.testing.assert_array_equal(_labels(bench).data == 2, ~accepted)
 
 
+def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    accepted = _labels(bench).data == 1
+
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    kept = _labels(bench).data == 1
+    bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
+    bench.annotate.panel.threshold._number.setValue(0.01)
+    bench.idle()
+    grown = _labels(bench).data == 1
+    bench.annotate.accept()
+    bench.idle()
+
+    np.testing.assert_array_equal(kept, accepted)
+    assert grown.all()
+    assert not accepted.all()
+    [correction] = bench.workspace.project.corrections()
+    assert bench.workspace.project.load_mask(correction).all()
+    assert "nuclei" in bench.annotate.annotation().finished
+
+
 def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     bench.run("nuclei")
     bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
