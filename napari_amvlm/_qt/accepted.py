@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,9 @@ class Accepted:
         Objects that a model may paint over.
     separate
         Whether a person told the objects apart; else they are the connected pieces.
+    locks_before
+        Where a person took the prompt up again, `unlocked` as it was: the model may then paint over everything but
+        objects that are locked anew.
     """
 
     correction: int
@@ -39,6 +42,16 @@ class Accepted:
     objects: np.ndarray
     unlocked: frozenset[int] = frozenset()
     separate: bool = False
+    locks_before: frozenset[int] | None = None
+
+    def opened(self, on: bool) -> Accepted:
+        """Return this taken up again, or finished with the locks that it had."""
+        if on == (self.locks_before is not None):
+            return self
+        if self.locks_before is not None:
+            return replace(self, unlocked=self.locks_before, locks_before=None)
+        every = frozenset(int(number) for number in np.unique(self.objects[self.objects > 0]))
+        return replace(self, unlocked=every, locks_before=self.unlocked)
 
     def locked(self) -> np.ndarray:
         """Return the pixels of all locked objects, bool (H, W)."""
@@ -46,6 +59,8 @@ class Accepted:
 
     def settled(self) -> np.ndarray:
         """Return what the model may not propose anew for this prompt: all that was reviewed, but unlocked objects."""
+        if self.locks_before is not None:
+            return self.locked()
         return np.asarray((self.states != PixelState.NEVER) & ~np.isin(self.objects, list(self.unlocked)))
 
     def is_whole(self) -> bool:

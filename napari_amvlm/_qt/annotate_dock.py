@@ -108,7 +108,7 @@ class AnnotateDock(QWidget):
         if chosen is not None and isinstance(chosen[0], SlideAnnotation):
             self.say("warning", READ_ONLY)
         elif chosen is not None:
-            self.repainter.when_painted(lambda: self.work.review.accept(*chosen))
+            self.repainter.when_painted(lambda: self.work.review.accept(*chosen), self._say_not_painted)
 
     def accept_region(self) -> None:
         """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
@@ -128,13 +128,15 @@ class AnnotateDock(QWidget):
             self.say("error", str(error))
             return
         self.say("info", f"Accepting {words}: {region.mean():.0%} of the image ...")
-        self.repainter.when_painted(lambda: self.work.review.accept(annotation, prompt, region))
+        self.repainter.when_painted(
+            lambda: self.work.review.accept(annotation, prompt, region), self._say_not_painted
+        )
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
         chosen = self._chosen()
         if chosen is not None:
-            self.work.review.reject(*chosen)
+            self.repainter.when_painted(lambda: self.work.review.reject(*chosen))
 
     def undo(self) -> None:
         """Take the last change of the labels layer back, whoever made it."""
@@ -232,6 +234,9 @@ class AnnotateDock(QWidget):
     def _move_threshold(self, by: float) -> None:
         if self.panel.threshold.isEnabled():
             self.panel.threshold.stepBy(by)
+
+    def _say_not_painted(self) -> None:
+        self.say("error", "Nothing was accepted, for the mask could not be painted; move the threshold and try again.")
 
     # Slots
 
@@ -348,7 +353,11 @@ class AnnotateDock(QWidget):
             self.panel.model.setValue(level, workspace.model_words)
 
     def _on_project_chosen(self, path: Path) -> None:
-        self.workspace.open_project(path, lambda: self.say("info", f"Project {path.name} is open."))
+        def done() -> None:
+            self.say("info", f"Project {path.name} is open.")
+
+        # what was accepted before goes to the project that was open then
+        self.repainter.when_painted(lambda: self.workspace.open_project(path, done))
 
     def _on_project_changed(self) -> None:
         view = self.workspace.view

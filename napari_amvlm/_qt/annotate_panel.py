@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.panel import ScrollColumn, named_rows, tab_through
@@ -160,8 +160,16 @@ class AnnotatePanel(QWidget):
         return shortcut
 
 
+class _SteadyList(QComboBox):
+    """A list that the wheel scrolls past: turning it over the dock must not choose another layer."""
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        if event is not None:
+            event.ignore()
+
+
 def _list(name: str, tip: str) -> QComboBox:
-    box = QComboBox()
+    box = _SteadyList()
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     box.setAccessibleName(name)
     box.setToolTip(tip)

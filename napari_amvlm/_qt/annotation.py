@@ -52,8 +52,6 @@ class Annotation(PlaneLabels):
     ----------
     finished
         Prompts whose pixels the model may neither change nor add to, but for objects that were unlocked.
-    released
-        Accepted prompts that a person took up again: the model may paint over all of them.
     accepted
         What of each prompt is in the open project.
     image_id
@@ -73,7 +71,6 @@ class Annotation(PlaneLabels):
         self.results: dict[str, StoredPrediction] = {}
         self.thresholds: dict[str, float] = sibling.thresholds if sibling is not None else {}
         self.finished: set[str] = set()
-        self.released: set[str] = set()
         self.accepted: dict[str, Accepted] = {}
         self.image_id: int | None = None
         self._shown_at = time.monotonic()
@@ -83,12 +80,12 @@ class Annotation(PlaneLabels):
     def attach(self, labels: Labels, sibling: PlaneLabels | None = None) -> None:
         """Write to `labels` from now on; what it holds already is the person's."""
         if labels is not self.labels:
-            self.finished, self.released = set(), set()
+            self.finished = set()
             super().attach(labels, sibling)
 
     def detach(self) -> None:
         """Forget the labels layer: it was taken out of the viewer."""
-        self.finished, self.released = set(), set()
+        self.finished = set()
         super().detach()
 
     def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
@@ -101,7 +98,6 @@ class Annotation(PlaneLabels):
         """Drop the probabilities of a prompt, and what was accepted of it."""
         self.results.pop(prompt, None)
         self.accepted.pop(prompt, None)
-        self.released.discard(prompt)
 
     def is_current(self, prompt: str, settings: ScaleSettings, model: str | None) -> bool:
         """Tell whether the stored probabilities are those that a run would give now."""
@@ -171,13 +167,12 @@ class Annotation(PlaneLabels):
         return None if stored is None else np.asarray(stored.prediction.mask(self.threshold(prompt)))
 
     def finish(self, prompt: str, on: bool) -> None:
-        """Call a prompt finished, with what was painted for it by hand, or take it up again."""
+        """Call a prompt finished, with what was painted for it by hand, or take it up again, whatever was accepted."""
+        if prompt in self.accepted:
+            self.accepted[prompt] = self.accepted[prompt].opened(not on)
         if not on:
             self.finished.discard(prompt)
-            if prompt in self.accepted:
-                self.released.add(prompt)
             return
-        self.released.discard(prompt)
         if self.labels is not None:
             for value in np.unique(self.data[self.mask(prompt)]):
                 self.owners[int(value)] = prompt
@@ -230,14 +225,12 @@ class Annotation(PlaneLabels):
     def keep_accepted(self, prompt: str, accepted: Accepted) -> None:
         """Note that a mask is on the disk; the prompt is finished where all of the image was reviewed."""
         self.accepted[prompt] = accepted
-        self.released.discard(prompt)
         if accepted.is_whole():
             self.finish(prompt, True)
 
     def leave_project(self) -> None:
         """Forget what the project that was open knew of the image."""
         self.finished -= set(self.accepted)
-        self.released = set()
         self.accepted = {}
         self.image_id = None
 
@@ -292,11 +285,10 @@ class Annotation(PlaneLabels):
         return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
 
     def _blocked(self, prompt: str) -> np.ndarray | None:
-        held = prompt in self.accepted and prompt not in self.released
-        return self.accepted[prompt].settled() if held else None
+        return self.accepted[prompt].settled() if prompt in self.accepted else None
 
     def _locked(self) -> np.ndarray | None:
-        parts = [known.locked() for prompt, known in self.accepted.items() if prompt not in self.released]
+        parts = [known.locked() for known in self.accepted.values()]
         return np.logical_or.reduce(parts) if parts else None
 
     def _unlocked(self) -> np.ndarray:

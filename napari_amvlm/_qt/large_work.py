@@ -38,9 +38,10 @@ _FOLLOW_MS = 150
 
 @dataclass(frozen=True)
 class _Region:
-    """What was read of a slide: pixels, and the probabilities of each prompt, `(H, W)`."""
+    """What was read of a slide: its key, pixels, and the probabilities of each prompt, `(H, W)`."""
 
-    place: SlidePlace
+    box: Tile
+    slide: str | None
     pixels: np.ndarray
     maps: list[np.ndarray]
 
@@ -113,7 +114,7 @@ class LargeWork(QObject):
         def read() -> _Region:
             rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
             maps = [shown.probability(each, box) for _, each in found] if shown is not None else []
-            return _Region(SlidePlace(slide_key(image.data), box.y, box.x), np.array(image.data[rows, columns]), maps)
+            return _Region(box, slide_key(image.data), np.array(image.data[rows, columns]), maps)
 
         def done(region: _Region) -> None:
             self._opening = False
@@ -238,7 +239,7 @@ def _check_size(box: Tile, words: str) -> None:
 
 def _region_layer(image: Image, read: _Region) -> Image:
     """Return a layer that lies on `image` where the region is."""
-    y, x = read.place.y, read.place.x
+    y, x = read.box.y, read.box.x
     on_top = layers.on_top_of(image)
     moved = compose_linear_matrix(image.rotate, image.scale, image.shear) @ np.array([y, x], float)
     on_top["translate"] = np.asarray(image.translate) + moved
@@ -247,7 +248,7 @@ def _region_layer(image: Image, read: _Region) -> Image:
         read.pixels,
         name=f"{image.name} x{x} y{y}",
         rgb=image.rgb,
-        metadata={CUT_FROM: read.place},
+        metadata={CUT_FROM: SlidePlace(read.slide, y, x)} if read.slide is not None else {},
         **limits,
         **on_top,
     )

@@ -52,7 +52,9 @@ class Repainter(QObject):
         self._thread: CallThread | None = None
         self._stroke: contextlib.ExitStack | None = None
         self._dragging = False
-        self._afterwards: list[Callable[[], None]] = []
+        self._afterwards: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self._fine = True
+        workspace.ending.connect(self.finish)
 
     def request(
         self, annotation: Annotation, prompts: Sequence[str], *, instances: bool, undoable: bool = True
@@ -66,9 +68,20 @@ class Repainter(QObject):
         """Tell whether something is still to be painted."""
         return self._thread is not None or bool(self._waiting)
 
-    def when_painted(self, then: Callable[[], None]) -> None:
-        """Call `then` once all that was asked for is painted, which may be now."""
-        self._afterwards.append(then)
+    def when_painted(self, then: Callable[[], None], failed: Callable[[], None] | None = None) -> None:
+        """Call `then` once all that was asked for is painted, which may be now; `failed` where it could not be."""
+        self._afterwards.append((then, failed or then))
+        self._settle()
+
+    def finish(self) -> None:
+        """Paint here and now what somebody waits for: the window is closing."""
+        left = dict(self._waiting) if self._at_work is None else {self._at_work[0]: self._at_work[1], **self._waiting}
+        self._at_work = self._thread = None
+        self._waiting = {}
+        if self._afterwards:
+            for annotation, request in left.items():
+                if annotation.labels is not None:
+                    self._show(annotation, request, self._composer(annotation, request)())
         self._settle()
 
     def begin_drag(self, annotation: Annotation) -> None:
@@ -91,8 +104,9 @@ class Repainter(QObject):
             stroke, self._stroke = self._stroke, None
             stroke.close()
         afterwards, self._afterwards = self._afterwards, []
-        for then in afterwards:
-            then()
+        fine, self._fine = self._fine, True
+        for then, failed in afterwards:
+            (then if fine else failed)()
 
     def _next(self) -> None:
         if self._thread is not None or not self._waiting:
@@ -102,35 +116,42 @@ class Repainter(QObject):
         if annotation.labels is None:
             self._next()
             return
-        height, width = annotation.data.shape
-        shape = (height, width)
-        proposals = annotation.proposals(request.prompts)
-        first_free = annotation.first_free()
-        overlaps = self._workspace.overlaps()
-        split = _splitter() if request.instances else None
         self._at_work = (annotation, request)
-        self._thread = CallThread(
-            lambda: compose(proposals, shape, overlaps=overlaps, split=split, first_free=first_free)
-        )
+        self._thread = CallThread(self._composer(annotation, request))
         self._thread.returned.connect(self._on_composed)
         self._thread.errored.connect(self._on_errored)
         self._workspace.start(self._thread)
 
+    def _composer(self, annotation: Annotation, request: _Request) -> Callable[[], Composition]:
+        """Take what a composition needs; return what makes it, in any thread."""
+        height, width = annotation.data.shape
+        proposals = annotation.proposals(request.prompts)
+        first_free = annotation.first_free()
+        overlaps = self._workspace.overlaps()
+        split = _splitter() if request.instances else None
+        return lambda: compose(proposals, (height, width), overlaps=overlaps, split=split, first_free=first_free)
+
+    def _show(self, annotation: Annotation, request: _Request, composition: Composition) -> None:
+        try:
+            changed = annotation.show(composition, undoable=request.undoable)
+        except LabelsError as error:
+            self._fine = False
+            self.failed.emit(sentence(error))
+        else:
+            self.painted.emit(annotation, changed)
+
     def _on_composed(self, composition: Composition) -> None:
-        at_work, self._at_work, self._thread = self._at_work, None, None
-        if at_work is not None and not self._workspace.closing:
-            annotation, request = at_work
-            try:
-                changed = annotation.show(composition, undoable=request.undoable)
-            except LabelsError as error:
-                self.failed.emit(sentence(error))
-            else:
-                self.painted.emit(annotation, changed)
+        if self._at_work is None:
+            return  # it was painted when the window began to close
+        (annotation, request), self._at_work, self._thread = self._at_work, None, None
+        if self._afterwards or not self._workspace.closing:
+            self._show(annotation, request, composition)
         self._next()
         self._settle()
 
     def _on_errored(self, text: str, _error: object) -> None:
         self._at_work = self._thread = None
+        self._fine = False
         self.failed.emit(text)
         self._next()
         self._settle()

@@ -44,6 +44,8 @@ class Review(QObject):
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
+        # the last acceptance under way of each; one that was overtaken, or rejected meanwhile, is not shown
+        self._storing: dict[tuple[Annotation, str], Acceptance] = {}
 
     def accept(self, annotation: Annotation, prompt: str, region: np.ndarray | None = None) -> None:
         """Store the mask as it is now, or the part of it in `region`, bool (H, W).
@@ -56,7 +58,22 @@ class Review(QObject):
             self.said.emit("error", str(error))
             return
 
+        asked = (annotation, prompt)
+        self._storing[asked] = acceptance
+
+        def is_last() -> bool:
+            if self._storing.get(asked) is not acceptance:
+                return False
+            del self._storing[asked]
+            return True
+
+        def failed(text: str) -> None:
+            is_last()
+            self.said.emit("error", text)
+
         def done(stored: Stored) -> None:
+            if not is_last():
+                return
             annotation.image_id = stored.image.id
             annotation.keep_accepted(prompt, stored.accepted)
             count = int((stored.accepted.objects > 0).sum())
@@ -67,17 +84,18 @@ class Review(QObject):
         self.said.emit("info", f"Storing {prompt} ...")
         if self._workspace.project is None:
             self._workspace.open_project(default_project(annotation.image))
-        self._workspace.with_project(lambda project: store_correction(project, acceptance), done)
+        self._workspace.with_project(lambda project: store_correction(project, acceptance), done, failed)
 
     def reject(self, annotation: Annotation, prompt: str) -> None:
         """Take the mask off the image, and out of the project if it was accepted."""
-        was_accepted = prompt in annotation.finished or prompt in annotation.accepted
+        stored_soon = self._storing.pop((annotation, prompt), None) is not None
+        was_accepted = stored_soon or prompt in annotation.finished or prompt in annotation.accepted
         annotation.finish(prompt, False)
         annotation.forget(prompt)
         annotation.clear(prompt)
         self.rejected.emit(annotation)
         words = f"Rejected {prompt}; Ctrl+Z brings the pixels back."
-        if not was_accepted or self._workspace.project is None:
+        if not was_accepted or (self._workspace.project is None and not stored_soon):
             self.said.emit("info", words)
             return
         source = ImageSource.of(annotation.image, annotation.place, annotation.image_id)

@@ -48,12 +48,15 @@ class Workspace(JobQueue):
         Another project, and where the person left it.
     placeAsked
         Where the person is will be stored now; what only looks elsewhere for a while has to end.
+    ending
+        Everything stops now; what a person asked for before has to be handed in.
     """
 
     modelChanged = Signal()
     projectChanged = Signal()
     projectOpened = Signal(object)
     placeAsked = Signal()
+    ending = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -93,6 +96,7 @@ class Workspace(JobQueue):
 
     def shut_down(self) -> None:
         """Stop everything, wait for it, do what was still to be written, and close the project."""
+        self.ending.emit()
         self.stop_all()
         self.finish_jobs()
         for project in (self.project, self._opened):
@@ -220,7 +224,10 @@ class Workspace(JobQueue):
             before, (self.project, self.view, left) = self.project, opened
             another = before is not self.project
             if before is not None and another:
-                before.close()
+                if self.is_at_long_job():
+                    self.submit(before.close, long=True)  # it was begun while this project was being opened
+                else:
+                    before.close()
                 for annotation in self.annotations.values():
                     annotation.leave_project()
             self.projectChanged.emit()
@@ -300,10 +307,13 @@ class Workspace(JobQueue):
     ) -> None:
         """Call `function(project)` off the GUI thread, then look at the project anew; see `submit`."""
 
-        def work() -> tuple[Any, ProjectView]:
-            project = self._opened
-            if project is None:
+        def find() -> Project:
+            if self._opened is None:
                 raise self._not_opened
+            return self._opened
+
+        def work() -> tuple[Any, ProjectView]:
+            project = find()
             return function(project), look_at(project)
 
         def finish(both: tuple[Any, ProjectView]) -> None:
@@ -312,7 +322,13 @@ class Workspace(JobQueue):
             if done is not None:
                 done(result)
 
-        self.submit(work, finish, failed, long=long)
+        if long:  # looked at afterwards, in turn with the others, whose view is newer than one from before them
+            def look(result: Any) -> None:
+                self.with_project(lambda _: result, done, failed)
+
+            self.submit(lambda: function(find()), look, failed, long=True)
+        else:
+            self.submit(work, finish, failed)
 
 
 _workspaces: weakref.WeakKeyDictionary[Any, Workspace] = weakref.WeakKeyDictionary()

@@ -127,6 +127,8 @@ def _unlabelled_images(
     pairs = read_folder(folder, masks="none").pairs
     images: dict[str, UnlabelledImage] = {}
     used = 0
+    room = f"{limit / 2**30:.3g} GiB"
+    say = on_message or (lambda _text: None)
     for number, pair in enumerate(sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.name)).digest())):
         array: NDArray[np.generic] = read_image(pair.image).data
         content = _content(array)
@@ -134,14 +136,13 @@ def _unlabelled_images(
             continue
         seen.add(content)
         image = to_rgb01(array, name=pair.name)
-        used += image.nbytes
-        if used > limit:
-            if on_message is not None:
-                on_message(
-                    f"{len(images)} unlabelled images fill the {limit / 2**30:.3g} GiB that there is for them; "
-                    f"{len(pairs) - number} of {folder} are left out."
-                )
+        if image.nbytes > limit:
+            say(f"{pair.image} alone takes more than the {room} that unlabelled images have; it is left out.")
+            continue
+        if used + image.nbytes > limit:
+            say(f"{len(images)} unlabelled images fill the {room} that they have; {len(pairs) - number} are left out.")
             break
+        used += image.nbytes
         images[pair.name] = UnlabelledImage(image=image, name=pair.name)
     return tuple(images[pair.name] for pair in pairs if pair.name in images)
 

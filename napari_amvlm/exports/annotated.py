@@ -113,7 +113,7 @@ def annotated_images(project: Project, left_out: list[str]) -> Iterator[Annotate
 def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[str, ...]) -> AnnotatedImage:
     current = {correction.prompt: correction for correction in project.corrections(record.id)}
     answered = {prompt: current[prompt] for prompt in prompts if prompt in current}
-    reviewed = [project.load_reviewed(correction) for correction in current.values() if correction.reviewed_file]
+    reviewed = [project.load_reviewed(correction) for correction in answered.values() if correction.reviewed_file]
     everywhere = np.logical_and.reduce(reviewed) if reviewed else None
     return AnnotatedImage(
         record=record,

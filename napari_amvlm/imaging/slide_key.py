@@ -11,11 +11,11 @@ _PATCHES = 3
 _SIDE = 64
 
 
-def slide_key(data: Any) -> str:
+def slide_key(data: Any) -> str | None:
     """Return a hash of nine small patches of a slide at full resolution.
 
     It is the same whatever the slide is called, wherever it lies, and whether it was read lazily; alpha is not looked
-    at. Slides of one shape that are blank at all nine places have the same key.
+    at.
 
     Parameters
     ----------
@@ -24,16 +24,18 @@ def slide_key(data: Any) -> str:
 
     Returns
     -------
-    str
-        64 hexadecimal digits.
+    str or None
+        64 hexadecimal digits; None where all patches are blank, as of many an image of fluorescence.
     """
     height, width = (int(side) for side in data.shape[:2])
     digest = hashlib.sha256(f"{np.dtype(data.dtype).newbyteorder('=').str} {height} {width} ".encode())
+    blank = True
     for row in _starts(height):
         for column in _starts(width):
             patch = np.asarray(data[row : row + _SIDE, column : column + _SIDE])[..., :3 if data.ndim == 3 else None]
+            blank &= bool((patch == patch[:1, :1]).all())
             digest.update(np.ascontiguousarray(patch).astype(patch.dtype.newbyteorder("="), copy=False).tobytes())
-    return digest.hexdigest()
+    return None if blank else digest.hexdigest()
 
 
 def _starts(length: int) -> list[int]:

@@ -75,14 +75,15 @@ class ImageTable:
             size = path.stat().st_size
         except OSError as error:
             raise ImageError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+        height, width = image.data.shape[:2]
+        key = slide_key(image.data) if height * width > _SMALLEST_SLIDE else None
+        place = SlidePlace(key, 0, 0) if key is not None else None
         known = self.select("sha256 = ?", (digest,))
         if known:
+            self._place_on_slide(known[0], place)
             return self._refresh(known[0], path)
-        height, width = image.data.shape[:2]
         row: dict[str, Any] = {"sha256": digest, "source": "file", "name": name or path.name, "bytes": size}
-        row |= {"height": height, "width": width}
-        if height * width > _SMALLEST_SLIDE:
-            row |= {"slide": slide_key(image.data), "slide_y": 0, "slide_x": 0}
+        row |= {"height": height, "width": width} | _slide_columns(place)
         if content is None:
             return self._insert(row, path)
         return self._store(row, content, path.suffix)
@@ -96,6 +97,7 @@ class ImageTable:
         digest = _hash_array(array)
         known = self.select("sha256 = ?", (digest,))
         if known:
+            self._place_on_slide(known[0], cut_from)
             return known[0]
         content = encode_tiff(array)
         row: dict[str, Any] = {
@@ -104,15 +106,22 @@ class ImageTable:
             "name": name or f"image {digest[:8]}",
             "bytes": len(content),
         }
-        row |= {"height": array.shape[0], "width": array.shape[1]}
-        if cut_from is not None:
-            row |= {"slide": cut_from.slide, "slide_y": cut_from.y, "slide_x": cut_from.x}
+        row |= {"height": array.shape[0], "width": array.shape[1]} | _slide_columns(cut_from)
         return self._store(row, content, ".tif")
 
     def find_array(self, array: npt.NDArray[Any]) -> ImageRecord | None:
         """Return the record of an image that was added as this very array; None where it never was."""
         known = self.select("source = 'array' AND sha256 = ?", (_hash_array(_storable(array)),))
         return known[0] if known else None
+
+    def _place_on_slide(self, record: ImageRecord, place: SlidePlace | None) -> None:
+        """Note where on a slide an image lies that was added before that was known."""
+        if place is not None:
+            with self._ledger.transaction() as connection:
+                connection.execute(
+                    "UPDATE images SET slide = ?, slide_y = ?, slide_x = ? WHERE id = ? AND slide IS NULL",
+                    (place.slide, place.y, place.x, record.id),
+                )
 
     def _store(self, row: dict[str, Any], content: bytes, suffix: str) -> ImageRecord:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(str(row["name"])).stem)[:48]
@@ -231,6 +240,10 @@ class ImageTable:
             # A folder out of the ledger may be gone, forbidden, or no name that a folder can have.
             with contextlib.suppress(OSError, ValueError):
                 yield from sorted(p for p in folder.iterdir() if p.is_file() and p.stat().st_size == row["bytes"])
+
+
+def _slide_columns(place: SlidePlace | None) -> dict[str, Any]:
+    return {} if place is None else {"slide": place.slide, "slide_y": place.y, "slide_x": place.x}
 
 
 def _place(root: Path, path: Path, stored_as: str | None) -> dict[str, Any]:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from napari_amvlm.project.masks import BoolArray
 
 _ACCEPTED = "id IN (SELECT image_id FROM corrections WHERE state = 'current')"
-_UNLABELLED = f"COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED} AND NOT {SHARES_HELD_OUT}"
+# CASE, and not AND: whether pixels are shared is asked where it matters only
+_UNLABELLED = f"CASE WHEN COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED} THEN NOT {SHARES_HELD_OUT} ELSE 0 END"
 
 
 class Project(LearningLog):

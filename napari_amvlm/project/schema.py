@@ -162,11 +162,11 @@ _SECOND = (
 )
 
 _THIRD = (
-    # Where on which slide an image lies, so that no pixel of a slide is both learnt from and scored.
+    # Where on which slide an image lies: images that share pixels are held out together.
     "ALTER TABLE images ADD COLUMN slide TEXT",
     "ALTER TABLE images ADD COLUMN slide_y INTEGER",
     "ALTER TABLE images ADD COLUMN slide_x INTEGER",
-    "CREATE INDEX images_of_slide ON images (slide) WHERE slide IS NOT NULL",
+    "CREATE INDEX images_of_slide ON images (slide, held_out) WHERE slide IS NOT NULL",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)

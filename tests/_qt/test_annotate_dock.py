@@ -11,11 +11,16 @@ import PIL.Image
 import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
 
+from napari_amvlm._qt import repaint
 from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.storing import default_project
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workspace import Workspace, workspace_for
+from napari_amvlm.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,6 +208,30 @@ def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: An
     assert "nuclei" in bench.annotate.annotation().finished
 
 
+def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    annotation = bench.annotate.annotation()
+    known = annotation.accepted["nuclei"]
+
+    annotation.finish("nuclei", False)
+    annotation.set_locked("nuclei", [1], True)
+    locked = annotation.accepted["nuclei"].locked()
+    bench.annotate.panel.threshold._number.setValue(1.0)
+    bench.idle()
+    left = _labels(bench).data == 1
+    annotation.finish("nuclei", True)
+
+    np.testing.assert_array_equal(locked, known.objects == 1)
+    assert left[locked].all()
+    assert left.sum() < (known.objects > 0).sum()
+    assert annotation.accepted["nuclei"].unlocked == known.unlocked
+    assert annotation.accepted["nuclei"].locks_before is None
+
+
 def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     bench.run("nuclei")
     bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
@@ -358,6 +387,79 @@ def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
     [correction] = bench.workspace.project.corrections()
     assert correction.threshold == pytest.approx(shown)
     np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), stored.mask(shown))
+
+
+def test_reject_comes_after_an_accept_that_waits(bench: Any):
+    bench.run("nuclei")
+    middle = _median(bench, "nuclei")
+
+    bench.annotate.panel.threshold.setValue(middle)
+    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    bench.annotate.accept()
+    bench.annotate.reject()
+    bench.idle()
+
+    project = bench.workspace.project
+    assert project.corrections() == []
+    assert [c.state for c in project.corrections(history=True)] == ["withdrawn"]
+    assert not _labels(bench).data.any()
+
+
+def test_an_accept_that_waits_is_stored_when_the_window_closes(bench: Any):
+    bench.run("nuclei")
+    middle = _median(bench, "nuclei")
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+    bench.annotate.panel.threshold.setValue(middle)
+    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    shown = bench.annotate.annotation().threshold("nuclei")
+
+    bench.annotate.accept()
+    assert bench.annotate.repainter.is_busy()
+    root = default_project(bench.annotate.annotation().image)
+    bench.workspace.shut_down()
+
+    with Project.open(root) as project:
+        [correction] = project.corrections()
+        assert correction.threshold == pytest.approx(shown)
+        np.testing.assert_array_equal(project.load_mask(correction), stored.mask(shown))
+
+
+def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: Any, **_options: Any) -> None:
+        raise MemoryError
+
+    bench.run("nuclei")
+    monkeypatch.setattr(repaint, "compose", full)
+    middle = _median(bench, "nuclei")
+
+    bench.annotate.panel.threshold.setValue(middle)
+    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    bench.annotate.accept()
+    bench.idle()
+
+    assert bench.workspace.project is None
+    assert "Nothing was accepted" in bench.status()
+
+
+def test_the_wheel_over_the_dock_chooses_no_other_layer(bench: Any):
+    bench.run("nuclei")
+    box = bench.annotate.panel.labels
+    bench.viewer.add_labels(np.zeros((96, 96), np.uint8), name="truth")
+    before = box.currentText()
+
+    turn = QWheelEvent(
+        *(QPointF(5, 5),) * 2,
+        *(QPoint(0, -120),) * 2,
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(box, turn)
+
+    assert box.count() == 3
+    assert box.currentText() == before
+    assert bench.annotate.annotation().labels is _labels(bench)
 
 
 def _choose_labels(bench: Any, name: str) -> None:

@@ -50,7 +50,17 @@ def test_other_pixels_give_another_key(slide: NDArray[np.uint8]) -> None:
 
 
 def test_a_slide_smaller_than_a_patch_has_a_key() -> None:
-    assert len(slide_key(np.zeros((3, 5), np.uint8))) == 64
+    key = slide_key(np.arange(15, dtype=np.uint8).reshape(3, 5))
+
+    assert key is not None
+    assert len(key) == 64
+
+
+def test_a_slide_that_is_blank_at_all_places_has_none(slide: NDArray[np.uint8]) -> None:
+    blank = np.zeros_like(slide)
+    blank[:5] = slide[:5]
+
+    assert slide_key(blank) is None
 
 
 def test_only_patches_are_read(slide: NDArray[np.uint8]) -> None:

@@ -1,7 +1,9 @@
-"""Regions that were cut out of slides: no pixel of a slide is both learnt from and scored."""
+"""Regions that were cut out of slides: those that share pixels are held out together."""
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,6 +139,26 @@ def test_a_run_that_would_see_pixels_of_a_held_out_region_is_refused(
 
     with pytest.raises(ProjectError, match=f"{name} scores models"):
         project.record_run({}, unlabelled=[image_id])
+
+
+def test_images_that_were_added_before_get_their_place(
+    project: Project, regions: Regions, tmp_path: Path
+) -> None:
+    imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
+    project.add_image(tmp_path / "slide.tif")
+    for number in range(4):
+        regions.accept(0, number * SIDE)
+    regions.add(SIDE // 2, 3 * SIDE)
+    with contextlib.closing(sqlite3.connect(project.root / "project.sqlite")) as connection:
+        connection.execute("UPDATE images SET slide = NULL, slide_y = NULL, slide_x = NULL")
+        connection.commit()
+    assert _unlabelled(project) == ["slide.tif", "x120 y20"]  # as a project of an earlier version says
+
+    project.add_image(tmp_path / "slide.tif")
+    regions.add(0, 3 * SIDE)
+    regions.add(SIDE // 2, 3 * SIDE)
+
+    assert _unlabelled(project) == []
 
 
 def test_a_person_may_decide_otherwise(project: Project, regions: Regions) -> None:
