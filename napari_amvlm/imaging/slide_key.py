@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-_PATCHES = 3
+_GRIDS = (3, 9, 27)
 _SIDE = 64
 
 
 def slide_key(data: Any) -> str | None:
-    """Return a hash of nine small patches of a slide at full resolution.
+    """Return a hash of small patches of a slide at full resolution, nine, or more where all of these are blank.
 
     It is the same whatever the slide is called, wherever it lies, and whether it was read lazily; alpha is not looked
     at.
@@ -25,19 +25,23 @@ def slide_key(data: Any) -> str | None:
     Returns
     -------
     str or None
-        64 hexadecimal digits; None where all patches are blank, as of many an image of fluorescence.
+        64 hexadecimal digits; None where all patches of a grid of 27 by 27 are blank.
     """
     height, width = (int(side) for side in data.shape[:2])
     digest = hashlib.sha256(f"{np.dtype(data.dtype).newbyteorder('=').str} {height} {width} ".encode())
-    blank = True
-    for row in _starts(height):
-        for column in _starts(width):
-            patch = np.asarray(data[row : row + _SIDE, column : column + _SIDE])[..., :3 if data.ndim == 3 else None]
-            blank &= bool((patch == patch[:1, :1]).all())
-            digest.update(np.ascontiguousarray(patch).astype(patch.dtype.newbyteorder("="), copy=False).tobytes())
-    return None if blank else digest.hexdigest()
+    for patches in _GRIDS:
+        blank = True
+        for row in _starts(height, patches):
+            for column in _starts(width, patches):
+                patch = np.asarray(data[row : row + _SIDE, column : column + _SIDE])
+                patch = patch[..., : 3 if data.ndim == 3 else None]
+                blank &= bool((patch == patch[:1, :1]).all())
+                digest.update(np.ascontiguousarray(patch, patch.dtype.newbyteorder("=")).tobytes())
+        if not blank:
+            return digest.hexdigest()
+    return None
 
 
-def _starts(length: int) -> list[int]:
-    """Return where the patches of a side begin: in the middle of each third."""
-    return [max(0, length * (2 * i + 1) // (2 * _PATCHES) - _SIDE // 2) for i in range(_PATCHES)]
+def _starts(length: int, patches: int) -> list[int]:
+    """Return where the patches of a side begin: in the middle of each of its parts."""
+    return [max(0, length * (2 * i + 1) // (2 * patches) - _SIDE // 2) for i in range(patches)]

@@ -57,10 +57,19 @@ def test_a_slide_smaller_than_a_patch_has_a_key() -> None:
 
 
 def test_a_slide_that_is_blank_at_all_places_has_none(slide: NDArray[np.uint8]) -> None:
-    blank = np.zeros_like(slide)
-    blank[:5] = slide[:5]
+    blank = np.full((6000, 6000), 255, np.uint8)
+    blank[:5] = 7
 
     assert slide_key(blank) is None
+
+
+def test_tissue_beside_the_first_patches_is_found(slide: NDArray[np.uint8]) -> None:
+    first, second = (np.full((3000, 3000, 3), 255, np.uint8) for _ in range(2))
+    first[700:1400, 600:1500] = slide
+    second[700:1400, 600:1500] = slide[::-1]
+
+    assert slide_key(first) is not None
+    assert slide_key(first) != slide_key(second)
 
 
 def test_only_patches_are_read(slide: NDArray[np.uint8]) -> None:
