@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.compose import Composition, compose
+from napari_amvlm._qt.failures import guarded
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.errors import LabelsError, sentence
 
@@ -80,8 +81,13 @@ class Repainter(QObject):
         self._waiting = {}
         if self._afterwards:
             for annotation, request in left.items():
-                if annotation.labels is not None:
-                    self._show(annotation, request, self._composer(annotation, request)())
+                if annotation.labels is None:
+                    continue
+                composition, _ = guarded(self._composer(annotation, request))
+                if composition is None:
+                    self._fine = False
+                else:
+                    self._show(annotation, request, composition)
         self._settle()
 
     def begin_drag(self, annotation: Annotation) -> None:
