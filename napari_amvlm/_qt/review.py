@@ -61,18 +61,19 @@ class Review(QObject):
         asked = (annotation, prompt)
         self._storing[asked] = acceptance
 
-        def is_last() -> bool:
+        def end() -> bool:
+            """Forget the acceptance; tell whether neither a later one nor a Reject has overtaken it."""
             if self._storing.get(asked) is not acceptance:
                 return False
             del self._storing[asked]
             return True
 
         def failed(text: str) -> None:
-            is_last()
+            end()
             self.said.emit("error", text)
 
         def done(stored: Stored) -> None:
-            if not is_last():
+            if not end():
                 return
             annotation.image_id = stored.image.id
             annotation.keep_accepted(prompt, stored.accepted)

@@ -39,6 +39,22 @@ def _median(bench: Any, prompt: str) -> float:
     return float(np.median(bench.annotate.annotation().results[prompt].prediction.probability))
 
 
+def _accept_half(bench: Any) -> None:
+    """Run a prompt, let it be half of the image, and accept that."""
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+
+
+def _move_to_middle(bench: Any) -> None:
+    """Move the threshold of a prompt that ran, without waiting for the labels."""
+    middle = _median(bench, "nuclei")
+    bench.annotate.panel.threshold.setValue(middle)
+    bench.annotate.panel.threshold.valueChanged.emit(middle)
+
+
 def test_enter_gives_a_mask_on_the_image(bench: Any):
     line = bench.annotate.panel.prompt.lineEdit()
     bench.qtbot.keyClicks(line, "nuclei")
@@ -164,11 +180,7 @@ def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench: Any):
 
 
 def test_accepted_objects_are_never_painted_over(bench: Any):
-    bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
-    bench.idle()
-    bench.annotate.accept()
-    bench.idle()
+    _accept_half(bench)
     accepted = _labels(bench).data == 1
 
     bench.run("left lung")
@@ -183,11 +195,7 @@ def test_accepted_objects_are_never_painted_over(bench: Any):
 
 
 def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: Any):
-    bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
-    bench.idle()
-    bench.annotate.accept()
-    bench.idle()
+    _accept_half(bench)
     accepted = _labels(bench).data == 1
 
     bench.annotate.panel.threshold._number.setValue(0.0)
@@ -209,11 +217,7 @@ def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: An
 
 
 def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(bench: Any):
-    bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
-    bench.idle()
-    bench.annotate.accept()
-    bench.idle()
+    _accept_half(bench)
     annotation = bench.annotate.annotation()
     known = annotation.accepted["nuclei"]
 
@@ -374,11 +378,9 @@ def test_working_scale_and_magnification_are_used(bench: Any):
 
 def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
     bench.run("nuclei")
-    middle = _median(bench, "nuclei")
     stored = bench.annotate.annotation().results["nuclei"].prediction
 
-    bench.annotate.panel.threshold.setValue(middle)
-    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    _move_to_middle(bench)
     assert bench.annotate.repainter.is_busy()
     bench.annotate.accept()
     bench.idle()
@@ -391,10 +393,8 @@ def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
 
 def test_reject_comes_after_an_accept_that_waits(bench: Any):
     bench.run("nuclei")
-    middle = _median(bench, "nuclei")
 
-    bench.annotate.panel.threshold.setValue(middle)
-    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    _move_to_middle(bench)
     bench.annotate.accept()
     bench.annotate.reject()
     bench.idle()
@@ -407,10 +407,8 @@ def test_reject_comes_after_an_accept_that_waits(bench: Any):
 
 def test_an_accept_that_waits_is_stored_when_the_window_closes(bench: Any):
     bench.run("nuclei")
-    middle = _median(bench, "nuclei")
     stored = bench.annotate.annotation().results["nuclei"].prediction
-    bench.annotate.panel.threshold.setValue(middle)
-    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    _move_to_middle(bench)
     shown = bench.annotate.annotation().threshold("nuclei")
 
     bench.annotate.accept()
@@ -430,10 +428,8 @@ def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, mon
 
     bench.run("nuclei")
     monkeypatch.setattr(repaint, "compose", full)
-    middle = _median(bench, "nuclei")
 
-    bench.annotate.panel.threshold.setValue(middle)
-    bench.annotate.panel.threshold.valueChanged.emit(middle)
+    _move_to_middle(bench)
     bench.annotate.accept()
     bench.idle()
 
