@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import image_kind, open_images
-from napari_amvlm.imaging.dicom_files import open_dicom_series
+from napari_amvlm.imaging.formats.dicom_files import open_dicom_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -38,13 +38,13 @@ def run_demo(output: Path, *, minutes: float = 1.0, model: str | Path | None = N
     dict
         The summary; with a screen just `{"mode": "window"}`, once the window is closed.
     """
-    from napari_amvlm._qt.virtual_screen import has_screen, virtual_screen
+    from napari_amvlm._qt.demo.virtual_screen import has_screen, virtual_screen
 
     if not has_screen():
         with virtual_screen():
             return _in_a_process_of_its_own(output, minutes, model)
     if os.environ.get(_SCRIPT) == "script":
-        from napari_amvlm._qt.demo_script import DemoScript
+        from napari_amvlm._qt.demo.script import DemoScript
 
         return DemoScript(output, minutes=minutes, model=model).run()
     return _open_window(model)
@@ -65,7 +65,7 @@ def _in_a_process_of_its_own(output: Path, minutes: float, model: str | Path | N
 def _open_window(model: str | Path | None) -> dict[str, Any]:
     import napari
 
-    from napari_amvlm._qt.demo_scene import PROMPT, add_docks, add_image, sample_pairs, show_only
+    from napari_amvlm._qt.demo.scene import PROMPT, add_docks, add_image, sample_pairs, show_only
 
     viewer = napari.Viewer(title="napari-amvlm demonstration")
     annotate, _ = add_docks(viewer, model)

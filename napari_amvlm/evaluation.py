@@ -199,9 +199,7 @@ def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(labels[np.ix_(rows, columns)])
 
 
-def _load(
-    pair: ImagePair, protocol: EvaluationProtocol
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+def _load(pair: ImagePair, protocol: EvaluationProtocol) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Return image and labels of one pair as `protocol` wants them, and which pixels are known."""
     mask = pair.required_mask()
     image = read_image(pair.image).data

@@ -17,6 +17,7 @@ from napari_amvlm.imaging import WorkingScale, to_rgb01
 from napari_amvlm.imaging.turning import Views, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.device_model import ServedModel
 from napari_amvlm.models.embedding import image_embedding
 from napari_amvlm.models.inference import (
     DecodedPrompt,
@@ -28,7 +29,6 @@ from napari_amvlm.models.inference import (
     named_scale,
 )
 from napari_amvlm.models.places import names_place
-from napari_amvlm.models.served import ServedModel
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 

@@ -49,7 +49,7 @@ def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkp
 def test_without_a_screen_and_without_xvfb_the_sentence_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from napari_amvlm._qt import virtual_screen
+    from napari_amvlm._qt.demo import virtual_screen
     from napari_amvlm.demo import run_demo
     from napari_amvlm.errors import AmvlmError
 

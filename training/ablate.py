@@ -161,9 +161,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     RunFolder(out).write(GRID, {"rows": [row.name for row in wanted.rows]})
     with stop_on_interrupt() as stopped, progress("Learning") as show:
-        left = ablate(
-            runs, data, out, device=resolve_device(device), minutes=minutes, should_stop=stopped, show=show
-        )
+        left = ablate(runs, data, out, device=resolve_device(device), minutes=minutes, should_stop=stopped, show=show)
     done = f"{len(runs) - left} of {len(runs)} runs are finished"
     typer.echo(f"{done}; python -m training.report {out} writes the tables.")
 

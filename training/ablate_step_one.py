@@ -151,9 +151,7 @@ def run_grid(
             return len(runs) - number
         log.info("%d of %d: %s", number + 1, len(runs), folder)
         begun_at = None if recipe.start is None else start
-        finished = pretrain(
-            recipe, images, data, path, device, start=begun_at, minutes=left, text_encoder=text_encoder
-        )
+        finished = pretrain(recipe, images, data, path, device, start=begun_at, minutes=left, text_encoder=text_encoder)
         if not finished:
             return len(runs) - number
         RunFolder(path).write(ALIGNED, aligned_scores(path, validation, device, text_encoder))

@@ -7,24 +7,32 @@ out-of-memory error, and stay "running" for ever.  Results travel as typed signa
 from __future__ import annotations
 
 import threading
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QObject, QThread, Signal
 
-from napari_amvlm._qt.failures import guarded
 from napari_amvlm.errors import Cancelled, sentence
-from napari_amvlm.switching import quick_switching
+from napari_amvlm.thread_switching import quick_switching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
-    import numpy as np
-
-    from napari_amvlm.predictor import Prediction, Predictor
-    from napari_amvlm.predictor import ScaleChoice as ScaleName
+    from napari_amvlm.predictor import Predictor
 
     Stop = Callable[[], bool]
+
+T = TypeVar("T")
+
+
+def guarded(function: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """Call `function` at the bottom of a thread and return its result, or the exception it raised.
+
+    An exception that leaves a QThread's `run` ends the whole program, so nothing may pass here.
+    """
+    try:
+        return function(), None
+    except Exception as error:  # noqa: BLE001  the thread's boundary: handed on as a value, and shown
+        return None, error
 
 
 class GuardedThread(QThread):
@@ -80,81 +88,6 @@ class LoadThread(GuardedThread):
         """Return the predictor and the devices that are there."""
         predictor = self._load()
         return predictor, self._devices()
-
-
-class PromptThread(GuardedThread):
-    """Run prompts on an image.
-
-    `progressed(done, total, words)` counts pieces of work; `noticed` carries what the person should know meanwhile, and
-    that memory runs short.
-    """
-
-    progressed = Signal(int, int, str)
-    noticed = Signal(str)
-
-    def words_when_cancelled(self) -> str:
-        """Say what became of the work when it was cancelled."""
-        return "Cancelled; nothing was drawn."
-
-
-class PredictThread(PromptThread):
-    """Run several prompts on one plane.
-
-    `progressed` counts tiles; `returned` carries one prediction for each prompt.  `noticed` carries what `look(image)`
-    says, if anything.  `limits()` gives the values that become 0 and 1, None where the plane itself tells.
-    """
-
-    def __init__(
-        self,
-        predictor: Predictor,
-        image: Callable[[], np.ndarray],
-        prompts: Sequence[str],
-        *,
-        scale: ScaleName,
-        magnification: float,
-        look: Callable[[np.ndarray], str],
-        limits: Callable[[], tuple[float, float] | None] = lambda: None,
-        parent: QObject | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self._predictor = predictor
-        self._image = image
-        self._limits = limits
-        self._prompts = tuple(prompts)
-        self._scale = scale
-        self._magnification = magnification
-        self._look = look
-
-    def work(self) -> list[Prediction]:
-        """Predict every prompt in turn."""
-        array = self._image()
-        words = self._look(array)
-        limits = self._limits()
-        self._predictor.set_image(array, key=(_content_key(array), limits), limits=limits)
-        if words:
-            self.noticed.emit(words)
-        predictions = []
-        for prompt in self._prompts:
-            self._raise_if_stopped()
-            predictions.append(
-                self._predictor.predict(
-                    prompt,
-                    scale=self._scale,
-                    magnification=self._magnification,
-                    on_progress=partial(self._on_tile, prompt),
-                    should_stop=self.isInterruptionRequested,
-                    on_message=self.noticed.emit,
-                )
-            )
-        self._raise_if_stopped()
-        return predictions
-
-    def _on_tile(self, prompt: str, done: int, total: int) -> None:
-        self.progressed.emit(done, total, f"{prompt}: tile {done} of {total}" if total > 1 else f"{prompt} ...")
-
-    def _raise_if_stopped(self) -> None:
-        if self.isInterruptionRequested():
-            raise Cancelled("The prediction was cancelled; the labels are as they were.")
 
 
 class LearnThread(GuardedThread):
@@ -218,14 +151,3 @@ class LearnThread(GuardedThread):
         """End the run early and keep nothing: the window is closing."""
         self._discard.set()
         self.stop()
-
-
-def _content_key(array: np.ndarray) -> str:
-    """Identify an image by what it holds: painting on it in place gives another key."""
-    import hashlib
-
-    import numpy as np
-
-    digest = hashlib.blake2b(f"{array.shape}{array.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

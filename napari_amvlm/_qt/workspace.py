@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.annotation import Annotation
-from napari_amvlm._qt.compose import Overlaps
-from napari_amvlm._qt.job_queue import JobQueue
-from napari_amvlm._qt.layer_image import layer_kind
-from napari_amvlm._qt.preferences import preferences
-from napari_amvlm._qt.project_view import ProjectView, look_at
-from napari_amvlm._qt.slide_annotation import SlideAnnotation
+from napari_amvlm._qt.annotation.annotation import Annotation
+from napari_amvlm._qt.annotation.slide import SlideAnnotation
+from napari_amvlm._qt.jobs import JobQueue
+from napari_amvlm._qt.layers.image import layer_kind
+from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import AmvlmError, ProjectError
 from napari_amvlm.models.catalog import installed_models
 from napari_amvlm.project import Project, ResumeState
+from napari_amvlm.review.composition import Overlaps
+from napari_amvlm.session.project_view import ProjectView, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers import Image, Labels
 
-    from napari_amvlm._qt.queue_work import QueueWork
+    from napari_amvlm._qt.queue.queue import QueueWork
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
 
@@ -323,6 +323,7 @@ class Workspace(JobQueue):
                 done(result)
 
         if long:  # looked at afterwards, in turn with the others, whose view is newer than one from before them
+
             def look(result: Any) -> None:
                 self.with_project(lambda _: result, done, failed)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import LabelsError, PromptError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, read_reviewed, to_rgb01
-from napari_amvlm.session.reading import UNLABELLED_BYTES
+from napari_amvlm.session.learning_data import UNLABELLED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

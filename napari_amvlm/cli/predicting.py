@@ -80,7 +80,7 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
         Slices are wanted of a plane, or a region of a stack, or of an image that is looked at whole.
     """
     from napari_amvlm.imaging import open_images
-    from napari_amvlm.imaging.limits import LARGEST_PLANE
+    from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 
     images = open_images(path)
     if len(images) > 1:
@@ -134,7 +134,7 @@ def _predict_plane(
 ) -> tuple[NDArray[Any], NDArray[np.float16], list[NDArray[Any]], list[tuple[str, float]]]:
     """Return labels, probabilities, objects by prompt, and presences of a plane."""
     from napari_amvlm.imaging import count_nonfinite, split_instances
-    from napari_amvlm.imaging.limits import check_size
+    from napari_amvlm.imaging.formats.limits import check_size
     from napari_amvlm.slides.class_labels import label_image
 
     check_size(path, *opened.data.shape[:2])

@@ -41,9 +41,7 @@ def predict_one_slide(
     run = SlideRun(predictor, image, store, region=region, on_message=lambda message: remark(f"{path}: {message}"))
     if run.total == 0:
         return f"{path}: done already -> {store.path}"
-    needed = memory_needed(
-        predictor.model, batch=run.batch, prompts=len(request.prompts), cache_bytes=CACHE_BYTES
-    )
+    needed = memory_needed(predictor.model, batch=run.batch, prompts=len(request.prompts), cache_bytes=CACHE_BYTES)
     remark(f"{path}: {run.total} blocks to do; {memory_note(needed, predictor.device)}.")
     for report in run.run():
         show(report.done / report.total, f"{image.name}, block {report.done} of {report.total}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from napari_amvlm.imaging.folder import DataFolder, ImagePair, binary_mask, read_folder
+from napari_amvlm.imaging.formats.kinds import image_kind
+from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
-from napari_amvlm.imaging.kinds import image_kind
-from napari_amvlm.imaging.ome_zarr import is_zarr
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.slide_key import slide_key

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError, LabelsError
-from napari_amvlm.imaging.decoding import decode
-from napari_amvlm.imaging.dicom_files import open_dicom, open_dicom_series
+from napari_amvlm.imaging.formats.decoding import decode
+from napari_amvlm.imaging.formats.dicom_files import open_dicom, open_dicom_series
+from napari_amvlm.imaging.formats.kinds import dicom_files, image_kind
+from napari_amvlm.imaging.formats.limits import check_size
+from napari_amvlm.imaging.formats.nifti_files import open_nifti
+from napari_amvlm.imaging.formats.ome_zarr import open_ome_zarr
+from napari_amvlm.imaging.formats.tiff_stacks import is_stack, open_tiff, plane_spacing
 from napari_amvlm.imaging.image_data import ImageData, image_name
-from napari_amvlm.imaging.kinds import dicom_files, image_kind
-from napari_amvlm.imaging.limits import check_size
-from napari_amvlm.imaging.nifti_files import open_nifti
-from napari_amvlm.imaging.ome_zarr import open_ome_zarr
-from napari_amvlm.imaging.tiff_stacks import is_stack, open_tiff, plane_spacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_amvlm.imaging.kinds import Kind
+    from napari_amvlm.imaging.formats.kinds import Kind
 
 
 def read_image(path: str | Path) -> ImageData:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.found import Answers, Found, ImageReference
+from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
 from napari_amvlm.imports.json_files import read_json
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.found import Answers, Found, ImageReference
+from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
 from napari_amvlm.imports.json_files import read_json
 from napari_amvlm.imports.shapes import polygon_mask
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
 from napari_amvlm.imaging.folder import SUFFIXES
-from napari_amvlm.imaging.lazy import printable
+from napari_amvlm.imaging.formats.lazy import printable
 from napari_amvlm.imports.coco import read_coco
 from napari_amvlm.imports.geojson import read_geojson
+from napari_amvlm.imports.image_finder import ImageFinder
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
-from napari_amvlm.imports.matching import ImageFinder
 from napari_amvlm.project.prompts import clean_prompt
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.imports.found import Answers, Found
+    from napari_amvlm.imports.imported_masks import Answers, Found
     from napari_amvlm.project import ImageRecord, Project
 
 _KINDS = ".json (COCO), .geojson, .tif and .png"

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError
-from napari_amvlm.imaging.lazy import printable
+from napari_amvlm.imaging.formats.lazy import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from napari_amvlm.errors import DatasetError, InputError, LabelsError
 from napari_amvlm.exports.label_files import file_slug
 from napari_amvlm.imaging import read_mask
 from napari_amvlm.imaging.folder import SUFFIXES, read_classes
-from napari_amvlm.imports.found import Answers, Found, ImageReference
+from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -200,9 +200,7 @@ class CropSource:
                 row, column = question.spots[int(torch.randint(_SPOTS, (1,), generator=self._generator))].tolist()
                 showing = (row, column)
             geometry = PLACED_GEOMETRY if names_place(question.prompt) else TILE_GEOMETRY
-            return random_crop(
-                question.pixels, answer, self._config.crop, geometry, self._generator, showing=showing
-            )
+            return random_crop(question.pixels, answer, self._config.crop, geometry, self._generator, showing=showing)
         theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
         side = question.pixels.shape[-1]
         labelled = bool(question.answer[1].any())

@@ -24,7 +24,7 @@ from napari_amvlm.learning.run_state import Progress, RunState
 from napari_amvlm.learning.snapshots import Snapshots
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
-from napari_amvlm.models.spare import from_spare, spare_of
+from napari_amvlm.models.cpu_copy import from_spare, spare_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

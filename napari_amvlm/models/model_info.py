@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.config import ModelConfig
 from napari_amvlm.errors import ModelFileError
-from napari_amvlm.imaging.lazy import printable
+from napari_amvlm.imaging.formats.lazy import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -117,9 +117,7 @@ class CorrectionTable:
             raise
         return self.get(correction_id)
 
-    def accept_region(
-        self, image: ImageRecord, prompt: str, region: npt.ArrayLike, answer: Answer
-    ) -> CorrectionRecord:
+    def accept_region(self, image: ImageRecord, prompt: str, region: npt.ArrayLike, answer: Answer) -> CorrectionRecord:
         """Accept what lies inside `region`; outside, the current correction stays as it is, with its objects."""
         inside_region = as_mask(region, image.shape, f"the region of {image.name}")
         mask = as_mask(answer.mask, image.shape, f"the mask of {image.name}")
@@ -152,9 +150,7 @@ class CorrectionTable:
         """Return `states` with what was corrected in the answer before still called corrected."""
         for earlier in self.select(image.id, prompt, history=False):
             try:
-                return carry_states(
-                    states, mask, self.states(earlier, image.shape), self.mask(earlier, image.shape)
-                )
+                return carry_states(states, mask, self.states(earlier, image.shape), self.mask(earlier, image.shape))
             except ProjectError:  # a lost file of the earlier answer must not keep the new one from the disk
                 return states
         return states

@@ -262,9 +262,7 @@ def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.ndim == 3 and array.shape[-1] == 4:
         array = array[..., :3]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or 0 in array.shape:
-        raise ImageError(
-            f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane."
-        )
+        raise ImageError(f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane.")
     if array.dtype.kind not in "buif":
         raise ImageError(f"an image must hold numbers, but holds {array.dtype}: convert it to integers or floats.")
     if array.dtype == np.bool_:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import tifffile
 
 from napari_amvlm.errors import ImageError, LabelsError, ProjectError
-from napari_amvlm.imaging.lazy import reading
-from napari_amvlm.imaging.limits import MAX_PIXELS
+from napari_amvlm.imaging.formats.lazy import reading
+from napari_amvlm.imaging.formats.limits import MAX_PIXELS
 from napari_amvlm.project.storage import shown, write_atomically
 
 if TYPE_CHECKING:

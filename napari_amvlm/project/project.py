@@ -214,8 +214,7 @@ class Project(LearningLog):
     def counts(self) -> ProjectCounts:
         """Return how many images there are of each kind."""
         row = self._ledger.row(
-            f"SELECT COUNT(*), SUM({_ACCEPTED}), SUM({_ACCEPTED} AND held_out = 1), "
-            f"SUM({_UNLABELLED}) FROM images"
+            f"SELECT COUNT(*), SUM({_ACCEPTED}), SUM({_ACCEPTED} AND held_out = 1), SUM({_UNLABELLED}) FROM images"
         )
         return ProjectCounts(*(int(value or 0) for value in (row or (0, 0, 0, 0))))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
-from napari_amvlm.imaging.lazy import printable
+from napari_amvlm.imaging.formats.lazy import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

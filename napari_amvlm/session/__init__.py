@@ -1,10 +1,10 @@
 """Joins a project and the learning loop: data of a run, what is kept of it, its verdict, and what to do next."""
 
-from napari_amvlm.session.comparing import Compared, Comparer, parent_file
-from napari_amvlm.session.judging import ENOUGH_HELD_OUT, Verdict, judge
+from napari_amvlm.session.learning_data import learning_data
+from napari_amvlm.session.model_comparison import Compared, Comparer, parent_file
 from napari_amvlm.session.queue_order import QueueOrder, QueueScorer, order_queue
-from napari_amvlm.session.reading import learning_data
-from napari_amvlm.session.runs import keep_model, start_run
+from napari_amvlm.session.run_record import keep_model, start_run
+from napari_amvlm.session.verdict import ENOUGH_HELD_OUT, Verdict, judge
 
 __all__ = [
     "ENOUGH_HELD_OUT",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import AmvlmError, Cancelled, ProjectBusyError, ProjectError, StorageError, sentence
-from napari_amvlm.session.judging import Verdict, judge
-from napari_amvlm.session.reading import learning_data
-from napari_amvlm.session.runs import keep_model, start_run
+from napari_amvlm.session.learning_data import learning_data
+from napari_amvlm.session.run_record import keep_model, start_run
+from napari_amvlm.session.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

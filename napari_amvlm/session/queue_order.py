@@ -26,7 +26,7 @@ from napari_amvlm.imaging import Tile, tile_grid
 from napari_amvlm.imaging.values import value_limits
 from napari_amvlm.project import TileScores, score_tiles
 from napari_amvlm.project.prompts import clean_prompt
-from napari_amvlm.session.student import load_student
+from napari_amvlm.session.student_weights import load_student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,14 +13,14 @@ from napari_amvlm.device import release_memory
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
 from napari_amvlm.models.inference import settled_sizes
 from napari_amvlm.models.tile_load import TileLoad
+from napari_amvlm.slides.block_writer import BlockFinisher, ComputedBlock, SlideReport
 from napari_amvlm.slides.blocks import BlockPlan
-from napari_amvlm.slides.finishing import BlockFinisher, ComputedBlock, SlideReport
 from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
 from napari_amvlm.slides.source import SlideSource
 from napari_amvlm.slides.store import TODO
 from napari_amvlm.slides.tile_cache import SlideTiles, TileCache
 from napari_amvlm.slides.tissue import TissueMap
-from napari_amvlm.switching import quick_switching
+from napari_amvlm.thread_switching import quick_switching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -189,9 +189,7 @@ class SlideStore:
         """
         self.finish([self.write_finest(place, probability, presence)])
 
-    def write_finest(
-        self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]
-    ) -> WrittenBlock:
+    def write_finest(self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]) -> WrittenBlock:
         """Store probabilities `(P, h, w)` and labels of a block at the finest level; `finish` does the rest.
 
         Raises
@@ -287,9 +285,7 @@ def _created(path: Path, request: SlideRequest, spacing: Mapping[str, Spacing]) 
     for index, step in enumerate(steps):
         shape = (-(-height // step), -(-width // step))
         group.create_array(str(index), shape=shape, chunks=(side, side), dtype=np.min_scalar_type(count))
-        group.create_array(
-            _probability(index), shape=(count, *shape), chunks=(1, side, side), dtype=np.uint8
-        )
+        group.create_array(_probability(index), shape=(count, *shape), chunks=(1, side, side), dtype=np.uint8)
     states = (min(rows, _STATES_CHUNK), min(columns, _STATES_CHUNK))
     group.create_array("presence", shape=(count, rows, columns), chunks=(count, *states), dtype=np.float32)
     group.create_array("state", shape=(rows, columns), chunks=states, dtype=np.uint8)
@@ -314,5 +310,3 @@ def _multiscale(name: str, steps: list[int], spacing: Mapping[str, Spacing]) -> 
         for index, step in enumerate(steps)
     ]
     return {"name": name, "axes": axes, "datasets": datasets}
-
-

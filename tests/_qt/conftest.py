@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QSettings
 
-from napari_amvlm._qt.annotate_dock import AnnotateDock
-from napari_amvlm._qt.learn_dock import LearnDock
+from napari_amvlm._qt.annotate.dock import AnnotateDock
+from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:

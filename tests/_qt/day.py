@@ -9,11 +9,11 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.close_guard import guard_window
-from napari_amvlm._qt.learn_dock import LearnDock
-from napari_amvlm._qt.queue_dock import QueueDock
-from napari_amvlm._qt.resume import camera_of
+from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:

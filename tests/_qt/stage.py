@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import PIL.Image
 from qtpy.QtCore import QElapsedTimer, QSettings
 
-from napari_amvlm._qt.event_loop import wait_until
+from napari_amvlm._qt.demo.event_loop import wait_until
 from napari_amvlm._sample_data import sample_folder
 from napari_amvlm.imaging import read_folder, read_mask
 from tests._qt.day import Desk

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_amvlm._qt.annotate_dock import AnnotateDock
+from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.widgets.budget import Budget
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.project import Project
@@ -234,12 +234,8 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
     assert len(bench.workspace.project.corrections(history=True)) == 2
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"), [("newer", "schema version 99"), ("garbage", "restore it from a backup")]
-)
-def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(
-    bench: Any, tmp_path: Path, damage: str, said: str
-):
+@pytest.mark.parametrize(("damage", "said"), [("newer", "schema version 99"), ("garbage", "restore it from a backup")])
+def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(bench: Any, tmp_path: Path, damage: str, said: str):
     with Project.create(tmp_path / "old.amvlm"):
         pass
     ledger = tmp_path / "old.amvlm" / "project.sqlite"

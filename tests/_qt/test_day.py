@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from napari_amvlm._qt.resume import camera_of
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Project
 from napari_amvlm.session.learning_run import LearningRun

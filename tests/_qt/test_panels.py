@@ -19,9 +19,9 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_amvlm._qt.annotate_panel import AnnotatePanel
-from napari_amvlm._qt.learn_panel import LearnPanel
-from napari_amvlm._qt.queue_panel import QueuePanel
+from napari_amvlm._qt.annotate.panel import AnnotatePanel
+from napari_amvlm._qt.learn.panel import LearnPanel
+from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.widgets.prompt_list import PromptEntry
 from napari_amvlm._qt.widgets.queue_list import QueueEntry
 

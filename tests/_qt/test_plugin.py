@@ -15,11 +15,11 @@ from napari.settings._plugin_config_generator import plugin_configuration_genera
 from npe2 import PluginManager, PluginManifest
 from pydantic import ValidationError
 
-import napari_amvlm._qt.preferences
-from napari_amvlm._qt.annotate_dock import AnnotateDock
-from napari_amvlm._qt.learn_dock import LearnDock
-from napari_amvlm._qt.preferences import Preferences, preferences
-from napari_amvlm._qt.queue_dock import QueueDock
+import napari_amvlm._qt.settings
+from napari_amvlm._qt.annotate.dock import AnnotateDock
+from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.queue.dock import QueueDock
+from napari_amvlm._qt.settings import Preferences, preferences
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -81,7 +81,7 @@ def test_preferences_are_those_of_the_manifest_and_follow_the_person(monkeypatch
     plugins.register(PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml"))
     settings = plugin_configuration_generator(plugins)["napari-amvlm"](config_path=None)
     monkeypatch.setattr(napari.settings, "get_plugin_settings", {"napari-amvlm": settings}.__getitem__)
-    monkeypatch.setattr(napari_amvlm._qt.preferences, "_unknown", set())
+    monkeypatch.setattr(napari_amvlm._qt.settings, "_unknown", set())
     usual = preferences()
 
     settings.work.threshold = 0.3
@@ -108,7 +108,7 @@ def test_without_the_manifest_the_usual_preferences_hold(monkeypatch: pytest.Mon
         raise KeyError(name)
 
     monkeypatch.setattr(napari.settings, "get_plugin_settings", unknown)
-    monkeypatch.setattr(napari_amvlm._qt.preferences, "_unknown", set())
+    monkeypatch.setattr(napari_amvlm._qt.settings, "_unknown", set())
 
     assert [preferences(), preferences()] == [Preferences(), Preferences()]
     assert asked == ["napari-amvlm"]

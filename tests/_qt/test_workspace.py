@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def test_opening_the_docks_does_not_wait_for_torch():
     code = (
-        "import sys, napari_amvlm._qt.annotate_dock, napari_amvlm._qt.learn_dock; "
+        "import sys, napari_amvlm._qt.annotate.dock, napari_amvlm._qt.learn.dock; "
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
 

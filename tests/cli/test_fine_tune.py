@@ -125,9 +125,7 @@ def test_images_that_are_labelled_are_not_unlabelled(tiny_model: AMVLM, class_fo
     assert data.validation == ()
 
 
-def test_more_unlabelled_images_than_memory_are_told_of(
-    tiny_model: AMVLM, class_folder: Path, tmp_path: Path
-) -> None:
+def test_more_unlabelled_images_than_memory_are_told_of(tiny_model: AMVLM, class_folder: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     for number in range(6):
         Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / f"{number}.png")

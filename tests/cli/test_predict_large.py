@@ -109,9 +109,7 @@ def test_short_memory_on_a_slide_is_told_and_the_file_is_done(
 
 
 def test_a_volume_is_predicted_slice_by_slice(run: Run, volume: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    outcome = run(
-        "predict", volume, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities"
-    )
+    outcome = run("predict", volume, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities")
 
     labels = tifffile.imread(tmp_path / "out" / "scan.tif")
     stored = tifffile.imread(tmp_path / "out" / "scan_probability.tif")

@@ -31,9 +31,7 @@ def test_every_sentence_of_the_grammar_is_understood(
 
     found = parse_finding(_sentence(areas, left, right))
 
-    assert found == Finding(
-        "pulmonary infection", "bilateral" if left and right else "unilateral", areas, left, right
-    )
+    assert found == Finding("pulmonary infection", "bilateral" if left and right else "unilateral", areas, left, right)
 
 
 @given(st.integers(1, 6), _zones, _zones, st.data())

@@ -101,9 +101,7 @@ def test_accepted_masks_are_kept_unless_they_are_to_be_replaced(target: Project,
     assert np.array_equal(target.load_mask(target.correction(kept.id)), mine)
 
 
-def test_a_changed_image_is_told_and_the_rest_is_entered(
-    target: Project, coco: Path, image_files: list[Path]
-) -> None:
+def test_a_changed_image_is_told_and_the_rest_is_entered(target: Project, coco: Path, image_files: list[Path]) -> None:
     Image.fromarray(np.zeros((60, 48), np.uint8)).save(image_files[0])
 
     report = import_files(target, [coco])

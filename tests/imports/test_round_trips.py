@@ -102,9 +102,7 @@ def test_importing_twice_changes_nothing(source: Project, target: Project, tmp_p
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
-def test_pycocotools_reads_the_masks(
-    source: Project, tmp_path: Path, segmentation: Literal["rle", "polygons"]
-) -> None:
+def test_pycocotools_reads_the_masks(source: Project, tmp_path: Path, segmentation: Literal["rle", "polygons"]) -> None:
     path = tmp_path / "masks.json"
     export_coco(source, path, segmentation=segmentation)
 

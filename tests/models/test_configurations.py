@@ -35,9 +35,10 @@ def test_base_is_built_and_makes_a_step(text_encoder: TextEncoder) -> None:
         model.encode_image(images, torch.tensor([False, True])), model.encode_text(["left lung", "nuclei"])
     )
     alignment = info_nce(out.v_text, model.encode_text(["left lung", "nuclei"]).t_cls)
-    loss = segmentation_loss(out.logits, target).mean() + segmentation_loss(
-        out.text_logits, torch.nn.functional.avg_pool2d(target, 4)
-    ).mean()
+    loss = (
+        segmentation_loss(out.logits, target).mean()
+        + segmentation_loss(out.text_logits, torch.nn.functional.avg_pool2d(target, 4)).mean()
+    )
     (loss + alignment).backward()
     optimiser.step()
 

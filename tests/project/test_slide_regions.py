@@ -141,9 +141,7 @@ def test_a_run_that_would_see_pixels_of_a_held_out_region_is_refused(
         project.record_run({}, unlabelled=[image_id])
 
 
-def test_images_that_were_added_before_get_their_place(
-    project: Project, regions: Regions, tmp_path: Path
-) -> None:
+def test_images_that_were_added_before_get_their_place(project: Project, regions: Regions, tmp_path: Path) -> None:
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
     project.add_image(tmp_path / "slide.tif")
     for number in range(4):

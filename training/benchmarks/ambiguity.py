@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from training.pretraining.aligned import Aligned
     from training.pretraining.data import TaughtImage
 
+
 def markdown(found: Mapping[str, Any]) -> str:
     """Return the figures as Markdown."""
     lines = [

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm._qt.event_loop import Heartbeat, wait_until
+from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.project import Project

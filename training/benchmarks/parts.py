@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_amvlm._qt.virtual_screen import has_screen, virtual_screen
+from napari_amvlm._qt.demo.virtual_screen import has_screen, virtual_screen
 from napari_amvlm.errors import InputError
 from training.benchmarks.rows import Row, missing, read_rows, write_rows
 

@@ -145,4 +145,3 @@ def write_pyramid(path: Path, mosaic: Mosaic) -> None:
                 compressionargs={"level": 80},
                 **options,
             )
-

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 
-from napari_amvlm._qt.event_loop import Heartbeat, wait_until
+from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.imaging import Tile
@@ -90,9 +90,7 @@ def predict_in_window(
     with PeakMemory() as memory:
         heartbeat.start()
         thread.start()
-        wait_until(
-            lambda: time.monotonic() > end or thread.isFinished(), seconds=seconds + _PATIENCE, what="the slide"
-        )
+        wait_until(lambda: time.monotonic() > end or thread.isFinished(), seconds=seconds + _PATIENCE, what="the slide")
         found = heartbeat.stop()
         thread.stop()
         wait_until(thread.isFinished, seconds=_PATIENCE, what="the slide's thread")

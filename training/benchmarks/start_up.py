@@ -23,7 +23,7 @@ def opened(model: str | None, *, docks: bool) -> dict[str, float]:
     import napari
     import psutil
 
-    from napari_amvlm._qt.event_loop import wait_until
+    from napari_amvlm._qt.demo.event_loop import wait_until
 
     began = psutil.Process().create_time()
     viewer = napari.Viewer(show=True, show_welcome_screen=False)

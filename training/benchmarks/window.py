@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_amvlm._qt.event_loop import TICK, Heartbeat, wait_until
+from napari_amvlm._qt.demo.event_loop import TICK, Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
 from training.benchmarks.rows import beside, within
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_amvlm._qt.annotate_dock import AnnotateDock
-    from napari_amvlm._qt.learn_dock import LearnDock
+    from napari_amvlm._qt.annotate.dock import AnnotateDock
+    from napari_amvlm._qt.learn.dock import LearnDock
     from training.benchmarks.rows import Row
 
 P99 = 33.0
@@ -50,7 +50,7 @@ def open_window(model: str | None) -> Iterator[Window]:
     """
     import napari
 
-    from napari_amvlm._qt.demo_scene import add_docks
+    from napari_amvlm._qt.demo.scene import add_docks
 
     viewer = napari.Viewer(show=True, show_welcome_screen=False)
     viewer.window.resize(*_SIZE)

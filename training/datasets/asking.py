@@ -60,7 +60,7 @@ def wordings(split: DatasetSplit, pairs: Sequence[ImagePair], mode: PromptMode, 
     if without:
         raise DatasetError(
             f"{split.spec.name}: {len(without)} of {len(pairs)} images have no caption (the first: {without[0]}); "
-            "add a *_text.xlsx or *_text.csv of Image,Description beside img/, or choose prompts = \"fixed\"."
+            'add a *_text.xlsx or *_text.csv of Image,Description beside img/, or choose prompts = "fixed".'
         )
     chosen = captions if mode == "captions" else another_for_each(captions, seed=seed)
     return {name: {things[0]: caption} for name, caption in chosen.items()}
@@ -73,9 +73,7 @@ def used_unlabelled(split: DatasetSplit, mode: PromptMode) -> tuple[ImagePair, .
     return split.unlabelled
 
 
-def learning_data(
-    split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: PromptMode, *, seed: int
-) -> LearningData:
+def learning_data(split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: PromptMode, *, seed: int) -> LearningData:
     """Read the images of a split into memory.
 
     Parameters
@@ -113,9 +111,7 @@ def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) ->
     return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale), seen)
 
 
-def _unlabelled(
-    split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str], mode: PromptMode
-) -> UnlabelledImage:
+def _unlabelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str], mode: PromptMode) -> UnlabelledImage:
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     own = None if mode == "fixed" else next(iter(texts.values()))
     return UnlabelledImage(pair.name, pixels, own, split.spec.scale)

@@ -123,9 +123,7 @@ def _table(each: Sequence[ImageScores], scores: Mapping[str, Any]) -> list[str]:
     return rows + [f"| {name} | | {value:.4f} | |" for name, value in others.items()]
 
 
-def _overlays(
-    folder: RunFolder, recipe: Recipe, data: Path, model: AMVLM, each: Sequence[ImageScores]
-) -> list[str]:
+def _overlays(folder: RunFolder, recipe: Recipe, data: Path, model: AMVLM, each: Sequence[ImageScores]) -> list[str]:
     pairs = _pairs(data, set(recipe.sources))
     predictor = Predictor(model)
     lines: list[str] = []

@@ -132,11 +132,7 @@ def enter_images(project: Project, material: Material, region: int | None) -> di
 def work_to_do(project: Project, held_out_regions: int) -> list[QueueItem]:
     """Return what is left to annotate, in the order of the queue; of held-out images so many regions at most."""
     done = Counter(item.image_id for item in project.queue.items(("accepted",)))
-    return [
-        item
-        for item in project.queue.items(TO_DO)
-        if not item.held_out or done[item.image_id] < held_out_regions
-    ]
+    return [item for item in project.queue.items(TO_DO) if not item.held_out or done[item.image_id] < held_out_regions]
 
 
 def in_random_order(items: Iterable[QueueItem], seed: int) -> list[QueueItem]:

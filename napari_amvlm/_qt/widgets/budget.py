@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSizePolicy, QWidget
 
-from napari_amvlm._qt.panel import named_rows
+from napari_amvlm._qt.layout import named_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

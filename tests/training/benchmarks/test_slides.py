@@ -116,7 +116,7 @@ def test_blocks_are_seamless_and_a_seam_would_be_seen(bench: SlideBench, monkeyp
     _part_evenly(bench.predictor, np.asarray(bench.image.data[:256, :256]))
 
     seamless = bench.seam_share(blocks=2)
-    monkeypatch.setattr("napari_amvlm.slides.finishing.blended", _only_tiles_inside)
+    monkeypatch.setattr("napari_amvlm.slides.block_writer.blended", _only_tiles_inside)
     bench.folder = bench.folder / "seams"
     seams = bench.seam_share(blocks=2)
 
@@ -124,15 +124,13 @@ def test_blocks_are_seamless_and_a_seam_would_be_seen(bench: SlideBench, monkeyp
     assert seamless < 0.001 < seams
 
 
-def test_one_pass_gives_the_same_labels(
-    tiny_model: AMVLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_pass_gives_the_same_labels(tiny_model: AMVLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(2).integers(0, 255, (700, 530, 3), dtype=np.uint8)
     predictor = Predictor(tiny_model, device="cpu")
     _part_evenly(predictor, pixels)
 
     share = one_pass_share(predictor, pixels, tmp_path, "nuclei")
-    monkeypatch.setattr("napari_amvlm.slides.finishing.blended", _only_tiles_inside)
+    monkeypatch.setattr("napari_amvlm.slides.block_writer.blended", _only_tiles_inside)
     with_seams = one_pass_share(predictor, pixels, tmp_path / "seams", "nuclei")
 
     assert share < 0.001 < with_seams

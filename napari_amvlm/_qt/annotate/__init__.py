@@ -1,0 +1,1 @@
+"""The Annotate tab: type what to find, correct it, accept it."""

@@ -1,0 +1,192 @@
+"""The Annotate dock as it looks: widgets and layout, without viewer, model or project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.layout import ScrollColumn, named_rows, tab_through
+from napari_amvlm._qt.widgets.extent_choice import ExtentChoice
+from napari_amvlm._qt.widgets.key_help import KeyHelp, section
+from napari_amvlm._qt.widgets.object_row import ObjectRow
+from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
+from napari_amvlm._qt.widgets.progress_row import ProgressRow
+from napari_amvlm._qt.widgets.project_row import ProjectRow
+from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
+from napari_amvlm._qt.widgets.prompt_list import ElidedLabel, PromptList
+from napari_amvlm._qt.widgets.queue_step import QueueStep
+from napari_amvlm._qt.widgets.scale_choice import InstancesBox, ScaleChoice
+from napari_amvlm._qt.widgets.shown_layers import ShownLayers
+from napari_amvlm._qt.widgets.status_line import StatusLine
+from napari_amvlm._qt.widgets.threshold import ThresholdSlider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm._qt.theme import Colours
+
+UNDO_KEY = "Ctrl+Z"
+REDO_KEY = "Ctrl+Shift+Z"
+
+
+class AnnotatePanel(QWidget):
+    """Every widget of the dock, by name."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self.image = _list("Image", "The image layer to look at, gray or RGB: a plane, a slide with levels, or a stack")
+        self.labels = _list("Labels", "The labels layer that results go to; it must have the image's shape")
+        self.project = ProjectRow()
+        self.prompt = PromptEdit()
+        self.run_button = QPushButton("Run")
+        self.prompts = PromptList()
+        self.threshold = ThresholdSlider()
+        self.extent = ExtentChoice()
+        self.scale = ScaleChoice()
+        self.instances = InstancesBox()
+        self.overlaps = OverlapChoice()
+        self.progress = ProgressRow(shortcut="Esc")
+        self.accept_button = QPushButton("Accept")
+        self.region_button = QPushButton("Region")
+        self.region_button.setAccessibleName("Accept region")
+        self.reject_button = QPushButton("Reject")
+        self.chosen = ElidedLabel("")
+        self.chosen.setAccessibleName("Chosen prompt")
+        self.shown = ShownLayers()
+        self.objects = ObjectRow()
+        self.objects_section = section("Objects", "Merge, split, lock or relabel single objects")
+        self.step = QueueStep()
+        self.model = StatusLine()
+        self.model.setAccessibleName("Model")
+        self.status = StatusLine()
+        self.keys = KeyHelp()
+        self.shortcuts = {key: self._shortcut(key) for key in (UNDO_KEY, REDO_KEY)}
+        # layout
+        body = ScrollColumn()
+        top = named_rows(
+            {
+                "Image": self.image,
+                "Labels": self.labels,
+                "Project": self.project,
+                "Prompt": _row(self.prompt, self.run_button),
+                "Where": self.extent,
+            }
+        )
+        self.extent.setLabel(top.labelForField(self.extent))
+        body.column.addLayout(top)
+        body.add(self.prompts)
+        body.column.addLayout(
+            named_rows(
+                {"Threshold": self.threshold, "Scale": self.scale, "": self.instances, "Overlaps": self.overlaps}
+            )
+        )
+        body.add(self.progress)
+        body.add(self.chosen)
+        body.column.addLayout(_buttons(self.accept_button, self.region_button, self.reject_button))
+        body.add(self.shown)
+        body.add(self.step)
+        self.objects_section.addWidget(self.objects)
+        body.add(self.objects_section)
+        body.add(self.status)
+        body.add(self.model)
+        body.add(self.keys)
+        body.column.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(body)
+        self.setMinimumWidth(280)
+        self.setKeys(lambda _name: "", [])
+        tab_through(self)
+        self.prompts.rebuilt.connect(lambda: tab_through(self))
+
+    def setColours(self, colours: Colours) -> None:
+        """Take the colours of the theme."""
+        self.prompts.setColours(colours)
+        for line in (self.status, self.model):
+            line.setColours(warning=colours.warning, error=colours.error)
+
+    def setKeys(self, words: Callable[[str], str], lines: list[tuple[str, str]]) -> None:
+        """Show the keys that are in use; `words(name)` gives those of an action, empty where it has none."""
+
+        def told(tip: str, name: str) -> str:
+            return f"{tip} ({words(name)})" if words(name) else tip
+
+        self.keys.setValue(lines)
+        self.run_button.setToolTip(
+            told("Find what the prompt says (Enter in the prompt).\nWith no prompt typed, all of the list", "run")
+        )
+        for button, text, name in (
+            (self.accept_button, "Accept", "accept"),
+            (self.region_button, "Region", "accept_region"),
+            (self.reject_button, "Reject", "reject"),
+        ):
+            button.setText(f"{text}  {words(name)}" if len(words(name)) == 1 else text)
+        self.accept_button.setToolTip(
+            told("Store the mask of the chosen prompt in the project, at once, and call it finished", "accept")
+        )
+        self.region_button.setToolTip(
+            told(
+                "Accept only a part: the shapes of the selected shapes layer, else the queue's region, else what is in "
+                "view.\nThe rest counts as never looked at.\nOn a slide: open that part as an image of its own, to "
+                "correct and accept it there.",
+                "accept_region",
+            )
+        )
+        self.reject_button.setToolTip(
+            told(
+                "Take the chosen prompt's mask off the image, and out of the project if it was accepted.\n"
+                "Ctrl+Z brings the pixels back.",
+                "reject",
+            )
+        )
+        self.shown.setTips(
+            told("The masks", "toggle_masks"),
+            told("Blue: reviewed and right. Orange: corrected. Dark: never looked at, no label", "toggle_reviewed"),
+            told("Where the model is unsure: by the order of the queue, or else by its entropy", "toggle_uncertainty"),
+        )
+        self.step.next.setToolTip(told("The next piece of work in the queue", "next_item"))
+        self.step.previous.setToolTip(told("The piece of work before", "previous_item"))
+        self.threshold.setKeys(words("lower_threshold"), words("raise_threshold"))
+
+    def _shortcut(self, key: str) -> QShortcut:
+        shortcut = QShortcut(QKeySequence(key), self)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        return shortcut
+
+
+class _SteadyList(QComboBox):
+    """A list that the wheel scrolls past: turning it over the dock must not choose another layer."""
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        if event is not None:
+            event.ignore()
+
+
+def _list(name: str, tip: str) -> QComboBox:
+    box = _SteadyList()
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    box.setAccessibleName(name)
+    box.setToolTip(tip)
+    return box
+
+
+def _row(wide: QWidget, narrow: QWidget) -> QWidget:
+    both = QWidget()
+    row = QHBoxLayout(both)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    row.addWidget(wide, 1)
+    row.addWidget(narrow)
+    return both
+
+
+def _buttons(*buttons: QPushButton) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    for button in buttons:
+        row.addWidget(button, 1)
+    return row

@@ -1,0 +1,262 @@
+"""Slides and stacks in the viewer: pieces of a run are shown as they come, and regions of slides are opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.transforms.transform_utils import compose_linear_matrix
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_amvlm._qt.annotation.slide import SlideAnnotation
+from napari_amvlm._qt.layers import labels as label_layers
+from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.layers.image import CUT_FROM, describe_layer
+from napari_amvlm._qt.layers.regions import chosen_box, view_box
+from napari_amvlm._qt.predict.slide_threads import FoundBlock
+from napari_amvlm.errors import InputError, LabelsError
+from napari_amvlm.imaging import slide_key
+from napari_amvlm.imaging.scale import WorkingScale
+from napari_amvlm.project import SlidePlace
+
+if TYPE_CHECKING:
+    from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.predict.run import Asked, PredictionRun
+    from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.imaging import Tile
+    from napari_amvlm.slides import SliceReport, SlideStore
+
+LARGEST_REGION = 4096
+"""Pixels a side of a region that is opened for correction."""
+
+_REFRESH_MS = 100
+_FOLLOW_MS = 150
+
+
+@dataclass(frozen=True)
+class _Region:
+    """What was read of a slide: its key, pixels, and the probabilities of each prompt, `(H, W)`."""
+
+    box: Tile
+    slide: str | None
+    pixels: np.ndarray
+    maps: list[np.ndarray]
+
+
+class LargeWork(QObject):
+    """Shows what a run finds on slides and stacks, and follows the view.
+
+    Signals
+    -------
+    said : level, text
+    shown : Annotation
+        The first piece of a slide or a slice is shown.
+    sliceFound : Annotation
+        A slice is to be painted.
+    regionOpened : Annotation
+        A region of a slide is an image of its own, with the masks of the slide.
+    """
+
+    said = Signal(str, str)
+    shown = Signal(object)
+    sliceFound = Signal(object)
+    regionOpened = Signal(object)
+
+    def __init__(self, viewer: Any, workspace: Workspace, runs: PredictionRun, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._workspace = workspace
+        self._runs = runs
+        self._stale: set[SlideAnnotation] = set()
+        self._filled: list[tuple[SlideAnnotation, SlideStore]] = []
+        self._opening = False
+        self._refresher = _single_shot(self, _REFRESH_MS, self._refresh)
+        self._follower = _single_shot(self, _FOLLOW_MS, self._follow)
+        runs.opened.connect(self._on_opened)
+        runs.found.connect(self._on_found)
+        runs.ended.connect(self._on_ended)
+        camera = camera_of(viewer)
+        camera.events.center.connect(self._on_camera)
+        camera.events.zoom.connect(self._on_camera)
+
+    def is_busy(self) -> bool:
+        """Tell whether anything is still to be shown or opened."""
+        return self._opening or self._refresher.isActive()
+
+    def view(self, annotation: Annotation | None) -> Tile | None:
+        """Return what of a slide is in view; None for anything else."""
+        return view_box(self._viewer, annotation.image) if isinstance(annotation, SlideAnnotation) else None
+
+    def renew(self, annotation: SlideAnnotation) -> None:
+        """Show a slide's results at their present thresholds, soon."""
+        annotation.renew()
+        self._stale.add(annotation)
+        self._refresher.start()
+
+    def open_region(self, annotation: SlideAnnotation) -> None:
+        """Open what is in view of a slide, or the box around drawn shapes, as an image that can be corrected."""
+        try:
+            box, words = chosen_box(self._viewer, annotation.image)
+            _check_size(box, words)
+        except InputError as error:
+            self.said.emit("error", str(error))
+            return
+        if self._opening:
+            return
+        self._opening = True
+        image = describe_layer(annotation.image)
+        found = [(prompt, annotation.shown_prompt(prompt)) for prompt in annotation.prompts()]
+        shown = annotation.shown
+
+        def read() -> _Region:
+            rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+            maps = [shown.probability(each, box) for _, each in found] if shown is not None else []
+            return _Region(box, slide_key(image.data), np.array(image.data[rows, columns]), maps)
+
+        def done(region: _Region) -> None:
+            self._opening = False
+            if annotation.image in self._viewer.layers:
+                self._open(annotation, region)
+
+        def failed(text: str) -> None:
+            self._opening = False
+            self.said.emit("error", text)
+
+        self.said.emit("info", f"Opening {words}: {box.width} x {box.height} pixels ...")
+        self._workspace.submit(read, done, failed)
+
+    def _open(self, slide: SlideAnnotation, read: _Region) -> None:
+        from napari_amvlm.predictor import Prediction
+
+        layer = _region_layer(slide.image, read)
+        region = self._workspace.annotation(layer)
+        self._viewer.add_layer(layer)
+        self._workspace.attach(region, label_layers.add_labels(self._viewer, layer))
+        for prompt, probability in zip(slide.prompts(), read.maps, strict=True):
+            store = slide.shown_prompt(prompt).store
+            settings, model = slide.asked(prompt)
+            scale = WorkingScale(store.request.scale, store.request.magnification)
+            presence = slide.presence(prompt) or 0.0
+            region.keep([Prediction(prompt, probability, probability, presence, scale, 0.0)], settings, model)
+            region.thresholds[prompt] = slide.threshold(prompt)
+        self._viewer.layers.selection.active = region.labels
+        self.regionOpened.emit(region)
+        self.said.emit("info", f"{layer.name} is open: correct its masks, and accept them there.")
+
+    # Pieces of a run
+
+    def _on_opened(self, asked: Asked, store: SlideStore) -> None:
+        annotation = asked.annotation
+        if not isinstance(annotation, SlideAnnotation) or annotation.image not in self._viewer.layers:
+            return
+        annotation.open(store, asked.settings, self._workspace.served_key())
+        annotation.note_presence(store)
+        self._filled.append((annotation, store))
+        if annotation.labels not in self._viewer.layers and annotation.shown is not None:
+            levels: list[Any] = list(annotation.shown.levels)
+            annotation.attach(label_layers.put_labels(self._viewer, annotation.image, levels))
+        self.renew(annotation)
+        self.shown.emit(annotation)
+
+    def _on_found(self, asked: Asked, piece: FoundBlock | SliceReport) -> None:
+        if asked.annotation.image not in self._viewer.layers:
+            self._runs.cancel()
+        elif not isinstance(piece, FoundBlock):
+            self._on_slice(asked, piece)
+        elif isinstance(asked.annotation, SlideAnnotation):
+            self._on_block(asked.annotation, piece)
+
+    def _on_block(self, annotation: SlideAnnotation, found: FoundBlock) -> None:
+        was_known = any(annotation.presence(prompt) for prompt in found.store.request.prompts)
+        annotation.note(found.store, found.report)
+        if _meet(self.view(annotation), found.report.rectangle):
+            self._stale.add(annotation)
+            if not self._refresher.isActive():
+                self._refresher.start()
+        if not was_known:
+            self.shown.emit(annotation)
+
+    def _on_ended(self, _level: str, _text: str) -> None:
+        filled, self._filled = self._filled, []
+        for annotation, store in filled:
+            if annotation.image in self._viewer.layers:
+                annotation.note_presence(store)
+                self.renew(annotation)
+
+    def _on_slice(self, asked: Asked, report: SliceReport) -> None:
+        first, image = asked.annotation, asked.annotation.image
+        annotation = self._workspace.annotation(image, report.index)
+        if first.labels not in self._viewer.layers:
+            target = asked.target
+            if target is None or target not in self._viewer.layers:
+                target = label_layers.add_labels(self._viewer, image)
+            self._workspace.attach(first, target)
+        annotation.keep(report.predictions, asked.settings, self._workspace.served_key())
+        self.sliceFound.emit(annotation)
+        if report.done == 1:
+            self.shown.emit(annotation)
+
+    # The view
+
+    def _refresh(self) -> None:
+        stale, self._stale = self._stale, set()
+        for annotation in stale:
+            if annotation.labels is not None and annotation.labels in self._viewer.layers:
+                # the small picture in the list of layers can wait until the run has ended
+                ended = self._runs.slide_at_work() is not annotation
+                annotation.labels.refresh(extent=False, highlight=False, thumbnail=ended)
+
+    def _on_camera(self, _event: Any = None) -> None:
+        if isalive(self) and self._runs.slide_at_work() is not None and not self._follower.isActive():
+            self._follower.start()
+
+    def _follow(self) -> None:
+        slide = self._runs.slide_at_work()
+        view = self.view(slide) if slide is not None and slide.image in self._viewer.layers else None
+        if view is not None:
+            self._runs.look_at(view)
+
+
+def _meet(one: Tile | None, other: Tile) -> bool:
+    """Tell whether two rectangles share a pixel."""
+    if one is None:
+        return False
+    down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    return down > 0 and across > 0
+
+
+def _check_size(box: Tile, words: str) -> None:
+    if max(box.height, box.width) > LARGEST_REGION:
+        raise LabelsError(
+            f"The region ({words}) has {box.width} x {box.height} pixels, and at most {LARGEST_REGION} x "
+            f"{LARGEST_REGION} can be corrected at once; zoom in, or draw a smaller shape."
+        )
+
+
+def _region_layer(image: Image, read: _Region) -> Image:
+    """Return a layer that lies on `image` where the region is."""
+    y, x = read.box.y, read.box.x
+    on_top = label_layers.on_top_of(image)
+    moved = compose_linear_matrix(image.rotate, image.scale, image.shear) @ np.array([y, x], float)
+    on_top["translate"] = np.asarray(image.translate) + moved
+    limits = {} if image.rgb else {"contrast_limits": image.contrast_limits, "colormap": image.colormap}
+    return Image(
+        read.pixels,
+        name=f"{image.name} x{x} y{y}",
+        rgb=image.rgb,
+        metadata={CUT_FROM: SlidePlace(read.slide, y, x)} if read.slide is not None else {},
+        **limits,
+        **on_top,
+    )
+
+
+def _single_shot(parent: QObject, milliseconds: int, then: Any) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(then)
+    return timer

@@ -1,0 +1,1 @@
+"""What is known of the image at hand: probabilities, thresholds, label values."""

@@ -1,0 +1,73 @@
+"""What the demonstration shows: the window with both docks side by side, and the sample's images in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+
+from napari_amvlm._qt.annotate.dock import AnnotateDock
+from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.workspace import workspace_for
+from napari_amvlm._sample_data import sample_folder
+from napari_amvlm.errors import AmvlmError
+from napari_amvlm.imaging import read_folder, read_image, read_mask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import napari
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import ImagePair
+
+PROMPT = "nuclei"
+"""What the model knows."""
+
+NEW_PROMPT = "pink tissue"
+"""What it was never taught: cytoplasm and stroma, all of the tissue that is no nucleus."""
+
+
+def add_docks(viewer: napari.Viewer, model: str | Path | None) -> tuple[AnnotateDock, LearnDock]:
+    """Add both docks side by side, so that both can be read on 1280 x 800."""
+    workspace_for(viewer).load_model(model)
+    annotate, learn = AnnotateDock(viewer), LearnDock(viewer)
+    left = viewer.window.add_dock_widget(annotate, name="Annotate", area="right")
+    right = viewer.window.add_dock_widget(learn, name="Learn", area="right")
+    window = left.parentWidget()
+    window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+    window.resizeDocks([left, right], [320, 320], Qt.Orientation.Horizontal)
+    return annotate, learn
+
+
+def sample_pairs() -> list[ImagePair]:
+    """Return the images of the sample, and where their masks are."""
+    return list(read_folder(sample_folder(PROMPT)).pairs)
+
+
+def true_mask(pair: ImagePair) -> NDArray[np.bool_]:
+    """Return the nuclei of a sample image, `(H, W)`.
+
+    Raises
+    ------
+    AmvlmError
+        The sample is not complete.
+    """
+    if pair.mask is None:
+        raise AmvlmError(f"Sample image {pair.name} has no mask; install napari-amvlm again.")
+    return read_mask(pair.mask) > 0
+
+
+def add_image(viewer: napari.Viewer, pair: ImagePair) -> None:
+    """Add a sample image as a layer called by its name."""
+    image = read_image(pair.image)
+    viewer.add_image(image.data, name=pair.name, rgb=image.rgb, metadata={"path": str(pair.image)})
+
+
+def show_only(viewer: napari.Viewer, name: str) -> None:
+    """Show one image and its masks, and make the image the active layer."""
+    for layer in viewer.layers:
+        layer.visible = layer.name in (name, f"{name} masks")
+    viewer.layers.selection.active = viewer.layers[name]
+    viewer.reset_view()

@@ -1,0 +1,202 @@
+"""Between napari layers and arrays: what an image layer must be like, and how a result is written."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import label_colormap
+
+from napari_amvlm._qt.layers.image import full_resolution, layer_kind, layer_shape
+from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.imaging import MIN_SIDE
+from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+SUFFIX = " masks"
+"""Ends the name of a labels layer that holds results."""
+
+LARGEST_STACK = 1 << 31
+"""Pixels of a stack that labels are made for; of these, only slices that are drawn on take memory."""
+
+OVERLAY = "napari-amvlm overlay"
+"""Key in the metadata of layers that only show something: no prompt runs on them, and no result goes there."""
+
+COLOURS = 49
+COLOUR_SEED = 0.475
+"""Give label 1 a yellow that stands out on stained tissue and on gray images, and 2 to 4 other hues."""
+
+
+def images(viewer: ViewerModel) -> list[Image]:
+    """Return the image layers, the topmost first."""
+    return [layer for layer in reversed(viewer.layers) if isinstance(layer, Image) and not is_overlay(layer)]
+
+
+def is_overlay(layer: Any) -> bool:
+    """Tell whether a layer is one that only shows something of another."""
+    return OVERLAY in layer.metadata
+
+
+def on_top_of(image: Image) -> dict[str, Any]:
+    """Return what makes a new layer lie on `image` exactly, however it is moved, turned or sheared."""
+    return {
+        "scale": image.scale,
+        "translate": image.translate,
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine,
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
+
+
+def check_image(layer: Image) -> tuple[int, ...]:
+    """Return the shape of what lies on an image layer that can be used: (H, W), of a stack (..., H, W).
+
+    Raises
+    ------
+    ImageError
+        It has a number of channels that is not understood, or is too small, or a stack that is too large.
+    """
+    shape = layer_shape(layer)
+    if layer.ndim == 3 and shape[-1] == 2:
+        raise ImageError(
+            f"Image {layer.name!r} has 2 channels ({_times(shape)}), and 1 (gray) or 3 (RGB) were expected; "
+            "split it (right-click on the layer, Split Stack) and choose one channel."
+        )
+    if min(shape[-2:]) < MIN_SIDE:
+        raise ImageError(
+            f"Image {layer.name!r} has {_times(shape[-2:])} pixels, and at least {MIN_SIDE} x {MIN_SIDE} were "
+            "expected; give a larger image."
+        )
+    if layer.ndim > 2 and shape[-2] * shape[-1] > LARGEST_PLANE:
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of planes of {_times(shape[-2:])} pixels, and at most "
+            f"{LARGEST_PLANE // 10**6} million were expected; split it (right-click on the layer, Split Stack)."
+        )
+    if layer.ndim > 2 and math.prod(shape) > LARGEST_STACK:
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of {_times(shape)} pixels, and at most {LARGEST_STACK / 1e9:.0f} billion "
+            "were expected, for which labels fit into memory; open a part of it."
+        )
+    return shape
+
+
+def check_plane(layer: Image) -> None:
+    """Check that an image layer can go into a project as one image.
+
+    Raises
+    ------
+    ImageError
+        It is a stack or a slide.
+    """
+    kind, shape = layer_kind(layer), check_image(layer)
+    if kind == "stack":
+        raise ImageError(
+            f"Image {layer.name!r} is a stack of {layer.ndim} dimensions ({_times(shape)}), of which each slice is an "
+            "image of the project once something is accepted on it; accept its slices in the Annotate dock."
+        )
+    if kind == "slide":
+        raise ImageError(
+            f"Image {layer.name!r} is a slide ({_times(shape)}), of which regions are images of the project; open a "
+            "region of it with Region in the Annotate dock, and accept there."
+        )
+
+
+def pixels(layer: Image, place: tuple[int, ...] = ()) -> np.ndarray:
+    """Return the pixels of a checked layer, of a stack at `place`, (H, W) or (H, W, 3); alpha is left out."""
+    data = np.asarray(full_resolution(layer)[place] if place else full_resolution(layer))
+    return data[..., :3] if layer.rgb else data
+
+
+def check_labels(labels: Labels, image: Image) -> None:
+    """Check that results for `image` can be written to `labels`.
+
+    Raises
+    ------
+    LabelsError
+        Its shape is another, or it cannot be edited.
+    """
+    expected = check_image(image)
+    if labels.multiscale:
+        raise LabelsError(
+            f"Labels layer {labels.name!r} is multiscale and cannot be edited; choose another or a new one."
+        )
+    shape = tuple(int(side) for side in labels.data.shape)
+    if shape != expected:
+        raise LabelsError(
+            f"Labels layer {labels.name!r} has shape {_times(shape)}, but image {image.name!r} has {_times(expected)}; "
+            "choose another labels layer or a new one."
+        )
+    if not isinstance(labels.data, np.ndarray) or not labels.data.flags.writeable:
+        raise LabelsError(
+            f"Labels layer {labels.name!r} lies in a read-only or delayed array and cannot be edited; choose a new one."
+        )
+
+
+def add_labels(viewer: ViewerModel, image: Image) -> Labels:
+    """Add an empty labels layer that lies on `image` exactly, however it is moved, turned or sheared."""
+    # of a large stack, only the slices that something is written to take memory
+    return put_labels(viewer, image, np.zeros(check_image(image), np.int32))
+
+
+def put_labels(viewer: ViewerModel, image: Image, data: Any) -> Labels:
+    """Add a labels layer with `data`, a list of levels where the image has levels, that lies on `image` exactly."""
+    layer = Labels(
+        data,
+        name=image.name + SUFFIX,
+        **on_top_of(image),
+        multiscale=isinstance(data, list),
+        opacity=0.55,
+        colormap=label_colormap(COLOURS, seed=COLOUR_SEED, background_value=0),
+    )
+    index = viewer.layers.index(image) + 1
+    viewer.layers.insert(index, layer)
+    return layer
+
+
+def in_stack(image: Image, place: tuple[int, ...], plane: np.ndarray) -> np.ndarray:
+    """Return an array of the shape of `image` that holds `plane` (H, W) at `place` and 0 elsewhere."""
+    if not place:
+        return plane
+    stack = np.zeros(layer_shape(image), plane.dtype)
+    stack[place] = plane
+    return stack
+
+
+def write(
+    labels: Labels,
+    indices: tuple[Any, ...],
+    values: np.ndarray,
+    *,
+    place: tuple[int, ...] = (),
+    undoable: bool = True,
+) -> None:
+    """Write `values` at `indices` (rows, columns), of a stack at `place`; if `undoable`, as one step of undo.
+
+    Raises
+    ------
+    LabelsError
+        The layer's number format is too small for a value.
+    """
+    if not values.size:
+        return
+    largest = np.iinfo(labels.data.dtype).max
+    if int(values.max()) > largest:
+        raise LabelsError(
+            f"Labels layer {labels.name!r} holds values up to {largest} ({labels.data.dtype}), but {int(values.max())} "
+            "are needed; choose a new labels layer."
+        )
+    if undoable:
+        labels.data_setitem((*(np.full(values.size, number) for number in place), *indices), values)
+    else:
+        labels.data[place][indices] = values
+        labels.refresh(extent=False)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)

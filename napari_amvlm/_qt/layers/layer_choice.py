@@ -1,0 +1,78 @@
+"""A list of the viewer's layers of one kind that keeps up with the viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QSignalBlocker, Signal
+
+from napari_amvlm._qt.layers.labels import is_overlay
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from qtpy.QtWidgets import QComboBox
+
+
+class LayerChoice(QObject):
+    """Fills a combo box with layers of type `kind`, the topmost first.
+
+    Signals
+    -------
+    changed
+        Another layer is chosen, by the person or because the one chosen has gone.
+    """
+
+    changed = Signal()
+
+    def __init__(self, box: QComboBox, viewer: ViewerModel, kind: type[Layer], *, first: str = "") -> None:
+        super().__init__(box)
+        self._box = box
+        self._viewer = viewer
+        self._kind = kind
+        self._first = first
+        self._layers: list[Layer] = []
+        viewer.layers.events.inserted.connect(self._on_layers)
+        viewer.layers.events.removed.connect(self._on_layers)
+        viewer.layers.events.reordered.connect(self._on_layers)
+        box.currentIndexChanged.connect(self.changed)
+        self._refill()
+
+    def current(self) -> Layer | None:
+        """Return the chosen layer; None for the first entry, or where there is none."""
+        index = self._box.currentIndex() - bool(self._first)
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer; None is the first entry."""
+        if layer in self._layers:
+            self._box.setCurrentIndex(self._layers.index(layer) + bool(self._first))
+        elif self._first:
+            self._box.setCurrentIndex(0)
+
+    def _on_layers(self, event: Any) -> None:
+        if isalive(self):
+            self._refill()
+
+    def _on_renamed(self, event: Any) -> None:
+        if isalive(self):
+            self._refill()
+
+    def _refill(self) -> None:
+        chosen = self.current()
+        for layer in self._layers:
+            layer.events.name.disconnect(self._on_renamed)
+        self._layers = [
+            layer for layer in reversed(self._viewer.layers) if isinstance(layer, self._kind) and not is_overlay(layer)
+        ]
+        for layer in self._layers:
+            layer.events.name.connect(self._on_renamed)
+        with QSignalBlocker(self._box):
+            self._box.clear()
+            if self._first:
+                self._box.addItem(self._first)
+            self._box.addItems([layer.name for layer in self._layers])
+            self.choose(chosen)
+        if self.current() is not chosen:
+            self.changed.emit()

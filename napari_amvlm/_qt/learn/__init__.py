@@ -1,0 +1,1 @@
+"""The Learn tab: learn from accepted masks, judge and compare models."""

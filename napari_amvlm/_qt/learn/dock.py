@@ -1,0 +1,311 @@
+"""The Learn dock: learn from accepted masks in the background, and choose which model serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.learn.add_images import ImageAdding, count
+from napari_amvlm._qt.learn.comparison import Comparison
+from napari_amvlm._qt.learn.judge import Judging
+from napari_amvlm._qt.learn.model_entries import model_entries
+from napari_amvlm._qt.learn.panel import LearnPanel
+from napari_amvlm._qt.notices import notify
+from napari_amvlm._qt.settings import preferences
+from napari_amvlm._qt.theme import theme_colours
+from napari_amvlm._qt.widgets.auto_learn import AutoLearn
+from napari_amvlm._qt.workers import LearnThread
+from napari_amvlm._qt.workspace import LOADING, Workspace, unwrapped, workspace_for
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
+from napari_amvlm.session.learning_run import LearningRun, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari.viewer
+    from qtpy.QtGui import QShowEvent
+
+    from napari_amvlm._qt.widgets.status_line import Level
+
+_IMAGE_FILES = "Images (*.png *.jpg *.jpeg *.tif *.tiff);;All files (*)"
+
+
+class LearnDock(QWidget):
+    """Binds the panel to a viewer, and to the workspace that it shares with the Annotate dock.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    workspace : Workspace, optional
+        By default the viewer's own.
+    make_run : callable
+        Makes the run; takes what `LearningRun` takes.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        workspace: Workspace | None = None,
+        make_run: Callable[..., LearningRun] = LearningRun,
+    ) -> None:
+        super().__init__()
+        self._viewer = unwrapped(viewer)
+        self.workspace = workspace or workspace_for(self._viewer)
+        self._make_run = make_run
+        self._thread: LearnThread | None = None
+        self._stopping = False
+        self._problems: list[str] = []
+        self._learnt_in: Path | None = None
+        self._learnt_at = 0
+        self.outcome: Outcome | None = None
+        # widgets
+        self.panel = LearnPanel()
+        self.panel.auto.setValue(AutoLearn(on=False, after=preferences().learn_after))
+        self.judging = Judging(self.panel, self.workspace, self)
+        self.comparison = Comparison(self._viewer, self.panel, self.workspace, self.judging, self)
+        self.adding = ImageAdding(self._viewer, self.workspace, self)
+        # layout
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.panel)
+        # napari pushes a dock that does not want the height to the top, and halves it
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        # signals
+        panel = self.panel
+        panel.start_button.clicked.connect(self.start)
+        panel.pause_button.clicked.connect(self.pause_or_go_on)
+        panel.stop_button.clicked.connect(self.stop)
+        panel.add_open.clicked.connect(self.adding.add_open_images)
+        panel.add_files.clicked.connect(self._on_add_files)
+        panel.question.answered.connect(self._on_answered)
+        panel.auto.valueChanged.connect(self._on_auto_changed)
+        for part in (self.judging, self.comparison, self.adding):
+            part.said.connect(self.say)
+        self.workspace.modelChanged.connect(self._refresh)
+        self.workspace.projectChanged.connect(self._refresh)
+        self.workspace.projectOpened.connect(self._on_project_opened)
+        self.workspace.projectChanged.connect(self._learn_if_due)
+        self.workspace.busyChanged.connect(self._refresh_buttons)
+        self.workspace.said.connect(panel.status.setValue)
+        self._viewer.events.theme.connect(self._on_theme_changed)
+        if self.workspace.model_state == "none":
+            self.workspace.load_model()
+        under_way = self.workspace.learning()
+        if under_way is not None:
+            # the dock was closed and opened again while the model learns
+            self._follow(under_way)
+        self._on_theme_changed()
+        self._refresh()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Guard the window that the dock has come to lie in."""
+        super().showEvent(event)
+        guard_window(self, self.workspace)
+
+    # What the buttons do
+
+    def start(self) -> None:
+        """Start to learn in the background, for as long as the budget says."""
+        self._start(self.panel.budget.value().minutes)
+
+    def _start(self, minutes: float) -> None:
+        workspace = self.workspace
+        if workspace.project is None or workspace.predictor is None or workspace.view is None:
+            missing = "The model is not loaded yet." if workspace.project else "No project is open yet."
+            self.say("warning", f"{missing} Accept a mask in the Annotate dock first; that opens one.")
+            return
+        if workspace.view.counts.accepted - workspace.view.counts.held_out < 1:
+            self.say("warning", "There is nothing to learn from yet; accept a mask in the Annotate dock first.")
+            return
+        self._learnt_at = workspace.view.counts.accepted
+        self._problems = []
+        self._stopping = False
+        self.outcome = None
+        self.panel.question.withdraw()
+        self.panel.curve.clear()
+        thread: LearnThread
+        run = self._make_run(
+            workspace.project,
+            workspace.predictor,
+            LearningConfig(minutes=minutes),
+            device=self.panel.budget.value().device,
+            on_problem=self._problems.append,
+            on_message=lambda text: thread.noticed.emit(text),
+        )
+        thread = LearnThread(run.steps, run.keep)
+        self._follow(thread)
+        self.panel.progress.setBusy("Reading the project ...")
+        self.say("info", "Learning; you can go on working.")
+        workspace.start(thread)
+
+    def pause_or_go_on(self) -> None:
+        """Let the run stand still, or go on."""
+        if self._thread is None:
+            return
+        if self._thread.is_paused():
+            self._thread.resume()
+            self.say("info", "Learning; you can go on working.")
+        else:
+            self._thread.pause()
+            self.say("info", "Paused; the budget stands still too.")
+        self._refresh_buttons()
+
+    def stop(self) -> None:
+        """End the run now; what it learnt is kept, and does not serve by itself."""
+        if self._thread is not None:
+            self._stopping = True
+            self._thread.stop()
+            self.panel.progress.setBusy("Stopping after this step ...")
+            self._refresh_buttons()
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Put image files into the project; they are referred to, not copied."""
+        self.adding.add_files(paths)
+
+    def say(self, level: Level, text: str) -> None:
+        """Tell the person something."""
+        notify(self.panel.status, level, text)
+
+    # Slots
+
+    def _on_reported(self, report: Any) -> None:
+        dice = getattr(report, "dice", None)
+        if dice is not None:
+            self.panel.curve.addDice(report.fraction, dice)
+            return
+        self.panel.curve.addLoss(report.fraction, report.loss)
+        if not self._stopping:
+            self.panel.progress.setProgress(report.fraction, f"step {report.step}, {_clock(report.seconds_left)} left")
+
+    def _on_learnt(self, outcome: Outcome) -> None:
+        if self.workspace.closing:
+            return
+        self.outcome = outcome
+        self.workspace.with_project(lambda _project: None)
+        self.judging.show_outcome(outcome)
+        left_out = f" Left out: {count(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
+        scores = _scores(outcome)
+        name = outcome.record.name
+        if outcome.stopped:
+            self.say("info", f"Stopped. {scores}{name} is kept; the served model is as it was.{left_out}")
+        elif outcome.verdict == Verdict.IMPROVED:
+            words = f"{scores}{name} is better and serves now.{left_out}"
+            self.judging.serve(outcome.record.path, outcome.record.id, words)
+        elif outcome.verdict == Verdict.WORSE:
+            self.say("warning", f"{scores}{name} is not better, so the served model stays.{left_out}")
+        else:
+            self.say("info", f"{scores}{name} is kept.{left_out}")
+            self.panel.question.ask(
+                f"{_few(outcome.held_out)} {scores}Look at its masks before you trust it.",
+                f"Serve {name}",
+                "Keep the present model",
+            )
+
+    def _on_cancelled(self) -> None:
+        self.say("info", "Stopped before anything was learnt; the served model is as it was.")
+
+    def _on_errored(self, text: str, _error: object) -> None:
+        self.say("error", f"{text} The served model is as it was.")
+
+    def _on_finished(self) -> None:
+        self._thread = None
+        self._stopping = False
+        self.panel.progress.setIdle()
+        self._refresh_buttons()
+
+    def _on_project_opened(self, _left: object) -> None:
+        """Take back what was asked and shown of a run of the project before."""
+        self.panel.question.withdraw()
+        self.panel.curve.clear()
+        self.outcome = None
+
+    def _on_answered(self, yes: bool) -> None:
+        if self.outcome is None:
+            return
+        record = self.outcome.record
+        if yes:
+            self.judging.serve(record.path, record.id, f"{record.name} serves now.")
+        else:
+            self.say("info", f"The served model stays; {record.name} is in the list.")
+
+    def _on_add_files(self) -> None:
+        picked, _ = QFileDialog.getOpenFileNames(self, "Images to learn from", "", _IMAGE_FILES)
+        if picked:
+            self.add_files([Path(path) for path in picked])
+
+    def _on_theme_changed(self, _event: Any = None) -> None:
+        if isalive(self):
+            self.panel.setColours(theme_colours(self._viewer.theme))
+
+    # Inner workings
+
+    def _on_auto_changed(self, _value: AutoLearn) -> None:
+        self._learn_if_due()
+
+    def _learn_if_due(self) -> None:
+        """With "Learn while I annotate" ticked, start a short run once enough images were accepted since the last."""
+        auto, view = self.panel.auto.value(), self.workspace.view
+        if view is not None and view.root != self._learnt_in:
+            self._learnt_in, self._learnt_at = view.root, view.counts.accepted
+        if not auto.on or view is None or self._thread is not None or self.workspace.model_state != "ready":
+            return
+        if view.counts.accepted - self._learnt_at >= auto.after:
+            self._start(preferences().learn_minutes)
+
+    def _follow(self, thread: LearnThread) -> None:
+        self._thread = thread
+        thread.reported.connect(self._on_reported)
+        thread.noticed.connect(lambda text: self.say("warning", text))
+        thread.returned.connect(self._on_learnt)
+        thread.cancelled.connect(self._on_cancelled)
+        thread.errored.connect(self._on_errored)
+        thread.finished.connect(self._on_finished)
+
+    def _refresh(self) -> None:
+        view = self.workspace.view
+        if view is None:
+            self.panel.counts.setText("No project is open; the first Accept makes one.")
+        else:
+            c = view.counts
+            accepted = f"Accepted {count(c.accepted, 'image')}, {c.held_out} held out"
+            self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
+        if self.workspace.model_state in ("loading", "failed"):
+            level: Level = "error" if self.workspace.model_state == "failed" else "info"
+            self.panel.status.setValue(level, self.workspace.model_words)
+        elif self.panel.status.value()[1] == LOADING:
+            self.panel.status.setValue("info", "")
+        if self.workspace.devices:
+            self.panel.budget.setDevices(self.workspace.devices)
+        self.panel.models.setValue(model_entries(self.workspace))
+        self._refresh_buttons()
+
+    def _refresh_buttons(self) -> None:
+        self.panel.setRunning(
+            running=self._thread is not None,
+            paused=self._thread is not None and self._thread.is_paused(),
+            stopping=self._stopping,
+            ready=self.workspace.model_state == "ready",
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _scores(outcome: Outcome) -> str:
+    if outcome.before is None or outcome.after is None:
+        return ""
+    return f"Dice on held-out images {outcome.before:.3f} before, {outcome.after:.3f} after. "
+
+
+def _few(held_out: int) -> str:
+    if held_out == 0:
+        return f"No image is held out to judge the new model ({ENOUGH_HELD_OUT} are needed)."
+    are = "image is" if held_out == 1 else "images are"
+    return f"Only {held_out} {are} held out, too few to judge ({ENOUGH_HELD_OUT} are needed)."

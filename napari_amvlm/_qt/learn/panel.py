@@ -1,0 +1,130 @@
+"""The Learn dock as it looks: widgets and layout, without viewer, model or project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.layout import ScrollColumn, heading, tab_through
+from napari_amvlm._qt.widgets.auto_learn import AutoLearnRow
+from napari_amvlm._qt.widgets.budget import BudgetRow
+from napari_amvlm._qt.widgets.curve import CurveWidget
+from napari_amvlm._qt.widgets.model_list import ModelList
+from napari_amvlm._qt.widgets.progress_row import ProgressRow
+from napari_amvlm._qt.widgets.question import Question
+from napari_amvlm._qt.widgets.score_table import ScoreTable
+from napari_amvlm._qt.widgets.status_line import StatusLine
+from napari_amvlm._qt.widgets.swipe import SwipeRow
+
+if TYPE_CHECKING:
+    from napari_amvlm._qt.theme import Colours
+
+
+class LearnPanel(QWidget):
+    """Every widget of the dock, by name."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        # widgets
+        self.counts = QLabel()
+        self.counts.setWordWrap(True)
+        self.counts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self.counts.setAccessibleName("What there is to learn from")
+        self.counts.setToolTip(
+            "accepted: images with an accepted mask. held out: those of them that only judge, every fourth.\n"
+            "unlabelled: the other images of the project; the model learns from them too."
+        )
+        self.add_open = QPushButton("Add open images")
+        self.add_open.setToolTip("Put every open image layer into the project, to be learnt from without labels")
+        self.add_files = QPushButton("Add files...")
+        self.add_files.setToolTip("Put image files into the project, to be learnt from without labels")
+        self.budget = BudgetRow()
+        self.start_button = QPushButton("Start")
+        self.start_button.setToolTip("Learn from the accepted masks in the background; go on working meanwhile")
+        self.pause_button = QPushButton("Pause")
+        self.pause_button.setToolTip("Let the run and its budget stand still")
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("End the run now: what it learnt goes on the list, and the served model stays")
+        self.auto = AutoLearnRow()
+        self.progress = ProgressRow(button="")
+        self.question = Question()
+        self.status = StatusLine()
+        self.curve = CurveWidget()
+        self.judge_heading = heading("Last run")
+        self.verdict = QLabel()
+        self.verdict.setWordWrap(True)
+        self.verdict.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self.verdict.setAccessibleName("What held-out images say of the last run")
+        self.scores = ScoreTable()
+        self.promote_button = QPushButton("Promote")
+        self.promote_button.setToolTip("Let this model draw the masks from now on; any other is one click away")
+        self.discard_button = QPushButton("Discard")
+        self.discard_button.setToolTip("Put this model aside; if it serves, what served before serves again")
+        self.compare_button = QPushButton("Compare")
+        self.compare_button.setCheckable(True)
+        self.compare_button.setToolTip(
+            "Look at this model beside the one it was learnt from, on the held-out images, the worst first"
+        )
+        self.judge_buttons = QWidget()
+        self.swipe = SwipeRow()
+        self.compare_progress = ProgressRow()
+        self.models = ModelList()
+        # layout
+        body = self._body = ScrollColumn()
+        body.add(self.counts)
+        body.column.addLayout(_row(self.add_open, self.add_files))
+        body.add(self.budget)
+        body.column.addLayout(_row(self.start_button, self.pause_button, self.stop_button))
+        body.add(self.auto)
+        body.add(self.progress)
+        body.add(self.question)
+        body.add(self.status)
+        body.add(self.curve)
+        body.add(self.judge_heading)
+        body.add(self.verdict)
+        body.add(self.scores)
+        body.add(self.swipe)
+        body.add(self.compare_progress)
+        buttons = _row(self.compare_button, self.promote_button, self.discard_button)
+        buttons.setContentsMargins(0, 0, 0, 0)
+        self.judge_buttons.setLayout(buttons)
+        body.add(self.judge_buttons)
+        body.add(heading("Models"))
+        body.add(self.models)
+        body.column.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(body)
+        self.setMinimumWidth(280)
+        tab_through(self)
+
+    def revealJudging(self) -> None:
+        """Scroll to where a model is judged, the table of scores first."""
+        column = self._body.column
+        column.activate()
+        for part in (self.judge_buttons, self.scores):
+            self._body.ensureWidgetVisible(part, 0, 8)
+
+    def setColours(self, colours: Colours) -> None:
+        """Take the colours of the theme."""
+        self.curve.setColours(colours)
+        self.question.setColours(edge=colours.accent)
+        self.status.setColours(warning=colours.warning, error=colours.error)
+
+    def setRunning(self, *, running: bool, paused: bool, stopping: bool, ready: bool) -> None:
+        """Allow the buttons that make sense now."""
+        self.start_button.setEnabled(ready and not running)
+        self.pause_button.setEnabled(running and not stopping)
+        self.pause_button.setText("Go on" if paused else "Pause")
+        self.stop_button.setEnabled(running and not stopping)
+        self.budget.setEnabled(not running)
+        self.models.setServeEnabled(not running)
+
+
+def _row(*buttons: QPushButton) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    for button in buttons:
+        row.addWidget(button, 1)
+    return row

@@ -1,0 +1,1 @@
+"""Runs of prompts in the background."""

@@ -1,0 +1,1 @@
+"""The Queue tab: the images of a project and their order."""

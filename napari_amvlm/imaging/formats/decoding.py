@@ -1,0 +1,66 @@
+"""PNG, JPEG and TIFF files to the pixels of one image; memory is taken only once the size is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.lazy import reading
+from napari_amvlm.imaging.formats.limits import check_numbers
+from napari_amvlm.imaging.formats.pillow_files import LOSSY, decode_with_pillow
+from napari_amvlm.imaging.formats.tiff_files import decode_tiff
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels out of a file.
+
+    Attributes
+    ----------
+    pixels
+        `(H, W)` or `(H, W, 3)`, real numbers in native byte order; bool for 1-bit files.
+    lossy
+        Whether the file format changes values.
+    """
+
+    pixels: NDArray[Any]
+    lossy: bool
+
+
+def decode(path: Path, *, indices: bool) -> Decoded:
+    """Decode the file at `path`; with `indices`, values are those that are stored, not those to be shown.
+
+    Raises
+    ------
+    ImageError
+        It cannot be decoded to one gray or RGB image.
+    """
+    start = _start(path)
+    with reading(path):
+        pixels = decode_tiff(path, indices=indices) if start in TIFF_STARTS else None
+        if pixels is None:
+            pixels = decode_with_pillow(path, indices=indices)
+    check_numbers(path, pixels.dtype)
+    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return Decoded(native, start.startswith(LOSSY))
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"{path} cannot be opened ({reason}); check that it is there and may be read.") from error
+    if not start:
+        raise ImageError(f"{path} is empty; expected a PNG, JPEG or TIFF image.")
+    return start

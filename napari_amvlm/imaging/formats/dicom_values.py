@@ -1,0 +1,130 @@
+"""DICOM pixels to values: the file's rescaling, its palette, and grays that rise with brightness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.imaging.formats.dicom_headers import image_window, read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """How stored values of one frame become those that are meant: `slope * stored + intercept`, then `mirror - it`.
+
+    Attributes
+    ----------
+    slope, intercept
+        The file's rescaling, for instance to Hounsfield units.
+    mirror
+        The sum of the least and the greatest value, for images in which 0 is white (MONOCHROME1), so that values rise
+        with brightness; None for all others.
+    table
+        Header with a lookup table that takes the place of slope and intercept, None without one.
+    dtype
+        Type of the result: that of the file where nothing is changed, an integer type where all numbers are whole.
+    window
+        What is shown as black and as white, of the result.
+    """
+
+    slope: float
+    intercept: float
+    mirror: float | None
+    table: Dataset | None
+    dtype: np.dtype
+    window: tuple[float, float] | None
+
+    def apply(self, stored: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
+        """Return the values meant, as `dtype`."""
+        if self.table is not None:
+            from pydicom.pixels.processing import apply_modality_lut
+
+            values = np.asarray(apply_modality_lut(stored, self.table))
+        elif self.slope == 1 and self.intercept == 0:
+            values = stored
+        else:
+            values = stored.astype(np.float64) * self.slope + self.intercept
+        if self.mirror is not None:
+            values = self.mirror - values.astype(np.float64)
+        return values.astype(dtype, copy=False)
+
+
+def rescaling(header: Dataset, stored: np.dtype) -> Rescaling:
+    """Return the rescaling of a frame whose pixels are of type `stored`."""
+    table = header if header.get("ModalityLUTSequence") else None
+    slope = float(header.get("RescaleSlope") or header.get("DoseGridScaling") or 1)
+    intercept = float(header.get("RescaleIntercept") or 0)
+    least, greatest = _range(header, stored, table)
+    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    mirror = slope * (least + greatest) + 2 * intercept if inverted else None
+    window = image_window(header)
+    if window is not None and mirror is not None:
+        window = (mirror - window[1], mirror - window[0])
+    changed = (slope, intercept, mirror, table) != (1, 0, None, None)
+    dtype = _result(stored, slope, intercept, mirror) if changed else stored
+    return Rescaling(slope, intercept, mirror, table, dtype, window)
+
+
+def stored_type(header: Dataset) -> np.dtype:
+    """Return the type of the pixels in a file."""
+    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+        return np.dtype(np.float32 if "FloatPixelData" in header else np.float64)
+    signed = "i" if int(header.get("PixelRepresentation") or 0) else "u"
+    return np.dtype(f"{signed}{max(1, int(header.get('BitsAllocated') or 8) // 8)}")
+
+
+def decode_frame(path: Path, index: int, frames: int, header: Dataset | None = None) -> NDArray[Any]:
+    """Return the pixels of one frame, `(H, W)` or `(H, W, 3)`, as stored, but for palettes and YBR, which become RGB.
+
+    `header`, if given, is that of the file with its pixels; it saves reading them again.
+    """
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
+
+    from napari_amvlm.imaging.formats.dicom_codecs import add_decoders, chosen_plugin
+
+    add_decoders()
+    if header is None and frames > 1:
+        # Out of the file: pydicom then reads this frame alone.
+        source = read_header(path)
+        pixels = pixel_array(path, index=index, decoding_plugin=chosen_plugin(source.file_meta.TransferSyntaxUID))
+    else:
+        source = header if header is not None else read_header(path, pixels=True)
+        plugin = chosen_plugin(source.file_meta.TransferSyntaxUID)
+        pixels = pixel_array(source, index=index if frames > 1 else None, decoding_plugin=plugin)
+    if source.get("PhotometricInterpretation") == "PALETTE COLOR":
+        pixels = np.asarray(apply_color_lut(pixels, source))
+        pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels
+    return pixels[..., :3] if pixels.ndim == 3 else pixels
+
+
+def _range(header: Dataset, stored: np.dtype, table: Dataset | None) -> tuple[float, float]:
+    """Return the least and the greatest value that pixels may have before they are rescaled."""
+    if table is not None:
+        return 0.0, 2.0 ** int(list(table.ModalityLUTSequence[0].LUTDescriptor)[2]) - 1
+    if stored.kind == "f":
+        return 0.0, 1.0
+    bits = int(header.get("BitsStored") or 8 * stored.itemsize)
+    return (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if stored.kind == "i" else (0.0, 2.0**bits - 1)
+
+
+def _result(stored: np.dtype, slope: float, intercept: float, mirror: float | None) -> np.dtype:
+    """Return the smallest integer type that holds every result, float32 where results are not whole."""
+    if stored.kind == "f" or not (slope.is_integer() and intercept.is_integer()):
+        return np.dtype(np.float32)
+    limits = np.iinfo(stored)
+    ends = [slope * float(end) + intercept for end in (limits.min, limits.max)]
+    if mirror is not None:
+        ends = [mirror - end for end in ends]
+    for candidate in (np.uint8, np.int8, np.uint16, np.int16, np.int32):
+        if np.iinfo(candidate).min <= min(ends) and max(ends) <= np.iinfo(candidate).max:
+            return np.dtype(candidate)
+    return np.dtype(np.float32)

@@ -1,0 +1,78 @@
+"""What kind of image a file or folder is, by its content."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from typing import TYPE_CHECKING, Literal
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.decoding import TIFF_STARTS
+from napari_amvlm.imaging.formats.dicom_files import MAX_FILES
+from napari_amvlm.imaging.formats.nifti_files import is_nifti, nifti_start
+from napari_amvlm.imaging.formats.ome_zarr import is_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr"]
+
+_PLAIN_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
+_DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
+"""Groups 8 and 2, either of which comes first in files that have no preamble."""
+_TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".svs")
+_GZIP = b"\x1f\x8b"
+
+
+def image_kind(path: Path) -> Kind | None:
+    """Return the kind of image at `path`, None where it is none that can be read; nothing is decoded.
+
+    Raises
+    ------
+    ImageError
+        It cannot be opened.
+    """
+    if path.is_dir():
+        if is_zarr(path):
+            return "zarr"
+        return "dicom folder" if next(dicom_files(path), None) is not None else None
+    start = _start(path)
+    # A DICOM file may carry the start of a TIFF file in its preamble, so that both kinds of program can read it.
+    ending = path.suffix.lower()
+    if start[128:132] == b"DICM" and ending not in _TIFF_ENDINGS:
+        return "dicom"
+    if start[:4] in TIFF_STARTS:
+        return "tiff"
+    if start.startswith(_PLAIN_STARTS):
+        return "plain"
+    if ending == ".dcm" and start[:2] in _DICOM_STARTS:
+        return "dicom"
+    if is_nifti(start) or (start.startswith(_GZIP) and path.name.lower().endswith(".nii.gz") and _packed_nifti(path)):
+        return "nifti"
+    return None
+
+
+def dicom_files(folder: Path) -> Iterator[Path]:
+    """Yield the DICOM files that lie in a folder itself, hidden ones and tables of contents left out."""
+    for path in itertools.islice(folder.iterdir(), MAX_FILES):
+        if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
+            continue
+        if image_kind(path) == "dicom":
+            yield path
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(552).ljust(552, b"\0")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"{path} cannot be opened ({reason}); check that it is there and may be read.") from error
+
+
+def _packed_nifti(path: Path) -> bool:
+    try:
+        return is_nifti(nifti_start(path))
+    except (OSError, EOFError, zlib.error):
+        return False

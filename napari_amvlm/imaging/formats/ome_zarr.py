@@ -1,0 +1,194 @@
+"""OME-Zarr images, versions 0.4 and 0.5, read where they are looked at."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.lazy import grouped, lazy, reading, with_small_levels
+from napari_amvlm.imaging.formats.limits import check_chunk, check_numbers, check_shape
+from napari_amvlm.imaging.formats.zarr_safety import check_array, inside, zarr_metadata
+from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, spacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_VERSIONS = ("0.4", "0.5")
+_AXES = "TCZYX"
+_COLOURS = ("FF0000", "00FF00", "0000FF")
+_MAX_LEVELS = 32
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a zarr group or array."""
+    return path.is_dir() and any((path / name).is_file() for name in (".zgroup", ".zarray", "zarr.json"))
+
+
+def open_ome_zarr(path: Path) -> list[ImageData]:
+    """Describe the images in an OME-Zarr folder: one for each of its multiscales.
+
+    Three channels of 8 bits that are shown as red, green and blue, or of which nothing is said, are colours.
+
+    Raises
+    ------
+    ImageError
+        It is no image in version 0.4 or 0.5, for instance a plate, or is damaged; or it holds something else than
+        numbers, a compression that is not known, or paths that lead out of it.
+    """
+    with reading(path):
+        ome = _ome(path)
+        every = ome.get("multiscales")
+        if not isinstance(every, list) or not every:
+            raise ImageError(f"{path}: expected an OME-Zarr image, but {_instead(ome)}.")
+        images = [_describe(path, ome, one) for one in every]
+    if len(images) == 1:
+        return images
+    titles = [one.get("name") or number for number, one in enumerate(every, 1)]
+    return [replace(image, name=f"{image.name} {title}") for image, title in zip(images, titles, strict=True)]
+
+
+def _ome(path: Path) -> dict[str, Any]:
+    """Return what the folder says of its images."""
+    metadata = zarr_metadata(path)
+    if "zarr.json" in metadata:
+        ome = (metadata["zarr.json"].get("attributes") or {}).get("ome") or {}
+        version = ome.get("version")
+    else:
+        ome = metadata.get(".zattrs") or {}
+        first: Mapping[str, Any] = next(iter(ome.get("multiscales") or ()), {})
+        version = first.get("version", "0.4")
+    if ome.get("multiscales") and version not in _VERSIONS:
+        raise ImageError(
+            f"{path}: expected OME-Zarr version {' or '.join(_VERSIONS)}, but got {version!r}; convert it to one."
+        )
+    return dict(ome)
+
+
+def _instead(ome: Mapping[str, Any]) -> str:
+    if "plate" in ome or "well" in ome:
+        return "it is a plate or a well; open the folder of one of its fields"
+    if "bioformats2raw.layout" in ome or "series" in ome:
+        return "it is a collection of images; open the folder of one of them, for instance 0"
+    return "it says nothing of one; open the folder in which the image's metadata lie"
+
+
+def _describe(path: Path, ome: Mapping[str, Any], multiscale: Mapping[str, Any]) -> ImageData:
+    axes, units = _axes(path, multiscale)
+    datasets = list(multiscale["datasets"])
+    if not 1 <= len(datasets) <= _MAX_LEVELS:
+        raise ImageError(f"{path}: expected 1 to {_MAX_LEVELS} levels, but got {len(datasets)}; write it again.")
+    levels = [_level(path, dataset["path"], axes) for dataset in datasets]
+    _check_levels(path, [level.shape for level in levels], axes)
+    distances = _distances(multiscale, datasets[0], axes, units)
+    kept = [axis for axis, n in zip(axes, levels[0].shape, strict=True) if n != 1 or axis in "YX"]
+    arranged = [_arranged(level, axes, kept) for level in levels]
+    shown = (ome.get("omero") or {}).get("channels") or []
+    rgb = _colours(arranged[0], kept, shown)
+    if rgb:
+        place = kept.index("C")
+        order = [number for number in range(len(kept)) if number != place]
+        arranged = [level.transpose([*order, place]) for level in arranged]
+        kept.remove("C")
+    arranged = with_small_levels(arranged, kept.index("Y"))
+    return ImageData(
+        data=arranged[0],
+        name=image_name(path),
+        path=path,
+        rgb=rgb,
+        axes="".join(kept),
+        spacing={axis: value for axis, value in distances.items() if axis in kept},
+        smaller=tuple(arranged[1:]),
+        window=None if rgb or "C" in kept else _window(shown),
+        channels=_names(arranged[0], kept, shown),
+    )
+
+
+def _axes(path: Path, multiscale: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the letters of the axes and their units."""
+    axes = list(multiscale.get("axes") or ())
+    letters = "".join(str(axis.get("name", "")).upper() for axis in axes)
+    known = len(letters) == len(axes) and len(set(letters)) == len(letters) and set(letters) <= set(_AXES)
+    if not known or not {"Y", "X"} <= set(letters):
+        names = [axis.get("name") for axis in axes]
+        raise ImageError(f"{path}: expected axes out of t, c, z, y, x, with y and x, but got {names}; write it again.")
+    return letters, {letter: str(axis.get("unit", "")) for letter, axis in zip(letters, axes, strict=True)}
+
+
+def _level(path: Path, relative: object, axes: str) -> Any:
+    """Return a dask array over one level."""
+    import zarr
+
+    folder = inside(path, relative)
+    check_array(folder)
+    source = zarr.open_array(zarr.storage.LocalStore(folder, read_only=True), mode="r")
+    if source.ndim != len(axes):
+        raise ImageError(f"{folder}: expected the axes {axes}, but its shape is {source.shape}; write it again.")
+    lengths = dict(zip(axes, source.shape, strict=True))
+    check_shape(folder, source.shape, (lengths["Y"], lengths["X"]))
+    check_numbers(folder, source.dtype)
+    check_chunk(folder, source.chunks, source.dtype)
+    chunks = tuple(
+        grouped(chunk, n) if axis in "YX" else min(chunk, n)
+        for axis, chunk, n in zip(axes, source.chunks, source.shape, strict=True)
+    )
+    return lazy(source, folder, chunks)
+
+
+def _check_levels(path: Path, shapes: Sequence[tuple[int, ...]], axes: str) -> None:
+    """Refuse levels that are not one image at falling resolutions."""
+    for larger, smaller in itertools.pairwise(shapes):
+        falls = all(m <= n if axis in "ZYX" else m == n for axis, n, m in zip(axes, larger, smaller, strict=True))
+        if not falls or larger == smaller:
+            raise ImageError(f"{path}: expected levels that get smaller, but got {list(shapes)}; write it again.")
+
+
+def _arranged(level: Any, axes: str, kept: list[str]) -> Any:
+    """Return a level with the axes in the order TCZYX, without those of length 1."""
+    level = level[tuple(slice(None) if axis in kept else 0 for axis in axes)]
+    stored = [axis for axis in axes if axis in kept]
+    kept.sort(key=_AXES.index)
+    return level.transpose([stored.index(axis) for axis in kept])
+
+
+def _distances(
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: str, units: Mapping[str, str]
+) -> dict[str, Spacing]:
+    """Return the distances of neighbours at full resolution; those without a unit are left out."""
+    found: dict[str, Spacing] = {}
+    factors = [_scale(place, len(axes)) for place in (multiscale, dataset)]
+    for position, axis in enumerate(axes):
+        value = spacing(factors[0][position] * factors[1][position], units[axis])
+        if axis != "C" and value is not None:
+            found[axis] = value
+    return found
+
+
+def _scale(place: Mapping[str, Any], count: int) -> list[float]:
+    for transformation in place.get("coordinateTransformations") or ():
+        values = transformation.get("scale")
+        if transformation.get("type") == "scale" and isinstance(values, list) and len(values) == count:
+            return [float(value) for value in values]
+    return [1.0] * count
+
+
+def _colours(level: Any, kept: Sequence[str], shown: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the channels are the colours of a picture."""
+    if "C" not in kept or level.shape[kept.index("C")] != 3 or level.dtype.name != "uint8":
+        return False
+    return not shown or tuple(str(channel.get("color", "")).upper() for channel in shown) == _COLOURS
+
+
+def _names(level: Any, kept: Sequence[str], shown: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    names = tuple(str(channel.get("label", "")) for channel in shown)
+    return names if "C" in kept and len(names) == level.shape[kept.index("C")] and all(names) else ()
+
+
+def _window(shown: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    window = shown[0].get("window") or {} if len(shown) == 1 else {}
+    if "start" not in window or "end" not in window:
+        return None
+    low, high = float(window["start"]), float(window["end"])
+    return (low, high) if low < high else None

@@ -1,0 +1,116 @@
+"""PNG and JPEG files, and TIFF files in compressions that only Pillow knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.limits import MAX_PIXELS, check_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
+
+LOSSY = b"\xff\xd8"
+"""How the files start whose values are not kept exactly: JPEG."""
+
+_FORMATS = ("PNG", "JPEG", "TIFF")
+FAX = (2, 3, 4)
+"""TIFF compressions that know black and white ink only, so that 0 as white is no choice of the writer."""
+
+_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
+
+
+def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
+    """Return the pixels of a file, without alpha; with `indices`, values as they are stored.
+
+    Raises
+    ------
+    ImageError
+        Another kind of file, a stack, too many pixels, or colours that are neither gray nor RGB.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            check_size(path, image.height, image.width)
+            frames = getattr(image, "n_frames", 1)
+            # A JPEG with more than one frame is a photograph with previews.
+            if frames > 1 and image.format in ("PNG", "TIFF"):
+                raise ImageError(f"{path}: expected one image, but it is a stack of {frames}; save the one you mean.")
+            return _pixels(image, path, indices=indices)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: expected a PNG, JPEG or TIFF image, but it is none; save it as one.") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS) // 10**6
+        raise ImageError(
+            f"{path}: expected at most {limit} million pixels in such a file, but it has more; "
+            "cut it into smaller images or save it as an uncompressed TIFF."
+        ) from error
+
+
+def gray_if_equal(colours: NDArray[Any]) -> NDArray[Any]:
+    """Return one channel of `(H, W, 3)` where all three are equal, else all."""
+    if (colours == colours[..., :1]).all():
+        return np.ascontiguousarray(colours[..., 0])
+    return np.ascontiguousarray(colours)
+
+
+def _pixels(image: ImageFile, path: Path, *, indices: bool) -> NDArray[Any]:
+    """Return the pixels of an opened image."""
+    mode = image.mode
+    if mode in ("P", "PA"):
+        if indices:
+            return np.array(image.getchannel(0) if mode == "PA" else image)
+        return gray_if_equal(np.array(image.convert("RGBA"))[..., :3])
+    if mode in ("LA", "La"):
+        return np.array(image.getchannel("L"))
+    if mode in ("RGBA", "RGBa", "RGBX", "RGB"):
+        return _colour(image, path)
+    if mode in ("CMYK", "YCbCr"):
+        return np.array(image.convert("RGB"))
+    if mode == "I" and image.format == "PNG":
+        return np.array(image).astype(np.uint16)
+    if mode in ("1", "L", "I", "F") or mode.startswith("I;16"):
+        pixels = np.array(image)
+        return np.invert(pixels) if indices and _shown_inverted(image) else pixels
+    raise ImageError(f"{path}: expected gray or RGB colours, but got {mode}; save it as RGB.")
+
+
+def _shown_inverted(image: ImageFile) -> bool:
+    """Tell whether Pillow inverted the values, as it does for TIFF files in which 0 is white; fax is always so."""
+    if image.format != "TIFF" or image.mode not in ("1", "L"):
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return tags.get(_PHOTOMETRIC) == 0 and tags.get(_COMPRESSION, 1) not in FAX
+
+
+def _colour(image: ImageFile, path: Path) -> NDArray[Any]:
+    """Return the colours of an image, without alpha."""
+    if image.format == "TIFF" and max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8:  # type: ignore[attr-defined]
+        raise ImageError(
+            f"{path}: 16-bit colour in this compression cannot be read; save it uncompressed, or install imagecodecs."
+        )
+    raw = str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
+    colours = np.array(image)
+    if raw == "LA;16B":
+        # The two bytes of gray and the two of alpha, read as four channels.
+        pairs = _png_bytes(path, "RGBA")
+        return (pairs[..., 0] << 8) | pairs[..., 1]
+    if raw.endswith(";16B"):
+        # Pillow keeps the first byte of each value; as little-endian, the first byte is the low one.
+        colours = (colours.astype(np.uint16) << 8) | _png_bytes(path, raw.removesuffix("B") + "L")
+    return np.ascontiguousarray(colours[..., :3])
+
+
+def _png_bytes(path: Path, raw: str) -> NDArray[np.uint16]:
+    """Return the channels of a PNG file whose bytes are taken to be of the raw mode `raw`."""
+    from PIL import Image
+
+    with Image.open(path, formats=("PNG",)) as image:
+        image.tile = [image.tile[0]._replace(args=raw)]
+        return np.array(image).astype(np.uint16)

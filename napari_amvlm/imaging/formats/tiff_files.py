@@ -1,0 +1,150 @@
+"""TIFF files: the image of the first series, whatever the order of its axes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.frame_headers import frame_shape
+from napari_amvlm.imaging.formats.limits import check_size
+from napari_amvlm.imaging.formats.pillow_files import FAX, gray_if_equal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+UNCOMPRESSED = 1
+MINISWHITE, MINISBLACK, RGB, PALETTE = 0, 1, 2, 3
+_YCBCR = 6
+_TO_RGB = (6, 7, 33003, 33005, 34712)
+"""Compressions (JPEG and JPEG 2000) whose decoder turns YCbCr into RGB."""
+_FRAMELESS = (1, 5, 8, 32773, 32946, 50000, *FAX)
+"""Compressions that decode to as many bytes as the page says, and no more."""
+_OVERSIZE = 4
+"""Frames may be larger than their tile by this factor: writers fill them up."""
+_ALPHA = (1, 2)
+"""Values of the tag ExtraSamples that stand for alpha."""
+
+
+def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
+    """Return the pixels of a TIFF file; None if its compression or its colours are another decoder's business.
+
+    Of a pyramid the full resolution is taken; further series (thumbnails, labels) are left out.  With `indices`,
+    values are as they are stored: those of a palette stay indices, and where 0 is white they are not inverted, for
+    common writers of masks store True and 255 so.
+
+    Raises
+    ------
+    ImageError
+        A stack, 2 channels or more than 4, too many pixels, or a file that is cut off.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        page = series.keyframe
+        lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"}
+        if "Y" not in lengths or "X" not in lengths:
+            raise ImageError(
+                f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image."
+            )
+        check_size(path, lengths["Y"], lengths["X"])
+        if not has_known_colours(page) or int(page.compression) in FAX:
+            return None
+        channels = _channels(lengths, page, path)
+        stored = path.stat().st_size
+        plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8
+        if len(page.dataoffsets) < math.prod(page.chunked) or (plain and series.nbytes > stored):
+            raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
+        guard_frames(page)
+        try:
+            pixels = np.asarray(series.asarray())
+        except ValueError as error:
+            if "imagecodecs" in str(error) and (page.photometric != MINISWHITE or page.bitspersample <= 8):
+                return None
+            raise
+        pixels = pixels.reshape(tuple(lengths.values()))
+        order = [*lengths].index
+        pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
+        return np.ascontiguousarray(_values(pixels[..., :channels] if channels else pixels, page, indices=indices))
+
+
+def guard_frames(page: Any) -> None:
+    """Have `page` refuse JPEG and JPEG 2000 tiles that are larger than it says: they would fill the memory."""
+    if int(page.compression) not in _TO_RGB:
+        return
+    decode, largest = page.decode, _OVERSIZE * math.prod(page.chunks)
+
+    def checked(data: bytes | None, *place: Any, **options: Any) -> Any:
+        shape = frame_shape(data) if data is not None else None
+        if data is not None and (shape is None or not 0 < math.prod(shape) <= largest):
+            raise ValueError(f"a tile of {shape}, where {page.chunks} was announced")
+        return decode(data, *place, **options)
+
+    page.decode = checked
+
+
+def has_known_colours(page: Any) -> bool:
+    """Tell whether a page's values are gray, RGB or a palette's once they are decoded, in a known compression."""
+    colours = int(page.photometric)
+    known = colours in (MINISWHITE, MINISBLACK, RGB, PALETTE)
+    known = known or (colours == _YCBCR and int(page.compression) in _TO_RGB)
+    return known and int(page.compression) in (*_FRAMELESS, *_TO_RGB)
+
+
+def has_alpha(page: Any) -> bool:
+    """Tell whether the first value behind gray or colours is how opaque a pixel is."""
+    return bool(page.extrasamples) and int(page.extrasamples[0]) in _ALPHA
+
+
+def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
+    """Return how many channels to keep, 0 for an image without an axis for them."""
+    others = [axis for axis in lengths if axis not in "YX"]
+    if not others:
+        return 0
+    size = "x".join(f"{axis}{n}" for axis, n in lengths.items())
+    if len(others) > 1 or others[0] not in "SC":
+        raise ImageError(f"{path}: expected one image, but it is a stack, {size}; save the plane you mean as a file.")
+    count = lengths[others[0]]
+    alpha = has_alpha(page)
+    if count == 3 or (others[0] == "S" and count == 4 and int(page.photometric) == RGB):
+        return 3
+    if count == 2 and alpha:
+        return 1
+    raise ImageError(
+        f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) channels, but got {count}, {size}; save one channel as gray."
+    )
+
+
+def _values(pixels: NDArray[Any], page: Any, *, indices: bool) -> NDArray[Any]:
+    """Return gray values that rise with brightness, or colours, as the file's photometric interpretation has them."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    photometric = int(page.photometric)
+    if photometric == PALETTE:
+        if indices:
+            return pixels
+        return gray_if_equal(palette(page)[pixels])
+    if page.bitspersample == 1:
+        pixels = pixels.astype(np.bool_)
+    if photometric != MINISWHITE or indices:
+        return pixels
+    return brighter(pixels, page.bitspersample)
+
+
+def palette(page: Any) -> NDArray[np.uint8]:
+    """Return the colours of a page's palette, `(N, 3)`."""
+    colours = np.asarray(page.colormap).T
+    return np.asarray(colours >> 8 if colours.max() > 255 else colours, np.uint8)
+
+
+def brighter(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Return values that rise with brightness for values of `bits` bits that fall with it."""
+    if np.issubdtype(pixels.dtype, np.unsignedinteger):
+        return np.asarray(np.subtract(2**bits - 1, pixels, dtype=pixels.dtype))
+    exact = pixels.dtype == np.bool_ or np.issubdtype(pixels.dtype, np.integer)
+    return np.asarray(np.invert(pixels) if exact else np.negative(pixels))

@@ -1,0 +1,235 @@
+"""TIFF files of any number of axes and levels, read where they are looked at: slides, stacks, OME-TIFF."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.lazy import LEAST_CHUNK, grouped, lazy, mapped, reading, with_small_levels
+from napari_amvlm.imaging.formats.limits import (
+    EAGER_BYTES,
+    MAX_AXES,
+    MAX_CHUNK_BYTES,
+    check_chunk,
+    check_numbers,
+    check_shape,
+)
+from napari_amvlm.imaging.formats.tiff_files import (
+    MINISWHITE,
+    PALETTE,
+    RGB,
+    UNCOMPRESSED,
+    brighter,
+    guard_frames,
+    has_alpha,
+    has_known_colours,
+    palette,
+)
+from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_spacing
+from napari_amvlm.imaging.image_data import ImageData, image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def open_tiff(path: Path) -> list[ImageData]:
+    """Describe the images in a TIFF file; pixels stay in the file, but for small stacks.
+
+    Several series of an OME-TIFF are several images.  Of a slide the label and the overview are left out, as are the
+    thumbnails behind the first image of any other file.  Pages that halve in size, one after another, are a pyramid.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged or cut off, or its colours, number format or size are beyond what can be read.
+    """
+    import tifffile
+
+    with reading(path):
+        # The file stays open as long as the arrays are in use.
+        file = tifffile.TiffFile(path)
+        try:
+            series = list(file.series)
+            if not series:
+                raise ImageError(f"{path} holds no image; check the file.")
+            several = series[0].kind == "ome"
+            images = [_describe(file, path, series, index) for index in range(len(series) if several else 1)]
+        except BaseException:
+            file.close()
+            raise
+    if len(images) > 1:
+        return [
+            replace(image, name=f"{image.name} {one.name or number}")
+            for number, (image, one) in enumerate(zip(images, series, strict=True), 1)
+        ]
+    return images
+
+
+def plane_spacing(path: Path) -> dict[str, Any]:
+    """Return the spacing of the first image in a TIFF file."""
+    import tifffile
+
+    with reading(path), tifffile.TiffFile(path) as file:
+        return tiff_spacing(file, file.series[0], 0)
+
+
+def is_stack(path: Path) -> bool:
+    """Tell whether a TIFF file is more than a plane of gray or colours at one resolution that fits into memory."""
+    import tifffile
+
+    with reading(path), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
+        planes = set(lengths) <= set("YXS") or (set(lengths) <= set("YXC") and lengths.get("C") == 3)
+        several = series.kind == "ome" and len(file.series) > 1
+        return several or not planes or len(_levels(file.series, 0)) > 1 or series.nbytes > EAGER_BYTES
+
+
+def _describe(file: Any, path: Path, every: Sequence[Any], index: int) -> ImageData:
+    series = every[index]
+    page = series.keyframe
+    _check(path, series, page)
+    arrays = [_level(path, level) for level in _levels(every, index)]
+    arranged = [_arranged(array, series, page, path) for array in arrays]
+    axes, rgb = arranged[0][1], arranged[0][2]
+    levels = with_small_levels([array for array, _, _ in arranged], axes.index("Y"))
+    if len(levels) == 1 and series.nbytes <= EAGER_BYTES:
+        levels = [np.ascontiguousarray(levels[0].compute(scheduler="synchronous"))]
+    else:
+        _probe(levels[-1])
+    return ImageData(
+        data=levels[0],
+        name=image_name(path),
+        path=path,
+        rgb=rgb,
+        axes=axes,
+        spacing=tiff_spacing(file, series, index),
+        smaller=tuple(levels[1:]),
+        channels=tiff_channels(file, series, index),
+    )
+
+
+def _check(path: Path, series: Any, page: Any) -> None:
+    """Refuse what cannot be read, by the header alone."""
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    if len(lengths) != len(series.axes) or not {"Y", "X"} <= set(lengths):
+        raise ImageError(f"{path}: expected an image, but its axes are {series.axes} {series.shape}; save one image.")
+    check_shape(path, series.shape, (lengths["Y"], lengths["X"]))
+    check_numbers(path, np.dtype(series.dtype))
+    if not has_known_colours(page):
+        raise ImageError(
+            f"{path}: expected gray, RGB or a palette in a common compression, but got {page.photometric!r} in "
+            f"{page.compression!r}; save it as RGB, compressed with deflate or JPEG."
+        )
+    stored = path.stat().st_size
+    plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8 and not page.is_tiled
+    if len(page.dataoffsets) < math.prod(page.chunked) or (plain and len(every_page(series)) * page.nbytes > stored):
+        raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
+    ends = np.add(np.asarray(page.dataoffsets, np.float64), np.asarray(page.databytecounts, np.float64))
+    if ends.size and ends.max() > stored:
+        raise ImageError(f"{path} is cut off, it ends before its last tile; copy it again.")
+
+
+def every_page(series: Any) -> Sequence[Any]:
+    """Return the pages that a series lists; those of a single block of values are one."""
+    return [page for page in series.pages if page is not None] if series.dataoffset is None else [series.keyframe]
+
+
+def _levels(every: Sequence[Any], index: int) -> list[Any]:
+    """Return the resolutions of a series: its own, or the single-page series behind it that halve in size."""
+    series = every[index]
+    levels = list(series.levels)
+    if len(levels) > 1 or index > 0 or series.kind not in ("shaped", "generic", "uniform", "page"):
+        return levels
+    for smaller in every[1:]:
+        last = levels[-1]
+        same = smaller.axes == last.axes and smaller.dtype == last.dtype and len(smaller.levels) == 1
+        if not same or not all(_halved(a, n, m) for a, n, m in zip(last.axes, last.shape, smaller.shape, strict=True)):
+            break
+        levels.append(smaller)
+    return levels
+
+
+def _halved(axis: str, length: int, smaller: int) -> bool:
+    return abs(smaller - length / 2) <= 1 if axis in "YX" else smaller == length
+
+
+def _level(path: Path, level: Any) -> Any:
+    """Return a dask array over one resolution of a series, with the axes as they are stored."""
+    import zarr
+
+    if level.keyframe.nbytes > MAX_CHUNK_BYTES and level.dataoffset is not None:
+        stored = np.dtype(level.parent.byteorder + level.dtype.char)
+        source: Any = np.memmap(path, stored, "r", level.dataoffset, level.shape)
+        whole = {"Y": LEAST_CHUNK, "X": LEAST_CHUNK, "S": MAX_AXES}
+        chunks = tuple(min(n, whole.get(axis, 1)) for axis, n in zip(level.axes, level.shape, strict=True))
+        return lazy(source, path, chunks)
+    guard_frames(level.keyframe)
+    source = zarr.open_array(level.aszarr(level=0), mode="r")
+    check_chunk(path, source.chunks, source.dtype)
+    chunks = tuple(
+        grouped(chunk, n) if axis in "YX" else chunk
+        for axis, chunk, n in zip(level.axes, source.chunks, source.shape, strict=True)
+    )
+    return lazy(source, path, chunks)
+
+
+def _arranged(array: Any, series: Any, page: Any, path: Path) -> tuple[Any, str, bool]:
+    """Return the array with its axes in the order (others)TCZYX and colours last, its axes, and whether it has colours.
+
+    Axes of length 1 are dropped, but for Y and X.
+    """
+    axes = series.axes
+    keep = [axis for axis, n in zip(axes, array.shape, strict=True) if n != 1 or axis in "YX"]
+    samples = dict(zip(axes, array.shape, strict=True))
+    array = array[tuple(slice(None) if axis in keep else 0 for axis in axes)]
+    order = sorted(keep, key=lambda axis: "TCZYXS".find(axis))
+    array = array.transpose([keep.index(axis) for axis in order])
+    found = "".join(order)
+    colour = samples.get("S", 1)
+    if colour == 2 or (colour == 4 and int(page.photometric) != RGB) or colour > 4:
+        if colour == 2 and has_alpha(page):
+            return brighter_lazily(array[..., 0], page), found[:-1], False
+        raise ImageError(
+            f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) values in a pixel, but got {colour}; save its channels "
+            "as planes."
+        )
+    if colour >= 3:
+        return array[..., :3], found[:-1], True
+    if int(page.photometric) == PALETTE:
+        return _painted(array, page), found, True
+    if found == "CYX" and len(array) == 3:
+        return brighter_lazily(array, page).transpose(1, 2, 0), "YX", True
+    return brighter_lazily(array, page), found, False
+
+
+def brighter_lazily(array: Any, page: Any) -> Any:
+    """Return gray values that rise with brightness; 1-bit values are 0 and 255."""
+    if page.bitspersample == 1:
+        array = mapped(array, lambda block: block.astype(np.bool_) * np.uint8(255), np.dtype(np.uint8))
+        return 255 - array if int(page.photometric) == MINISWHITE else array
+    if int(page.photometric) != MINISWHITE:
+        return array
+    return mapped(array, lambda block: brighter(block, page.bitspersample), array.dtype)
+
+
+def _painted(array: Any, page: Any) -> Any:
+    """Return the colours of a palette, a new last axis of 3."""
+    colours = palette(page)
+    return array.map_blocks(
+        lambda block: colours[block],
+        dtype=np.uint8,
+        new_axis=array.ndim,
+        chunks=(*array.chunks, (3,)),
+        meta=np.empty((0,) * (array.ndim + 1), np.uint8),
+    )
+
+
+def _probe(level: Any) -> None:
+    """Read one piece, so that a compression that cannot be decoded is known at once."""
+    level[tuple(slice(0, 1) for _ in level.shape)].compute(scheduler="synchronous")

@@ -1,0 +1,180 @@
+"""Two models side by side on one accepted image: what each paints, and its Dice there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.errors import ModelFileError
+from napari_amvlm.session.learning_data import labelled_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from napari_amvlm.learning.data import LabelledImage
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.model_info import ModelInfo
+    from napari_amvlm.project import ModelRecord, Project
+    from napari_amvlm.session.learning_data import ScaleChooser
+
+LONGEST_SHOWN = 4096
+"""Pictures for the eye have at most so many pixels along a side; scores are taken at full size."""
+
+BEFORE, AFTER, ACCEPTED = 1, 2, 4
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What two models paint on one image.
+
+    Attributes
+    ----------
+    image_id
+        Of the image in its project.
+    name
+        Its name.
+    before, after
+        Dice of the earlier and of the later model, in [0, 1]: the mean over prompts, on reviewed pixels, at full size.
+    shape
+        Height and width of the image.
+    step
+        Every so many pixels of the image are in the arrays below.
+    pixels
+        The image, uint8 `(h, w, 3)`.
+    masks
+        For each prompt uint8 `(h, w)`, a sum of `BEFORE`, `AFTER` and `ACCEPTED`; 0 where nobody looked.
+    """
+
+    image_id: int
+    name: str
+    before: float
+    after: float
+    shape: tuple[int, int]
+    step: int
+    pixels: NDArray[np.uint8]
+    masks: Mapping[str, NDArray[np.uint8]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take."""
+        return self.pixels.nbytes + sum(mask.nbytes for mask in self.masks.values())
+
+
+class Comparer:
+    """Lets two models answer on images of a project; the models are read at the first one and kept.
+
+    Parameters
+    ----------
+    project
+        An open project.
+    before, after
+        Files of the two models.
+    predictor_scales
+        Gives the working scale of a prompt, as for `learning_data`.
+    device
+        Where to compute.
+    """
+
+    def __init__(
+        self, project: Project, before: Path, after: Path, *, predictor_scales: ScaleChooser, device: torch.device
+    ) -> None:
+        self._project = project
+        self._files = (before, after)
+        self._scales = predictor_scales
+        self._device = device
+        self._models: tuple[AMVLM, AMVLM] | None = None
+
+    def compare(self, image_id: int, should_stop: Callable[[], bool] | None = None) -> Compared:
+        """Let both models answer every prompt that is accepted on an image.
+
+        Raises
+        ------
+        ProjectError, ImageError
+            The image or a mask cannot be read, or nothing is accepted on it any more.
+        ModelFileError, TextEncoderError
+            A model cannot be read.
+        OutOfMemoryError
+            The device has not enough memory.
+        Cancelled
+            `should_stop` said so.
+        """
+        from napari_amvlm.device import memory_errors
+        from napari_amvlm.learning.validation import mean_dice, predicted_masks
+
+        image = labelled_image(self._project, image_id, predictor_scales=self._scales)
+        with memory_errors(self._device, "two models at once", "close other programs, or let a learning run end first"):
+            found = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
+        height, width = image.image.shape[:2]
+        step = -(-max(height, width) // LONGEST_SHOWN)
+        return Compared(
+            image_id=image_id,
+            name=image.name,
+            before=mean_dice(image, found[0]),
+            after=mean_dice(image, found[1]),
+            shape=(height, width),
+            step=step,
+            pixels=np.rint(255 * image.image[::step, ::step]).astype(np.uint8),
+            masks={prompt: _coded(image, prompt, found, step) for prompt in image.masks},
+        )
+
+    def _both(self) -> tuple[AMVLM, AMVLM]:
+        from napari_amvlm.models.checkpoint import load_model
+        from napari_amvlm.models.model_info import read_info
+
+        if self._models is None:
+            first, second = self._files
+            before, info = load_model(first, device=self._device)
+            wanted = read_info(second).config.text_encoder
+            # a sentence encoder that nothing changed is the same in both, and most of what a model weighs
+            is_shared = wanted == info.config.text_encoder and not wanted.trainable
+            encoder = before.text_encoder if is_shared else None
+            self._models = before, load_model(second, device=self._device, text_encoder=encoder)[0]
+        return self._models
+
+
+def parent_file(project: Project, record: ModelRecord, installed: Iterable[ModelInfo]) -> Path:
+    """Return the file of the model that `record` was learnt from.
+
+    Parameters
+    ----------
+    project
+        Its models, discarded ones too, are looked through first.
+    record
+        A model of the project.
+    installed
+        Other models that are at hand.
+
+    Raises
+    ------
+    ModelFileError
+        It is neither in the project nor installed.
+    """
+    known = {info.sha256: info.path for info in installed}
+    known |= {model.sha256: model.path for model in project.models(discarded=True)}
+    path = known.get(record.parent or "")
+    if path is None:
+        raise ModelFileError(
+            f"The model that {record.name} was learnt from is neither in the project nor installed, so there is "
+            "nothing to compare it with; install that model again."
+        )
+    return path
+
+
+def _coded(
+    image: LabelledImage, prompt: str, found: Iterable[Mapping[str, NDArray[np.bool_]]], step: int
+) -> NDArray[np.uint8]:
+    """Return one prompt's three masks in one array; what nobody looked at counts for no score, and is left out."""
+    before, after = (masks[prompt] for masks in found)
+    code = np.zeros(before[::step, ::step].shape, np.uint8)
+    for value, mask in ((BEFORE, before), (AFTER, after), (ACCEPTED, image.masks[prompt])):
+        code[mask[::step, ::step]] += np.uint8(value)
+    reviewed = image.reviewed_for(prompt)
+    if reviewed is not None:
+        code[~reviewed[::step, ::step]] = 0
+    return code

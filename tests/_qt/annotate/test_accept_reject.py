@@ -1,0 +1,350 @@
+"""Review in a real viewer: locks, regions, states on screen, overlaps, and single objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from skimage.io import imsave
+
+from napari_amvlm.review import OverlapRule, PixelState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari.layers import Labels
+
+SIDE = 96
+
+
+def _labels(bench: Any) -> Labels:
+    return bench.viewer.layers["slide masks"]
+
+
+def _say(bench: Any, prompt: str, *boxes: tuple[slice, slice]) -> None:
+    """Let the model have found `boxes`, whatever its random weights say, and draw that."""
+    field = bench.annotate.annotation().results[prompt].prediction.probability
+    field[:] = 0.1
+    for box in boxes:
+        field[box] = 0.9
+    bench.annotate.work.repaint()
+    bench.idle()
+
+
+LEFT = (slice(10, 30), slice(10, 30))
+RIGHT = (slice(10, 30), slice(60, 80))
+LOW = (slice(60, 80), slice(20, 40))
+
+
+@pytest.fixture
+def found(bench: Any) -> Any:
+    """Return the bench with two squares found, each an object of its own."""
+    bench.run("nuclei")
+    bench.annotate.panel.instances.setChecked(True)
+    bench.idle()
+    _say(bench, "nuclei", LEFT, RIGHT)
+    return bench
+
+
+def _value(bench: Any, box: tuple[slice, slice]) -> int:
+    [value] = np.unique(_labels(bench).data[box]).tolist()
+    return int(value)
+
+
+def _draw_region(bench: Any, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    (top, bottom), (left, right) = rows, columns
+    corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
+    bench.viewer.layers.selection.active = bench.viewer.add_shapes([corners], shape_type="polygon")
+
+
+def test_a_region_is_accepted_and_the_rest_counts_as_never_looked_at(found: Any):
+    _draw_region(found, (0, 95), (0, 45))
+
+    found.annotate.accept_region()
+    found.idle()
+
+    project = found.workspace.project
+    [correction] = project.corrections()
+    mask, states = project.load_mask(correction), project.load_states(correction)
+    assert mask[LEFT].all()
+    assert not mask[RIGHT].any()
+    assert (states[:90, :44] != PixelState.NEVER).all()
+    assert (states[:, 50:] == PixelState.NEVER).all()
+    assert "nuclei" not in found.annotate.annotation().finished
+    assert f"reviewed {(states != PixelState.NEVER).mean():.0%}" in found.annotate.panel.shown.summary()
+
+
+def test_a_new_prediction_leaves_the_accepted_region_alone(found: Any):
+    _draw_region(found, (0, 95), (0, 45))
+    found.annotate.accept_region()
+    found.idle()
+    before = _labels(found).data.copy()
+
+    _say(found, "nuclei", (slice(8, 32), slice(8, 32)), LOW, (slice(40, 50), slice(60, 80)))
+
+    after = _labels(found).data
+    np.testing.assert_array_equal(after[:90, :44], before[:90, :44])
+    assert not after[RIGHT].any()
+    assert after[40:50, 60:80].all()
+
+
+def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench: Callable[..., Any]):
+    bench = make_bench(show=True)
+    bench.run("nuclei")
+    camera = getattr(bench.viewer, "scene", bench.viewer).camera
+    camera.center = (24, 24)
+    camera.zoom = 30.0
+
+    bench.annotate.accept_region()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    reviewed = bench.workspace.project.load_reviewed(correction)
+    assert reviewed[24, 24]
+    assert not reviewed[90, 90]
+    assert 0 < reviewed.mean() < 0.9
+
+
+def test_a_region_beside_the_image_is_refused(found: Any):
+    _draw_region(found, (200, 300), (200, 300))
+
+    found.annotate.accept_region()
+
+    assert found.annotate.panel.status.value() == (
+        "error",
+        "The region (the drawn shapes) lies outside of image 'slide'; move it onto the image.",
+    )
+
+
+def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found: Any):
+    found.annotate.accept()
+    found.idle()
+    work, row = found.annotate.work.objects, found.annotate.panel.objects
+    row.setValue((_value(found, LEFT),))
+
+    work.lock(False)
+    found.idle()
+    _say(found, "nuclei", (slice(10, 20), slice(10, 30)), (slice(10, 20), slice(60, 80)))
+
+    data, project = _labels(found).data, found.workspace.project
+    assert data[10:20, 10:30].all()
+    assert not data[20:30, 10:30].any()
+    assert data[RIGHT].all()
+    [correction] = project.corrections()
+    assert len(project.locks.unlocked(correction)) == 1
+    row.setValue((_value(found, RIGHT),))
+    work.lock(True)
+    found.idle()
+    assert len(project.locks.unlocked(correction)) == 1
+
+
+def test_locks_speak_of_accepted_objects_only(found: Any):
+    found.annotate.panel.objects.setValue((_value(found, LEFT),))
+
+    found.annotate.work.objects.lock(False)
+
+    assert found.annotate.panel.status.value()[0] == "warning"
+
+
+def test_objects_told_apart_are_accepted_with_their_numbers(found: Any):
+    found.annotate.accept()
+    found.idle()
+
+    project = found.workspace.project
+    objects = project.load_objects(project.corrections()[0])
+    assert {_value(found, LEFT), _value(found, RIGHT)} == set(np.unique(objects).tolist()) - {0}
+
+
+def test_merge_is_one_object_and_one_step_of_undo(found: Any):
+    values = (_value(found, LEFT), _value(found, RIGHT))
+    before = _labels(found).data.copy()
+    found.annotate.panel.objects.setValue(values)
+
+    found.annotate.panel.objects.merge.click()
+    found.idle()
+    found.annotate.work.repaint()
+    found.idle()
+    merged = (_value(found, LEFT), _value(found, RIGHT))
+    found.annotate.undo()
+
+    assert merged == (min(values), min(values))
+    np.testing.assert_array_equal(_labels(found).data, before)
+
+
+def test_split_parts_an_object_where_the_model_was_least_sure(found: Any):
+    field = found.annotate.annotation().results["nuclei"].prediction.probability
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    hills = [np.exp(-((rows - 20) ** 2 + (columns - column) ** 2) / 60) for column in (14, 34)]
+    joined = np.maximum(*hills)
+    labels = _labels(found)
+    labels.data_setitem(np.nonzero(joined > 0.3), 1)
+    field[:] = joined
+    found.annotate.panel.objects.setValue((1,))
+
+    found.annotate.panel.objects.split.click()
+    found.idle()
+
+    found.annotate.work.repaint()
+    found.idle()
+
+    left, right = int(labels.data[20, 14]), int(labels.data[20, 34])
+    assert left != right
+    assert {found.annotate.annotation().owners[value] for value in (left, right)} == {"nuclei"}
+    found.annotate.undo()  # the model's new drawing elsewhere
+    found.annotate.undo()  # the split
+    assert labels.data[20, 14] == labels.data[20, 34]
+
+
+def test_an_object_that_cannot_be_split_stays_and_the_sentence_says_why(found: Any):
+    before = _labels(found).data.copy()
+    found.annotate.panel.objects.setValue((_value(found, LEFT),))
+    field = found.annotate.annotation().results["nuclei"].prediction.probability
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    field[:] = np.exp(-((rows - 20) ** 2 + (columns - 20) ** 2) / 200)
+
+    found.annotate.panel.objects.split.click()
+    found.idle()
+
+    assert "has one top" in found.status() or "one top in object" in found.status()
+    np.testing.assert_array_equal(_labels(found).data, before)
+
+
+def test_an_object_is_moved_to_another_prompt(found: Any):
+    found.run("left lung")
+    found.annotate.annotation().thresholds["left lung"] = 1.0
+    found.annotate.panel.objects.setValue((_value(found, LEFT),))
+
+    found.annotate.panel.objects.moveRequested.emit("left lung")
+    found.idle()
+
+    annotation = found.annotate.annotation()
+    assert annotation.owners[_value(found, LEFT)] == "left lung"
+    assert not annotation.mask("nuclei")[LEFT].any()
+    assert annotation.mask("left lung")[LEFT].all()
+    assert annotation.mask("nuclei")[RIGHT].all()
+
+
+def test_clicks_pick_objects_and_let_them_go(found: Any):
+    class Click:
+        position = (20.0, 20.0)
+
+    found.annotate.panel.objects.pick.setChecked(True)
+    [callback] = _labels(found).mouse_drag_callbacks[-1:]
+
+    callback(_labels(found), Click())
+    picked = found.annotate.panel.objects.value()
+    callback(_labels(found), Click())
+    found.annotate.panel.objects.pick.setChecked(False)
+
+    assert picked == (_value(found, LEFT),)
+    assert found.annotate.panel.objects.value() == ()
+    assert callback not in _labels(found).mouse_drag_callbacks
+
+
+def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found: Any):
+    labels = _labels(found)
+    labels.data_setitem((np.array([0, 0]), np.array([0, 1])), _value(found, LEFT))
+    _draw_region(found, (0, 95), (0, 45))
+    found.annotate.accept_region()
+    found.idle()
+
+    found.annotate.toggle_reviewed()
+    found.idle()
+
+    layer = found.viewer.layers["slide reviewed"]
+    assert layer.data[0, 0] == PixelState.CORRECTED + 1
+    assert layer.data[20, 20] == PixelState.RIGHT + 1
+    assert layer.data[20, 80] == PixelState.NEVER + 1
+    colours = {tuple(layer.get_color(state + 1)) for state in PixelState}
+    assert len(colours) == 3
+    assert "corrected 2 px" in found.annotate.panel.shown.summary()
+    assert found.annotate.panel.labels.findText("slide reviewed") < 0
+    assert found.annotate.panel.image.findText("slide reviewed") < 0
+
+
+def test_the_heat_map_is_the_entropy_of_the_model(found: Any):
+    field = found.annotate.annotation().results["nuclei"].prediction.probability
+    field[:] = 0.0
+    field[0, :3] = (0.5, 1.0, 0.25)
+
+    found.annotate.toggle_uncertainty()
+    found.idle()
+
+    shown = found.viewer.layers["slide unsure"].data[0, :3]
+    np.testing.assert_allclose(shown, [1.0, 0.0, 0.8113], atol=1e-3)
+
+
+def test_the_overlap_rule_is_shown_changed_and_kept(found: Any):
+    found.annotate.accept()
+    found.idle()
+    found.annotate.annotation().accepted.clear()
+    found.annotate.annotation().finish("nuclei", False)
+    found.annotate.panel.instances.setChecked(False)
+    found.run("left lung")
+    _say(found, "nuclei", (slice(0, 90), slice(0, 90)))
+    _say(found, "left lung", LEFT)
+    values = {p: found.annotate.annotation().value(p) for p in ("nuclei", "left lung")}
+    smaller = _value(found, LEFT)
+
+    box = found.annotate.panel.overlaps._rule
+    box.setCurrentIndex(box.findData(OverlapRule.PRIORITY))
+    found.idle()
+    first = _value(found, LEFT)
+    found.annotate.panel.prompts.setCurrent("left lung")
+    found.annotate.panel.overlaps._first.click()
+    found.idle()
+
+    assert (smaller, first, _value(found, LEFT)) == (values["left lung"], values["nuclei"], values["left lung"])
+    prompts = found.workspace.project.prompts
+    assert (prompts.overlap_rule(), prompts.overlap_order()) == (OverlapRule.PRIORITY, ["left lung", "nuclei"])
+
+
+def test_accepted_masks_are_shown_in_a_new_layer_when_theirs_was_deleted(found: Any):
+    found.annotate.accept()
+    found.idle()
+    found.viewer.layers.remove("slide masks")
+
+    found.annotate.run()
+    found.idle()
+    found.annotate.accept()
+    found.idle()
+
+    assert _labels(found).data[LEFT].all()
+    [correction] = found.workspace.project.corrections()
+    mask = found.workspace.project.load_mask(correction)
+    assert mask[LEFT].all()
+    assert mask[RIGHT].all()
+
+
+def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: Any):
+    found.annotate.accept()
+    found.idle()
+    annotation = found.annotate.annotation()
+    stored = annotation.is_stored()
+
+    found.viewer.layers["slide masks"].data_setitem((np.array([50]), np.array([50])), 1)
+    painted = annotation.is_stored()
+    found.annotate.accept()
+    found.idle()
+
+    assert (stored, painted, annotation.is_stored()) == (True, False, True)
+
+
+def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench: Callable[..., Any], tmp_path: Path):
+    path = tmp_path / "tile.png"
+    pixels = np.random.default_rng(3).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    imsave(path, pixels, check_contrast=False)
+    bench = make_bench(pixels, metadata={"path": str(path)})
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    path.rename(tmp_path / "elsewhere.png")
+
+    bench.annotate.reject()
+    bench.idle()
+
+    project = bench.workspace.project
+    assert project.corrections() == []
+    assert [image.path.name for image in project.images()] == ["tile.png"]

@@ -1,0 +1,602 @@
+"""The Annotate dock in a real viewer, with a tiny real model and a real project."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL.Image
+import pytest
+from napari.components import ViewerModel
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_amvlm._qt.annotate import repaint
+from napari_amvlm._qt.annotate.dock import AnnotateDock
+from napari_amvlm._qt.corrections import default_project
+from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+from napari_amvlm._qt.workspace import Workspace, workspace_for
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from napari.layers import Labels
+
+
+def _labels(bench: Any) -> Labels:
+    return bench.viewer.layers["slide masks"]
+
+
+def _median(bench: Any, prompt: str) -> float:
+    """Return a threshold that cuts the image in two halves, whatever the random weights say."""
+    return float(np.median(bench.annotate.annotation().results[prompt].prediction.probability))
+
+
+def _accept_half(bench: Any) -> None:
+    """Run a prompt, let it be half of the image, and accept that."""
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+
+
+def _move_to_middle(bench: Any) -> None:
+    """Move the threshold of a prompt that ran, without waiting for the labels."""
+    middle = _median(bench, "nuclei")
+    bench.annotate.panel.threshold.setValue(middle)
+    bench.annotate.panel.threshold.valueChanged.emit(middle)
+
+
+def test_enter_gives_a_mask_on_the_image(bench: Any):
+    line = bench.annotate.panel.prompt.lineEdit()
+    bench.qtbot.keyClicks(line, "nuclei")
+
+    bench.qtbot.keyClick(line, Qt.Key.Key_Return)
+    bench.wait(bench.annotate.run_of_prompts.is_running)
+    bench.idle()
+
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+    np.testing.assert_array_equal(_labels(bench).data == 1, stored.mask(0.5))
+    assert bench.annotate.panel.prompts.value()[0].presence == pytest.approx(stored.presence)
+    assert bench.annotate.panel.prompt.history() == ["nuclei"]
+
+
+def test_presets_are_what_the_model_was_taught(bench: Any):
+    assert bench.annotate.panel.prompt.presets() == ["nuclei", "left lung"]
+
+
+def test_the_labels_lie_where_the_image_lies(make_bench: Callable[..., Any]):
+    bench = make_bench(scale=(0.25, 0.5), translate=(10, 20), rotate=30, shear=[0.2], affine=np.diag([2.0, 3.0, 1.0]))
+
+    bench.run("nuclei")
+
+    image, labels = bench.viewer.layers["slide"], _labels(bench)
+    for point in [(0, 0), (5, 7), (95, 3)]:
+        np.testing.assert_allclose(labels.data_to_world(point), image.data_to_world(point))
+
+
+def test_several_prompts_are_several_values_and_one_step_of_undo(bench: Any):
+    bench.run("nuclei; left lung")
+    bench.annotate.annotation().thresholds.update({p: _median(bench, p) for p in ("nuclei", "left lung")})
+    bench.annotate._repaint()
+    bench.idle()
+    painted = set(np.unique(_labels(bench).data))
+
+    _labels(bench).undo()
+    _labels(bench).undo()
+
+    assert {1, 2} <= painted
+    assert not _labels(bench).data.any()
+
+
+def test_undo_takes_the_mask_back(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    painted = _labels(bench).data.copy()
+
+    _labels(bench).undo()
+    undone = _labels(bench).data.copy()
+    _labels(bench).redo()
+
+    assert painted.any()
+    assert not np.array_equal(painted, undone)
+    np.testing.assert_array_equal(_labels(bench).data, painted)
+
+
+def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_viewer: Any, make_bench: Any):
+    bench = make_bench(show=True)
+    line = bench.annotate.panel.prompt.lineEdit()
+    canvas = bench.viewer.window._qt_viewer.canvas.native
+    window = bench.viewer.window._qt_window
+    window.activateWindow()
+    bench.wait(window.isActiveWindow)
+    left: list[bool] = []
+    for target in (canvas, line):
+        bench.qtbot.keyClicks(line, "nuclei")
+        bench.qtbot.keyClick(line, Qt.Key.Key_Return)
+        bench.wait(bench.annotate.run_of_prompts.is_running)
+        bench.idle()
+        assert _labels(bench).data.any()
+
+        target.setFocus()
+        bench.qtbot.keyClick(target, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        left.append(bool(_labels(bench).data.any()))
+        line.clear()
+
+    assert left == [False, False]
+
+
+def test_the_threshold_works_without_the_model(bench: Any):
+    bench.run("nuclei")
+    probability = bench.annotate.annotation().results["nuclei"].prediction.probability
+    bench.workspace.predictor = None
+
+    for threshold in (0.0, _median(bench, "nuclei"), 1.0):
+        bench.annotate.panel.threshold._number.setValue(threshold)
+        bench.idle()
+        shown = bench.annotate.panel.threshold.value()
+        np.testing.assert_array_equal(_labels(bench).data == 1, probability >= shown)
+
+
+def test_a_drag_is_one_step_of_undo(bench: Any):
+    bench.run("nuclei")
+    before = _labels(bench).data.copy()
+    slider = bench.annotate.panel.threshold._slider
+
+    bench.annotate.panel.threshold.dragStarted.emit()
+    for step in (10, 90, 0, 100, 5):
+        slider.setValue(step)
+        bench.wait(lambda: not bench.annotate.repainter.is_busy())
+    bench.annotate.panel.threshold.dragEnded.emit()
+    after = _labels(bench).data.copy()
+    _labels(bench).undo()
+
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(_labels(bench).data, before)
+
+
+def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    rows, columns = np.mgrid[10:20, 10:20]
+    _labels(bench).data_setitem((rows.ravel(), columns.ravel()), 0)
+
+    bench.annotate.panel.threshold._number.setValue(0.01)
+    bench.idle()
+    bench.run("nuclei")
+
+    assert not _labels(bench).data[10:20, 10:20].any()
+    assert _labels(bench).data[30:, 30:].any()
+
+
+def test_accepted_objects_are_never_painted_over(bench: Any):
+    _accept_half(bench)
+    accepted = _labels(bench).data == 1
+
+    bench.run("left lung")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    bench.annotate.panel.prompt.setValue("nuclei")
+    bench.annotate.run()
+    bench.idle()
+
+    np.testing.assert_array_equal(_labels(bench).data == 1, accepted)
+    np.testing.assert_array_equal(_labels(bench).data == 2, ~accepted)
+
+
+def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: Any):
+    _accept_half(bench)
+    accepted = _labels(bench).data == 1
+
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    kept = _labels(bench).data == 1
+    bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
+    bench.annotate.panel.threshold._number.setValue(0.01)
+    bench.idle()
+    grown = _labels(bench).data == 1
+    bench.annotate.accept()
+    bench.idle()
+
+    np.testing.assert_array_equal(kept, accepted)
+    assert grown.all()
+    assert not accepted.all()
+    [correction] = bench.workspace.project.corrections()
+    assert bench.workspace.project.load_mask(correction).all()
+    assert "nuclei" in bench.annotate.annotation().finished
+
+
+def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(bench: Any):
+    _accept_half(bench)
+    annotation = bench.annotate.annotation()
+    known = annotation.accepted["nuclei"]
+
+    annotation.finish("nuclei", False)
+    annotation.set_locked("nuclei", [1], True)
+    locked = annotation.accepted["nuclei"].locked()
+    bench.annotate.panel.threshold._number.setValue(1.0)
+    bench.idle()
+    left = _labels(bench).data == 1
+    annotation.finish("nuclei", True)
+
+    np.testing.assert_array_equal(locked, known.objects == 1)
+    assert left[locked].all()
+    assert left.sum() < (known.objects > 0).sum()
+    assert annotation.accepted["nuclei"].unlocked == known.unlocked
+    assert annotation.accepted["nuclei"].locks_before is None
+
+
+def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    _labels(bench).data_setitem((np.array([0, 0, 0]), np.array([0, 1, 2])), 1)
+    heard: list[int] = []
+    status = bench.annotate.panel.status
+    show = status.setValue
+
+    def listen(level: Any, text: str) -> None:
+        if text.startswith("Accepted"):
+            heard.append(len(bench.workspace.project.corrections()))
+        show(level, text)
+
+    status.setValue = listen
+    bench.annotate.accept()
+    bench.idle()
+
+    project = bench.workspace.project
+    [correction] = project.corrections()
+    assert heard == [1]
+    assert (correction.prompt, correction.model) == ("nuclei", bench.workspace.served_key())
+    np.testing.assert_array_equal(project.load_mask(correction), _labels(bench).data == 1)
+    assert bench.annotate.panel.prompts.value()[0].finished
+    assert bench.learn.panel.counts.text() == "Accepted 1 image, 0 held out \N{MIDDLE DOT} 0 unlabelled"
+
+
+def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(
+    make_bench: Callable[..., Any], tmp_path: Path
+):
+    path = tmp_path / "tile.png"
+    bench = make_bench()
+    PIL.Image.fromarray(bench.viewer.layers["slide"].data).save(path)
+    bench.viewer.layers.clear()
+    [layer] = bench.viewer.open(path, plugin="napari")
+    layer.name = "slide"
+    bench.run("nuclei")
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [record] = bench.workspace.project.images()
+    assert bench.workspace.project.root == tmp_path / "corrections.amvlm"
+    assert (record.path, record.stored) == (path, False)
+
+
+def test_a_changed_image_is_kept_as_it_is_shown(make_bench: Callable[..., Any], tmp_path: Path):
+    path = tmp_path / "tile.png"
+    bench = make_bench()
+    PIL.Image.fromarray(255 - bench.viewer.layers["slide"].data).save(path)
+    bench.viewer.layers.clear()
+    [layer] = bench.viewer.open(path, plugin="napari")
+    layer.name = "slide"
+    layer.data = 255 - layer.data
+    bench.run("nuclei")
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [record] = bench.workspace.project.images()
+    assert record.stored
+    np.testing.assert_array_equal(bench.workspace.project.load_image(record), layer.data)
+
+
+def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+
+    bench.annotate.reject()
+    bench.idle()
+
+    assert not _labels(bench).data.any()
+    assert bench.workspace.project.corrections() == []
+    assert len(bench.workspace.project.corrections(history=True)) == 1
+    assert not bench.annotate.panel.prompts.value()[0].finished
+    _labels(bench).undo()
+    assert _labels(bench).data.all()
+
+
+def test_a_second_accept_replaces_the_first(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    _labels(bench).data[:] = 0
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    assert not bench.workspace.project.load_mask(correction).any()
+
+
+def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(1.0)
+    bench.idle()
+    _labels(bench).data_setitem((np.array([4, 4]), np.array([5, 6])), 9)
+
+    bench.annotate.accept()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    assert np.argwhere(bench.workspace.project.load_mask(correction)).tolist() == [[4, 5], [4, 6]]
+
+
+def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(bench: Any):
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.idle()
+    blobs = np.zeros((96, 96), np.float32)
+    blobs[10:30, 10:30] = blobs[50:70, 50:70] = 1.0
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+    stored.probability[:] = blobs
+
+    bench.annotate.panel.instances.setChecked(True)
+    bench.idle()
+    values = set(np.unique(_labels(bench).data)) - {0}
+    bench.annotate.accept()
+    bench.idle()
+
+    [correction] = bench.workspace.project.corrections()
+    assert len(values) == 2
+    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), blobs == 1)
+
+
+def test_working_scale_and_magnification_are_used(bench: Any):
+    bench.annotate.panel.scale.setValue(ScaleSettings("whole", 1.0))
+    bench.run("nuclei")
+    whole = bench.annotate.annotation().results["nuclei"].prediction.scale
+    bench.annotate.panel.scale.setValue(ScaleSettings("tiles", 2.0))
+    bench.run("nuclei")
+    tiles = bench.annotate.annotation().results["nuclei"].prediction.scale
+
+    assert whole.name == "whole"
+    assert (tiles.name, tiles.factor) == ("tiles", 2.0)
+
+
+def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
+    bench.run("nuclei")
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+
+    _move_to_middle(bench)
+    assert bench.annotate.repainter.is_busy()
+    bench.annotate.accept()
+    bench.idle()
+
+    shown = bench.annotate.annotation().threshold("nuclei")
+    [correction] = bench.workspace.project.corrections()
+    assert correction.threshold == pytest.approx(shown)
+    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), stored.mask(shown))
+
+
+def test_reject_comes_after_an_accept_that_waits(bench: Any):
+    bench.run("nuclei")
+
+    _move_to_middle(bench)
+    bench.annotate.accept()
+    bench.annotate.reject()
+    bench.idle()
+
+    project = bench.workspace.project
+    assert project.corrections() == []
+    assert [c.state for c in project.corrections(history=True)] == ["withdrawn"]
+    assert not _labels(bench).data.any()
+
+
+def test_an_accept_that_waits_is_stored_when_the_window_closes(bench: Any):
+    bench.run("nuclei")
+    stored = bench.annotate.annotation().results["nuclei"].prediction
+    _move_to_middle(bench)
+    shown = bench.annotate.annotation().threshold("nuclei")
+
+    bench.annotate.accept()
+    assert bench.annotate.repainter.is_busy()
+    root = default_project(bench.annotate.annotation().image)
+    bench.workspace.shut_down()
+
+    with Project.open(root) as project:
+        [correction] = project.corrections()
+        assert correction.threshold == pytest.approx(shown)
+        np.testing.assert_array_equal(project.load_mask(correction), stored.mask(shown))
+
+
+def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: Any, **_options: Any) -> None:
+        raise MemoryError
+
+    bench.run("nuclei")
+    monkeypatch.setattr(repaint, "compose", full)
+
+    _move_to_middle(bench)
+    bench.annotate.accept()
+    bench.idle()
+
+    assert bench.workspace.project is None
+    assert "Nothing was accepted" in bench.status()
+
+
+def test_the_wheel_over_the_dock_chooses_no_other_layer(bench: Any):
+    bench.run("nuclei")
+    box = bench.annotate.panel.labels
+    bench.viewer.add_labels(np.zeros((96, 96), np.uint8), name="truth")
+    before = box.currentText()
+
+    turn = QWheelEvent(
+        *(QPointF(5, 5),) * 2,
+        *(QPoint(0, -120),) * 2,
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(box, turn)
+
+    assert box.count() == 3
+    assert box.currentText() == before
+    assert bench.annotate.annotation().labels is _labels(bench)
+
+
+def _choose_labels(bench: Any, name: str) -> None:
+    box = bench.annotate.panel.labels
+    box.setCurrentIndex(box.findText(name))
+    box.activated.emit(box.currentIndex())
+
+
+def test_labels_that_a_person_brings_are_the_images_at_once(bench: Any):
+    bench.run("nuclei")
+    shown = _labels(bench).data == 1
+    own = bench.viewer.add_labels(np.zeros(shown.shape, np.uint8), name="own")
+    own.data_setitem((np.array([2, 2]), np.array([3, 4])), 1)
+
+    _choose_labels(bench, "own")
+    bench.annotate.accept()
+    bench.idle()
+
+    expected = shown.copy()
+    expected[2, 3:5] = True
+    [correction] = bench.workspace.project.corrections()
+    np.testing.assert_array_equal(own.data > 0, expected)
+    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), expected)
+
+
+def test_labels_that_do_not_fit_or_belong_to_another_image_are_refused(bench: Any):
+    bench.run("nuclei")
+    own = bench.annotate.annotation().labels
+    bench.viewer.add_labels(np.zeros((3, 4), np.uint8), name="small")
+    second = bench.viewer.add_image(np.array(bench.viewer.layers["slide"].data), name="other", rgb=True)
+
+    _choose_labels(bench, "small")
+    small = bench.status()
+    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
+    kept = bench.annotate.panel.labels.currentText()
+    bench.viewer.layers.selection.active = second
+    _choose_labels(bench, own.name)
+
+    assert "Labels layer 'small' has shape 3 x 4" in small
+    assert kept == own.name
+    assert f"Labels layer {own.name!r} holds the masks of 'slide'" in bench.status()
+    assert bench.annotate.panel.labels.currentText() == "(new layer)"
+
+
+def test_each_image_keeps_its_own_prompts_and_labels(bench: Any):
+    bench.run("nuclei")
+    second = bench.viewer.add_image(255 - bench.viewer.layers["slide"].data, name="other")
+    seen = [entry.presence for entry in bench.annotate.panel.prompts.value()]
+
+    bench.run("")
+    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
+
+    assert seen == [None]
+    assert bench.annotate.annotation().labels is _labels(bench)
+    assert bench.annotate._annotations[second].labels is bench.viewer.layers["other masks"]
+
+
+def test_a_dock_that_is_opened_again_knows_what_was_done(bench: Any):
+    bench.run("nuclei")
+    bench.viewer.window.remove_dock_widget(bench.annotate)
+
+    again = AnnotateDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Annotate")
+
+    assert [entry.prompt for entry in again.panel.prompts.value()] == ["nuclei"]
+    assert again.panel.prompts.value()[0].presence is not None
+    assert again.annotation().labels is _labels(bench)
+
+
+def test_an_image_that_was_removed_is_let_go(bench: Any):
+    bench.run("nuclei")
+    image = weakref.ref(bench.viewer.layers["slide"])
+
+    bench.viewer.layers.clear()
+    gc.collect()
+
+    assert image() is None
+    assert not bench.annotate.panel.accept_button.isEnabled()
+
+
+def test_cancel_draws_nothing(bench: Any):
+    bench.annotate.panel.scale.setValue(ScaleSettings("tiles", 8.0))
+    bench.annotate.panel.prompt.setValue("nuclei")
+
+    bench.annotate.run()
+    bench.annotate.panel.progress.cancelled.emit()
+    bench.idle()
+
+    assert [layer.name for layer in bench.viewer.layers] == ["slide"]
+    assert bench.status() == "Cancelled; nothing was drawn."
+    assert bench.annotate.panel.run_button.isEnabled()
+
+
+def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.tile(np.arange(64, dtype=np.uint8), (64, 1)), name="slide")
+    workspace = Workspace()
+    workspace.load_model(tiny_checkpoint)
+    dock = AnnotateDock(viewer, workspace)
+    qtbot.addWidget(dock)
+
+    dock.panel.prompt.setValue("nuclei")
+    dock.run()
+
+    assert dock.panel.progress.text() == "Waiting for the model ..."
+    qtbot.waitUntil(lambda: "slide masks" in viewer.layers, timeout=60_000)
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
+
+
+def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
+    bench.run("nuclei")
+
+    ViewerModel.class_keymap[coerce_keybinding("A")](bench.viewer)
+    bench.idle()
+    accepted = len(bench.workspace.project.corrections())
+    ViewerModel.class_keymap[coerce_keybinding("R")](bench.viewer)
+    bench.idle()
+
+    assert (accepted, len(bench.workspace.project.corrections())) == (1, 0)
+
+
+def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy: Callable[..., Any]):
+    viewer = make_napari_viewer_proxy()
+
+    assert workspace_for(viewer) is workspace_for(viewer.__wrapped__)
+
+
+def test_the_theme_is_followed(bench: Any):
+    dark = bench.learn.panel.curve._view.backgroundBrush().color().lightness()
+
+    bench.viewer.theme = "light"
+
+    assert bench.learn.panel.curve._view.backgroundBrush().color().lightness() > dark
+
+
+def test_the_first_label_is_yellow_which_stained_tissue_is_not(bench: Any):
+    bench.run("nuclei")
+
+    red, green, blue, _ = _labels(bench).get_color(1)
+
+    assert min(red, green) > 0.85
+    assert blue < 0.4

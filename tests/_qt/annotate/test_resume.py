@@ -1,0 +1,137 @@
+"""Coming back to a project: the image, the view, the prompt and the threshold, and masks accepted before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tile.png"
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 64, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def _open(bench: Any, file: Path) -> None:
+    bench.viewer.layers.clear()
+    bench.viewer.open(file, plugin="napari")
+
+
+def _work(bench: Any, file: Path, root: Path) -> np.ndarray:
+    """Accept a mask in a new project, look closely, and return the mask."""
+    _open(bench, file)
+    bench.workspace.open_project(root)
+    bench.idle()
+    bench.run("nuclei")
+    bench.annotate.panel.threshold._number.setValue(0.4)
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    camera = camera_of(bench.viewer)
+    camera.center, camera.zoom = (0.0, 12.0, 34.0), 7.5
+    return np.asarray(bench.annotate.annotation().labels.data > 0)
+
+
+def test_another_day_goes_on_where_the_last_one_ended(make_bench: Callable[..., Any], file: Path, tmp_path: Path):
+    bench = make_bench()
+    mask = _work(bench, file, tmp_path / "p.amvlm")
+    bench.workspace.store_place()
+    bench.workspace.shut_down()
+    bench.viewer.layers.clear()
+
+    bench = make_bench()
+    bench.viewer.layers.clear()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    camera = camera_of(bench.viewer)
+    assert [layer.name for layer in bench.viewer.layers] == ["tile.png", "tile.png masks"]
+    np.testing.assert_array_equal(bench.viewer.layers["tile.png masks"].data > 0, mask)
+    assert tuple(camera.center)[-2:] == (12.0, 34.0)
+    assert camera.zoom == pytest.approx(7.5)
+    assert bench.annotate.panel.prompts.current() == "nuclei"
+    assert bench.annotate.panel.threshold.value() == pytest.approx(0.4)
+    assert bench.annotate.panel.prompts.value()[0].finished
+
+
+def test_the_place_is_stored_when_the_window_is_closed(make_bench: Callable[..., Any], file: Path, tmp_path: Path):
+    bench = make_bench()
+    _work(bench, file, tmp_path / "p.amvlm")
+    guard_window(bench.annotate, bench.workspace)
+
+    bench.viewer.window._qt_window.close()
+    bench.wait(lambda: bench.workspace.project is None)
+    # the viewer's own clean-up after the test does not expect a window that was closed by hand
+    del bench.viewer.window._qt_window
+
+    with Project.open(tmp_path / "p.amvlm") as project:
+        state = project.resume_state()
+        assert state is not None
+        assert state.image_id == project.images()[0].id
+        assert state.camera_zoom == pytest.approx(7.5)
+        assert (state.prompt, state.threshold) == ("nuclei", pytest.approx(0.4))
+
+
+def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench: Any, file: Path, tmp_path: Path):
+    mask = np.zeros((80, 64), bool)
+    mask[10:30, 10:30] = True
+    with Project.create(tmp_path / "p.amvlm") as project:
+        project.accept(project.add_image(file).id, "nuclei", mask, model=None, threshold=None)
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    bench.viewer.open(file, plugin="napari")
+    bench.idle()
+
+    np.testing.assert_array_equal(bench.viewer.layers["tile masks"].data > 0, mask)
+    assert bench.annotate.annotation().accepted["nuclei"].is_whole()
+
+
+def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench: Any, file: Path, tmp_path: Path):
+    with Project.create(tmp_path / "p.amvlm") as project:
+        project.accept(project.add_image(file).id, "nuclei", np.eye(80, 64, dtype=bool), model=None, threshold=None)
+    bench.viewer.open(file, plugin="napari")
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    bench.annotate.undo()
+
+    assert bench.annotate.annotation().labels.data.any()
+
+
+def test_a_lost_mask_is_told_of_and_the_rest_is_shown(bench: Any, file: Path, tmp_path: Path):
+    with Project.create(tmp_path / "p.amvlm") as project:
+        image = project.add_image(file)
+        lost = project.accept(image.id, "nuclei", np.eye(80, 64, dtype=bool), model=None, threshold=None)
+        project.accept(image.id, "stroma", np.ones((80, 64), bool), model=None, threshold=None)
+        (project.root / lost.mask_file).unlink()
+    bench.viewer.open(file, plugin="napari")
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert list(bench.annotate.annotation().accepted) == ["stroma"]
+    assert bench.annotate.panel.status.value()[0] == "warning"
+
+
+def test_another_project_takes_nothing_over(bench: Any, file: Path, tmp_path: Path):
+    _work(bench, file, tmp_path / "p.amvlm")
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+
+    annotation = bench.annotate.annotation()
+    assert annotation.accepted == {}
+    assert annotation.finished == set()
+    assert bench.workspace.view.counts.images == 0

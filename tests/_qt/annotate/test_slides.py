@@ -1,0 +1,281 @@
+"""Slides in the Annotate dock: what is in view first, then the rest, with cancel, resume, threshold and regions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+from napari_amvlm._qt.annotate import slides as large_work
+from napari_amvlm._qt.layers.image import CUT_FROM
+from napari_amvlm._qt.widgets.extent_choice import Extent
+from napari_amvlm.slides.store import DONE, TODO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SIDE = 3000
+TISSUE = (slice(620, 1420), slice(700, 1400))
+
+
+def _pyramid(seed: int = 0) -> list[np.ndarray]:
+    """Return a slide of glass with one piece of tissue, with levels."""
+    rng = np.random.default_rng(seed)
+    image = np.full((SIDE, SIDE, 3), 240, np.uint8)
+    coarse = rng.integers(40, 200, (30, 24, 3)).repeat(30, axis=0).repeat(30, axis=1)
+    noisy = coarse + rng.integers(-40, 40, coarse.shape)
+    image[TISSUE] = np.clip(noisy, 0, 255).astype(np.uint8)[:800, :700]
+    return [image, image[::2, ::2], image[::4, ::4], image[::8, ::8]]
+
+
+@pytest.fixture
+def slide(make_bench: Callable[..., Any]) -> Any:
+    """Return a bench with a slide, of which rows 1024 to 1536 and columns 1024 to 1536 are in view."""
+    bench = make_bench(_pyramid(), multiscale=True)
+    _look(bench, 1280, 1280, 300)
+    return bench
+
+
+def _look(bench: Any, row: int, column: int, side: int) -> None:
+    camera = getattr(bench.viewer, "scene", bench.viewer).camera
+    camera.center = (0, row, column)
+    camera.zoom = max(bench.viewer.canvas.size) / side
+    bench.idle()
+
+
+def _states(bench: Any, prompt: str = "nuclei") -> np.ndarray:
+    return bench.annotate.annotation().shown_prompt(prompt).store.states
+
+
+def _levels(bench: Any) -> Any:
+    return bench.viewer.layers["slide masks"].data
+
+
+def _find_all(bench: Any) -> None:
+    bench.annotate.panel.extent.setValue(Extent("all"))
+    bench.run("nuclei")
+
+
+def test_what_is_in_view_is_masked_and_nothing_else(slide: Any):
+    slide.run("nuclei")
+
+    annotation = slide.annotate.annotation()
+    stored = annotation.shown_prompt("nuclei").store.probability[0, 1024:1500, 1024:1400]
+    assert np.argwhere(_states(slide) != TODO).tolist() == [[2, 2]]
+    np.testing.assert_array_equal(_levels(slide)[0][1024:1500, 1024:1400] == 1, stored >= 128)
+    assert stored.any()
+    assert slide.annotate.panel.prompts.value()[0].presence == pytest.approx(annotation.presence("nuclei"))
+    assert slide.status() == "What was in view is done: nuclei."
+
+
+def test_the_view_comes_before_the_rest_of_the_slide(slide: Any):
+    found: list[tuple[int, int]] = []
+    slide.annotate.run_of_prompts.found.connect(lambda _asked, piece: found.append(piece.report.place))
+
+    _find_all(slide)
+
+    assert found[0] == (2, 2)
+    assert sorted(found) == [(row, column) for row in (1, 2) for column in (1, 2)]
+    assert (_states(slide) != TODO).all()
+
+
+def test_cancel_keeps_what_is_done_and_run_goes_on_with_the_rest(slide: Any):
+    runs, words = slide.annotate.run_of_prompts, list[str]()
+    stop = runs.found.connect(lambda _asked, _piece: slide.annotate.panel.progress.cancelled.emit())
+    _find_all(slide)
+    kept, said = int((_states(slide) == DONE).sum()), slide.status()
+    shown = _levels(slide)[0][1024:1500, 1024:1400].copy()
+    runs.found.disconnect(stop)
+
+    runs.progressed.connect(lambda _share, text: words.append(text))
+    _find_all(slide)
+
+    assert 1 <= kept < 4
+    assert said.startswith("Cancelled; ")
+    assert said.endswith("blocks are done and kept. Run goes on with the rest.")
+    total, done = int(said.split(" of ")[1].split()[0]), int(said.split()[1])
+    assert words[0].startswith("needs about")
+    assert words[-1] == f"nuclei: block {total - done} of {total - done}"
+    assert (_states(slide) != TODO).all()
+    np.testing.assert_array_equal(_levels(slide)[0][1024:1500, 1024:1400], shown)
+
+
+def test_the_layer_lies_on_the_slide_and_fills_up_without_being_made_anew(slide: Any):
+    image = slide.viewer.layers["slide"]
+    image.scale, image.translate = (0.25, 0.25), (10, 20)
+    _look(slide, 10 + 320, 20 + 320, 75)
+    slide.run("nuclei")
+    first = slide.viewer.layers["slide masks"]
+
+    _find_all(slide)
+
+    assert slide.viewer.layers["slide masks"] is first
+    assert first.multiscale
+    np.testing.assert_allclose(first.data_to_world((7, 9)), image.data_to_world((7, 9)))
+    assert [level.shape for level in first.data] == [(3000, 3000), (1500, 1500), (750, 750)]
+    np.testing.assert_array_equal(first.data[1][300:750, 350:700], first.data[0][600:1500:2, 700:1400:2])
+
+
+def test_the_threshold_works_on_a_slide_without_the_model(slide: Any):
+    slide.run("nuclei")
+    stored = slide.annotate.annotation().shown_prompt("nuclei").store.probability[0, 1024:1500, 1024:1400]
+    slide.workspace.predictor = None
+    middle = float(np.median(stored)) / 255
+
+    slide.annotate.panel.threshold._number.setValue(middle)
+    slide.idle()
+
+    least = np.ceil(slide.annotate.panel.threshold.value() * 255)
+    shown = _levels(slide)[0][1024:1500, 1024:1400] == 1
+    np.testing.assert_array_equal(shown, stored >= least)
+    assert 0 < shown.mean() < 1
+
+
+def test_a_second_prompt_is_a_second_value_and_the_first_is_not_done_again(slide: Any):
+    slide.run("nuclei")
+    words: list[str] = []
+    slide.annotate.run_of_prompts.progressed.connect(lambda _share, text: words.append(text))
+
+    slide.run("cell nuclei")
+
+    annotation = slide.annotate.annotation()
+    assert [annotation.value(prompt) for prompt in ("nuclei", "cell nuclei")] == [1, 2]
+    assert not any(text.startswith("nuclei:") for text in words)
+    assert any(text.startswith("cell nuclei: block 1 of 1") for text in words)
+
+
+def test_anatomy_is_looked_at_whole(slide: Any):
+    slide.annotate.panel.extent.setValue(Extent("all"))
+
+    slide.run("left lung")
+
+    store = slide.annotate.annotation().shown_prompt("left lung").store
+    assert store.request.scale == "whole"
+    assert (store.states == DONE).all()
+    assert slide.annotate.annotation().presence("left lung") > 0
+
+
+def test_results_lie_in_the_project_and_another_day_goes_on_with_them(slide: Any, tmp_path: Path):
+    slide.workspace.open_project(tmp_path / "p.amvlm")
+    slide.idle()
+    slide.run("nuclei")
+    before = slide.annotate.annotation().shown_prompt("nuclei").store.path
+    slide.viewer.layers.clear()
+    slide.viewer.add_image(_pyramid(), name="slide", multiscale=True)
+    _look(slide, 1280, 1280, 300)
+
+    slide.annotate.panel.extent.setValue(Extent("all"))
+    slide.run("nuclei; cell nuclei")
+
+    annotation = slide.annotate.annotation()
+    assert before.parent == tmp_path / "p.amvlm" / "slides"
+    assert annotation.shown_prompt("nuclei").store.path == before
+    assert annotation.shown_prompt("cell nuclei").store.path != before
+    assert (annotation.shown_prompt("nuclei").store.states != TODO).all()
+
+
+def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
+    slide.run("nuclei")
+    slide.annotate.accept()
+    said = slide.status()
+    _look(slide, 1200, 1200, 100)
+
+    slide.annotate.accept_region()
+    slide.idle()
+    region = slide.annotate.annotation()
+    place = region.image.metadata[CUT_FROM]
+    top, left = place.y, place.x
+    proposed = region.data.copy()
+    region.labels.data_setitem((np.array([0, 0]), np.array([0, 1])), 1 - int(proposed[0, 0] > 0))
+    corrected = region.data > 0
+    slide.annotate.accept()
+    slide.idle()
+
+    height, width = proposed.shape
+    [correction] = slide.workspace.project.corrections()
+    record = slide.workspace.project.image(correction.image_id)
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    assert "press Region" in said
+    assert record.name == f"slide x{left} y{top}"
+    np.testing.assert_array_equal(
+        slide.workspace.project.load_image(record), slide.viewer.layers["slide"].data[0][rows, columns]
+    )
+    np.testing.assert_array_equal(proposed > 0, _levels(slide)[0][rows, columns] > 0)
+    np.testing.assert_array_equal(slide.workspace.project.load_mask(correction), corrected)
+    np.testing.assert_allclose(region.image.data_to_world((0, 0)), (top, left))
+
+
+def test_regions_that_overlap_are_learnt_from_together(slide: Any):
+    for row, column in ((1100, 1000), (1100, 1200), (1300, 1000), (1100, 1050)):
+        slide.viewer.layers.selection.active = slide.viewer.layers["slide"]
+        slide.run("nuclei")
+        _look(slide, row, column, 100)
+        slide.annotate.accept_region()
+        slide.idle()
+        slide.annotate.accept()
+        slide.idle()
+
+    project = slide.workspace.project
+    assert len(project.accepted_images()) == 4
+    assert project.held_out_images() == []  # the fourth is the one that would be drawn
+
+
+def test_the_view_beside_the_slide_and_a_region_that_is_too_large_are_told_of(
+    slide: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(large_work, "LARGEST_REGION", 2048)
+    _look(slide, -5000, -5000, 300)
+    slide.run("nuclei")
+    beside = slide.status()
+    _look(slide, 1280, 1280, 300)
+    slide.run("nuclei")
+    slide.viewer.add_shapes([np.array([[0, 0], [0, 2999], [2999, 2999], [2999, 0]])], scale=(2, 2), name="around")
+
+    slide.annotate.accept_region()
+    slide.idle()
+
+    assert beside == "Nothing of slide 'slide' is in view; move it into view, or choose the whole slide."
+    assert "The region (the drawn shapes) has 3000 x 3000 pixels, and at most 2048 x 2048" in slide.status()
+
+
+def test_objects_and_what_was_reviewed_are_left_alone_on_a_slide(slide: Any):
+    slide.run("nuclei")
+
+    slide.annotate.toggle_reviewed()
+    slide.annotate.toggle_uncertainty()
+    slide.annotate.work.objects.merge()
+    slide.idle()
+    slide.annotate.reject()
+    slide.idle()
+
+    assert [layer.name for layer in slide.viewer.layers] == ["slide", "slide masks"]
+    assert not _levels(slide)[0][1024:1536, 1024:1536].any()
+
+
+@pytest.mark.parametrize("kind", ["dask", "zarr", "gray16"])
+def test_lazy_and_gray_levels_are_read_where_they_are_looked_at(
+    make_bench: Callable[..., Any], tmp_path: Path, kind: str
+):
+    levels: list[Any] = _pyramid()
+    if kind == "gray16":
+        levels = [level[..., 0].astype(np.uint16) * 100 for level in levels]
+    if kind == "zarr":
+        arrays = []
+        for index, level in enumerate(levels):
+            stored = zarr.create_array(tmp_path / f"{index}.zarr", shape=level.shape, chunks=(256, 256, 3), dtype="u1")
+            stored[:] = level
+            arrays.append(stored)
+        levels = arrays
+    else:
+        levels = [da.from_array(level, chunks=(256, 256, *level.shape[2:])) for level in levels]
+    bench = make_bench(levels, multiscale=True, rgb=kind != "gray16")
+    _look(bench, 1280, 1280, 300)
+
+    bench.run("nuclei")
+
+    assert np.argwhere(_states(bench) == DONE).tolist() == [[2, 2]]
+    assert _levels(bench)[0].shape == (SIDE, SIDE)

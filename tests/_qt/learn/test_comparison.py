@@ -1,0 +1,240 @@
+"""Two models side by side on the held-out images: a real Learn dock, real models, a real project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from napari.components import ViewerModel
+
+from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.workspace import Workspace
+from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.predictor import Predictor
+from napari_amvlm.project import Project
+from tests._qt.conftest import TIMEOUT, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_amvlm.session import Compared
+
+HELD_OUT = 4
+
+
+@dataclass
+class Judged:
+    """A Learn dock whose project has one model of its own, learnt from the one that serves."""
+
+    viewer: ViewerModel
+    workspace: Workspace
+    learn: LearnDock
+    wait_until: Callable[..., None]
+
+    def idle(self) -> None:
+        """Wait until no thread is at work, several times in a row."""
+        quiet = 0
+
+        def settled() -> bool:
+            nonlocal quiet
+            quiet = 0 if self.workspace.threads() or self.learn.comparison.is_busy() else quiet + 1
+            return quiet > 3
+
+        self.wait_until(settled, timeout=TIMEOUT)
+
+    def open(self) -> None:
+        self.learn.panel.compare_button.click()
+        self.idle()
+
+    def shown(self) -> Compared:
+        value = self.learn.comparison.layers.value()
+        assert value is not None
+        return value[0]
+
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+    def status(self) -> tuple[str, str]:
+        return self.learn.panel.status.value()
+
+
+def _fill(root: Path, first: Path) -> None:
+    """Make a project whose masks are what the first model says, with a later model that says otherwise."""
+    predictor = Predictor.from_file(first, device="cpu")
+    with Project.create(root) as project:
+        for index in range(HELD_OUT + 1):
+            pixels = picture(index, 64 + 8 * index)
+            record = project.add_image(array=pixels, name=f"image {index}")
+            predictor.set_image(pixels)
+            mask = predictor.predict("nuclei").mask(0.5)
+            project.accept(record.id, "nuclei", mask, model=None, threshold=None)
+            project.set_held_out(record.id, index > 0)
+        later, info = load_model(first)
+        with torch.no_grad():
+            for value in later.unet.parameters():
+                value.mul_(-1.0)
+        path = project.new_model_path()
+        save_model(later, path, name="later", licence="CC0-1.0", training_data="none", parent=info.sha256)
+        model = project.add_model(path, info.sha256, {}, "CC0-1.0")
+        run = project.record_run({}, parent=info.sha256, train=(), validate=(), unlabelled=())
+        project.finish_run(run.id, "stopped", result={}, model_id=model.id)
+
+
+@pytest.fixture
+def judged(qtbot: Any, tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Judged]:
+    _fill(tmp_path / "judged.amvlm", tiny_checkpoint)
+    viewer, workspace = ViewerModel(), Workspace()
+    workspace.load_model(tiny_checkpoint)
+    viewer.add_image(picture(), name="slide")
+    learn = LearnDock(viewer, workspace)
+    bench = Judged(viewer, workspace, learn, qtbot.waitUntil)
+    bench.idle()
+    workspace.open_project(tmp_path / "judged.amvlm")
+    bench.idle()
+    yield bench
+    workspace.shut_down()
+
+
+def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged: Judged) -> None:
+    judged.open()
+
+    entries = judged.learn.panel.scores.value()
+    assert len(entries) == HELD_OUT
+    assert [entry.after for entry in entries] == sorted(entry.after for entry in entries)
+    # half precision may let a pixel at the very threshold fall to either side
+    assert all(entry.before > 0.98 for entry in entries)
+    shown = judged.shown()
+    assert shown.image_id == judged.learn.panel.scores.selected() == entries[0].key
+    kinds = ("compared", "before | after", "accepted", "border")
+    assert judged.names() == ["slide", *(f"{shown.name}, {kind}" for kind in kinds)]
+    words = f"{shown.name}: Dice {shown.before:.3f} before, {shown.after:.3f} after"
+    assert judged.learn.panel.swipe.words() == words
+    assert judged.learn.panel.compare_progress.isHidden()
+    assert not judged.learn.panel.scores.isHidden()
+
+    other = entries[2].key
+    judged.learn.panel.scores.select(other)
+    judged.learn.panel.scores.looked.emit(other)
+    assert judged.shown().image_id == other
+    assert len(judged.names()) == 5
+
+
+def test_the_slider_moves_the_border(judged: Judged) -> None:
+    judged.open()
+    code = judged.shown().masks["nuclei"]
+    width, column = code.shape[1], judged.learn.comparison.layers._column
+    on_the_left = (code[:, :column] > 0).sum() / (code > 0).sum()
+
+    judged.learn.panel.swipe._slider.setValue(50)
+
+    judged.wait_until(lambda: judged.learn.comparison.layers._column == width // 4, timeout=TIMEOUT)
+    # at first it lies in the middle of what is there
+    assert 0.4 < on_the_left < 0.6
+
+
+def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(judged: Judged) -> None:
+    last = judged.workspace.project.held_out_images()[-1].id
+
+    judged.learn.panel.scores.looked.emit(last)
+    judged.idle()
+    shown, pressed = judged.shown().image_id, judged.learn.panel.compare_button.isChecked()
+    judged.learn.panel.compare_button.click()
+
+    assert (shown, pressed) == (last, True)
+    assert judged.names() == ["slide"]
+    assert judged.learn.panel.swipe.isHidden()
+    assert not judged.learn.comparison.is_open()
+
+
+@pytest.mark.parametrize("how", ["layer", "project", "dock", "place", "model"])
+def test_it_ends_when_what_it_shows_goes_away(judged: Judged, tmp_path: Path, how: str) -> None:
+    judged.open()
+
+    if how == "layer":
+        judged.viewer.layers.pop()
+    elif how == "project":
+        judged.workspace.open_project(tmp_path / "other.amvlm")
+    elif how == "dock":
+        judged.learn.deleteLater()
+    elif how == "place":
+        judged.workspace.store_place()
+    else:
+        judged.learn.panel.discard_button.click()
+
+    judged.wait_until(lambda: judged.names() == ["slide"] and not judged.workspace.threads(), timeout=TIMEOUT)
+
+
+def test_cancel_keeps_what_was_compared_and_others_can_still_be_asked_for(judged: Judged) -> None:
+    comparison = judged.learn.comparison
+    judged.learn.panel.compare_button.click()
+    judged.wait_until(lambda: len(comparison._found) > 0, timeout=TIMEOUT)
+
+    comparison.cancel()
+    judged.idle()
+    kept = set(comparison._found)
+    for entry in judged.learn.panel.scores.value():
+        comparison.look_at(entry.key)
+        judged.idle()
+        assert judged.shown().image_id == entry.key
+
+    assert kept
+    assert len(comparison._found) == HELD_OUT
+
+
+def test_closed_while_it_computes(judged: Judged) -> None:
+    judged.learn.panel.compare_button.click()
+    judged.wait_until(lambda: judged.learn.comparison._thread is not None, timeout=TIMEOUT)
+
+    judged.learn.panel.compare_button.click()
+    judged.idle()
+
+    assert judged.names() == ["slide"]
+    assert not judged.learn.comparison.is_open()
+
+
+def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged: Judged) -> None:
+    project = judged.workspace.project
+    broken = project.held_out_images()[0]
+    (project.root / project.corrections(broken.id)[0].mask_file).unlink()
+
+    judged.open()
+
+    assert len(judged.learn.comparison._found) == HELD_OUT - 1
+    level, text = judged.status()
+    assert (level, text.startswith("Not compared: 1. ")) == ("warning", True)
+
+
+def test_a_model_file_that_is_gone_is_told(judged: Judged) -> None:
+    record = judged.workspace.project.models()[0]
+    record.path.unlink()
+
+    judged.open()
+
+    level, text = judged.status()
+    assert (level, record.path.name in text) == ("error", True)
+    assert not judged.learn.comparison.is_open()
+    assert not judged.learn.panel.compare_button.isChecked()
+
+
+def test_a_model_of_the_list_is_compared(judged: Judged) -> None:
+    models = judged.learn.panel.models
+    models.select(models.value()[0].key)
+
+    models._compare.click()
+    judged.idle()
+
+    assert judged.learn.panel.verdict.text().startswith(models.value()[0].name)
+    assert len(judged.names()) == 5
+
+
+def test_an_image_that_is_opened_to_be_corrected_ends_the_comparison(judged: Judged) -> None:
+    judged.open()
+    entry = judged.learn.panel.scores.value()[0]
+
+    judged.learn.panel.scores.chosen.emit(entry.key)
+    judged.idle()
+
+    assert judged.names() == ["slide", entry.name, f"{entry.name} masks"]

@@ -1,0 +1,493 @@
+"""The Learn dock: real runs of a tiny model on a real project, good ends and bad ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.project import Project
+from napari_amvlm.session.learning_run import LearningRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=2)
+LONG = SHORT.model_copy(update={"steps": 1_000_000})
+
+
+def _with_config(config: LearningConfig) -> Any:
+    """Return what makes a run with `config` in place of the dock's budget."""
+    return lambda project, predictor, _config, **options: LearningRun(project, predictor, config, **options)
+
+
+def _fill(bench: Any, path: Path, *, labelled: int, held_out: int, unlabelled: int = 1, right: bool = True) -> None:
+    """Make a project whose masks are what the model says now, or the very opposite, and open it."""
+    rng = np.random.default_rng(1)
+    predictor = bench.workspace.predictor
+    with Project.create(path) as project:
+        for index in range(labelled + held_out + unlabelled):
+            pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            record = project.add_image(array=pixels, name=f"image {index}")
+            if index < labelled + held_out:
+                predictor.set_image(pixels)
+                mask = predictor.predict("nuclei").mask(0.5)
+                project.accept(record.id, "nuclei", mask if right else ~mask, model=None, threshold=None)
+                project.set_held_out(record.id, index >= labelled)
+    bench.workspace.open_project(path)
+    bench.idle()
+
+
+def _learn(bench: Any, config: LearningConfig = SHORT) -> None:
+    bench.learn._make_run = _with_config(config)
+    bench.learn.start()
+
+
+def _first_step(bench: Any) -> None:
+    bench.wait(lambda: len(bench.learn.panel.curve.value().loss) > 0)
+
+
+def test_counts_are_shown(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, unlabelled=4)
+
+    assert bench.learn.panel.counts.text() == "Accepted 5 images, 3 held out \N{MIDDLE DOT} 4 unlabelled"
+
+
+def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
+    before = bench.workspace.served_key()
+
+    _learn(bench, SHORT.model_copy(update={"steps": 40, "learning_rate": 1e-2, "consistency": 0.0, "retention": 0.0}))
+    bench.idle()
+
+    outcome = bench.learn.outcome
+    # Its own opposite scores next to nothing: a pixel at the very threshold may fall to either side.
+    assert outcome.before < 0.01
+    assert outcome.after > outcome.before + 0.01
+    assert "is better and serves now" in bench.learn.panel.status.value()[1]
+    assert bench.workspace.served_key() != before
+    assert bench.workspace.project.served_model().id == outcome.record.id
+    curve = bench.learn.panel.curve.value()
+    assert len(curve.loss) == 40
+    assert len(curve.dice) >= 2
+    serving = [entry.name for entry in bench.learn.panel.models.value() if entry.serving]
+    assert serving == [outcome.record.name]
+
+
+def test_a_model_that_is_not_better_does_not_serve(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    before = bench.workspace.served_key()
+
+    _learn(bench)
+    bench.idle()
+
+    level, text = bench.learn.panel.status.value()
+    assert level == "warning"
+    assert "is not better, so the served model stays" in text
+    assert bench.workspace.served_key() == before
+    assert bench.workspace.project.served_model() is None
+    assert len(bench.workspace.project.models()) == 1
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, answer: bool):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=1)
+    before = bench.workspace.served_key()
+    _learn(bench)
+    bench.idle()
+    asked = bench.learn.panel.question.text()
+    undecided = bench.workspace.served_key()
+
+    (bench.learn.panel.question._yes if answer else bench.learn.panel.question._no).click()
+    bench.idle()
+
+    assert asked.startswith("Only 1 image is held out, too few to judge (3 are needed).")
+    assert undecided == before
+    assert (bench.workspace.served_key() != before) == answer
+    assert (bench.workspace.project.served_model() is not None) == answer
+
+
+def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path, tiny_checkpoint: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    first = bench.workspace.served_key()
+    _learn(bench)
+    bench.idle()
+    bench.learn.panel.question._yes.click()
+    bench.idle()
+
+    bench.workspace.serve(tiny_checkpoint)
+    bench.idle()
+
+    assert bench.workspace.served_key() == first
+    bench.run("nuclei")
+    assert "slide masks" in bench.viewer.layers
+
+
+def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    before = bench.workspace.served_key()
+    _learn(bench, LONG)
+    _first_step(bench)
+
+    bench.learn.panel.stop_button.click()
+    bench.idle()
+
+    assert bench.learn.outcome.stopped
+    assert bench.learn.panel.status.value()[1].startswith("Stopped.")
+    assert bench.workspace.served_key() == before
+    assert len(bench.workspace.project.models()) == 1
+    assert bench.learn.panel.start_button.isEnabled()
+
+
+def test_pause_stands_still_and_goes_on(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LONG)
+    _first_step(bench)
+    steps = bench.learn.panel.curve.value().loss
+
+    bench.learn.panel.pause_button.click()
+    words = bench.learn.panel.pause_button.text()
+    bench.qtbot.wait(300)
+    paused_at = len(steps)
+    bench.qtbot.wait(300)
+    still = len(steps) == paused_at
+    bench.learn.panel.pause_button.click()
+    bench.wait(lambda: len(steps) > paused_at)
+    bench.learn.stop()
+    bench.idle()
+
+    assert words == "Go on"
+    assert still
+
+
+def test_prompts_work_while_the_model_learns(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LONG)
+    _first_step(bench)
+
+    bench.annotate.panel.prompt.setValue("nuclei")
+    bench.annotate.run()
+    bench.wait(lambda: "slide masks" in bench.viewer.layers)
+    bench.annotate.accept()
+    bench.wait(lambda: bench.learn.panel.counts.text().startswith("Accepted 3"))
+    running = bench.workspace.learning() is not None
+    bench.learn.stop()
+    bench.idle()
+
+    assert running
+
+
+def test_a_dock_that_is_opened_again_finds_the_run_under_way(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LONG)
+    _first_step(bench)
+    bench.viewer.window.remove_dock_widget(bench.learn)
+
+    again = LearnDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Learn")
+    can_start = again.panel.start_button.isEnabled()
+    again.panel.stop_button.click()
+    bench.idle()
+
+    assert not can_start
+    assert again.outcome.stopped
+
+
+def _out_of_memory(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _fails(bench: Any) -> str:
+    """Check that the docks work after a failure, and return what was said."""
+    bench.idle()
+    level, text = bench.learn.panel.status.value()
+    assert level == "error", text
+    assert bench.learn.outcome is None
+    assert bench.learn.panel.start_button.isEnabled()
+    assert not bench.learn.panel.stop_button.isEnabled()
+    assert bench.workspace.project.runs()[-1].state == "failed"
+    return str(text)
+
+
+def test_out_of_memory(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    before = bench.workspace.served_key()
+    monkeypatch.setattr(torch.optim.AdamW, "step", _out_of_memory)
+    _learn(bench)
+
+    text = _fails(bench)
+
+    assert "not enough memory" in text
+    assert bench.workspace.served_key() == before
+    monkeypatch.undo()
+    _learn(bench)
+    bench.idle()
+    assert bench.learn.outcome is not None
+
+
+def test_a_loss_that_is_no_number(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    with torch.no_grad():
+        next(bench.workspace.predictor.model.unet.parameters()).fill_(float("nan"))
+
+    _learn(bench, LONG)
+
+    assert "The loss was not a finite number" in _fails(bench)
+
+
+def test_a_full_disk_when_the_model_is_kept(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    before = bench.workspace.served_key()
+    monkeypatch.setattr(os, "replace", _full)
+    _learn(bench)
+
+    text = _fails(bench)
+    monkeypatch.undo()
+
+    assert "space" in text
+    assert bench.workspace.project.models() == []
+    assert bench.workspace.served_key() == before
+
+
+def test_a_fault_of_our_own_is_told_too(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    _learn(bench)
+
+    assert "Unexpected RuntimeError: shape mismatch" in _fails(bench)
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_told_of(bench: Any, tmp_path: Path):
+    import PIL.Image
+
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0, unlabelled=0)
+    file = tmp_path / "gone.png"
+    PIL.Image.fromarray(np.zeros((64, 64), np.uint8)).save(file)
+    bench.learn.add_files([file])
+    bench.idle()
+    file.unlink()
+
+    _learn(bench)
+    bench.idle()
+
+    assert "Left out: 1 image. " in bench.learn.panel.status.value()[1]
+
+
+@pytest.mark.parametrize("fill", [None, {"labelled": 0, "held_out": 0, "unlabelled": 2}])
+def test_nothing_to_learn_from(bench: Any, tmp_path: Path, fill: dict[str, int] | None):
+    if fill is not None:
+        _fill(bench, tmp_path / "p.amvlm", **fill)
+
+    bench.learn.start()
+
+    assert bench.learn.panel.status.value()[0] == "warning"
+    assert "accept a mask in the annotate dock first" in bench.learn.panel.status.value()[1].lower()
+    assert bench.workspace.learning() is None
+
+
+def test_open_images_go_into_the_project(bench: Any):
+    bench.viewer.add_image(np.zeros((5, 32, 32)), name="stack")
+    bench.viewer.add_image(np.tile(np.arange(32, dtype=np.uint8), (32, 1)), name="gray")
+
+    bench.learn.panel.add_open.click()
+    bench.idle()
+
+    level, text = bench.learn.panel.status.value()
+    assert (level, text.startswith("Added to the project: 2 images.")) == ("warning", True)
+    assert "'stack' is a stack" in text
+    assert bench.workspace.view.counts.unlabelled == 2
+
+
+def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
+    first = bench.workspace.served_key()
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench)
+    bench.idle()
+    bench.learn.panel.question._yes.click()
+    bench.idle()
+    served = bench.workspace.served_key()
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+    in_between = bench.workspace.served_key()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert in_between == first
+    assert bench.workspace.served_key() == served
+
+
+def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Half precision rounds by the number of threads, and a mask must be the model's own to the pixel.
+    monkeypatch.setattr("napari_amvlm.device.supports_bfloat16", lambda _device: False)
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    _learn(bench)
+    bench.idle()
+
+    entries = bench.learn.panel.scores.value()
+    after = [entry.after for entry in entries]
+    assert len(entries) == 3
+    assert after == sorted(after)
+    assert all(entry.before == 1.0 for entry in entries)
+    assert "not better, mean Dice 1.000 before" in bench.learn.panel.verdict.text()
+    bench.learn.panel.scores.chosen.emit(entries[0].key)
+    bench.idle()
+    assert bench.viewer.layers.selection.active.name.startswith(entries[0].name)
+
+
+def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    installed = bench.workspace.served_key()
+    _learn(bench)
+    bench.idle()
+    panel, project = bench.learn.panel, bench.workspace.project
+    learnt = bench.learn.outcome.record
+
+    panel.promote_button.click()
+    bench.idle()
+    promoted = (bench.workspace.served_key(), project.served_model().id, panel.promote_button.isEnabled())
+    panel.models._roll_back.click()
+    bench.idle()
+    rolled_back = (bench.workspace.served_key(), project.served_model(), panel.models._roll_back.isEnabled())
+    panel.promote_button.click()
+    bench.idle()
+    panel.discard_button.click()
+    bench.idle()
+
+    assert promoted == (learnt.sha256, learnt.id, False)
+    assert rolled_back == (installed, None, False)
+    assert bench.workspace.served_key() == installed
+    assert project.models() == []
+    assert [record.id for record in project.models(discarded=True)] == [learnt.id]
+    assert panel.verdict.isHidden()
+
+
+def test_too_few_held_out_images_are_not_enough_to_judge(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=2)
+    _learn(bench)
+    bench.idle()
+
+    assert "not enough to judge: 2 of at least 3 held-out images" in bench.learn.panel.verdict.text()
+    assert len(bench.learn.panel.scores.value()) == 2
+
+
+def test_the_last_run_is_shown_when_a_project_is_opened_again(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    _learn(bench)
+    bench.idle()
+    shown = bench.learn.panel.scores.value()
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+    in_between = bench.learn.panel.scores.value()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert in_between == []
+    assert bench.learn.panel.scores.value() == shown
+
+
+def _accept_another(bench: Any, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    bench.viewer.add_image(pixels, name=f"more {seed}")
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+
+
+def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    bench.learn._make_run = _with_config(SHORT)
+    off = bench.learn.panel.auto.value()
+
+    _accept_another(bench, 1)
+
+    assert not off.on
+    assert bench.workspace.project.runs() == []
+
+
+def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    bench.learn._make_run = _with_config(SHORT)
+    bench.learn.panel.auto._on.setChecked(True)
+    bench.learn.panel.auto._after.setValue(2)
+
+    runs = []
+    for seed in (11, 12, 13):  # none of them is an image that the project has
+        _accept_another(bench, seed)
+        runs.append(len(bench.workspace.project.runs()))
+
+    assert runs == [0, 1, 1]
+    assert bench.workspace.project.runs()[0].state == "finished"
+
+
+def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    seen: list[LearningConfig] = []
+
+    def make(project: Any, predictor: Any, config: LearningConfig, **options: Any) -> LearningRun:
+        seen.append(config)
+        return LearningRun(project, predictor, SHORT, **options)
+
+    bench.learn._make_run = make
+    bench.learn.panel.budget._minutes.setValue(2.5)
+    bench.learn.panel.start_button.click()
+    bench.idle()
+
+    assert [config.minutes for config in seen] == [2.5]
+
+
+def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    Project.create(tmp_path / "other.amvlm").close()
+    _learn(bench, LONG)
+    _first_step(bench)
+
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.learn.panel.stop_button.click()
+    bench.idle()
+
+    project = bench.workspace.project
+    assert project.root.name == "p.amvlm"
+    assert [run.state for run in project.runs()] == ["stopped"]
+    assert len(project.models()) == 1
+
+
+def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    _learn(bench)
+    bench.idle()
+
+    again = LearnDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Learn")
+    bench.idle()
+
+    assert again.panel.scores.value() == bench.learn.panel.scores.value()
+    assert again.judging.judged() == bench.learn.judging.judged()
+
+
+def test_a_question_about_a_model_ends_with_its_project(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench)
+    bench.idle()
+    asked = bench.learn.panel.question.text()
+
+    _fill(bench, tmp_path / "other.amvlm", labelled=1, held_out=0)
+
+    assert asked
+    assert bench.learn.panel.question.text() == ""
+    assert bench.learn.outcome is None

@@ -1,0 +1,306 @@
+"""The queue in a real viewer: opening, stepping, filters, thumbnails, and what teaches most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from napari_amvlm._qt.queue.dock import QueueDock
+from napari_amvlm.project import Project, Region, TileScores
+from napari_amvlm.project.ranking import binary_entropy
+from napari_amvlm.session.thumbnails import SIDE, thumbnail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def queue(bench: Any, tmp_path: Path) -> QueueDock:
+    """Return a queue of four files in an open project, in an otherwise empty viewer."""
+    bench.viewer.layers.clear()
+    rng = np.random.default_rng(0)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        for number in range(4):
+            path = tmp_path / f"tile-{number}.png"
+            PIL.Image.fromarray(rng.integers(0, 255, (80, 64, 3), dtype=np.uint8)).save(path)
+            project.add_image(path)
+    dock = QueueDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(dock, name="Queue")
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+    return dock
+
+
+def _visible(bench: Any) -> list[str]:
+    return [layer.name for layer in bench.viewer.layers if layer.visible]
+
+
+def _statuses(bench: Any) -> list[str]:
+    return [item.status for item in bench.workspace.view.queue]
+
+
+def test_next_and_back_show_one_image_at_a_time(bench: Any, queue: QueueDock):
+    for _ in range(2):
+        queue.panel.step.next.click()
+        bench.idle()
+    second = _visible(bench)
+    queue.panel.step.previous.click()
+    bench.idle()
+
+    assert second == ["tile-1.png"]
+    assert _visible(bench) == ["tile-0.png"]
+    assert bench.annotate.annotation().image.name == "tile-0.png"
+    assert queue.panel.step.value() == "1 of 4, new: tile-0.png"
+
+
+def test_the_end_of_the_queue_is_told(bench: Any, queue: QueueDock):
+    queue.queue.go(bench.workspace.view.queue[-1].id)
+    bench.idle()
+
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert _visible(bench) == ["tile-3.png"]
+    assert bench.status() == "That was the last piece of work in this direction."
+
+
+def test_statuses_follow_the_work(bench: Any, queue: QueueDock):
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    predicted = _statuses(bench)
+    bench.annotate.accept()
+    bench.idle()
+    bench.annotate.next_item()
+    bench.idle()
+    queue.panel.skip_button.click()
+    bench.idle()
+
+    assert predicted[0] == "predicted"
+    assert _statuses(bench) == ["accepted", "skipped", "new", "new"]
+    assert _visible(bench) == ["tile-2.png"]
+
+
+def test_filters_list_what_they_say(bench: Any, queue: QueueDock):
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+
+    to_do = [entry.name for entry in queue.panel.list.value()]
+    queue.panel.list.setStatuses("accepted")
+    accepted = [entry.name for entry in queue.panel.list.value()]
+    queue.panel.list.setStatuses("all")
+    queue.panel.list._name.setText("TILE-3")
+
+    assert to_do == ["tile-1.png", "tile-2.png", "tile-3.png"]
+    assert accepted == ["tile-0.png"]
+    assert [entry.name for entry in queue.panel.list.value()] == ["tile-3.png"]
+    assert queue.queue.statuses == queue.panel.list.statuses()
+
+
+def test_thumbnails_come_by_themselves(bench: Any, queue: QueueDock):
+    bench.wait(lambda: len(queue.panel.list._pictures) == 4)
+
+    assert set(queue.panel.list._pictures) == {item.image_id for item in bench.workspace.view.queue}
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (40, 30, 3), (1000, 20), (64, 64)])
+def test_a_thumbnail_is_small_and_keeps_its_shape(shape: tuple[int, ...]):
+    picture = thumbnail(np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8))
+
+    assert max(picture.shape[:2]) <= SIDE
+    assert picture.shape[2] == 3
+    assert picture.shape[0] / picture.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.35) or 1 in picture.shape[:2]
+
+
+def test_what_teaches_most_comes_first_and_is_told_why(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["nuclei"]
+
+    queue.panel.sort_button.click()
+    bench.idle()
+
+    project, items = bench.workspace.project, bench.workspace.view.queue
+    units = project.queue.units()
+    scores = [project.queue.summaries()[item.id]["nuclei"] for item in items]
+    shares = [d / units[0] + e / units[1] for d, e in scores]
+    assert shares[0] == max(shares)
+    assert all(project.queue.feature(item.id) is not None for item in items)
+    assert {item.status for item in items} == {"predicted"}
+    assert "disagreement of mask and text evidence" in queue.panel.status.value()[1]
+    [first, *_] = queue.panel.list.value()
+    assert first.tip().splitlines()[-1] == f"nuclei: disagreement {scores[0][0]:.1%}, doubt {scores[0][1]:.1%}"
+
+
+def test_regions_of_one_image_are_ordered_too(bench: Any, queue: QueueDock):
+    project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
+    project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
+    bench.workspace.with_project(lambda _project: None)
+    bench.idle()
+    bench.workspace.prompts[:] = ["nuclei"]
+
+    queue.panel.sort_button.click()
+    bench.idle()
+
+    items = bench.workspace.view.queue
+    tops = {item.region.y: project.queue.scores(item.id)["nuclei"].tiles[:, 0].min() for item in items if item.region}
+    assert [item.position for item in items] == [0, 1, 2, 3, 4]
+    assert tops == {0: 0, 40: 40}
+
+
+def test_after_a_prompt_ran_the_heat_map_is_what_the_order_says(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["nuclei"]
+    queue.panel.sort_button.click()
+    bench.idle()
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    first = bench.workspace.view.queue[0]
+
+    bench.annotate.toggle_uncertainty()
+    bench.idle()
+
+    shown = bench.viewer.layers[f"{first.name} unsure"].data
+    entropy = binary_entropy(bench.annotate.annotation().results["nuclei"].prediction.probability)
+    np.testing.assert_array_equal(shown, bench.workspace.project.queue.heat([first.id], "nuclei", (80, 64), entropy))
+    assert not np.allclose(shown, entropy)
+
+
+def test_scores_of_the_served_model_are_kept(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["nuclei"]
+    project, last = bench.workspace.project, bench.workspace.view.queue[-1]
+    disagreement = TileScores(np.array([[0, 0, 80, 64]]), np.array([1.0]), np.array([1.0]))
+    project.queue.store_scores(last.id, "nuclei", disagreement, model=bench.workspace.served_key())
+
+    queue.panel.sort_button.click()
+    bench.idle()
+
+    assert bench.workspace.view.queue[0].id == last.id
+    assert project.queue.scores(last.id)["nuclei"].disagreement.tolist() == [1.0]
+
+
+def test_cancelled_scoring_leaves_the_order(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["nuclei"]
+    before = [item.id for item in bench.workspace.view.queue]
+
+    queue.panel.sort_button.click()
+    queue.panel.progress.cancelled.emit()
+    bench.idle()
+
+    assert [item.id for item in bench.workspace.view.queue] == before
+    assert queue.panel.status.value()[1] == "Cancelled; the order is as it was."
+
+
+def test_without_a_prompt_the_sentence_says_what_is_missing(bench: Any, queue: QueueDock):
+    queue.panel.sort_button.click()
+
+    assert queue.panel.status.value()[1].startswith("To order the queue, a prompt is needed")
+
+
+def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench: Any, queue: QueueDock):
+    item = bench.workspace.view.queue[0]
+    tiles = np.array([[0, 0, 40, 64], [40, 0, 40, 64]])
+    scores = TileScores(tiles, np.array([0.0, 0.4]), np.array([0.2, 0.8]))
+    bench.workspace.project.queue.store_scores(item.id, "nuclei", scores)
+    bench.workspace.prompts[:] = ["nuclei"]
+    bench.annotate.next_item()
+    bench.idle()
+
+    bench.annotate.toggle_uncertainty()
+    bench.idle()
+
+    shown = bench.viewer.layers["tile-0.png unsure"].data
+    assert shown[0, 0] == pytest.approx(0.125)
+    assert shown[79, 63] == pytest.approx(1.0)
+
+
+def test_an_image_that_is_gone_is_told_of_and_next_goes_on(bench: Any, queue: QueueDock, tmp_path: Path):
+    (tmp_path / "tile-0.png").unlink()
+
+    bench.annotate.next_item()
+    bench.idle()
+    told = bench.annotate.panel.status.value()
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert told[0] == "error"
+    assert "tile-0.png was not found" in told[1]
+    assert _visible(bench) == ["tile-1.png"]
+
+
+def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, queue: QueueDock):
+    project, item = bench.workspace.project, bench.workspace.view.queue[0]
+    mask = np.zeros((80, 64), bool)
+    mask[5:20, 5:20] = True
+    project.accept(item.image_id, "nuclei", mask, model=None, threshold=0.3)
+    project.prompts.set_up("nuclei", threshold=0.3)
+    bench.workspace.with_project(lambda _project: None)
+    bench.idle()
+    queue.panel.list.setStatuses("all")
+
+    bench.annotate.next_item()
+    bench.idle()
+    labels = bench.viewer.layers["tile-0.png masks"]
+    restored = labels.data > 0
+    bench.run("nuclei")
+
+    np.testing.assert_array_equal(restored, mask)
+    np.testing.assert_array_equal(labels.data > 0, mask)
+    assert bench.annotate.annotation().threshold("nuclei") == 0.3
+
+
+def test_a_region_of_an_image_is_a_piece_of_work(bench: Any, queue: QueueDock):
+    project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
+    upper, _ = project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
+    bench.workspace.with_project(lambda _project: None)
+    bench.idle()
+
+    queue.panel.list.chosen.emit(upper.id)
+    bench.idle()
+    bench.run("nuclei")
+    bench.annotate.accept_region()
+    bench.idle()
+
+    [correction] = project.corrections()
+    assert project.load_reviewed(correction)[:40].all()
+    assert not project.load_reviewed(correction)[40:].any()
+    statuses = {item.region.y: item.status for item in bench.workspace.view.queue if item.image_id == image_id}
+    assert statuses == {0: "accepted", 40: "predicted"}
+
+
+def test_images_that_are_done_make_room(bench: Any, queue: QueueDock, monkeypatch: pytest.MonkeyPatch):
+    from napari_amvlm._qt.queue import open_image as image_opening
+    from napari_amvlm._qt.settings import Preferences
+
+    monkeypatch.setattr(image_opening, "preferences", lambda: Preferences(kept_images=2))
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    for _ in range(3):
+        bench.annotate.next_item()
+        bench.idle()
+
+    names = [layer.name for layer in bench.viewer.layers]
+    assert names == ["tile-0.png", "tile-0.png masks", "tile-3.png"]
+
+
+@pytest.mark.parametrize(("kind", "written"), [("coco", "masks.json"), ("png", "labelcol")])
+def test_accepted_masks_are_exported(bench: Any, queue: QueueDock, tmp_path: Path, kind: str, written: str):
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    target = tmp_path / "out" / "masks.json" if kind == "coco" else tmp_path / "out"
+    (tmp_path / "out").mkdir()
+    queue.panel.export_button._pick = lambda _parent, _kind: str(target)
+
+    queue.panel.export_button.choose(kind)
+    bench.idle()
+
+    assert (tmp_path / "out" / written).exists()
+    assert queue.panel.status.value()[1].startswith("Exported 1 image to")

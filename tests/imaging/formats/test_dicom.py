@@ -1,0 +1,314 @@
+"""DICOM: pydicom's own test files against independent readings, and series written here."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import open_images, read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_amvlm.imaging import ImageData
+
+pydicom = pytest.importorskip("pydicom")
+
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+WITHOUT_IMAGE = (
+    "ExplVR_BigEndNoMeta ExplVR_LitEndNoMeta UN_sequence empty_charset_LEI meta_missing_tsyntax nested_priv_SQ no_meta "
+    "no_meta_group_length priv_SQ reportsi reportsi_with_empty_number_tags rtplan rtplan_truncated rtstruct test-SR "
+    "waveform_ecg"
+).split()
+DAMAGED = {
+    "MR_truncated": r"cut off|less than expected",
+    "badVR": r"invalid literal for int",
+    "JPEG2000-embedded-sequence-delimiter": "Unable to decode",
+}
+IMAGES = sorted(
+    path.stem for path in FILES.glob("*.dcm") if path.stem not in WITHOUT_IMAGE and path.stem not in DAMAGED
+)
+PIXELS = np.random.default_rng(0).integers(0, 4096, (6, 20, 30), np.uint16)
+
+
+def _one(name: str | Path) -> ImageData:
+    (image,) = open_images(FILES / name)
+    return image
+
+
+def _dataset(pixels: np.ndarray, **elements: Any) -> Any:
+    """Return a minimal image of 12 bits, uncompressed."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    data.Rows, data.Columns = pixels.shape[-2:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+    if pixels.ndim == 3:
+        data.NumberOfFrames = len(pixels)
+    data.PixelData = pixels.tobytes()
+    for name, value in elements.items():
+        setattr(data, name, value)
+    return data
+
+
+def _save(path: Path, pixels: np.ndarray, **elements: Any) -> Path:
+    _dataset(pixels, **elements).save_as(path, enforce_file_format=True)
+    return path
+
+
+def _series(
+    folder: Path,
+    positions: Sequence[float],
+    directions: Sequence[float] = (1, 0, 0, 0, 1, 0),
+    normal: Sequence[float] = (0, 0, 1),
+    **elements: Any,
+) -> Path:
+    """Write slices whose pixels tell their number, in an order by name that is not that of their positions."""
+    folder.mkdir(exist_ok=True)
+    for number in np.random.default_rng(1).permutation(len(positions)):
+        place = [float(positions[number] * part) for part in normal]
+        own = {"ImagePositionPatient": place, "ImageOrientationPatient": list(directions), "PixelSpacing": [0.5, 0.25]}
+        name = f"{zlib.crc32(str((number, positions[number])).encode()):08x}"
+        _save(folder / name, PIXELS[number], SeriesInstanceUID="1.2.3", **(own | elements))
+    return folder
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_pydicoms_images_have_the_values_that_pydicom_gives_them(name: str) -> None:
+    from pydicom.pixels.processing import apply_color_lut, apply_rescale
+
+    image = _one(f"{name}.dcm")
+
+    data = pydicom.dcmread(FILES / f"{name}.dcm")
+    expected = data.pixel_array
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        expected = apply_color_lut(expected, data) >> 8
+    if data.get("DoseGridScaling"):
+        expected = expected * data.DoseGridScaling
+    elif not image.rgb:
+        expected = apply_rescale(expected, data)
+    assert image.data.shape == expected.shape
+    np.testing.assert_allclose(image.data, expected, rtol=1e-6)
+
+
+def test_every_compression_of_one_image_gives_the_same_values() -> None:
+    expected = _one("MR_small.dcm").data
+
+    for name in ("RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless", "padded"):
+        np.testing.assert_array_equal(_one(f"MR_small_{name}.dcm").data, expected)
+    np.testing.assert_array_equal(_one("SC_rgb_jpeg_gdcm.dcm").data, _one("SC_rgb_rle.dcm").data)
+
+
+@pytest.mark.parametrize("name", WITHOUT_IMAGE)
+def test_what_is_no_image_is_refused_by_its_kind(name: str) -> None:
+    with pytest.raises(ImageError, match=rf"{name}\.dcm is a DICOM file without an image \(.+\); open the images"):
+        open_images(FILES / f"{name}.dcm")
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_images_are_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(ImageError, match=rf"{name}\.dcm is .*{DAMAGED[name]}"):
+        open_images(FILES / f"{name}.dcm")
+
+
+def test_hounsfield_units_pixel_size_orientation_and_window() -> None:
+    image = _one("693_J2KI.dcm")
+
+    assert (image.axes, image.rgb) == ("YX", False)
+    assert image.scale == (0.478516, 0.478516)
+    assert image.units == ("millimeter", "millimeter")
+    assert image.orientation == "PL"
+    assert image.patient_left == "right"
+    # Centre 40, width 100, as the standard computes the ends.
+    assert image.window == (-10, 89)
+
+
+def test_frames_with_a_time_are_a_film_in_colour() -> None:
+    image = _one("examples_ybr_color.dcm")
+
+    assert (image.axes, image.rgb, image.data.shape) == ("TYX", True, (30, 240, 320, 3))
+    assert image.scale == pytest.approx((0.033333, 1, 1))
+    assert image.units == ("second", "pixel", "pixel")
+
+
+def test_a_dose_is_a_volume() -> None:
+    image = _one("rtdose.dcm")
+
+    assert (image.axes, image.scale, image.orientation) == ("ZYX", (5, 10, 10), "SPL")
+
+
+def test_a_folder_of_slices_is_one_volume_sorted_by_position() -> None:
+    folder = FILES / "dicomdirtests" / "98892001" / "CT5N"
+
+    image = _one(folder)
+
+    slices = [pydicom.dcmread(path) for path in folder.iterdir()]
+    slices.sort(key=lambda one: one.ImagePositionPatient[2])
+    expected = np.stack([one.pixel_array * one.RescaleSlope + one.RescaleIntercept for one in slices])
+    assert (image.axes, image.name) == ("ZYX", "CT5N")
+    assert image.scale == (2.5, 0.488281, 0.488281)
+    assert image.orientation == "SPL"
+    np.testing.assert_array_equal(image.data, expected)
+
+
+@pytest.mark.parametrize(
+    ("directions", "normal", "orientation"),
+    [
+        pytest.param((1, 0, 0, 0, 1, 0), (0, 0, 1), "SPL", id="axial"),
+        pytest.param((1, 0, 0, 0, 0, -1), (0, 1, 0), "PIL", id="coronal"),
+        pytest.param((0, 1, 0, 0, 0, -1), (-1, 0, 0), "RIP", id="sagittal"),
+        pytest.param((-1, 0, 0, 0, -1, 0), (0, 0, 1), "SAR", id="axial, prone"),
+    ],
+)
+def test_slices_of_every_direction(
+    tmp_path: Path, directions: tuple[float, ...], normal: tuple[float, ...], orientation: str
+) -> None:
+    image = _one(_series(tmp_path / "scan", [-4, -1, 2, 5, 8, 11], directions, normal))
+
+    np.testing.assert_array_equal(image.data, PIXELS)
+    assert image.scale == (3, 0.5, 0.25)
+    assert image.orientation == orientation
+
+
+def test_a_slice_that_is_missing_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"scan: expected slices at even distances, but they are 3\.00 to 6\.00"):
+        open_images(_series(tmp_path / "scan", [0, 3, 6, 12]))
+
+
+def test_repeated_positions_are_times(tmp_path: Path) -> None:
+    for time in range(2):
+        for number, position in enumerate((0.0, 2.0, 4.0)):
+            _save(
+                tmp_path / f"{number}{time}",
+                PIXELS[3 * time + number],
+                SeriesInstanceUID="1.2.3",
+                ImagePositionPatient=[0, 0, position],
+                ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                TemporalPositionIdentifier=time + 1,
+            )
+
+    image = _one(tmp_path)
+
+    assert (image.axes, image.data.shape) == ("TZYX", (2, 3, 20, 30))
+    np.testing.assert_array_equal(image.data, PIXELS.reshape(2, 3, 20, 30))
+
+
+def test_a_series_that_fails_is_told_and_the_others_open(tmp_path: Path) -> None:
+    _series(tmp_path, [0, 1, 2])
+    for number, position in enumerate((50.0, 51.0, 59.0)):
+        _save(
+            tmp_path / f"bad{number}",
+            PIXELS[number],
+            SeriesInstanceUID="1.2.4",
+            ImagePositionPatient=[0, 0, position],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        )
+
+    with pytest.warns(UserWarning, match="even distances"):
+        images = open_images(tmp_path)
+
+    assert [image.data.shape for image in images] == [(3, 20, 30)]
+
+
+def test_0_as_white_is_turned_and_so_is_its_window(tmp_path: Path) -> None:
+    window = {"WindowCenter": 1000, "WindowWidth": 401}
+    path = _save(tmp_path / "a.dcm", PIXELS[0], PhotometricInterpretation="MONOCHROME1", **window)
+
+    image = _one(path)
+
+    np.testing.assert_array_equal(image.data, 4095 - PIXELS[0].astype(int))
+    assert image.window == (4095 - 1199.5, 4095 - 799.5)
+
+
+def test_an_exact_window_and_a_slope_with_fractions(tmp_path: Path) -> None:
+    window = {"WindowCenter": [40, 400], "WindowWidth": [80, 2000], "VOILUTFunction": "LINEAR_EXACT"}
+    path = _save(tmp_path / "a.dcm", PIXELS[0], RescaleSlope=0.5, RescaleIntercept=-7, **window)
+
+    image = _one(path)
+
+    assert image.data.dtype == np.float32
+    np.testing.assert_allclose(image.data, PIXELS[0] * 0.5 - 7)
+    assert image.window == (0, 80)
+
+
+def test_an_x_ray_tells_its_sides_and_its_pixel_size_at_the_detector(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.dcm", PIXELS[0], PatientOrientation=["L", "F"], ImagerPixelSpacing=[0.2, 0.1])
+
+    image = read_image(path)
+
+    assert (image.orientation, image.patient_left) == ("IL", "right")
+    assert image.scale == (0.2, 0.1)
+
+
+def test_a_volume_is_no_plane(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"a stack, Z6xY20xX30; open it in napari, or save the plane you mean"):
+        read_image(_series(tmp_path / "scan", [0, 1, 2, 3, 4, 5]))
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"Rows": 65535, "Columns": 65535}, "at most 400 million pixels"),
+        ({"Rows": 20000, "Columns": 20000}, "cut off"),
+        ({"Rows": 0}, "has no pixels"),
+        ({"NumberOfFrames": 2**31 - 1}, "cut off|damaged"),
+        ({"SamplesPerPixel": 7}, "expected 1 or 3 values in a pixel, but its header says 7"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6"}, "save it as OME-TIFF"),
+    ],
+)
+def test_absurd_headers_are_refused(tmp_path: Path, elements: dict[str, Any], said: str) -> None:
+    with pytest.raises(ImageError, match=rf"a\.dcm.*({said})"):
+        open_images(_save(tmp_path / "a.dcm", PIXELS[0], **elements))
+
+
+def test_what_inflates_beyond_measure_is_refused(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.dcm", PIXELS[0])
+    meta = pydicom.dcmread(path).file_meta
+    meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    with path.open("wb") as file:
+        file.write(b"\0" * 128 + b"DICM")
+        pydicom.filewriter.write_file_meta_info(file, meta)
+        for _ in range(1100):
+            file.write(packer.compress(bytes(1 << 20)))
+        file.write(packer.flush())
+    assert path.stat().st_size < 2_000_000
+
+    with pytest.raises(ImageError, match=r"a\.dcm: expected at most 1024 MB behind its compression"):
+        open_images(path)
+
+
+def test_a_table_of_contents_sends_to_the_series(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="is a table of contents of DICOM files; open the folder"):
+        open_images(FILES / "dicomdirtests" / "DICOMDIR")
+
+
+def test_a_large_series_stays_in_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_amvlm.imaging.formats.dicom_files.EAGER_BYTES", 1000)
+
+    image = _one(_series(tmp_path / "scan", [0, 1, 2, 3, 4, 5]))
+
+    assert isinstance(image.data, da.Array)
+    np.testing.assert_array_equal(image.data[2:5, 3, :7].compute(), PIXELS[2:5, 3, :7])
+    frames = _save(tmp_path / "film.dcm", PIXELS, FrameTime=40)
+    film = _one(frames)
+    assert isinstance(film.data, da.Array)
+    np.testing.assert_array_equal(film.data[3].compute(), PIXELS[3])
+
+
+def test_without_pydicom_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(ImageError, match=r'pip install "napari-amvlm\[dicom\]"'):
+        open_images(FILES / "CT_small.dcm")

@@ -1,0 +1,209 @@
+"""NIfTI: nibabel's own test data against nibabel's reading, and one volume in every orientation."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import open_images, read_image
+
+if TYPE_CHECKING:
+    from napari_amvlm.imaging import ImageData
+
+nibabel = pytest.importorskip("nibabel")
+
+FILES = Path(nibabel.__file__).parent / "tests" / "data"
+VOLUMES = (
+    "anatomical.nii",
+    "example4d.nii.gz",
+    "example_nifti2.nii.gz",
+    "functional.nii",
+    "reoriented_anat_moved.nii",
+    "resampled_anat_moved.nii",
+    "standard.nii.gz",
+)
+# Voxels by x to the left, y to the back, z to the head, as (x, y, z).
+LPS = np.random.default_rng(0).integers(-900, 2000, (20, 24, 28), np.int16)
+SIZES = (0.5, 0.75, 2.0)
+
+
+def _one(path: Path) -> ImageData:
+    (image,) = open_images(path)
+    return image
+
+
+def _turned(codes: str) -> Any:
+    """Return the volume LPS stored along other axes, with the affine that says so."""
+    from nibabel import orientations
+
+    affine = np.diag([-SIZES[0], -SIZES[1], SIZES[2], 1.0])
+    turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.axcodes2ornt(codes))
+    return nibabel.Nifti1Image(LPS, affine).as_reoriented(turn)
+
+
+def _header(path: Path, **fields: Any) -> Path:
+    """Write a header with these fields and a hundred bytes behind it."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((4, 4, 4))
+    header.set_data_dtype(np.int16)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    for name, value in fields.items():
+        header[name] = value
+    path.write_bytes(header.binaryblock + bytes(4) + bytes(128))
+    return path
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "LAS", "PIR", "ASL", "SRP", "IPR"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_volume_in_any_orientation_is_the_same_image(tmp_path: Path, codes: str, ending: str) -> None:
+    path = tmp_path / f"spine{ending}"
+    stored = _turned(codes)
+    nibabel.save(stored, path)
+    assert "".join(nibabel.aff2axcodes(nibabel.load(path).affine)) == codes
+
+    image = _one(path)
+
+    assert (image.name, image.axes, image.orientation) == ("spine", "ZYX", "SPL")
+    assert image.patient_left == "right"
+    assert image.scale == pytest.approx(SIZES[::-1])
+    assert image.units == ("millimeter",) * 3
+    assert image.data.dtype == np.int16
+    np.testing.assert_array_equal(image.data, LPS.T)
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_nibabels_volumes_have_the_values_and_sizes_that_nibabel_gives_them(name: str) -> None:
+    from nibabel import orientations
+
+    image = _one(FILES / name)
+
+    stored = nibabel.load(FILES / name)
+    turn = orientations.ornt_transform(orientations.io_orientation(stored.affine), orientations.axcodes2ornt("LPS"))
+    turned = stored.as_reoriented(turn)
+    np.testing.assert_allclose(image.data, turned.get_fdata().T, rtol=1e-6)
+    sizes = turned.header.get_zooms()[2::-1]
+    assert image.scale[-3:] == pytest.approx(sizes)
+    assert image.axes == ("TZYX" if stored.ndim == 4 else "ZYX")
+
+
+def test_other_files_of_nibabel_are_refused_by_name() -> None:
+    names = ["analyze.hdr", "nifti1.hdr", "row_major.dconn.nii", "minc1_1_scale.mnc", "test.mgz", "T1.PAR"]
+
+    for name in names:
+        with pytest.raises(ImageError, match=name):
+            open_images(FILES / name)
+
+
+def test_times_are_an_axis_in_seconds(tmp_path: Path) -> None:
+    stored = nibabel.Nifti1Image(np.stack([LPS, LPS // 2], axis=-1), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    stored.header.set_xyzt_units("micron", "msec")
+    stored.header.set_zooms((1, 1, 1, 2500))
+    nibabel.save(stored, tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    assert (image.axes, image.scale) == ("TZYX", (2.5, 1, 1, 1))
+    assert image.units == ("second", "micrometer", "micrometer", "micrometer")
+    np.testing.assert_array_equal(image.data[1], LPS.T // 2)
+
+
+def test_without_an_orientation_axes_stay_and_sides_are_unknown(tmp_path: Path) -> None:
+    stored = nibabel.Nifti1Image(LPS, None)
+    nibabel.save(stored, tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    assert (image.orientation, image.patient_left) == ("", None)
+    np.testing.assert_array_equal(image.data, LPS.T)
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected", "orientation"),
+    [
+        pytest.param(2, LPS[:, :, 0].T, "PL", id="axial"),
+        pytest.param(1, LPS[:, 0, ::-1].T, "IL", id="coronal, head up"),
+        pytest.param(0, LPS[0, :, ::-1].T, "IP", id="sagittal, head up"),
+    ],
+)
+def test_a_single_slice_is_a_plane(tmp_path: Path, axis: int, expected: np.ndarray, orientation: str) -> None:
+    one = np.take(LPS, [0], axis=axis)
+    nibabel.save(nibabel.Nifti1Image(one, np.diag([-0.5, -0.75, 2.0, 1.0])), tmp_path / "a.nii")
+
+    image = read_image(tmp_path / "a.nii")
+
+    assert (image.axes, image.orientation) == ("YX", orientation)
+    assert image.scale == pytest.approx([SIZES[::-1][place] for place in range(3) if place != 2 - axis])
+    np.testing.assert_array_equal(image.data, expected)
+
+
+def test_colours(tmp_path: Path) -> None:
+    colour = np.random.default_rng(1).integers(0, 256, (20, 24, 5, 3), np.uint8)
+    stored = colour.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(stored, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    assert (image.axes, image.rgb) == ("ZYX", True)
+    np.testing.assert_array_equal(image.data, colour.transpose(2, 1, 0, 3))
+
+
+def test_a_large_volume_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_amvlm.imaging.formats.nifti_files.EAGER_BYTES", 1000)
+    stored = _turned("RAS")
+    stored.header.set_slope_inter(2, -3)
+    nibabel.save(stored, tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    assert isinstance(image.data, da.Array)
+    expected = nibabel.load(tmp_path / "a.nii").get_fdata()[::-1, ::-1].T
+    np.testing.assert_allclose(image.data[5].compute(), expected[5], rtol=1e-6)
+
+
+def test_a_volume_is_no_plane(tmp_path: Path) -> None:
+    nibabel.save(_turned("RAS"), tmp_path / "a.nii")
+
+    with pytest.raises(ImageError, match=r"a\.nii: expected one image, but it is a stack, Z28xY24xX20; open it"):
+        read_image(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"dim": [3, 32767, 32767, 32767, 1, 1, 1, 1]}, "cut off|damaged"),
+        ({"dim": [3, 4, 4, 0, 1, 1, 1, 1]}, "has no pixels"),
+        ({"dim": [3, 4, 4, -4, 1, 1, 1, 1]}, "has no pixels"),
+        ({"dim": [5, 4, 4, 4, 1, 3, 1, 1]}, "a plane, a volume or a volume at several times"),
+        ({"datatype": 32}, "cut off|real numbers"),
+        ({"datatype": 999}, "damaged"),
+        ({"vox_offset": 1e30}, "damaged, its voxels start"),
+        ({"vox_offset": -5}, "damaged, its voxels start"),
+        ({"vox_offset": float("nan")}, "damaged, its voxels start"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_absurd_headers_are_refused(tmp_path: Path, fields: dict[str, Any], said: str, packed: bool) -> None:
+    path = _header(tmp_path / "a.nii", **fields)
+    if packed:
+        path = tmp_path / "a.nii.gz"
+        path.write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()))
+
+    with pytest.raises(ImageError, match=rf"a\.nii.*({said})"):
+        open_images(path)
+
+
+def test_what_unpacks_beyond_measure_is_refused(tmp_path: Path) -> None:
+    content = bytearray(_header(tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<8h", content, 40, 3, 2000, 2000, 1000, 1, 1, 1, 1)
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(bytes(content) + np.random.default_rng(0).bytes(9_000_000)))
+
+    with pytest.raises(ImageError, match=r"a\.nii\.gz: expected at most 4096 MB in a packed file, but it has 7629 MB"):
+        open_images(path)

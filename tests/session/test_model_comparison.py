@@ -1,0 +1,140 @@
+"""Two real models on images of a real project: masks in one code, Dice on reviewed pixels, and the model before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_amvlm.errors import Cancelled, ModelFileError, ProjectError
+from napari_amvlm.metrics import dice
+from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.predictor import Predictor
+from napari_amvlm.project import Project
+from napari_amvlm.session import Comparer, parent_file
+from napari_amvlm.session import model_comparison as comparing
+from napari_amvlm.session.model_comparison import ACCEPTED, AFTER, BEFORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_amvlm.config import ScaleName
+
+SHAPE = (70, 90)
+
+
+def _scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
+    return "tiles"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """Return a project of one image, accepted everywhere for one prompt and in its upper half for another."""
+    rng = np.random.default_rng(3)
+    with Project.create(tmp_path / "two.amvlm") as opened:
+        record = opened.add_image(array=rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8), name="tile")
+        opened.accept(record.id, "nuclei", rng.random(SHAPE) > 0.5, model=None, threshold=0.5)
+        half = np.zeros(SHAPE, np.bool_)
+        half[:35] = True
+        opened.accept_region(record.id, "stroma", rng.random(SHAPE) > 0.5, region=half, model=None, threshold=0.5)
+        yield opened
+
+
+@pytest.fixture
+def later(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """Return the file of a model that paints otherwise, learnt from the tiny one."""
+    model, info = load_model(tiny_checkpoint)
+    with torch.no_grad():
+        for value in model.unet.parameters():
+            value.mul_(-1.0)
+    path = tmp_path / "later.safetensors"
+    save_model(model, path, name="later", licence="CC0-1.0", training_data="none", parent=info.sha256)
+    return path
+
+
+def _comparer(project: Project, before: Path, after: Path) -> Comparer:
+    return Comparer(project, before, after, predictor_scales=_scale, device=torch.device("cpu"))
+
+
+def test_each_model_paints_what_it_paints_alone(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+    (record,) = project.images()
+    correction = project.corrections(record.id, "nuclei")[0]
+
+    found = _comparer(project, tiny_checkpoint, later).compare(record.id)
+
+    accepted = project.load_mask(correction)
+    code = found.masks["nuclei"]
+    np.testing.assert_array_equal((code & ACCEPTED) > 0, accepted)
+    for value, path in ((BEFORE, tiny_checkpoint), (AFTER, later)):
+        alone = Predictor.from_file(path, device="cpu")
+        alone.set_image(project.load_image(record))
+        np.testing.assert_array_equal((code & value) > 0, alone.predict("nuclei", scale="tiles").mask(0.5))
+    assert found.shape == SHAPE
+    np.testing.assert_array_equal(found.pixels, project.load_image(record))
+
+
+def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+    (record,) = project.images()
+
+    found = _comparer(project, tiny_checkpoint, later).compare(record.id)
+
+    assert not found.masks["stroma"][35:].any()
+    for value, mean in ((BEFORE, found.before), (AFTER, found.after)):
+        single = [dice((code & value) > 0, (code & ACCEPTED) > 0) for code in found.masks.values()]
+        assert mean == pytest.approx(np.mean(single))
+
+
+def test_a_large_image_is_shown_smaller_and_scored_whole(
+    project: Project, tiny_checkpoint: Path, later: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record,) = project.images()
+    whole = _comparer(project, tiny_checkpoint, later).compare(record.id)
+    monkeypatch.setattr(comparing, "LONGEST_SHOWN", 40)
+
+    small = _comparer(project, tiny_checkpoint, later).compare(record.id)
+
+    assert small.step == 3
+    assert small.pixels.shape == (24, 30, 3)
+    np.testing.assert_array_equal(small.masks["nuclei"], whole.masks["nuclei"][::3, ::3])
+    assert (small.before, small.after) == (whole.before, whole.after)
+
+
+def test_it_stops_when_told(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+    (record,) = project.images()
+
+    with pytest.raises(Cancelled):
+        _comparer(project, tiny_checkpoint, later).compare(record.id, should_stop=lambda: True)
+
+
+def test_an_image_without_accepted_masks_is_refused(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+    (record,) = project.images()
+    for prompt in ("nuclei", "stroma"):
+        project.reject(record.id, prompt)
+
+    with pytest.raises(ProjectError, match="nothing is accepted on tile any more"):
+        _comparer(project, tiny_checkpoint, later).compare(record.id)
+
+
+def test_the_model_before_is_found_in_the_project_and_among_the_installed(
+    project: Project, tiny_checkpoint: Path, later: Path
+) -> None:
+    base, child = load_model(tiny_checkpoint)[1], load_model(later)[1]
+    first = project.add_model(later, child.parent, {}, "CC0-1.0")
+    second = project.add_model(tiny_checkpoint, first.sha256, {}, "CC0-1.0")
+    project.discard(first.id)
+
+    from_installed = parent_file(project, first, [base])
+    from_project = parent_file(project, second, [])
+
+    assert from_installed.read_bytes() == tiny_checkpoint.read_bytes()
+    assert from_project == first.path
+
+
+def test_a_model_whose_origin_is_gone_has_nothing_to_be_compared_with(project: Project, later: Path) -> None:
+    record = project.add_model(later, "0" * 64, {}, "CC0-1.0")
+
+    with pytest.raises(ModelFileError, match="neither in the project nor installed"):
+        parent_file(project, record, [])
