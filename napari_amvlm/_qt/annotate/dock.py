@@ -266,7 +266,7 @@ class AnnotateDock(QWidget):
         if waiting and self.panel.prompts.current() in annotation.finished:
             self.panel.prompts.setCurrent(waiting[0])
         self.work.queue.note_image(annotation)
-        self.workspace.store_place()
+        self.workspace.remember_position()
 
     def _on_shown(self, annotation: Annotation) -> None:
         self._chosen_image.show(annotation)
@@ -338,7 +338,7 @@ class AnnotateDock(QWidget):
             self.panel.setColours(theme_colours(self._viewer.theme))
 
     def _on_keys_changed(self) -> None:
-        self.panel.setKeys(keys.words, keys.help_lines())
+        self.panel.setKeys(keys.key_text, keys.help_lines())
 
     def _on_model_changed(self) -> None:
         workspace = self.workspace
@@ -349,7 +349,7 @@ class AnnotateDock(QWidget):
             self.panel.model.setValue("info", f"Model: {words}, on {workspace.predictor.device}")
         else:
             level: Level = "error" if workspace.model_state == "failed" else "info"
-            self.panel.model.setValue(level, workspace.model_words)
+            self.panel.model.setValue(level, workspace.model_message)
 
     def _on_project_chosen(self, path: Path) -> None:
         def done() -> None:

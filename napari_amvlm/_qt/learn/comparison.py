@@ -13,7 +13,7 @@ from superqt.utils import qthrottled
 from napari_amvlm._qt.learn.comparison_layers import ComparisonLayers
 from napari_amvlm._qt.learn.comparison_thread import CompareThread
 from napari_amvlm._qt.learn.model_entries import models_at_hand
-from napari_amvlm._qt.queue.queue import queue_work_for
+from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.widgets.score_table import ScoreEntry, worst_first
 from napari_amvlm.session import Comparer, parent_file
 
@@ -51,7 +51,7 @@ class Comparison(QObject):
         self._panel = panel
         self._workspace = workspace
         self._judging = judging
-        self._queue = queue_work_for(viewer, workspace)
+        self._queue = queue_for(viewer, workspace)
         self.layers = ComparisonLayers(viewer, self)
         self._comparer: Comparer | None = None
         self._thread: CompareThread | None = None
@@ -69,7 +69,7 @@ class Comparison(QObject):
         self.layers.borderMoved.connect(panel.swipe.setBorder)
         self.layers.removedByHand.connect(self.close)
         judging.judgedChanged.connect(self.close)
-        workspace.placeAsked.connect(self.close)
+        workspace.leaving.connect(self.close)
         if parent is not None:
             parent.destroyed.connect(self._on_dock_gone)
         self._show(False)

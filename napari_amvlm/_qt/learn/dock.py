@@ -9,12 +9,12 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.close_guard import guard_window
-from napari_amvlm._qt.learn.add_images import ImageAdding, count
 from napari_amvlm._qt.learn.comparison import Comparison
 from napari_amvlm._qt.learn.judge import Judging
 from napari_amvlm._qt.learn.model_entries import model_entries
 from napari_amvlm._qt.learn.panel import LearnPanel
 from napari_amvlm._qt.notices import notify
+from napari_amvlm._qt.queue.add_images import ImageAdder, count
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
@@ -68,7 +68,7 @@ class LearnDock(QWidget):
         self.panel.auto.setValue(AutoLearn(on=False, after=preferences().learn_after))
         self.judging = Judging(self.panel, self.workspace, self)
         self.comparison = Comparison(self._viewer, self.panel, self.workspace, self.judging, self)
-        self.adding = ImageAdding(self._viewer, self.workspace, self)
+        self.adding = ImageAdder(self._viewer, self.workspace, self)
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -84,7 +84,7 @@ class LearnDock(QWidget):
         panel.add_files.clicked.connect(self._on_add_files)
         panel.question.answered.connect(self._on_answered)
         panel.auto.valueChanged.connect(self._on_auto_changed)
-        for part in (self.judging, self.comparison, self.adding):
+        for part in (self.judging, self.comparison):
             part.said.connect(self.say)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
@@ -276,7 +276,7 @@ class LearnDock(QWidget):
             self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
         if self.workspace.model_state in ("loading", "failed"):
             level: Level = "error" if self.workspace.model_state == "failed" else "info"
-            self.panel.status.setValue(level, self.workspace.model_words)
+            self.panel.status.setValue(level, self.workspace.model_message)
         elif self.panel.status.value()[1] == LOADING:
             self.panel.status.setValue("info", "")
         if self.workspace.devices:

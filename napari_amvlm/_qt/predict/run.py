@@ -100,7 +100,7 @@ class PredictionRun(QObject):
         """Run `prompts` on the image of `annotation`, now or when the model is loaded."""
         self._asked = Asked(annotation, tuple(prompts), settings, extent or Extent(), view, target)
         if self._workspace.model_state == "failed":
-            self._end("error", self._workspace.model_words)
+            self._end("error", self._workspace.model_message)
         elif self._workspace.predictor is None:
             self.waiting.emit("Waiting for the model ...")
         else:
@@ -209,7 +209,7 @@ class PredictionRun(QObject):
         if self._asked is None or self._thread is not None:
             return
         if self._workspace.model_state == "failed":
-            self._end("error", self._workspace.model_words)
+            self._end("error", self._workspace.model_message)
         elif self._workspace.model_state == "ready":
             self._begin()
 
