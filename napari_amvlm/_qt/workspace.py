@@ -14,6 +14,7 @@ from napari_amvlm._qt.annotation.annotation import Annotation
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.jobs import JobQueue
 from napari_amvlm._qt.layers.image import layer_kind
+from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import AmvlmError, ProjectError
@@ -62,6 +63,7 @@ class Workspace(JobQueue):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.said.connect(notify)
         self.model_state: ModelState = "none"
         self.model_message = "No model is loaded yet."
         self.predictor: Predictor | None = None

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.compat import isalive
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
-
 from napari_amvlm._qt import keys
-from napari_amvlm._qt.close_guard import guard_window
-from napari_amvlm._qt.notices import notify
+from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.queue.queue import queue_for
-from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.queue_list import QueueEntry
-from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 from napari_amvlm.session.export import export_project
 
 if TYPE_CHECKING:
@@ -22,35 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
-    from qtpy.QtGui import QShowEvent
 
-    from napari_amvlm._qt.widgets.status_line import Level
+    from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import QueueItem
 
 
-class QueueDock(QWidget):
-    """Binds the panel to the queue that it shares with the Annotate dock.
+class QueueDock(Dock):
+    """The queue, which it shares with the Annotate dock; see `Dock` for the parameters."""
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    workspace : Workspace, optional
-        By default the viewer's own.
-    """
+    panel: QueuePanel
 
     def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
-        super().__init__()
-        self._viewer = unwrapped(viewer)
-        self.workspace = workspace or workspace_for(self._viewer)
+        super().__init__(viewer, QueuePanel(), workspace)
         self.queue = queue_for(self._viewer, self.workspace)
-        # widgets
-        self.panel = QueuePanel()
-        # layout
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.panel)
-        # napari pushes a dock that does not want the height to the top, and halves it
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         # signals
         panel, queue = self.panel, self.queue
         panel.list.chosen.connect(queue.go)
@@ -62,20 +40,12 @@ class QueueDock(QWidget):
         panel.export_button.requested.connect(self.export)
         panel.progress.cancelled.connect(queue.cancel)
         queue.changed.connect(self._refresh)
-        self.workspace.said.connect(self._on_said)
         queue.scoring.connect(self._on_scoring)
         queue.thumbnailsReady.connect(panel.list.addPictures)
         self.workspace.projectOpened.connect(self._on_project_opened)
-        self._viewer.events.theme.connect(self._on_theme_changed)
         keys.on_change(self._on_keys_changed, self)
         self._on_keys_changed()
-        self._on_theme_changed()
         self._refresh()
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Guard the window that the dock has come to lie in."""
-        super().showEvent(event)
-        guard_window(self, self.workspace)
 
     def sort(self) -> None:
         """Put first what would teach the served model most."""
@@ -95,14 +65,6 @@ class QueueDock(QWidget):
             lambda text: self.say("error", text),
             long=True,
         )
-
-    def say(self, level: Level, text: str) -> None:
-        """Show a message."""
-        notify(self.panel.status, level, text)
-
-    def _on_said(self, level: Level, text: str) -> None:
-        # the Annotate dock, where it is open, shows the same message over the canvas
-        self.panel.status.setValue(level, text)
 
     def _refresh(self) -> None:
         current = self.queue.current
@@ -127,10 +89,6 @@ class QueueDock(QWidget):
 
     def _on_keys_changed(self) -> None:
         self.panel.setKeys(keys.key_text)
-
-    def _on_theme_changed(self, _event: Any = None) -> None:
-        if isalive(self):
-            self.panel.setColours(theme_colours(self._viewer.theme))
 
 
 def _entry(item: QueueItem, scores: Mapping[str, tuple[float, float]]) -> QueueEntry:
