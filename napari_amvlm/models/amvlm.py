@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +185,31 @@ class AMVLM(nn.Module):
         return decode_pairs(image, text, image_index, text_mask=self.text_mask, unet=self.unet, presence=self.presence)
 
 
+class _Rows(torch.autograd.Function):
+    """Rows of a tensor by index, with a backward pass that adds whole rows: torch's own adds single numbers, slowly."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        """Return `x[index]`."""
+        ctx.save_for_backward(index)
+        ctx.rows = len(x)
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the sum of the gradients of each row."""
+        (index,) = ctx.saved_tensors
+        layout = torch.channels_last if gradient.ndim == 4 else torch.contiguous_format
+        total = gradient.new_zeros((ctx.rows, *gradient.shape[1:])).to(memory_format=layout)
+        for row, target in enumerate(index.tolist()):
+            total[target] += gradient[row]
+        return total, None
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    return _Rows.apply(x, index)  # type: ignore[no-any-return, no-untyped-call]
+
+
 def decode_pairs(
     image: ImageFeatures,
     text: TextFeatures,
@@ -205,8 +230,8 @@ def decode_pairs(
     """
     v_cls, dense, skips = image.v_cls, image.dense, image.skips
     if image_index is not None:
-        v_cls, dense = v_cls.index_select(0, image_index), dense.index_select(0, image_index)
-        skips = tuple(s.index_select(0, image_index) for s in skips)
+        v_cls, dense, *rest = (_rows(t, image_index) for t in (v_cls, dense, *skips))
+        skips = tuple(rest)
     text_logits = text_mask.text_logits(dense, text.t_cls)
     v_text = text_guided_embedding(dense, text_logits)
     logits = unet.decode(skips, text_logits, text.sentence)
