@@ -90,6 +90,9 @@ class Concept(Config):
     name: str
     prompts: tuple[str, ...] = Field(min_length=1)
     scale: ScaleName
+    side: int = Field(
+        0, ge=0, le=2048, description="tiles: the image is first resized so that its longer side is this; 0: native"
+    )
     hole: int = Field(0, ge=0, le=100_000, description="largest hole that is filled, pixels at working scale")
     speck: int = Field(0, ge=0, le=100_000, description="largest piece that is taken off, pixels at working scale")
 

@@ -15,7 +15,7 @@ from napari_amvlm.config import STRIDE
 from napari_amvlm.device import autocast
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_grid, tile_scale, whole_scale
-from napari_amvlm.imaging.scale import canvas_box, fit_square
+from napari_amvlm.imaging.canvas import canvas_box, fit_square
 from napari_amvlm.imaging.settle import settle
 from napari_amvlm.models.amvlm import ImageFeatures
 
@@ -121,6 +121,8 @@ def auto_scale(
     A prompt that is near to none looks at gray images whole, and at colour images, which are mostly slides, in tiles.
     """
     concept = known_concept(model, prompt)
+    if concept is not None and concept.side:
+        return tile_scale(concept.side / max(shape))
     name = concept.scale if concept is not None else "whole" if gray else "tiles"
     return named_scale(model, name, shape, magnification=magnification)
 
