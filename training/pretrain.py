@@ -25,6 +25,8 @@ from training.pretraining.presence import fit_presence
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import Pretraining
 from training.pretraining.scoring import by_concept, mean_scores
+from training.pretraining.word_run import WordRun, load_corpus
+from training.pretraining.word_scores import by_pair, mean_dice, score_words
 from training.runs.folder import DATA, SCORES, RunFolder, environment, file_hash
 from training.runs.recipe import read_toml, validated
 
@@ -97,6 +99,50 @@ def pretrain(
     return finished
 
 
+def teach_words(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    device: torch.device,
+    *,
+    start: Path | None = None,
+    minutes: float | None = None,
+    text_encoder: TextEncoder | None = None,
+) -> bool:
+    """Run a recipe that teaches a vocabulary, or go on with it, and return whether it is finished.
+
+    Nothing is written before the sets are read. Parameters are those of `pretrain`.
+
+    Raises
+    ------
+    InputError
+        A set cannot be used, the folder holds a run of another recipe, or the weights are not those it names.
+    """
+    images, wordings = load_corpus(recipe, data)
+    run = WordRun(recipe, images, out, device, wordings=wordings, text_encoder=text_encoder)
+    out.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(out)
+    if run.workers.leads:
+        folder.claim(
+            {
+                "recipe": recipe.model_dump(mode="json"),
+                "start": None if start is None else file_hash(start),
+                "environment": environment(device),
+            }
+        )
+        folder.write(DATA, run.split())
+    log.info("%d images for training, %d for validation", len(run.training), len(run.validation))
+    if start is not None:
+        run.start_from(start)
+    run.load_state()
+    finished = run.run(minutes)
+    if finished and run.workers.leads:
+        rows = by_pair(score_words(run.averaged_model(), run.validation))
+        run.write(out / f"{recipe.name}.safetensors", {"mean Dice": round(mean_dice(rows), 4)})
+        folder.write(SCORES, {"name": recipe.name, "steps": run.step, "mean": mean_dice(rows), "pairs": rows})
+    return finished
+
+
 def check_start(recipe: Recipe, start: Path | None) -> None:
     """Make sure that there are weights to go on from where the recipe wants some, and only there.
 
@@ -156,6 +202,9 @@ def main(
     """Train released weights."""
     resolved = validated(Recipe, read_toml(recipe), str(recipe))
     check_start(resolved, start)
+    if resolved.teaches_words:
+        teach_words(resolved, data, out, resolve_device(device), start=start, minutes=minutes)
+        return
     out.mkdir(parents=True, exist_ok=True)
     images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=resolved.model.whole)]
     log.info("%d images", len(images))

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError, printable
+from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
+from napari_amvlm.imaging.formats.lazy import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imaging import Tile
     from napari_amvlm.imaging.image_data import Spacing
-    from napari_amvlm.slides.blocks import BlockIndex
+
+    Place = tuple[int, int]
 
 TODO, DONE, BACKGROUND = 0, 1, 2
 
@@ -56,7 +57,7 @@ class WrittenBlock:
 
     Attributes
     ----------
-    index
+    place
         Its row and column.
     labels, probability
         At the finest level, `(h, w)` and uint8 `(P, h, w)`; None where there is only glass.
@@ -64,7 +65,7 @@ class WrittenBlock:
         How probably each prompt is in it.
     """
 
-    index: BlockIndex
+    place: Place
     labels: NDArray[Any] | None
     probability: NDArray[np.uint8] | None
     presence: tuple[float, ...]
@@ -178,7 +179,7 @@ class SlideStore:
         found = np.clip(self.block_presence[:, done].astype(np.float64), 1e-9, 1 - 1e-9)
         return tuple(pooled_presence(list(np.log(row / (1 - row)))) for row in found)
 
-    def write(self, index: BlockIndex, probability: NDArray[np.float32], presence: tuple[float, ...]) -> None:
+    def write(self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]) -> None:
         """Store a block: probabilities `(P, h, w)`, the labels at every level, and then that it is done.
 
         Raises
@@ -186,11 +187,9 @@ class SlideStore:
         StorageError
             The disk refused; the block counts as not done.
         """
-        self.finish([self.write_finest(index, probability, presence)])
+        self.finish([self.write_finest(place, probability, presence)])
 
-    def write_finest(
-        self, index: BlockIndex, probability: NDArray[np.float32], presence: tuple[float, ...]
-    ) -> WrittenBlock:
+    def write_finest(self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]) -> WrittenBlock:
         """Store probabilities `(P, h, w)` and labels of a block at the finest level; `finish` does the rest.
 
         Raises
@@ -198,14 +197,14 @@ class SlideStore:
         StorageError
             The disk refused.
         """
-        area = self.grid.rectangle(index)
+        area = self.grid.rectangle(place)
         labels = label_image(list(probability), self.request.threshold)
         with disk_errors(self.path):
             part = (slice(area.y, area.y + area.height), slice(area.x, area.x + area.width))
             rounded = np.rint(probability * 255).astype(np.uint8)
             self.probability[(slice(None), *part)] = rounded
             self.levels[0][part] = labels
-        return WrittenBlock(index, labels, rounded, presence)
+        return WrittenBlock(place, labels, rounded, presence)
 
     def finish(self, blocks: Sequence[WrittenBlock]) -> None:
         """Store the smaller levels of blocks, presence, and then that they are done; neighbours at once.
@@ -219,8 +218,8 @@ class SlideStore:
         """
         with disk_errors(self.path):
             for run in _neighbours(blocks):
-                row, column = run[0].index
-                corner = self.grid.rectangle(run[0].index)
+                row, column = run[0].place
+                corner = self.grid.rectangle(run[0].place)
                 for levels, finest in (
                     (self.levels, [block.labels for block in run]),
                     (self.probabilities, [block.probability for block in run]),
@@ -244,9 +243,9 @@ class SlideStore:
 def _neighbours(blocks: Sequence[WrittenBlock]) -> list[list[WrittenBlock]]:
     """Return blocks by runs: side by side in one row, all of them glass or none."""
     runs: list[list[WrittenBlock]] = []
-    for block in sorted(blocks, key=lambda each: each.index):
+    for block in sorted(blocks, key=lambda each: each.place):
         last = runs[-1][-1] if runs else None
-        beside = last is not None and block.index == (last.index[0], last.index[1] + 1)
+        beside = last is not None and block.place == (last.place[0], last.place[1] + 1)
         if last is not None and beside and (block.labels is None) == (last.labels is None):
             runs[-1].append(block)
         else:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
-from napari_amvlm.imaging.scale import fit_square
+from napari_amvlm.imaging.canvas import fit_square
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +86,7 @@ def held_out() -> frozenset[tuple[str, str]]:
         return frozenset((row["set"], row["stem"]) for row in csv.DictReader(file))
 
 
-def _is_held_out(name: str, stems: set[str]) -> bool:
+def is_held_out(name: str, stems: set[str]) -> bool:
     """Tell whether `name` is one of `stems`, or a slice of one of those subjects."""
     return any(name == stem or name.startswith(f"{stem}_") for stem in stems)
 
@@ -100,7 +100,8 @@ def is_validation(source: str, name: str) -> bool:
     return zlib.crc32(f"{source}/{key}".encode()) % 8 == 0
 
 
-def _median_diameter(labels: NDArray[np.integer]) -> float:
+def median_diameter(labels: NDArray[np.integer]) -> float:
+    """Return the median diameter of the objects, pixels; of a binary mask, those of its pieces."""
     if labels.max() <= 1 or labels.max() == 255:
         labels, _ = ndimage.label(labels > 0)
     areas = np.bincount(labels.ravel())[1:]
@@ -141,7 +142,7 @@ def load_taught_images(
     kind = KINDS.get(source, "tissue")
     kept_out = {stem for name, stem in held_out() if name == source}
     for pair in read_folder(data / source).pairs:
-        if _is_held_out(pair.name, kept_out) or pair.mask is None or not wanted(pair.name):
+        if is_held_out(pair.name, kept_out) or pair.mask is None or not wanted(pair.name):
             continue
         image = to_rgb01(read_image(pair.image).data, name=pair.name)
         full = _eight_bit(image)
@@ -151,7 +152,7 @@ def load_taught_images(
         if kind != "tissue":
             image = fit_square(image, whole)
             stack = np.stack([fit_square(m, whole) for m in stack])
-        size = _median_diameter(labels) if kind == "tissue" else 0.0
+        size = median_diameter(labels) if kind == "tissue" else 0.0
         pixels = full if kind == "tissue" else _eight_bit(image)
         yield TaughtImage(pair.name, source, kind, pixels, stack.astype(np.uint8), tuple(masks), size, full)
 

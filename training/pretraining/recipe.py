@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from napari_amvlm.config import Config, ModelConfig
+from training.datasets.word_sets import SetSpec  # noqa: TC001 - pydantic reads the annotations
 from training.pretraining.data import SOURCES
 from training.pretraining.step_one import StepOneConfig
 
 
+class Index(Config):
+    """An index file of sets, and which of them are used."""
+
+    file: str = Field(description="table with a row a set, relative to the data folder")
+    wordings: str | None = Field(None, description="table of prompt,wording, relative to the data folder")
+    weights: tuple[str, ...] = Field((), description="values of the column `weights` that are used; empty: all")
+
+
 class Recipe(Config):
-    """Everything that decides a pretraining run."""
+    """Everything that decides a pretraining run.
+
+    With `sets` or `index` it teaches a vocabulary, and `sources`, batches of two kinds and step 1 play no part.
+    """
 
     name: str
     version: str
     licence: str
     training_data: str
     sources: tuple[str, ...] = SOURCES
+    sets: tuple[SetSpec, ...] = Field((), description="sets that the recipe itself describes")
+    index: tuple[Index, ...] = Field((), description="files that describe sets")
+    sides: dict[str, int] = Field({}, description="words seen in tiles of the image at this long side, pixels")
+    batch: int = Field(10, ge=1, description="images in a batch of a vocabulary")
+    loaders: int = Field(1, ge=0, le=16, description="processes that make batches of a vocabulary; 0: none of its own")
+    schedule: Literal["cosine", "constant", "linear"] = "cosine"
+    score_images: int = Field(4, ge=1, description="validation images of each set that are scored while it learns")
     model: ModelConfig = ModelConfig()
     seed: int = 0
     steps: int = Field(4000, ge=1)
@@ -30,6 +51,8 @@ class Recipe(Config):
     strangers: int = Field(0, ge=0, description="images of other kinds in a batch, asked for what they do not show")
     accumulate: int = Field(1, ge=1, description="batches a step; processes share them, so their number divides it")
     crop: int = 256
+    first_crop: int = Field(0, ge=0, multiple_of=16, description="side of the views of a vocabulary's first steps")
+    first_steps: int = Field(0, ge=0, description="how many steps have smaller views: they cost much less")
     ema_decay: float = Field(0.999, ge=0, lt=1)
     text_mask_weight: float = 0.5
     step_one: StepOneConfig = StepOneConfig()
@@ -44,3 +67,8 @@ class Recipe(Config):
     log_every: int = Field(50, ge=1)
     score_every: int = Field(500, ge=1)
     save_every_seconds: float = 180
+
+    @property
+    def teaches_words(self) -> bool:
+        """Whether the recipe teaches a vocabulary."""
+        return bool(self.sets or self.index)

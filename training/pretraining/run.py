@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from napari_amvlm.config import ModelConfig
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.text_encoder import TextEncoder
-    from training.pretraining.data import TaughtImage
-    from training.pretraining.scoring import ImageScores
 
 log = logging.getLogger("training.pretrain")
 
@@ -75,7 +73,7 @@ class Pretraining:
     def __init__(
         self,
         recipe: Recipe,
-        images: list[TaughtImage],
+        images: list[Any],
         out: Path,
         device: torch.device,
         *,
@@ -84,18 +82,8 @@ class Pretraining:
         self.workers = Workers(recipe.accumulate, device)
         device = self.workers.device
         self.recipe, self.out, self.device = recipe, out, device
-        self.validation = [i for i in images if is_validation(i.source, i.name)]
-        train = [i for i in images if not is_validation(i.source, i.name)]
-        self.source = BatchSource(
-            train,
-            seed=recipe.seed,
-            tile_batch=recipe.tile_batch,
-            whole_batch=recipe.whole_batch,
-            size=recipe.crop,
-            tile_every=recipe.tile_every,
-            strangers=recipe.strangers,
-        )
-        self.model = build_model(taught_config(recipe), text_encoder=text_encoder, seed=recipe.seed).to(device)
+        config = self._prepare(images)
+        self.model = build_model(config, text_encoder=text_encoder, seed=recipe.seed).to(device)
         self.alignment = Alignment(self.model, recipe.step_one, seed=recipe.seed).to(device)
         self.parts = learnt_parts(self.model)
         self.average: AveragedModel = averaged(self.parts, recipe.ema_decay)
@@ -107,8 +95,23 @@ class Pretraining:
         self.optimiser = torch.optim.AdamW(
             groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
-        self.step = 0
-        self._scored: tuple[int, list[ImageScores]] | None = None
+        self.step, self.best = 0, 0.0
+        self._scored: tuple[int, list[Any]] | None = None
+
+    def _prepare(self, images: list[Any]) -> ModelConfig:
+        """Take up the images, and return the configuration of the model that learns from them."""
+        recipe = self.recipe
+        self.validation = [i for i in images if is_validation(i.source, i.name)]
+        self.source: Any = BatchSource(
+            [i for i in images if not is_validation(i.source, i.name)],
+            seed=recipe.seed,
+            tile_batch=recipe.tile_batch,
+            whole_batch=recipe.whole_batch,
+            size=recipe.crop,
+            tile_every=recipe.tile_every,
+            strangers=recipe.strangers,
+        )
+        return taught_config(recipe)
 
     def start_from(self, weights: Path) -> None:
         """Take over the parameters of the released `weights` before the first step.
@@ -145,7 +148,7 @@ class Pretraining:
             if self.step % self.recipe.log_every == 0:
                 self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **recent})
             if self.step % self.recipe.score_every == 0 or self.step == self.recipe.steps:
-                self._log({"step": self.step, "dice": mean_scores(self.scored()) if self.workers.leads else {}})
+                self._log({"step": self.step, "dice": self.score() if self.workers.leads else {}})
             if time.monotonic() - saved > self.recipe.save_every_seconds:
                 self.save_state()
                 saved = time.monotonic()
@@ -157,7 +160,8 @@ class Pretraining:
     def _one_step(self) -> dict[str, float]:
         recipe = self.recipe
         progress = self.step / recipe.steps
-        rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        falling = {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "constant": 1.0, "linear": 1 - progress}
+        rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * falling[recipe.schedule])
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate * group["factor"]
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
@@ -179,7 +183,8 @@ class Pretraining:
         nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimiser.step()
         self.average.update_parameters(self.parts)
-        self.alignment.follow(self.model)
+        if recipe.step_one_weight:
+            self.alignment.follow(self.model)
         self.step += 1
         return self.workers.mean({name: sum(p[name] for p in found) / len(found) for name in found[0]})
 
@@ -190,7 +195,11 @@ class Pretraining:
         learnt_parts(model).load_state_dict(self.average.module.state_dict())
         return model.eval()
 
-    def scored(self) -> list[ImageScores]:
+    def score(self) -> dict[str, float]:
+        """Return the mean Dice of each concept over the validation images."""
+        return mean_scores(self.scored())
+
+    def scored(self) -> list[Any]:
         """Return what the averaged model finds in each validation image; of one step it is found once."""
         if self._scored is None or self._scored[0] != self.step:
             self._scored = self.step, score_each(self.averaged_model(), self.validation, self.device)
@@ -204,7 +213,7 @@ class Pretraining:
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()}
-        meta = {"step": str(self.step), "recipe": self.recipe.model_dump_json()}
+        meta = {"step": str(self.step), "best": str(self.best), "recipe": self.recipe.model_dump_json()}
         temporary = self.out / "state.tmp"
         save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
         temporary.replace(self.out / STATE)
@@ -224,7 +233,7 @@ class Pretraining:
             meta = file.metadata()
         if Recipe.model_validate_json(meta["recipe"]) != self.recipe:
             raise InputError(f"{path} is of a run with another recipe; choose another --out or put the recipe back.")
-        self.step = int(meta["step"])
+        self.step, self.best = int(meta["step"]), float(meta.get("best", 0))
         tensors = load_file(path)
         self.parts.load_state_dict(below(tensors, "model."))
         self.average.load_state_dict(below(tensors, "average."))

@@ -28,6 +28,14 @@ _SECONDS_BETWEEN = 0.05
 
 
 @dataclass(frozen=True)
+class FoundBlock:
+    """A block of a slide that is stored."""
+
+    store: SlideStore
+    report: SlideReport
+
+
+@dataclass(frozen=True)
 class SlideJob:
     """What is to be done on a slide.
 
@@ -72,7 +80,7 @@ class SlideThread(PromptThread):
         self,
         predictor: Predictor,
         job: SlideJob,
-        on_block: Callable[[SlideReport], None],
+        on_block: Callable[[FoundBlock], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -161,8 +169,9 @@ class SlideThread(PromptThread):
         for report in self._reports(store, region):
             self._done, self._total = report.done, report.total
             if not report.background:
-                self._on_block(report)
-                self.found.emit(report)
+                found = FoundBlock(store, report)
+                self._on_block(found)
+                self.found.emit(found)
             self._tell(f"{words}: block {report.done} of {report.total}", last=report.done == report.total)
 
     def _reports(self, store: SlideStore, region: Tile | None) -> Iterator[SlideReport]:

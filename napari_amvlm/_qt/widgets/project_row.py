@@ -1,4 +1,4 @@
-"""The project folder that corrections are stored in."""
+"""Which project folder corrections go to."""
 
 from __future__ import annotations
 

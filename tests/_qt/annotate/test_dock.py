@@ -242,12 +242,15 @@ def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     bench.idle()
     _labels(bench).data_setitem((np.array([0, 0, 0]), np.array([0, 1, 2])), 1)
     heard: list[int] = []
+    status = bench.annotate.panel.status
+    show = status.setValue
 
-    def listen(_level: str, text: str) -> None:
+    def listen(level: Any, text: str) -> None:
         if text.startswith("Accepted"):
             heard.append(len(bench.workspace.project.corrections()))
+        show(level, text)
 
-    bench.workspace.said.connect(listen)
+    status.setValue = listen
     bench.annotate.accept()
     bench.idle()
 

@@ -1,4 +1,4 @@
-"""Images that are added to the project: open layers, files, and folders."""
+"""Images that go into the project without labels, to be learnt from."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from napari_amvlm.project import Project
 
 
-class ImageAdder(QObject):
-    """Adds images to the open project, which is made first where there is none.
+class ImageAdding(QObject):
+    """Puts images into the open project, made first where there is none.
 
     Signals
     -------
-    progressed : float, str
-        Share of the images that were added, and the name of the next; a share of 1 ends it.
+    said : level, text
     """
 
-    progressed = Signal(float, str)
+    said = Signal(str, str)
 
     def __init__(self, viewer: Any, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -36,7 +35,7 @@ class ImageAdder(QObject):
         self._workspace = workspace
 
     def add_open_images(self) -> None:
-        """Add every open image layer that is a plane."""
+        """Put every open image layer that can be used into the project."""
         sources: list[ImageSource] = []
         refused: list[str] = []
         for layer in label_layers.images(self._viewer):
@@ -46,20 +45,18 @@ class ImageAdder(QObject):
             except ImageError as error:
                 refused.append(str(error))
         if not sources:
-            message = refused[0] if refused else "No image is open; use File > Open or Add files."
-            self._workspace.said.emit("warning", message)
+            self.said.emit("warning", refused[0] if refused else "No image is open; use File > Open or Add files.")
             return
-        self._add([(source.name, partial(enter_image, source=source)) for source in sources], refused)
+        self._add([partial(enter_image, source=source) for source in sources], refused)
 
     def add_files(self, paths: Sequence[Path]) -> None:
-        """Add image files by reference; they are not copied."""
-        self._add([(path.name, partial(_enter_file, path=path)) for path in paths], [])
+        """Put image files into the project; they are referred to, not copied."""
+        self._add([partial(_enter_file, path=path) for path in paths], [])
 
-    def _add(self, entries: Sequence[tuple[str, Callable[[Project], object]]], refused: list[str]) -> None:
+    def _add(self, entries: Sequence[Callable[[Project], object]], refused: list[str]) -> None:
         def work(project: Project) -> tuple[int, list[str]]:
             before, problems = project.counts().images, list(refused)
-            for index, (name, enter) in enumerate(entries):
-                self.progressed.emit(index / len(entries), f"{name}, {index + 1} of {len(entries)}")
+            for enter in entries:
                 try:
                     enter(project)
                 except ImageError as error:
@@ -68,23 +65,17 @@ class ImageAdder(QObject):
 
         def done(result: tuple[int, list[str]]) -> None:
             added, problems = result
-            end(
-                "warning" if problems else "info",
-                " ".join([f"Added to the project: {count(added, 'image')}.", *problems[:1]]),
-            )
+            words = f"Added to the project: {count(added, 'image')}."
+            self.said.emit("warning" if problems else "info", " ".join([words, *problems[:1]]))
 
-        def end(level: str, text: str) -> None:
-            self.progressed.emit(1.0, "")
-            self._workspace.said.emit(level, text)
-
-        def begin() -> None:
-            self._workspace.with_project(work, done, lambda text: end("error", text), long=True)
+        def then() -> None:
+            self._workspace.with_project(work, done, lambda text: self.said.emit("error", text), long=True)
 
         if self._workspace.project is not None:
-            begin()
+            then()
         else:
             first = next(iter(label_layers.images(self._viewer)), None)
-            self._workspace.open_project(default_project(first), begin)
+            self._workspace.open_project(default_project(first), then)
 
 
 def count(number: int, noun: str) -> str:

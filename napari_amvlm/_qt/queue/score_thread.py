@@ -1,4 +1,4 @@
-"""The thread that scores and sorts the queue."""
+"""Finding what would teach most: the served model looks at every piece of work, in a thread."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
 
 class ScoreThread(GuardedThread):
-    """Sorts the queue by what teaches most, see `order_queue`; `returned` carries the `QueueOrder`.
+    """Orders the queue by what teaches most, see `order_queue`.
 
-    Signals
-    -------
-    progressed : float, str
-        Share of the items that were scored, and the name of the next.
+    `progressed(share, words)` tells how far it is; `returned` carries the `QueueOrder`.
     """
 
     progressed = Signal(float, str)
@@ -54,6 +51,6 @@ class ScoreThread(GuardedThread):
             should_stop=self.isInterruptionRequested,
         )
 
-    def _on_item(self, index: int, item: QueueItem) -> None:
+    def _on_item(self, place: int, item: QueueItem) -> None:
         count = len(self._items)
-        self.progressed.emit(index / count, f"{item.name}, {index + 1} of {count}")
+        self.progressed.emit(place / count, f"{item.name}, {place + 1} of {count}")

@@ -1,0 +1,304 @@
+"""Teaching a vocabulary on tiny sets: reading, splitting, structure, batches, and a run that goes on after a stop."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from skimage.io import imsave
+
+from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.models.model_info import read_info
+from training.datasets.word_sets import SetSpec
+from training.pretrain import teach_words
+from training.pretraining.corpus import LabelledImage, load_set, split_subjects, words_of
+from training.pretraining.fields import EVERYDAY, deniable
+from training.pretraining.levels import LEVELS, spine_levels
+from training.pretraining.recipe import Recipe
+from training.pretraining.referents import View, held_out_combination
+from training.pretraining.vocabulary import concepts_of
+from training.pretraining.word_batches import WordSource
+from training.pretraining.word_scores import boundary_f1
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.config import ModelConfig
+
+HEART = SetSpec(name="Heart", kind="whole", modality="cardiac MR", subject=r"^(\d+)_")
+CELLS = SetSpec(name="Cells", kind="tiles", modality="fluorescence microscopy", prompts=("nuclei",))
+
+
+def _write(root: Path, name: str, labels: NDArray[np.uint8]) -> None:
+    for part in ("img", "labelcol"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(name)).integers(0, 60, labels.shape, dtype=np.uint8)
+    imsave(root / "img" / f"{name}.png", np.minimum(labels, 2) * 80 + noise, check_contrast=False)
+    imsave(root / "labelcol" / f"{name}.png", labels, check_contrast=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return a folder with a set of two chambers (4 subjects, 2 slices each) and one of 5 pictures of cells."""
+    root = tmp_path / "data"
+    for subject in range(4):
+        for number in range(2):
+            labels = np.zeros((80, 64), np.uint8)
+            labels[10:40, 8:28] = 1
+            if number:
+                labels[45:70, 30:56] = 2
+            _write(root / "Heart", f"{subject}_{number}", labels)
+    (root / "Heart" / "classes.csv").write_text("value,prompt\n1,left ventricle\n2,aorta\n")
+    for index in range(5):
+        labels = np.zeros((70, 90), np.uint8)
+        labels[10:22, 10:22], labels[40:60, 50:70] = 255, 255
+        _write(root / "Cells", f"cell{index}", labels)
+    return root
+
+
+@pytest.fixture
+def images(data: Path) -> list[LabelledImage]:
+    return [*load_set(HEART, data), *load_set(CELLS, data)]
+
+
+def test_labels_are_numbered_by_class_and_held_as_bytes(images: list[LabelledImage]) -> None:
+    heart, cells = images[1], images[-1]
+
+    assert heart.words == ("left ventricle", "aorta")
+    assert heart.shown() == ("left ventricle", "aorta")
+    assert heart.image.dtype == heart.labels.dtype == np.uint8
+    assert int(heart.mask("aorta").sum()) == 25 * 26
+    assert cells.words == ("nuclei",)
+    assert np.unique(cells.labels).tolist() == [0, 1]
+    assert 10 < cells.object_size < 25
+
+
+def test_a_value_without_a_class_and_an_empty_folder_are_named(data: Path) -> None:
+    (data / "Heart" / "classes.csv").write_text("value,prompt\n1,left ventricle\n")
+    with pytest.raises(DatasetError, match=r"0_1\.png holds the value 2, which classes\.csv does not name"):
+        load_set(HEART, data)
+    (data / "Empty" / "img").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="holds no image"):
+        load_set(SetSpec(name="Empty", kind="whole", prompts=("x",)), data)
+    with pytest.raises(DatasetError, match=r"give one prompt or a classes\.csv"):
+        load_set(CELLS.model_copy(update={"prompts": ()}), data)
+    with pytest.raises(DatasetError, match="make both agree"):
+        load_set(HEART.model_copy(update={"prompts": ("aorta", "liver")}), data)
+
+
+def test_a_word_in_two_kinds_or_never_shown_is_refused(data: Path, images: list[LabelledImage]) -> None:
+    other = load_set(CELLS.model_copy(update={"name": "Whole", "folder": "Cells", "kind": "whole"}), data)
+    with pytest.raises(DatasetError, match=r"'nuclei' is in tiles in one of Cells and Whole"):
+        words_of([*images, *other])
+    with pytest.raises(DatasetError, match=r"No mask of Heart shows 'aorta'"):
+        words_of([image for image in images if "aorta" not in image.shown()])
+
+
+def test_the_split_is_by_subject_leaves_every_word_and_is_the_same_again(images: list[LabelledImage]) -> None:
+    training, validation = split_subjects(images)
+
+    subjects = {image.subject for image in validation if image.spec is HEART or image.spec == HEART}
+    assert len(subjects) == 1
+    assert all(image.subject not in subjects for image in training)
+    assert {word for image in training for word in image.shown()} == {"left ventricle", "aorta", "nuclei"}
+    assert [i.key for i in split_subjects(images[::-1])[1]][::-1] == [i.key for i in validation]
+
+
+def test_one_subject_is_all_for_training(images: list[LabelledImage]) -> None:
+    training, validation = split_subjects([i for i in images if i.subject == "0"])
+
+    assert (len(training), len(validation)) == (2, 0)
+
+
+def _view(image: LabelledImage, shown: tuple[str, ...]) -> View:
+    return View(image.labels, image.words, shown, np.ones(image.labels.shape, np.bool_))
+
+
+def test_structure_is_made_of_masks(images: list[LabelledImage]) -> None:
+    view = _view(images[1], images[1].words)
+    heart, aorta = view.masks["left ventricle"], view.masks["aorta"]
+
+    assert np.array_equal(view.union("aorta", "left ventricle").mask, heart | aorta)
+    assert np.array_equal(view.all_but("aorta").mask, ~aorta)
+    upper = view.part("aorta", "upper")
+    assert upper is not None
+    assert np.nonzero(upper.mask.any(1))[0].tolist() == list(range(45, 53))
+    background = view.structured("background", random.Random(0), lambda *_: True)
+    assert background is not None
+    assert np.array_equal(background.mask, ~(heart | aorta))
+
+
+def test_the_largest_is_named_only_where_there_is_no_doubt(images: list[LabelledImage]) -> None:
+    view = _view(images[-1], ("nuclei",))
+    largest, leftmost = view.extreme("nuclei", "largest"), view.extreme("nuclei", "leftmost")
+    assert largest is not None
+    assert leftmost is not None
+    assert largest.mask.sum() == 20 * 20
+    assert leftmost.mask.sum() == 12 * 12
+    assert "largest nucleus" in largest.wordings
+
+    same = images[-1].labels.copy()
+    same[40:60, 50:70] = 0
+    same[40:52, 50:62] = 1
+    view = View(same, ("nuclei",), ("nuclei",), np.ones(same.shape, np.bool_))
+    assert view.extreme("nuclei", "largest") is None
+
+
+def test_a_quarter_of_the_combinations_is_held_out_and_the_known_exclusion_is_not() -> None:
+    held = [held_out_combination("union", "lungs", f"word {i}") for i in range(400)]
+
+    assert 60 < sum(held) < 140
+    assert held_out_combination("union", "a", "b") == held_out_combination("union", "b", "a")
+    assert not held_out_combination("except", "nuclei")
+    assert not held_out_combination("plain", "nuclei")
+
+
+def _spine() -> NDArray[np.uint8]:
+    """Return a column of discs and bodies in front of a canal; the lowest is a disc."""
+    labels = np.zeros((160, 80), np.uint8)
+    for index in range(6):
+        bottom = 150 - 24 * index
+        labels[bottom - 5 : bottom, 20:40] = 2
+        labels[bottom - 22 : bottom - 7, 20:40] = 1
+        labels[bottom - 18 : bottom - 10, 60:75] = 1  # behind the canal
+    labels[5:150, 48:54] = 3
+    return labels
+
+
+def test_levels_are_counted_from_the_lowest_disc() -> None:
+    words = ("vertebrae", "intervertebral discs", "spinal canal")
+    labels = _spine()
+
+    levels = spine_levels(labels, words)
+
+    assert levels is not None
+    rows = {name: np.nonzero((levels == i).any(1))[0].mean() for i, name in enumerate(LEVELS, start=1)}
+    assert rows["L5/S1 disc"] > rows["L5 vertebra"] > rows["L4/L5 disc"] > rows["L4 vertebra"] > rows["L1 vertebra"]
+    assert not levels[:, 55:].any()
+    labels[145:150] = 0
+    assert spine_levels(labels, words) is None
+
+
+def test_words_are_denied_across_fields_alone(images: list[LabelledImage]) -> None:
+    wordings = {"nuclei": ("nuclei",), "aorta": ("aorta",), "left ventricle": ("left ventricle",)}
+
+    absent = deniable(images, wordings)
+
+    assert absent == {"Heart": ("nuclei",), "Cells": ("left ventricle", "aorta")}
+    unknown = [i for i in images if i.spec == HEART]
+    odd = [
+        LabelledImage(
+            i.name, i.subject, CELLS.model_copy(update={"modality": "thermography"}), i.image, i.labels, ("heat",)
+        )
+        for i in images[-1:]
+    ]
+    assert deniable([*unknown, *odd], wordings)["Cells"] == ()
+
+
+def test_a_batch_asks_for_what_its_masks_show(images: list[LabelledImage]) -> None:
+    concepts = concepts_of(images, {"aorta": ("aorta", "aortic lumen")}, {})
+    source = WordSource(images, concepts, seed=0, batch=4, size=64)
+    plain = absent = structured = 0
+    for step in range(40):
+        batch = source.draw(step)
+        assert batch.images.shape == (4, 3, 64, 64)
+        assert len(batch.prompts) == len(batch.index) == len(batch.targets)
+        for meaning, target in zip(batch.concepts, batch.targets, strict=True):
+            structured += "|" in meaning or meaning == "background"
+            plain += meaning in ("aorta", "left ventricle", "nuclei") and bool(target.any())
+            absent += not bool(target.any())
+            assert not (meaning in EVERYDAY and bool(target.any()))
+    assert min(plain, absent, structured) > 5
+    one, again = source.draw(3), source.draw(3)
+    assert torch.equal(one.images, again.images)
+    assert one.prompts == again.prompts
+
+
+def test_smaller_views_come_first(images: list[LabelledImage]) -> None:
+    source = WordSource(images, concepts_of(images, {}, {}), seed=0, batch=2, size=64, first=(2, 32))
+
+    assert [source.draw(step).images.shape[-1] for step in (0, 1, 2)] == [32, 32, 64]
+
+
+def test_a_mirrored_chest_shows_the_other_lung_and_a_heart_is_never_mirrored(tmp_path: Path) -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:50, 6:26] = 255
+    labels[10:50, 36:60] = 255
+    _write(tmp_path / "CXR", "one", labels)
+    _write(tmp_path / "CXR", "two", labels)
+    spec = SetSpec(name="CXR", kind="whole", modality="chest X-ray", prompts=("lungs",), paired=("lungs",))
+    images = load_set(spec, tmp_path)
+    source = WordSource(images, concepts_of(images, {}, {}), seed=1, batch=4, size=64)
+    columns = torch.arange(64.0)
+    compared = 0
+    for step in range(20):
+        batch = source.draw(step)
+        centres: dict[tuple[int, str], float] = {}
+        for index, meaning, target in zip(batch.index.tolist(), batch.concepts, batch.targets, strict=True):
+            if float(target.sum()) > 50:
+                centres[index, meaning] = float((target[0].sum(0) * columns).sum() / target.sum())
+        for index in range(4):
+            left, right = centres.get((index, "left lung")), centres.get((index, "right lung"))
+            if left is not None and right is not None:
+                compared += 1
+                assert left > right
+    assert compared > 3
+
+
+def test_boundaries_within_reach_count() -> None:
+    mask = np.zeros((64, 64), np.bool_)
+    mask[10:40, 10:40] = True
+
+    assert boundary_f1(mask, mask) == 1.0
+    assert boundary_f1(np.roll(mask, 1, 0), mask) == 1.0
+    assert boundary_f1(np.roll(mask, 12, 0), mask) < 0.7
+    assert boundary_f1(np.zeros_like(mask), mask) == 0.0
+
+
+def _recipe(model: ModelConfig, **changes: object) -> Recipe:
+    values: dict[str, object] = {
+        "name": "t",
+        "version": "0",
+        "licence": "CC0-1.0",
+        "training_data": "noise",
+        "model": model,
+        "sets": (HEART, CELLS),
+        "steps": 3,
+        "warmup": 1,
+        "batch": 2,
+        "crop": 64,
+        "loaders": 0,
+        "step_one_weight": 0,
+        "score_every": 2,
+    }
+    return Recipe.model_validate(values | changes)
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    recipe = _recipe(tiny_config)
+    assert teach_words(recipe, data, tmp_path / "whole", device)
+    assert not teach_words(recipe, data, tmp_path / "broken", device, minutes=1e-6)
+    assert teach_words(recipe, data, tmp_path / "broken", device)
+
+    whole, broken = (read_info(tmp_path / run / "t.safetensors") for run in ("whole", "broken"))
+    assert whole.prompts == ("left ventricle", "aorta", "nuclei")
+    assert whole.sha256 != ""
+    assert whole.scores == broken.scores
+    assert (tmp_path / "whole" / "best.safetensors").is_file()
+    with pytest.raises(InputError):
+        teach_words(_recipe(tiny_config, steps=4), data, tmp_path / "whole", device)
+
+
+def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+    recipe = _recipe(tiny_config, sets=(HEART, CELLS.model_copy(update={"name": "Nowhere"})))
+    with pytest.raises(DatasetError, match="Nowhere does not exist"):
+        teach_words(recipe, data, tmp_path / "run", torch.device("cpu"))
+    with pytest.raises(InputError, match="no set teaches it"):
+        teach_words(_recipe(tiny_config, sides={"veins": 512}), data, tmp_path / "run", torch.device("cpu"))
+    assert not (tmp_path / "run").exists()

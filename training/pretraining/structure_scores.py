@@ -1,0 +1,129 @@
+"""How well a model answers prompts with structure, on combinations that were trained and on those that were not."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.evaluation import THRESHOLD
+from napari_amvlm.metrics import dice, iou
+from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
+from training.pretraining.referents import FORMS, View, held_out_combination
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari_amvlm.imaging import WorkingScale
+    from napari_amvlm.models.amvlm import AMVLM
+    from training.pretraining.corpus import LabelledImage
+    from training.pretraining.referents import Referent
+
+_TRIES = 12
+
+
+@dataclass(frozen=True)
+class StructureScore:
+    """One prompt with structure asked of one image.
+
+    Attributes
+    ----------
+    image, form, meaning, prompt
+        `SET/NAME`, the form, form with words, and what was asked.
+    trained
+        Whether the combination is one that training may draw.
+    dice
+        Dice with the referent.
+    plain
+        Dice of the referent with what the model finds for the plain word: what ignoring the structure would give.
+    """
+
+    image: str
+    form: str
+    meaning: str
+    prompt: str
+    trained: bool
+    dice: float
+    plain: float
+
+
+def score_structure(model: AMVLM, images: Iterable[LabelledImage]) -> list[StructureScore]:
+    """Ask each image a few prompts of every form that it allows, and all levels of the spine."""
+    found: list[StructureScore] = []
+    for image in images:
+        pixels = image.image.astype(np.float32) / np.float32(255)
+        scales: dict[WorkingScale, EncodedImage] = {}
+        view = View(
+            image.labels,
+            image.words,
+            (*image.words, *image.spec.paired),
+            np.ones(image.labels.shape, np.bool_),
+            levels=image.levels,
+            complete=not image.spec.partial,
+            whole=image.spec.kind == "whole",
+        )
+        for referent in _referents(view, random.Random(zlib.crc32(image.key.encode()))):
+            word = referent.words[0] if referent.words else image.words[0]
+            scale = auto_scale(model, word, image.labels.shape)
+            if scale not in scales:
+                scales[scale] = encode_image(model, pixels, scale)
+            prompt = referent.wordings[0]
+            answers = [decode_prompt(model, scales[scale], text).probability >= THRESHOLD for text in (prompt, word)]
+            form, *words = referent.meaning.split("|")
+            found.append(
+                StructureScore(
+                    image.key,
+                    referent.form,
+                    referent.meaning,
+                    prompt,
+                    not held_out_combination(form, *words),
+                    float(dice(answers[0], referent.mask)),
+                    float(dice(answers[1], referent.mask)),
+                )
+            )
+    return found
+
+
+def _referents(view: View, chance: random.Random) -> list[Referent]:
+    """Return the levels, and up to two referents of each form, one trained and one held out."""
+    found: dict[str, Referent] = {referent.meaning: referent for referent in view.numbered()}
+    for form in FORMS:
+        for wanted in (False, True):
+            for _ in range(_TRIES):
+                made = view.structured(form, chance, lambda *said, kept=wanted: held_out_combination(*said) == kept)
+                if made is not None:
+                    found[made.meaning] = made
+                    break
+    return list(found.values())
+
+
+def by_form(scores: Sequence[StructureScore]) -> list[dict[str, object]]:
+    """Return a row for each form or level, trained and held out: n, mean Dice, and that of the plain word."""
+    groups: dict[tuple[str, str], list[StructureScore]] = defaultdict(list)
+    for score in scores:
+        name = score.meaning if score.form == "level" else score.form
+        groups[name, "trained" if score.trained else "held out"].append(score)
+    return [
+        {
+            "form": form,
+            "trained": trained,
+            "n": len(group),
+            "dice": round(float(np.mean([s.dice for s in group])), 4),
+            "plain": round(float(np.mean([s.plain for s in group])), 4),
+        }
+        for (form, trained), group in sorted(groups.items())
+    ]
+
+
+def complement_overlap(model: AMVLM, image: LabelledImage, word: str) -> tuple[float, float]:
+    """Return IoU of "everything except WORD" with what the model finds for the word, and with its complement."""
+    pixels = image.image.astype(np.float32) / np.float32(255)
+    encoded = encode_image(model, pixels, auto_scale(model, word, image.labels.shape))
+    plain, rest = (
+        decode_prompt(model, encoded, text).probability >= THRESHOLD for text in (word, f"everything except {word}")
+    )
+    return float(iou(rest, plain)), float(iou(rest, ~plain))

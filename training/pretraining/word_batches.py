@@ -1,0 +1,232 @@
+"""Draws batches of a vocabulary: views of images, and prompts for plain words, structure, and what is not there."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_amvlm.learning.crops import random_crop
+from napari_amvlm.learning.text_views import swap_sides
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from training.pretraining.batches import OBJECT_SIZES, TISSUE, TISSUE_LOOK, Batch
+from training.pretraining.fields import EVERYDAY, deniable, field_of
+from training.pretraining.referents import FORMS, Referent, View, held_out_combination
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_amvlm.config import Concept
+    from training.datasets.word_sets import SetSpec
+    from training.pretraining.corpus import LabelledImage
+
+_WHOLE = GeometryConfig(rotation=20, zoom=(0.75, 1.35), shear=0.06, shift=0.1, flip=0.5)
+_LOOK = AppearanceConfig(stain=0, colour=0.12, intensity=0.4, shade=0.35, blur=1.0, noise=0.04, gray=0.1, invert=0.03)
+_ANY_WAY_UP = ("histology", "dermoscopy", "oct ", "clinical photograph", "smear", "fundus")
+"""Modalities whose images may be turned by any angle."""
+_MIRRORED = ("lung", "clavicle", "kidney", "breast", "eye")
+"""Organs of which a mirrored image shows the other one; of other words with a side, images are not mirrored."""
+
+_SECOND, _DENIED, _STRUCTURED, _LEVEL, _MODALITY, _CAPTION = 0.6, 0.45, 0.5, 0.5, 0.12, 0.3
+"""How often: an image is asked twice; the second prompt is for what is absent; if not, it has structure; a spine is
+asked for a level; a prompt says how the image was made; a prompt is the image's own caption."""
+
+
+class WordSource:
+    """Draws batches; that of a step depends on the seed and the step alone, so a resumed run sees the same.
+
+    Parameters
+    ----------
+    images
+        Training images of all sets.
+    concepts
+        What the run teaches.
+    seed, batch, size
+        Seed, images in a batch, and side of a view in pixels.
+    first
+        Number of the first steps whose views are smaller, and their side.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        concepts: Sequence[Concept],
+        *,
+        seed: int,
+        batch: int,
+        size: int,
+        first: tuple[int, int] = (0, 0),
+    ) -> None:
+        self._seed, self._batch, self._size, self._first = seed, batch, size, first
+        self._concepts = {concept.name: concept for concept in concepts}
+        self._wordings = {name: concept.prompts for name, concept in self._concepts.items()}
+        self._absent = deniable(images, self._wordings)
+        self._by_word: dict[str, dict[str, list[LabelledImage]]] = {}
+        for image in images:
+            of_set = self._by_word.setdefault(image.spec.name, {})
+            for word in image.shown():
+                of_set.setdefault(word, []).append(image)
+        self._specs = {image.spec.name: image.spec for image in images}
+        self._weights = _set_weights(self._specs, {name: len(words) for name, words in self._by_word.items()})
+
+    def draw(self, step: int) -> Batch:
+        """Return the batch of `step`."""
+        chance = random.Random(self._seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        names = chance.choices(list(self._weights), list(self._weights.values()), k=self._batch)
+        size = self._first[1] if step < self._first[0] else self._size
+        views, asked, index, whole = [], [], [], []
+        for row, name in enumerate(names):
+            word = chance.choice(list(self._by_word[name]))
+            image = chance.choice(self._by_word[name][word])
+            pixels, view = self._view(image, word, size, chance, generator)
+            questions = self._questions(image, word, view, chance)
+            views.append(pixels)
+            asked += questions
+            index += [row] * len(questions)
+            whole.append(view.whole)
+        histology = torch.tensor(["histology" in self._specs[name].modality for name in names])
+        images = torch.stack(views)
+        for rows, look in ((histology, TISSUE_LOOK), (~histology, _LOOK)):
+            if bool(rows.any()):
+                images[rows] = strong_view(images[rows], look, generator)
+        targets = torch.from_numpy(np.stack([r.mask for _, r in asked]))[:, None].float()
+        texts = [text for text, _ in asked]
+        meanings = [r.meaning for _, r in asked]
+        return Batch(images, torch.tensor(whole), texts, meanings, torch.tensor(index), targets, [], [], images, [])
+
+    def _view(
+        self, image: LabelledImage, word: str, size: int, chance: random.Random, generator: torch.Generator
+    ) -> tuple[Tensor, View]:
+        concept = self._concepts[word]
+        pixels = torch.from_numpy(image.image).permute(2, 0, 1).float() / 255
+        layers = [image.labels, np.ones_like(image.labels)] + ([] if image.levels is None else [image.levels])
+        masks = torch.from_numpy(np.stack(layers)).float()
+        geometry = _geometry(image.spec, image.words)
+        if concept.scale == "tiles":
+            zoom, showing = self._zoom(image, concept, chance), None
+            if chance.random() < 0.7:
+                rows, columns = np.nonzero(image.mask(word))
+                pick = chance.randrange(len(rows))
+                showing = int(rows[pick]), int(columns[pick])
+            seen, found = random_crop(pixels, masks, size, geometry, generator, zoom=zoom, showing=showing)
+            mirrored = False
+        else:
+            theta = random_affine(1, geometry, generator)
+            theta[:, :, :2] *= max(image.labels.shape) / size
+            views, labels = warp(pixels[None], masks[None], theta, size, mirror=False)
+            seen, found = views[0], labels[0]
+            mirrored = bool(torch.det(theta[0, :, :2]) < 0)
+        arrays = found.round().to(torch.uint8).numpy()
+        labels_seen = _swapped(arrays[0], image.words) if mirrored else arrays[0]
+        return seen, View(
+            labels_seen,
+            image.words,
+            tuple(w for w in (*image.words, *image.spec.paired) if self._concepts[w].scale == concept.scale),
+            arrays[1] > 0,
+            levels=arrays[2] if image.levels is not None else None,
+            complete=not image.spec.partial,
+            whole=concept.scale == "whole",
+        )
+
+    def _zoom(self, image: LabelledImage, concept: Concept, chance: random.Random) -> float:
+        spread = math.exp(chance.uniform(math.log(0.7), math.log(1.4)))
+        if concept.side:
+            return float(concept.side / max(image.labels.shape) * spread)
+        if image.object_size and chance.random() < 0.5:
+            low, high = (math.log(s) for s in OBJECT_SIZES)
+            return min(max(math.exp(chance.uniform(low, high)) / image.object_size, 0.4), 2.5)
+        return spread
+
+    def _questions(
+        self, image: LabelledImage, word: str, view: View, chance: random.Random
+    ) -> list[tuple[str, Referent]]:
+        levels = list(view.numbered())
+        first = chance.choice(levels) if levels and chance.random() < _LEVEL else self._plain(word, view)
+        if image.spec.paired and chance.random() < 0.3:
+            first = self._plain(chance.choice(image.spec.paired), view)
+        if image.caption and len(image.words) == 1 and chance.random() < _CAPTION:
+            asked = [(image.caption, first)]
+        else:
+            asked = [(self._said(first, image.spec, chance), first)]
+        if chance.random() >= _SECOND:
+            return asked
+        second: Referent | None
+        if chance.random() < _DENIED:
+            second = self._denied(image, view, chance)
+        else:
+            second = self._another(view, word, chance)
+        return asked if second is None else [*asked, (self._said(second, image.spec, chance), second)]
+
+    def _plain(self, word: str, view: View) -> Referent:
+        return Referent("plain", word, (word,), self._wordings[word], view.masks[word])
+
+    def _another(self, view: View, word: str, chance: random.Random) -> Referent | None:
+        others = [each for each in view.shown if each != word]
+        if others and chance.random() >= _STRUCTURED:
+            return self._plain(chance.choice(others), view)
+        weights = (3, 2, 3, 2, 1.5, 0.7)
+        for form in chance.choices(FORMS, weights, k=3):
+            found = view.structured(form, chance, lambda *said: not held_out_combination(*said))
+            if found is not None:
+                return found
+        return None
+
+    def _denied(self, image: LabelledImage, view: View, chance: random.Random) -> Referent:
+        """Return something that the image does not show: a taught word, one of its set's, or an everyday thing."""
+        absent = list(self._absent[image.spec.name])
+        same = [w for w in absent if (self._concepts[w].scale == "whole") == view.whole]
+        shown = image.shown()
+        own = [] if image.spec.partial else [w for w in view.masks if not view.masks[w].any() and w not in shown]
+        pool = own if own and chance.random() < 0.4 else same if same and chance.random() < 0.6 else absent
+        nothing = np.zeros(view.labels.shape, np.bool_)
+        if not pool or chance.random() < 0.2:
+            thing = chance.choice(EVERYDAY)
+            return Referent("plain", thing, (thing,), (thing,), nothing)
+        word = chance.choice(pool)
+        return Referent("plain", word, (word,), self._wordings[word], nothing)
+
+    def _said(self, referent: Referent, spec: SetSpec, chance: random.Random) -> str:
+        # The plain word is what people type most.
+        text = referent.wordings[0] if chance.random() < 0.4 else chance.choice(referent.wordings)
+        if referent.form in ("plain", "level") and spec.modality and chance.random() < _MODALITY:
+            text = chance.choice(("{0} in {1}", "{0} on {1}", "segment the {0}, {1}")).format(text, spec.modality)
+        return text
+
+
+def _set_weights(specs: Mapping[str, SetSpec], words: Mapping[str, int]) -> dict[str, float]:
+    """Return how often each set is drawn: its own share, or its part of the rest by the number of its words."""
+    fixed = {name: spec.share for name, spec in specs.items() if spec.share is not None}
+    free = {name: words[name] ** 0.8 for name in specs if name not in fixed}
+    left = 1 - sum(fixed.values()) if free else 0.0
+    total = sum(free.values())
+    return {name: fixed.get(name) or left * free[name] / total for name in specs}
+
+
+def _geometry(spec: SetSpec, words: Sequence[str]) -> GeometryConfig:
+    modality = f"{spec.modality.casefold()} "
+    if spec.kind == "tiles" or field_of(spec.modality) == "microscopy":
+        return TISSUE
+    geometry = _WHOLE
+    if any(mark in modality for mark in _ANY_WAY_UP):
+        geometry = geometry.model_copy(update={"rotation": 180.0})
+    sides = [word for word in words if word.startswith(("left ", "right "))]
+    if any(word.split(" ", 1)[1] not in _MIRRORED for word in sides):
+        geometry = geometry.model_copy(update={"flip": 0.0})
+    return geometry
+
+
+def _swapped(labels: NDArray[np.uint8], words: Sequence[str]) -> NDArray[np.uint8]:
+    """Return labels of a mirrored view: what is on the right of any image is called the patient's left."""
+    table = np.arange(256, dtype=np.uint8)
+    for index, word in enumerate(words, start=1):
+        other = swap_sides(word)
+        if other != word and other in words:
+            table[index] = words.index(other) + 1
+    return table[labels]

@@ -1,0 +1,66 @@
+"""Scores any weights on the validation images of a vocabulary: Dice and boundary F1 for each word of each set.
+
+python -m training.word_table MODEL RECIPE --data PATH [-o FILE] [--part validation|all] [--structured]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated, Any
+
+import typer
+
+from napari_amvlm.errors import InputError
+from training.command import run_command
+from training.pretraining.corpus import split_subjects
+from training.pretraining.recipe import Recipe
+from training.pretraining.structure_scores import by_form, score_structure
+from training.pretraining.word_run import load_corpus
+from training.pretraining.word_scores import by_pair, mean_dice, score_words
+from training.runs.recipe import read_toml, validated
+
+log = logging.getLogger("training.word_table")
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe whose sets are scored.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for all figures.")] = None,
+    part: Annotated[str, typer.Option(help="validation, or all images (for weights that saw none).")] = "validation",
+    structured: Annotated[bool, typer.Option(help="Also ask prompts with structure.")] = False,
+) -> None:
+    """Print n, Dice and boundary F1 (2 px at 512) of each word in each set, and the means."""
+    from napari_amvlm.models.checkpoint import load_model
+
+    if part not in ("validation", "all"):
+        raise InputError(f"There is no part {part!r}; choose validation or all.")
+    network, info = load_model(model)
+    images, _ = load_corpus(validated(Recipe, read_toml(recipe), str(recipe)), data)
+    scored = images if part == "all" else split_subjects(images)[1]
+    each = score_words(network, scored)
+    rows = by_pair(each)
+    found: dict[str, Any] = {
+        "model": f"{info.name} {info.version}",
+        "sha256": info.sha256,
+        "pairs": rows,
+        "mean_dice": round(mean_dice(rows), 4),
+        "mean_boundary_f1": round(sum(float(str(r["boundary_f1"])) for r in rows) / max(1, len(rows)), 4),
+        "per_image": [dataclasses.asdict(score) for score in each],
+    }
+    for row in rows:
+        typer.echo(f"{row['set']:34} {row['word']:34} {row['n']:4} {row['dice']:.3f} {row['boundary_f1']:.3f}")
+    typer.echo(f"{'mean of':34} {len(rows):4} pairs {'':29} {found['mean_dice']:.3f} {found['mean_boundary_f1']:.3f}")
+    if structured:
+        found["structured"] = by_form(score_structure(network, scored))
+        for row in found["structured"]:
+            typer.echo(f"{row['form']:12} {row['trained']:8} {row['n']:4} {row['dice']:.3f}")
+    if output is not None:
+        output.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)
