@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_amvlm.predictor import Prediction, Predictor
     from napari_amvlm.project import Project
 
-__version__ = "0.1.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "AmvlmError",

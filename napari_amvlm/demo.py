@@ -1,7 +1,7 @@
 """The whole loop on sample images in the real window: prompt, correction, learning, better mask.
 
 Where there is a screen, napari opens on the sample and the rest is up to the person.  Where there is none, or with
-`AMVLM_DEMO=script` in the environment, a script drives the same docks, with the true masks in the place of what an
+`AMVLM_DEMO=script` in the environment, a script drives the same docks, with the true masks instead of what an
 annotator would paint.
 """
 
@@ -57,7 +57,7 @@ def _in_a_process_of_its_own(output: Path, minutes: float, model: str | Path | N
         command += ["--model", str(model)]
     ended = subprocess.run(command, env={**os.environ, _SCRIPT: "script"}, stdout=subprocess.PIPE, check=False)
     if ended.returncode:
-        raise AmvlmError(f"The demonstration ended with exit code {ended.returncode}; its last words stand above.")
+        raise AmvlmError(f"The demonstration ended with exit code {ended.returncode}; see its last lines above.")
     summary: dict[str, Any] = json.loads((output / "summary.json").read_text(encoding="utf-8"))
     return summary
 

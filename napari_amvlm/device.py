@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_amvlm.errors import DeviceError, DeviceLostError, OutOfMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
+
+T = TypeVar("T")
 
 _LOST = ("cuda error", "hip error", "cudnn_status_execution_failed", "cudnn_status_internal_error", "device lost")
 """What torch says when a card does not work any more; a failed kernel, too, leaves it unusable for this program."""
@@ -111,6 +113,46 @@ def memory_errors(device: torch.device, what: str, mend: str) -> Iterator[None]:
         # Without its frames the error does not keep alive what they had allocated.
         cause = error.with_traceback(None)
         raise OutOfMemoryError(f"{device} has not enough memory for {what}; {mend}.") from cause
+
+
+def retry_with_less(
+    compute: Callable[[], T],
+    less: Callable[[], str | None],
+    tell: Callable[[str], None],
+    *,
+    device: torch.device,
+    what: str,
+    mend: str,
+) -> T:
+    """Return what `compute` returns; each time that memory runs short, it is called again after `less`.
+
+    Parameters
+    ----------
+    compute
+        Computes as much at once as is set when it is called.
+    less
+        Halves what is computed at once and says so in a sentence; returns None where it cannot be less.
+    tell
+        Called with each sentence.
+    device, what, mend
+        As in `memory_errors`.
+
+    Raises
+    ------
+    OutOfMemoryError
+        The least did not fit.
+    """
+    while True:
+        try:
+            with memory_errors(device, what, mend):
+                return compute()
+        except OutOfMemoryError:
+            change = less()
+            if change is None:
+                raise
+            tell(change)
+        # Outside of the handler, where the error no longer holds what had been allocated.
+        release_memory(device)
 
 
 @contextlib.contextmanager

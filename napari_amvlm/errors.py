@@ -100,6 +100,12 @@ class StorageError(ProjectError):
     """The disk refused a write; what was stored before is intact."""
 
 
+def printable(text: str) -> str:
+    """Return `text` on one line, with a question mark for every character that cannot be printed."""
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
 def sentence(error: BaseException) -> str:
     """Describe `error` in one sentence, with the mend where one is known."""
     if isinstance(error, AmvlmError):

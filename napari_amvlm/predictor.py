@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import WorkingScale, to_rgb01
@@ -121,7 +121,7 @@ class Predictor:
         self.info = info
         self._views = views
         self._cache_bytes = cache_bytes
-        self._cache: OrderedDict[Hashable, EncodedImage] = OrderedDict()
+        self._cache: ByteCache[EncodedImage] = ByteCache(cache_bytes)
         self._served = ServedModel(model, resolve_device(device), self._cache.clear)
         self._image: _CurrentImage | None = None
         self._lock = threading.RLock()
@@ -354,12 +354,4 @@ class Predictor:
                 should_stop=should_stop,
             )
 
-        if view:
-            return encode()
-        key = (image.key, scale)
-        if key not in self._cache:
-            self._cache[key] = encode()
-        self._cache.move_to_end(key)
-        while len(self._cache) > 1 and sum(e.nbytes for e in self._cache.values()) > self._cache_bytes:
-            self._cache.popitem(last=False)
-        return self._cache[key]
+        return encode() if view else self._cache.get_or_make((image.key, scale), encode)

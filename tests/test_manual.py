@@ -8,11 +8,12 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+import napari_amvlm
 from napari_amvlm._qt.keys import ACTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -25,7 +26,7 @@ def test_the_page_of_keys_says_what_the_keys_do() -> None:
     assert [(row.group(1), row.group(2)) for row in rows if row] == [(action.key, action.words) for action in ACTIONS]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_are_there(page: Path) -> None:
     links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
 
@@ -34,10 +35,21 @@ def test_links_and_pictures_are_there(page: Path) -> None:
     assert missing == []
 
 
-def test_every_page_is_in_the_index() -> None:
-    index = _LINK.findall((DOCS / "README.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("folder", [DOCS, DOCS / "experiments"], ids=lambda folder: folder.name)
+def test_every_page_is_in_the_index(folder: Path) -> None:
+    index = _LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
 
-    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= set(index)
+    assert {page.name for page in folder.glob("*.md")} - {"README.md"} <= set(index)
+
+
+def test_the_version_is_the_newest_of_the_changelog_and_the_citation() -> None:
+    newest = re.search(r"^## (\S+) \((\S+)\)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+    assert newest
+    assert newest[1] == napari_amvlm.__version__
+    assert f"version: {newest[1]}\n" in citation
+    assert f"date-released: {newest[2]}\n" in citation
 
 
 def test_pictures_are_used_whole_and_small() -> None:

@@ -47,7 +47,7 @@ class CloseGuard(QObject):
             self._by_program = True
             return False
         if not self._waiting:
-            self._workspace.store_place()
+            self._workspace.remember_position()
         if self._by_program:
             self._workspace.shut_down()
             return False

@@ -1,4 +1,4 @@
-"""Threads at work for the docks, and jobs that run one after the other."""
+"""The threads of the docks, and jobs that run one after the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Job:
 
 
 class _Line(QObject):
-    """Jobs that run one after the other, each in a thread that the queue holds."""
+    """Jobs that run one after the other, each in a thread of its own."""
 
     def __init__(self, queue: JobQueue) -> None:
         super().__init__(queue)
@@ -36,9 +36,9 @@ class _Line(QObject):
 
     def add(self, job: _Job) -> None:
         self._jobs.append(job)
-        self.go_on()
+        self.start_next()
 
-    def go_on(self) -> None:
+    def start_next(self) -> None:
         if self._job is not None or not self._jobs:
             return
         self._job = self._jobs.popleft()
@@ -47,8 +47,8 @@ class _Line(QObject):
         self._thread.errored.connect(self._on_errored)
         self._queue.start(self._thread)
 
-    def let_go(self, thread: GuardedThread) -> None:
-        """Hear that a thread has ended, with its result told."""
+    def release(self, thread: GuardedThread) -> None:
+        """Release a finished thread after its result was delivered."""
         if thread is self._thread:
             self._job = self._thread = None
 
@@ -77,7 +77,7 @@ class JobQueue(QObject):
     busyChanged
         A thread started or ended.
     said : level, text
-        Words for the person.
+        A message for the person.
     """
 
     busyChanged = Signal()
@@ -108,9 +108,9 @@ class JobQueue(QObject):
         *,
         long: bool = False,
     ) -> None:
-        """Call `function` off the GUI thread, after those submitted before it; `done` or `failed` hear of it.
+        """Call `function` in a thread after those submitted before; then `done(result)` or `failed(message)`.
 
-        What is `long` waits for other long jobs only, and others do not wait for it.
+        A `long` job waits for other long jobs only, and others do not wait for it.
         """
         (self._long_jobs if long else self._jobs).add(_Job(function, done, failed))
 
@@ -119,21 +119,21 @@ class JobQueue(QObject):
         return self._long_jobs.is_busy()
 
     def finish_jobs(self) -> None:
-        """Wait for every thread, and do here and now what was still to be done."""
+        """Wait for every thread, and run the jobs that are left here and now."""
         for thread in self.threads():
             thread.wait()
         self._jobs.finish()
         self._long_jobs.finish()
 
     def _on_thread_finished(self) -> None:
-        # only the one that says so: another may have ended too, with its result still on the way to us
+        # only the sender: another thread may have ended too, whose result was not delivered yet
         thread = self.sender()
         if not isinstance(thread, GuardedThread):
             return
         self._threads.remove(thread)
         for line in (self._jobs, self._long_jobs):
-            line.let_go(thread)
+            line.release(thread)
         thread.deleteLater()
         self.busyChanged.emit()
         for line in (self._jobs, self._long_jobs):
-            line.go_on()
+            line.start_next()

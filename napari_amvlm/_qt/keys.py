@@ -28,10 +28,10 @@ PREFIX = "napari-amvlm:"
 
 @dataclass(frozen=True)
 class KeyAction:
-    """Something that a key does: the name of the dock's method, in words, and its key unless a person chose another."""
+    """What a key does: the name of the dock's method, a description, and the key unless a person chose another."""
 
     name: str
-    words: str
+    description: str
     key: str
     repeatable: bool = False
 
@@ -71,14 +71,14 @@ def shortcuts(name: str) -> list[str]:
     return [Shortcut(key).platform for key in action_manager._shortcuts.get(PREFIX + name, [])]
 
 
-def words(name: str) -> str:
-    """Return the keys of an action in one word, empty where it has none."""
+def key_text(name: str) -> str:
+    """Return the keys of an action as one text, empty where it has none."""
     return " or ".join(shortcuts(name))
 
 
 def help_lines() -> list[tuple[str, str]]:
     """Return each key and what it does."""
-    return [(words(action.name), action.words) for action in ACTIONS]
+    return [(key_text(action.name), action.description) for action in ACTIONS]
 
 
 def on_change(call: Callable[[], None], until: QObject) -> None:
@@ -96,7 +96,7 @@ def _register() -> None:
     for action in ACTIONS:
         if action.id in action_manager._actions:
             continue
-        action_manager.register_action(action.id, _command(action), action.words, ViewerModel, action.repeatable)
+        action_manager.register_action(action.id, _command(action), action.description, ViewerModel, action.repeatable)
         for key in stored.get(action.id, [action.key]):
             action_manager.bind_shortcut(action.id, coerce_keybinding(key))
 
@@ -104,13 +104,13 @@ def _register() -> None:
 def _command(action: KeyAction) -> Callable[..., None]:
     def command(viewer: Any) -> None:
         # napari hands a proxy to some callers; the docks are kept by the viewer itself
-        found = _targets.get(getattr(viewer, "__wrapped__", viewer))
-        target = found() if found is not None else None
+        reference = _targets.get(getattr(viewer, "__wrapped__", viewer))
+        target = reference() if reference is not None else None
         if target is not None and isalive(target):
             getattr(target, action.name)()
 
     command.__name__ = f"amvlm_{action.name}"
-    command.__doc__ = action.words
+    command.__doc__ = action.description
     return command
 
 

@@ -78,12 +78,12 @@ def preferences() -> Preferences:
     if _PLUGIN in _unknown:
         return Preferences()
     try:
-        found: Any = get_plugin_settings(_PLUGIN)
+        stored: Any = get_plugin_settings(_PLUGIN)
         return Preferences(
-            float(found.work.threshold),
-            int(found.work.kept_images),
-            int(found.learning.after_images),
-            float(found.learning.minutes),
+            float(stored.work.threshold),
+            int(stored.work.kept_images),
+            int(stored.learning.after_images),
+            float(stored.learning.minutes),
         )
     except (KeyError, AttributeError):
         # not installed as a plugin, or with an earlier manifest; napari would look for plugins anew at each question

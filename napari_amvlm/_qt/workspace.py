@@ -14,6 +14,7 @@ from napari_amvlm._qt.annotation.annotation import Annotation
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.jobs import JobQueue
 from napari_amvlm._qt.layers.image import layer_kind
+from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import AmvlmError, ProjectError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Labels
 
-    from napari_amvlm._qt.queue.queue import QueueWork
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
 
@@ -46,22 +46,26 @@ class Workspace(JobQueue):
         Another project, or other things in it.
     projectOpened : ResumeState or None
         Another project, and where the person left it.
-    placeAsked
-        Where the person is will be stored now; what only looks elsewhere for a while has to end.
+    leaving
+        The person's position will be stored now; a comparison closes before.
+    positionAsked
+        The Annotate dock answers with `store_position`.
     ending
-        Everything stops now; what a person asked for before has to be handed in.
+        Everything stops now; requests that wait are carried out first.
     """
 
     modelChanged = Signal()
     projectChanged = Signal()
     projectOpened = Signal(object)
-    placeAsked = Signal()
+    leaving = Signal()
+    positionAsked = Signal()
     ending = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.said.connect(notify)
         self.model_state: ModelState = "none"
-        self.model_words = "No model is loaded yet."
+        self.model_message = "No model is loaded yet."
         self.predictor: Predictor | None = None
         self.devices: dict[str, str] = {}
         self.installed: tuple[ModelInfo, ...] = ()
@@ -71,8 +75,6 @@ class Workspace(JobQueue):
         # of the Annotate dock, so that they outlive it when it is closed and opened again
         self.annotations: dict[Any, Annotation] = {}
         self.prompts: list[str] = []
-        self.queue_work: QueueWork | None = None
-        self.place: Callable[[], ResumeState | None] | None = None
         # the project as jobs find it: the window hears of one that was opened a moment later, or is closing by then
         self._opened: Project | None = None
         self._not_opened: AmvlmError = ProjectError("No project is open; open one, or accept a mask, which makes one.")
@@ -106,24 +108,26 @@ class Workspace(JobQueue):
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def store_place(self) -> None:
-        """Store where the person is, in a thread; where the window is closing, before it goes."""
-        self.placeAsked.emit()
-        state = self.place() if self.place is not None and self.project is not None else None
-        if state is None:
-            return
+    def remember_position(self) -> None:
+        """Store in the project where the person is; when the window closes, before it is gone."""
+        self.leaving.emit()
+        if self.project is not None:
+            self.positionAsked.emit()
 
-        def work() -> None:
+    def store_position(self, state: ResumeState) -> None:
+        """Store where the person is, in a thread."""
+
+        def store() -> None:
             if self.project is not None and not self.project.read_only:
                 self.project.store_resume_state(state)
 
-        self.submit(work)
+        self.submit(store)
 
     # Model
 
     def load_model(self, name_or_path: str | Path | None = None) -> None:
         """Load an installed model by name, or a model file, in the background."""
-        self._say_model("loading", LOADING)
+        self._set_model_state("loading", LOADING)
         thread = LoadThread(lambda: _load_predictor(name_or_path), _list_devices)
         thread.returned.connect(self._on_loaded)
         thread.errored.connect(self._on_load_failed)
@@ -150,7 +154,7 @@ class Workspace(JobQueue):
             predictor.replace_model(*load_model(path, device=predictor.device))
 
         def finish(_: object) -> None:
-            self._say_model("ready", "")
+            self._set_model_state("ready", "")
             if done is not None:
                 done()
 
@@ -170,12 +174,12 @@ class Workspace(JobQueue):
     def _on_loaded(self, loaded: tuple[Predictor, dict[str, str]]) -> None:
         self.predictor, self.devices = loaded
         self.base = self.predictor.info
-        self._say_model("ready", "")
+        self._set_model_state("ready", "")
         self.submit(lambda: tuple(installed_models()), self._on_installed)
         self._serve_wanted()
 
     def _on_load_failed(self, text: str, _error: object) -> None:
-        self._say_model("failed", text)
+        self._set_model_state("failed", text)
         self._serve_wanted()
 
     def _serve_wanted(self) -> None:
@@ -187,12 +191,12 @@ class Workspace(JobQueue):
         self.installed = models
         self.modelChanged.emit()
 
-    def _say_model(self, state: ModelState, words: str) -> None:
+    def _set_model_state(self, state: ModelState, message: str) -> None:
         self.model_state = state
-        self.model_words = words
+        self.model_message = message
         self.modelChanged.emit()
         if state == "failed":
-            self.said.emit("error", words)
+            self.said.emit("error", message)
 
     # Project
 
@@ -221,7 +225,7 @@ class Workspace(JobQueue):
             return opened
 
         def finish(opened: tuple[Project, ProjectView, ResumeState | None]) -> None:
-            before, (self.project, self.view, left) = self.project, opened
+            before, (self.project, self.view, state) = self.project, opened
             another = before is not self.project
             if before is not None and another:
                 if self.is_at_long_job():
@@ -230,9 +234,13 @@ class Workspace(JobQueue):
                     before.close()
                 for annotation in self.annotations.values():
                     annotation.leave_project()
+            if another:
+                # prompts that were typed before a project was open belong to it; those of another project do not
+                typed = self.prompts if before is None else []
+                self.prompts[:] = dict.fromkeys([*typed, *(record.text for record in self.view.prompts)])
             self.projectChanged.emit()
             if another:
-                self.projectOpened.emit(left)
+                self.projectOpened.emit(state)
             # a project in which nothing was learnt yet goes on from the model that was loaded first
             wanted = self.view.served or self.base
             if wanted is not None and wanted.sha256 != self.served_key():
@@ -240,11 +248,11 @@ class Workspace(JobQueue):
             if done is not None:
                 done()
 
-        self.store_place()
+        self.remember_position()
         self.submit(work, finish)
 
     def _under_way(self) -> str:
-        """Return in words what another project has to wait for; empty where there is nothing."""
+        """Return what another project has to wait for, as a text; empty where there is nothing."""
         if self.learning() is not None:
             return "is learning; stop the run or wait for it"
         return "is being added to or exported; wait until that is done" if self.is_at_long_job() else ""

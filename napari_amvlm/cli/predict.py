@@ -20,10 +20,10 @@ from napari_amvlm.cli.console import (
     say,
     views_of,
 )
-from napari_amvlm.cli.predict_request import Outcome, Request, output_files, store_folder
+from napari_amvlm.cli.predict_request import Outcome, Request, output_files, result_token, store_folder
 from napari_amvlm.cli.predicting import predict_file
 from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
-from napari_amvlm.exports.label_files import check_prompts, class_table, made_with, write_classes
+from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +64,10 @@ def predict(
     slices: Annotated[
         str | None, typer.Option("--slices", metavar="A[-B]", help="Of stacks: this slice or these alone, from 0.")
     ] = None,
+    plane: Annotated[
+        Literal["acquired", "axial", "coronal", "sagittal"],
+        typer.Option("--plane", help="Of volumes: the plane of the slices; acquired: the two finest axes."),
+    ] = "acquired",
     region: Annotated[
         tuple[int, int, int, int] | None,
         typer.Option("--region", metavar="X Y W H", help="Of slides: this part alone, in pixels."),
@@ -82,9 +86,10 @@ def predict(
 ) -> None:
     """Write a label mask for every image: values 1..K in the order of the prompts, named in classes.csv.
 
-    Where prompts overlap, the most probable one gets the pixel. Slides (images with levels, and large ones) give a
-    zarr folder that goes on where it was stopped, stacks a mask of every slice. What is done already is skipped. A file
-    that cannot be used is reported and skipped; the exit code is then 1, or 2 if it was so with all of them.
+    Where prompts overlap, the most probable one gets the pixel. A slide (an image with levels, or a large one) gives a
+    zarr folder that goes on where it was stopped; a stack, a mask of every slice; a NIfTI file, a NIfTI file in the
+    same space. What is done already is skipped. A file that cannot be used is reported and skipped; the exit code is
+    then 1, or 2 if it was so with all of them.
     """
     request = Request(
         prompts=_prompts(prompt),
@@ -97,6 +102,7 @@ def predict(
         probabilities=probabilities,
         overwrite=overwrite,
         slices=_slices(slices),
+        plane=plane,
         region=region,
         every_tile=every_tile,
     )
@@ -215,7 +221,7 @@ def _check_strangers(images: Sequence[Path], request: Request) -> None:
     """Make sure that what would be replaced was made by this command, for the same prompts."""
     for image in images:
         labels = output_files(image, request)[-1]
-        if labels.is_file() and made_with(labels) is None:
+        if labels.is_file() and result_token(labels) is None:
             raise InputError(f"{labels} was not made by predict; give another -o, or --overwrite to replace it.")
     classes = request.output / "classes.csv"
     if classes.is_file() and classes.read_bytes() != class_table(request.prompts).encode():

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_amvlm.exports.label_files import file_slug
+from napari_amvlm.errors import ImageError
+from napari_amvlm.exports.label_files import file_slug, made_with
+from napari_amvlm.exports.nifti_labels import nifti_made_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ScaleName
     from napari_amvlm.errors import AmvlmError
+    from napari_amvlm.imaging import Plane
     from napari_amvlm.imaging.turning import Views
     from napari_amvlm.predictor import Predictor
 
@@ -42,6 +45,7 @@ class Request:
     region: tuple[int, int, int, int] | None = None
     every_tile: bool = False
     views: Views = 1
+    plane: Plane = "acquired"
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,29 @@ def output_files(image: Path, request: Request) -> list[Path]:
     """Return the files that a plane or a stack gives, in the order in which they are written; labels come last."""
     from napari_amvlm.imaging import image_name
 
-    stem = image_name(image)
+    stem, ending = image_name(image), ".nii.gz" if is_nifti(image) else ".tif"
     names = []
     if request.probabilities:
-        names.append(f"{stem}_probability.tif")
+        names.append(f"{stem}_probability")
     if request.instances:
-        names.extend(f"{stem}_{file_slug(prompt)}_instances.tif" for prompt in request.prompts)
-    names.append(f"{stem}.tif")
-    return [request.output / name for name in names]
+        names.extend(f"{stem}_{file_slug(prompt)}_instances" for prompt in request.prompts)
+    names.append(stem)
+    return [request.output / f"{name}{ending}" for name in names]
+
+
+def is_nifti(image: Path) -> bool:
+    """Tell whether results go back into a NIfTI file; a file that cannot be opened is none."""
+    from napari_amvlm.imaging import image_kind
+
+    try:
+        return image_kind(image) == "nifti"
+    except ImageError:
+        return False
+
+
+def result_token(path: Path) -> str | None:
+    """Return the token of the request that gave a file, None where this program did not write it."""
+    return nifti_made_with(path) if path.name.endswith(".nii.gz") else made_with(path)
 
 
 def store_folder(image: Path, request: Request) -> Path:

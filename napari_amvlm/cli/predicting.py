@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_amvlm.cli.predict_request import Outcome, model_token, numbered, output_files, presence_text
+from napari_amvlm.cli.predict_request import (
+    Outcome,
+    model_token,
+    numbered,
+    output_files,
+    presence_text,
+    result_token,
+)
 from napari_amvlm.cli.predicting_slides import predict_one_slide
 from napari_amvlm.cli.predicting_stacks import predict_one_stack
 from napari_amvlm.errors import ImageError, InputError, OutOfMemoryError
-from napari_amvlm.exports.label_files import made_with, write_tiff
+from napari_amvlm.exports.label_files import write_tiff
+from napari_amvlm.exports.nifti_labels import write_nifti
+from napari_amvlm.imaging import to_file_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,19 +63,19 @@ def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Pr
     if kind == "slide":
         return predict_one_slide(predictor, opened, request, show=show, remark=remark)
     if kind == "stack":
-        labels, stacked, objects, found = predict_one_stack(predictor, opened, request, show=show)
-        axes = opened.axes
+        labels, stacked, objects, presences = predict_one_stack(predictor, opened, request, show=show)
     else:
-        labels, stacked, objects, found = _predict_plane(predictor, path, opened, request, remark)
-        axes = "YX"
+        labels, stacked, objects, presences = _predict_plane(predictor, path, opened, request, remark)
     files = output_files(path, request)
-    if request.probabilities:
-        write_tiff(files.pop(0), stacked, axes=f"C{axes}", made_with=token)
-    for of_one_prompt in objects:
-        write_tiff(files.pop(0), of_one_prompt, axes=axes, made_with=token)
-    # Last: a label file says that the others are there too.
-    write_tiff(files[-1], labels, axes=axes, made_with=token)
-    return f"{path}: {', '.join(presence_text(*one) for one in found)} -> {files[-1]}"
+    # Labels last: their file says that the others are there too.
+    arrays = [*([stacked] if request.probabilities else ()), *objects, labels]
+    for file, array in zip(files, arrays, strict=True):
+        if file.name.endswith(".nii.gz"):
+            write_nifti(file, array, opened, made_with=token)
+        else:
+            axes = "C" * (array.ndim - len(opened.axes)) + opened.axes
+            write_tiff(file, to_file_axes(array, opened), axes=axes, made_with=token)
+    return f"{path}: {', '.join(presence_text(*one) for one in presences)} -> {files[-1]}"
 
 
 def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
@@ -82,7 +91,7 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
     from napari_amvlm.imaging import open_images
     from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 
-    images = open_images(path)
+    images = open_images(path, request.plane)
     if len(images) > 1:
         raise ImageError(f"{path}: expected one image, but it holds {len(images)}; give the file of the one you mean.")
     image = images[0]
@@ -102,7 +111,7 @@ def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
 
 def is_done(path: Path, request: Request, token: str) -> bool:
     """Tell whether all files of an image are there, and of this very request."""
-    return all(file.is_file() and made_with(file) == token for file in output_files(path, request))
+    return all(file.is_file() and result_token(file) == token for file in output_files(path, request))
 
 
 def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
@@ -165,5 +174,6 @@ def _token(predictor: Predictor, path: Path, request: Request) -> str:
         *(model_token(predictor), path.name, state and (state.st_size, state.st_mtime_ns)),
         # Left out where it is one, so that what was done before there were views still counts as done.
         *((request.views,) if request.views > 1 else ()),
+        *((request.plane,) if request.plane != "acquired" else ()),
     )
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

@@ -7,6 +7,7 @@ from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
+from napari_amvlm.imaging.planes import Plane, in_plane, to_file_axes
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.slide_key import slide_key
@@ -18,6 +19,7 @@ __all__ = [
     "DataFolder",
     "ImageData",
     "ImagePair",
+    "Plane",
     "Tile",
     "WorkingScale",
     "binary_mask",
@@ -25,6 +27,7 @@ __all__ = [
     "count_nonfinite",
     "image_kind",
     "image_name",
+    "in_plane",
     "is_zarr",
     "open_images",
     "read_folder",
@@ -36,6 +39,7 @@ __all__ = [
     "split_instances",
     "tile_grid",
     "tile_scale",
+    "to_file_axes",
     "to_rgb01",
     "value_limits",
     "whole_scale",

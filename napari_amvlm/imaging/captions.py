@@ -7,8 +7,7 @@ import csv
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import DatasetError
-from napari_amvlm.imaging.formats.lazy import printable
+from napari_amvlm.errors import DatasetError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

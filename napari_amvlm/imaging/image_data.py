@@ -30,6 +30,22 @@ _UNIT_OF = {spelling: unit for unit, spellings in _UNITS.items() for spelling in
 
 
 @dataclass(frozen=True)
+class Turn:
+    """How the spatial axes of a volume were moved since its file was read.
+
+    Attributes
+    ----------
+    axes
+        For each of Z, Y and X, the number of the file's axis, from 0, the slowest, to 2.
+    mirrored
+        For each of Z, Y and X, whether its index runs against that of the file's axis.
+    """
+
+    axes: tuple[int, ...] = (0, 1, 2)
+    mirrored: tuple[bool, ...] = (False, False, False)
+
+
+@dataclass(frozen=True)
 class ImageData:
     """An image as it is stored, or as it is shown where the file says how.
 
@@ -59,6 +75,8 @@ class ImageData:
         Values to be shown as black and as white, None where the file does not say.
     channels
         Names along the axis C; may be empty.
+    turn
+        Of a volume that is not shown with the axes of its file: how they were moved.
     """
 
     data: Any
@@ -71,6 +89,7 @@ class ImageData:
     orientation: str = ""
     window: tuple[float, float] | None = None
     channels: tuple[str, ...] = ()
+    turn: Turn | None = None
 
     @property
     def levels(self) -> tuple[Any, ...]:

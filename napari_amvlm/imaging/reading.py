@@ -17,11 +17,13 @@ from napari_amvlm.imaging.formats.nifti_files import open_nifti
 from napari_amvlm.imaging.formats.ome_zarr import open_ome_zarr
 from napari_amvlm.imaging.formats.tiff_stacks import is_stack, open_tiff, plane_spacing
 from napari_amvlm.imaging.image_data import ImageData, image_name
+from napari_amvlm.imaging.planes import in_plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging.formats.kinds import Kind
+    from napari_amvlm.imaging.planes import Plane
 
 
 def read_image(path: str | Path) -> ImageData:
@@ -56,7 +58,7 @@ def read_image(path: str | Path) -> ImageData:
     return replace(image, data=np.asarray(image.data), smaller=())
 
 
-def open_images(path: str | Path) -> list[ImageData]:
+def open_images(path: str | Path, plane: Plane = "acquired") -> list[ImageData]:
     """Describe every image in a file or folder; what is large stays there until it is looked at.
 
     See `docs/formats.md` for what is read, and how axes, windows, pixel size and orientation are taken.
@@ -65,27 +67,35 @@ def open_images(path: str | Path) -> list[ImageData]:
     ----------
     path
         A PNG, JPEG, TIFF (OME-TIFF, SVS), DICOM or NIfTI file, an OME-Zarr folder, or a folder of DICOM files.
+    plane
+        In which plane the slices of a volume lie; another one than "acquired" needs a file that says how the volume
+        lies in the patient.
 
     Raises
     ------
     ImageError
         It cannot be read; the message says what was expected, what came, and what to do.
     """
-    place = Path(path)
-    kind = image_kind(place) or _named(place)
-    if kind == "zarr":
-        return open_ome_zarr(place)
-    if kind == "dicom folder":
-        return open_dicom_series(dicom_files(place), place)
-    if kind == "dicom":
-        return open_dicom(place)
+    file = Path(path)
+    kind = image_kind(file) or _named(file)
     if kind == "nifti":
-        return open_nifti(place)
-    if kind == "tiff" and is_stack(place):
-        return open_tiff(place)
-    if kind is None and place.is_dir():
-        raise ImageError(f"{place}: expected an OME-Zarr image or a folder of DICOM files, but it is neither.")
-    return [read_image(place)]
+        return open_nifti(file, plane)
+    return [in_plane(image, plane) for image in _open(file, kind)]
+
+
+def _open(path: Path, kind: Kind | None) -> list[ImageData]:
+    """Describe the images of any file but NIfTI."""
+    if kind == "zarr":
+        return open_ome_zarr(path)
+    if kind == "dicom folder":
+        return open_dicom_series(dicom_files(path), path)
+    if kind == "dicom":
+        return open_dicom(path)
+    if kind == "tiff" and is_stack(path):
+        return open_tiff(path)
+    if kind is None and path.is_dir():
+        raise ImageError(f"{path}: expected an OME-Zarr image or a folder of DICOM files, but it is neither.")
+    return [read_image(path)]
 
 
 def _named(path: Path) -> Kind | None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
+from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError, printable
 from napari_amvlm.imaging.folder import SUFFIXES
-from napari_amvlm.imaging.formats.lazy import printable
 from napari_amvlm.imports.coco import read_coco
 from napari_amvlm.imports.geojson import read_geojson
 from napari_amvlm.imports.image_finder import ImageFinder

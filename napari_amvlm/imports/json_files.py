@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import DatasetError
-from napari_amvlm.imaging.formats.lazy import printable
+from napari_amvlm.errors import DatasetError, printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_amvlm.imaging.canvas import fit_square
+from napari_amvlm.imaging.scale import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.mean_teacher import Views
 from napari_amvlm.learning.mixing import Mixture, draw_mixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_amvlm.config import STRIDE, LearningConfig
-from napari_amvlm.device import memory_errors, release_memory
-from napari_amvlm.errors import OutOfMemoryError
+from napari_amvlm.device import retry_with_less
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 
 if TYPE_CHECKING:
@@ -62,17 +61,7 @@ class MemorySteps:
         OutOfMemoryError
             It does not fit, and `less` gave None.
         """
-        while True:
-            try:
-                with memory_errors(self._device, "this run", MEND):
-                    return work()
-            except OutOfMemoryError:
-                words = less()
-                if words is None:
-                    raise
-                self._tell(words)
-            # Only here, without the error, is what the failed work held free.
-            release_memory(self._device)
+        return retry_with_less(work, less, self._tell, device=self._device, what="this run", mend=MEND)
 
     def fewer_crops(self) -> str | None:
         """Halve the batches, or where they are one, the crops; say what changed, None where that is too little."""
@@ -95,5 +84,5 @@ class MemorySteps:
         less = self.load.less()
         if less is None:
             return None
-        words, self.load = less.words(self.load), less
-        return words
+        change, self.load = less.change_from(self.load), less
+        return change

@@ -13,8 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from napari_amvlm.errors import ModelFileError, StorageError
-from napari_amvlm.imaging.formats.lazy import printable
+from napari_amvlm.errors import ModelFileError, StorageError, printable
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.model_info import FORMAT, ModelInfo, read_info
 from napari_amvlm.models.text_encoder import load_text_encoder

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from napari_amvlm.device import lost_errors, memory_errors, release_memory
-from napari_amvlm.errors import DeviceLostError, OutOfMemoryError
+from napari_amvlm.device import lost_errors, retry_with_less
+from napari_amvlm.errors import DeviceLostError
 from napari_amvlm.models.cpu_copy import put_on_cpu, spare_of
 from napari_amvlm.models.tile_load import TileLoad
 
@@ -72,23 +72,27 @@ class ServedModel:
         OutOfMemoryError
             It does not fit.
         """
-        while True:
-            try:
-                with memory_errors(self.device, what, mend), lost_errors(self.device):
-                    return answer()
-            except OutOfMemoryError:
-                self._forget()
-                release_memory(self.device)
-                less = self.load.less()
-                if less is None or less.side < least.side or less.batch < least.batch:
-                    raise
-                tell(less.words(self.load))
-                self.load = less
-            except DeviceLostError as error:
-                if self._lost:
-                    raise
-                self._fall_back()
-                tell(f"{error} The processor takes over.")
+
+        def less() -> str | None:
+            self._forget()
+            smaller, before = self.load.less(), self.load
+            if smaller is None or smaller.side < least.side or smaller.batch < least.batch:
+                return None
+            self.load = smaller
+            return smaller.change_from(before)
+
+        def answered() -> T:
+            with lost_errors(self.device):
+                return retry_with_less(answer, less, tell, device=self.device, what=what, mend=mend)
+
+        try:
+            return answered()
+        except DeviceLostError as error:
+            if self._lost:
+                raise
+            self._fall_back()
+            tell(f"{error} The processor takes over.")
+        return answered()
 
     def _fall_back(self) -> None:
         self._forget()

@@ -15,7 +15,7 @@ from napari_amvlm.config import STRIDE
 from napari_amvlm.device import autocast
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_grid, tile_scale, whole_scale
-from napari_amvlm.imaging.canvas import canvas_box, fit_square
+from napari_amvlm.imaging.scale import canvas_box, fit_square
 from napari_amvlm.imaging.settle import settle
 from napari_amvlm.models.amvlm import ImageFeatures
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_amvlm.config import ModelConfig
-from napari_amvlm.errors import ModelFileError
-from napari_amvlm.imaging.formats.lazy import printable
+from napari_amvlm.errors import ModelFileError, printable
 
 if TYPE_CHECKING:
     from pathlib import Path

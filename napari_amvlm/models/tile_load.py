@@ -30,12 +30,12 @@ class TileLoad:
         side = self.side // 2 // STRIDE * STRIDE
         return replace(self, side=side) if side >= LEAST_TILE else None
 
-    def words(self, before: TileLoad) -> str:
-        """Say for a person what changed from `before`.
+    def change_from(self, before: TileLoad) -> str:
+        """Return a sentence about what changed from `before`.
 
         Examples
         --------
-        >>> TileLoad(1, 288).words(TileLoad(2, 288))
+        >>> TileLoad(1, 288).change_from(TileLoad(2, 288))
         'Memory ran short; going on with 1 tile at once.'
         """
         if self.side != before.side:

@@ -11,8 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import ProjectError
-from napari_amvlm.imaging.formats.lazy import printable
+from napari_amvlm.errors import ProjectError, printable
 from napari_amvlm.project.backup import back_up
 from napari_amvlm.project.lock import WriterLock
 from napari_amvlm.project.schema import (

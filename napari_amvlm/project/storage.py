@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError
-from napari_amvlm.imaging.formats.lazy import printable
+from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +116,7 @@ class EditTracker:
 
     def __init__(self, data: np.ndarray, *, remembered: int = 32) -> None:
         self._remembered = remembered
-        self._states: OrderedDict[tuple[int, int], np.ndarray | None] = OrderedDict()
+        self._states: dict[tuple[int, int], np.ndarray | None] = {}
         self._written: np.ndarray = np.zeros_like(data)
         self._edited: np.ndarray | None = None
         self.note_written(data, self.edited(data))
@@ -151,10 +150,10 @@ class EditTracker:
 
     def _remember(self, data: np.ndarray) -> None:
         key = _digest(data)
+        self._states.pop(key, None)
         self._states[key] = self._edited
-        self._states.move_to_end(key)
-        while len(self._states) > self._remembered:
-            self._states.popitem(last=False)
+        if len(self._states) > self._remembered:
+            del self._states[next(iter(self._states))]
 
 
 def merge(data: np.ndarray, proposed: np.ndarray, *keep: np.ndarray | None) -> tuple[tuple[Any, ...], np.ndarray]:

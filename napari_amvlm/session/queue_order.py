@@ -1,6 +1,6 @@
-"""What to annotate next: the served model looks at every piece of work, and what teaches most comes first.
+"""What to annotate next: the served model scores every queue item, and what teaches most comes first.
 
-Three things make a piece of work instructive: the model's *entropy*, that is how far its probability is from 0 and 1;
+Three things make an item instructive: the model's *entropy*, that is how far its probability is from 0 and 1;
 *disagreement*, where two answers to one question differ; and looking unlike what was accepted and what comes before it.
 
 Which two answers disagree depends on what there is:
@@ -47,7 +47,7 @@ _MARGIN = 64
 """A region is looked at together with so many pixels around it, so that its border is seen in context."""
 
 _KEPT = 1 << 28
-"""Bytes of encoded images that are kept for the next prompt: one image's, as the next piece of work is another."""
+"""Bytes of encoded images that are kept for the next prompt: one image's, as the next item is another."""
 
 
 def _no() -> bool:
@@ -61,8 +61,8 @@ class QueueOrder:
     Attributes
     ----------
     problems
-        A sentence for each piece of work that could not be looked at, which comes last if it never was, and one where
-        the student could not be read.
+        A sentence for each item that could not be scored, which comes last if it never was, and one where the student
+        could not be read.
     with_student
         Whether disagreement is that of teacher and student; else it is that of mask and text evidence.
     """
@@ -80,7 +80,7 @@ def order_queue(
     on_item: Callable[[int, QueueItem], None] | None = None,
     should_stop: Callable[[], bool] = _no,
 ) -> QueueOrder:
-    """Score pieces of work that the model has not scored yet, and sort the queue by what teaches most.
+    """Score items that the model has not scored yet, and sort the queue by what teaches most.
 
     Parameters
     ----------
@@ -89,11 +89,11 @@ def order_queue(
     predictor
         Serves the model; what image it looks at does not change.
     items
-        Pieces of work to look at.
+        Items to score.
     prompts
         Prompts that count.
     on_item
-        Called with the place and the piece of work before each one is looked at.
+        Called with the index and the item before each one is scored.
     should_stop
         Asked before every batch of tiles.
 
@@ -109,9 +109,9 @@ def order_queue(
     """
     scorer = QueueScorer(project, predictor, prompts)
     problems = [scorer.student_problem] if scorer.student_problem else []
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         if on_item is not None:
-            on_item(place, item)
+            on_item(index, item)
         try:
             scorer.score(item, should_stop)
         except Cancelled:
@@ -123,9 +123,9 @@ def order_queue(
 
 
 class QueueScorer:
-    """Scores pieces of work with one model, tile by tile, and notes what they look like.
+    """Scores queue items with one model, tile by tile, and stores what they look like.
 
-    Scores that are stored already for the same model file are kept, and so is what a piece of work looks like, also
+    Scores that are stored already for the same model file are kept, and so is what an item looks like, also
     when a model that was learnt from it serves: fine-tuning leaves the image encoder alone.
 
     Parameters
@@ -165,7 +165,7 @@ class QueueScorer:
         return self._student is not None
 
     def score(self, item: QueueItem, should_stop: Callable[[], bool] = _no) -> None:
-        """Store what is missing of one piece of work: scores for each prompt, and the feature.
+        """Store what is missing of one item: scores for each prompt, and the feature.
 
         Raises
         ------
@@ -199,9 +199,9 @@ class QueueScorer:
             for each in (self._predictor, self._student)
             if each is not None
         ]
-        found = answers[0].probability
+        probability = answers[0].probability
         other = answers[1].probability if len(answers) > 1 else answers[0].text_probability
-        return _scored(other, found, part, _tiles(item, image.shape))
+        return _scored(other, probability, part, _tiles(item, image.shape))
 
     def _feature(self, image: _Seen, item: QueueItem, should_stop: Callable[[], bool]) -> NDArray[np.float32]:
         part = _grown(item, image.shape, by=0)
@@ -215,7 +215,7 @@ class QueueScorer:
             return None
 
     def _image(self, item: QueueItem) -> _Seen:
-        """Return the pixels of a piece of work; those of the last image are at hand for its other regions."""
+        """Return the pixels of an item; those of the last image are at hand for its other regions."""
         if self._seen is None or self._seen.image_id != item.image_id:
             self._seen = None
             pixels = self._project.load_image(self._project.image(item.image_id))
@@ -251,7 +251,7 @@ class _Seen:
 
 
 def _grown(item: QueueItem, shape: tuple[int, int], by: int = _MARGIN) -> Tile:
-    """Return the region of a piece of work with `by` pixels around it, as far as the image goes; or the image."""
+    """Return the region of an item with `by` pixels around it, as far as the image goes; or the image."""
     region = item.region
     if region is None:
         return Tile(0, 0, *shape)
@@ -261,14 +261,14 @@ def _grown(item: QueueItem, shape: tuple[int, int], by: int = _MARGIN) -> Tile:
 
 
 def _tiles(item: QueueItem, shape: tuple[int, int]) -> list[Tile]:
-    """Return the tiles of a piece of work that are scored, in pixels of its image."""
+    """Return the tiles of an item that are scored, in pixels of its image."""
     area = _grown(item, shape, by=0)
     inside = tile_grid((area.height, area.width), TILE, 0)
     return [Tile(tile.y + area.y, tile.x + area.x, tile.height, tile.width) for tile in inside]
 
 
-def _scored(other: Probability, found: Probability, part: Tile, tiles: Sequence[Tile]) -> TileScores:
+def _scored(other: Probability, probability: Probability, part: Tile, tiles: Sequence[Tile]) -> TileScores:
     """Score tiles of an image, of which two answers are about `part`."""
     moved = [Tile(tile.y - part.y, tile.x - part.x, tile.height, tile.width) for tile in tiles]
-    scores = score_tiles(other, found, moved)
+    scores = score_tiles(other, probability, moved)
     return TileScores(scores.tiles + np.array([part.y, part.x, 0, 0], np.int32), scores.disagreement, scores.entropy)

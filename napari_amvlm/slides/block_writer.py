@@ -1,29 +1,29 @@
-"""What happens to a block after its tiles are computed: blended, settled, stored, and only then reported."""
+"""Blocks on their way to the disk: once their tiles are computed they are blended, settled, stored and reported."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_amvlm.imaging import resize
 from napari_amvlm.imaging.settle import settle
+from napari_amvlm.slides.slide_tiles import blended
 from napari_amvlm.slides.store import WrittenBlock
-from napari_amvlm.slides.tile_cache import blended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging import Tile
+    from napari_amvlm.slides.blocks import BlockIndex
+    from napari_amvlm.slides.slide_tiles import SlideTiles, TileOutput
     from napari_amvlm.slides.source import SlideSource
     from napari_amvlm.slides.store import SlideStore
-    from napari_amvlm.slides.tile_cache import SlideTiles
-
-    Place = tuple[int, int]
 
 TOGETHER = 32
 """Blocks whose smaller levels are written at once, at most."""
@@ -34,56 +34,69 @@ SECONDS, IN_VIEW_SECONDS = 3.0, 0.4
 
 @dataclass(frozen=True)
 class SlideReport:
-    """A block that was finished and is stored.
+    """A block that is stored.
 
     Attributes
     ----------
-    place
+    store
+        Where it is stored.
+    index
         Its row and column.
-    rectangle
-        Its pixels on the slide.
     presence
-        How probably each prompt is in it.
+        Probability that each prompt is in it.
     background
-        Whether it was skipped, because there is only glass.
+        Whether it was skipped, because it shows only glass.
     done, total
         Blocks of this pass.
     """
 
-    place: Place
-    rectangle: Tile
+    store: SlideStore
+    index: BlockIndex
     presence: tuple[float, ...]
     background: bool
     done: int
     total: int
 
+    @property
+    def rectangle(self) -> Tile:
+        """Its pixels on the slide."""
+        return self.store.grid.rectangle(self.index)
 
-@dataclass(frozen=True)
-class ComputedBlock:
-    """A block all of whose tiles are computed.
+
+@dataclass
+class BlockTask:
+    """A block on its way from the plan to the disk.
 
     Attributes
     ----------
-    place
+    index
         Its row and column.
-    area
-        What was looked at for it, pixels at working scale.
     tiles
         How the slide is tiled.
-    found
-        Maps and presence logits of the tiles that hold tissue.
+    area
+        The pixels at working scale that it depends on.
+    needed
+        The tiles that meet the area and hold tissue.
     in_view
-        Whether somebody is looking at it, so that it must not wait long for others.
+        Whether it is in view, so that it must not wait long for others.
+    frame, pixels
+        A rectangle at working scale around the tiles that had to be computed, and its pixels, which another thread
+        reads; None where there were no such tiles.
+    outputs
+        What the prompts gave in the needed tiles, once they are computed.
     """
 
-    place: Place
-    area: Tile
+    index: BlockIndex
     tiles: SlideTiles
-    found: Mapping[Place, tuple[NDArray[np.float32], NDArray[np.float32]]]
+    area: Tile
+    needed: list[BlockIndex]
     in_view: bool
+    frame: Tile | None = None
+    pixels: Future[NDArray[np.float32]] | None = None
+    outputs: dict[BlockIndex, TileOutput] = field(default_factory=dict)
 
 
-class BlockFinisher:
+class BlockWriter:
     """Blends and stores one block after another, in a thread of its own while the next ones are computed.
 
     Parameters
@@ -105,8 +118,8 @@ class BlockFinisher:
         self._last = 0.0
         self._in_view = False
 
-    def finish(self, block: ComputedBlock) -> list[SlideReport]:
-        """Store a block, and return the reports of those that are wholly on disk by that: none, or several.
+    def write(self, block: BlockTask) -> list[SlideReport]:
+        """Store a computed block, and return the reports of all blocks that are now complete on disk, perhaps none.
 
         Raises
         ------
@@ -115,8 +128,7 @@ class BlockFinisher:
         """
         self._done += 1
         written = self._written(block)
-        rectangle = self._store.grid.rectangle(block.place)
-        report = SlideReport(block.place, rectangle, written.presence, not block.found, self._done, self._total)
+        report = SlideReport(self._store, block.index, written.presence, not block.outputs, self._done, self._total)
         self._waiting.append((written, report))
         waited, limit = time.monotonic() - self._last, IN_VIEW_SECONDS if block.in_view else SECONDS
         left_view = self._in_view and not block.in_view
@@ -124,7 +136,7 @@ class BlockFinisher:
         return self.flush() if left_view or waited > limit or len(self._waiting) >= TOGETHER else []
 
     def flush(self) -> list[SlideReport]:
-        """Store what the blocks still lack that wait, and return their reports.
+        """Complete the blocks that wait, and return their reports.
 
         Raises
         ------
@@ -136,17 +148,17 @@ class BlockFinisher:
         self._last = time.monotonic()
         return [report for _, report in waiting]
 
-    def _written(self, block: ComputedBlock) -> WrittenBlock:
-        if not block.found:
-            return WrittenBlock(block.place, None, None, (0.0,) * len(self._largest))
-        found, logits = blended(block.tiles, block.found, block.area)
+    def _written(self, block: BlockTask) -> WrittenBlock:
+        if not block.outputs:
+            return WrittenBlock(block.index, None, None, (0.0,) * len(self._largest))
+        found, logits = blended(block.tiles, block.outputs, block.area)
         presence = tuple(float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60))))
         maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(found, self._largest, strict=True)]
-        return self._store.write_finest(block.place, self._on_slide(np.stack(maps), block), presence)
+        return self._store.write_finest(block.index, self._on_slide(np.stack(maps), block), presence)
 
-    def _on_slide(self, probability: NDArray[np.float32], block: ComputedBlock) -> NDArray[np.float32]:
+    def _on_slide(self, probability: NDArray[np.float32], block: BlockTask) -> NDArray[np.float32]:
         """Return probabilities at the slide's own resolution, `(P, h, w)`."""
-        rectangle = self._store.grid.rectangle(block.place)
+        rectangle = self._store.grid.rectangle(block.index)
         y, x = block.area.y, block.area.x
         if self._source.working == self._source.shape:
             down, across = rectangle.y - y, rectangle.x - x

@@ -1,11 +1,11 @@
-"""The blocks that a slide's result is made of, and the order in which they are worked through."""
+"""The blocks that a slide's result is made of, and the order in which they are computed."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Place = tuple[int, int]
-
 BLOCK = 512
 """Side of a block, pixels of the slide: what is written at once, and what a cancelled run can lose."""
 
 BAND = 16
 """Blocks are worked through in bands of this many columns, so that what neighbours share is still in memory."""
+
+
+class BlockIndex(NamedTuple):
+    """Row and column of a block among the blocks of a slide, or of a tile among its tiles."""
+
+    row: int
+    column: int
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,9 @@ class BlockGrid:
         """Rows and columns of blocks."""
         return -(-self.shape[0] // self.side), -(-self.shape[1] // self.side)
 
-    def rectangle(self, place: Place) -> Tile:
-        """Return the pixels of the block in a row and column."""
-        y, x = place[0] * self.side, place[1] * self.side
+    def rectangle(self, index: BlockIndex) -> Tile:
+        """Return the pixels of a block."""
+        y, x = (number * self.side for number in index)
         return Tile(y, x, min(self.side, self.shape[0] - y), min(self.side, self.shape[1] - x))
 
     def meeting(self, region: Tile | None) -> NDArray[np.bool_]:
@@ -93,7 +98,7 @@ class BlockPlan:
         self._todo = todo.copy()
         self.total = int(todo.sum())
         self._lock = threading.Lock()
-        self._in_view: deque[Place] = deque()
+        self._in_view: deque[BlockIndex] = deque()
         self.in_view = False
         """Whether the block that was yielded last came first because it is in view."""
         rows, columns = np.nonzero(todo)
@@ -118,26 +123,26 @@ class BlockPlan:
         distance = np.hypot(rows * self._grid.side + half - middle[0], columns * self._grid.side + half - middle[1])
         nearest = np.argsort(distance, kind="stable")
         with self._lock:
-            self._in_view = deque((int(rows[i]), int(columns[i])) for i in nearest)
+            self._in_view = deque(BlockIndex(int(rows[i]), int(columns[i])) for i in nearest)
 
-    def __iter__(self) -> Iterator[Place]:
-        """Yield the row and column of each block once."""
-        while (place := self._next()) is not None:
-            yield place
+    def __iter__(self) -> Iterator[BlockIndex]:
+        """Yield the index of each block once."""
+        while (index := self._next()) is not None:
+            yield index
 
-    def _next(self) -> Place | None:
+    def _next(self) -> BlockIndex | None:
         with self._lock:
             while self._in_view:
-                place = self._in_view.popleft()
-                if self._todo[place]:
-                    self._todo[place] = False
+                index = self._in_view.popleft()
+                if self._todo[index]:
+                    self._todo[index] = False
                     self.in_view = True
-                    return place
+                    return index
             self.in_view = False
             while self._at < len(self._rest):
                 row, column = self._rest[self._at]
                 self._at += 1
                 if self._todo[row, column]:
                     self._todo[row, column] = False
-                    return int(row), int(column)
+                    return BlockIndex(int(row), int(column))
         return None

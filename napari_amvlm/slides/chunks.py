@@ -5,10 +5,11 @@ from __future__ import annotations
 import bisect
 import itertools
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_amvlm.byte_cache import ByteCache
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,9 +32,7 @@ class ChunkReader:
 
     def __init__(self, plane: Any, kept_bytes: int = KEPT_BYTES) -> None:
         self._plane = plane
-        self._most = kept_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
+        self._cache: ByteCache[NDArray[Any]] = ByteCache(kept_bytes)
         self._lock = threading.Lock()
         if not isinstance(plane, np.ndarray):
             self._ends = [list(itertools.accumulate(plane.chunks[axis])) for axis in (0, 1)]
@@ -68,15 +67,11 @@ class ChunkReader:
         return self._ends[axis][number - 1] if number else 0
 
     def _chunk(self, row: int, column: int) -> NDArray[Any]:
+        def read() -> NDArray[Any]:
+            y, x = self._start(0, row), self._start(1, column)
+            part = self._plane[y : self._ends[0][row], x : self._ends[1][column]]
+            # In this thread: the others compute, and a cluster would send it about.
+            return np.asarray(part.compute(scheduler="synchronous"))
+
         with self._lock:
-            if (row, column) not in self._kept:
-                y, x = self._start(0, row), self._start(1, column)
-                part = self._plane[y : self._ends[0][row], x : self._ends[1][column]]
-                # In this thread: the others compute, and a cluster would send it about.
-                chunk: NDArray[Any] = np.asarray(part.compute(scheduler="synchronous"))
-                self._kept[row, column] = chunk
-                self._bytes += chunk.nbytes
-            self._kept.move_to_end((row, column))
-            while self._bytes > self._most and len(self._kept) > 1:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-            return self._kept[row, column]
+            return self._cache.get_or_make((row, column), read)

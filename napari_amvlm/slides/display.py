@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_amvlm.byte_cache import ByteCache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,10 +69,8 @@ class ShownSlide:
 
     def __init__(self, store: SlideStore, kept_bytes: int = KEPT_BYTES) -> None:
         self._side = store.request.block
-        self._most = kept_bytes
         self._prompts: tuple[ShownPrompt, ...] = ()
-        self._kept: OrderedDict[_Key, NDArray[np.uint8]] = OrderedDict()
-        self._bytes = 0
+        self._cache: ByteCache[NDArray[np.uint8]] = ByteCache(kept_bytes)
         self._changes = 0
         self._lock = threading.Lock()
         self.levels = [ShownLevel(self, index, level.shape) for index, level in enumerate(store.levels)]
@@ -97,7 +96,7 @@ class ShownSlide:
                 key = (str(store.path), prompt, level, row, column)
                 with self._lock:
                     self._changes += 1
-                    self._forget(key)
+                    self._cache.drop(key)
                 self._chunk(store, key)
 
     def composed(self, level: int, top: int, left: int, bottom: int, right: int) -> NDArray[np.uint8]:
@@ -136,9 +135,8 @@ class ShownSlide:
 
     def _chunk(self, store: SlideStore, key: _Key) -> NDArray[np.uint8]:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            if key in self._cache:
+                return self._cache[key]
             changes = self._changes
         _, prompt, level, row, column = key
         y, x = row * self._side, column * self._side
@@ -146,16 +144,9 @@ class ShownSlide:
         chunk = np.asarray(array[prompt, y : y + self._side, x : x + self._side], dtype=np.uint8)
         with self._lock:
             # what was written while this was read may be newer than it
-            if changes == self._changes and key not in self._kept:
-                self._kept[key] = chunk
-                self._bytes += chunk.nbytes
-                while self._bytes > self._most and len(self._kept) > 1:
-                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
+            if changes == self._changes:
+                self._cache.put(key, chunk)
         return chunk
-
-    def _forget(self, key: _Key) -> None:
-        if key in self._kept:
-            self._bytes -= self._kept.pop(key).nbytes
 
 
 class ShownLevel:

@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.device import release_memory
-from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
+from napari_amvlm.byte_cache import ByteCache
+from napari_amvlm.device import release_memory, retry_with_less
+from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.models.inference import settled_sizes
 from napari_amvlm.models.tile_load import TileLoad
-from napari_amvlm.slides.block_writer import BlockFinisher, ComputedBlock, SlideReport
+from napari_amvlm.slides.block_writer import BlockTask, BlockWriter
 from napari_amvlm.slides.blocks import BlockPlan
 from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
+from napari_amvlm.slides.slide_tiles import SlideTiles, TileOutput
 from napari_amvlm.slides.source import SlideSource
 from napari_amvlm.slides.store import TODO
-from napari_amvlm.slides.tile_cache import SlideTiles, TileCache
 from napari_amvlm.slides.tissue import TissueMap
 from napari_amvlm.thread_switching import quick_switching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging import ImageData, Tile
     from napari_amvlm.predictor import Predictor
+    from napari_amvlm.slides.block_writer import SlideReport
+    from napari_amvlm.slides.blocks import BlockIndex
     from napari_amvlm.slides.store import SlideStore
-
-    Place = tuple[int, int]
 
 CACHE_BYTES = 256 << 20
 _BATCH = {"cpu": 2, "mps": 4}
 _CARD_BATCH = 16
 _MOST_AROUND = 64
-"""Pixels; a hole of 200 that reaches further out of a block is hardly a line of three, and may be told wrongly."""
-
-
-@dataclass
-class _Job:
-    """A block to be computed, with the pixels of those of its tiles that are not known, which are being read."""
-
-    place: Place
-    layout: SlideTiles
-    area: Tile
-    tiles: list[Place]
-    missing: list[Place]
-    in_view: bool
-    frame: Tile | None
-    pixels: Future[NDArray[np.float32]] | None
+"""Most context around a block, pixels; holes that are longer may be handled wrongly."""
 
 
 class SlideRun:
@@ -115,7 +102,7 @@ class SlideRun:
         config = predictor.model.config
         self._tiles = SlideTiles(self._source.padded, config.tile, config.overlap)
         self._overlap = config.overlap
-        self._cache = TileCache(cache_bytes)
+        self._cache: ByteCache[TileOutput] = ByteCache(cache_bytes)
         self._largest = [settled_sizes(self._model, prompt) for prompt in store.request.prompts]
         self._margins = self._needed_margins()
         self.batch = batch or default_batch(predictor)
@@ -150,150 +137,160 @@ class SlideRun:
         ImageError, StorageError
             The slide is damaged there, or the disk is full; finished blocks are in the store.
         """
-        finisher = BlockFinisher(self._source, self._store, self._largest, self.total)
-        threads = (ThreadPoolExecutor(1, "slide-reader"), ThreadPoolExecutor(1, "slide-writer"))
-        with quick_switching(), threads[0] as reader, threads[1] as writer:
+        blocks = BlockWriter(self._source, self._store, self._largest, self.total)
+        with (
+            quick_switching(),
+            ThreadPoolExecutor(1, "slide-reader") as reader,
+            ThreadPoolExecutor(1, "slide-writer") as writer,
+        ):
             try:
-                for job, following in self._jobs(reader):
+                for task, following in self._tasks(reader):
                     _check(should_stop)
-                    block = yield from self._computed(job, following, reader, should_stop)
+                    block = yield from self._computed(task, following, reader, should_stop)
                     yield from self._stored(wait=True)
-                    self._storing = writer.submit(finisher.finish, block)
+                    self._storing = writer.submit(blocks.write, block)
                 yield from self._stored(wait=True)
-                yield from writer.submit(finisher.flush).result()
+                yield from writer.submit(blocks.flush).result()
             except Cancelled:
                 yield from self._stored(wait=True)
-                yield from writer.submit(finisher.flush).result()
+                yield from writer.submit(blocks.flush).result()
                 raise
             finally:
                 self._storing = None
-                self._cache = TileCache(0)
+                self._cache.clear()
                 release_memory(self._predictor.device)
-                writer.submit(finisher.flush).result()
+                writer.submit(blocks.flush).result()
 
     def _stored(self, *, wait: bool = False) -> Iterator[SlideReport]:
-        """Yield what there is to report of the block that is being stored, once it is, or if `wait`, then."""
+        """Yield the reports of the block that is being stored, once it is, or if `wait`, then."""
         storing = self._storing
         if storing is not None and (wait or storing.done()):
             self._storing = None
             yield from storing.result()
 
-    def _jobs(self, reader: ThreadPoolExecutor) -> Iterator[tuple[_Job, _Job | None]]:
-        """Yield each job with the one that follows it, whose pixels are read while the first is computed."""
-        waiting: _Job | None = None
-        for place in self._plan:
-            job = self._job(place, reader, self._plan.in_view, soon=waiting.tiles if waiting else [])
+    def _tasks(self, reader: ThreadPoolExecutor) -> Iterator[tuple[BlockTask, BlockTask | None]]:
+        """Yield each block with the one that follows it, whose pixels are read while the first is computed."""
+        waiting: BlockTask | None = None
+        for index in self._plan:
+            task = self._task(index, reader, self._plan.in_view, soon=waiting.needed if waiting else [])
             if waiting is not None:
-                yield waiting, job
-            waiting = job
+                yield waiting, task
+            waiting = task
         if waiting is not None:
             yield waiting, None
 
-    def _job(self, place: Place, reader: ThreadPoolExecutor, in_view: bool, soon: list[Place]) -> _Job:
+    def _task(self, index: BlockIndex, reader: ThreadPoolExecutor, in_view: bool, soon: list[BlockIndex]) -> BlockTask:
         """Lay out a block and begin to read it; tiles that are computed `soon` need not be read."""
-        area = self._area(place)
-        tiles = [tile for tile in self._tiles.meeting(area) if self._holds_tissue(tile)]
-        missing = [tile for tile in tiles if tile not in self._cache and tile not in soon]
-        if not missing:
-            return _Job(place, self._tiles, area, tiles, missing, in_view, None, None)
-        frame = around([self._tiles.rectangle(tile) for tile in missing])
-        pixels = reader.submit(self._source.pixels, frame)
-        return _Job(place, self._tiles, area, tiles, missing, in_view, frame, pixels)
+        area = self._area(index)
+        needed = [tile for tile in self._tiles.meeting(area) if self._holds_tissue(tile)]
+        task = BlockTask(index, self._tiles, area, needed, in_view)
+        missing = [tile for tile in needed if tile not in self._cache and tile not in soon]
+        if missing:
+            task.frame = around([self._tiles.rectangle(tile) for tile in missing])
+            task.pixels = reader.submit(self._source.pixels, task.frame)
+        return task
 
     def _needed_margins(self) -> tuple[int, int]:
         """Return how far around a block one has to look: for what it is resampled from, and for holes and specks."""
         source = self._source
         largest = max(sum(sizes) for sizes in self._largest)
-        # What touches the block and goes further than this has more pixels than are settled, so it is told for sure.
+        # What reaches further out of the block has more pixels than are settled.
         around_specks = min(largest + 2, _MOST_AROUND) if largest else 0
         if source.working == source.shape:
             return around_specks, around_specks
         y, x = (math.ceil(w / s) + 1 for w, s in zip(source.working, source.shape, strict=True))
         return y + around_specks, x + around_specks
 
-    def _area(self, place: Place, *, alone: bool = False) -> Tile:
-        """Return what a block needs at working scale; if `alone`, the part of it that no other block needs."""
-        box = self._source.in_working(self._store.grid.rectangle(place))
+    def _area(self, index: BlockIndex, *, alone: bool = False) -> Tile:
+        """Return the pixels at working scale that a block depends on; if `alone`, those that no other block needs."""
+        box = self._source.in_working(self._store.grid.rectangle(index))
         y, x = self._margins
         return whole_pixels(box, (-y, -x) if alone else (y, x), self._source.working)
 
-    def _holds_tissue(self, place: Place) -> bool:
-        return self._tissue is None or self._tissue.has_tissue(self._tiles.rectangle(place))
+    def _holds_tissue(self, tile: BlockIndex) -> bool:
+        return self._tissue is None or self._tissue.has_tissue(self._tiles.rectangle(tile))
 
     def _computed(
         self,
-        job: _Job,
-        following: _Job | None,
+        task: BlockTask,
+        following: BlockTask | None,
         reader: ThreadPoolExecutor,
         should_stop: Callable[[], bool] | None,
-    ) -> Generator[SlideReport, None, ComputedBlock]:
-        """Compute a block, and yield what is told of others meanwhile."""
-        while job.layout is not self._tiles or not (yield from self._compute(job, following, should_stop)):
-            job = self._job(job.place, reader, job.in_view, soon=[])  # the tiles are smaller now
-        found = {tile: self._cache.get(tile) for tile in job.tiles}
-        alone = self._area(job.place, alone=True)
-        for tile in job.tiles:
+    ) -> Generator[SlideReport, None, BlockTask]:
+        """Compute the outputs of a block, and yield the reports of others meanwhile."""
+        while task.tiles is not self._tiles or not (yield from self._compute(task, following, should_stop)):
+            task = self._task(task.index, reader, task.in_view, soon=[])  # the tiles are smaller now
+        alone = self._area(task.index, alone=True)
+        for tile in task.needed:
             if inside(self._tiles.rectangle(tile), alone):
-                self._cache.forget(tile)
-        self._cache.trim()
-        return ComputedBlock(job.place, job.area, self._tiles, found, job.in_view)
+                self._cache.drop(tile)
+        return task
 
     def _compute(
-        self, job: _Job, following: _Job | None, should_stop: Callable[[], bool] | None
+        self, task: BlockTask, following: BlockTask | None, should_stop: Callable[[], bool] | None
     ) -> Generator[SlideReport, None, bool]:
-        """Bring all tiles of a block into the cache; False where that needed smaller tiles, and there are such now."""
-        missing = [tile for tile in job.tiles if tile not in self._cache]
+        """Compute the tiles of a block; False where memory allows only smaller tiles, which replaced them."""
+        task.outputs = {tile: self._cache[tile] for tile in task.needed if tile in self._cache}
+        missing = [tile for tile in task.needed if tile not in task.outputs]
         if not missing:
             return True
-        if job.frame is None or job.pixels is None or not set(missing) <= set(job.missing):
-            frame = around([self._tiles.rectangle(tile) for tile in missing])
+        rectangles = [self._tiles.rectangle(tile) for tile in missing]
+        if task.frame is None or task.pixels is None or not inside(around(rectangles), task.frame):
+            frame = around(rectangles)
             pixels = self._source.pixels(frame)
         else:
-            frame, pixels = job.frame, job.pixels.result()
+            frame, pixels = task.frame, task.pixels.result()
+
+        def computed() -> bool:
+            """Compute the next tiles, with some of the following block; False where tiles are smaller now."""
+            if task.tiles is not self._tiles:
+                return False
+            chosen = {tile: cut(pixels, self._tiles.rectangle(tile), frame) for tile in missing[: self.batch]}
+            own = len(chosen)
+            chosen.update(self._beside(following, self.batch - own, chosen))
+            maps = self._predictor.predict_tiles(np.stack(list(chosen.values())), self._store.request.prompts)
+            for row, tile in enumerate(chosen):
+                output = TileOutput(np.ascontiguousarray(maps.probability[:, row]), maps.presence[:, row])
+                self._cache.put(tile, output)
+                if row < own:
+                    task.outputs[tile] = output
+            del missing[:own]
+            return True
+
         while missing:
             _check(should_stop)
             if self._predictor.model is not self._model:
                 raise Cancelled(f"Another model is served now; {self._store.path} keeps what was done with the last.")
-            chosen = missing[: self.batch]
-            pieces = [cut(pixels, self._tiles.rectangle(tile), frame) for tile in chosen]
-            for tile, piece in self._beside(following, self.batch - len(chosen)):
-                chosen.append(tile)
-                pieces.append(piece)
-            try:
-                found = self._predictor.predict_tiles(np.stack(pieces), self._store.request.prompts)
-            except OutOfMemoryError as error:
-                if not self._take_less(error):
-                    return False
-                continue
-            for row, tile in enumerate(chosen):
-                self._cache.put(tile, found.probability[:, row], found.presence[:, row])
-            del missing[: len(chosen)]
+            device, mend = self._predictor.device, "close other programs"
+            if not retry_with_less(computed, self._less, self._tell, device=device, what="a tile", mend=mend):
+                return False
             yield from self._stored()
         return True
 
-    def _beside(self, following: _Job | None, count: int) -> Iterator[tuple[Place, NDArray[np.float32]]]:
-        """Yield up to `count` tiles of the job that follows, with their pixels, unless these cannot be read."""
-        if not count or following is None or following.layout is not self._tiles or following.frame is None:
-            return
+    def _beside(
+        self, following: BlockTask | None, count: int, chosen: Collection[BlockIndex]
+    ) -> dict[BlockIndex, NDArray[np.float32]]:
+        """Return the pixels of up to `count` more tiles, of the following block; none where these cannot be read."""
+        if not count or following is None or following.tiles is not self._tiles or following.frame is None:
+            return {}
         if following.pixels is None or following.pixels.exception() is not None:
-            return
-        tiles = [tile for tile in following.missing if tile not in self._cache]
-        for tile in tiles[:count]:
-            yield tile, cut(following.pixels.result(), self._tiles.rectangle(tile), following.frame)
+            return {}
+        pixels, frame = following.pixels.result(), following.frame
+        missing = [tile for tile in following.needed if tile not in self._cache and tile not in chosen]
+        readable = [(tile, r) for tile in missing if inside(r := self._tiles.rectangle(tile), frame)]
+        return {tile: cut(pixels, rectangle, frame) for tile, rectangle in readable[:count]}
 
-    def _take_less(self, error: OutOfMemoryError) -> bool:
-        """Halve the batch, or where it is one, the tile; return whether the tiles are still the same."""
-        now = TileLoad(self.batch, self._tiles.side)
-        less = now.less()
+    def _less(self) -> str | None:
+        """Halve the batch, or where it is one, the tiles, and say so; None where they are too small for that."""
+        before = TileLoad(self.batch, self._tiles.side)
+        less = before.less()
         if less is None:
-            raise error
-        self._tell(less.words(now))
+            return None
         self.batch = less.batch
-        if less.side == now.side:
-            return True
-        self._tiles = SlideTiles(self._source.padded, less.side, min(self._overlap, less.side // 4))
-        self._cache = TileCache(self._cache.most_bytes)
-        return False
+        if less.side != before.side:
+            self._tiles = SlideTiles(self._source.padded, less.side, min(self._overlap, less.side // 4))
+            self._cache.clear()
+        return less.change_from(before)
 
 
 def default_batch(predictor: Predictor) -> int:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imaging import Tile
     from napari_amvlm.imaging.image_data import Spacing
-
-    Place = tuple[int, int]
+    from napari_amvlm.slides.blocks import BlockIndex
 
 TODO, DONE, BACKGROUND = 0, 1, 2
 
@@ -57,7 +56,7 @@ class WrittenBlock:
 
     Attributes
     ----------
-    place
+    index
         Its row and column.
     labels, probability
         At the finest level, `(h, w)` and uint8 `(P, h, w)`; None where there is only glass.
@@ -65,7 +64,7 @@ class WrittenBlock:
         How probably each prompt is in it.
     """
 
-    place: Place
+    index: BlockIndex
     labels: NDArray[Any] | None
     probability: NDArray[np.uint8] | None
     presence: tuple[float, ...]
@@ -179,7 +178,7 @@ class SlideStore:
         found = np.clip(self.block_presence[:, done].astype(np.float64), 1e-9, 1 - 1e-9)
         return tuple(pooled_presence(list(np.log(row / (1 - row)))) for row in found)
 
-    def write(self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]) -> None:
+    def write(self, index: BlockIndex, probability: NDArray[np.float32], presence: tuple[float, ...]) -> None:
         """Store a block: probabilities `(P, h, w)`, the labels at every level, and then that it is done.
 
         Raises
@@ -187,9 +186,11 @@ class SlideStore:
         StorageError
             The disk refused; the block counts as not done.
         """
-        self.finish([self.write_finest(place, probability, presence)])
+        self.finish([self.write_finest(index, probability, presence)])
 
-    def write_finest(self, place: Place, probability: NDArray[np.float32], presence: tuple[float, ...]) -> WrittenBlock:
+    def write_finest(
+        self, index: BlockIndex, probability: NDArray[np.float32], presence: tuple[float, ...]
+    ) -> WrittenBlock:
         """Store probabilities `(P, h, w)` and labels of a block at the finest level; `finish` does the rest.
 
         Raises
@@ -197,14 +198,14 @@ class SlideStore:
         StorageError
             The disk refused.
         """
-        area = self.grid.rectangle(place)
+        area = self.grid.rectangle(index)
         labels = label_image(list(probability), self.request.threshold)
         with disk_errors(self.path):
             part = (slice(area.y, area.y + area.height), slice(area.x, area.x + area.width))
             rounded = np.rint(probability * 255).astype(np.uint8)
             self.probability[(slice(None), *part)] = rounded
             self.levels[0][part] = labels
-        return WrittenBlock(place, labels, rounded, presence)
+        return WrittenBlock(index, labels, rounded, presence)
 
     def finish(self, blocks: Sequence[WrittenBlock]) -> None:
         """Store the smaller levels of blocks, presence, and then that they are done; neighbours at once.
@@ -218,8 +219,8 @@ class SlideStore:
         """
         with disk_errors(self.path):
             for run in _neighbours(blocks):
-                row, column = run[0].place
-                corner = self.grid.rectangle(run[0].place)
+                row, column = run[0].index
+                corner = self.grid.rectangle(run[0].index)
                 for levels, finest in (
                     (self.levels, [block.labels for block in run]),
                     (self.probabilities, [block.probability for block in run]),
@@ -243,9 +244,9 @@ class SlideStore:
 def _neighbours(blocks: Sequence[WrittenBlock]) -> list[list[WrittenBlock]]:
     """Return blocks by runs: side by side in one row, all of them glass or none."""
     runs: list[list[WrittenBlock]] = []
-    for block in sorted(blocks, key=lambda each: each.place):
+    for block in sorted(blocks, key=lambda each: each.index):
         last = runs[-1][-1] if runs else None
-        beside = last is not None and block.place == (last.place[0], last.place[1] + 1)
+        beside = last is not None and block.index == (last.index[0], last.index[1] + 1)
         if last is not None and beside and (block.labels is None) == (last.labels is None):
             runs[-1].append(block)
         else:

@@ -69,13 +69,13 @@ def fill_whole(
     predictor.set_image(small, limits=value_limits(small, name=image.name))
     found = [predictor.predict(prompt, scale="whole", should_stop=should_stop) for prompt in store.request.prompts]
     presence = tuple(prediction.presence for prediction in found)
-    for done, place in enumerate(plan, start=1):
+    for done, index in enumerate(plan, start=1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped before the slide was done; finished blocks are kept.")
-        area = store.grid.rectangle(place)
+        area = store.grid.rectangle(index)
         block = np.stack([_enlarged(each.probability, area, store.grid.shape) for each in found])
-        store.write(place, block, presence)
-        yield SlideReport(place, area, presence, False, done, plan.total)
+        store.write(index, block, presence)
+        yield SlideReport(store, index, presence, False, done, plan.total)
 
 
 def _small(image: ImageData, side: int) -> NDArray[Any]:

@@ -94,7 +94,7 @@ def make_bench(
         viewer.window.add_dock_widget(learn, name="Learn")
         bench = Bench(viewer, workspace, annotate, learn, qtbot)
         bench.idle()
-        assert workspace.model_state == "ready", workspace.model_words
+        assert workspace.model_state == "ready", workspace.model_message
         return bench
 
     return make

@@ -129,7 +129,7 @@ def test_keys_are_kept_by_napari(bench: Any):
 
 
 def test_the_help_lists_every_key(bench: Any):
-    assert [words for _, words in bench.annotate.panel.keys.value()] == [action.words for action in keys.ACTIONS]
+    assert [text for _, text in bench.annotate.panel.keys.value()] == [action.description for action in keys.ACTIONS]
 
 
 def test_a_dock_that_is_gone_takes_its_keys_along(bench: Any):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_amvlm.imaging.canvas import canvas_box, fit_square
+from napari_amvlm.imaging.scale import canvas_box, fit_square
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_prompt_means_the_same_in_any_number_format(text_encoder: TextEncoder)
 def test_threads_may_ask_while_prompts_are_forgotten(
     text_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_amvlm.models.text_encoder._CACHE_SIZE", 1)
+    monkeypatch.setattr(text_encoder._cache, "_limit", 1)
     prompts = ["nuclei", "left lung", "spinal canal"]
     expected = text_encoder.sentence(prompts)
 

@@ -13,7 +13,7 @@ from napari_amvlm.imaging import ImageData, Tile, resize, tile_grid
 from napari_amvlm.slides import BlockGrid, BlockPlan, SlideSource, memory_needed, memory_note
 from napari_amvlm.slides.blocks import BAND
 from napari_amvlm.slides.chunks import ChunkReader
-from napari_amvlm.slides.tile_cache import SlideTiles
+from napari_amvlm.slides.slide_tiles import SlideTiles
 from napari_amvlm.slides.tissue import TissueMap
 
 if TYPE_CHECKING:
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 def test_every_block_comes_once_and_neighbours_follow_each_other() -> None:
     grid = BlockGrid((30 * 512, 40 * 512))
 
-    places = list(BlockPlan(grid, grid.meeting(None)))
+    order = list(BlockPlan(grid, grid.meeting(None)))
 
-    steps = np.abs(np.diff(np.array(places), axis=0)).sum(axis=1)
-    assert len(set(places)) == len(places) == 30 * 40
+    steps = np.abs(np.diff(np.array(order), axis=0)).sum(axis=1)
+    assert len(set(order)) == len(order) == 30 * 40
     assert int((steps > 1).sum()) == 40 // BAND  # only from one band to the next
 
 
 def test_blocks_in_view_come_from_their_middle_outwards() -> None:
     grid = BlockGrid((10 * 512, 10 * 512))
 
-    places = list(BlockPlan(grid, grid.meeting(None), Tile(4 * 512, 4 * 512, 3 * 512, 3 * 512)))
+    order = list(BlockPlan(grid, grid.meeting(None), Tile(4 * 512, 4 * 512, 3 * 512, 3 * 512)))
 
-    assert places[0] == (5, 5)
-    assert set(places[1:5]) == {(4, 5), (6, 5), (5, 4), (5, 6)}
-    assert set(places[:9]) == {(row, column) for row in (4, 5, 6) for column in (4, 5, 6)}
+    assert order[0] == (5, 5)
+    assert set(order[1:5]) == {(4, 5), (6, 5), (5, 4), (5, 6)}
+    assert set(order[:9]) == {(row, column) for row in (4, 5, 6) for column in (4, 5, 6)}
 
 
 def test_blocks_that_are_done_do_not_come_again() -> None:
@@ -51,10 +51,10 @@ def test_blocks_that_are_done_do_not_come_again() -> None:
 def test_tiles_are_those_of_one_pass(shape: tuple[int, int]) -> None:
     tiles = SlideTiles(shape, 64, 16)
 
-    places = tiles.meeting(Tile(0, 0, *shape))
+    every = tiles.meeting(Tile(0, 0, *shape))
 
-    assert [tiles.rectangle(place) for place in places] == tile_grid(shape, 64, 16)
-    assert tiles.count == len(places)
+    assert [tiles.rectangle(index) for index in every] == tile_grid(shape, 64, 16)
+    assert tiles.count == len(every)
 
 
 @pytest.mark.parametrize("magnification", [1.0, 0.37, 2.3])

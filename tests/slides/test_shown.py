@@ -96,7 +96,7 @@ def test_a_block_is_seen_once_it_is_renewed_and_little_is_kept(open_store: OpenS
     assert not before
     assert shown.levels[0][:BLOCK, :BLOCK].all()
     shown.levels[0][:, :]
-    assert sum(chunk.nbytes for chunk in shown._kept.values()) <= 3 * BLOCK * BLOCK
+    assert shown._cache.nbytes <= 3 * BLOCK * BLOCK
 
 
 def test_probabilities_of_a_part(open_store: OpenStore):
@@ -140,7 +140,7 @@ def test_a_slide_that_is_looked_at_whole(slide: ImageData, predictor: Predictor,
 
     reports = list(fill_whole(predictor, slide, store, first=store.grid.rectangle((1, 1))))
 
-    assert reports[0].place == (1, 1)
+    assert reports[0].index == (1, 1)
     assert [report.done for report in reports] == list(range(1, len(reports) + 1))
     assert (store.states == DONE).all()
     assert store.presence()[0] == pytest.approx(alone.presence, abs=0.02)

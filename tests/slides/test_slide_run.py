@@ -147,8 +147,8 @@ def test_what_is_in_view_comes_first(predictor: Predictor, slide: ImageData, ope
 
     reports = list(SlideRun(predictor, slide, open_store(), first=view).run())
 
-    assert reports[0].place == (2, 1)
-    assert len({report.place for report in reports}) == len(reports) == 12
+    assert reports[0].index == (2, 1)
+    assert len({report.index for report in reports}) == len(reports) == 12
     assert [report.done for report in reports] == list(range(1, 13))
 
 
@@ -159,7 +159,7 @@ def test_a_reported_block_is_wholly_on_disk(predictor: Predictor, slide: ImageDa
         seen = open_store(threshold=0.4)
         area = report.rectangle
         labels = np.asarray(seen.levels[0][area.y : area.y + area.height, area.x : area.x + area.width])
-        assert seen.states[report.place] == DONE
+        assert seen.states[report.index] == DONE
         for index, level in enumerate(seen.levels):
             small = labels[:: 2**index, :: 2**index]
             y, x = area.y // 2**index, area.x // 2**index
@@ -172,7 +172,7 @@ def test_a_view_that_moves_is_followed(predictor: Predictor, slide: ImageData, o
 
     next(reports)
     run.look_at(Tile(400, 290, 10, 10))
-    places = [report.place for report in reports]
+    places = [report.index for report in reports]
 
     assert (3, 2) in places[:3]  # of the two blocks after the first, one was being computed and one read already
 
@@ -197,7 +197,7 @@ def test_cancelling_acts_before_the_next_tile_and_keeps_what_is_done(
     blocks = []
 
     with pytest.raises(Cancelled, match="kept"):
-        blocks.extend(report.place for report in run.run(lambda: len(seen) >= 20))
+        blocks.extend(report.index for report in run.run(lambda: len(seen) >= 20))
 
     handle.remove()
     assert len(seen) == 20
@@ -212,12 +212,12 @@ def test_a_stopped_run_goes_on_where_it_was(
     stopped = SlideRun(predictor, slide, open_store(), first=Tile(0, 0, *SHAPE), batch=1)
     done = []
     with pytest.raises(Cancelled):
-        done.extend(report.place for report in stopped.run(lambda: len(seen) >= 20))
+        done.extend(report.index for report in stopped.run(lambda: len(seen) >= 20))
     handle.remove()
 
     store = open_store()
     left = {(int(row), int(column)) for row, column in np.argwhere(store.states == TODO)}
-    rest = [report.place for report in SlideRun(predictor, slide, store).run()]
+    rest = [report.index for report in SlideRun(predictor, slide, store).run()]
 
     assert left.isdisjoint(done)
     assert 0 < len(left) < 12
@@ -329,7 +329,7 @@ def test_presence_is_told_by_block_and_for_the_slide(
     reports = list(SlideRun(predictor, slide, store).run())
 
     for report in reports:
-        assert np.allclose(store.block_presence[:, report.place[0], report.place[1]], report.presence)
+        assert np.allclose(store.block_presence[:, report.index[0], report.index[1]], report.presence)
     assert all(0 < presence < 1 for presence in store.presence())
     assert store.presence()[0] >= min(report.presence[0] for report in reports)
 

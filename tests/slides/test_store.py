@@ -10,6 +10,7 @@ import pytest
 from napari_amvlm.errors import InputError
 from napari_amvlm.imaging import open_images
 from napari_amvlm.slides import SlideRequest, SlideStore
+from napari_amvlm.slides.blocks import BlockIndex
 from napari_amvlm.slides.store import BACKGROUND, DONE, WrittenBlock
 
 if TYPE_CHECKING:
@@ -67,14 +68,14 @@ def test_labels_open_as_an_image_with_levels_and_pixel_size(tmp_path: Path) -> N
 def test_blocks_that_are_finished_together_are_as_if_one_by_one(open_store: OpenStore) -> None:
     rng = np.random.default_rng(0)
     apart, together = (open_store(name, shape=(1500, 2100), block=256) for name in ("apart", "together"))
-    places = [(row, column) for row in range(6) for column in range(9)]
+    blocks = [BlockIndex(row, column) for row in range(6) for column in range(9)]
     written = []
-    for place in rng.permutation(places)[:40].tolist():
-        area = apart.grid.rectangle(tuple(place))
+    for index in [blocks[i] for i in rng.permutation(len(blocks))[:40]]:
+        area = apart.grid.rectangle(index)
         found = rng.random((2, area.height, area.width)).astype(np.float32)
-        apart.write(tuple(place), found, (0.25, 0.75))
-        written.append(together.write_finest(tuple(place), found, (0.25, 0.75)))
-    glass = [WrittenBlock(place, None, None, (0.0, 0.0)) for place in places if not apart.states[place]][:5]
+        apart.write(index, found, (0.25, 0.75))
+        written.append(together.write_finest(index, found, (0.25, 0.75)))
+    glass = [WrittenBlock(index, None, None, (0.0, 0.0)) for index in blocks if not apart.states[index]][:5]
     assert not together.states.any()
 
     together.finish([*written, *glass])
@@ -84,7 +85,7 @@ def test_blocks_that_are_finished_together_are_as_if_one_by_one(open_store: Open
         assert np.array_equal(one[:], other[:])
     assert np.array_equal(apart.block_presence, together.block_presence)
     assert np.array_equal(apart.states == DONE, together.states == DONE)
-    assert sorted(map(tuple, np.argwhere(together.states == BACKGROUND).tolist())) == [each.place for each in glass]
+    assert sorted(map(tuple, np.argwhere(together.states == BACKGROUND).tolist())) == [each.index for each in glass]
 
 
 def test_a_result_is_read_again(open_store: OpenStore) -> None:

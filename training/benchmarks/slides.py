@@ -79,7 +79,7 @@ class SlideBench:
         waiting = {(int(row), int(column)) for row, column in np.argwhere(store.grid.meeting(view))}
         count = len(waiting)
         for report in SlideRun(self.predictor, self.image, store, first=view).run():
-            waiting.discard(report.place)
+            waiting.discard(report.index)
             if not waiting:
                 break
         return time.perf_counter() - started, count

@@ -42,7 +42,7 @@ def opened(model: str | None, *, docks: bool) -> dict[str, float]:
     if workspace is not None:
         wait_until(lambda: workspace.model_state != "loading", seconds=_PATIENCE, what="the model")
         if workspace.predictor is None:
-            raise AmvlmError(workspace.model_words)
+            raise AmvlmError(workspace.model_message)
         found["model"] = time.time() - began
         workspace.shut_down()
     viewer.close()

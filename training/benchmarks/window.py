@@ -59,7 +59,7 @@ def open_window(model: str | None) -> Iterator[Window]:
     try:
         wait_until(lambda: workspace.model_state != "loading", seconds=_PATIENCE, what="the model")
         if workspace.predictor is None:
-            raise AmvlmError(workspace.model_words)
+            raise AmvlmError(workspace.model_message)
         window = Window(viewer, annotate, learn)
         window.settle()
         yield window

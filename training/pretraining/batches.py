@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_amvlm.imaging.canvas import fit_square
+from napari_amvlm.imaging.scale import fit_square
 from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.text_views import drop_words, swap_sides
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
-from napari_amvlm.imaging.canvas import fit_square
+from napari_amvlm.imaging.scale import fit_square
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -21,7 +21,7 @@ from napari_amvlm.config import STRIDE, LearningConfig, ModelConfig
 from napari_amvlm.device import autocast
 from napari_amvlm.errors import ImageError, PromptError
 from napari_amvlm.imaging import resize, to_rgb01
-from napari_amvlm.imaging.canvas import canvas_box, fit_square
+from napari_amvlm.imaging.scale import canvas_box, fit_square
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.data import LabelledImage, LearningData

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt import keys, settings
 from napari_amvlm._qt.annotate.current_image import ChosenImage
@@ -13,14 +12,11 @@ from napari_amvlm._qt.annotate.panel import REDO_KEY, UNDO_KEY, AnnotatePanel
 from napari_amvlm._qt.annotate.prompts import describe
 from napari_amvlm._qt.annotate.work import DockWork
 from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
-from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.corrections import default_project
+from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import place_in_view
 from napari_amvlm._qt.layers.regions import chosen_region
-from napari_amvlm._qt.notices import notify
-from napari_amvlm._qt.theme import theme_colours
-from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 from napari_amvlm.errors import InputError, LabelsError
 
 if TYPE_CHECKING:
@@ -28,44 +24,29 @@ if TYPE_CHECKING:
 
     import napari.viewer
     from napari.layers import Labels
-    from qtpy.QtGui import QShowEvent
 
     from napari_amvlm._qt.annotation.annotation import Annotation
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm._qt.widgets.status_line import Level
+    from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.predictor import Prediction
 
 THRESHOLD_STEP = 0.05
 
 
-class AnnotateDock(QWidget):
-    """Binds the panel to a viewer, and to the workspace that it shares with the other docks.
+class AnnotateDock(Dock):
+    """Type what to find, correct it, accept it; see `Dock` for the parameters."""
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    workspace : Workspace, optional
-        By default the viewer's own.
-    """
+    panel: AnnotatePanel
 
     def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
-        super().__init__()
-        self._viewer = unwrapped(viewer)
-        self.workspace = workspace or workspace_for(self._viewer)
+        super().__init__(viewer, AnnotatePanel(), workspace)
         self._annotations = self.workspace.annotations
-        # widgets
-        self.panel = AnnotatePanel()
         self._chosen_image = ChosenImage(self._viewer, self.workspace, self.panel, self)
         self._labels = self._chosen_image.labels
         self.work = DockWork(self._viewer, self.workspace, self.panel, self.annotation, self)
         self.run_of_prompts = self.work.prompts.runs
         self.repainter = self.work.repainter
-        # layout
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.panel)
-        # napari pushes a dock that does not want the height to the top, and halves it
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         # signals
         self._connect_panel()
         self._connect_sources()
@@ -77,15 +58,9 @@ class AnnotateDock(QWidget):
         self._on_keys_changed()
         if self.workspace.model_state == "none":
             self.workspace.load_model()
-        self._on_theme_changed()
         self._on_image_changed()
         self._on_model_changed()
         self._on_project_changed()
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Guard the window that the dock has come to lie in."""
-        super().showEvent(event)
-        guard_window(self, self.workspace)
 
     def annotation(self) -> Annotation | None:
         """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
@@ -185,10 +160,6 @@ class AnnotateDock(QWidget):
         """Paint less of the chosen prompt."""
         self._move_threshold(THRESHOLD_STEP)
 
-    def say(self, level: Level, text: str) -> None:
-        """Tell the person something."""
-        notify(self.panel.status, level, text)
-
     # Wiring
 
     def _connect_panel(self) -> None:
@@ -209,7 +180,6 @@ class AnnotateDock(QWidget):
     def _connect_sources(self) -> None:
         self._chosen_image.changed.connect(self._on_image_changed)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
-        self._viewer.events.theme.connect(self._on_theme_changed)
         self.work.said.connect(self.say)
         self.work.prompts.predicted.connect(self._on_predicted)
         self.work.review.accepted.connect(self._on_accepted)
@@ -218,7 +188,6 @@ class AnnotateDock(QWidget):
         self.work.large.regionOpened.connect(self._on_region_opened)
         self.workspace.modelChanged.connect(self._on_model_changed)
         self.workspace.projectChanged.connect(self._on_project_changed)
-        self.workspace.said.connect(self.say)
 
     def _chosen(self) -> tuple[Annotation, str] | None:
         annotation, prompt = self.annotation(), self.panel.prompts.current()
@@ -266,7 +235,7 @@ class AnnotateDock(QWidget):
         if waiting and self.panel.prompts.current() in annotation.finished:
             self.panel.prompts.setCurrent(waiting[0])
         self.work.queue.note_image(annotation)
-        self.workspace.store_place()
+        self.workspace.remember_position()
 
     def _on_shown(self, annotation: Annotation) -> None:
         self._chosen_image.show(annotation)
@@ -333,12 +302,8 @@ class AnnotateDock(QWidget):
         self.workspace.forget_layer(event.value)
         self.work.refresh()
 
-    def _on_theme_changed(self, _event: Any = None) -> None:
-        if isalive(self):
-            self.panel.setColours(theme_colours(self._viewer.theme))
-
     def _on_keys_changed(self) -> None:
-        self.panel.setKeys(keys.words, keys.help_lines())
+        self.panel.setKeys(keys.key_text, keys.help_lines())
 
     def _on_model_changed(self) -> None:
         workspace = self.workspace
@@ -349,7 +314,7 @@ class AnnotateDock(QWidget):
             self.panel.model.setValue("info", f"Model: {words}, on {workspace.predictor.device}")
         else:
             level: Level = "error" if workspace.model_state == "failed" else "info"
-            self.panel.model.setValue(level, workspace.model_words)
+            self.panel.model.setValue(level, workspace.model_message)
 
     def _on_project_chosen(self, path: Path) -> None:
         def done() -> None:

@@ -16,7 +16,6 @@ from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.layers.image import CUT_FROM, describe_layer
 from napari_amvlm._qt.layers.regions import chosen_box, view_box
-from napari_amvlm._qt.predict.slide_threads import FoundBlock
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.imaging import slide_key
 from napari_amvlm.imaging.scale import WorkingScale
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.predict.run import Asked, PredictionRun
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.imaging import Tile
-    from napari_amvlm.slides import SliceReport, SlideStore
+    from napari_amvlm.slides import SliceReport, SlideReport, SlideStore
 
 LARGEST_REGION = 4096
 """Pixels a side of a region that is opened for correction."""
@@ -161,18 +160,18 @@ class LargeWork(QObject):
         self.renew(annotation)
         self.shown.emit(annotation)
 
-    def _on_found(self, asked: Asked, piece: FoundBlock | SliceReport) -> None:
+    def _on_found(self, asked: Asked, report: Any) -> None:
         if asked.annotation.image not in self._viewer.layers:
             self._runs.cancel()
-        elif not isinstance(piece, FoundBlock):
-            self._on_slice(asked, piece)
         elif isinstance(asked.annotation, SlideAnnotation):
-            self._on_block(asked.annotation, piece)
+            self._on_block(asked.annotation, report)
+        else:
+            self._on_slice(asked, report)
 
-    def _on_block(self, annotation: SlideAnnotation, found: FoundBlock) -> None:
-        was_known = any(annotation.presence(prompt) for prompt in found.store.request.prompts)
-        annotation.note(found.store, found.report)
-        if _meet(self.view(annotation), found.report.rectangle):
+    def _on_block(self, annotation: SlideAnnotation, report: SlideReport) -> None:
+        was_known = any(annotation.presence(prompt) for prompt in report.store.request.prompts)
+        annotation.note(report)
+        if _meet(self.view(annotation), report.rectangle):
             self._stale.add(annotation)
             if not self._refresher.isActive():
                 self._refresher.start()

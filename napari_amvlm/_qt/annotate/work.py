@@ -15,7 +15,7 @@ from napari_amvlm._qt.annotate.repaint import Repainter
 from napari_amvlm._qt.annotate.resume import go_back, present_place
 from napari_amvlm._qt.annotate.slides import LargeWork
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
-from napari_amvlm._qt.queue.queue import queue_work_for
+from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm.review import OverlapRule
 from napari_amvlm.session.accepted import summary
 
@@ -57,8 +57,8 @@ class DockWork(QObject):
         self.review = Review(workspace, self)
         self.objects = ObjectWork(panel.objects, workspace, self)
         self.overlays = Overlays(viewer, workspace, self)
-        self.queue = queue_work_for(viewer, workspace)
-        for part in (self.prompts, self.large, self.review, self.objects, self.overlays, self.queue):
+        self.queue = queue_for(viewer, workspace)
+        for part in (self.prompts, self.large, self.review, self.objects, self.overlays):
             part.said.connect(self.said)
         self.prompts.runs.ended.connect(self._on_run_ended)
         self.large.shown.connect(self.refresh)
@@ -67,10 +67,10 @@ class DockWork(QObject):
         self.review.rejected.connect(self.refresh)
         self.objects.changed.connect(self.refresh)
         self.objects.unlocked.connect(self.repaint)
-        self.queue.changed.connect(self._show_place)
+        self.queue.changed.connect(self._show_position)
         workspace.projectOpened.connect(self._on_project_opened)
         workspace.projectChanged.connect(self._show_overlaps)
-        workspace.place = self._place
+        workspace.positionAsked.connect(self._store_position)
         panel.threshold.dragStarted.connect(self._on_drag_started)
         panel.threshold.dragEnded.connect(self.repainter.end_drag)
         panel.instances.toggled.connect(lambda _on: self.repaint())
@@ -80,7 +80,7 @@ class DockWork(QObject):
         panel.overlaps.firstRequested.connect(self._put_first)
         panel.shown.valueChanged.connect(lambda _shown: self._show_overlays())
         self._show_overlaps()
-        self._show_place()
+        self._show_position()
 
     def is_busy(self) -> bool:
         """Tell whether anything is still to be drawn, opened or changed."""
@@ -136,8 +136,8 @@ class DockWork(QObject):
         self._panel.overlaps.setValue(overlaps.rule, overlaps.order)
         self._panel.overlaps.setEnabled(self._workspace.project is not None)
 
-    def _show_place(self) -> None:
-        self._panel.step.setValue(self.queue.words())
+    def _show_position(self) -> None:
+        self._panel.step.setValue(self.queue.position_text())
 
     def _set_rule(self, rule: OverlapRule, order: tuple[str, ...]) -> None:
         def store(project: Project) -> None:
@@ -153,19 +153,19 @@ class DockWork(QObject):
         order = dict.fromkeys([prompt, *self._workspace.overlaps().order, *self._workspace.prompts])
         self._set_rule(OverlapRule.PRIORITY, tuple(order))
 
-    def _place(self) -> ResumeState | None:
+    def _store_position(self) -> None:
         if not isalive(self._panel):
-            return None
+            return
         item = self.queue.current
-        return present_place(
+        state = present_place(
             self._viewer, self._current(), item.id if item is not None else None, self._panel.prompts.current()
         )
+        if state is not None:
+            self._workspace.store_position(state)
 
     def _on_project_opened(self, left: ResumeState | None) -> None:
         view = self._workspace.view
         if view is not None:
-            known = [record.text for record in view.prompts]
-            self._workspace.prompts[:] = dict.fromkeys([*self._workspace.prompts, *known])
             self.refresh()
         if left is not None and left.image_id is not None:
             self.queue.open_image(left.image_id, lambda annotation: self._go_back(annotation, left))

@@ -53,9 +53,9 @@ class SlideAnnotation(Annotation):
             self._asked[prompt] = (settings, model)
         self.renew()
 
-    def note(self, store: SlideStore, report: SlideReport) -> None:
-        """Note what was found in a block."""
-        for prompt, presence in zip(store.request.prompts, report.presence, strict=True):
+    def note(self, report: SlideReport) -> None:
+        """Note the presence of each prompt in a block."""
+        for prompt, presence in zip(report.store.request.prompts, report.presence, strict=True):
             self._presence[prompt] = max(self._presence.get(prompt, 0.0), presence)
 
     def note_presence(self, store: SlideStore) -> None:

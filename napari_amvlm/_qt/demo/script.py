@@ -1,4 +1,4 @@
-"""The demonstration by a script: the docks are driven as a person would, with true masks in the place of painted ones.
+"""The demonstration by a script: the docks are driven as a person would, with true masks instead of painted ones.
 
 The person asks for nuclei, which the model knows, and for pink tissue (all that is no nucleus), which it was never
 taught; corrects both on a few images, has the model learn, and asks again on images that nobody corrected.
@@ -81,7 +81,7 @@ class DemoScript:
             self._wait(lambda: self.workspace.model_state != "loading", "the model")
         loading = heartbeat.stop()
         if self.workspace.predictor is None:
-            raise AmvlmError(self.workspace.model_words)
+            raise AmvlmError(self.workspace.model_message)
         start_model = self.workspace.predictor.info
         for pair in sample_pairs():
             add_image(viewer, pair)
@@ -154,7 +154,7 @@ class DemoScript:
         self.annotate.panel.prompts.setCurrent(prompt)
 
     def _ask_all(self, viewer: napari.Viewer, name: str) -> dict[str, NDArray[np.bool_]]:
-        """Ask for everything, and return what came, by prompt."""
+        """Run every prompt, and return its mask."""
         for prompt in PROMPTS:
             self._prompt(viewer, name, prompt)
         labels = viewer.layers[f"{name} masks"].data
@@ -162,8 +162,8 @@ class DemoScript:
 
     def _scores(self, viewer: napari.Viewer) -> Scores:
         """Return Dice on the images that nobody corrects."""
-        found = {name: self._ask_all(viewer, name) for name in self._of("unseen")}
-        return {p: {n: float(dice(masks[p], self._truth[p][n])) for n, masks in found.items()} for p in PROMPTS}
+        masks = {name: self._ask_all(viewer, name) for name in self._of("unseen")}
+        return {p: {n: float(dice(of_image[p], self._truth[p][n])) for n, of_image in masks.items()} for p in PROMPTS}
 
     def _correct(self, viewer: napari.Viewer, name: str) -> None:
         """Paint what an annotator would: the true masks, through the layer's own undoable edits; then accept each."""
@@ -253,8 +253,8 @@ def _both(before: dict[str, float], after: dict[str, float]) -> dict[str, dict[s
 
 def _versions() -> dict[str, str]:
     packages = ("napari-amvlm", "napari", "torch", "transformers", "numpy", "PyQt6")
-    found = {"python": platform.python_version(), "system": platform.platform()}
+    versions = {"python": platform.python_version(), "system": platform.platform()}
     for package in packages:
         with contextlib.suppress(ModuleNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions

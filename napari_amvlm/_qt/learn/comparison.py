@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ from superqt.utils import qthrottled
 from napari_amvlm._qt.learn.comparison_layers import ComparisonLayers
 from napari_amvlm._qt.learn.comparison_thread import CompareThread
 from napari_amvlm._qt.learn.model_entries import models_at_hand
-from napari_amvlm._qt.queue.queue import queue_work_for
+from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.widgets.score_table import ScoreEntry, worst_first
+from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.session import Comparer, parent_file
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class Comparison(QObject):
         self._panel = panel
         self._workspace = workspace
         self._judging = judging
-        self._queue = queue_work_for(viewer, workspace)
+        self._queue = queue_for(viewer, workspace)
         self.layers = ComparisonLayers(viewer, self)
         self._comparer: Comparer | None = None
         self._thread: CompareThread | None = None
-        self._found: OrderedDict[int, Compared] = OrderedDict()
+        self._found: ByteCache[Compared] = ByteCache(KEPT_BYTES)
         self._wanted: int | None = None
         self._opening = False
         self._draw = qthrottled(self._on_border, timeout=_REDRAW)
@@ -69,7 +69,7 @@ class Comparison(QObject):
         self.layers.borderMoved.connect(panel.swipe.setBorder)
         self.layers.removedByHand.connect(self.close)
         judging.judgedChanged.connect(self.close)
-        workspace.placeAsked.connect(self.close)
+        workspace.leaving.connect(self.close)
         if parent is not None:
             parent.destroyed.connect(self._on_dock_gone)
         self._show(False)
@@ -162,7 +162,7 @@ class Comparison(QObject):
     def _on_compared(self, compared: Compared) -> None:
         if self.sender() is not self._thread:
             return
-        self._keep(compared)
+        self._found.put(compared.image_id, compared)
         known = {entry.key: entry for entry in self._panel.scores.value()}
         entry = known.get(compared.image_id, ScoreEntry(compared.image_id, compared.name, None, None))
         known[compared.image_id] = replace(entry, before=compared.before, after=compared.after)
@@ -246,12 +246,6 @@ class Comparison(QObject):
         self._thread = None
         self._panel.compare_progress.setIdle()
         self._panel.compare_progress.setVisible(False)
-
-    def _keep(self, compared: Compared) -> None:
-        self._found[compared.image_id] = compared
-        self._found.move_to_end(compared.image_id)
-        while len(self._found) > 1 and sum(found.nbytes for found in self._found.values()) > KEPT_BYTES:
-            self._found.popitem(last=False)
 
     def _show_image(self, compared: Compared) -> None:
         swipe = self._panel.swipe

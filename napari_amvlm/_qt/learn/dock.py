@@ -5,21 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.compat import isalive
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog
 
-from napari_amvlm._qt.close_guard import guard_window
-from napari_amvlm._qt.learn.add_images import ImageAdding, count
+from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.learn.comparison import Comparison
 from napari_amvlm._qt.learn.judge import Judging
 from napari_amvlm._qt.learn.model_entries import model_entries
 from napari_amvlm._qt.learn.panel import LearnPanel
-from napari_amvlm._qt.notices import notify
+from napari_amvlm._qt.queue.add_images import ImageAdder, count
 from napari_amvlm._qt.settings import preferences
-from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.workers import LearnThread
-from napari_amvlm._qt.workspace import LOADING, Workspace, unwrapped, workspace_for
+from napari_amvlm._qt.workspace import LOADING
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
 from napari_amvlm.session.learning_run import LearningRun, Outcome
@@ -28,24 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import napari.viewer
-    from qtpy.QtGui import QShowEvent
 
     from napari_amvlm._qt.widgets.status_line import Level
+    from napari_amvlm._qt.workspace import Workspace
 
 _IMAGE_FILES = "Images (*.png *.jpg *.jpeg *.tif *.tiff);;All files (*)"
 
 
-class LearnDock(QWidget):
-    """Binds the panel to a viewer, and to the workspace that it shares with the Annotate dock.
+class LearnDock(Dock):
+    """Learns in the background and shows what came of it; see `Dock` for the other parameters.
 
     Parameters
     ----------
-    viewer : napari.Viewer
-    workspace : Workspace, optional
-        By default the viewer's own.
     make_run : callable
         Makes the run; takes what `LearningRun` takes.
     """
+
+    panel: LearnPanel
 
     def __init__(
         self,
@@ -53,9 +49,7 @@ class LearnDock(QWidget):
         workspace: Workspace | None = None,
         make_run: Callable[..., LearningRun] = LearningRun,
     ) -> None:
-        super().__init__()
-        self._viewer = unwrapped(viewer)
-        self.workspace = workspace or workspace_for(self._viewer)
+        super().__init__(viewer, LearnPanel(), workspace)
         self._make_run = make_run
         self._thread: LearnThread | None = None
         self._stopping = False
@@ -64,17 +58,10 @@ class LearnDock(QWidget):
         self._learnt_at = 0
         self.outcome: Outcome | None = None
         # widgets
-        self.panel = LearnPanel()
         self.panel.auto.setValue(AutoLearn(on=False, after=preferences().learn_after))
         self.judging = Judging(self.panel, self.workspace, self)
         self.comparison = Comparison(self._viewer, self.panel, self.workspace, self.judging, self)
-        self.adding = ImageAdding(self._viewer, self.workspace, self)
-        # layout
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.panel)
-        # napari pushes a dock that does not want the height to the top, and halves it
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.adding = ImageAdder(self._viewer, self.workspace, self)
         # signals
         panel = self.panel
         panel.start_button.clicked.connect(self.start)
@@ -84,28 +71,20 @@ class LearnDock(QWidget):
         panel.add_files.clicked.connect(self._on_add_files)
         panel.question.answered.connect(self._on_answered)
         panel.auto.valueChanged.connect(self._on_auto_changed)
-        for part in (self.judging, self.comparison, self.adding):
+        for part in (self.judging, self.comparison):
             part.said.connect(self.say)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
         self.workspace.projectOpened.connect(self._on_project_opened)
         self.workspace.projectChanged.connect(self._learn_if_due)
         self.workspace.busyChanged.connect(self._refresh_buttons)
-        self.workspace.said.connect(panel.status.setValue)
-        self._viewer.events.theme.connect(self._on_theme_changed)
         if self.workspace.model_state == "none":
             self.workspace.load_model()
         under_way = self.workspace.learning()
         if under_way is not None:
             # the dock was closed and opened again while the model learns
             self._follow(under_way)
-        self._on_theme_changed()
         self._refresh()
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Guard the window that the dock has come to lie in."""
-        super().showEvent(event)
-        guard_window(self, self.workspace)
 
     # What the buttons do
 
@@ -166,10 +145,6 @@ class LearnDock(QWidget):
     def add_files(self, paths: Sequence[Path]) -> None:
         """Put image files into the project; they are referred to, not copied."""
         self.adding.add_files(paths)
-
-    def say(self, level: Level, text: str) -> None:
-        """Tell the person something."""
-        notify(self.panel.status, level, text)
 
     # Slots
 
@@ -238,10 +213,6 @@ class LearnDock(QWidget):
         if picked:
             self.add_files([Path(path) for path in picked])
 
-    def _on_theme_changed(self, _event: Any = None) -> None:
-        if isalive(self):
-            self.panel.setColours(theme_colours(self._viewer.theme))
-
     # Inner workings
 
     def _on_auto_changed(self, _value: AutoLearn) -> None:
@@ -276,7 +247,7 @@ class LearnDock(QWidget):
             self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
         if self.workspace.model_state in ("loading", "failed"):
             level: Level = "error" if self.workspace.model_state == "failed" else "info"
-            self.panel.status.setValue(level, self.workspace.model_words)
+            self.panel.status.setValue(level, self.workspace.model_message)
         elif self.panel.status.value()[1] == LOADING:
             self.panel.status.setValue("info", "")
         if self.workspace.devices:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_amvlm._qt.annotation.annotation import Annotation
-    from napari_amvlm._qt.predict.slide_threads import FoundBlock
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.imaging import Tile
     from napari_amvlm.predictor import Predictor
+    from napari_amvlm.slides import SlideReport
 
     Limits = tuple[float, float]
 
@@ -62,7 +62,7 @@ class PredictionRun(QObject):
         A plane, or one slice, is done.
     opened : Asked, SlideStore
         Results of a slide will come to a store.
-    found : Asked, FoundBlock or SliceReport
+    found : Asked, SlideReport or SliceReport
         A piece of a slide or a stack is done.
     ended : level, str
         After a cancellation ("info"), a failure ("error"), and when a slide or a range of slices is done.
@@ -100,7 +100,7 @@ class PredictionRun(QObject):
         """Run `prompts` on the image of `annotation`, now or when the model is loaded."""
         self._asked = Asked(annotation, tuple(prompts), settings, extent or Extent(), view, target)
         if self._workspace.model_state == "failed":
-            self._end("error", self._workspace.model_words)
+            self._end("error", self._workspace.model_message)
         elif self._workspace.predictor is None:
             self.waiting.emit("Waiting for the model ...")
         else:
@@ -176,10 +176,10 @@ class PredictionRun(QObject):
             self._workspace.served_key() or "unnamed",
         )
 
-        def ready(found: FoundBlock) -> None:
+        def ready(report: SlideReport) -> None:
             # in the thread, so that the window only has to compose what is read already
             if annotation.shown is not None:
-                annotation.shown.renew(found.store, found.report.rectangle)
+                annotation.shown.renew(report.store, report.rectangle)
 
         thread = SlideThread(predictor, job, ready)
         thread.opened.connect(self._on_opened)
@@ -209,7 +209,7 @@ class PredictionRun(QObject):
         if self._asked is None or self._thread is not None:
             return
         if self._workspace.model_state == "failed":
-            self._end("error", self._workspace.model_words)
+            self._end("error", self._workspace.model_message)
         elif self._workspace.model_state == "ready":
             self._begin()
 

@@ -28,14 +28,6 @@ _SECONDS_BETWEEN = 0.05
 
 
 @dataclass(frozen=True)
-class FoundBlock:
-    """A block of a slide that is stored."""
-
-    store: SlideStore
-    report: SlideReport
-
-
-@dataclass(frozen=True)
 class SlideJob:
     """What is to be done on a slide.
 
@@ -80,7 +72,7 @@ class SlideThread(PromptThread):
         self,
         predictor: Predictor,
         job: SlideJob,
-        on_block: Callable[[FoundBlock], None],
+        on_block: Callable[[SlideReport], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -169,9 +161,8 @@ class SlideThread(PromptThread):
         for report in self._reports(store, region):
             self._done, self._total = report.done, report.total
             if not report.background:
-                found = FoundBlock(store, report)
-                self._on_block(found)
-                self.found.emit(found)
+                self._on_block(report)
+                self.found.emit(report)
             self._tell(f"{words}: block {report.done} of {report.total}", last=report.done == report.total)
 
     def _reports(self, store: SlideStore, region: Tile | None) -> Iterator[SlideReport]:

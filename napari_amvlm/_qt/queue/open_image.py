@@ -1,4 +1,4 @@
-"""Images of the project in the viewer: opened, shown alone, and with what was accepted on them before."""
+"""Images of the project in the viewer: opened, shown alone, and with the masks that were accepted on them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.corrections import find_image
 from napari_amvlm._qt.layers import labels as label_layers
-from napari_amvlm._qt.layers.image import layer_kind, layer_path
+from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.layers.image import layer_kind, layer_path, layer_shape
 from napari_amvlm._qt.settings import preferences
+from napari_amvlm.errors import ImageError
 from napari_amvlm.session.accepted import Accepted, accepted_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_amvlm._qt.annotation.annotation import Annotation
@@ -26,24 +28,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Stored:
+    """What the project has of an image: `pixels` is None where `layer` shows it already."""
+
     record: ImageRecord
     pixels: np.ndarray | None
     accepted: dict[str, Accepted]
     problems: list[str]
+    layer: Image | None = None
 
 
-class ImageOpening(QObject):
-    """Shows one image of the project at a time; what is read from the disk is read in a thread.
+class ImageOpener(QObject):
+    """Shows one image of the project at a time; files are read in a thread.
 
     Signals
     -------
-    said : level, text
     shown : Annotation
         An image of the project is shown, with what was accepted on it.
     """
 
-    said = Signal(str, str)
     shown = Signal(object)
 
     def __init__(self, viewer: Any, workspace: Workspace, parent: QObject | None = None) -> None:
@@ -52,7 +55,7 @@ class ImageOpening(QObject):
         self._workspace = workspace
         self._opened_here: list[Image] = []
         self._opening = 0
-        self._sought: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
+        self._looked_up: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
 
     def is_busy(self) -> bool:
         """Tell whether an image is being opened."""
@@ -61,36 +64,42 @@ class ImageOpening(QObject):
     def open(
         self, item: QueueItem, done: Callable[[Annotation], None], failed: Callable[[str], None] | None = None
     ) -> None:
-        """Show the image of a piece of work, opened first where it is not in the viewer."""
-        project = self._workspace.project
-        if project is None:
+        """Show the image of a queue item, opened first where no layer of the viewer shows it."""
+        project, viewer = self._workspace.project, self._viewer_reference()
+        if project is None or viewer is None:
             return
-        viewer = self._viewer_reference()
-        is_open = viewer is not None and self._layer_of(viewer, item.image_id) is not None
+        known = self._layer_of(viewer, item.image_id)
+        unknown = [] if known is not None else self._unknown_images(viewer)
         self._opening += 1
 
-        def finish(found: _Found) -> None:
+        def finish(stored: _Stored) -> None:
             self._opening -= 1
-            viewer = self._viewer_reference()
-            if viewer is None:
-                return
-            image = self._layer_of(viewer, item.image_id) or self._add(viewer, found)
+            image = self._layer_of(viewer, item.image_id)
+            if image is None and stored.layer in viewer.layers:
+                image = stored.layer
+            image = image or self._add(viewer, stored)
             if image is None:
                 return
             annotation = self._workspace.annotation(image)
-            self._recall(viewer, annotation, found)
+            self._restore(viewer, annotation, stored)
             self._show_only(viewer, annotation)
             if item.region is not None:
-                _look_at(viewer, image, item)
-            self._let_go(viewer, image)
+                _show_region(viewer, image, item)
+            self._close_oldest(viewer, image)
             self.shown.emit(annotation)
             done(annotation)
 
         def fail(text: str) -> None:
             self._opening -= 1
-            (failed or (lambda words: self.said.emit("error", words)))(text)
+            if failed is not None:
+                failed(text)
+            else:
+                self._workspace.said.emit("error", text)
 
-        self._workspace.submit(lambda: _read(project, item.image_id, pixels=not is_open), finish, fail)
+        def read() -> _Stored:
+            return _read(project, item.image_id, is_open=known is not None, open_images=unknown)
+
+        self._workspace.submit(read, finish, fail)
 
     def recognise(self, annotation: Annotation) -> None:
         """Show what was accepted on an image of a file that the project knows, or on a slice with the same pixels."""
@@ -98,34 +107,34 @@ class ImageOpening(QObject):
         image, place, path = annotation.image, annotation.place, layer_path(annotation.image)
         if project is None or viewer is None or annotation.image_id is not None or layer_kind(image) == "slide":
             return
-        if (path is None and not place) or self._sought.get(annotation) == project.root:
+        if (path is None and not place) or self._looked_up.get(annotation) == project.root:
             return
-        self._sought[annotation] = project.root
+        self._looked_up[annotation] = project.root
 
-        def read() -> _Found | None:
+        def read() -> _Stored | None:
             if place:
                 record = project.find_array(label_layers.pixels(image, place))
             else:
                 record = find_image(project, path) if path is not None else None
-            return _read(project, record.id, pixels=False) if record is not None else None
+            return _read(project, record.id, is_open=True) if record is not None else None
 
-        def done(found: _Found | None) -> None:
-            if found is not None and image in viewer.layers and annotation.image_id is None:
-                self._recall(viewer, annotation, found)
+        def done(stored: _Stored | None) -> None:
+            if stored is not None and image in viewer.layers and annotation.image_id is None:
+                self._restore(viewer, annotation, stored)
                 self.shown.emit(annotation)
 
         self._workspace.submit(read, done)
 
-    def _recall(self, viewer: Any, annotation: Annotation, found: _Found) -> None:
-        """Note whose image it is, and show masks that were accepted another day; those of today are there already."""
-        annotation.image_id = found.record.id
-        missing = {prompt: known for prompt, known in found.accepted.items() if prompt not in annotation.accepted}
+    def _restore(self, viewer: Any, annotation: Annotation, stored: _Stored) -> None:
+        """Set the image's number, and show masks that were accepted another day; those of today are shown already."""
+        annotation.image_id = stored.record.id
+        missing = {prompt: known for prompt, known in stored.accepted.items() if prompt not in annotation.accepted}
         if missing:
             if annotation.labels is None:
                 self._workspace.attach(annotation, label_layers.add_labels(viewer, annotation.image))
             annotation.restore({**annotation.accepted, **missing}, self._workspace.overlaps())
-        if found.problems:
-            self.said.emit("warning", found.problems[0])
+        if stored.problems:
+            self._workspace.said.emit("warning", stored.problems[0])
 
     def _layer_of(self, viewer: Any, image_id: int) -> Image | None:
         for annotation in self._workspace.annotations.values():
@@ -133,12 +142,19 @@ class ImageOpening(QObject):
                 return annotation.image
         return None
 
-    def _add(self, viewer: Any, found: _Found) -> Image | None:
-        record, pixels = found.record, found.pixels
+    def _unknown_images(self, viewer: Any) -> list[Image]:
+        """Return the planes in the viewer that are not known to be an image of the project."""
+        known = {id(each.image) for each in self._workspace.annotations.values() if each.image_id is not None}
+        return [
+            image for image in label_layers.images(viewer) if id(image) not in known and layer_kind(image) == "plane"
+        ]
+
+    def _add(self, viewer: Any, stored: _Stored) -> Image | None:
+        record, pixels = stored.record, stored.pixels
         if pixels is None:  # the layer was taken out of the viewer meanwhile
             return None
-        place = {"path": str(record.path)} if record.source == "file" else {}
-        image = Image(pixels, name=record.name, rgb=pixels.ndim == 3, metadata=place)
+        metadata = {"path": str(record.path)} if record.source == "file" else {}
+        image = Image(pixels, name=record.name, rgb=pixels.ndim == 3, metadata=metadata)
         # known before the docks see the layer, so that they need not look for it in the project
         self._workspace.annotation(image).image_id = record.id
         viewer.add_layer(image)
@@ -154,34 +170,51 @@ class ImageOpening(QObject):
         viewer.layers.selection.active = annotation.image if annotation.labels is None else annotation.labels
         viewer.fit_to_view(layers=[annotation.image])
 
-    def _let_go(self, viewer: Any, present: Image) -> None:
-        """Take the oldest images out of the viewer that hold nothing a person still needs."""
+    def _close_oldest(self, viewer: Any, current: Image) -> None:
+        """Take the oldest images out of the viewer whose masks are all stored."""
         self._opened_here = [image for image in self._opened_here if image in viewer.layers]
-        spare = [image for image in self._opened_here if image is not present and self._is_done(image)]
-        for image in spare[: max(0, len(self._opened_here) - preferences().kept_images)]:
+        stored = [image for image in self._opened_here if image is not current and self._is_stored(image)]
+        for image in stored[: max(0, len(self._opened_here) - preferences().kept_images)]:
             self._opened_here.remove(image)
             known = self._workspace.annotations.get(image)
             for layer in (known.labels if known is not None else None, image):
                 if layer is not None and layer in viewer.layers:
                     viewer.layers.remove(layer)
 
-    def _is_done(self, image: Image) -> bool:
+    def _is_stored(self, image: Image) -> bool:
         known = self._workspace.annotations.get(image)
         return known is None or known.is_stored()
 
 
-def _read(project: Project, image_id: int, *, pixels: bool) -> _Found:
+def _read(project: Project, image_id: int, *, is_open: bool, open_images: Sequence[Image] = ()) -> _Stored:
+    """Read an image and its accepted masks; the pixels only where no layer shows them."""
     record, problems = project.image(image_id), list[str]()
     accepted = accepted_on(project, image_id, problems.append)
-    return _Found(record, project.load_image(record) if pixels else None, accepted, problems)
+    layer = next((layer for layer in open_images if _shows(project, layer, record)), None)
+    pixels = None if is_open or layer is not None else project.load_image(record)
+    return _Stored(record, pixels, accepted, problems, layer)
 
 
-def _look_at(viewer: Any, image: Image, item: QueueItem) -> None:
-    """Move the camera to the region of a piece of work."""
+def _shows(project: Project, layer: Image, record: ImageRecord) -> bool:
+    """Tell whether a plane of the viewer is an image of the project: by its file, or by its pixels without one."""
+    path = layer_path(layer)
+    if path is not None:
+        return record.source == "file" and path.resolve() == record.path.resolve()
+    if record.source == "file" or layer_shape(layer) != record.shape:
+        return False
+    try:
+        same = project.find_array(label_layers.pixels(layer))
+    except ImageError:  # a layer whose pixels cannot be stored is none of the project
+        return False
+    return same is not None and same.id == record.id
+
+
+def _show_region(viewer: Any, image: Image, item: QueueItem) -> None:
+    """Move the camera to the region of a queue item."""
     region = item.region
     if region is None:
         return
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = camera_of(viewer)
     ends = (region.y, region.x), (region.y + region.height, region.x + region.width)
     first, last = (np.asarray(image.data_to_world(end))[-2:] for end in ends)
     camera.center = (*camera.center[:-2], *((first + last) / 2))

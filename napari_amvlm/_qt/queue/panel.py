@@ -61,10 +61,10 @@ class QueuePanel(QWidget):
         """Take the colours of the theme."""
         self.status.setColours(warning=colours.warning, error=colours.error)
 
-    def setKeys(self, words: Callable[[str], str]) -> None:
-        """Show the keys that are in use; `words(name)` gives those of an action, empty where it has none."""
+    def setKeys(self, key_text: Callable[[str], str]) -> None:
+        """Show the keys that are in use; `key_text(name)` returns those of an action, empty where it has none."""
         for button, tip, name in (
             (self.step.next, "The next image of the list", "next_item"),
             (self.step.previous, "The image of the list before", "previous_item"),
         ):
-            button.setToolTip(f"{tip} ({words(name)})" if words(name) else tip)
+            button.setToolTip(f"{tip} ({key_text(name)})" if key_text(name) else tip)

@@ -1,4 +1,4 @@
-"""Working through a project: opening the next image, showing what was accepted on it, and the order of work."""
+"""The queue of the open project: which image is current, steps to others, and the order of the queue."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.queue.open_image import ImageOpening
-from napari_amvlm._qt.queue.score_thread import ScoreThread
+from napari_amvlm._qt.queue.open_image import ImageOpener
+from napari_amvlm._qt.queue.threads import ScoreThread
 from napari_amvlm.project import TO_DO
 from napari_amvlm.session.thumbnails import thumbnails
 
@@ -20,21 +20,28 @@ if TYPE_CHECKING:
     from napari_amvlm.session import QueueOrder
 
 
-class QueueWork(QObject):
-    """What both docks know of the queue of the open project.
+class Queue(QObject):
+    """What all docks of a viewer know of the queue of the open project.
+
+    Attributes
+    ----------
+    images
+        Opens images of the project in the viewer.
+    current
+        The queue item that is shown, None where there is none.
+    statuses
+        The statuses of the items at which Next and Back stop.
 
     Signals
     -------
-    said : level, text
     changed
-        Another piece of work is current, or the queue is another.
+        Another item is current, or the queue is another.
     scoring : float, str
-        Share of the work looked at, and words; a share of 1 ends it.
+        Share of the items that were scored, and a message; a share of 1 ends it.
     thumbnailsReady : dict
         Thumbnails by image id, uint8 (h, w, 3).
     """
 
-    said = Signal(str, str)
     changed = Signal()
     scoring = Signal(float, str)
     thumbnailsReady = Signal(object)
@@ -42,37 +49,36 @@ class QueueWork(QObject):
     def __init__(self, viewer: Any, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._workspace = workspace
-        self.images = ImageOpening(viewer, workspace, self)
+        self.images = ImageOpener(viewer, workspace, self)
         self.current: QueueItem | None = None
-        # where Next and Back stop unless a person filters otherwise
         self.statuses: tuple[QueueStatus, ...] = TO_DO
+        self._from_top = False
         self._thread: ScoreThread | None = None
-        self.images.said.connect(self.said)
         workspace.projectChanged.connect(self._on_project_changed)
         workspace.projectOpened.connect(self._on_project_opened)
 
-    # Where one is
+    # Position
 
     def items(self) -> tuple[QueueItem, ...]:
         """Return the queue, in its order."""
         return self._workspace.view.queue if self._workspace.view is not None else ()
 
-    def words(self) -> str:
-        """Say where one is; empty where there is no queue."""
+    def position_text(self) -> str:
+        """Return the position in the queue as a text; empty where there is no queue."""
         items = self.items()
         if not items:
             return ""
         if self.current is None:
             return f"{len(items)} in the queue"
-        place = next((number for number, item in enumerate(items, 1) if item.id == self.current.id), 0)
-        return f"{place} of {len(items)}, {self.current.status}: {self.current.name}"
+        number = next((number for number, item in enumerate(items, 1) if item.id == self.current.id), 0)
+        return f"{number} of {len(items)}, {self.current.status}: {self.current.name}"
 
     def is_busy(self) -> bool:
-        """Tell whether an image is being opened or work is being scored."""
+        """Tell whether an image is being opened or items are being scored."""
         return self.images.is_busy() or self._thread is not None
 
     def note_image(self, annotation: Annotation | None) -> None:
-        """Take the piece of work of an image that the person chose by hand as the current one."""
+        """Make the item of an image current that the person chose by hand."""
         image_id = annotation.image_id if annotation is not None else None
         if image_id is None or (self.current is not None and self.current.image_id == image_id):
             return
@@ -82,24 +88,37 @@ class QueueWork(QObject):
     # Steps
 
     def step(self, by: int) -> None:
-        """Open the next (1) or the previous (-1) piece of work among those of the chosen statuses."""
-        here = self.current.id if self.current is not None else None
-        statuses = self.statuses
+        """Open the next (1) or the previous (-1) item of the chosen statuses, from the other end after the last.
 
-        def find(project: Project) -> QueueItem | None:
-            return project.queue.step(here, by, statuses)
-
-        self._ask(find, self._on_found)
+        After sorting, the next item is the first of the new order.
+        """
+        if self._workspace.project is None:
+            self._say("warning", "No project is open; open one, or accept a mask, which makes one.")
+            return
+        items, here = self.items(), self.current.id if self.current is not None else None
+        index = next((index for index, item in enumerate(items) if item.id == here), -1)
+        start = 0 if by > 0 and self._from_top else index + 1
+        ahead = [*items[start:], *items[:start]][::by]
+        wanted = next((item for item in ahead if item.status in self.statuses and item.id != here), None)
+        if wanted is not None:
+            self._from_top = False
+            self._open(wanted, None)
+        elif any(item.status in TO_DO for item in items):
+            self._say("info", "This is the only image left in the list.")
+        else:
+            self._say("info", "All done: every image of the project is accepted or skipped.")
 
     def go(self, item_id: int) -> None:
-        """Open one piece of work."""
-        self._ask(lambda project: project.queue.get(item_id), self._on_found)
+        """Open one item."""
+        item = next((item for item in self.items() if item.id == item_id), None)
+        if item is not None:
+            self._open(item, None)
 
     def skip(self) -> None:
-        """Leave the current piece of work out, and go on."""
+        """Leave the current item out, and open the next."""
         item = self.current
         if item is None:
-            self.said.emit("warning", "No piece of work is open; press Next.")
+            self._say("warning", "No image of the queue is open; press Next.")
             return
         self._workspace.with_project(
             lambda project: project.queue.set_status(item.id, "skipped"), lambda _: self.step(1)
@@ -112,7 +131,7 @@ class QueueWork(QObject):
             self._open(item, then)
 
     def note_predicted(self, annotation: Annotation) -> None:
-        """Note that the model has answered on an image of the project."""
+        """Store that the model has predicted masks on an image of the project."""
         ids = [item.id for item in self.items() if item.image_id == annotation.image_id and item.status == "new"]
 
         def note(project: Project) -> None:
@@ -122,26 +141,26 @@ class QueueWork(QObject):
         if ids:
             self._workspace.with_project(note)
 
-    # What teaches most
+    # Order
 
     def sort(self, prompts: Sequence[str]) -> None:
-        """Put what teaches most first; pieces of work without scores are looked at before, in a thread."""
+        """Put first what teaches most; items without scores are scored before, in a thread."""
         workspace = self._workspace
         project, predictor = workspace.project, workspace.predictor
         items = [item for item in self.items() if item.status in TO_DO]
         if project is None or predictor is None or not items or not prompts or self._thread is not None:
             missing = "a prompt" if not prompts else "a project with images to do and a loaded model"
-            self.said.emit("warning", f"To order the queue, {missing} is needed; it is as it was.")
+            self._say("warning", f"The queue was not sorted: sorting needs {missing}.")
             return
         self._thread = ScoreThread(project, predictor, items, prompts)
         self._thread.progressed.connect(self.scoring)
         self._thread.returned.connect(self._on_sorted)
-        self._thread.cancelled.connect(lambda: self._end_scoring("info", "Cancelled; the order is as it was."))
+        self._thread.cancelled.connect(lambda: self._end_scoring("info", "Cancelled; the order did not change."))
         self._thread.errored.connect(lambda text, _error: self._end_scoring("error", text))
         workspace.start(self._thread)
 
     def cancel(self) -> None:
-        """Stop looking for what teaches most."""
+        """Stop sorting."""
         if self._thread is not None:
             self._thread.stop()
 
@@ -153,18 +172,8 @@ class QueueWork(QObject):
 
     # Inner workings
 
-    def _ask(self, question: Callable[[Project], Any], answer: Callable[[Any], None]) -> None:
-        project = self._workspace.project
-        if project is None:
-            self.said.emit("warning", "No project is open; open one, or accept a mask, which makes one.")
-            return
-        self._workspace.submit(lambda: question(project), answer)
-
-    def _on_found(self, item: QueueItem | None) -> None:
-        if item is None:
-            self.said.emit("info", "That was the last piece of work in this direction.")
-        else:
-            self._open(item, None)
+    def _say(self, level: str, text: str) -> None:
+        self._workspace.said.emit(level, text)
 
     def _open(self, item: QueueItem, then: Callable[[Annotation], None] | None) -> None:
         def done(annotation: Annotation) -> None:
@@ -172,25 +181,26 @@ class QueueWork(QObject):
             self.changed.emit()
             if then is not None:
                 then(annotation)
-            self._workspace.store_place()
+            self._workspace.remember_position()
 
         def failed(text: str) -> None:
-            self.current = item  # so that Next goes on past an image that is lost
+            self.current = item  # so that Next passes an image that is lost
             self.changed.emit()
-            self.said.emit("error", text)
+            self._say("error", text)
 
         self.images.open(item, done, failed)
 
     def _on_sorted(self, order: QueueOrder) -> None:
         compared = "teacher and student" if order.with_student else "mask and text evidence"
-        words = f"The most instructive images come first now, by disagreement of {compared}, doubt and variety."
+        message = f"Sorted: what teaches most comes first, by disagreement of {compared}, entropy and variety."
+        self._from_top = True
         self._workspace.with_project(lambda _project: None)
-        self._end_scoring("warning" if order.problems else "info", " ".join([words, *order.problems[:1]]))
+        self._end_scoring("warning" if order.problems else "info", " ".join([message, *order.problems[:1]]))
 
     def _end_scoring(self, level: str, text: str) -> None:
         self._thread = None
         self.scoring.emit(1.0, "")
-        self.said.emit(level, text)
+        self._say(level, text)
 
     def _on_project_changed(self) -> None:
         if self.current is not None:
@@ -198,13 +208,12 @@ class QueueWork(QObject):
             self.current = next((item for item in self.items() if item.id == current), None)
         self.changed.emit()
 
-    def _on_project_opened(self, _left: object) -> None:
-        self.current = None
+    def _on_project_opened(self, _state: object) -> None:
+        self.current, self._from_top = None, False
         self.changed.emit()
 
 
-def queue_work_for(viewer: Any, workspace: Workspace) -> QueueWork:
-    """Return the one queue of a workspace, made at the first call."""
-    if workspace.queue_work is None:
-        workspace.queue_work = QueueWork(viewer, workspace)
-    return workspace.queue_work
+def queue_for(viewer: Any, workspace: Workspace) -> Queue:
+    """Return the one queue of a workspace, made at the first call; it is a child of the workspace."""
+    known = workspace.findChild(Queue)
+    return known if isinstance(known, Queue) else Queue(viewer, workspace)

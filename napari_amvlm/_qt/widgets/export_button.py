@@ -1,4 +1,4 @@
-"""Which format finished work leaves in, and where to."""
+"""The format of an export, and the file or folder that it goes to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = {
 
 
 class ExportButton(QPushButton):
-    """A button with a menu of formats; then it asks for the place.
+    """A button with a menu of formats; then it asks for the file or folder.
 
     Signals
     -------
@@ -35,14 +35,14 @@ class ExportButton(QPushButton):
         self._pick = pick or _pick
         self.setToolTip("Write the accepted masks of the project for other programs")
         menu = QMenu(self)
-        for kind, words in FORMATS.items():
-            entry = menu.addAction(words)
+        for kind, label in FORMATS.items():
+            entry = menu.addAction(label)
             if entry is not None:
                 entry.triggered.connect(lambda _checked, kind=kind: self.choose(kind))
         self.setMenu(menu)
 
     def choose(self, kind: str) -> None:
-        """Ask for the place of an export in the format `kind`."""
+        """Ask where to export to in the format `kind`."""
         picked = self._pick(self, kind)
         if picked:
             self.requested.emit(kind, Path(picked))

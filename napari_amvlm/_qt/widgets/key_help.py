@@ -16,7 +16,7 @@ _CHANGE = "Change them in napari: File, Preferences, Shortcuts, at the end of th
 
 
 class KeyHelp(QWidget):
-    """A section that opens: keys on the left, words on the right."""
+    """A section that opens: keys on the left, what they do on the right."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,25 +42,25 @@ class KeyHelp(QWidget):
         self._lines = list(lines)
         while self._form.rowCount():
             self._form.removeRow(0)
-        for keys, words in self._lines:
-            self._form.addRow(_words(keys or "none", bold=True), _words(words))
-        self._form.addRow(_words(_CHANGE))
+        for keys, description in self._lines:
+            self._form.addRow(_label(keys or "none", bold=True), _label(description))
+        self._form.addRow(_label(_CHANGE))
 
 
 def section(title: str, tip: str) -> QCollapsible:
     """Return a section that the mouse and the keyboard open and close; it is closed at first."""
-    found = QCollapsible(title, expandedIcon="\N{BLACK DOWN-POINTING SMALL TRIANGLE}", collapsedIcon=_CLOSED)
-    found.setDuration(0)
-    for layout in (found.layout(), found.content().layout()):
+    collapsible = QCollapsible(title, expandedIcon="\N{BLACK DOWN-POINTING SMALL TRIANGLE}", collapsedIcon=_CLOSED)
+    collapsible.setDuration(0)
+    for layout in (collapsible.layout(), collapsible.content().layout()):
         if layout is not None:
             layout.setContentsMargins(0, 0, 0, 0)
-    found.toggleButton().setAccessibleName(title)
-    found.toggleButton().setToolTip(tip)
-    found.toggleButton().setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    return found
+    collapsible.toggleButton().setAccessibleName(title)
+    collapsible.toggleButton().setToolTip(tip)
+    collapsible.toggleButton().setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    return collapsible
 
 
-def _words(text: str, *, bold: bool = False) -> QLabel:
+def _label(text: str, *, bold: bool = False) -> QLabel:
     label = QLabel(text)
     label.setTextFormat(Qt.TextFormat.PlainText)
     if bold:

@@ -1,4 +1,4 @@
-"""A progress bar with words beside it and, where it can be ended, a button."""
+"""A progress bar with a text and, where the work can be cancelled, a button."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari_amvlm._qt.widgets.prompt_list import ElidedLabel
 
 
 class ProgressRow(QWidget):
-    """Shows how far something is.
+    """Shows how far some work is.
 
     Signals
     -------
@@ -27,7 +27,7 @@ class ProgressRow(QWidget):
         self._bar.setMaximumHeight(10)
         self._bar.setAccessibleName("Progress")
         self._text = ElidedLabel("")
-        self._text.setAccessibleName("Progress in words")
+        self._text.setAccessibleName("Progress as text")
         self._button: QPushButton | None = None
         # layout
         column = QVBoxLayout(self)
@@ -55,7 +55,7 @@ class ProgressRow(QWidget):
         return self._bar.value() / self._bar.maximum()
 
     def text(self) -> str:
-        """Return the words beside the bar."""
+        """Return the text beside the bar."""
         return self._text.whole()
 
     def setBusy(self, text: str) -> None:

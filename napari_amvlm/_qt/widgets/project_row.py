@@ -1,4 +1,4 @@
-"""Which project folder corrections go to."""
+"""The project folder that corrections are stored in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pieces of work of a project: a picture, a name and a status each, and filters."""
+"""The queue items of a project: a picture, a name and a status each, and filters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One piece of work as it is shown.
+    """One queue item as it is shown.
 
     `picture` is the id of the image that its thumbnail is made of, `why` says for each prompt how it was scored.
     """
@@ -51,13 +51,13 @@ class QueueEntry:
     held_out: bool = False
     why: tuple[str, ...] = ()
 
-    def words(self) -> str:
+    def text(self) -> str:
         """Return the line of text."""
         return f"{self.name}\n{self.status}{', judges models' if self.held_out else ''}"
 
     def tip(self) -> str:
         """Return the text of the tooltip."""
-        return "\n".join([self.words(), *self.why])
+        return "\n".join([self.text(), *self.why])
 
 
 class QueueList(QWidget):
@@ -66,7 +66,7 @@ class QueueList(QWidget):
     Signals
     -------
     chosen : int
-        The key of a piece of work to open.
+        The key of an item to open.
     filtered : tuple of str
         The statuses that are listed from now on.
     picturesWanted : list of int
@@ -82,7 +82,7 @@ class QueueList(QWidget):
         self._entries: list[QueueEntry] = []
         self._current: int | None = None
         self._pictures: dict[int, QIcon] = {}
-        self._asked: set[int] = set()
+        self._requested: set[int] = set()
         # widgets
         self._status = QComboBox()
         self._status.addItems(list(FILTERS))
@@ -157,14 +157,14 @@ class QueueList(QWidget):
     def forgetPictures(self) -> None:
         """Forget the thumbnails: another project has other images."""
         self._pictures.clear()
-        self._asked.clear()
+        self._requested.clear()
         self._refill()
 
     def _refill(self) -> None:
         with QSignalBlocker(self._list):
             self._list.clear()
             for entry in self.value():
-                item = QListWidgetItem(self._pictures.get(entry.picture, self._empty), entry.words())
+                item = QListWidgetItem(self._pictures.get(entry.picture, self._empty), entry.text())
                 item.setData(_KEY, entry.key)
                 item.setToolTip(entry.tip())
                 font = item.font()
@@ -187,9 +187,9 @@ class QueueList(QWidget):
         first = max(0, self._list.indexAt(area.rect().topLeft()).row())
         last = self._list.indexAt(area.rect().bottomLeft()).row()
         seen = listed[first : (len(listed) if last < 0 else last + 1)][:64]
-        wanted = list(dict.fromkeys(e.picture for e in seen if e.picture not in self._asked))[:8]
+        wanted = list(dict.fromkeys(e.picture for e in seen if e.picture not in self._requested))[:8]
         if wanted:
-            self._asked.update(wanted)
+            self._requested.update(wanted)
             self.picturesWanted.emit(wanted)
             self._settle.start()
 

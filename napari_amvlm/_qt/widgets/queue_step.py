@@ -1,4 +1,4 @@
-"""Where one is in the queue, and one step on or back."""
+"""The position in the queue, and a step to the next or the previous item."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class QueueStep(QWidget):
     Signals
     -------
     stepped : int
-        1 to the next piece of work, -1 to the one before.
+        1 to the next item, -1 to the one before.
     """
 
     stepped = Signal(int)
@@ -24,13 +24,13 @@ class QueueStep(QWidget):
         # widgets
         self.previous = QPushButton("Back")
         self.next = QPushButton("Next")
-        self._words = ElidedLabel("")
-        self._words.setAccessibleName("Place in the queue")
+        self._position = ElidedLabel("")
+        self._position.setAccessibleName("Position in the queue")
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        row.addWidget(self._words, 1)
+        row.addWidget(self._position, 1)
         row.addWidget(self.previous)
         row.addWidget(self.next)
         # signals
@@ -40,10 +40,10 @@ class QueueStep(QWidget):
 
     def value(self) -> str:
         """Return the line."""
-        return self._words.whole()
+        return self._position.whole()
 
-    def setValue(self, words: str) -> None:
-        """Say where one is; without words the queue is empty and the buttons are off."""
-        self._words.setWhole(words or "the queue is empty")
-        self.previous.setEnabled(bool(words))
-        self.next.setEnabled(bool(words))
+    def setValue(self, position: str) -> None:
+        """Show the position; where it is empty the queue is empty and the buttons are off."""
+        self._position.setWhole(position or "the queue is empty")
+        self.previous.setEnabled(bool(position))
+        self.next.setEnabled(bool(position))

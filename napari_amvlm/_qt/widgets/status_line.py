@@ -1,4 +1,4 @@
-"""One line of plain words about what happened last."""
+"""One line that says what happened last."""
 
 from __future__ import annotations
 

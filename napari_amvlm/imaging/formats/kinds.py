@@ -48,7 +48,7 @@ def image_kind(path: Path) -> Kind | None:
         return "plain"
     if ending == ".dcm" and start[:2] in _DICOM_STARTS:
         return "dicom"
-    if is_nifti(start) or (start.startswith(_GZIP) and path.name.lower().endswith(".nii.gz") and _packed_nifti(path)):
+    if is_nifti(start) or (start.startswith(_GZIP) and _packed_nifti(path)):
         return "nifti"
     return None
 

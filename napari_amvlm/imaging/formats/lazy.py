@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_amvlm.errors import AmvlmError, ImageError
+from napari_amvlm.errors import AmvlmError, ImageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -107,12 +107,6 @@ def reading(path: Path, *, quiet: bool = True) -> Iterator[None]:
     except Exception as error:  # decoders have exceptions of their own, beside all of Python's
         reason = printable(str(error))[:300] or type(error).__name__
         raise ImageError(f"{path} is damaged and cannot be read ({reason}); save or copy it again.") from error
-
-
-def printable(text: str) -> str:
-    """Return a text out of a file on one line, with a question mark for what cannot be shown."""
-    line = " ".join(text.split())
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""NIfTI files, turned to one orientation: from feet to head, from front to back, from right to left of the patient."""
+"""NIfTI files: planes and volumes, shown in the plane in which they were acquired."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.lazy import lazy, mapped, need, reading
 from napari_amvlm.imaging.formats.limits import EAGER_BYTES, check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
+from napari_amvlm.imaging.planes import in_acquired_plane, in_plane
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-ORIENTATION = "SPL"
-"""What Z, Y and X grow towards: the order in which radiologists look at axial slices."""
+    from napari_amvlm.imaging.planes import Plane
 
 _MAGIC = {348: (344, (b"n+1\0",)), 540: (4, (b"n+2\0",))}
 """By header length: where the magic bytes are, and what they are in a single file."""
@@ -47,25 +47,30 @@ def _header_lengths(start: bytes) -> tuple[int, ...]:
     return struct.unpack("<i", start[:4]) + struct.unpack(">i", start[:4])
 
 
+def is_packed(path: Path) -> bool:
+    """Tell whether the content of a file is packed by gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def nifti_start(path: Path) -> bytes:
     """Return the first 552 bytes of a file, unpacked where it is packed."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as unpacked:
+    with gzip.open(path) if is_packed(path) else path.open("rb") as unpacked:
         return unpacked.read(552).ljust(552, b"\0")
 
 
-def open_nifti(path: Path) -> list[ImageData]:
+def open_nifti(path: Path, plane: Plane = "acquired") -> list[ImageData]:
     """Describe the image in a NIfTI file (.nii or .nii.gz): a plane, a volume, or a volume at several times.
 
-    The axes are turned and mirrored to `ORIENTATION`, by the file's sform or qform; without one they are kept as they
-    are stored and the side of the patient is not known.  Values are rescaled by the file's slope and intercept.
+    The slices lie in `plane`, by default the two finest axes, turned as radiologists look at them by the file's sform
+    or qform.  Without one, the axes are not mirrored and the side of the patient is not known.  Values are rescaled by
+    the file's slope and intercept.
 
     Raises
     ------
     ImageError
         nibabel is not installed, the file is damaged, or it holds something else than real numbers or colours on up
-        to 4 axes.
+        to 4 axes; or it does not say where a plane other than "acquired" is.
     """
     with reading(path):
         start = nifti_start(path)
@@ -75,31 +80,45 @@ def open_nifti(path: Path) -> list[ImageData]:
                 "convert it with a program that knows its format."
             )
         need("nibabel", path, "NIfTI", "nifti")
-        return [_describe(path, start)]
+        return [_describe(path, start, plane)]
 
 
-def _describe(path: Path, start: bytes) -> ImageData:
+def read_nifti_header(path: Path) -> Any:
+    """Return the header of a NIfTI file, as nibabel has it; the file may be packed, whatever it is called."""
+    return _header(nifti_start(path))
+
+
+def _header(start: bytes) -> Any:
     import nibabel
 
     kind = nibabel.Nifti2Header if 540 in _header_lengths(start) else nibabel.Nifti1Header
-    header: Any = kind(start[: kind.sizeof_hdr], check=False)  # type: ignore[no-untyped-call]
+    return kind(start[: kind.sizeof_hdr], check=False)  # type: ignore[no-untyped-call]
+
+
+def _describe(path: Path, start: bytes, plane: Plane) -> ImageData:
+    header = _header(start)
     shape = tuple(int(length) for length in header.get_data_shape())
     dtype, rgb = _values(path, header.get_data_dtype())
-    packed = path.name.lower().endswith(".gz")
+    packed = is_packed(path)
     _check(path, header, shape, dtype, packed=packed)
     offset = int(header["vox_offset"])
     stored = _packed_voxels(path, offset, shape, dtype) if packed else np.memmap(path, dtype, "r", offset, shape, "F")
-    affine = header.get_best_affine() if int(header["sform_code"]) or int(header["qform_code"]) else None
-    turned, spatial, orientation = _turned(stored, affine)
-    sizes = [abs(float(size)) for size in header.get_zooms()] + [1.0] * 4
-    distances = _distances(header, sizes, spatial)
+    volume = stored.reshape((*stored.shape, 1, 1)[:4] if stored.ndim < 4 else stored.shape[:4], order="F")
+    image = ImageData(
+        volume.transpose(3, 2, 1, 0),
+        image_name(path),
+        path,
+        rgb,
+        "TZYX",
+        _distances(header),
+        orientation=_orientation(header),
+        window=_window(header),
+    )
+    image = in_acquired_plane(image, _slice_axis(header)) if plane == "acquired" else in_plane(image, plane)
     slope, intercept = header.get_slope_inter()
     whole = packed or stored.nbytes <= EAGER_BYTES
-    data = _read(turned, path, rgb=rgb, whole=whole, slope=slope, intercept=intercept)
-    image = ImageData(
-        data, image_name(path), path, rgb, "TZYX", distances, orientation=orientation, window=_window(header)
-    )
-    return _flat(image)
+    data = _read(image.data, path, rgb=rgb, whole=whole, slope=slope, intercept=intercept)
+    return _flat(replace(image, data=data))
 
 
 def _values(path: Path, dtype: np.dtype) -> tuple[np.dtype, bool]:
@@ -144,32 +163,32 @@ def _packed_voxels(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dt
     return np.frombuffer(content, dtype).reshape(shape, order="F")
 
 
-def _turned(stored: NDArray[Any], affine: NDArray[Any] | None) -> tuple[NDArray[Any], list[int], str]:
-    """Return the voxels as TZYX, for each of Z, Y and X the axis it was stored as, and the orientation."""
-    from nibabel import orientations
+def _orientation(header: Any) -> str:
+    """Return the sides towards which the file's third, second and first axis grow, "" where it does not say."""
+    import nibabel
 
-    volume = stored.reshape((*stored.shape, 1, 1)[:4] if stored.ndim < 4 else stored.shape[:4], order="F")
-    spatial, orientation = [2, 1, 0], ""
-    if affine is not None and np.isfinite(affine).all():
-        found = orientations.io_orientation(affine)
-        if np.isfinite(found).all():
-            wanted = orientations.axcodes2ornt(("L", "P", "S"))
-            turn = orientations.ornt_transform(found, wanted)
-            volume = orientations.apply_orientation(volume, turn)
-            spatial = [int(np.flatnonzero(turn[:, 0] == axis)[0]) for axis in (2, 1, 0)]
-            orientation = ORIENTATION
-    return volume.transpose(3, 2, 1, 0), spatial, orientation
+    if not (int(header["sform_code"]) or int(header["qform_code"])):
+        return ""
+    affine = header.get_best_affine()
+    codes: Any = nibabel.aff2axcodes(affine) if np.isfinite(affine).all() else (None,)
+    return "" if None in codes else "".join(codes[::-1])
 
 
-def _distances(header: Any, sizes: list[float], spatial: list[int]) -> dict[str, Spacing]:
+def _slice_axis(header: Any) -> str | None:
+    """Return the letter of the axis that the header names as that of the slices."""
+    number = int(header["dim_info"]) >> 4 & 3
+    return "XYZ"[number - 1] if number else None
+
+
+def _distances(header: Any) -> dict[str, Spacing]:
+    sizes = [abs(float(size)) for size in header.get_zooms()] + [1.0] * 4
     units = int(header["xyzt_units"])
     # Files without a unit are in millimeters: the format comes from programs that knew no other.
     length = _UNITS.get(units & 7, "mm")
-    found = {axis: spacing(sizes[place], length) for axis, place in zip("ZYX", spatial, strict=True)}
     time = spacing(sizes[3], _TIMES.get(units & 56))
     if time is not None and time[1] == "millisecond":
         time = (time[0] / 1000, "second")
-    return known(found | {"T": time})
+    return known({axis: spacing(size, length) for axis, size in zip("XYZ", sizes, strict=False)} | {"T": time})
 
 
 def _read(
@@ -197,26 +216,19 @@ def _read(
 
 
 def _flat(image: ImageData) -> ImageData:
-    """Drop a single time, and the axis along which a single slice lies."""
+    """Drop a single time, and the axis of the slices where there is one slice."""
     if image.data.shape[0] == 1:
         image = replace(image, data=image.data[0], axes="ZYX")
-    lengths = dict(zip(image.axes, image.data.shape, strict=False))
-    single = next((axis for axis in "ZYX" if lengths[axis] == 1), None)
-    if single is None:
+    across = image.axes.index("Z")
+    if image.data.shape[across] > 1:
         return image
-    place = image.axes.index(single)
-    data = image.data[(slice(None),) * place + (0,)]
-    kept = [axis for axis in "ZYX" if axis != single]
-    letters = dict(zip("ZYX", image.orientation, strict=False))
-    orientation = "".join(letters.get(axis, "") for axis in kept)
-    if kept[0] == "Z" and orientation:
-        # Upright, as such slices are looked at: the head is above.
-        data = data[(slice(None),) * image.axes.index("Z") + (slice(None, None, -1),)]
-        orientation = "I" + orientation[1:]
-    given = dict(image.spacing or {})
-    distances = {new: given[old] for new, old in zip("YX", kept, strict=True) if old in given}
-    distances |= {"T": given["T"]} if "T" in given else {}
-    return replace(image, data=data, axes=image.axes.replace("ZYX", "YX"), spacing=distances, orientation=orientation)
+    return replace(
+        image,
+        data=image.data[(slice(None),) * across + (0,)],
+        axes=image.axes.replace("Z", ""),
+        spacing={axis: distance for axis, distance in (image.spacing or {}).items() if axis != "Z"},
+        orientation=image.orientation[1:],
+    )
 
 
 def _window(header: Any) -> tuple[float, float] | None:

@@ -242,15 +242,12 @@ def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     bench.idle()
     _labels(bench).data_setitem((np.array([0, 0, 0]), np.array([0, 1, 2])), 1)
     heard: list[int] = []
-    status = bench.annotate.panel.status
-    show = status.setValue
 
-    def listen(level: Any, text: str) -> None:
+    def listen(_level: str, text: str) -> None:
         if text.startswith("Accepted"):
             heard.append(len(bench.workspace.project.corrections()))
-        show(level, text)
 
-    status.setValue = listen
+    bench.workspace.said.connect(listen)
     bench.annotate.accept()
     bench.idle()
 

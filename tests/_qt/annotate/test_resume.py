@@ -47,7 +47,7 @@ def _work(bench: Any, file: Path, root: Path) -> np.ndarray:
 def test_another_day_goes_on_where_the_last_one_ended(make_bench: Callable[..., Any], file: Path, tmp_path: Path):
     bench = make_bench()
     mask = _work(bench, file, tmp_path / "p.amvlm")
-    bench.workspace.store_place()
+    bench.workspace.remember_position()
     bench.workspace.shut_down()
     bench.viewer.layers.clear()
 

@@ -74,7 +74,7 @@ def test_what_is_in_view_is_masked_and_nothing_else(slide: Any):
 
 def test_the_view_comes_before_the_rest_of_the_slide(slide: Any):
     found: list[tuple[int, int]] = []
-    slide.annotate.run_of_prompts.found.connect(lambda _asked, piece: found.append(piece.report.place))
+    slide.annotate.run_of_prompts.found.connect(lambda _asked, piece: found.append(piece.index))
 
     _find_all(slide)
 

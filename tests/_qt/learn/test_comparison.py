@@ -160,7 +160,7 @@ def test_it_ends_when_what_it_shows_goes_away(judged: Judged, tmp_path: Path, ho
     elif how == "dock":
         judged.learn.deleteLater()
     elif how == "place":
-        judged.workspace.store_place()
+        judged.workspace.remember_position()
     else:
         judged.learn.panel.discard_button.click()
 

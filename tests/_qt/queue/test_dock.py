@@ -56,15 +56,71 @@ def test_next_and_back_show_one_image_at_a_time(bench: Any, queue: QueueDock):
     assert queue.panel.step.value() == "1 of 4, new: tile-0.png"
 
 
-def test_the_end_of_the_queue_is_told(bench: Any, queue: QueueDock):
+def test_next_wraps_around_from_the_last_to_the_first(bench: Any, queue: QueueDock):
     queue.queue.go(bench.workspace.view.queue[-1].id)
     bench.idle()
 
     bench.annotate.next_item()
     bench.idle()
+    first = _visible(bench)
+    bench.annotate.previous_item()
+    bench.idle()
 
+    assert first == ["tile-0.png"]
     assert _visible(bench) == ["tile-3.png"]
-    assert bench.status() == "That was the last piece of work in this direction."
+
+
+def test_all_done_is_said_only_when_all_is_done(bench: Any, queue: QueueDock):
+    messages = []
+    for item in bench.workspace.view.queue[:3]:
+        bench.workspace.with_project(lambda project, item=item: project.queue.set_status(item.id, "skipped"))
+    bench.idle()
+    for _ in range(2):
+        bench.annotate.next_item()
+        bench.idle()
+        messages.append(bench.status())
+    shown = _visible(bench)
+
+    queue.panel.skip_button.click()
+    bench.idle()
+
+    assert shown == ["tile-3.png"]
+    assert messages[1] == "This is the only image left in the list."
+    assert bench.status() == "All done: every image of the project is accepted or skipped."
+
+
+def test_after_sorting_next_is_the_best_of_what_is_to_do(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["nuclei"]
+    queue.queue.go(bench.workspace.view.queue[2].id)
+    bench.idle()
+    current = queue.queue.current.id
+    queue.panel.sort_button.click()
+    bench.idle()
+    best = next(item for item in bench.workspace.view.queue if item.id != current)
+
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert queue.queue.current.id == best.id
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_an_image_that_is_open_already_is_not_opened_again(
+    bench: Any, queue: QueueDock, tmp_path: Path, from_file: bool
+):
+    path = tmp_path / "tile-0.png"
+    pixels = np.asarray(PIL.Image.open(path))
+    if not from_file:
+        pixels = pixels + np.uint8(1)
+        bench.workspace.with_project(lambda project: project.add_image(array=pixels, name="an array"))
+    bench.viewer.add_image(pixels, name="mine", rgb=True, metadata={"path": str(path)} if from_file else {})
+    bench.idle()
+
+    queue.queue.go(bench.workspace.view.queue[0 if from_file else -1].id)
+    bench.idle()
+
+    assert [layer.name for layer in bench.viewer.layers] == ["mine"]
+    assert bench.annotate.annotation().image_id == queue.queue.current.image_id
 
 
 def test_statuses_follow_the_work(bench: Any, queue: QueueDock):
@@ -192,13 +248,13 @@ def test_cancelled_scoring_leaves_the_order(bench: Any, queue: QueueDock):
     bench.idle()
 
     assert [item.id for item in bench.workspace.view.queue] == before
-    assert queue.panel.status.value()[1] == "Cancelled; the order is as it was."
+    assert queue.panel.status.value()[1] == "Cancelled; the order did not change."
 
 
 def test_without_a_prompt_the_sentence_says_what_is_missing(bench: Any, queue: QueueDock):
     queue.panel.sort_button.click()
 
-    assert queue.panel.status.value()[1].startswith("To order the queue, a prompt is needed")
+    assert queue.panel.status.value()[1].endswith("sorting needs a prompt.")
 
 
 def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench: Any, queue: QueueDock):
@@ -223,12 +279,12 @@ def test_an_image_that_is_gone_is_told_of_and_next_goes_on(bench: Any, queue: Qu
 
     bench.annotate.next_item()
     bench.idle()
-    told = bench.annotate.panel.status.value()
+    said = bench.annotate.panel.status.value()
     bench.annotate.next_item()
     bench.idle()
 
-    assert told[0] == "error"
-    assert "tile-0.png was not found" in told[1]
+    assert said[0] == "error"
+    assert "tile-0.png was not found" in said[1]
     assert _visible(bench) == ["tile-1.png"]
 
 
@@ -253,7 +309,7 @@ def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, 
     assert bench.annotate.annotation().threshold("nuclei") == 0.3
 
 
-def test_a_region_of_an_image_is_a_piece_of_work(bench: Any, queue: QueueDock):
+def test_a_region_of_an_image_is_a_queue_item(bench: Any, queue: QueueDock):
     project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
     upper, _ = project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
     bench.workspace.with_project(lambda _project: None)
@@ -273,10 +329,10 @@ def test_a_region_of_an_image_is_a_piece_of_work(bench: Any, queue: QueueDock):
 
 
 def test_images_that_are_done_make_room(bench: Any, queue: QueueDock, monkeypatch: pytest.MonkeyPatch):
-    from napari_amvlm._qt.queue import open_image as image_opening
+    from napari_amvlm._qt.queue import open_image
     from napari_amvlm._qt.settings import Preferences
 
-    monkeypatch.setattr(image_opening, "preferences", lambda: Preferences(kept_images=2))
+    monkeypatch.setattr(open_image, "preferences", lambda: Preferences(kept_images=2))
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging import open_images, read_image
+from napari_amvlm.imaging import in_plane, open_images, read_image, to_file_axes
 
 if TYPE_CHECKING:
-    from napari_amvlm.imaging import ImageData
+    from collections.abc import Sequence
+
+    from napari_amvlm.imaging import ImageData, Plane
 
 nibabel = pytest.importorskip("nibabel")
+orientations = pytest.importorskip("nibabel.orientations")
 
 FILES = Path(nibabel.__file__).parent / "tests" / "data"
 VOLUMES = (
@@ -39,11 +42,9 @@ def _one(path: Path) -> ImageData:
     return image
 
 
-def _turned(codes: str) -> Any:
+def _turned(codes: str, sizes: Sequence[float] = SIZES) -> Any:
     """Return the volume LPS stored along other axes, with the affine that says so."""
-    from nibabel import orientations
-
-    affine = np.diag([-SIZES[0], -SIZES[1], SIZES[2], 1.0])
+    affine = np.diag([-sizes[0], -sizes[1], sizes[2], 1.0])
     turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.axcodes2ornt(codes))
     return nibabel.Nifti1Image(LPS, affine).as_reoriented(turn)
 
@@ -78,11 +79,33 @@ def test_a_volume_in_any_orientation_is_the_same_image(tmp_path: Path, codes: st
     np.testing.assert_array_equal(image.data, LPS.T)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "across", "orientation"),
+    [
+        pytest.param((4.0, 0.6, 0.6), 0, "RIP", id="sagittal"),
+        pytest.param((0.6, 4.0, 0.6), 1, "PIL", id="coronal"),
+        pytest.param((0.6, 0.6, 4.0), 2, "SPL", id="axial"),
+        pytest.param((0.9, 0.9, 1.0), 2, "SPL", id="a little coarser"),
+        pytest.param((1.0, 1.0, 1.0), 2, "SPL", id="equal"),
+    ],
+)
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
+def test_slices_lie_in_the_two_finest_axes(
+    tmp_path: Path, sizes: tuple[float, ...], across: int, orientation: str, codes: str
+) -> None:
+    nibabel.save(_turned(codes, sizes), tmp_path / "a.nii.gz")
+
+    image = _one(tmp_path / "a.nii.gz")
+
+    expected = {0: LPS[::-1, :, ::-1].transpose(0, 2, 1), 1: LPS[:, :, ::-1].transpose(1, 2, 0), 2: LPS.T}[across]
+    assert image.orientation == orientation
+    np.testing.assert_array_equal(image.data, expected)
+    assert image.scale[0] == pytest.approx(sizes[across])
+
+
 @pytest.mark.parametrize("name", VOLUMES)
 def test_nibabels_volumes_have_the_values_and_sizes_that_nibabel_gives_them(name: str) -> None:
-    from nibabel import orientations
-
-    image = _one(FILES / name)
+    image = open_images(FILES / name, "axial")[0]
 
     stored = nibabel.load(FILES / name)
     turn = orientations.ornt_transform(orientations.io_orientation(stored.affine), orientations.axcodes2ornt("LPS"))
@@ -207,3 +230,51 @@ def test_what_unpacks_beyond_measure_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match=r"a\.nii\.gz: expected at most 4096 MB in a packed file, but it has 7629 MB"):
         open_images(path)
+
+
+def test_equal_distances_follow_the_slice_axis_that_the_header_names(tmp_path: Path) -> None:
+    stored = _turned("PIR", (1.0, 1.0, 1.0))
+    stored.header.set_dim_info(freq=0, phase=1, slice=2)
+    nibabel.save(stored, tmp_path / "a.nii")
+
+    assert _one(tmp_path / "a.nii").orientation == "RIP"
+    assert open_images(tmp_path / "a.nii", "axial")[0].orientation == "SPL"
+
+
+def test_an_unknown_orientation_keeps_the_direction_of_the_axes(tmp_path: Path) -> None:
+    stored = nibabel.Nifti1Image(LPS, None)
+    stored.header.set_zooms((4, 1, 1))
+    nibabel.save(stored, tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    np.testing.assert_array_equal(image.data, LPS.transpose(0, 2, 1))
+    assert (image.orientation, image.scale) == ("", (4, 1, 1))
+    with pytest.raises(ImageError, match=r"a\.nii cannot be cut into coronal slices, because its file does not say"):
+        open_images(tmp_path / "a.nii", "coronal")
+
+
+@pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
+def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path: Path, plane: Plane, codes: str) -> None:
+    stored = _turned(codes, (4.0, 0.6, 0.7))
+    nibabel.save(stored, tmp_path / "a.nii")
+
+    image = open_images(tmp_path / "a.nii", plane)[0]
+
+    np.testing.assert_array_equal(to_file_axes(image.data, image), stored.get_fdata().T)
+    again = in_plane(image, "axial")
+    np.testing.assert_array_equal(to_file_axes(again.data, again), stored.get_fdata().T)
+
+
+def test_an_oblique_volume_keeps_its_main_directions(tmp_path: Path) -> None:
+    turn = np.eye(4)
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    turn[:2, :2] = [[cosine, -sine], [sine, cosine]]
+    affine = turn @ np.diag([-4.0, -0.6, 0.6, 1.0])
+    nibabel.save(nibabel.Nifti1Image(LPS, affine), tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    assert image.orientation == "RIP"
+    np.testing.assert_array_equal(image.data, LPS[::-1, :, ::-1].transpose(0, 2, 1))

@@ -12,7 +12,7 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.imaging import open_images
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides.rectangles import inside
-from napari_amvlm.slides.tile_cache import blended
+from napari_amvlm.slides.slide_tiles import blended
 from training.benchmarks.memory import spread_run
 from training.benchmarks.pyramid import PIECE, Mosaic, read_tissue, write_pyramid
 from training.benchmarks.sam import SamPath
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imaging import Tile
     from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.slides.tile_cache import SlideTiles
+    from napari_amvlm.slides.slide_tiles import SlideTiles
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def _only_tiles_inside(
     tiles: SlideTiles, found: dict[tuple[int, int], Any], area: Tile
 ) -> tuple[np.ndarray, np.ndarray]:
     """Blend as if nothing were found in tiles that reach beyond the block."""
-    kept = {place: maps for place, maps in found.items() if inside(tiles.rectangle(place), area)}
+    kept = {index: maps for index, maps in found.items() if inside(tiles.rectangle(index), area)}
     return blended(tiles, kept or found, area)
 
 

@@ -1,4 +1,4 @@
-"""Images that go into the project without labels, to be learnt from."""
+"""Images that are added to the project: open layers, files, and folders."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from napari_amvlm.project import Project
 
 
-class ImageAdding(QObject):
-    """Puts images into the open project, made first where there is none.
+class ImageAdder(QObject):
+    """Adds images to the open project, which is made first where there is none.
 
     Signals
     -------
-    said : level, text
+    progressed : float, str
+        Share of the images that were added, and the name of the next; a share of 1 ends it.
     """
 
-    said = Signal(str, str)
+    progressed = Signal(float, str)
 
     def __init__(self, viewer: Any, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -35,7 +36,7 @@ class ImageAdding(QObject):
         self._workspace = workspace
 
     def add_open_images(self) -> None:
-        """Put every open image layer that can be used into the project."""
+        """Add every open image layer that is a plane."""
         sources: list[ImageSource] = []
         refused: list[str] = []
         for layer in label_layers.images(self._viewer):
@@ -45,18 +46,20 @@ class ImageAdding(QObject):
             except ImageError as error:
                 refused.append(str(error))
         if not sources:
-            self.said.emit("warning", refused[0] if refused else "No image is open; use File > Open or Add files.")
+            message = refused[0] if refused else "No image is open; use File > Open or Add files."
+            self._workspace.said.emit("warning", message)
             return
-        self._add([partial(enter_image, source=source) for source in sources], refused)
+        self._add([(source.name, partial(enter_image, source=source)) for source in sources], refused)
 
     def add_files(self, paths: Sequence[Path]) -> None:
-        """Put image files into the project; they are referred to, not copied."""
-        self._add([partial(_enter_file, path=path) for path in paths], [])
+        """Add image files by reference; they are not copied."""
+        self._add([(path.name, partial(_enter_file, path=path)) for path in paths], [])
 
-    def _add(self, entries: Sequence[Callable[[Project], object]], refused: list[str]) -> None:
+    def _add(self, entries: Sequence[tuple[str, Callable[[Project], object]]], refused: list[str]) -> None:
         def work(project: Project) -> tuple[int, list[str]]:
             before, problems = project.counts().images, list(refused)
-            for enter in entries:
+            for index, (name, enter) in enumerate(entries):
+                self.progressed.emit(index / len(entries), f"{name}, {index + 1} of {len(entries)}")
                 try:
                     enter(project)
                 except ImageError as error:
@@ -65,17 +68,23 @@ class ImageAdding(QObject):
 
         def done(result: tuple[int, list[str]]) -> None:
             added, problems = result
-            words = f"Added to the project: {count(added, 'image')}."
-            self.said.emit("warning" if problems else "info", " ".join([words, *problems[:1]]))
+            end(
+                "warning" if problems else "info",
+                " ".join([f"Added to the project: {count(added, 'image')}.", *problems[:1]]),
+            )
 
-        def then() -> None:
-            self._workspace.with_project(work, done, lambda text: self.said.emit("error", text), long=True)
+        def end(level: str, text: str) -> None:
+            self.progressed.emit(1.0, "")
+            self._workspace.said.emit(level, text)
+
+        def begin() -> None:
+            self._workspace.with_project(work, done, lambda text: end("error", text), long=True)
 
         if self._workspace.project is not None:
-            then()
+            begin()
         else:
             first = next(iter(label_layers.images(self._viewer)), None)
-            self._workspace.open_project(default_project(first), then)
+            self._workspace.open_project(default_project(first), begin)
 
 
 def count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Finding what would teach most: the served model looks at every piece of work, in a thread."""
+"""The thread that scores and sorts the queue."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 class ScoreThread(GuardedThread):
-    """Orders the queue by what teaches most, see `order_queue`.
+    """Sorts the queue by what teaches most, see `order_queue`; `returned` carries the `QueueOrder`.
 
-    `progressed(share, words)` tells how far it is; `returned` carries the `QueueOrder`.
+    Signals
+    -------
+    progressed : float, str
+        Share of the items that were scored, and the name of the next.
     """
 
     progressed = Signal(float, str)
@@ -51,6 +54,6 @@ class ScoreThread(GuardedThread):
             should_stop=self.isInterruptionRequested,
         )
 
-    def _on_item(self, place: int, item: QueueItem) -> None:
+    def _on_item(self, index: int, item: QueueItem) -> None:
         count = len(self._items)
-        self.progressed.emit(place / count, f"{item.name}, {place + 1} of {count}")
+        self.progressed.emit(index / count, f"{item.name}, {index + 1} of {count}")

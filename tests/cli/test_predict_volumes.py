@@ -1,0 +1,110 @@
+"""`napari-amvlm predict` with volumes: the plane of the slices, and masks in the space of the scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_amvlm.imaging import open_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+nibabel = pytest.importorskip("nibabel")
+
+SAGITTAL = np.random.default_rng(3).integers(0, 900, (5, 40, 48)).astype(np.int16)
+"""Slices towards the patient's right, rows from head to feet, columns from front to back."""
+
+
+def _stored(codes: str, affine: np.ndarray) -> Any:
+    """Return the volume with its axes in another order, and an affine that says so."""
+    image = nibabel.Nifti1Image(SAGITTAL[:, ::-1, ::-1].transpose(0, 2, 1), affine)
+    orientations = nibabel.orientations
+    turn = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), orientations.axcodes2ornt(codes))
+    return image.as_reoriented(turn)
+
+
+def _oblique() -> np.ndarray:
+    cosine, sine = np.cos(0.2), np.sin(0.2)
+    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([4, 0.6, 0.6])
+    affine[:3, 3] = [-10, 20, 5]
+    return affine
+
+
+AFFINES = {"straight": np.diag([4.0, 0.6, 0.6, 1.0]), "oblique": _oblique()}
+
+
+@pytest.fixture
+def command(tiny_checkpoint: Path, tmp_path: Path) -> list[object]:
+    return ["predict", "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out", "--threshold", 0.3]
+
+
+@pytest.mark.parametrize("affine", AFFINES)
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SAL"])
+def test_a_mask_has_the_axes_and_affine_of_its_scan(
+    run: Run, command: list[object], tmp_path: Path, codes: str, affine: str
+) -> None:
+    tifffile.imwrite(tmp_path / "slices.tif", SAGITTAL, metadata={"axes": "ZYX"})
+    scan = _stored(codes, AFFINES[affine])
+    nibabel.save(scan, tmp_path / "scan.nii.gz")
+
+    outcome = run(*command, tmp_path / "slices.tif", tmp_path / "scan.nii.gz", "--instances", "--probabilities")
+
+    assert outcome.code == 0, outcome.err
+    expected = tifffile.imread(tmp_path / "out" / "slices.tif")
+    found = nibabel.load(tmp_path / "out" / "scan.nii.gz")
+    assert found.shape == scan.shape
+    np.testing.assert_array_equal(found.affine, nibabel.load(tmp_path / "scan.nii.gz").affine)
+    shown = found.as_reoriented(
+        nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(found.affine), nibabel.orientations.axcodes2ornt("RAS")
+        )
+    )
+    np.testing.assert_array_equal(np.asarray(shown.dataobj).transpose(0, 2, 1)[:, ::-1, ::-1], expected)
+    assert 0 < expected.mean() < 1
+    probability = nibabel.load(tmp_path / "out" / "scan_probability.nii.gz")
+    assert probability.shape == (*scan.shape, 1, 1)
+    np.testing.assert_array_equal(probability.get_fdata()[..., 0, 0] >= 0.3, np.asarray(found.dataobj) > 0)
+
+
+def test_what_is_done_is_known_and_strangers_are_kept(run: Run, command: list[object], tmp_path: Path) -> None:
+    nibabel.save(_stored("PIR", AFFINES["straight"]), tmp_path / "scan.nii.gz")
+
+    run(*command, tmp_path / "scan.nii.gz")
+    again = run(*command, tmp_path / "scan.nii.gz")
+    nibabel.save(_stored("PIR", AFFINES["straight"]), tmp_path / "out" / "scan.nii.gz")
+    foreign = run(*command, tmp_path / "scan.nii.gz")
+
+    assert "done already" in again.out
+    assert (foreign.code, "was not made by predict" in foreign.err) == (2, True)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_plane_is_chosen(run: Run, command: list[object], tmp_path: Path, plane: str) -> None:
+    volume = np.random.default_rng(3).integers(0, 900, (20, 24, 28)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([4.0, 0.6, 0.6, 1.0])), tmp_path / "a.nii")
+    shown = open_images(tmp_path / "a.nii", plane)[0]  # type: ignore[arg-type]
+    tifffile.imwrite(tmp_path / "turned.tif", np.asarray(shown.data), metadata={"axes": "ZYX"})
+
+    outcome = run(*command, tmp_path / "a.nii", tmp_path / "turned.tif", "--plane", "acquired")
+    chosen = run(*command, tmp_path / "a.nii", "--plane", plane)
+
+    assert (outcome.code, chosen.code) == (0, 0), chosen.err
+    labels = open_images(tmp_path / "out" / "a.nii.gz", plane)[0]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(labels.data, tifffile.imread(tmp_path / "out" / "turned.tif"))
+
+
+def test_a_plane_of_an_image_without_orientation_is_refused(run: Run, command: list[object], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", SAGITTAL, metadata={"axes": "ZYX"})
+
+    outcome = run(*command, tmp_path / "stack.tif", "--plane", "axial")
+
+    assert outcome.code == 2
+    assert "stack.tif cannot be cut into axial slices, because its file does not say where left" in outcome.err
