@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from napari_amvlm.cli import demo, evaluate, export, fine_tune, import_, models, predict
+from napari_amvlm.cli import demo, evaluate, export, fine_tune, import_, measure, models, predict
 from napari_amvlm.cli.console import complain
 from napari_amvlm.errors import AmvlmError, InputError, ProjectError
 
@@ -35,6 +35,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("fine-tune")(fine_tune.fine_tune)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
+app.command("measure")(measure.measure)
 app.command("models")(models.models)
 
 # The one base of everything that typer raises for a wrong argument; its place differs from release to release.

@@ -1,0 +1,139 @@
+"""Where masks to be measured come from: a project, or a folder of label images."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.errors import DatasetError, ImageError, InputError
+from napari_amvlm.exports import annotated_images
+from napari_amvlm.exports.label_files import file_slug
+from napari_amvlm.imaging import image_name, open_images
+from napari_amvlm.imaging.folder import read_classes
+from napari_amvlm.measure.objects import MaskedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.project import Project
+
+_SUFFIXES = (".tif", ".tiff", ".png", ".nii", ".nii.gz")
+_INSTANCES = "_instances"
+
+
+def masks_in_project(project: Project, left_out: list[str]) -> Iterator[MaskedImage]:
+    """Yield the accepted masks of a project, image by image.
+
+    Parameters
+    ----------
+    project
+        Open project.
+    left_out
+        Receives a sentence for each image whose masks cannot be read.  An image whose file is gone is measured without
+        intensities, with a sentence too.
+    """
+    for annotated in annotated_images(project, left_out):
+        path = annotated.record.path
+        try:
+            image = _opened(path)
+        except (ImageError, OSError) as error:
+            left_out.append(f"{annotated.stem}: measured without intensities and pixel size: {error}")
+            image = None
+        yield MaskedImage(annotated.stem, annotated.objects, image)
+
+
+def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
+    """Yield the label images of a file or folder, with their images where `images` has them.
+
+    Understood are what `predict` writes (`NAME.tif` and `NAME_PROMPT_instances.tif` with `classes.csv`), what `export`
+    writes (`labelcol/`, `objects/PROMPT/`, `classes.csv`), and plain label images: with `classes.csv` each value is a
+    class, else each value is an object, and an image of one value is cut into its connected pieces.
+
+    Raises
+    ------
+    InputError
+        A folder is not there.
+    DatasetError
+        It holds no label image.
+    """
+    for path in (masks, *([images] if images else ())):
+        if not path.exists():
+            raise InputError(f"There is no file or folder {path}; check the path.")
+    root = masks if masks.is_dir() else masks.parent
+    by_stem = _images_by_stem(images) if images else {}
+    prompts = dict(read_classes(root / "classes.csv"))
+    slugs = {file_slug(prompt): prompt for prompt in prompts.values()}
+    folder = root / "labelcol" if (root / "labelcol").is_dir() else root
+    files = _label_files(folder) if masks.is_dir() else [masks]
+    labels = [file for file in files if not image_name(file).endswith((_INSTANCES, "_probability"))]
+    if not labels:
+        raise DatasetError(f"{folder} holds no label image; expected files ending in {', '.join(_SUFFIXES)}.")
+    for file in labels:
+        stem = image_name(file)
+        array = _labels(file)
+        objects = _by_class(array, prompts)
+        for slug, prompt in slugs.items():
+            numbered = _numbered_file(root, folder, stem, slug)
+            if numbered is not None:
+                objects[prompt] = _labels(numbered)
+        image = by_stem.get(_key(stem))
+        yield MaskedImage(stem, objects, _opened(image) if image else None)
+
+
+def _by_class(labels: NDArray[np.integer], prompts: dict[int, str]) -> dict[str, NDArray[np.integer]]:
+    from skimage.measure import label
+
+    if prompts:
+        return {prompt: label(labels == value, connectivity=1) for value, prompt in prompts.items()}
+    one_value = labels.max(initial=0) == np.min(labels[labels > 0], initial=labels.max(initial=0))
+    return {"object": label(labels > 0, connectivity=1) if one_value else labels}
+
+
+def _numbered_file(root: Path, folder: Path, stem: str, slug: str) -> Path | None:
+    """Return the file with the object numbers of one prompt, None where there is none."""
+    for suffix in _SUFFIXES:
+        for path in (folder / f"{stem}_{slug}{_INSTANCES}{suffix}", root / "objects" / slug / f"{stem}{suffix}"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _labels(path: Path) -> NDArray[np.integer]:
+    data = np.asarray(_opened(path).data)
+    if data.ndim not in (2, 3) or data.dtype.kind not in "biu":
+        raise ImageError(
+            f"{path}: expected a label image of whole numbers on two or three axes, but got {data.dtype} of the size "
+            f"{'x'.join(map(str, data.shape))}; give the masks, not the images."
+        )
+    return data.astype(np.uint8) if data.dtype.kind == "b" else data
+
+
+def _opened(path: Path) -> ImageData:
+    opened = open_images(path)
+    if len(opened) > 1:
+        raise ImageError(f"{path}: expected one image, but it holds {len(opened)}; save the one that is meant alone.")
+    return opened[0]
+
+
+def _label_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(_SUFFIXES)
+    )
+
+
+def _images_by_stem(images: Path) -> dict[str, Path]:
+    paths = sorted(images.iterdir()) if images.is_dir() else [images]
+    return {_key(image_name(path)): path for path in paths if not path.name.startswith(".")}
+
+
+def _key(stem: str) -> str:
+    """Return a stem so that composed and decomposed accents are the same."""
+    return unicodedata.normalize("NFC", stem)

@@ -1,0 +1,141 @@
+"""Tables over many images, and a picture of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.exports.label_files import write_text, written_whole
+from napari_amvlm.measure.objects import measure_image, physical_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pandas as pd
+
+    from napari_amvlm.measure.objects import MaskedImage
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What was measured.
+
+    Attributes
+    ----------
+    objects
+        One row for each object (`measure_image`).
+    images
+        One row for each image and prompt: `objects` (their number), the area of all of them, its share of the image,
+        and mean, median and standard deviation of the area of one.
+    """
+
+    objects: pd.DataFrame
+    images: pd.DataFrame
+
+
+def measure(masked_images: Iterable[MaskedImage]) -> Tables:
+    """Measure images, one in memory at a time.
+
+    Raises
+    ------
+    DatasetError
+        There are no masks.
+    ImageError
+        An image and its mask differ in size.
+    """
+    import pandas as pd
+
+    objects, images = [], []
+    for masked in masked_images:
+        table = measure_image(masked)
+        objects.append(table)
+        for prompt, numbers in masked.objects.items():
+            rows = table[table["prompt"] == prompt]
+            images.append(_summary(masked, prompt, rows, numbers.size, numbers.ndim))
+    if not images:
+        raise DatasetError(
+            "There are no masks to measure; accept masks first, or give a folder that holds label images."
+        )
+    filled = [table for table in objects if len(table)]
+    return Tables(pd.concat(filled or objects[:1], ignore_index=True), pd.DataFrame(images))
+
+
+def write_tables(tables: Tables, path: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write `NAME.csv` with a row for each object, and `NAME-images.csv` with a row for each image and prompt.
+
+    Raises
+    ------
+    InputError
+        A file is there already and `overwrite` is false; nothing is written.
+    StorageError
+        The disk refused.
+    """
+    files = [path, path.with_name(f"{path.stem}-images{path.suffix}")]
+    refuse_existing(files, overwrite=overwrite)
+    for file, table in zip(files, (tables.objects, tables.images), strict=True):
+        write_text(file, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return files
+
+
+def write_plot(tables: Tables, path: Path, *, overwrite: bool = False) -> None:
+    """Draw the areas of objects as one box for each prompt and image, at most 30 images, into a PNG.
+
+    Raises
+    ------
+    InputError
+        matplotlib is not installed, or the file is there already and `overwrite` is false.
+    StorageError
+        The disk refused.
+    """
+    refuse_existing([path], overwrite=overwrite)
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError("A picture needs matplotlib; install it with: pip install matplotlib.") from error
+    column = area_column(tables)
+    groups = list(tables.objects.groupby(["prompt", "image"], sort=False))[:30]
+    figure = Figure(figsize=(max(4.0, 0.5 * len(groups) + 2), 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.boxplot([rows[column].to_numpy() for _, rows in groups], showfliers=False)
+    axes.set_xticks(range(1, len(groups) + 1), [f"{image}\n{prompt}" for (prompt, image), _ in groups], rotation=90)
+    axes.set_ylabel(column.replace("_", " in ").replace("um2", "µm²").replace("mm2", "mm²").replace("px", "pixels"))
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+def area_column(tables: Tables) -> str:
+    """Return the column that holds the size of all objects, physical where every image tells its pixel size."""
+    table = tables.objects
+    for name in ("area_um2", "area_mm2", "volume_um3", "volume_mm3", "area_px", "volume_px"):
+        if name in table and table[name].notna().all():
+            return name
+    raise DatasetError("Planes and volumes cannot be drawn in one picture; measure them apart.")
+
+
+def refuse_existing(files: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise InputError where a file is there already."""
+    for file in files:
+        if file.exists() and not overwrite:
+            raise InputError(f"{file} is there already; give another -o, or --overwrite to replace it.")
+
+
+def _summary(masked: MaskedImage, prompt: str, rows: pd.DataFrame, pixels: int, dimensions: int) -> dict[str, object]:
+    size = "area_px" if dimensions == 2 else "volume_px"
+    areas = rows[size].astype(float)
+    row: dict[str, object] = {
+        "image": masked.name,
+        "prompt": prompt,
+        "objects": len(rows),
+        size: int(areas.sum()),
+        "share": float(areas.sum()) / pixels,
+        f"mean_{size}": areas.mean(),
+        f"median_{size}": areas.median(),
+        f"sd_{size}": areas.std(),
+    }
+    known = physical_unit(masked.image, dimensions)
+    if known is not None:
+        column = f"{'area' if dimensions == 2 else 'volume'}_{known[1]}{dimensions}"
+        row |= {column: rows[column].sum(), f"mean_{column}": rows[column].mean()}
+    return row

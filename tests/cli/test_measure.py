@@ -1,0 +1,54 @@
+"""`napari-amvlm measure` of folders and projects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+
+def test_a_folder_with_its_images(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+    outcome = run("measure", binary_folder / "labelcol", "--images", binary_folder / "img", "-o", tmp_path / "t.csv")
+
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"3 objects in 3 images -> {tmp_path / 't.csv'}\n"
+    assert table["area_px"].tolist() == [900, 900, 900]
+    assert {"mean_red", "mean_green", "mean_blue"} <= set(table)
+
+
+def test_a_project_gives_its_accepted_objects(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "tissue.amvlm"
+    Project.create(root).close()
+    imported = run("import", root, binary_folder, "--images", binary_folder / "img", "--prompt", "nuclei")
+
+    outcome = run("measure", root, "-o", tmp_path / "t.csv", "--plot")
+
+    assert imported.code == 0, imported.err
+    assert outcome.code == 0, outcome.err
+    assert pd.read_csv(tmp_path / "t-images.csv")["objects"].tolist() == [1, 1, 1]
+    assert (tmp_path / "t.png").is_file()
+
+
+def test_a_table_that_is_there_stays(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("mine", encoding="utf-8")
+
+    outcome = run("measure", binary_folder / "labelcol", "-o", tmp_path / "t.csv")
+
+    assert outcome.code == 2
+    assert "is there already" in outcome.err
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_path_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    outcome = run("measure", tmp_path / "none", "-o", tmp_path / "t.csv")
+
+    assert outcome.code == 2
+    assert "There is no project or file" in outcome.err

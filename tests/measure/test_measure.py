@@ -1,0 +1,140 @@
+"""Measurements against shapes whose size is known, in pixels and in physical units."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_amvlm.errors import DatasetError, ImageError, InputError
+from napari_amvlm.imaging import open_images
+from napari_amvlm.measure import MaskedImage, masks_in_folder, measure, measure_image, write_plot, write_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def disc(side: int, centre: tuple[int, int], radius: int) -> np.ndarray:
+    rows, columns = np.mgrid[:side, :side]
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+def two_discs() -> np.ndarray:
+    numbers = np.zeros((100, 100), np.uint16)
+    numbers[disc(100, (30, 30), 12)] = 1
+    numbers[disc(100, (70, 60), 20)] = 5
+    return numbers
+
+
+def test_discs_have_their_size_and_place() -> None:
+    numbers = two_discs()
+
+    table = measure_image(MaskedImage("a", {"nuclei": numbers}))
+
+    assert table["object"].tolist() == [1, 5]
+    assert table["area_px"].tolist() == [np.count_nonzero(numbers == 1), np.count_nonzero(numbers == 5)]
+    np.testing.assert_allclose(table[["centroid_y_px", "centroid_x_px"]], [[30, 30], [70, 60]])
+    np.testing.assert_allclose(table["major_axis_px"], [24, 40], rtol=0.03)
+    np.testing.assert_allclose(table["perimeter_px"], 2 * math.pi * np.array([12, 20]), rtol=0.05)
+    assert not [name for name in table if name.endswith(("um", "um2", "mm"))]
+
+
+@pytest.mark.parametrize(("micrometers", "unit", "factor"), [(0.25, "um", 0.25), (700.0, "mm", 0.7)])
+def test_a_known_pixel_size_gives_physical_units(tmp_path: Path, micrometers: float, unit: str, factor: float) -> None:
+    path = tmp_path / "a.tif"
+    image = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    per_centimeter = 1e4 / micrometers
+    tifffile.imwrite(
+        path, image, photometric="rgb", resolution=(per_centimeter, per_centimeter), resolutionunit="CENTIMETER"
+    )
+    numbers = two_discs()
+
+    table = measure_image(MaskedImage("a", {"nuclei": numbers}, open_images(path)[0]))
+
+    np.testing.assert_allclose(table[f"area_{unit}2"], table["area_px"] * factor**2, rtol=1e-4)
+    np.testing.assert_allclose(table[f"major_axis_{unit}"], table["major_axis_px"] * factor, rtol=1e-4)
+    np.testing.assert_allclose(table[f"perimeter_{unit}"], table["perimeter_px"] * factor, rtol=1e-4)
+    np.testing.assert_allclose(table["mean_green"][0], image[numbers == 1][:, 1].mean())
+
+
+def test_a_volume_of_unequal_pixels_is_measured_in_its_own_units() -> None:
+    from napari_amvlm.imaging import ImageData
+
+    data = np.arange(6 * 20 * 20, dtype=np.float32).reshape(6, 20, 20)
+    sizes = {"Z": (3.0, "millimeter"), "Y": (0.5, "millimeter"), "X": (0.5, "millimeter")}
+    numbers = np.zeros(data.shape, np.uint8)
+    numbers[1:4, 5:15, 5:15] = 1
+
+    table = measure_image(MaskedImage("v", {"canal": numbers}, ImageData(data, "v", None, False, "ZYX", sizes)))
+
+    assert table["volume_px"].tolist() == [300]
+    np.testing.assert_allclose(table["volume_mm3"], [300 * 0.75])
+    np.testing.assert_allclose(table["centroid_z_mm"], [6.0])
+    np.testing.assert_allclose(table["mean_intensity"], [data[numbers == 1].mean()])
+
+
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((50, 60), np.uint8)).save(tmp_path / "a.png")
+
+    with pytest.raises(ImageError, match=r"a: the image has the size 50x60, but its mask has 100x100"):
+        measure_image(MaskedImage("a", {"nuclei": two_discs()}, open_images(tmp_path / "a.png")[0]))
+
+
+def test_classes_and_numbered_objects_of_a_folder(tmp_path: Path) -> None:
+    labels = np.where(two_discs() == 1, 1, 0).astype(np.uint8) + 2 * (two_discs() == 5).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    touching = np.where(labels == 1, np.where(np.arange(100) < 30, 1, 2), 0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a_cell-nuclei_instances.tif", touching)
+    (tmp_path / "classes.csv").write_text("value,prompt\n1,cell nuclei\n2,stroma\n3,vessel\n", encoding="utf-8")
+
+    tables = measure(masks_in_folder(tmp_path, None))
+
+    assert tables.objects["prompt"].tolist() == ["cell nuclei", "cell nuclei", "stroma"]
+    assert dict(zip(tables.images["prompt"], tables.images["objects"], strict=True)) == {
+        "cell nuclei": 2,
+        "stroma": 1,
+        "vessel": 0,
+    }
+    assert tables.images["share"][1] == pytest.approx(np.count_nonzero(labels == 2) / labels.size)
+
+
+def test_a_label_image_alone_is_objects_or_pieces(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "numbers.tif", two_discs())
+    Image.fromarray((two_discs() > 0).astype(np.uint8) * 255).save(tmp_path / "pieces.png")
+
+    tables = measure(masks_in_folder(tmp_path, None))
+
+    assert tables.objects.groupby("image")["object"].apply(list).to_dict() == {"numbers": [1, 5], "pieces": [1, 2]}
+
+
+def test_tables_are_written_once(tmp_path: Path) -> None:
+    tables = measure([MaskedImage("a", {"nuclei": two_discs()}), MaskedImage("b", {"nuclei": np.zeros((9, 9), int)})])
+
+    files = write_tables(tables, tmp_path / "t.csv")
+    before = [file.read_bytes() for file in files]
+
+    assert len(pd.read_csv(files[0])) == 2
+    assert pd.read_csv(files[1])["objects"].tolist() == [2, 0]
+    with pytest.raises(InputError, match="is there already"):
+        write_tables(tables, tmp_path / "t.csv")
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_the_picture_shows_the_sizes(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    tables = measure([MaskedImage("a", {"nuclei": two_discs()})])
+
+    write_plot(tables, tmp_path / "t.png")
+
+    with Image.open(tmp_path / "t.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_nothing_to_measure() -> None:
+    with pytest.raises(DatasetError, match="There are no masks to measure"):
+        measure([])
