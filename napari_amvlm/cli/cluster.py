@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_amvlm.cli.predict_request import Outcome, Request
+    from napari_amvlm.imaging import ImageSource
 
 
 def predict_on_cluster(
-    address: str, paths: Sequence[Path], request: Request, *, model: Path, device: str
+    address: str, sources: Sequence[ImageSource], request: Request, *, model: Path, device: str
 ) -> Iterator[Outcome]:
     """Yield the outcome of every file as it comes; files, model and output must lie where all workers see them.
 
@@ -24,7 +25,7 @@ def predict_on_cluster(
     ----------
     address
         Of the scheduler, for instance "tcp://10.0.0.1:8786".
-    paths, request
+    sources, request
         What is to be done.
     model
         The model's file.
@@ -52,11 +53,17 @@ def predict_on_cluster(
     with client:
         # Never by hash: a file that was done in vain once is to be done again.
         futures = [
-            client.submit(work, path.resolve(), there, model.resolve(), device, pure=False, key=f"{place}-{path.name}")
-            for place, path in enumerate(paths)
+            client.submit(
+                work, _resolved(source), there, model.resolve(), device, pure=False, key=f"{number}-{source.path.name}"
+            )
+            for number, source in enumerate(sources)
         ]
         for future in as_completed(futures):
             yield _outcome(future)
+
+
+def _resolved(source: ImageSource) -> ImageSource:
+    return replace(source, path=source.path.resolve(), files=tuple(file.resolve() for file in source.files))
 
 
 def _outcome(future: Any) -> Outcome:

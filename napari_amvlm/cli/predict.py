@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,10 +29,8 @@ from napari_amvlm.exports.label_files import check_prompts, class_table, write_c
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari_amvlm.imaging import ImageSource
     from napari_amvlm.predictor import Predictor
-
-_LARGE_FILES = ("*.svs", "*.btf", "*.nii", "*.nii.gz", "*.ome.zarr")
-"""What folders may hold beside the files of a data folder."""
 
 
 def predict(
@@ -91,6 +90,8 @@ def predict(
     same space. What is done already is skipped. A file that cannot be used is reported and skipped; the exit code is
     then 1, or 2 if it was so with all of them.
     """
+    from napari_amvlm.imaging import find_sources
+
     request = Request(
         prompts=_prompts(prompt),
         output=output,
@@ -106,26 +107,27 @@ def predict(
         region=region,
         every_tile=every_tile,
     )
-    paths = image_paths(images)
-    check_outputs(paths, request)
-    outcomes = _outcomes(paths, request, scheduler=scheduler, model=model, device=device)
+    sources = find_sources(images)
+    check_outputs(sources, request)
+    outcomes = _outcomes(sources, request, scheduler=scheduler, model=model, device=device)
     failed = []
     for outcome in outcomes:
         for line in outcome.remarks:
             remark(line)
         if outcome.error is None:
-            say(outcome.line)
+            for line in outcome.lines:
+                say(line)
         else:
             complain(str(outcome.error))
             failed.append(outcome)
     if failed:
-        remark(f"{len(failed)} of {len(paths)} images failed: {', '.join(str(outcome.path) for outcome in failed)}")
-        bad_input = len(failed) == len(paths) and all(isinstance(outcome.error, InputError) for outcome in failed)
+        remark(f"{len(failed)} of {len(sources)} images failed: {', '.join(str(outcome.path) for outcome in failed)}")
+        bad_input = len(failed) == len(sources) and all(isinstance(outcome.error, InputError) for outcome in failed)
         raise typer.Exit(2 if bad_input else 1)
 
 
 def _outcomes(
-    paths: Sequence[Path], request: Request, *, scheduler: str | None, model: str | None, device: str
+    sources: Sequence[ImageSource], request: Request, *, scheduler: str | None, model: str | None, device: str
 ) -> Iterator[Outcome]:
     """Predict all files, here or on a cluster, and yield what became of each."""
     if scheduler is None:
@@ -133,7 +135,7 @@ def _outcomes(
 
         predictor = Predictor.from_file(model, device=device, views=request.views)
         write_classes(request.output / "classes.csv", request.prompts)
-        yield from _predict_here(predictor, paths, request)
+        yield from _predict_here(predictor, sources, request)
         return
     from napari_amvlm.models.catalog import find_model
 
@@ -141,58 +143,30 @@ def _outcomes(
     write_classes(request.output / "classes.csv", request.prompts)
     with progress("Predicting") as show:
         done = 0
-        for outcome in predict_on_cluster(scheduler, paths, request, model=file, device=device):
+        for outcome in predict_on_cluster(scheduler, sources, request, model=file, device=device):
             done += 1
-            show(done / len(paths), outcome.path.name)
+            show(done / len(sources), outcome.path.name)
             yield outcome
 
 
-def _predict_here(predictor: Predictor, paths: Sequence[Path], request: Request) -> Iterator[Outcome]:
+def _predict_here(predictor: Predictor, sources: Sequence[ImageSource], request: Request) -> Iterator[Outcome]:
     with progress("Predicting") as show:
-        for index, path in enumerate(paths):
-            show(index / len(paths), path.name)
+        for index, source in enumerate(sources):
+            show(index / len(sources), source.name)
 
             def within(share: float, note: str, index: int = index) -> None:
-                show((index + share) / len(paths), note)
+                show((index + share) / len(sources), note)
 
             try:
-                yield Outcome(path, predict_file(predictor, path, request, show=within, remark=remark))
+                lines = predict_file(predictor, source, request, show=within, remark=remark)
+                yield Outcome(source.path, tuple(lines))
             except PromptError:
                 raise  # it would be the same with every image
             except (InputError, OutOfMemoryError) as error:
-                yield Outcome(path, error=error)
+                yield Outcome(source.path, error=error)
 
 
-def image_paths(given: Sequence[Path]) -> list[Path]:
-    """Return the files given, each once, with every folder replaced by the images in it.
-
-    Raises
-    ------
-    DatasetError
-        A folder holds no image.
-    """
-    from napari_amvlm.imaging import is_zarr, read_folder
-
-    found: list[Path] = []
-    for path in given:
-        if not path.is_dir() or is_zarr(path):
-            found.append(path)
-            continue
-        large = sorted(file for pattern in _LARGE_FILES for file in path.glob(pattern))
-        if not large or _has_plain_images(path):
-            found.extend(pair.image for pair in read_folder(path, masks="none").pairs)
-        found.extend(large)
-    return list({path.resolve(): path for path in found}.values())
-
-
-def _has_plain_images(folder: Path) -> bool:
-    from napari_amvlm.imaging.folder import SUFFIXES
-
-    place = folder / "img" if (folder / "img").is_dir() else folder
-    return any(file.suffix.lower() in SUFFIXES and not file.name.startswith(".") for file in place.iterdir())
-
-
-def check_outputs(images: Sequence[Path], request: Request) -> None:
+def check_outputs(sources: Sequence[ImageSource], request: Request) -> None:
     """Make sure that no result would replace an image or another image's result.
 
     Raises
@@ -203,24 +177,26 @@ def check_outputs(images: Sequence[Path], request: Request) -> None:
     if request.output.exists() and not request.output.is_dir():
         raise InputError(f"{request.output} is a file, but a folder is needed; give another -o.")
     if not request.overwrite:
-        _check_strangers(images, request)
-    inputs = {image.resolve() for image in images}
-    owners: dict[Path, Path] = {}
-    for image in images:
-        for target in (*reversed(output_files(image, request)), store_folder(image, request)):
+        _check_foreign_files(sources, request)
+    inputs = {path.resolve() for source in sources for path in (source.path, *source.files)}
+    owners: dict[str, Path] = {}
+    for source in sources:
+        for target in (*reversed(output_files(source, request)), store_folder(source, request)):
             if target.resolve() in inputs:
                 raise InputError(f"{target} is one of the images and would be replaced; give another folder with -o.")
-            if target in owners:
+            name = unicodedata.normalize("NFC", target.name)
+            if name in owners:
                 raise InputError(
-                    f"{image} and {owners[target]} would both write {target}; predict them into folders of their own."
+                    f"{source.path} and {owners[name]} would both write {target}; predict them into folders of their "
+                    "own."
                 )
-            owners[target] = image
+            owners[name] = source.path
 
 
-def _check_strangers(images: Sequence[Path], request: Request) -> None:
+def _check_foreign_files(sources: Sequence[ImageSource], request: Request) -> None:
     """Make sure that what would be replaced was made by this command, for the same prompts."""
-    for image in images:
-        labels = output_files(image, request)[-1]
+    for source in sources:
+        labels = output_files(source, request)[-1]
         if labels.is_file() and result_token(labels) is None:
             raise InputError(f"{labels} was not made by predict; give another -o, or --overwrite to replace it.")
     classes = request.output / "classes.csv"

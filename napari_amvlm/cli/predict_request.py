@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ScaleName
     from napari_amvlm.errors import AmvlmError
-    from napari_amvlm.imaging import Plane
+    from napari_amvlm.imaging import ImageSource, Plane
     from napari_amvlm.imaging.turning import Views
     from napari_amvlm.predictor import Predictor
 
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     Remark = Callable[[str], None]
 
 PRESENT = 0.5
+_LONGEST_NAME = 225
+"""Bytes in the name of a result: file systems take 255, and a file that is being written has a longer name."""
+_LEAST_STEM = 40
+_NOT_IN_NAMES = r'[\x00-\x1f/\\:*?"<>|]'
 
 
 @dataclass(frozen=True)
@@ -50,34 +57,59 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: the line that tells about it, or the error, and remarks on the way."""
+    """What became of one source: a line about each of its images, or the error, and remarks on the way."""
 
     path: Path
-    line: str = ""
+    lines: tuple[str, ...] = ()
     error: AmvlmError | None = None
     remarks: tuple[str, ...] = ()
 
 
-def output_files(image: Path, request: Request) -> list[Path]:
-    """Return the files that a plane or a stack gives, in the order in which they are written; labels come last."""
-    from napari_amvlm.imaging import image_name
+def output_files(source: ImageSource, request: Request, title: str = "") -> list[Path]:
+    """Return the files that a plane or a stack gives, in the order in which they are written; labels come last.
 
-    stem, ending = image_name(image), ".nii.gz" if is_nifti(image) else ".tif"
-    names = []
+    Parameters
+    ----------
+    source
+        Where the image comes from.
+    request
+        What is wanted.
+    title
+        Of an image out of a file with several: what tells it from the others.
+    """
+    ending = ".nii.gz" if is_nifti(source.path) else ".tif"
+    additions = []
     if request.probabilities:
-        names.append(f"{stem}_probability")
+        additions.append("_probability")
     if request.instances:
-        names.extend(f"{stem}_{file_slug(prompt)}_instances" for prompt in request.prompts)
-    names.append(stem)
-    return [request.output / f"{name}{ending}" for name in names]
+        additions.extend(f"_{file_slug(prompt)}_instances" for prompt in request.prompts)
+    additions.append("")
+    stem = _stem(source, title, max(len(os.fsencode(addition + ending)) for addition in additions))
+    return [request.output / f"{stem}{addition}{ending}" for addition in additions]
 
 
-def is_nifti(image: Path) -> bool:
+def store_folder(source: ImageSource, request: Request, title: str = "") -> Path:
+    """Return the folder that a slide gives."""
+    return request.output / f"{_stem(source, title, len('.zarr'))}.zarr"
+
+
+def _stem(source: ImageSource, title: str, addition: int) -> str:
+    """Return what results are called, short enough for `addition` more bytes; what is cut off leaves a hash."""
+    stem = f"{source.name} {re.sub(_NOT_IN_NAMES, '_', title)}" if title else source.name
+    encoded = os.fsencode(stem)
+    most = max(_LEAST_STEM, _LONGEST_NAME - addition)
+    if len(encoded) <= most:
+        return stem
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: most - 9].decode(errors='ignore')}~{digest}"
+
+
+def is_nifti(path: Path) -> bool:
     """Tell whether results go back into a NIfTI file; a file that cannot be opened is none."""
     from napari_amvlm.imaging import image_kind
 
     try:
-        return image_kind(image) == "nifti"
+        return image_kind(path) == "nifti"
     except ImageError:
         return False
 
@@ -85,13 +117,6 @@ def is_nifti(image: Path) -> bool:
 def result_token(path: Path) -> str | None:
     """Return the token of the request that gave a file, None where this program did not write it."""
     return nifti_made_with(path) if path.name.endswith(".nii.gz") else made_with(path)
-
-
-def store_folder(image: Path, request: Request) -> Path:
-    """Return the folder that a slide gives."""
-    from napari_amvlm.imaging import image_name
-
-    return request.output / f"{image_name(image)}.zarr"
 
 
 def numbered(objects: NDArray[Any]) -> NDArray[Any]:

@@ -6,6 +6,8 @@ import functools
 import hashlib
 import json
 import threading
+import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,10 +19,11 @@ from napari_amvlm.cli.predict_request import (
     output_files,
     presence_text,
     result_token,
+    store_folder,
 )
 from napari_amvlm.cli.predicting_slides import predict_one_slide
 from napari_amvlm.cli.predicting_stacks import predict_one_stack
-from napari_amvlm.errors import ImageError, InputError, OutOfMemoryError
+from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.imaging import to_file_axes
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.cli.predict_request import Progress, Remark, Request
-    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.imaging import ImageData, ImageSource
     from napari_amvlm.imaging.turning import Views
     from napari_amvlm.predictor import Prediction, Predictor
 
@@ -40,82 +43,120 @@ Kind = Literal["plane", "slide", "stack"]
 _ONE_FILE = threading.Lock()
 
 
-def predict_file(predictor: Predictor, path: Path, request: Request, *, show: Progress, remark: Remark) -> str:
-    """Write the results of one file, unless they are there, and return the line that tells about it.
+def predict_file(
+    predictor: Predictor, source: ImageSource, request: Request, *, show: Progress, remark: Remark
+) -> list[str]:
+    """Write the results of all images of one source, unless they are there, and return a line about each.
 
     Parameters
     ----------
     predictor
         Answers the prompts.
-    path
+    source
         The file or folder.
     request
         What is wanted.
     show
-        Told how far it is, `[0, 1]`, with a short note.
+        Called with the share that is done, `[0, 1]`, and a short note.
     remark
-        Told what else there is to know.
+        Called with what else there is to say.
+
+    Raises
+    ------
+    InputError
+        An image cannot be used; the others of the source are done, and `remark` has their lines.
     """
-    token = _token(predictor, path, request)
-    if not request.overwrite and is_done(path, request, token):
-        return f"{path}: done already -> {output_files(path, request)[-1]}"
-    opened, kind = opened_image(path, request)
+    token = _token(predictor, source, request)
+    if not request.overwrite and is_done(source, request, token):
+        return [f"{source.path}: done already -> {output_files(source, request)[-1]}"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images = source.open(request.plane)
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            remark(str(warning.message))
+    lines: list[str] = []
+    failures: list[InputError] = []
+    for image in images:
+        title = image.name.removeprefix(source.name).strip() if len(images) > 1 else ""
+        try:
+            lines.append(_predict_image(predictor, _Task(source, title, image, request, token), show, remark))
+        except PromptError:
+            raise
+        except InputError as error:
+            failures.append(error)
+    if failures:
+        for line in (*lines, *map(str, failures[1:])):
+            remark(line)
+        raise failures[0]
+    return lines
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One image of a source, and what is wanted of it."""
+
+    source: ImageSource
+    title: str
+    image: ImageData
+    request: Request
+    token: str
+
+
+def _predict_image(predictor: Predictor, task: _Task, show: Progress, remark: Remark) -> str:
+    """Write the results of one image and return the line about it."""
+    image, request, path = task.image, task.request, task.source.path
+    files = output_files(task.source, request, task.title)
+    kind = image_kind_of(image, path, request)
     if kind == "slide":
-        return predict_one_slide(predictor, opened, request, show=show, remark=remark)
+        folder = store_folder(task.source, request, task.title)
+        return predict_one_slide(predictor, image, folder, request, show=show, remark=remark)
+    if files[-1].is_file() and result_token(files[-1]) is None and not request.overwrite:
+        raise InputError(f"{files[-1]} was not made by predict; give another -o, or --overwrite to replace it.")
     if kind == "stack":
-        labels, stacked, objects, presences = predict_one_stack(predictor, opened, request, show=show)
+        labels, stacked, objects, presences = predict_one_stack(predictor, image, request, show=show)
     else:
-        labels, stacked, objects, presences = _predict_plane(predictor, path, opened, request, remark)
-    files = output_files(path, request)
+        labels, stacked, objects, presences = _predict_plane(predictor, path, image, request, remark)
     # Labels last: their file says that the others are there too.
     arrays = [*([stacked] if request.probabilities else ()), *objects, labels]
     for file, array in zip(files, arrays, strict=True):
         if file.name.endswith(".nii.gz"):
-            write_nifti(file, array, opened, made_with=token)
+            write_nifti(file, array, image, made_with=task.token)
         else:
-            axes = "C" * (array.ndim - len(opened.axes)) + opened.axes
-            write_tiff(file, to_file_axes(array, opened), axes=axes, made_with=token)
+            axes = "C" * (array.ndim - len(image.axes)) + image.axes
+            write_tiff(file, to_file_axes(array, image), axes=axes, made_with=task.token)
     return f"{path}: {', '.join(presence_text(*one) for one in presences)} -> {files[-1]}"
 
 
-def opened_image(path: Path, request: Request) -> tuple[ImageData, Kind]:
-    """Return what is in a file, and whether it is one plane, a slide or a stack.
+def image_kind_of(image: ImageData, path: Path, request: Request) -> Kind:
+    """Return whether an image is one plane, a slide or a stack.
 
     Raises
     ------
-    ImageError
-        It cannot be read, or holds several images.
     InputError
         Slices are wanted of a plane, or a region of a stack, or of an image that is looked at whole.
     """
-    from napari_amvlm.imaging import open_images
     from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 
-    images = open_images(path, request.plane)
-    if len(images) > 1:
-        raise ImageError(f"{path}: expected one image, but it holds {len(images)}; give the file of the one you mean.")
-    image = images[0]
     if image.axes != "YX":
         if request.region:
             raise InputError(f"{path}: a region can be had of a plane, but it is a stack, {image.size}; use --slices.")
-        return image, "stack"
+        return "stack"
     if request.slices:
         raise InputError(f"{path}: slices can be had of a stack, but it is one plane; leave out --slices.")
     if request.region and request.scale == "whole":
         raise InputError(f"{path}: a region is looked at in tiles; leave out --scale whole, or --region.")
     large = image.data.shape[0] * image.data.shape[1] > LARGEST_PLANE
-    if (image.smaller or large or request.region) and request.scale != "whole":
-        return image, "slide"
-    return image, "plane"
+    return "slide" if (image.smaller or large or request.region) and request.scale != "whole" else "plane"
 
 
-def is_done(path: Path, request: Request, token: str) -> bool:
+def is_done(source: ImageSource, request: Request, token: str) -> bool:
     """Tell whether all files of an image are there, and of this very request."""
-    return all(file.is_file() and result_token(file) == token for file in output_files(path, request))
+    return all(file.is_file() and result_token(file) == token for file in output_files(source, request))
 
 
-def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
-    """Predict a file on a worker, which keeps its model from file to file; errors of the file come back as such."""
+def work(source: ImageSource, request: Request, model: Path, device: str) -> Outcome:
+    """Predict a source on a worker, which keeps its model from file to file; errors of the file come back as such."""
     import dask
 
     remarks: list[str] = []
@@ -124,10 +165,10 @@ def work(path: Path, request: Request, model: Path, device: str) -> Outcome:
         # Without threads of dask's, what is read lazily would become tasks of the cluster.
         with _ONE_FILE, dask.config.set(scheduler="threads"):
             predictor = _own_predictor(model, model.stat().st_mtime_ns, device, request.views)
-            line = predict_file(predictor, path, request, show=lambda _share, _note: None, remark=remarks.append)
+            lines = predict_file(predictor, source, request, show=lambda _share, _note: None, remark=remarks.append)
     except (InputError, OutOfMemoryError) as error:
-        return Outcome(path, error=type(error)(str(error)), remarks=tuple(remarks))
-    return Outcome(path, line, remarks=tuple(remarks))
+        return Outcome(source.path, error=type(error)(str(error)), remarks=tuple(remarks))
+    return Outcome(source.path, tuple(lines), remarks=tuple(remarks))
 
 
 @functools.lru_cache(maxsize=1)
@@ -151,7 +192,7 @@ def _predict_plane(
     predictor.set_image(image, key=str(path.resolve()))
     if unusable := count_nonfinite(image):
         remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
-    found: Sequence[Prediction] = [
+    predictions: Sequence[Prediction] = [
         predictor.predict(
             prompt,
             scale=request.scale,
@@ -160,19 +201,20 @@ def _predict_plane(
         )
         for prompt in request.prompts
     ]
-    maps = [prediction.probability for prediction in found]
+    maps = [prediction.probability for prediction in predictions]
     objects = [numbered(split_instances(m, request.threshold)) for m in maps] if request.instances else []
-    presences = [(prediction.prompt, prediction.presence) for prediction in found]
+    presences = [(prediction.prompt, prediction.presence) for prediction in predictions]
     return label_image(maps, request.threshold), np.stack(maps).astype(np.float16), objects, presences
 
 
-def _token(predictor: Predictor, path: Path, request: Request) -> str:
+def _token(predictor: Predictor, source: ImageSource, request: Request) -> str:
     """Return a text that differs for other requests, models and images."""
-    state = path.stat() if path.exists() else None
+    stats = [path.stat() for path in source.files or (source.path,) if path.exists()]
+    states = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
     settings = (
         *(request.prompts, request.threshold, request.scale, request.magnification, request.slices),
-        *(model_token(predictor), path.name, state and (state.st_size, state.st_mtime_ns)),
-        # Left out where it is one, so that what was done before there were views still counts as done.
+        *(model_token(predictor), source.path.name, states if source.files else states and states[0]),
+        # Left out where they are the default, so that results of versions without them still count as done.
         *((request.views,) if request.views > 1 else ()),
         *((request.plane,) if request.plane != "acquired" else ()),
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_amvlm.cli.predict_request import model_token, presence_text, store_folder
+from napari_amvlm.cli.predict_request import model_token, presence_text
 from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_amvlm.cli.predict_request import Progress, Remark, Request
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.predictor import Predictor
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def predict_one_slide(
-    predictor: Predictor, image: ImageData, request: Request, *, show: Progress, remark: Remark
+    predictor: Predictor, image: ImageData, folder: Path, request: Request, *, show: Progress, remark: Remark
 ) -> str:
-    """Fill the store of a slide, or go on filling it, and return the line that tells about it.
+    """Fill the store of a slide in `folder`, or continue to fill it, and return the line about it.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def predict_one_slide(
         raise InputError(f"{path} is a slide, for which objects are not numbered; leave out --instances.")
     if request.views > 1:
         raise InputError(f"{path} is a slide, which is seen in one view; leave out --views.")
-    store = _store(predictor, image, request)
+    store = _store(predictor, image, folder, request)
     region = None
     if request.region:
         x, y, width, height = request.region
@@ -45,11 +47,11 @@ def predict_one_slide(
     remark(f"{path}: {run.total} blocks to do; {memory_note(needed, predictor.device)}.")
     for report in run.run():
         show(report.done / report.total, f"{image.name}, block {report.done} of {report.total}")
-    found = zip(request.prompts, store.presence(), strict=True)
-    return f"{path}: {', '.join(presence_text(*one) for one in found)} -> {store.path}"
+    presences = zip(request.prompts, store.presence(), strict=True)
+    return f"{path}: {', '.join(presence_text(*one) for one in presences)} -> {store.path}"
 
 
-def _store(predictor: Predictor, image: ImageData, request: Request) -> SlideStore:
+def _store(predictor: Predictor, image: ImageData, folder: Path, request: Request) -> SlideStore:
     """Return the store of a slide, a new one or the one that is there."""
     from napari_amvlm.slides import SlideRequest, SlideStore
 
@@ -66,5 +68,4 @@ def _store(predictor: Predictor, image: ImageData, request: Request) -> SlideSto
         bytes=path.stat().st_size if path.is_file() else 0,
         shape=(int(image.data.shape[0]), int(image.data.shape[1])),
     )
-    folder = store_folder(path, request)
     return SlideStore.open(folder, asked, overwrite=request.overwrite, spacing=image.spacing)

@@ -11,6 +11,7 @@ from napari_amvlm.imaging.planes import Plane, in_plane, to_file_axes
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.slide_key import slide_key
+from napari_amvlm.imaging.sources import ImageSource, find_sources
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
 from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, to_rgb01, value_limits
 
@@ -19,12 +20,14 @@ __all__ = [
     "DataFolder",
     "ImageData",
     "ImagePair",
+    "ImageSource",
     "Plane",
     "Tile",
     "WorkingScale",
     "binary_mask",
     "blend_window",
     "count_nonfinite",
+    "find_sources",
     "image_kind",
     "image_name",
     "in_plane",

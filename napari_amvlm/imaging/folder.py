@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError
+from napari_amvlm.errors import DatasetError, ImageError
 from napari_amvlm.imaging.captions import read_captions
+from napari_amvlm.imaging.formats.kinds import image_kind
+from napari_amvlm.imaging.image_data import image_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,17 +118,16 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
         what = "is a file" if folder.exists() else "does not exist"
         raise DatasetError(f"{folder} {what}; give a data folder with img/ and labelcol/.")
     images = _images(folder, masks)
-    found = {} if masks == "none" else _masks(folder, images, required=masks == "required")
-    captions = read_captions(folder)
-    place = folder / "reviewed"
-    reviewed = _by_stem(place) if masks != "none" and place.is_dir() else {}
+    by_name = {} if masks == "none" else _masks(folder, images, required=masks == "required")
+    captions = {normal_form(stem): caption for stem, caption in read_captions(folder).items()}
+    reviewed = _by_stem(folder / "reviewed") if masks != "none" and (folder / "reviewed").is_dir() else {}
     pairs = tuple(
         ImagePair(
-            name, path, found.get(name), captions.get(name) or captions.get(_MASK_PREFIX + name), reviewed.get(name)
+            name, path, by_name.get(name), captions.get(name) or captions.get(_MASK_PREFIX + name), reviewed.get(name)
         )
         for name, path in images.items()
     )
-    by_value = any(mask.parent.name == "labelcol" for mask in found.values())
+    by_value = any(mask.parent.name == "labelcol" for mask in by_name.values())
     return DataFolder(folder, pairs, read_classes(folder / "classes.csv") if by_value else ())
 
 
@@ -143,59 +145,81 @@ def binary_mask(labels: ArrayLike, value: int | None = None) -> NDArray[np.bool_
 
 def _images(root: Path, masks: MasksWanted) -> dict[str, Path]:
     """Return the image files by stem."""
-    place = root / "img"
-    if not place.is_dir():
+    folder = root / "img"
+    if not folder.is_dir():
         if masks == "required":
-            raise DatasetError(f"{root} has no folder img/, only {_contents(root)}; put the images into img/.")
-        place = root
-    images = _by_stem(place)
+            raise DatasetError(f"{root} has no folder img/, only {visible_contents(root)}; put the images into img/.")
+        folder = root
+    images = _by_stem(folder)
     if not images:
         raise DatasetError(
-            f"{place} holds no image, only {_contents(place)}; expected files ending in {', '.join(SUFFIXES)}."
+            f"{folder} holds no image, only {visible_contents(folder)}; expected files ending in {', '.join(SUFFIXES)}."
         )
     return images
 
 
 def _masks(root: Path, images: dict[str, Path], *, required: bool) -> dict[str, Path]:
     """Return the mask files by the stem of their image."""
-    places = [root / name for name in _MASK_FOLDERS if (root / name).is_dir()]
-    if not places:
+    folders = [root / name for name in _MASK_FOLDERS if (root / name).is_dir()]
+    if not folders:
         if required:
             raise DatasetError(
-                f"{root} has no folder labelcol/ or instances/, only {_contents(root)}; put the masks into labelcol/."
+                f"{root} has no folder labelcol/ or instances/, only {visible_contents(root)}; "
+                "put the masks into labelcol/."
             )
         return {}
-    found: dict[str, Path] = {}
-    strangers: list[str] = []
-    for stem, path in _by_stem(places[0]).items():
+    masks: dict[str, Path] = {}
+    unmatched: list[str] = []
+    for stem, path in _by_stem(folders[0]).items():
         name = stem if stem in images else stem.removeprefix(_MASK_PREFIX)
-        if name in found:
-            raise DatasetError(f"{found[name]} and {path} are both masks of the image {name}; remove one.")
+        if name in masks:
+            raise DatasetError(f"{masks[name]} and {path} are both masks of the image {name}; remove one.")
         if name in images:
-            found[name] = path
+            masks[name] = path
         else:
-            strangers.append(path.name)
-    if strangers:
-        raise DatasetError(f"{places[0]} has masks without an image in img/ of the same stem: {_listed(strangers)}.")
-    without = [images[name].name for name in images if name not in found]
+            unmatched.append(path.name)
+    if unmatched:
+        raise DatasetError(f"{folders[0]} has masks without an image in img/ of the same stem: {_listed(unmatched)}.")
+    without = [images[name].name for name in images if name not in masks]
     if without and required:
         raise DatasetError(
-            f"{root} has images without a mask of the same stem in {places[0].name}/: {_listed(without)}; "
+            f"{root} has images without a mask of the same stem in {folders[0].name}/: {_listed(without)}; "
             "add the masks or take the images out."
         )
-    return found
+    return masks
 
 
-def _by_stem(place: Path) -> dict[str, Path]:
-    """Return the visible image files of one folder by stem, sorted by it."""
-    found: dict[str, Path] = {}
-    for path in sorted(place.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return the visible image files of one folder by stem, composed to Unicode's normal form, and sorted by it.
+
+    DICOM files count whatever they are called.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file():
             continue
-        if path.stem in found:
-            raise DatasetError(f"{found[path.stem]} and {path.name} have the same stem; rename or remove one.")
-        found[path.stem] = path
-    return dict(sorted(found.items()))
+        if path.suffix.lower() in SUFFIXES:
+            stem = normal_form(path.stem)
+        elif _is_dicom(path):
+            stem = normal_form(image_name(path))
+        else:
+            continue
+        if stem in files:
+            raise DatasetError(f"{files[stem]} and {path.name} have the same stem; rename or remove one.")
+        files[stem] = path
+    return dict(sorted(files.items()))
+
+
+def normal_form(name: str) -> str:
+    """Return a name in the form in which names are compared: systems store the same letters in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return path.name.upper() != "DICOMDIR" and image_kind(path) == "dicom"
+    except ImageError:
+        return False
 
 
 def read_classes(path: Path) -> tuple[tuple[int, str], ...]:
@@ -225,9 +249,9 @@ def read_classes(path: Path) -> tuple[tuple[int, str], ...]:
     return tuple(classes)
 
 
-def _contents(place: Path) -> str:
+def visible_contents(folder: Path) -> str:
     """Say what is in a folder."""
-    names = sorted(path.name + "/" * path.is_dir() for path in place.iterdir() if not path.name.startswith("."))
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
     return _listed(names) if names else "nothing"
 
 

@@ -116,17 +116,24 @@ class ImageData:
         """Lengths along the axes, for messages: "Z30xY512xX512"."""
         return "x".join(f"{axis}{length}" for axis, length in zip(self.axes, self.data.shape, strict=False))
 
+    @property
+    def channel_titles(self) -> tuple[str, ...]:
+        """The names of the channels, or their numbers from 1; empty for an image without the axis C."""
+        if "C" not in self.axes:
+            return ()
+        count = self.data.shape[self.axes.index("C")]
+        return self.channels or tuple(f"channel {number}" for number in range(1, count + 1))
+
     def of_channel(self, index: int) -> Self:
         """Return one channel of an image that has the axis C."""
         position = self.axes.index("C")
-        place = (slice(None),) * position + (index,)
-        title = self.channels[index] if index < len(self.channels) else f"channel {index + 1}"
+        key = (slice(None),) * position + (index,)
         return replace(
             self,
-            data=self.data[place],
-            smaller=tuple(level[place] for level in self.smaller),
+            data=self.data[key],
+            smaller=tuple(level[key] for level in self.smaller),
             axes=self.axes.replace("C", ""),
-            name=f"{self.name} {title}",
+            name=f"{self.name} {self.channel_titles[index]}",
             channels=(),
         )
 
@@ -137,12 +144,16 @@ class ImageData:
 def image_name(path: Path) -> str:
     """Return what an image is called after its file: the name without its endings, of which some come in pairs.
 
+    A number is no ending: DICOM files are often called by numbers with dots.
+
     Examples
     --------
     >>> from pathlib import Path
-    >>> [image_name(Path(name)) for name in ("a.b.tif", "a.nii.gz", "a.ome.tif", "a.ome.zarr")]
-    ['a.b', 'a', 'a', 'a']
+    >>> [image_name(Path(name)) for name in ("a.b.tif", "a.nii.gz", "a.ome.tif", "a.ome.zarr", "1.2.840")]
+    ['a.b', 'a', 'a', 'a', '1.2.840']
     """
+    if path.suffix[1:].isdecimal():
+        return path.name
     stem = path.stem
     for ending in (".nii", ".ome"):
         if stem.lower().endswith(ending) and len(stem) > len(ending):

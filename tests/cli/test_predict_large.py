@@ -11,6 +11,7 @@ import torch
 
 from napari_amvlm.cli import predicting
 from napari_amvlm.cli.predict_request import Request
+from napari_amvlm.imaging import ImageSource
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideStore
 from napari_amvlm.slides.store import DONE
@@ -198,13 +199,13 @@ def test_folders_of_stacks_and_pyramids(
 def test_a_worker_gives_back_errors_of_a_file(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     request = Request(("nuclei",), tmp_path / "out")
 
-    bad = predicting.work(tmp_path / "none.png", request, tiny_checkpoint, "cpu")
-    good = predicting.work(binary_folder / "img" / "a.png", request, tiny_checkpoint, "cpu")
+    bad = predicting.work(ImageSource(tmp_path / "none.png", "none"), request, tiny_checkpoint, "cpu")
+    good = predicting.work(ImageSource(binary_folder / "img" / "a.png", "a"), request, tiny_checkpoint, "cpu")
 
     assert bad.error is not None
     assert "none.png" in str(bad.error)
     assert good.error is None
-    assert good.line.endswith("a.tif")
+    assert good.lines[0].endswith("a.tif")
 
 
 def test_a_scheduler_that_does_not_answer(run: Run, slide: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats import dicom_headers, dicom_values
+from napari_amvlm.imaging.formats.dicom_frames import Frame, dicom_groups, grouped, read_frames
 from napari_amvlm.imaging.formats.lazy import lazy, reading
-from napari_amvlm.imaging.formats.limits import EAGER_BYTES, check_numbers, check_shape
-from napari_amvlm.imaging.image_data import ImageData, Spacing, spacing
+from napari_amvlm.imaging.formats.limits import EAGER_BYTES, check_shape
+from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, spacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,18 +27,8 @@ MAX_FILES = 20_000
 _UNEVEN = 0.1
 """Slices may be this much off their place, as a part of the distance between slices."""
 
-
-@dataclass(frozen=True)
-class Frame:
-    """One plane: its file, its place in the file, and what the header says of it."""
-
-    path: Path
-    index: int
-    frames: int
-    shape: tuple[int, int] | tuple[int, int, int]
-    header: Dataset
-    geometry: dicom_headers.Geometry
-    rescaling: dicom_values.Rescaling
+_SAME_POSITION, _LARGEST_JITTER = 0.001, 0.05
+"""Millimeters: slices that are nearer are at one position in any case; slices that are farther, at two."""
 
 
 class _Stack:
@@ -72,7 +62,7 @@ class _Stack:
 
 
 def open_dicom(path: Path) -> list[ImageData]:
-    """Describe the image in a DICOM file: a plane, or the frames of a multi-frame file.
+    """Describe the images in a DICOM file: a plane, or the frames of a multi-frame file.
 
     Raises
     ------
@@ -81,94 +71,62 @@ def open_dicom(path: Path) -> list[ImageData]:
     """
     with reading(path):
         header = dicom_headers.read_header(path)
-        frames = _frames(path, header)
+        frames = read_frames(path, header)
         if len(frames) == 1:
-            return [_plane(frames[0], path.stem)]
-        return [_multi_frame(frames, header, path)]
+            return [_plane(frames[0], image_name(path))]
+        if not _are_slices(frames):
+            return [_sequence(frames, header, path)]
+    return _volumes(grouped(frames), path, image_name(path))
 
 
-def open_dicom_series(paths: Iterable[Path], place: Path) -> list[ImageData]:
-    """Describe the images in many DICOM files: one volume for each series whose slices lie side by side.
+def open_dicom_series(paths: Iterable[Path], folder: Path) -> list[ImageData]:
+    """Describe the images in many DICOM files: one volume for all slices that lie side by side.
 
-    Slices of one series and orientation are sorted by their position; where every position occurs as often, the
-    repetitions are times.  Files without a position are images of their own.  A series that cannot be put together
-    is told in a warning, if there are others.
+    Slices of one volume have the same series, size, direction, frame type and echo.  They are sorted by their position
+    along their normal; where every position occurs as often, the repetitions are times.  Files without a position are
+    images of their own, and a file that is there twice counts once.  What cannot be put together is reported in a
+    warning, if there are other images.
 
     Parameters
     ----------
     paths
         The files; reports and other files without an image are left out.
-    place
+    folder
         The folder that messages name.
 
     Raises
     ------
     ImageError
-        No file has an image, or no series can be put together.
+        No file has an image, or no volume can be put together.
     """
-    series: dict[tuple[Any, ...], list[Frame]] = {}
+    groups, failures = dicom_groups(paths)
+    if not groups:
+        empty = ImageError(f"{folder} holds no DICOM image; open the folder of a series.")
+        raise next(iter(failures.values()), empty)
+    for failure in failures.values():
+        warnings.warn(str(failure), stacklevel=2)
+    return _volumes(groups, folder, folder.name)
+
+
+def _volumes(groups: Sequence[list[Frame]], path: Path, name: str) -> list[ImageData]:
+    """Describe each group; those that cannot be put together are reported in a warning, if there are others."""
+    images: list[ImageData] = []
     failures: list[ImageError] = []
-    for path in sorted(paths):
+    for number, frames in enumerate(groups, 1):
+        title = name if len(groups) == 1 else f"{name} {number}"
         try:
             with reading(path):
-                for frame in _frames(path, header := dicom_headers.read_header(path)):
-                    series.setdefault(_belongs(frame, header), []).append(frame)
-        except ImageError as error:
-            failures.append(error)
-    images: list[ImageData] = []
-    for number, frames in enumerate(series.values(), 1):
-        name = place.name if len(series) == 1 else f"{place.name} {number}"
-        try:
-            with reading(place):
-                images.extend([_plane(frames[0], name)] if len(frames) == 1 else [_volume(frames, name, place)])
+                if len(frames) > 1:
+                    images.append(_volume(frames, title, path))
+                else:
+                    images.append(_plane(frames[0], title if frames[0].frames > 1 else image_name(frames[0].path)))
         except ImageError as error:
             failures.append(error)
     if not images:
-        raise failures[0] if failures else ImageError(f"{place} holds no DICOM image; open the folder of a series.")
+        raise failures[0]
     for failure in failures:
-        if "without an image" not in str(failure):
-            warnings.warn(str(failure), stacklevel=2)
+        warnings.warn(str(failure), stacklevel=2)
     return images
-
-
-def _frames(path: Path, header: Dataset) -> list[Frame]:
-    count, height, width, colours = dicom_headers.check_image(path, header)
-    palette = header.get("PhotometricInterpretation") == "PALETTE COLOR"
-    colour = colours > 1 or palette
-    stored = np.dtype(np.uint8) if palette else dicom_values.stored_type(header)
-    check_numbers(path, stored)
-    shape: tuple[int, int] | tuple[int, int, int] = (height, width, 3) if colour else (height, width)
-    _check_length(path, header, count * height * width * colours)
-    frames = []
-    for index in range(count):
-        own = dicom_headers.frame_header(header, index)
-        where = dicom_headers.geometry(own)
-        found = dicom_values.rescaling(own, stored)
-        if colour:
-            found = dicom_values.Rescaling(1, 0, None, None, stored, None)
-        frames.append(Frame(path, index, count, shape, own, where, found))
-    return frames
-
-
-def _check_length(path: Path, header: Dataset, values: int) -> None:
-    """Refuse uncompressed pixels, and frames beyond number, that the file is too short for."""
-    size = path.stat().st_size
-    syntax = header.file_meta.TransferSyntaxUID
-    bits = int(header.get("BitsAllocated") or 8)
-    halved = str(header.get("PhotometricInterpretation")).endswith(("422", "420"))
-    plain = not syntax.is_encapsulated and not syntax.is_deflated and not halved
-    if (plain and values * bits // 8 > size) or int(header.get("NumberOfFrames") or 1) > size:
-        raise ImageError(f"{path} is cut off, {size} bytes cannot hold all of its pixels; copy it again.")
-
-
-def _belongs(frame: Frame, header: Dataset) -> tuple[Any, ...]:
-    """Return what the frames of one volume have in common; a frame without a position has it to itself."""
-    uid = str(header.get("SeriesInstanceUID", ""))
-    alone = frame.geometry.plane is None or frame.geometry.position is None
-    if alone:
-        return (uid, frame.path, frame.index)
-    kind = (str(header.get("ImageType", "")), str(header.get("EchoNumbers", "")))
-    return (uid, frame.geometry.plane, frame.shape, *kind)
 
 
 def _plane(frame: Frame, name: str) -> ImageData:
@@ -185,48 +143,66 @@ def _plane(frame: Frame, name: str) -> ImageData:
     )
 
 
-def _multi_frame(frames: list[Frame], header: Dataset, path: Path) -> ImageData:
-    """Describe the frames of one file: slices where they have positions, else times, else a sequence."""
-    if all(frame.geometry.plane is not None and frame.geometry.position is not None for frame in frames):
-        if len({frame.geometry.position for frame in frames}) > 1:
-            return _volume(frames, path.stem, path)
+def _are_slices(frames: Sequence[Frame]) -> bool:
+    """Tell whether the frames of a file lie at several places in the patient."""
+    if not all(frame.geometry.is_known for frame in frames):
+        return False
+    return len({(frame.geometry.corner, frame.geometry.rows, frame.geometry.columns) for frame in frames}) > 1
+
+
+def _sequence(frames: list[Frame], header: Dataset, path: Path) -> ImageData:
+    """Describe the frames of one file without positions of their own: slices, else times, else a sequence."""
+    name = image_name(path)
     offsets = header.get("GridFrameOffsetVector")
     if offsets is not None and len(offsets) == len(frames):
         steps = [float(offset) for offset in offsets]
         order = np.argsort(steps)
-        return _stack([frames[number] for number in order], "Z", {"Z": _step(path, sorted(steps))}, path.stem, path)
+        return _stack([frames[number] for number in order], "Z", {"Z": _step(path, sorted(steps))}, name, path)
     seconds = spacing(header.get("FrameTime"), "ms")
     if seconds is not None:
-        return _stack(frames, "T", {"T": (seconds[0] / 1000, "second")}, path.stem, path)
+        return _stack(frames, "T", {"T": (seconds[0] / 1000, "second")}, name, path)
     timed = any(name in header for name in ("FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"))
-    return _stack(frames, "T" if timed else "I", {}, path.stem, path)
+    return _stack(frames, "T" if timed else "I", {}, name, path)
 
 
-def _volume(frames: list[Frame], name: str, place: Path) -> ImageData:
+def _volume(frames: list[Frame], name: str, path: Path) -> ImageData:
     """Put slices in the order of their positions; repeated positions are times."""
-    by_position: dict[float, list[Frame]] = {}
-    for frame in frames:
-        by_position.setdefault(round(frame.geometry.position or 0.0, 2), []).append(frame)
+    by_position = _by_position(frames)
     positions = sorted(by_position)
-    repeats = {len(found) for found in by_position.values()}
+    repeats = {len(times) for times in by_position.values()}
     if len(repeats) > 1:
         raise ImageError(
-            f"{place}: expected every slice of {name} as often as the others, but {len(positions)} places have between "
+            f"{path}: expected every slice of {name} as often as the others, but {len(positions)} places have between "
             f"{min(repeats)} and {max(repeats)} slices; keep the files of one scan in the folder."
         )
-    times = repeats.pop()
-    for found in by_position.values():
-        found.sort(key=_when)
-    ordered = [by_position[position][time] for time in range(times) for position in positions]
+    count = repeats.pop()
+    for times in by_position.values():
+        times.sort(key=_when)
+    ordered = [by_position[position][time] for time in range(count) for position in positions]
     if len(positions) == 1:
-        return _stack(ordered, "T", {}, name, place)
-    known = {"Z": _step(place, positions)}
-    if times == 1:
-        return _stack(ordered, "Z", known, name, place)
-    return _stack(ordered, "TZ", known, name, place, lengths=(times, len(positions)))
+        return _stack(ordered, "T", {}, name, path)
+    distances = {"Z": _step(path, positions)}
+    if count == 1:
+        return _stack(ordered, "Z", distances, name, path)
+    return _stack(ordered, "TZ", distances, name, path, lengths=(count, len(positions)))
 
 
-def _step(place: Path, positions: Sequence[float]) -> Spacing:
+def _by_position(frames: Sequence[Frame]) -> dict[float, list[Frame]]:
+    """Return frames by their position along their common normal; what scanners round makes no other position."""
+    first = frames[0].geometry
+    placed = sorted(((first.distance_of(frame.geometry), frame) for frame in frames), key=lambda pair: pair[0])
+    gaps = np.diff([position for position, _ in placed])
+    same = max(_SAME_POSITION, min(_UNEVEN * float(gaps.max()), _LARGEST_JITTER))
+    by_position: dict[float, list[Frame]] = {placed[0][0]: [placed[0][1]]}
+    current = placed[0][0]
+    for gap, (position, frame) in zip(gaps, placed[1:], strict=True):
+        if gap > same:
+            current = position
+        by_position.setdefault(current, []).append(frame)
+    return by_position
+
+
+def _step(path: Path, positions: Sequence[float]) -> Spacing:
     """Return the distance of slices.
 
     Raises
@@ -238,7 +214,7 @@ def _step(place: Path, positions: Sequence[float]) -> Spacing:
     step = float(np.median(steps))
     if step <= 0 or np.abs(steps - step).max() > max(_UNEVEN * step, 0.02):
         raise ImageError(
-            f"{place}: expected slices at even distances, but they are {steps.min():.2f} to {steps.max():.2f} mm "
+            f"{path}: expected slices at even distances, but they are {steps.min():.2f} to {steps.max():.2f} mm "
             "apart; add the slices that are missing, or open single files."
         )
     return (float(np.mean(steps)), "millimeter")
@@ -249,14 +225,14 @@ def _stack(
     axes: str,
     distances: dict[str, Spacing],
     name: str,
-    place: Path,
+    path: Path,
     *,
     lengths: tuple[int, ...] | None = None,
 ) -> ImageData:
     stack = _Stack(frames)
-    check_shape(place, stack.shape, frames[0].shape[:2])
+    check_shape(path, stack.shape, frames[0].shape[:2])
     size = int(np.prod(stack.shape)) * stack.dtype.itemsize
-    data: Any = stack.read() if size <= EAGER_BYTES else lazy(stack, place, (1, *stack.shape[1:]))
+    data: Any = stack.read() if size <= EAGER_BYTES else lazy(stack, path, (1, *stack.shape[1:]))
     if lengths is not None:
         data = data.reshape((*lengths, *stack.shape[1:]))
     first = frames[0]
@@ -265,7 +241,7 @@ def _stack(
     return ImageData(
         data,
         name,
-        place,
+        path,
         len(first.shape) == 3,
         axes=f"{axes}YX",
         spacing=dicom_headers.pixel_spacing(first.header) | distances,

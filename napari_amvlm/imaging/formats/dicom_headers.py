@@ -25,6 +25,8 @@ _SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _MAX_INFLATED = 1 << 30
 _DEFER = 1 << 18
 """Longer elements than this many bytes are not read with the header; lookup tables are shorter."""
+_PARALLEL = 0.9998
+"""Cosine of 1.1 degrees: directions that differ by less are those of one volume."""
 _SIDES = ("LR", "PA", "SI")
 """Sides of the patient towards which DICOM's three coordinates grow, and away from which they do."""
 _OF_A_FRAME = (
@@ -45,7 +47,14 @@ _OF_A_FRAME = (
     "PhotometricInterpretation",
     "BitsStored",
     "PixelRepresentation",
+    "FrameType",
+    "ImageType",
+    "StackID",
+    "EchoTime",
+    "EffectiveEchoTime",
+    "EchoNumbers",
     "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
     "TriggerTime",
     "AcquisitionNumber",
     "InstanceNumber",
@@ -62,18 +71,29 @@ class Geometry:
     rows, columns
         Unit vectors, in DICOM's coordinates, along which the index of a column (X) and of a row (Y) grows; None where
         they are not known.
-    position
-        Millimeters along the normal of the plane, None where it is not known.
+    corner
+        Millimeters of the first pixel, None where it is not known.
     """
 
     rows: tuple[float, ...] | None
     columns: tuple[float, ...] | None
-    position: float | None
+    corner: tuple[float, ...] | None
 
     @property
-    def plane(self) -> tuple[float, ...] | None:
-        """What images of one volume have in common."""
-        return None if self.rows is None or self.columns is None else (*self.rows, *self.columns)
+    def is_known(self) -> bool:
+        """Whether it can be put together with others to a volume."""
+        return self.rows is not None and self.columns is not None and self.corner is not None
+
+    def is_parallel(self, other: Geometry) -> bool:
+        """Tell whether two known planes have the same directions, but for what scanners round."""
+        pairs = ((self.rows, other.rows), (self.columns, other.columns))
+        return all(one and two and float(np.dot(one, two)) > _PARALLEL for one, two in pairs)
+
+    def distance_of(self, other: Geometry) -> float:
+        """Return how far along the normal of this known plane the corner of another one lies, in millimeters."""
+        if self.rows is None or self.columns is None or other.corner is None:
+            raise ValueError("the geometry is not known")
+        return float(np.cross(self.rows, self.columns) @ np.array(other.corner))
 
 
 def read_header(path: Path, *, pixels: bool = False) -> Dataset:
@@ -154,16 +174,16 @@ def frame_header(header: Dataset, frame: int) -> Dataset:
     """Return what a header says of one frame: of the frame itself, of all frames, or of the file, in this order."""
     from pydicom.dataset import Dataset
 
-    found = Dataset()
+    result = Dataset()
     shared = list(header.get("SharedFunctionalGroupsSequence") or ())[:1]
     own = list(header.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
     sequences = [element.value for item in (*own, *shared) for element in item if element.VR == "SQ"]
     groups = [inner for sequence in sequences for inner in sequence[:1]]
     for name in _OF_A_FRAME:
-        value = next((place[name] for place in (*groups, header) if name in place), None)
+        value = next((group[name] for group in (*groups, header) if name in group), None)
         if value is not None:
-            found[name] = value
-    return found
+            result[name] = value
+    return result
 
 
 def geometry(header: Dataset) -> Geometry:
@@ -175,11 +195,9 @@ def geometry(header: Dataset) -> Geometry:
     lengths = float(np.linalg.norm(rows)), float(np.linalg.norm(columns))
     if not all(0.9 < length < 1.1 for length in lengths) or abs(float(rows @ columns)) > 0.01:
         return Geometry(None, None, None)
-    place = _numbers(header.get("ImagePositionPatient"), 3)
-    position = None if place is None else float(np.cross(rows, columns) @ np.array(place))
-    # Rounded, for slices of one volume may differ in the last digits.
-    vectors = [tuple(round(float(value), 3) + 0.0 for value in vector) for vector in (rows, columns)]
-    return Geometry(vectors[0], vectors[1], position)
+    unit = [tuple(float(part) for part in vector / np.linalg.norm(vector)) for vector in (rows, columns)]
+    corner = _numbers(header.get("ImagePositionPatient"), 3)
+    return Geometry(unit[0], unit[1], None if corner is None else tuple(corner))
 
 
 def orientation(header: Dataset, where: Geometry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import zlib
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +22,11 @@ Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr"]
 _PLAIN_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 _DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 """Groups 8 and 2, either of which comes first in files that have no preamble."""
+_FIRST_KINDS = (b"UL", b"CS", b"UI", b"OB", b"SH", b"LO", b"DA")
+_LONGEST_FIRST = 256
+"""The first element of a file is a length, a name or a number: it has no more bytes than this."""
 _TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".svs")
+_ENDINGS = (".png", ".jpg", ".jpeg", *_TIFF_ENDINGS, ".dcm", ".nii", ".nii.gz")
 _GZIP = b"\x1f\x8b"
 
 
@@ -46,11 +51,25 @@ def image_kind(path: Path) -> Kind | None:
         return "tiff"
     if start.startswith(_PLAIN_STARTS):
         return "plain"
-    if ending == ".dcm" and start[:2] in _DICOM_STARTS:
+    if (ending == ".dcm" and start[:2] in _DICOM_STARTS) or _starts_with_dicom_group(start):
         return "dicom"
     if is_nifti(start) or (start.startswith(_GZIP) and _packed_nifti(path)):
         return "nifti"
     return None
+
+
+def _starts_with_dicom_group(start: bytes) -> bool:
+    """Tell whether a file without a preamble begins with a short element of group 2 or 8."""
+    group, element, length = struct.unpack("<HHI", start[:8])
+    if group not in (2, 8) or not 0 <= element <= 0x100:
+        return False
+    explicit = start[4:6] in _FIRST_KINDS
+    return bool(explicit or (group == 8 and 0 < length <= _LONGEST_FIRST and length % 2 == 0))
+
+
+def has_image_ending(path: Path) -> bool:
+    """Tell whether a file is called like an image, in small or capital letters."""
+    return path.name.lower().endswith(_ENDINGS)
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:

@@ -79,7 +79,7 @@ def _series(
     for number in np.random.default_rng(1).permutation(len(positions)):
         place = [float(positions[number] * part) for part in normal]
         own = {"ImagePositionPatient": place, "ImageOrientationPatient": list(directions), "PixelSpacing": [0.5, 0.25]}
-        name = f"{zlib.crc32(str((number, positions[number])).encode()):08x}"
+        name = f"{zlib.crc32(str((number, positions[number], directions)).encode()):08x}"
         _save(folder / name, PIXELS[number], SeriesInstanceUID="1.2.3", **(own | elements))
     return folder
 
@@ -312,3 +312,118 @@ def test_without_pydicom_the_message_says_how_to_get_it(monkeypatch: pytest.Monk
 
     with pytest.raises(ImageError, match=r'pip install "napari-amvlm\[dicom\]"'):
         open_images(FILES / "CT_small.dcm")
+
+
+PLANES = {"axial": ((1, 0, 0, 0, 1, 0), (0, 0, 1)), "coronal": ((1, 0, 0, 0, 0, -1), (0, 1, 0))}
+PLANES["sagittal"] = ((0, 1, 0, 0, 0, -1), (-1, 0, 0))
+
+
+def test_a_localizer_of_three_planes_is_three_volumes(tmp_path: Path) -> None:
+    for directions, normal in PLANES.values():
+        _series(tmp_path, [-10, 0, 10], directions, normal)
+
+    images = open_images(tmp_path)
+
+    assert sorted(image.orientation for image in images) == ["PIL", "RIP", "SPL"]
+    assert {image.data.shape for image in images} == {(3, 20, 30)}
+
+
+def test_a_localizer_of_one_slice_a_plane_is_three_planes(tmp_path: Path) -> None:
+    for directions, normal in PLANES.values():
+        _series(tmp_path, [-10], directions, normal)
+
+    assert [image.data.shape for image in open_images(tmp_path)] == [(20, 30)] * 3
+
+
+@pytest.mark.parametrize("size", [1e-6, 5e-4, 3e-3])
+def test_jitter_in_the_directions_and_positions_splits_nothing(tmp_path: Path, size: float) -> None:
+    random = np.random.default_rng(7)
+    for number, position in enumerate((100.0, 103.0, 106.0, 109.0, 112.0, 115.0)):
+        directions = np.array([1, 0, 0, 0, 1, 0]) + random.uniform(-size, size, 6)
+        corner = np.array([-250.0, -240.0, position]) + random.uniform(-size, size, 3)
+        place = {"ImageOrientationPatient": directions.tolist(), "ImagePositionPatient": corner.tolist()}
+        _save(tmp_path / f"{number}", PIXELS[number], SeriesInstanceUID="1.2.3", **place)
+
+    image = _one(tmp_path)
+
+    np.testing.assert_array_equal(image.data, PIXELS)
+
+
+def test_jitter_of_repeated_positions_keeps_the_times_together(tmp_path: Path) -> None:
+    for time in range(2):
+        for number, position in enumerate((0.0, 2.0, 4.0)):
+            _save(
+                tmp_path / f"{number}{time}",
+                PIXELS[3 * time + number],
+                SeriesInstanceUID="1.2.3",
+                ImagePositionPatient=[0, 0, position + 0.005 * (1 - 2 * time)],
+                ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                TemporalPositionIdentifier=time + 1,
+            )
+
+    np.testing.assert_array_equal(_one(tmp_path).data, PIXELS.reshape(2, 3, 20, 30))
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        [{"EchoTime": 10.0}, {"EchoTime": 80.0}],
+        [{"EchoNumbers": 1}, {"EchoNumbers": 2}],
+        [{"ImageType": ["ORIGINAL", "PRIMARY", "M"]}, {"ImageType": ["ORIGINAL", "PRIMARY", "P"]}],
+    ],
+)
+def test_echoes_and_kinds_of_frames_are_volumes_of_their_own(tmp_path: Path, elements: list[dict[str, Any]]) -> None:
+    for number, own in enumerate(elements):
+        for slice_number in range(3):
+            position = {"ImagePositionPatient": [0, 0, slice_number], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+            _save(
+                tmp_path / f"{number}{slice_number}",
+                PIXELS[3 * number + slice_number],
+                SeriesInstanceUID="1.2.3",
+                **(position | own),
+            )
+
+    images = open_images(tmp_path)
+
+    np.testing.assert_array_equal([image.data for image in images], PIXELS.reshape(2, 3, 20, 30))
+
+
+def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    folder = _series(tmp_path, [0, 1, 2, 3, 4, 5])
+    for path in list(folder.iterdir())[:2]:
+        (folder / f"{path.name}.dcm").write_bytes(path.read_bytes())
+
+    np.testing.assert_array_equal(_one(folder).data, PIXELS)
+
+
+def test_an_enhanced_file_with_three_planes_is_three_volumes(tmp_path: Path) -> None:
+    from pydicom.dataset import Dataset
+
+    groups = []
+    for directions, normal in list(PLANES.values()):
+        for position in (20.0, 10.0):
+            group = Dataset()
+            group.PlaneOrientationSequence = [Dataset()]
+            group.PlaneOrientationSequence[0].ImageOrientationPatient = list(directions)
+            group.PlanePositionSequence = [Dataset()]
+            group.PlanePositionSequence[0].ImagePositionPatient = [float(position * part) for part in normal]
+            groups.append(group)
+    path = _save(tmp_path / "IM1", PIXELS, PerFrameFunctionalGroupsSequence=groups, SeriesInstanceUID="1.2.3")
+
+    images = open_images(path)
+
+    assert [image.orientation for image in images] == ["SPL", "PIL", "RIP"]
+    np.testing.assert_array_equal([image.data for image in images], PIXELS.reshape(3, 2, 20, 30)[:, ::-1])
+
+
+@pytest.mark.parametrize("preamble", [True, False])
+@pytest.mark.parametrize("name", ["IM000001", "scan.IMA", "1.2.840.1"])
+def test_dicom_is_known_by_its_content(tmp_path: Path, name: str, preamble: bool) -> None:
+    data = _dataset(PIXELS[0])
+    if not preamble:
+        del data.file_meta
+        pydicom.dcmwrite(tmp_path / name, data, implicit_vr=True, little_endian=True)
+    else:
+        data.save_as(tmp_path / name, enforce_file_format=True)
+
+    np.testing.assert_array_equal(_one(tmp_path / name).data, PIXELS[0])

@@ -1,0 +1,122 @@
+"""The frames of DICOM files, and which of them make up one volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats import dicom_headers, dicom_values
+from napari_amvlm.imaging.formats.lazy import reading
+from napari_amvlm.imaging.formats.limits import check_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One plane: its file, its place in the file, and what the header says of it."""
+
+    path: Path
+    index: int
+    frames: int
+    shape: tuple[int, int] | tuple[int, int, int]
+    header: Dataset
+    series: str
+    geometry: dicom_headers.Geometry
+    rescaling: dicom_values.Rescaling
+
+
+def dicom_groups(paths: Iterable[Path]) -> tuple[list[list[Frame]], dict[Path, ImageError]]:
+    """Return the frames of DICOM files by volume, and the files that cannot be read, with what is wrong with them.
+
+    Files without an image are left out, unless there is nothing else.
+    """
+    frames: list[Frame] = []
+    failures: dict[Path, ImageError] = {}
+    without_image: dict[Path, ImageError] = {}
+    seen: set[str] = set()
+    for path in sorted(paths):
+        try:
+            with reading(path):
+                header = dicom_headers.read_header(path)
+                uid = str(header.get("SOPInstanceUID", ""))
+                own = [] if uid and uid in seen else read_frames(path, header)
+        except ImageError as error:
+            (without_image if "without an image" in str(error) else failures)[path] = error
+            continue
+        seen.add(uid)
+        frames += own
+    return grouped(frames), failures if frames or failures else without_image
+
+
+def grouped(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Return the frames of each volume; a frame without a position is alone."""
+    groups: list[tuple[tuple[Any, ...], list[Frame]]] = []
+    for frame in frames:
+        kind = _kind(frame)
+        same = (group for key, group in groups if key == kind and group[0].geometry.is_parallel(frame.geometry))
+        group = next(same, None) if frame.geometry.is_known else None
+        if group is None:
+            groups.append((kind, [frame]))
+        else:
+            group.append(frame)
+    return [group for _, group in groups]
+
+
+def _kind(frame: Frame) -> tuple[Any, ...]:
+    """Return what the frames of one volume have in common, beside their direction."""
+    header = frame.header
+    echo = header.get("EffectiveEchoTime") or header.get("EchoTime")
+    return (
+        frame.geometry.is_known,
+        frame.series,
+        frame.shape,
+        str(header.get("FrameType") or header.get("ImageType", "")),
+        str(header.get("StackID", "")),
+        str(header.get("EchoNumbers", "")),
+        None if echo is None else round(float(echo), 2),
+    )
+
+
+def read_frames(path: Path, header: Dataset) -> list[Frame]:
+    """Describe every frame of a file.
+
+    Raises
+    ------
+    ImageError
+        It holds no image, is cut off, or its numbers are beyond what can be read.
+    """
+    count, height, width, colours = dicom_headers.check_image(path, header)
+    palette = header.get("PhotometricInterpretation") == "PALETTE COLOR"
+    colour = colours > 1 or palette
+    stored = np.dtype(np.uint8) if palette else dicom_values.stored_type(header)
+    check_numbers(path, stored)
+    shape: tuple[int, int] | tuple[int, int, int] = (height, width, 3) if colour else (height, width)
+    _check_length(path, header, count * height * width * colours)
+    series = str(header.get("SeriesInstanceUID", ""))
+    frames = []
+    for index in range(count):
+        own = dicom_headers.frame_header(header, index)
+        values = dicom_values.rescaling(own, stored)
+        if colour:
+            values = dicom_values.Rescaling(1, 0, None, None, stored, None)
+        frames.append(Frame(path, index, count, shape, own, series, dicom_headers.geometry(own), values))
+    return frames
+
+
+def _check_length(path: Path, header: Dataset, values: int) -> None:
+    """Refuse uncompressed pixels, and frames beyond number, that the file is too short for."""
+    size = path.stat().st_size
+    syntax = header.file_meta.TransferSyntaxUID
+    bits = int(header.get("BitsAllocated") or 8)
+    halved = str(header.get("PhotometricInterpretation")).endswith(("422", "420"))
+    plain = not syntax.is_encapsulated and not syntax.is_deflated and not halved
+    if (plain and values * bits // 8 > size) or int(header.get("NumberOfFrames") or 1) > size:
+        raise ImageError(f"{path} is cut off, {size} bytes cannot hold all of its pixels; copy it again.")

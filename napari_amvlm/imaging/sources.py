@@ -1,0 +1,129 @@
+"""Which images are meant by files and folders; folders are searched by content."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_amvlm.errors import DatasetError, ImageError
+from napari_amvlm.imaging.folder import visible_contents
+from napari_amvlm.imaging.formats.dicom_files import MAX_FILES, open_dicom_series
+from napari_amvlm.imaging.formats.dicom_frames import dicom_groups
+from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
+from napari_amvlm.imaging.formats.ome_zarr import is_zarr
+from napari_amvlm.imaging.image_data import image_name
+from napari_amvlm.imaging.planes import in_plane
+from napari_amvlm.imaging.reading import open_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from napari_amvlm.imaging.image_data import ImageData
+    from napari_amvlm.imaging.planes import Plane
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """What is opened together: a file, an OME-Zarr folder, or the DICOM files of a volume.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    name
+        What its results are called.
+    files
+        The DICOM files of a volume in the folder `path`; empty for everything else.
+    """
+
+    path: Path
+    name: str
+    files: tuple[Path, ...] = ()
+
+    def open(self, plane: Plane = "acquired") -> list[ImageData]:
+        """Describe its images, as `open_images` does."""
+        if not self.files:
+            return open_images(self.path, plane)
+        return [in_plane(image, plane) for image in open_dicom_series(self.files, self.path)]
+
+
+def find_sources(paths: Iterable[Path]) -> list[ImageSource]:
+    """Return the images that are meant, each once; a folder stands for all images in it and in its `img/`.
+
+    In a folder, DICOM files are put together to volumes, whatever they are called. Other files count where their
+    ending or their content is that of an image; hidden files do not.
+
+    Raises
+    ------
+    DatasetError
+        A folder holds no image.
+    """
+    sources: list[ImageSource] = []
+    for path in paths:
+        if path.is_dir() and not is_zarr(path):
+            sources += _in_folder(path)
+        else:
+            sources.append(ImageSource(path, image_name(path)))
+    unique = {(source.path.resolve(), source.files): source for source in sources}
+    return _named_apart(list(unique.values()))
+
+
+def _named_apart(sources: Sequence[ImageSource]) -> list[ImageSource]:
+    """Give the full name, with its ending, to files that only differ by it."""
+    counts = Counter(source.name for source in sources)
+    return [
+        replace(source, name=source.path.name.replace(".", "_"))
+        if counts[source.name] > 1 and not source.files
+        else source
+        for source in sources
+    ]
+
+
+def _in_folder(folder: Path) -> list[ImageSource]:
+    """Return the images of one folder."""
+    folders = [one for one in (folder / "img", folder) if one.is_dir()]
+    sources = [source for one in folders for source in _directly_in(one)]
+    if not sources:
+        raise DatasetError(f"{folder} holds no image, only {visible_contents(folder)}; give a folder of images.")
+    return sources
+
+
+def _directly_in(folder: Path) -> list[ImageSource]:
+    dicom: list[Path] = []
+    sources: list[ImageSource] = []
+    for path in itertools.islice(sorted(folder.iterdir()), MAX_FILES):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if is_zarr(path):
+                sources.append(ImageSource(path, image_name(path)))
+            continue
+        kind = _kind(path)
+        if kind == "dicom" and path.name.upper() != "DICOMDIR":
+            dicom.append(path)
+        elif kind != "dicom" and (kind is not None or has_image_ending(path)):
+            sources.append(ImageSource(path, image_name(path)))
+    return sources + _dicom_sources(dicom, folder)
+
+
+def _kind(path: Path) -> str | None:
+    try:
+        return image_kind(path)
+    except ImageError:  # it is reported when it is opened
+        return None
+
+
+def _dicom_sources(paths: Sequence[Path], folder: Path) -> list[ImageSource]:
+    """Return the volumes of a folder of DICOM files, and the files that are images, or failures, of their own."""
+    groups, failed = dicom_groups(paths)
+    members = [tuple(dict.fromkeys(frame.path for frame in group)) for group in groups]
+    volumes = [files for files in members if len(files) > 1]
+    alone = {files[0] for files in members if len(files) == 1} | set(failed)
+    names = [folder.name] if len(volumes) == 1 else [f"{folder.name} {number}" for number in range(1, len(volumes) + 1)]
+    return [
+        *(ImageSource(folder, name, files) for name, files in zip(names, volumes, strict=True)),
+        *(ImageSource(path, image_name(path)) for path in sorted(alone)),
+    ]

@@ -1,0 +1,101 @@
+"""Which images a folder holds, by content."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_amvlm.errors import DatasetError
+from napari_amvlm.imaging import find_sources, read_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIXELS = np.random.default_rng(0).integers(0, 4096, (6, 20, 30), np.uint16)
+COMPANION = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(4000)
+
+
+def _series(folder: Path, name: str) -> Path:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    folder.mkdir(exist_ok=True)
+    for number in (3, 0, 4, 1, 2, 5):
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        data.SeriesInstanceUID = "1.2.3"
+        data.ImageOrientationPatient, data.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [-4.0 * number, 0, 0]
+        data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = 20, 30, 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+        data.PixelData = PIXELS[number].tobytes()
+        data.save_as(folder / name.format(number), enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["IM{:06d}", "CASE.MR.{:04d}.IMA", "IM{}.dcm", "1.2.840.{}"])
+def test_a_folder_of_a_series_is_one_volume(tmp_path: Path, name: str) -> None:
+    folder = _series(tmp_path / "scan", name)
+    (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(600))
+    (folder / "._IM000001").write_bytes(COMPANION)
+
+    (source,) = find_sources([folder])
+    (image,) = source.open()
+
+    assert source.name == "scan"
+    assert image.axes == "ZYX"
+    np.testing.assert_array_equal(image.data, PIXELS)
+
+
+def test_files_beside_a_series_are_images_of_their_own(tmp_path: Path) -> None:
+    folder = _series(tmp_path / "scan", "IM{}")
+    Image.fromarray(PIXELS[0]).save(folder / "photo.PNG")
+    tifffile.imwrite(folder / "no_ending", PIXELS[1])
+    (folder / "broken.tif").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image")
+
+    assert sorted(source.name for source in find_sources([folder])) == ["broken", "no_ending", "photo", "scan"]
+
+
+def test_companions_of_a_mac_are_no_images(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(PIXELS[0]).save(tmp_path / name)
+        (tmp_path / f"._{name}").write_bytes(COMPANION)
+    (tmp_path / ".DS_Store").write_bytes(bytes(8))
+
+    assert [source.path.name for source in find_sources([tmp_path])] == ["a.png", "b.png"]
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+
+    with pytest.raises(DatasetError, match=r"holds no image, only notes\.txt"):
+        find_sources([tmp_path])
+
+
+def test_masks_are_matched_by_the_normal_form_of_their_names(tmp_path: Path) -> None:
+    for folder, form in (("img", "NFC"), ("labelcol", "NFD")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros((20, 20), np.uint8)).save(
+            tmp_path / folder / unicodedata.normalize(form, "Präparat é.png")  # type: ignore[arg-type]
+        )
+
+    (pair,) = read_folder(tmp_path).pairs
+
+    assert pair.mask is not None
+
+
+def test_dicom_without_ending_is_in_a_data_folder(tmp_path: Path) -> None:
+    _series(tmp_path / "img", "IM{}")
+    (tmp_path / "labelcol").mkdir()
+    for number in range(6):
+        Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "labelcol" / f"IM{number}.png")
+
+    assert [pair.name for pair in read_folder(tmp_path).pairs] == [f"IM{number}" for number in range(6)]
