@@ -55,7 +55,7 @@ def export(
             notes = export_geojson(opened, output)
         else:
             notes = export_labels(opened, output, kind, images=images, objects=objects)
-        count = opened.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
+        count = opened.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
     for note in notes:
         remark(note)
     say(f"{count} images -> {output}")

@@ -195,7 +195,7 @@ def _from_project(
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.session import learning_data
 
-    served = project.served_model()
+    served = project.models.served()
     start = (served.path if served else None) if replay is None else parent_file(project, replay.run)
     predictor = Predictor.from_file(model or start, device=device)
     info = predictor.info

@@ -54,7 +54,7 @@ def find_replay(project: Project, number: int | None) -> Replay:
     """
     from napari_amvlm.config import LearningConfig
 
-    runs = [run for run in project.runs() if run.model_id is not None]
+    runs = [run for run in project.runs.all() if run.model_id is not None]
     chosen = runs[-1:] if not number else [run for run in runs if run.id == number]
     if not chosen:
         known = ", ".join(str(run.id) for run in runs) or "none"
@@ -69,7 +69,7 @@ def find_replay(project: Project, number: int | None) -> Replay:
 
 def parent_file(project: Project, run: RunRecord) -> Path | None:
     """Return the file of the project's model that a run started from, None where it was an installed one."""
-    found = [model.path for model in project.models(discarded=True) if model.sha256 == run.parent]
+    found = [model.path for model in project.models.all(discarded=True) if model.sha256 == run.parent]
     return found[0] if found else None
 
 

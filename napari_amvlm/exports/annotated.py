@@ -66,7 +66,7 @@ def project_prompts(project: Project) -> tuple[str, ...]:
     DatasetError
         Nothing has been accepted.
     """
-    prompts = tuple(dict.fromkeys(correction.prompt for correction in project.corrections()))
+    prompts = tuple(dict.fromkeys(correction.prompt for correction in project.corrections.select()))
     if not prompts:
         raise DatasetError(f"{project.root} has no accepted mask to export; accept at least one first.")
     return prompts
@@ -93,7 +93,7 @@ def annotated_images(project: Project, left_out: list[str]) -> Iterator[Annotate
     taken: set[str] = set()
     failure: ProjectError | None = None
     some = False
-    for record in project.accepted_images():
+    for record in project.images.accepted():
         stem = _free_stem(record, taken)
         taken.add(stem.casefold())
         try:
@@ -111,15 +111,17 @@ def annotated_images(project: Project, left_out: list[str]) -> Iterator[Annotate
 
 
 def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[str, ...]) -> AnnotatedImage:
-    current = {correction.prompt: correction for correction in project.corrections(record.id)}
+    current = {correction.prompt: correction for correction in project.corrections.select(record.id)}
     answered = {prompt: current[prompt] for prompt in prompts if prompt in current}
-    reviewed = [project.load_reviewed(correction) for correction in answered.values() if correction.reviewed_file]
+    reviewed = [
+        project.corrections.reviewed(correction) for correction in answered.values() if correction.reviewed_file
+    ]
     everywhere = np.logical_and.reduce(reviewed) if reviewed else None
     return AnnotatedImage(
         record=record,
         stem=stem,
-        masks={prompt: project.load_mask(correction) for prompt, correction in answered.items()},
-        objects={prompt: project.load_objects(correction) for prompt, correction in answered.items()},
+        masks={prompt: project.corrections.mask(correction) for prompt, correction in answered.items()},
+        objects={prompt: project.corrections.objects(correction) for prompt, correction in answered.items()},
         unlocked={prompt: project.locks.unlocked(correction) for prompt, correction in answered.items()},
         reviewed=None if everywhere is None or everywhere.all() else everywhere,
     )

@@ -140,8 +140,8 @@ def _write(folder: Path, stem: str, array: NDArray[Any], kind: Literal["tiff", "
 
 def _write_image(project: Project, image: AnnotatedImage, folder: Path) -> None:
     """Copy the image's file, or write its pixels where there is no such file."""
-    pixels = project.load_image(image.record)
-    path = project.image(image.record.id).path
+    pixels = project.images.load(image.record)
+    path = project.images.get(image.record.id).path
     if path.is_file() and path.suffix.casefold() in IMAGE_SUFFIXES:
         with written_whole(folder / f"{image.stem}{path.suffix}") as temporary:
             shutil.copyfile(path, temporary)

@@ -26,7 +26,7 @@ class ImageFinder:
 
     def __init__(self, project: Project, folder: Path | None) -> None:
         self._project, self._folder = project, folder
-        self._images = project.images()
+        self._images = project.images.all()
 
     def find(self, reference: ImageReference) -> ImageRecord:
         """Return the image that a file means.
@@ -58,7 +58,7 @@ class ImageFinder:
                 f"the masks of {reference.name} are for another image than {record.path}, which has the same name: put "
                 "the original there, or add it under a name of its own."
             )
-        self._project.locate_image(record)
+        self._project.images.locate(record)
         return record
 
     def _by_content(self, reference: ImageReference) -> ImageRecord | None:
@@ -87,7 +87,7 @@ class ImageFinder:
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             return None
-        record = self._project.add_image(path)
+        record = self._project.images.add_file(path)
         # The same content under another name may be in the project already.
         self._images = [*(r for r in self._images if r.id != record.id), record]
         return record

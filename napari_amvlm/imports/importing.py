@@ -13,6 +13,7 @@ from napari_amvlm.imports.coco import read_coco
 from napari_amvlm.imports.geojson import read_geojson
 from napari_amvlm.imports.image_finder import ImageFinder
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
+from napari_amvlm.project import Answer
 from napari_amvlm.project.prompts import clean_prompt
 
 if TYPE_CHECKING:
@@ -140,37 +141,39 @@ def _enter(
     tell: Callable[[str], None],
 ) -> None:
     for prompt, mask in answers.masks.items():
-        current = project.corrections(record.id, prompt)
+        current = project.corrections.select(record.id, prompt)
         if current and _is_same(project, current[0].id, answers, prompt):
             report.unchanged += 1
             continue
         if current and not replace:
             tell(f"{record.name} has an accepted mask for {prompt} already, which was kept: --replace supersedes it.")
             continue
-        correction = project.accept(
+        correction = project.corrections.accept(
             record.id,
             prompt,
-            mask,
-            reviewed=answers.reviewed,
-            objects=answers.objects.get(prompt),
-            model=None,
-            threshold=None,
-            origin=str(part.origin),
+            Answer(
+                mask,
+                reviewed=answers.reviewed,
+                objects=answers.objects.get(prompt),
+                model=None,
+                threshold=None,
+                origin=str(part.origin),
+            ),
         )
         report.accepted.append(correction.id)
 
 
 def _is_same(project: Project, correction_id: int, answers: Answers, prompt: str) -> bool:
-    correction = project.correction(correction_id)
+    correction = project.corrections.get(correction_id)
     try:
-        mask, reviewed = project.load_mask(correction), project.load_reviewed(correction)
+        mask, reviewed = project.corrections.mask(correction), project.corrections.reviewed(correction)
     except ProjectError:  # a lost or changed mask is what an import may mend
         return False
     everywhere = np.ones_like(mask) if answers.reviewed is None else answers.reviewed
     if not (np.array_equal(mask, answers.masks[prompt]) and np.array_equal(reviewed, everywhere)):
         return False
     objects = answers.objects.get(prompt)
-    return objects is None or _same_objects(objects, project.load_objects(correction))
+    return objects is None or _same_objects(objects, project.corrections.objects(correction))
 
 
 def _same_objects(one: NDArray[np.integer], other: NDArray[np.integer]) -> bool:

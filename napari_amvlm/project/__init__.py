@@ -4,6 +4,7 @@ from napari_amvlm.project.project import Project
 from napari_amvlm.project.queue_scores import TO_DO
 from napari_amvlm.project.ranking import TileScores, heat_map, rank, score_tiles
 from napari_amvlm.project.records import (
+    Answer,
     CorrectionRecord,
     ImageRecord,
     ImageScore,
@@ -21,6 +22,7 @@ from napari_amvlm.project.records import (
 
 __all__ = [
     "TO_DO",
+    "Answer",
     "CorrectionRecord",
     "ImageRecord",
     "ImageScore",

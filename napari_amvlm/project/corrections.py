@@ -26,14 +26,14 @@ from napari_amvlm.project.masks import (
 )
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt
 from napari_amvlm.project.queue import mark_reviewed, mark_withdrawn
-from napari_amvlm.project.records import CorrectionRecord, ImageRecord
+from napari_amvlm.project.records import Answer, CorrectionRecord, ImageRecord
 from napari_amvlm.project.storage import inside, remove_quietly
 from napari_amvlm.review import carry_states, connected_objects, pixel_states, replace_region
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_amvlm.config import ScaleName
+    from napari_amvlm.project.images import ImageTable
 
 _SELECT = "SELECT corrections.*, prompts.text AS prompt FROM corrections JOIN prompts ON prompts.id = prompt_id"
 
@@ -49,31 +49,17 @@ def author() -> str:
         return "unknown"
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a person accepted for one prompt: masks `(H, W)` and what they came from; see `Project.accept`."""
-
-    mask: npt.ArrayLike
-    before: npt.ArrayLike | None = None
-    reviewed: npt.ArrayLike | None = None
-    objects: npt.ArrayLike | None = None
-    states: npt.NDArray[np.uint8] | None = None
-    model: str | None = None
-    threshold: float | None = None
-    seconds_spent: float = 0.0
-    scale: ScaleName | None = None
-    magnification: float | None = None
-    origin: str | None = None
-
-
 class CorrectionTable:
-    """The ledger's corrections."""
+    """The accepted masks of a project: `project.corrections`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, images: ImageTable) -> None:
         self._ledger = ledger
+        self._images = images
 
-    def select(self, image_id: int | None, prompt: str | None, *, history: bool) -> list[CorrectionRecord]:
-        """Return corrections, oldest first; without `history` the current ones only."""
+    def select(
+        self, image_id: int | None = None, prompt: str | None = None, *, history: bool = False
+    ) -> list[CorrectionRecord]:
+        """Return current corrections, oldest first; with `history` the superseded and withdrawn ones too."""
         conditions: list[str] = []
         values: list[Any] = []
         if not history:
@@ -87,13 +73,36 @@ class CorrectionTable:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return [_record(row) for row in self._ledger.rows(f"{_SELECT}{where} ORDER BY corrections.id", values)]
 
-    def accept(self, image: ImageRecord, prompt: str, answer: Answer) -> CorrectionRecord:
-        """Write the masks, then the row; see `Project.accept`."""
+    def accept(self, image_id: int, prompt: str, answer: Answer) -> CorrectionRecord:
+        """Store an answer; it is on the disk when this returns.
+
+        The newest answer of an image and a prompt is the current one; older ones stay in the history. An image's first
+        answer decides whether it is held out: one in four of each prompt's images is.
+
+        Raises
+        ------
+        ProjectError
+            There is no such image.
+        LabelsError
+            A mask does not fit the image.
+        PromptError
+            The prompt is empty.
+        StorageError
+            The disk refused; the project is as it was.
+        """
         self._ledger.require_writer()
-        prompt = clean_prompt(prompt)
+        image, prompt = self._images.get(image_id), clean_prompt(prompt)
+        if answer.region is None:
+            return self._store(image, prompt, answer, None)
+        return self._store(image, prompt, *self._whole_answer(image, prompt, answer, answer.region))
+
+    def _store(
+        self, image: ImageRecord, prompt: str, answer: Answer, states: npt.NDArray[np.uint8] | None
+    ) -> CorrectionRecord:
+        """Write the masks, then the row; `states` None are those that follow from the masks."""
         maps = _checked_maps(image, answer)
         derived = pixel_states(maps["mask"], maps.get("before"), maps.get("reviewed"))
-        states = self._carried(image, prompt, maps["mask"], derived if answer.states is None else answer.states)
+        states = self._carried(image, prompt, maps["mask"], derived if states is None else states)
         if not np.array_equal(states, derived):
             maps["states"] = states
         row: dict[str, Any] = {
@@ -117,40 +126,41 @@ class CorrectionTable:
             raise
         return self.get(correction_id)
 
-    def accept_region(self, image: ImageRecord, prompt: str, region: npt.ArrayLike, answer: Answer) -> CorrectionRecord:
-        """Accept what lies inside `region`; outside, the current correction stays as it is, with its objects."""
-        inside_region = as_mask(region, image.shape, f"the region of {image.name}")
+    def _whole_answer(
+        self, image: ImageRecord, prompt: str, answer: Answer, accepted_in: npt.ArrayLike
+    ) -> tuple[Answer, npt.NDArray[np.uint8]]:
+        """Return the answer for the whole image, and its states: outside `accepted_in` the current one stays."""
+        if answer.objects is not None or answer.reviewed is not None:
+            raise LabelsError(f"a region of {image.name} is accepted as a mask alone: leave out objects and reviewed.")
+        region = as_mask(accepted_in, image.shape, f"the region of {image.name}")
         mask = as_mask(answer.mask, image.shape, f"the mask of {image.name}")
-        if answer.objects is not None:
-            raise LabelsError(f"a region of {image.name} is accepted as a mask: leave its objects out.")
         before = None if answer.before is None else as_mask(answer.before, image.shape, f"the earlier {image.name}")
-        reviewed, states = inside_region, pixel_states(mask, before, inside_region)
-        current = self.select(image.id, prompt, history=False)
-        if current:
-            (earlier,) = current
-            earlier_states = self.states(earlier, image.shape)
-            if earlier.objects_file is not None:
-                numbers = replace_region(self.objects(earlier, image.shape), mask, inside_region)
-                answer = dataclasses.replace(answer, objects=numbers)
-            answer = dataclasses.replace(
-                answer,
-                scale=answer.scale or earlier.scale,
-                magnification=answer.magnification or earlier.magnification,
-            )
-            mask = np.where(inside_region, mask, self.mask(earlier, image.shape))
-            states = np.where(inside_region, states, earlier_states)
-            reviewed = inside_region | (earlier_states > 0)
-        else:
-            mask = mask & inside_region
-        return self.accept(image, prompt, dataclasses.replace(answer, mask=mask, reviewed=reviewed, states=states))
+        reviewed, states = region, pixel_states(mask, before, region)
+        current = self.select(image.id, prompt)
+        if not current:
+            return dataclasses.replace(answer, mask=mask & region, reviewed=reviewed), states
+        (earlier,) = current
+        earlier_states = self.states(earlier)
+        objects = None
+        if earlier.objects_file is not None:
+            objects = replace_region(self.objects(earlier), mask, region)
+        whole = dataclasses.replace(
+            answer,
+            mask=np.where(region, mask, self.mask(earlier)),
+            objects=objects,
+            reviewed=region | (earlier_states > 0),
+            scale=answer.scale or earlier.scale,
+            magnification=answer.magnification or earlier.magnification,
+        )
+        return whole, np.where(region, states, earlier_states)
 
     def _carried(
         self, image: ImageRecord, prompt: str, mask: BoolArray, states: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.uint8]:
         """Return `states` with what was corrected in the answer before still called corrected."""
-        for earlier in self.select(image.id, prompt, history=False):
+        for earlier in self.select(image.id, prompt):
             try:
-                return carry_states(states, mask, self.states(earlier, image.shape), self.mask(earlier, image.shape))
+                return carry_states(states, mask, self.states(earlier), self.mask(earlier))
             except ProjectError:  # a lost file of the earlier answer must not keep the new one from the disk
                 return states
         return states
@@ -181,7 +191,8 @@ class CorrectionTable:
         return _record(row)
 
     def reject(self, image_id: int, prompt: str) -> None:
-        """Withdraw the current correction; its masks stay in the history."""
+        """Withdraw the current correction of an image and a prompt; its masks stay in the history."""
+        self._images.get(image_id)
         prompt = clean_prompt(prompt)
         with self._ledger.transaction() as connection:
             connection.execute(
@@ -191,37 +202,42 @@ class CorrectionTable:
             )
             mark_withdrawn(connection, image_id)
 
-    # What a correction holds; every file is checked against its hash and its image's shape.
+    # What a correction holds. Every file is checked against its hash and its image's shape; `ProjectError` where it is
+    # gone or was changed.
 
-    def mask(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray:
-        """Return the accepted mask, bool `shape`."""
-        return read_mask(self._path(correction.mask_file), shape, correction.mask_sha256)
+    def mask(self, correction: CorrectionRecord) -> BoolArray:
+        """Return the accepted mask, bool `(H, W)`."""
+        return read_mask(self._path(correction.mask_file), self._shape(correction), correction.mask_sha256)
 
-    def before(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray | None:
-        """Return what the model had proposed; None when there was nothing."""
+    def before(self, correction: CorrectionRecord) -> BoolArray | None:
+        """Return the mask that the model had proposed, bool `(H, W)`; None when there was none."""
         if correction.before_file is None:
             return None
-        return read_mask(self._path(correction.before_file), shape, correction.before_sha256 or "")
+        return read_mask(self._path(correction.before_file), self._shape(correction), correction.before_sha256 or "")
 
-    def reviewed(self, correction: CorrectionRecord, shape: tuple[int, int]) -> BoolArray:
-        """Return the pixels that a person looked at."""
+    def reviewed(self, correction: CorrectionRecord) -> BoolArray:
+        """Return the pixels that a person looked at, bool `(H, W)`."""
+        shape = self._shape(correction)
         if correction.reviewed_file is None:
             check_shape(self._ledger.path, shape)
             return np.ones(shape, dtype=np.bool_)
         return read_mask(self._path(correction.reviewed_file), shape, correction.reviewed_sha256 or "")
 
-    def states(self, correction: CorrectionRecord, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """Return the state of every pixel; of an older correction, what follows from its masks."""
+    def states(self, correction: CorrectionRecord) -> npt.NDArray[np.uint8]:
+        """Return the state of every pixel, uint8 `(H, W)` with values of `napari_amvlm.review.PixelState`."""
         if correction.states_file is None:
-            reviewed = self.reviewed(correction, shape) if correction.reviewed_file else None
-            return pixel_states(self.mask(correction, shape), self.before(correction, shape), reviewed)
-        return read_map(self._path(correction.states_file), shape, correction.states_sha256 or "")
+            reviewed = self.reviewed(correction) if correction.reviewed_file else None
+            return pixel_states(self.mask(correction), self.before(correction), reviewed)
+        return read_map(self._path(correction.states_file), self._shape(correction), correction.states_sha256 or "")
 
-    def objects(self, correction: CorrectionRecord, shape: tuple[int, int]) -> npt.NDArray[np.integer]:
-        """Return the object numbers; connected pieces where none were given."""
+    def objects(self, correction: CorrectionRecord) -> npt.NDArray[np.integer]:
+        """Return the object numbers, `(H, W)`, 0 is background; connected parts where none were given."""
         if correction.objects_file is None:
-            return connected_objects(self.mask(correction, shape))
-        return read_map(self._path(correction.objects_file), shape, correction.objects_sha256 or "")
+            return connected_objects(self.mask(correction))
+        return read_map(self._path(correction.objects_file), self._shape(correction), correction.objects_sha256 or "")
+
+    def _shape(self, correction: CorrectionRecord) -> tuple[int, int]:
+        return self._images.get(correction.image_id).shape
 
     def _path(self, relative: str) -> Path:
         return inside(self._ledger.root, relative)

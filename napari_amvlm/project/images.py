@@ -14,23 +14,26 @@ import numpy.typing as npt
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
 from napari_amvlm.imaging import read_image, slide_key
+from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
-from napari_amvlm.project.records import ImageRecord, SlidePlace
+from napari_amvlm.project.records import ImageRecord, ProjectCounts, SlidePlace
 from napari_amvlm.project.storage import inside, remove_quietly, sha256_of_file, shown, write_atomically
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-_SELECT = "SELECT * FROM images"
+_ACCEPTED = "id IN (SELECT image_id FROM corrections WHERE state = 'current')"
+# CASE, and not AND: whether pixels are shared is asked where it matters only
+_UNLABELLED = f"CASE WHEN COALESCE(held_out, 0) = 0 AND NOT {_ACCEPTED} THEN NOT {SHARES_HELD_OUT} ELSE 0 END"
 
 _SMALLEST_SLIDE = 1 << 20
 """Files of more pixels may be slides that regions were cut out of."""
 
 
 class ImageTable:
-    """The ledger's images."""
+    """The images of a project: `project.images`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -51,7 +54,7 @@ class ImageTable:
     def select(self, condition: str = "", values: tuple[Any, ...] = ()) -> list[ImageRecord]:
         """Return the records that meet an SQL condition, in the order they were added."""
         where = f" WHERE {condition}" if condition else ""
-        return [self._record(row) for row in self._ledger.rows(f"{_SELECT}{where} ORDER BY id", values)]
+        return [self._record(row) for row in self._ledger.rows(f"SELECT * FROM images{where} ORDER BY id", values)]
 
     def get(self, image_id: int) -> ImageRecord:
         """Return one record; `ProjectError` when there is none of that id."""
@@ -60,8 +63,56 @@ class ImageTable:
             raise ProjectError(f"the project {self._ledger.root} has no image {image_id}: add the image first.")
         return found[0]
 
-    def add_file(self, path: Path, *, name: str | None, copy: bool) -> ImageRecord:
-        """Add the image file `path` by reference, or a copy of it."""
+    def all(self) -> list[ImageRecord]:
+        """Return all images in the order they were added."""
+        return self.select()
+
+    def accepted(self) -> list[ImageRecord]:
+        """Return the images that have a current correction, held-out ones included."""
+        return self.select(_ACCEPTED)
+
+    def held_out(self) -> list[ImageRecord]:
+        """Return the held-out images that have a current correction."""
+        return self.select(f"held_out = 1 AND {_ACCEPTED}")
+
+    def unlabelled(self) -> list[ImageRecord]:
+        """Return the images without a current correction; none that is held out, or shares pixels with one that is."""
+        return self.select(_UNLABELLED)
+
+    def counts(self) -> ProjectCounts:
+        """Return how many images there are of each kind."""
+        row = self._ledger.row(
+            f"SELECT COUNT(*), SUM({_ACCEPTED}), SUM({_ACCEPTED} AND held_out = 1), SUM({_UNLABELLED}) FROM images"
+        )
+        return ProjectCounts(*(int(value or 0) for value in (row or (0, 0, 0, 0))))
+
+    def set_held_out(self, image_id: int, held_out: bool) -> None:
+        """Decide by hand whether an image scores models (True) or is learnt from (False)."""
+        self.get(image_id)
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE images SET held_out = ?, decided_by_person = 1 WHERE id = ?", (int(held_out), image_id)
+            )
+
+    def add_file(self, path: str | Path, *, name: str | None = None, copy: bool = False) -> ImageRecord:
+        """Add an image file by reference, or a copy of it. The same content gives the same record, whatever its path.
+
+        Parameters
+        ----------
+        path
+            The image file.
+        name
+            What to call it; the file's name if left out.
+        copy
+            Copy the file into the project.
+
+        Raises
+        ------
+        ImageError
+            The file cannot be read.
+        StorageError
+            The disk refused.
+        """
         self._ledger.require_writer()
         path = Path(os.path.abspath(path))
         try:
@@ -89,9 +140,26 @@ class ImageTable:
         return self._store(row, content, path.suffix)
 
     def add_array(
-        self, array: npt.NDArray[Any], *, name: str | None, cut_from: SlidePlace | None = None
+        self, array: npt.NDArray[Any], *, name: str | None = None, cut_from: SlidePlace | None = None
     ) -> ImageRecord:
-        """Keep an `(H, W)`, `(H, W, 3)` or `(H, W, 4)` array as TIFF in the project; alpha is dropped."""
+        """Keep an array that has no file as TIFF in the project. The same pixels give the same record.
+
+        Parameters
+        ----------
+        array
+            Pixels `(H, W)`, `(H, W, 3)` or `(H, W, 4)`; alpha is dropped.
+        name
+            What to call it; a part of its hash if left out.
+        cut_from
+            Where on a slide it was cut out: images that share pixels of a slide are held out together.
+
+        Raises
+        ------
+        ImageError
+            The array is no image.
+        StorageError
+            The disk refused.
+        """
         self._ledger.require_writer()
         array = _storable(array)
         digest = _hash_array(array)
@@ -110,7 +178,7 @@ class ImageTable:
         return self._store(row, content, ".tif")
 
     def find_array(self, array: npt.NDArray[Any]) -> ImageRecord | None:
-        """Return the record of an image that was added as this very array; None where it never was."""
+        """Return the image that was added as this very array, for instance a slice of a stack; None where none was."""
         known = self.select("source = 'array' AND sha256 = ?", (_hash_array(_storable(array)),))
         return known[0] if known else None
 
@@ -185,7 +253,15 @@ class ImageTable:
         return np.asarray(data)
 
     def locate(self, record: ImageRecord) -> Path:
-        """Return where the image file is now: where it was, or a file of the same content in a known folder."""
+        """Return where the image file is now: where it was, or a file of the same content in a known folder.
+
+        Raises
+        ------
+        ProjectError
+            The file was lost or changed.
+        """
+        if record.source == "array":
+            return record.path
         changed = os.path.isfile(record.path)
         if changed and _has_content(record.path, record.sha256):
             return record.path
@@ -202,7 +278,7 @@ class ImageTable:
         )
 
     def missing(self) -> list[ImageRecord]:
-        """Return the images whose file cannot be found; a changed file is not missing."""
+        """Return the images whose file is not where it was, nor in any folder that the project knows."""
         return [record for record in self.select() if record.source == "file" and not self._is_there(record)]
 
     def _is_there(self, record: ImageRecord) -> bool:
@@ -210,9 +286,10 @@ class ImageTable:
             return True
         return any(_has_content(path, record.sha256) for path in self._candidates(record))
 
-    def find(self, folder: Path) -> list[ImageRecord]:
-        """Seek missing images in a folder and below it; return those that were found."""
+    def find(self, folder: str | Path) -> list[ImageRecord]:
+        """Seek missing images by content in a folder and below it; return those that were found, with new paths."""
         self._ledger.require_writer()
+        folder = Path(folder)
         if not folder.is_dir():
             raise ProjectError(f"there is no folder {folder}: choose the one that the images were moved to.")
         missing = {record.sha256: record for record in self.missing()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LockTable:
-    """The ledger's unlocked objects. A new correction is locked as a whole."""
+    """The locks of accepted objects: `project.locks`. A new correction is locked as a whole."""
 
     def __init__(self, ledger: Ledger, corrections: CorrectionTable) -> None:
         self._ledger = ledger
@@ -32,7 +32,7 @@ class LockTable:
         return frozenset(row["object"] for row in rows)
 
     def set(self, correction: CorrectionRecord, objects: Iterable[int], locked: bool) -> frozenset[int]:
-        """Lock or unlock objects of a correction, numbered as in `Project.load_objects`; return the unlocked ones.
+        """Lock or unlock objects of a correction, numbered as in `CorrectionTable.objects`; return the unlocked ones.
 
         Raises
         ------
@@ -57,6 +57,6 @@ class LockTable:
         """Return the pixels of an image that a model may not paint over, bool `(H, W)`: all its locked objects."""
         check_shape(self._ledger.path, image.shape)
         locked = np.zeros(image.shape, np.bool_)
-        for correction in self._corrections.select(image.id, None, history=False):
-            locked |= locked_pixels(self._corrections.objects(correction, image.shape), self.unlocked(correction))
+        for correction in self._corrections.select(image.id):
+            locked |= locked_pixels(self._corrections.objects(correction), self.unlocked(correction))
         return locked

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ModelTable:
-    """The ledger's models and servings."""
+    """The models learnt in a project, and which served when: `project.models`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -49,9 +49,16 @@ class ModelTable:
             discarded=row["discarded_at"] is not None,
         )
 
-    def add(self, path: Path, *, parent: str | None, scores: Mapping[str, float], licence: str) -> ModelRecord:
-        """Enter a model file; one from elsewhere is copied into `models/` first."""
+    def add(
+        self,
+        path: str | Path,
+        parent: str | None = None,
+        scores: Mapping[str, float] | None = None,
+        licence: str = "unknown",
+    ) -> ModelRecord:
+        """Enter a model file, copied into `models/` if it lies elsewhere. It does not serve yet: see `serve`."""
         self._ledger.require_writer()
+        path = Path(path)
         if not path.is_file():
             raise ProjectError(f"the model {path} was not found: save the model before adding it to the project.")
         folder = inside(self._ledger.root, "models")
@@ -60,7 +67,7 @@ class ModelTable:
         with disk_errors(folder):
             fsync_directory(folder)
         digest = sha256_of_file(path)
-        values = (path.stem, f"models/{path.name}", digest, parent, licence, json.dumps(dict(scores)), now())
+        values = (path.stem, f"models/{path.name}", digest, parent, licence, json.dumps(dict(scores or {})), now())
         with self._ledger.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO models (name, file, sha256, parent, licence, scores, created_at) "
@@ -70,7 +77,7 @@ class ModelTable:
         return self.get(int(cursor.lastrowid or 0))
 
     def new_path(self) -> Path:
-        """Return where the next model of the project may be written."""
+        """Return where the next learnt model may be written; `ProjectError` when open for reading only."""
         self._ledger.require_writer()
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", self._ledger.root.stem).strip("-") or "project"
         return free_name(inside(self._ledger.root, "models"), f"{stem}-model", ".safetensors")
@@ -83,12 +90,20 @@ class ModelTable:
         return self._record(row)
 
     def all(self, *, discarded: bool = False) -> list[ModelRecord]:
-        """Return all models, oldest first; discarded ones only where they are asked for."""
+        """Return the models learnt here, oldest first; with `discarded` those too that were put aside."""
         where = "" if discarded else "WHERE discarded_at IS NULL"
         return [self._record(row) for row in self._ledger.rows(f"SELECT * FROM models {where} ORDER BY id")]
 
     def serve(self, model_id: int | None) -> None:
-        """Serve a model from now on; None goes back to the one that was installed."""
+        """Serve one of the project's models from now on; None goes back to the installed one.
+
+        This promotes a new model, and rolls back to any earlier one. A discarded model is no longer discarded then.
+
+        Raises
+        ------
+        ProjectError
+            There is no such model, or its file is gone or was changed.
+        """
         if model_id is not None:
             self._require_file(self.get(model_id))
         with self._ledger.transaction() as connection:
@@ -96,7 +111,7 @@ class ModelTable:
             connection.execute("INSERT INTO servings (model_id, served_at) VALUES (?, ?)", (model_id, now()))
 
     def served(self) -> ModelRecord | None:
-        """Return the model that was served last; None is the installed one."""
+        """Return the model that serves; None is the installed one."""
         row = self._ledger.row("SELECT model_id FROM servings ORDER BY id DESC LIMIT 1")
         return None if row is None or row["model_id"] is None else self.get(row["model_id"])
 
@@ -105,7 +120,7 @@ class ModelTable:
         return [Serving(**dict(row)) for row in self._ledger.rows("SELECT * FROM servings ORDER BY id")]
 
     def roll_back(self) -> ModelRecord | None:
-        """Serve what served before the model that serves now; the installed one where that was the first."""
+        """Serve what served before the present model first did, and return it; None is the installed model."""
         self._ledger.require_writer()
         now_serving = self.served()
         current = None if now_serving is None else now_serving.id
@@ -119,7 +134,13 @@ class ModelTable:
         return self.served()
 
     def discard(self, model_id: int) -> None:
-        """Take a model off the list; its file stays."""
+        """Put a model aside: it is no longer listed, but its file and its history stay.
+
+        Raises
+        ------
+        ProjectError
+            There is no such model, or it serves.
+        """
         self.get(model_id)
         served = self.served()
         if served is not None and served.id == model_id:

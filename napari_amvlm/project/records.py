@@ -1,4 +1,4 @@
-"""What a project tells about its images, corrections, models and runs: frozen rows of the ledger."""
+"""Frozen records: what a person answers, and the rows of the ledger."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from napari_amvlm.config import ScaleName
 
@@ -56,6 +58,46 @@ class ImageRecord:
     source: Literal["file", "array"]
     stored: bool
     held_out: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person accepted for one prompt on one image, from the dock to the ledger.
+
+    Attributes
+    ----------
+    mask
+        `(H, W)`, bool (or integer, where not 0 is True).
+    objects
+        Object numbers `(H, W)`, 0 is background, that cover just the mask; None makes each connected part an object.
+    region
+        bool `(H, W)`: only what lies in it was accepted, and outside it the stored answer stays. None is all of the
+        image. A region is accepted without `objects` and `reviewed`.
+    reviewed
+        Pixels that the person looked at, bool `(H, W)`; None is all of them.
+    before
+        The mask that the model had proposed, bool `(H, W)`; None where there was none.
+    model, threshold
+        What the proposal came from; the threshold in [0, 1].
+    seconds_spent
+        Time of the person.
+    scale, magnification
+        The working scale; None where it was chosen automatically.
+    origin
+        The file that the mask was imported from.
+    """
+
+    mask: npt.ArrayLike
+    objects: npt.ArrayLike | None = None
+    region: npt.ArrayLike | None = None
+    reviewed: npt.ArrayLike | None = None
+    before: npt.ArrayLike | None = None
+    model: str | None = None
+    threshold: float | None = None
+    seconds_spent: float = 0.0
+    scale: ScaleName | None = None
+    magnification: float | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)

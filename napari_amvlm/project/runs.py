@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunTable:
-    """The ledger's fine-tuning runs."""
+    """The fine-tuning runs of a project: `project.runs`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -27,12 +27,29 @@ class RunTable:
         self,
         config: Mapping[str, Any],
         *,
-        parent: str | None,
-        train: Iterable[int],
-        validate: Iterable[int],
-        unlabelled: Iterable[int],
+        parent: str | None = None,
+        train: Iterable[int] = (),
+        validate: Iterable[int] = (),
+        unlabelled: Iterable[int] = (),
     ) -> RunRecord:
-        """Enter a run that starts now, with what it learns from, is scored on, and sees without labels."""
+        """Enter a run that starts now.
+
+        Parameters
+        ----------
+        config
+            The resolved `LearningConfig`, as JSON types.
+        parent
+            Hash of the model that it starts from.
+        train, validate
+            Ids of the corrections it learns from and is scored on.
+        unlabelled
+            Ids of the images that it sees without labels.
+
+        Raises
+        ------
+        ProjectError
+            A held-out image is among those to learn from.
+        """
         with self._ledger.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO runs (state, parent, config, result, started_at) VALUES ('running', ?, ?, '{}', ?)",
@@ -47,14 +64,20 @@ class RunTable:
         return self.get(run_id)
 
     def finish(
-        self, run_id: int, state: RunState, *, result: Mapping[str, Any], message: str | None, model_id: int | None
+        self,
+        run_id: int,
+        state: RunState = "finished",
+        *,
+        result: Mapping[str, Any] | None = None,
+        message: str | None = None,
+        model_id: int | None = None,
     ) -> RunRecord:
         """Enter how a run ended."""
         self.get(run_id)
         with self._ledger.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET state = ?, result = ?, message = ?, model_id = ?, ended_at = ? WHERE id = ?",
-                (state, json.dumps(dict(result)), message, model_id, now(), run_id),
+                (state, json.dumps(dict(result or {})), message, model_id, now(), run_id),
             )
         return self.get(run_id)
 
@@ -89,7 +112,7 @@ class RunTable:
         return [self._record(row) for row in self._ledger.rows("SELECT * FROM runs ORDER BY id")]
 
     def student_path(self, run_id: int) -> Path:
-        """Return where the student of a run lies, if it was kept."""
+        """Return where the student of a run lies, if it was kept; `ProjectError` when there is no such run."""
         return inside(self._ledger.root, f"runs/{self.get(run_id).id}-student.safetensors")
 
     def that_made(self, sha256: str) -> RunRecord | None:
@@ -111,14 +134,14 @@ class RunTable:
         return [row["image_id"] for row in rows]
 
     def store_scores(self, run_id: int, scores: Mapping[int, tuple[float | None, float | None]]) -> None:
-        """Store Dice before and after the run for each image id."""
+        """Store Dice before and after a run for each held-out image, by image id."""
         self.get(run_id)
         rows = [(run_id, image_id, before, after) for image_id, (before, after) in scores.items()]
         with self._ledger.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO run_scores VALUES (?, ?, ?, ?)", rows)
 
     def scores(self, run_id: int) -> list[ImageScore]:
-        """Return the scores of a run's images, the worst after it first; those without a score come last."""
+        """Return Dice before and after a run for each held-out image, the worst after it first."""
         rows = self._ledger.rows(
             "SELECT image_id, images.name, before, after FROM run_scores JOIN images ON images.id = image_id "
             "WHERE run_id = ? ORDER BY after IS NULL, after, before IS NULL, before, image_id",

@@ -78,8 +78,8 @@ def read_accepted(project: Project, correction: CorrectionRecord) -> Accepted:
     """
     return Accepted(
         correction.id,
-        project.load_states(correction),
-        np.asarray(project.load_objects(correction)),
+        project.corrections.states(correction),
+        np.asarray(project.corrections.objects(correction)),
         project.locks.unlocked(correction),
         correction.objects_file is not None,
     )
@@ -88,7 +88,7 @@ def read_accepted(project: Project, correction: CorrectionRecord) -> Accepted:
 def accepted_on(project: Project, image_id: int, on_problem: Callable[[str], None]) -> dict[str, Accepted]:
     """Return the accepted masks of an image by prompt; one that cannot be read is told of and left out."""
     found: dict[str, Accepted] = {}
-    for correction in project.corrections(image_id):
+    for correction in project.corrections.select(image_id):
         try:
             found[correction.prompt] = read_accepted(project, correction)
         except ProjectError as error:

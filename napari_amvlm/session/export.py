@@ -29,5 +29,5 @@ def export_project(project: Project, kind: str, path: Path) -> tuple[str, list[s
         notes = export_labels(project, path, "tiff" if kind == "tiff" else "png")
     else:
         raise InputError(f"{kind!r} is no format to export to; choose coco, geojson, tiff or png.")
-    accepted = project.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
+    accepted = project.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
     return f"Exported {accepted} image{'' if accepted == 1 else 's'} to {path}.", list(notes)

@@ -81,10 +81,10 @@ def labelled_image(project: Project, image_id: int, *, predictor_scales: ScaleCh
     ProjectError, ImageError
         The image or a mask cannot be read, or nothing is accepted on it any more.
     """
-    ids = [correction.id for correction in project.corrections(image_id)]
+    ids = [correction.id for correction in project.corrections.select(image_id)]
     images, _ = _Reader(project, predictor_scales, None).labelled(ids)
     if not images:
-        name = project.image(image_id).name
+        name = project.images.get(image_id).name
         raise ProjectError(f"nothing is accepted on {name} any more, so nothing can be compared on it: accept a mask.")
     return images[0]
 
@@ -94,23 +94,23 @@ def present_entries(project: Project, unlabelled_bytes: int = UNLABELLED_BYTES) 
     from napari_amvlm.learning.data import Entries
 
     # in this order: an image that is held out from now on is not learnt from, whatever is accepted in between
-    corrections = project.corrections()
-    held_out = {record.id for record in project.held_out_images()}
+    corrections = project.corrections.select()
+    held_out = {record.id for record in project.images.held_out()}
     return Entries(
         train=tuple(c.id for c in corrections if c.image_id not in held_out),
         validate=tuple(c.id for c in corrections if c.image_id in held_out),
-        unlabelled=tuple(r.id for r in _within(project.unlabelled_images(), unlabelled_bytes)),
+        unlabelled=tuple(r.id for r in _within(project.images.unlabelled(), unlabelled_bytes)),
     )
 
 
 def _entries_of(project: Project, run: RunRecord) -> Entries:
     from napari_amvlm.learning.data import Entries
 
-    roles = project.run_corrections(run.id)
+    roles = project.runs.corrections(run.id)
     return Entries(
         train=tuple(c for c, role in roles.items() if role == "train"),
         validate=tuple(c for c, role in roles.items() if role == "validate"),
-        unlabelled=tuple(project.run_unlabelled(run.id)),
+        unlabelled=tuple(project.runs.unlabelled(run.id)),
     )
 
 
@@ -123,7 +123,7 @@ def image_names(project: Project) -> dict[int, str]:
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
-    for record in project.images():
+    for record in project.images.all():
         unique, number = record.name, 2
         while unique in taken:
             unique = f"{record.name} ({number})"
@@ -139,7 +139,7 @@ class _Reader:
     def __init__(self, project: Project, scales: ScaleChooser, on_problem: Callable[[str], None] | None) -> None:
         self._project, self._scales, self._on_problem = project, scales, on_problem
         self._names = image_names(project)
-        self._corrections = {c.id: c for c in project.corrections(history=True)}
+        self._corrections = {c.id: c for c in project.corrections.select(history=True)}
 
     def labelled(self, ids: Iterable[int]) -> tuple[tuple[LabelledImage, ...], tuple[int, ...]]:
         """Return one image for all corrections of it, in the order of images, and the corrections that were read."""
@@ -150,7 +150,7 @@ class _Reader:
         read: list[int] = []
         for image_id in sorted(by_image):
             with _Reporting(self._on_problem):
-                images.append(self._image(self._project.image(image_id), by_image[image_id]))
+                images.append(self._image(self._project.images.get(image_id), by_image[image_id]))
                 read.extend(c.id for c in by_image[image_id])
         return tuple(images), tuple(sorted(read))
 
@@ -162,13 +162,13 @@ class _Reader:
         read: list[int] = []
         for image_id in sorted(ids):
             with _Reporting(self._on_problem):
-                record = self._project.image(image_id)
+                record = self._project.images.get(image_id)
                 images.append(UnlabelledImage(image=self._pixels(record), name=self._names[image_id]))
                 read.append(image_id)
         return tuple(images), tuple(read)
 
     def _pixels(self, record: ImageRecord) -> NDArray[np.float32]:
-        return to_rgb01(self._project.load_image(record), name=record.name)
+        return to_rgb01(self._project.images.load(record), name=record.name)
 
     def _image(self, record: ImageRecord, corrections: Sequence[CorrectionRecord]) -> LabelledImage:
         from napari_amvlm.learning.data import LabelledImage
@@ -178,9 +178,9 @@ class _Reader:
         return LabelledImage(
             name=self._names[record.id],
             image=pixels,
-            masks={c.prompt: self._project.load_mask(c) for c in corrections},
+            masks={c.prompt: self._project.corrections.mask(c) for c in corrections},
             scales={c.prompt: c.scale or self._scales(c.prompt, record.shape, gray) for c in corrections},
-            reviewed={c.prompt: self._project.load_reviewed(c) for c in corrections if c.reviewed_file} or None,
+            reviewed={c.prompt: self._project.corrections.reviewed(c) for c in corrections if c.reviewed_file} or None,
         )
 
 

@@ -131,7 +131,7 @@ class LearningRun:
             self._end("failed", sentence(error))
             raise
         verdict = judge(result.before, result.after, self._held_out)
-        scores = tuple(self._project.run_scores(self._run.id)) if self._run is not None else ()
+        scores = tuple(self._project.runs.scores(self._run.id)) if self._run is not None else ()
         return Outcome(
             record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict, scores
         )
@@ -143,4 +143,4 @@ class LearningRun:
         if self._run is not None:
             # the failure itself is what the person must hear of, not that the ledger could not note it
             with contextlib.suppress(AmvlmError, OSError):
-                self._project.finish_run(self._run.id, "stopped" if state == "stopped" else "failed", message=message)
+                self._project.runs.finish(self._run.id, "stopped" if state == "stopped" else "failed", message=message)

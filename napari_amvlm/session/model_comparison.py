@@ -156,7 +156,7 @@ def parent_file(project: Project, record: ModelRecord, installed: Iterable[Model
         It is neither in the project nor installed.
     """
     known = {info.sha256: info.path for info in installed}
-    known |= {model.sha256: model.path for model in project.models(discarded=True)}
+    known |= {model.sha256: model.path for model in project.models.all(discarded=True)}
     path = known.get(record.parent or "")
     if path is None:
         raise ModelFileError(

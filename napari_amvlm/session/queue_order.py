@@ -218,7 +218,7 @@ class QueueScorer:
         """Return the pixels of an item; those of the last image are at hand for its other regions."""
         if self._seen is None or self._seen.image_id != item.image_id:
             self._seen = None
-            pixels = self._project.load_image(self._project.image(item.image_id))
+            pixels = self._project.images.load(self._project.images.get(item.image_id))
             gray = pixels.ndim == 2 or bool((pixels[..., :1] == pixels[..., :3]).all())
             self._seen = _Seen(item.image_id, pixels, value_limits(pixels), gray)
         return self._seen

@@ -36,7 +36,7 @@ def start_run(
         What `learning_data` gave for the run; None enters what it would give now.
     """
     entries = data.entries if data is not None and data.entries is not None else present_entries(project)
-    return project.record_run(
+    return project.runs.start(
         config.model_dump(mode="json"),
         parent=parent_info.sha256 if parent_info else None,
         train=entries.train,
@@ -74,7 +74,7 @@ def keep_model(
     """
     from napari_amvlm.models.checkpoint import save_model
 
-    path = project.new_model_path()
+    path = project.models.new_path()
     scores = {k: v for k, v in (("before", result.before), ("after", result.after)) if v is not None}
     licence = parent_info.licence if parent_info else "unknown"
     parent = parent_info.sha256 if parent_info else None
@@ -88,28 +88,28 @@ def keep_model(
         scores=scores,
     )
     try:
-        record = project.add_model(path, parent, scores, licence)
+        record = project.models.add(path, parent, scores, licence)
     except StorageError:
         path.unlink(missing_ok=True)
         raise
     if run is not None:
         names = {name: image_id for image_id, name in image_names(project).items()}
-        project.store_run_scores(run.id, {names[n]: pair for n, pair in result.per_image.items() if n in names})
+        project.runs.store_scores(run.id, {names[n]: pair for n, pair in result.per_image.items() if n in names})
         outcome: dict[str, Any] = {"steps": result.steps, "seconds": result.seconds, **scores}
         # Without it the queue is ordered by other signs; the model itself is safe.
         with contextlib.suppress(StorageError):
             keep_student(project, run.id, result.student)
-        project.finish_run(run.id, "stopped" if result.stopped else "finished", result=outcome, model_id=record.id)
+        project.runs.finish(run.id, "stopped" if result.stopped else "finished", result=outcome, model_id=record.id)
     return record
 
 
 def _statement(project: Project, parent_info: ModelInfo | None, prompts: Iterable[str], run: RunRecord | None) -> str:
     """Say what a model was trained on; masks that were accepted while the run went on are no part of it."""
     if run is None:
-        counts = project.counts()
+        counts = project.images.counts()
         trained = counts.accepted - counts.held_out
     else:
-        roles = project.run_corrections(run.id)
-        trained = len({c.image_id for c in project.corrections(history=True) if roles.get(c.id) == "train"})
+        roles = project.runs.corrections(run.id)
+        trained = len({c.image_id for c in project.corrections.select(history=True) if roles.get(c.id) == "train"})
     own = f"{trained} accepted images of the project {project.name} ({', '.join(prompts)})"
     return f"{parent_info.training_data}; {own}" if parent_info else own

@@ -34,7 +34,7 @@ def keep_student(project: Project, run_id: int, weights: Mapping[str, Tensor]) -
 
     if not weights or not _finite(weights):
         return False
-    write_atomically(project.student_path(run_id), save(dict(weights)))
+    write_atomically(project.runs.student_path(run_id), save(dict(weights)))
     return True
 
 
@@ -61,10 +61,10 @@ def load_student(project: Project, teacher: AMVLM, sha256: str | None) -> AMVLM 
     ModelFileError
         The student's file is damaged or does not fit the teacher.
     """
-    run = project.run_that_made(sha256) if sha256 is not None else None
+    run = project.runs.that_made(sha256) if sha256 is not None else None
     if run is None:
         return None
-    path = project.student_path(run.id)
+    path = project.runs.student_path(run.id)
     if not path.is_file():
         return None
     from safetensors import SafetensorError

@@ -32,7 +32,7 @@ def thumbnails(project: Project, image_ids: Iterable[int]) -> dict[int, np.ndarr
     found: dict[int, np.ndarray] = {}
     for image_id in image_ids:
         try:
-            found[image_id] = thumbnail(project.load_image(project.image(image_id)))
+            found[image_id] = thumbnail(project.images.load(project.images.get(image_id)))
         except AmvlmError:
             found[image_id] = np.full((SIDE, SIDE, 3), 110, np.uint8)
     return found

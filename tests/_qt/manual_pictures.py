@@ -175,8 +175,8 @@ def _hold_out_one_more(day: Day) -> None:
     """Hold a third image out, so that there is a verdict; one in four is by itself."""
 
     def hold_out(project: Any) -> None:
-        learnt_from = next(image for image in project.accepted_images() if not image.held_out)
-        project.set_held_out(learnt_from.id, True)
+        learnt_from = next(image for image in project.images.accepted() if not image.held_out)
+        project.images.set_held_out(learnt_from.id, True)
 
     day.desk.workspace.with_project(hold_out)
     day.idle()

@@ -226,12 +226,12 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
     level, text = bench.annotate.panel.status.value()
     assert level == "error", text
     assert "free some space" in text
-    assert len(bench.workspace.project.corrections(history=True)) == 1
+    assert len(bench.workspace.project.corrections.select(history=True)) == 1
     assert not bench.annotate.panel.prompts.value()[0].finished
     assert bench.viewer.layers["slide masks"].data.shape == before.shape
     bench.annotate.accept()
     bench.idle()
-    assert len(bench.workspace.project.corrections(history=True)) == 2
+    assert len(bench.workspace.project.corrections.select(history=True)) == 2
 
 
 @pytest.mark.parametrize(("damage", "said"), [("newer", "schema version 99"), ("garbage", "restore it from a backup")])
@@ -258,4 +258,4 @@ def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(bench: Any, tmp
     bench.idle()
     bench.annotate.accept()
     bench.idle()
-    assert len(bench.workspace.project.corrections()) == 1
+    assert len(bench.workspace.project.corrections.select()) == 1

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QPushButton
 
 from napari_amvlm._qt.close_guard import CloseGuard, guard_window
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.session.learning_run import LearningRun
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def learning(bench: Any, tmp_path: Path) -> Any:
     """Return the bench, with its window guarded and a run under way that would last for days."""
     path = tmp_path / "p.amvlm"
     with Project.create(path) as project:
-        record = project.add_image(array=bench.viewer.layers["slide"].data, name="slide")
-        project.accept(record.id, "nuclei", np.eye(96, dtype=bool), model=None, threshold=None)
+        record = project.images.add_array(bench.viewer.layers["slide"].data, name="slide")
+        project.corrections.accept(record.id, "nuclei", Answer(np.eye(96, dtype=bool)))
     bench.workspace.open_project(path)
     bench.idle()
     bench.learn._make_run = lambda project, predictor, _config, **options: LearningRun(
@@ -84,9 +84,9 @@ def test_stop_and_close_ends_the_run_and_then_closes(learning: Any):
     assert len(asked) == 1
     assert workspace.threads() == []
     with Project.open(root) as project:
-        assert project.models() == []
-        assert len(project.corrections()) == 1
-        assert project.runs()[-1].state == "interrupted"
+        assert project.models.all() == []
+        assert len(project.corrections.select()) == 1
+        assert project.runs.all()[-1].state == "interrupted"
 
 
 def test_a_close_by_a_program_stops_the_run_without_a_question(learning: Any):
@@ -99,7 +99,7 @@ def test_a_close_by_a_program_stops_the_run_without_a_question(learning: Any):
 
     assert all(thread.isFinished() for thread in workspace.threads())
     with Project.open(root) as project:
-        assert project.models() == []
+        assert project.models.all() == []
 
 
 def test_closing_while_nothing_runs_asks_nothing(bench: Any):

@@ -45,12 +45,12 @@ def test_an_annotators_day(
 
     walk(day, files, ACCEPTED)
     project = day.desk.workspace.project
-    for correction in project.corrections():
-        name = project.image(correction.image_id).name
-        np.testing.assert_array_equal(project.load_mask(correction), truth[name])
+    for correction in project.corrections.select():
+        name = project.images.get(correction.image_id).name
+        np.testing.assert_array_equal(project.corrections.mask(correction), truth[name])
     # one in four is held out by itself; a third one is, by hand, so that there is a verdict
-    learnt_from = next(image for image in project.accepted_images() if not image.held_out)
-    project.set_held_out(learnt_from.id, True)
+    learnt_from = next(image for image in project.images.accepted() if not image.held_out)
+    project.images.set_held_out(learnt_from.id, True)
     day.desk.learn._make_run = lambda opened, predictor, _config, **options: LearningRun(
         opened, predictor, SHORT, **options
     )
@@ -86,6 +86,6 @@ def test_an_annotators_day(
     assert len(steps) == 9
     day.desk.workspace.shut_down()
     with Project.open(root) as again:
-        assert len(again.corrections()) == ACCEPTED
-        assert again.runs()[0].state == "finished"
-        assert [serving.model_id for serving in again.servings()] == [1, None]
+        assert len(again.corrections.select()) == ACCEPTED
+        assert again.runs.all()[0].state == "finished"
+        assert [serving.model_id for serving in again.models.servings()] == [1, None]

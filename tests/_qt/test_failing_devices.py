@@ -36,7 +36,7 @@ def _accepted(bench: Any) -> None:
     bench.annotate.accept()
     bench.idle()
     project = bench.workspace.project
-    project.set_held_out(project.images()[0].id, False)
+    project.images.set_held_out(project.images.all()[0].id, False)
 
 
 def _learn(bench: Any) -> list[str]:
@@ -61,7 +61,7 @@ def test_learning_with_short_memory_is_told_and_ends_well(bench: Any, monkeypatc
 
     assert "Memory ran short; learning goes on with 2 crops at once." in said
     assert bench.learn.outcome is not None
-    assert bench.workspace.project.runs()[-1].state == "finished"
+    assert bench.workspace.project.runs.all()[-1].state == "finished"
     assert bench.workspace.served_key() == before
 
 

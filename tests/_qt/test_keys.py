@@ -95,7 +95,7 @@ def test_a_changed_key_is_used_and_shown(bench: Any, changed_accept_key: str):
 
     _press(bench, changed_accept_key)
 
-    assert len(bench.workspace.project.corrections()) == 1
+    assert len(bench.workspace.project.corrections.select()) == 1
     assert coerce_keybinding("A") not in ViewerModel.class_keymap
     assert bench.annotate.panel.accept_button.text() == "Accept  K"
     assert bench.annotate.panel.accept_button.toolTip().endswith("(K)")
@@ -114,7 +114,7 @@ def test_a_key_works_while_the_dock_has_the_focus(make_bench: Any):
     bench.qtbot.keyClick(button, Qt.Key.Key_A)
     bench.idle()
 
-    assert len(bench.workspace.project.corrections()) == 1
+    assert len(bench.workspace.project.corrections.select()) == 1
 
 
 def test_keys_are_kept_by_napari(bench: Any):

@@ -102,12 +102,12 @@ def test_what_is_done_with_a_project_that_is_being_made_is_not_lost_when_the_win
     workspace = Workspace()
 
     workspace.open_project(tmp_path / "first.amvlm")
-    workspace.with_project(lambda project: project.add_image(array=np.zeros((20, 20), np.uint8), name="first"))
+    workspace.with_project(lambda project: project.images.add_array(np.zeros((20, 20), np.uint8), name="first"))
     workspace.shut_down()
     QApplication.processEvents()
 
     with Project.open(tmp_path / "first.amvlm") as project:  # the lock was let go, too
-        assert [record.name for record in project.images()] == ["first"]
+        assert [record.name for record in project.images.all()] == ["first"]
 
 
 def test_a_project_that_cannot_be_made_is_told_by_what_needs_it(qtbot: QtBot, tmp_path: Path):
@@ -116,7 +116,7 @@ def test_a_project_that_cannot_be_made_is_told_by_what_needs_it(qtbot: QtBot, tm
     workspace, failed = Workspace(), list[str]()
 
     workspace.open_project(tmp_path / "taken.amvlm")
-    workspace.with_project(lambda project: project.images(), None, failed.append)
+    workspace.with_project(lambda project: project.images.all(), None, failed.append)
     qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
 
     assert len(failed) == 1

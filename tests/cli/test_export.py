@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def project(binary_folder: Path, tmp_path: Path) -> Path:
     root = tmp_path / "tissue.amvlm"
     with Project.create(root) as opened:
-        record = opened.add_image(binary_folder / "img" / "a.png")
+        record = opened.images.add_file(binary_folder / "img" / "a.png")
         mask = np.zeros((72, 80), bool)
         mask[5:20, 5:20] = True
-        opened.accept(record.id, "nuclei", mask, model=None, threshold=None)
+        opened.corrections.accept(record.id, "nuclei", Answer(mask))
     return root
 
 

@@ -22,7 +22,7 @@ from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import keep_model, learning_data, start_run
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ def test_the_new_model_answers_otherwise(run: Run, binary_folder: Path, tiny_che
 def test_a_model_from_a_project(run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     root = tmp_path / "tissue.amvlm"
     with Project.create(root) as project:
-        records = [project.add_image(binary_folder / "img" / f"{name}.png") for name in "abc"]
+        records = [project.images.add_file(binary_folder / "img" / f"{name}.png") for name in "abc"]
         mask = np.zeros((72, 80), bool)
         mask[5:40, 5:40] = True
         for record in records[:2]:
-            project.accept(record.id, "nuclei", mask, model=None, threshold=None)
+            project.corrections.accept(record.id, "nuclei", Answer(mask))
 
     outcome = run("fine-tune", root, "--model", tiny_checkpoint, "--steps", 1, "-o", tmp_path / "new.safetensors")
 
@@ -247,17 +247,17 @@ def learnt_project(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -
     predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
     config = LearningConfig(minutes=None, steps=3, seed=7)
     with Project.create(root) as project:
-        records = [project.add_image(binary_folder / "img" / f"{name}.png") for name in "abc"]
+        records = [project.images.add_file(binary_folder / "img" / f"{name}.png") for name in "abc"]
         mask = np.zeros((72, 80), bool)
         mask[5:40, 5:40] = True
         for record in records[:2]:
-            project.accept(record.id, "nuclei", mask, model=None, threshold=None)
+            project.corrections.accept(record.id, "nuclei", Answer(mask))
         data = learning_data(project, predictor_scales=lambda *_: "tiles")
         entry = start_run(project, config, predictor.info, data)
         result = _result(fine_tune(predictor.model, data, config, device=predictor.device))
         keep_model(project, result, predictor.info, data.prompts, entry)
-        project.accept(records[2].id, "nuclei", ~mask, model=None, threshold=None)
-        project.accept(records[0].id, "nuclei", ~mask, model=None, threshold=None)
+        project.corrections.accept(records[2].id, "nuclei", Answer(~mask))
+        project.corrections.accept(records[0].id, "nuclei", Answer(~mask))
     return root
 
 
@@ -280,7 +280,7 @@ def test_a_run_done_again_gives_the_model_that_the_ledger_describes(
 
     assert outcome.code == 0, outcome.err
     with Project.open(learnt_project, read_only=True) as project:
-        kept = load_file(project.models()[0].path)
+        kept = load_file(project.models.all()[0].path)
     again = load_file(output)
     assert kept.keys() == again.keys()
     assert all(np.array_equal(kept[name], again[name]) for name in kept)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ def project(binary_folder: Path, tmp_path: Path) -> Path:
     objects = np.zeros((72, 80), np.uint8)
     objects[5:20, 5:20], objects[5:20, 20:30] = 1, 2
     with Project.create(root) as opened:
-        records = [opened.add_image(binary_folder / "img" / f"{name}.png") for name in "ab"]
-        opened.accept(records[0].id, "nuclei", objects > 0, objects=objects, model=None, threshold=None)
+        records = [opened.images.add_file(binary_folder / "img" / f"{name}.png") for name in "ab"]
+        opened.corrections.accept(records[0].id, "nuclei", Answer(objects > 0, objects=objects))
     return root
 
 
@@ -34,7 +34,7 @@ def empty(binary_folder: Path, tmp_path: Path) -> Path:
     root = tmp_path / "empty.amvlm"
     with Project.create(root) as opened:
         for name in "ab":
-            opened.add_image(binary_folder / "img" / f"{name}.png")
+            opened.images.add_file(binary_folder / "img" / f"{name}.png")
     return root
 
 
@@ -57,10 +57,10 @@ def test_what_was_exported_is_imported(
     assert (exported.code, outcome.code, outcome.err) == (0, 0, "")
     assert outcome.out == f"1 masks -> {empty}\n"
     with Project.open(empty, read_only=True) as opened:
-        (correction,) = opened.corrections()
+        (correction,) = opened.corrections.select()
         assert correction.prompt == "nuclei"
-        assert np.unique(opened.load_objects(correction)[6, [6, 25, 40]]).size == 3
-        assert opened.load_mask(correction).sum() == 375
+        assert np.unique(opened.corrections.objects(correction)[6, [6, 25, 40]]).size == 3
+        assert opened.corrections.mask(correction).sum() == 375
 
 
 def test_a_folder_of_images_and_masks_becomes_a_project(run: Run, class_folder: Path, tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_folder_of_images_and_masks_becomes_a_project(run: Run, class_folder: 
 
     assert outcome.code == 0, outcome.err
     with Project.open(root, read_only=True) as opened:
-        assert {c.prompt for c in opened.corrections()} == {"nuclei", "left lung"}
-        assert opened.counts().accepted == 3
+        assert {c.prompt for c in opened.corrections.select()} == {"nuclei", "left lung"}
+        assert opened.images.counts().accepted == 3
 
 
 def test_a_project_is_not_made_by_a_slip(run: Run, class_folder: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_accepted_mask_is_kept_unless_told_otherwise(run: Run, project: Path,
     assert "--replace" in kept.err
     assert again.out == f"0 masks -> {project}, 1 were there already\n"
     with Project.open(project, read_only=True) as opened:
-        assert [c.state for c in opened.corrections(history=True)] == ["superseded", "current"]
+        assert [c.state for c in opened.corrections.select(history=True)] == ["superseded", "current"]
 
 
 def test_a_project_that_is_open_elsewhere(run: Run, empty: Path, tmp_path: Path) -> None:

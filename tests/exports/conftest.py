@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +40,10 @@ def project(tmp_path: Path, masks: dict[str, np.ndarray]) -> Iterator[Project]:
         Image.fromarray(rng.integers(0, 255, (60, 48), dtype=np.uint8)).save(path)
         paths.append(path)
     with Project.create(tmp_path / "chest.amvlm") as opened:
-        first, second, _ = [opened.add_image(path) for path in paths]
+        first, second, _ = [opened.images.add_file(path) for path in paths]
         for prompt, mask in masks.items():
-            opened.accept(first.id, prompt, mask, model=None, threshold=None)
+            opened.corrections.accept(first.id, prompt, Answer(mask))
         half = np.zeros((60, 48), bool)
         half[:30] = True
-        opened.accept(second.id, "lungs", masks["lungs"] & half, reviewed=half, model=None, threshold=None)
+        opened.corrections.accept(second.id, "lungs", Answer(masks["lungs"] & half, reviewed=half))
         yield opened

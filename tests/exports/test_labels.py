@@ -14,7 +14,7 @@ from napari_amvlm.exports import export_labels
 from napari_amvlm.exports.label_files import check_prompts, file_slug, written_whole
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_images_are_the_originals(project: Project, tmp_path: Path) -> None:
     export_labels(project, tmp_path / "out", "png", images=True)
 
     copied = read_image(tmp_path / "out" / "img" / "chest-2.png").data
-    assert np.array_equal(copied, project.load_image(project.images()[1]))
+    assert np.array_equal(copied, project.images.load(project.images.all()[1]))
 
 
 def test_images_stay_where_they_are_unless_wanted(project: Project, tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_pixels_of_several_prompts_are_told(project: Project, masks: dict[str, n
 def test_an_image_without_a_file_is_exported_too(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).random((20, 20, 3)).astype(np.float32)
     with Project.create(tmp_path / "p.amvlm") as project:
-        record = project.add_image(array=pixels, name="slide: 7/a")
-        project.accept(record.id, "nuclei", pixels[..., 0] > 0.5, model=None, threshold=None)
+        record = project.images.add_array(pixels, name="slide: 7/a")
+        project.corrections.accept(record.id, "nuclei", Answer(pixels[..., 0] > 0.5))
 
         export_labels(project, tmp_path / "out", "tiff", images=True)
 
@@ -117,10 +117,10 @@ def test_prompts_that_share_a_file_name() -> None:
 def test_images_of_one_name_keep_files_of_their_own(tmp_path: Path) -> None:
     with Project.create(tmp_path / "p.amvlm") as project:
         for number, name in enumerate(("a-3", "a", "a")):
-            record = project.add_image(array=np.full((8, 8), number, np.uint8), name=name)
+            record = project.images.add_array(np.full((8, 8), number, np.uint8), name=name)
             mask = np.zeros((8, 8), np.bool_)
             mask[number] = True
-            project.accept(record.id, "rows", mask, model=None, threshold=None)
+            project.corrections.accept(record.id, "rows", Answer(mask))
 
         export_labels(project, tmp_path / "out", kind="png")
 
@@ -139,8 +139,8 @@ def test_pixels_that_nobody_looked_at_are_unknown_to_those_who_read_the_folder(
     predictor.set_image(image)
     mask = predictor.predict("nuclei").mask(0.5)
     with Project.create(tmp_path / "p.amvlm") as project:
-        record = project.add_image(array=image, name="a")
-        project.accept_region(record.id, "nuclei", mask, region, model=None, threshold=None)
+        record = project.images.add_array(image, name="a")
+        project.corrections.accept(record.id, "nuclei", Answer(mask, region=region))
 
         export_labels(project, tmp_path / "out", "tiff", images=True)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage.draw import disk
 
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +51,13 @@ def source(tmp_path: Path, image_files: list[Path]) -> Iterator[Project]:
     half = np.zeros(SHAPE, bool)
     half[:30] = True
     with Project.create(tmp_path / "source.amvlm") as project:
-        first, second, third = [project.add_image(path) for path in image_files]
-        project.accept(first.id, "nuclei", ring > 0, objects=ring, model=None, threshold=None)
-        project.accept(first.id, "left lung", discs((20, 20, 12)) > 0, model=None, threshold=None)
+        first, second, third = [project.images.add_file(path) for path in image_files]
+        project.corrections.accept(first.id, "nuclei", Answer(ring > 0, objects=ring))
+        project.corrections.accept(first.id, "left lung", Answer(discs((20, 20, 12)) > 0))
         part = (discs((10, 30, 7)) > 0) & half
-        project.accept(second.id, "nuclei", part, reviewed=half, model=None, threshold=None)
-        project.accept(third.id, "nuclei", np.zeros(SHAPE, bool), model=None, threshold=None)
-        project.accept(third.id, "left lung", discs((30, 30, 4)) > 0, model=None, threshold=None)
+        project.corrections.accept(second.id, "nuclei", Answer(part, reviewed=half))
+        project.corrections.accept(third.id, "nuclei", Answer(np.zeros(SHAPE, bool)))
+        project.corrections.accept(third.id, "left lung", Answer(discs((30, 30, 4)) > 0))
         yield project
 
 
@@ -65,5 +65,5 @@ def source(tmp_path: Path, image_files: list[Path]) -> Iterator[Project]:
 def target(tmp_path: Path, image_files: list[Path]) -> Iterator[Project]:
     with Project.create(tmp_path / "target.amvlm") as project:
         for path in image_files:
-            project.add_image(path)
+            project.images.add_file(path)
         yield project

@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_amvlm.exports import export_coco, export_labels
 from napari_amvlm.imports import import_files
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def test_an_unknown_category_leaves_its_image_out(target: Project, coco: Path) -
 
     assert len(report.problems) == 1
     assert "unknown categories [77]" in report.problems[0]
-    assert [c.image_id for c in target.corrections()] == [2, 3, 3]
+    assert [c.image_id for c in target.corrections.select()] == [2, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_file_that_is_no_coco_enters_nothing(
     assert len(report.problems) == 1
     assert said in report.problems[0]
     assert str(coco) in report.problems[0]
-    assert target.corrections(history=True) == []
+    assert target.corrections.select(history=True) == []
 
 
 @pytest.mark.parametrize(
@@ -84,21 +84,21 @@ def test_a_mask_that_cannot_be_leaves_its_image_out(target: Project, coco: Path,
 
     assert len(report.problems) == 1
     assert "annotation 1 of chest.png" in report.problems[0]
-    assert [c.image_id for c in target.corrections()] == [2, 3, 3]
+    assert [c.image_id for c in target.corrections.select()] == [2, 3, 3]
 
 
 def test_accepted_masks_are_kept_unless_they_are_to_be_replaced(target: Project, coco: Path) -> None:
     mine = np.eye(60, 48, dtype=bool)
-    kept = target.accept(1, "nuclei", mine, model=None, threshold=None)
+    kept = target.corrections.accept(1, "nuclei", Answer(mine))
 
     report = import_files(target, [coco])
 
     assert "kept" in report.problems[0]
-    assert np.array_equal(target.load_mask(target.corrections(1, "nuclei")[0]), mine)
+    assert np.array_equal(target.corrections.mask(target.corrections.select(1, "nuclei")[0]), mine)
     assert len(report.accepted) == 4
     assert import_files(target, [coco], replace=True).problems == []
-    assert not np.array_equal(target.load_mask(target.corrections(1, "nuclei")[0]), mine)
-    assert np.array_equal(target.load_mask(target.correction(kept.id)), mine)
+    assert not np.array_equal(target.corrections.mask(target.corrections.select(1, "nuclei")[0]), mine)
+    assert np.array_equal(target.corrections.mask(target.corrections.get(kept.id)), mine)
 
 
 def test_a_changed_image_is_told_and_the_rest_is_entered(target: Project, coco: Path, image_files: list[Path]) -> None:
@@ -108,7 +108,7 @@ def test_a_changed_image_is_told_and_the_rest_is_entered(target: Project, coco: 
 
     assert len(report.problems) == 1
     assert "was changed" in report.problems[0]
-    assert [c.image_id for c in target.corrections()] == [2, 3, 3]
+    assert [c.image_id for c in target.corrections.select()] == [2, 3, 3]
 
 
 def test_an_image_of_another_size_is_told(target: Project, coco: Path) -> None:
@@ -129,11 +129,11 @@ def test_another_image_of_the_same_name_is_told(coco: Path, tmp_path: Path) -> N
     (tmp_path / "c").mkdir()
     Image.fromarray(np.full((60, 48), 9, np.uint8)).save(tmp_path / "c" / "other.png")
     with Project.create(tmp_path / "c.amvlm") as project:
-        project.add_image(tmp_path / "c" / "other.png")
+        project.images.add_file(tmp_path / "c" / "other.png")
 
         report = import_files(project, [coco])
 
-        assert project.corrections() == []
+        assert project.corrections.select() == []
         assert any("another image than" in problem for problem in report.problems)
 
 
@@ -141,8 +141,8 @@ def test_images_are_added_from_a_folder(coco: Path, image_files: list[Path], tmp
     with Project.create(tmp_path / "new.amvlm") as project:
         report = import_files(project, [coco], images=image_files[2].parent)
 
-        assert {record.name for record in project.images()} == {"chest.png", "other.png"}
-        assert {project.image(c.image_id).name for c in project.corrections()} >= {"other.png"}
+        assert {record.name for record in project.images.all()} == {"chest.png", "other.png"}
+        assert {project.images.get(c.image_id).name for c in project.corrections.select()} >= {"other.png"}
         assert len(report.problems) == 1
 
 
@@ -168,7 +168,7 @@ def test_label_values_that_classes_do_not_name_are_told(source: Project, target:
 
     assert len(report.problems) == 2
     assert all("[2]" in problem for problem in report.problems)
-    assert [c.image_id for c in target.corrections()] == [2]
+    assert [c.image_id for c in target.corrections.select()] == [2]
 
 
 def test_a_label_image_without_meaning_is_told(target: Project, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_name_that_two_images_have_is_told(target: Project, tmp_path: Path) ->
     report = import_files(target, [path], prompt="nuclei")
 
     assert "2 images" in report.problems[0]
-    assert target.corrections() == []
+    assert target.corrections.select() == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_geojson_that_cannot_be_used(target: Project, tmp_path: Path, content: A
 
     assert len(report.problems) == 1
     assert said in report.problems[0]
-    assert target.corrections() == []
+    assert target.corrections.select() == []
 
 
 def test_geojson_of_qupath_is_read(target: Project, tmp_path: Path) -> None:
@@ -224,25 +224,25 @@ def test_geojson_of_qupath_is_read(target: Project, tmp_path: Path) -> None:
     report = import_files(target, [path], prompt="cells")
 
     assert report.problems == []
-    assert {c.prompt for c in target.corrections()} == {"Tumor: Ki67", "nuclei", "cells"}
-    for correction in target.corrections():
-        mask = target.load_mask(correction)
+    assert {c.prompt for c in target.corrections.select()} == {"Tumor: Ki67", "nuclei", "cells"}
+    for correction in target.corrections.select():
+        mask = target.corrections.mask(correction)
         assert mask[3:9, 2:12].all()
         assert mask.sum() == 60
 
 
 def test_a_lost_mask_can_be_brought_back_by_an_import(source: Project, target: Project, coco: Path) -> None:
     import_files(target, [coco])
-    lost = target.corrections(1, "nuclei")[0]
+    lost = target.corrections.select(1, "nuclei")[0]
     (target.root / lost.mask_file).unlink()
 
     report = import_files(target, [coco], replace=True)
 
     assert len(report.accepted) == 1
-    wanted = source.load_mask(source.corrections(1, "nuclei")[0])
-    assert np.array_equal(target.load_mask(target.corrections(1, "nuclei")[0]), wanted)
+    wanted = source.corrections.mask(source.corrections.select(1, "nuclei")[0])
+    assert np.array_equal(target.corrections.mask(target.corrections.select(1, "nuclei")[0]), wanted)
     shutil.rmtree(target.root / "masks")
-    assert len(target.corrections()) == 5
+    assert len(target.corrections.select()) == 5
 
 
 @pytest.mark.parametrize("segmentation", [[], [[500.0, 500.0, 520.0, 500.0, 520.0, 520.0]]])
@@ -261,4 +261,4 @@ def test_boxes_and_outlines_of_another_image_are_no_empty_masks(
 
     assert len(report.problems) == 1
     assert "has a pixel in" in report.problems[0]
-    assert 1 not in [c.image_id for c in target.corrections()]
+    assert 1 not in [c.image_id for c in target.corrections.select()]

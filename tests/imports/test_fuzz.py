@@ -13,6 +13,7 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.exports import export_coco, export_geojson, export_labels
 from napari_amvlm.imports import import_files
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
+from napari_amvlm.project import Answer
 from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
     geojson = sorted((exported / "geojson").iterdir())[-1]
     tables = [exported / "labels" / name for name in ("classes.csv", "images.csv")]
     intact = {path: path.read_bytes() for path in (exported / "masks.json", geojson, *tables)}
-    kept = project.accept(3, "mine", MINE, model=None, threshold=None)
+    kept = project.corrections.accept(3, "mine", Answer(MINE))
     told = 0
 
     def case(kind: str, damage: Callable[[bytes], bytes], change: Callable[[Any], bytes], which: int) -> None:
@@ -57,13 +58,13 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
         told += bool(report.problems)
         assert snapshot(exported) == before
         for number in report.accepted:
-            correction = project.correction(number)
-            assert np.array_equal(project.load_objects(correction) > 0, project.load_mask(correction))
+            correction = project.corrections.get(number)
+            assert np.array_equal(project.corrections.objects(correction) > 0, project.corrections.mask(correction))
         path.write_bytes(intact[path])
 
     kinds = st.sampled_from(("coco", "coco", "geojson", "geojson", "table"))
     count = try_cases(cases, case, kinds, damages(), json_damages(), st.integers(0, 1000))
-    assert np.array_equal(project.load_mask(kept), MINE)
+    assert np.array_equal(project.corrections.mask(kept), MINE)
     return count, told
 
 

@@ -27,7 +27,7 @@ def _same_partition(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _by_key(project: Project) -> dict[tuple[str, str], CorrectionRecord]:
-    return {(project.image(c.image_id).sha256, c.prompt): c for c in project.corrections()}
+    return {(project.images.get(c.image_id).sha256, c.prompt): c for c in project.corrections.select()}
 
 
 def _assert_equal(source: Project, target: Project, *, objects: bool, answers: set[str] | None = None) -> None:
@@ -35,10 +35,10 @@ def _assert_equal(source: Project, target: Project, *, objects: bool, answers: s
     assert ours.keys() == theirs.keys()
     for key, correction in ours.items():
         copy = theirs[key]
-        assert np.array_equal(source.load_mask(correction), target.load_mask(copy)), key
-        assert np.array_equal(source.load_reviewed(correction), target.load_reviewed(copy)), key
+        assert np.array_equal(source.corrections.mask(correction), target.corrections.mask(copy)), key
+        assert np.array_equal(source.corrections.reviewed(correction), target.corrections.reviewed(copy)), key
         if objects:
-            assert _same_partition(source.load_objects(correction), target.load_objects(copy)), key
+            assert _same_partition(source.corrections.objects(correction), target.corrections.objects(copy)), key
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
@@ -51,7 +51,7 @@ def test_coco_gives_everything_back(
 
     assert report.problems == []
     _assert_equal(source, target, objects=True)
-    assert {c.origin for c in target.corrections()} == {str(tmp_path / "masks.json")}
+    assert {c.origin for c in target.corrections.select()} == {str(tmp_path / "masks.json")}
 
 
 def test_geojson_gives_everything_back(source: Project, target: Project, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_importing_twice_changes_nothing(source: Project, target: Project, tmp_p
     report = import_files(target, [tmp_path / "masks.json"])
 
     assert (report.accepted, report.unchanged, report.problems) == ([], 5, [])
-    assert len(target.corrections(history=True)) == 5
+    assert len(target.corrections.select(history=True)) == 5
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
@@ -109,10 +109,10 @@ def test_pycocotools_reads_the_masks(source: Project, tmp_path: Path, segmentati
     read = COCO(str(path))
 
     categories = {c["name"]: c["id"] for c in read.loadCats(read.getCatIds())}
-    for correction in source.corrections():
-        wanted = source.load_mask(correction)
+    for correction in source.corrections.select():
+        wanted = source.corrections.mask(correction)
         ids = read.getAnnIds(imgIds=[correction.image_id], catIds=[categories[correction.prompt]])
-        assert len(ids) == len(np.unique(source.load_objects(correction)[wanted]))
+        assert len(ids) == len(np.unique(source.corrections.objects(correction)[wanted]))
         found = np.zeros(wanted.shape, bool)
         for annotation in read.loadAnns(ids):
             found |= read.annToMask(annotation).astype(bool)
@@ -159,7 +159,7 @@ def test_geometries_are_valid_and_have_the_area_they_say(source: Project, tmp_pa
 
 
 def test_an_unlocked_object_is_not_locked_in_qupath(source: Project, tmp_path: Path) -> None:
-    correction = source.corrections(1, "nuclei")[0]
+    correction = source.corrections.select(1, "nuclei")[0]
     source.locks.set(correction, [2], locked=False)
 
     export_geojson(source, tmp_path / "out")

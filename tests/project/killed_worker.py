@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.exports import export_coco, export_geojson, export_labels
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ def say(*words: object) -> None:
 
 def accept(project: Project, seed: int) -> None:
     """Accept one mask."""
-    correction = project.accept(1, f"prompt {seed % 3}", **answer(seed), model=None, threshold=0.5)
+    correction = project.corrections.accept(1, f"prompt {seed % 3}", Answer(**answer(seed), threshold=0.5))
     say("accepted", correction.id, seed)
 
 
@@ -83,7 +83,7 @@ class Learner:
         result = self._finish(data, config)
         record = keep_model(project, result, self.info, data.prompts, run)
         say("kept", run.id, record.id, fingerprint(result.model.state_dict()))
-        project.serve(record.id)
+        project.models.serve(record.id)
         say("served", record.id)
 
     def _finish(self, data: Any, config: Any) -> FineTuneResult:

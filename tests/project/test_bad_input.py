@@ -12,7 +12,7 @@ import tifffile
 
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.exports import LEFT_OUT, export_coco, export_geojson, export_labels
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import learning_data
 from tests.damaged import snapshot
 
@@ -32,8 +32,8 @@ def accepted(project: Project, pixels: Pixels, random_mask: Masks, tmp_path: Pat
     for number in range(3):
         path = tmp_path / f"tile-{number}.tif"
         tifffile.imwrite(path, pixels(number), photometric="rgb")
-        image = project.add_image(path) if number else project.add_image(array=pixels(number), name="tile-0")
-        project.accept(image.id, "nuclei", random_mask(number), model=None, threshold=None)
+        image = project.images.add_file(path) if number else project.images.add_array(pixels(number), name="tile-0")
+        project.corrections.accept(image.id, "nuclei", Answer(random_mask(number)))
     return project
 
 
@@ -47,25 +47,25 @@ def _names_learnt(project: Project) -> tuple[list[str], list[str]]:
 def test_a_mask_file_that_is_gone_leaves_the_others_usable(
     accepted: Project, random_mask: Masks, tmp_path: Path
 ) -> None:
-    lost = accepted.corrections()[1]
+    lost = accepted.corrections.select()[1]
     (accepted.root / lost.mask_file).unlink()
 
     with pytest.raises(ProjectError, match=r"-mask\.tif cannot be read .*restore it from a backup, or accept that"):
-        accepted.load_mask(lost)
+        accepted.corrections.mask(lost)
     names, problems = _names_learnt(accepted)
     notes = export_coco(accepted, tmp_path / "masks.json")
 
     assert names == ["tile-0", "tile-2.tif"]
     assert len(problems) == 1
     assert [note.startswith(f"{LEFT_OUT} tile-1.tif: the mask") for note in notes] == [True]
-    again = accepted.accept(lost.image_id, "nuclei", random_mask(7), model=None, threshold=None)
-    assert np.array_equal(accepted.load_mask(again), random_mask(7))
+    again = accepted.corrections.accept(lost.image_id, "nuclei", Answer(random_mask(7)))
+    assert np.array_equal(accepted.corrections.mask(again), random_mask(7))
     assert export_coco(accepted, tmp_path / "masks.json") == []
 
 
 @pytest.mark.parametrize("kind", ["geojson", "labels"])
 def test_exports_leave_out_what_cannot_be_read_and_say_so(accepted: Project, tmp_path: Path, kind: str) -> None:
-    (accepted.root / accepted.corrections()[1].mask_file).write_bytes(b"no mask any more")
+    (accepted.root / accepted.corrections.select()[1].mask_file).write_bytes(b"no mask any more")
 
     if kind == "geojson":
         notes = export_geojson(accepted, tmp_path / "out")
@@ -79,7 +79,7 @@ def test_exports_leave_out_what_cannot_be_read_and_say_so(accepted: Project, tmp
 
 
 def test_without_any_mask_there_is_nothing_to_export(accepted: Project, tmp_path: Path) -> None:
-    for correction in accepted.corrections():
+    for correction in accepted.corrections.select():
         (accepted.root / correction.mask_file).unlink()
 
     with pytest.raises(ProjectError, match="cannot be read"):
@@ -93,7 +93,7 @@ def test_an_image_that_changed_since_it_was_annotated(accepted: Project, pixels:
     before = snapshot(tmp_path)
 
     with pytest.raises(ProjectError, match=r"tile-1\.tif was changed since it was added .*restore it, or add it as a"):
-        accepted.load_image(accepted.images()[1])
+        accepted.images.load(accepted.images.all()[1])
     names, problems = _names_learnt(accepted)
     notes = export_labels(accepted, tmp_path / "out", "png", images=True)
 
@@ -107,7 +107,7 @@ def test_an_image_that_changed_since_it_was_annotated(accepted: Project, pixels:
     assert {name: after[name] for name in before if name.startswith("tile")} == {
         name: content for name, content in before.items() if name.startswith("tile")
     }
-    added = accepted.add_image(tmp_path / "tile-1.tif")
+    added = accepted.images.add_file(tmp_path / "tile-1.tif")
     assert added.id not in {1, 2, 3}
 
 
@@ -139,4 +139,4 @@ def test_a_project_that_cannot_be_opened_stays_as_it_is(
         name: content for name, content in before.items() if name != "writer.lock"
     }
     with Project.create(tmp_path / "new.amvlm") as new:
-        assert new.add_image(array=pixels(0)).id == 1
+        assert new.images.add_array(pixels(0)).id == 1

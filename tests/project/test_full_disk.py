@@ -11,7 +11,7 @@ import tifffile
 
 from napari_amvlm.errors import StorageError
 from napari_amvlm.imports import import_files
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     import subprocess
@@ -29,7 +29,7 @@ import resource, sys
 import numpy as np
 from napari_amvlm.errors import StorageError
 from napari_amvlm.imports import import_files
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 root, limit, noise = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "noise"
 mask = np.random.default_rng(1).random((40, 50)) > 0.5 if noise else np.zeros((40, 50), bool)
@@ -37,13 +37,13 @@ project = Project.open(root)
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 try:
-    project.accept(1, "nuclei", mask, before=mask, model=None, threshold=None)
+    project.corrections.accept(1, "nuclei", Answer(mask, before=mask))
 except StorageError as error:
     print("refused:", error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-print("kept:", len(project.corrections()))
-project.accept(1, "nuclei", mask, model=None, threshold=None)
-print("then:", len(project.corrections()))
+print("kept:", len(project.corrections.select()))
+project.corrections.accept(1, "nuclei", Answer(mask))
+print("then:", len(project.corrections.select()))
 """
 
 
@@ -74,7 +74,7 @@ def test_a_refused_write_leaves_the_project_as_it_was(
     kind: str,
     refused: str,
 ) -> None:
-    project.add_image(array=pixels(0))
+    project.images.add_array(pixels(0))
     project.close()
 
     lines = run_python(LIMITED, project.root, limit, kind).stdout.splitlines()
@@ -88,23 +88,23 @@ def test_a_refused_write_leaves_the_project_as_it_was(
 
 def test_a_full_disk_while_accepting(small_disk: Path, pixels: Pixels, random_mask: Masks) -> None:
     with Project.create(small_disk / "a.amvlm") as project:
-        image = project.add_image(array=pixels(0))
-        project.accept(image.id, "nuclei", random_mask(0), model=None, threshold=None)
+        image = project.images.add_array(pixels(0))
+        project.corrections.accept(image.id, "nuclei", Answer(random_mask(0)))
         files = sorted(p.name for p in (project.root / "masks").iterdir())
         fillers = _fill(small_disk)
 
         with pytest.raises(StorageError, match="free some space"):
-            project.accept(image.id, "nuclei", random_mask(1), model=None, threshold=None)
+            project.corrections.accept(image.id, "nuclei", Answer(random_mask(1)))
 
-        (current,) = project.corrections(history=True)
-        assert np.array_equal(project.load_mask(current), random_mask(0))
+        (current,) = project.corrections.select(history=True)
+        assert np.array_equal(project.corrections.mask(current), random_mask(0))
         assert sorted(p.name for p in (project.root / "masks").iterdir()) == files
         for filler in fillers:
             filler.unlink()
-        project.accept(image.id, "nuclei", random_mask(1), model=None, threshold=None)
+        project.corrections.accept(image.id, "nuclei", Answer(random_mask(1)))
 
     with Project.open(small_disk / "a.amvlm") as again:
-        assert np.array_equal(again.load_mask(again.corrections()[0]), random_mask(1))
+        assert np.array_equal(again.corrections.mask(again.corrections.select()[0]), random_mask(1))
 
 
 def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(
@@ -114,27 +114,27 @@ def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(
 
     def accept_for_ever(project: Project, image_id: int) -> None:
         for number in range(5000):
-            project.accept(image_id, f"prompt {number}", random_mask(number), model=None, threshold=None)
+            project.corrections.accept(image_id, f"prompt {number}", Answer(random_mask(number)))
             accepted.append(number)
 
     with Project.create(small_disk / "a.amvlm") as project:
-        image = project.add_image(array=pixels(0))
+        image = project.images.add_array(pixels(0))
         with pytest.raises(StorageError):
             accept_for_ever(project, image.id)
 
     with Project.open(small_disk / "a.amvlm", read_only=True) as again:
-        corrections = again.corrections()
+        corrections = again.corrections.select()
         assert len(corrections) == len(accepted) > 10
         for number, correction in enumerate(corrections):
-            assert np.array_equal(again.load_mask(correction), random_mask(number))
+            assert np.array_equal(again.corrections.mask(correction), random_mask(number))
 
 
 def test_a_full_disk_while_adding_and_creating(small_disk: Path, pixels: Pixels) -> None:
     with Project.create(small_disk / "a.amvlm") as project:
         fillers = _fill(small_disk)
         with pytest.raises(StorageError):
-            project.add_image(array=pixels(0))
-        assert project.images() == []
+            project.images.add_array(pixels(0))
+        assert project.images.all() == []
         assert not list((project.root / "images").iterdir())
         with pytest.raises(StorageError):
             Project.create(small_disk / "b.amvlm")
@@ -142,7 +142,7 @@ def test_a_full_disk_while_adding_and_creating(small_disk: Path, pixels: Pixels)
             filler.unlink()
 
     with Project.create(small_disk / "b.amvlm") as second:
-        assert second.images() == []
+        assert second.images.all() == []
 
 
 def test_a_full_disk_while_importing_keeps_what_was_entered(small_disk: Path, tmp_path: Path, pixels: Pixels) -> None:
@@ -161,7 +161,7 @@ def test_a_full_disk_while_importing_keeps_what_was_entered(small_disk: Path, tm
             import_files(project, [tmp_path / f"{name}.tif" for name in names], prompt="nuclei")
 
     with Project.open(small_disk / "a.amvlm", read_only=True) as again:
-        corrections = again.corrections()
+        corrections = again.corrections.select()
         assert 0 < len(corrections) < len(names)
-        assert all(np.array_equal(again.load_objects(c), objects) for c in corrections)
+        assert all(np.array_equal(again.corrections.objects(c), objects) for c in corrections)
         assert sum(1 for _ in (again.root / "masks").iterdir()) == 2 * len(corrections)

@@ -17,7 +17,7 @@ import tifffile
 from hypothesis import strategies as st
 
 from napari_amvlm.errors import AmvlmError, ProjectError
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.project.ranking import TileScores
 from napari_amvlm.project.records import ResumeState
 from tests.damaged import STRANGE, check_message, damages, peak, snapshot, try_cases
@@ -69,16 +69,16 @@ def _numbers(seed: int) -> np.ndarray:
 def _fill(project: Project, outside: Path) -> dict[int, np.ndarray]:
     for number, name in enumerate(("slide.tif", "other.tif")):
         tifffile.imwrite(outside / name, _numbers(10 + number).astype(np.uint8), photometric="minisblack")
-    images = [project.add_image(array=_numbers(n).astype(np.uint8), name=f"image {n}") for n in range(4)]
-    images.append(project.add_image(outside / "slide.tif"))
-    images.append(project.add_image(outside / "other.tif", copy=True))
+    images = [project.images.add_array(_numbers(n).astype(np.uint8), name=f"image {n}") for n in range(4)]
+    images.append(project.images.add_file(outside / "slide.tif"))
+    images.append(project.images.add_file(outside / "other.tif", copy=True))
     accepted: dict[int, np.ndarray] = {}
     for seed, image in enumerate(images):
         numbers, before, seen = _numbers(seed), _numbers(seed + 50) > 1, _numbers(seed + 90) > 0
         rest: dict[str, Any] = {"model": "m", "threshold": 0.5, "magnification": 2.0, "scale": "tiles"}
         for prompt, reviewed in (("nuclei", None), ("stroma", seen), ("nuclei", seen)):
-            kept = project.accept(
-                image.id, prompt, numbers > 0, before=before, reviewed=reviewed, objects=numbers, **rest
+            kept = project.corrections.accept(
+                image.id, prompt, Answer(numbers > 0, before=before, reviewed=reviewed, objects=numbers, **rest)
             )
             accepted[kept.id] = numbers > 0
     project.prompts.set_up("nuclei", threshold=0.4)
@@ -86,15 +86,15 @@ def _fill(project: Project, outside: Path) -> dict[int, np.ndarray]:
     tiles = np.array([[0, 0, 24, 30]], np.int32)
     project.queue.store_scores(item.id, "nuclei", TileScores(tiles, np.full(1, 0.5, "f4"), np.full(1, 0.2, "f4")))
     project.queue.store_feature(item.id, np.arange(5))
-    project.locks.set(project.corrections()[0], [1], False)
+    project.locks.set(project.corrections.select()[0], [1], False)
     model = outside / "model.safetensors"
     model.write_bytes(b"weights" * 50)
-    record = project.add_model(model, None, {"after": 0.5})
-    trained = [c.id for c in project.corrections() if not project.image(c.image_id).held_out]
-    run = project.record_run({"seed": 1}, parent="start", train=trained, unlabelled=[])
-    project.store_run_scores(run.id, {images[3].id: (0.25, 0.5)})
-    project.finish_run(run.id, result={"steps": 3}, model_id=record.id)
-    project.serve(record.id)
+    record = project.models.add(model, None, {"after": 0.5})
+    trained = [c.id for c in project.corrections.select() if not project.images.get(c.image_id).held_out]
+    run = project.runs.start({"seed": 1}, parent="start", train=trained, unlabelled=[])
+    project.runs.store_scores(run.id, {images[3].id: (0.25, 0.5)})
+    project.runs.finish(run.id, result={"steps": 3}, model_id=record.id)
+    project.models.serve(record.id)
     project.store_resume_state(ResumeState(image_id=1, camera_centre=(1.0, 2.0), step=(3,), prompt="nuclei"))
     return accepted
 
@@ -170,18 +170,19 @@ def _redirect(root: Path, name: str, which: int) -> None:
 
 def _calls(project: Project) -> Iterator[Callable[[], Any]]:
     """Yield everything that one may ask a project."""
-    yield from (project.images, project.corrections, project.models, project.runs, project.counts, project.servings)
-    yield from (project.served_model, project.resume_state, project.missing_images, project.accepted_images)
+    images, corrections, models = project.images, project.corrections, project.models
     queue, prompts = project.queue, project.prompts
+    yield from (images.all, images.counts, images.missing, images.accepted, corrections.select)
+    yield from (models.all, models.servings, models.served, project.runs.all, project.resume_state)
     yield from (queue.items, queue.counts, prompts.all, prompts.overlap_rule, prompts.overlap_order)
     yield from (lambda i=i: queue.scores(i) for i in (1, 2))
-    yield from (lambda: queue.feature(1), lambda: project.run_scores(1), lambda: project.run_corrections(1))
+    yield from (lambda: queue.feature(1), lambda: project.runs.scores(1), lambda: project.runs.corrections(1))
     for number in range(1, 7):
-        yield lambda n=number: project.load_image(project.image(n))
-        yield lambda n=number: project.locks.pixels(project.image(n))
+        yield lambda n=number: project.images.load(project.images.get(n))
+        yield lambda n=number: project.locks.pixels(project.images.get(n))
     for number in range(1, 19):
-        for load in (project.load_before, project.load_reviewed, project.load_states, project.load_objects):
-            yield lambda n=number, f=load: f(project.correction(n))
+        for load in (corrections.before, corrections.reviewed, corrections.states, corrections.objects):
+            yield lambda n=number, f=load: f(corrections.get(n))
 
 
 def _ask(project: Project, accepted: dict[int, np.ndarray]) -> int:
@@ -195,7 +196,7 @@ def _ask(project: Project, accepted: dict[int, np.ndarray]) -> int:
             unanswered += 1
     for number, mask in accepted.items():
         try:
-            assert np.array_equal(project.load_mask(project.correction(number)), mask)
+            assert np.array_equal(project.corrections.mask(project.corrections.get(number)), mask)
         except ProjectError as error:
             check_message(error)
             unanswered += 1
@@ -205,8 +206,8 @@ def _ask(project: Project, accepted: dict[int, np.ndarray]) -> int:
 def _change(project: Project) -> None:
     """Accept one more mask, which is there afterwards, or say why not."""
     try:
-        kept = project.accept(2, "nuclei", _numbers(70) > 0, model=None, threshold=None)
-        assert np.array_equal(project.load_mask(kept), _numbers(70) > 0)
+        kept = project.corrections.accept(2, "nuclei", Answer(_numbers(70) > 0))
+        assert np.array_equal(project.corrections.mask(kept), _numbers(70) > 0)
         project.queue.sort()
     except AmvlmError as error:
         check_message(error)
@@ -353,7 +354,7 @@ def test_a_mask_of_a_strangers_file_is_bounded(filled: Filled, tmp_path: Path) -
             file.pages[0].tags[tag].overwrite(200_000)
     content = bomb.read_bytes()
     with Project.open(root, read_only=True) as project:
-        victim = project.correction(1)
+        victim = project.corrections.get(1)
     (root / victim.mask_file).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     with contextlib.closing(sqlite3.connect(root / "project.sqlite", isolation_level=None)) as ledger:
@@ -362,8 +363,8 @@ def test_a_mask_of_a_strangers_file_is_bounded(filled: Filled, tmp_path: Path) -
 
     with Project.open(root, read_only=True) as project:
         with pytest.raises(ProjectError, match=r"accept that image again|cannot be read"):
-            project.load_mask(project.correction(1))
-        assert np.array_equal(project.load_mask(project.correction(2)), filled.accepted[2])
+            project.corrections.mask(project.corrections.get(1))
+        assert np.array_equal(project.corrections.mask(project.corrections.get(2)), filled.accepted[2])
 
     assert peak() - before < MEMORY
     assert os.path.getsize(root / victim.mask_file) == len(content)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_amvlm.errors import ProjectError
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def _accept(project: Project, image_id: int, prompt: str, mask: NDArray[np.bool_]) -> int:
-    return project.accept(image_id, prompt, mask, model=None, threshold=None).id
+    return project.corrections.accept(image_id, prompt, Answer(mask)).id
 
 
 @pytest.fixture
 def images(project: Project, pixels: Pixels) -> list[int]:
-    return [project.add_image(array=pixels(number)).id for number in range(24)]
+    return [project.images.add_array(pixels(number)).id for number in range(24)]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def models(project: Project, tmp_path: Path) -> list[int]:
     found = []
     for number in range(3):
         (tmp_path / f"m{number}.safetensors").write_bytes(bytes([number]))
-        found.append(project.add_model(tmp_path / f"m{number}.safetensors").id)
+        found.append(project.models.add(tmp_path / f"m{number}.safetensors").id)
     return found
 
 
@@ -42,10 +42,11 @@ def test_every_prompt_has_its_share_of_held_out_images(project: Project, images:
     for number, image_id in enumerate(images):
         _accept(project, image_id, "rare" if number % 3 == 0 else "common", random_mask(number))
 
-    held_out = {record.id for record in project.held_out_images()}
+    held_out = {record.id for record in project.images.held_out()}
 
     by_prompt = {
-        prompt: [c.image_id in held_out for c in project.corrections(prompt=prompt)] for prompt in ("rare", "common")
+        prompt: [c.image_id in held_out for c in project.corrections.select(prompt=prompt)]
+        for prompt in ("rare", "common")
     }
     assert [sum(found) for found in by_prompt.values()] == [2, 4]
     assert [len(found) for found in by_prompt.values()] == [8, 16]
@@ -56,18 +57,18 @@ def test_a_prompt_that_comes_later_gets_held_out_images_too(
 ) -> None:
     for image_id in images[:8]:
         _accept(project, image_id, "first", random_mask(image_id))
-    before = {record.id for record in project.held_out_images()}
+    before = {record.id for record in project.images.held_out()}
     others = [image_id for image_id in images[:8] if image_id not in before]
 
     for image_id in others[:4]:
         _accept(project, image_id, "second", random_mask(image_id))
 
-    assert {record.id for record in project.held_out_images()} == before | {others[3]}
+    assert {record.id for record in project.images.held_out()} == before | {others[3]}
 
 
 def test_an_image_that_was_learnt_from_never_scores(project: Project, images: list[int], random_mask: Masks) -> None:
     learnt = [_accept(project, image_id, "first", random_mask(image_id)) for image_id in images[:3]]
-    project.record_run({}, train=learnt)
+    project.runs.start({}, train=learnt)
 
     for image_id in images[:3]:
         _accept(project, image_id, "second", random_mask(image_id))
@@ -78,16 +79,16 @@ def test_an_image_that_was_learnt_from_never_scores(project: Project, images: li
         for prompt in ("third", "fourth"):
             _accept(project, image_id, prompt, random_mask(0))
 
-    assert [record.id for record in project.held_out_images()] == [fourth]
+    assert [record.id for record in project.images.held_out()] == [fourth]
 
 
 def test_a_decision_by_hand_is_not_changed_by_the_draw(project: Project, images: list[int], random_mask: Masks) -> None:
     for image_id in images[:4]:
-        project.set_held_out(image_id, False)
+        project.images.set_held_out(image_id, False)
         for prompt in ("first", "second"):
             _accept(project, image_id, prompt, random_mask(image_id))
 
-    assert project.held_out_images() == []
+    assert project.images.held_out() == []
 
 
 @pytest.mark.parametrize("role", ["train", "unlabelled"])
@@ -95,71 +96,71 @@ def test_a_run_that_would_learn_from_a_held_out_image_is_refused(
     project: Project, images: list[int], random_mask: Masks, role: str
 ) -> None:
     correction = _accept(project, images[0], "a", random_mask(0))
-    project.set_held_out(images[0], True)
+    project.images.set_held_out(images[0], True)
 
     with pytest.raises(ProjectError, match="scores models"):
-        project.record_run({}, **{role: [correction if role == "train" else images[0]]})
+        project.runs.start({}, **{role: [correction if role == "train" else images[0]]})
 
-    assert project.runs() == []
+    assert project.runs.all() == []
 
 
 def test_rolling_back_goes_further_back_each_time(project: Project, models: list[int]) -> None:
     for model_id in models:
-        project.serve(model_id)
+        project.models.serve(model_id)
 
-    found = [project.roll_back(), project.roll_back(), project.roll_back()]
+    found = [project.models.roll_back(), project.models.roll_back(), project.models.roll_back()]
 
     assert [None if model is None else model.id for model in found] == [models[1], models[0], None]
-    assert project.served_model() is None
-    assert [serving.model_id for serving in project.servings()] == [*models, models[1], models[0], None]
+    assert project.models.served() is None
+    assert [serving.model_id for serving in project.models.servings()] == [*models, models[1], models[0], None]
     with pytest.raises(ProjectError, match="nothing to roll back"):
-        project.roll_back()
-    project.serve(models[2])
-    assert project.served_model() is not None
+        project.models.roll_back()
+    project.models.serve(models[2])
+    assert project.models.served() is not None
 
 
 def test_a_discarded_model_is_not_listed_and_can_be_taken_up_again(project: Project, models: list[int]) -> None:
-    project.serve(models[0])
-    project.discard(models[1])
+    project.models.serve(models[0])
+    project.models.discard(models[1])
 
-    assert [model.id for model in project.models()] == [models[0], models[2]]
-    assert [model.discarded for model in project.models(discarded=True)] == [False, True, False]
-    assert project.models(discarded=True)[1].path.is_file()
+    assert [model.id for model in project.models.all()] == [models[0], models[2]]
+    assert [model.discarded for model in project.models.all(discarded=True)] == [False, True, False]
+    assert project.models.all(discarded=True)[1].path.is_file()
     with pytest.raises(ProjectError, match="serves"):
-        project.discard(models[0])
-    project.serve(models[1])
-    assert [model.id for model in project.models()] == models
+        project.models.discard(models[0])
+    project.models.serve(models[1])
+    assert [model.id for model in project.models.all()] == models
 
 
 @pytest.mark.parametrize(("damage", "said"), [("unlink", "is gone"), ("write", "was changed")])
 def test_a_model_whose_file_is_not_what_it_was_is_not_served(
     project: Project, models: list[int], damage: str, said: str
 ) -> None:
-    project.serve(models[0])
-    path = project.models()[1].path
+    project.models.serve(models[0])
+    path = project.models.all()[1].path
     if damage == "unlink":
         path.unlink()
     else:
         path.write_bytes(b"other")
 
     with pytest.raises(ProjectError, match=said):
-        project.serve(models[1])
+        project.models.serve(models[1])
 
-    served = project.served_model()
+    served = project.models.served()
     assert served is not None
     assert served.id == models[0]
 
 
 def test_the_worst_image_comes_first(project: Project, images: list[int]) -> None:
-    run = project.record_run({}, unlabelled=images[4:6])
+    run = project.runs.start({}, unlabelled=images[4:6])
     scores = {images[0]: (0.9, 0.7), images[1]: (0.2, None), images[2]: (None, 0.1), images[3]: (0.5, 0.9)}
 
-    project.store_run_scores(run.id, scores)
+    project.runs.store_scores(run.id, scores)
 
     project.close()
     with Project.open(project.root) as again:
-        assert [s.image_id for s in again.run_scores(run.id)] == [images[2], images[0], images[3], images[1]]
-        assert {s.image_id: (s.before, s.after) for s in again.run_scores(run.id)} == scores
-        assert again.run_unlabelled(run.id) == images[4:6]
+        assert [s.image_id for s in again.runs.scores(run.id)] == [images[2], images[0], images[3], images[1]]
+        assert {s.image_id: (s.before, s.after) for s in again.runs.scores(run.id)} == scores
+        assert again.runs.unlabelled(run.id) == images[4:6]
         with pytest.raises(ProjectError, match="no run 9"):
-            again.store_run_scores(9, scores)
+            again.runs.store_scores(9, scores)

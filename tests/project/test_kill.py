@@ -21,7 +21,7 @@ import pytest
 import tifffile
 from safetensors.numpy import load_file
 
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from tests.project import killed_worker
 
 if TYPE_CHECKING:
@@ -137,24 +137,24 @@ class _Check:
             self._compare(project, 0 if everything else self._seen)
         with Project.open(self._root) as project:
             self._compare(project, 0 if everything else self._seen)
-            assert all(run.state in ("finished", "interrupted") for run in project.runs())
+            assert all(run.state in ("finished", "interrupted") for run in project.runs.all())
             assert not [path for pattern in HALF_WRITTEN for path in self._root.rglob(pattern)]
-            self._seen = max(c.id for c in project.corrections(history=True))
+            self._seen = max(c.id for c in project.corrections.select(history=True))
 
     def _note_moment(self, project: Project, work: str) -> None:
         """Count where kills came: in the middle of a file, between a file and the ledger, in the middle of a run."""
-        kept = project.corrections(history=True)
+        kept = project.corrections.select(history=True)
         files = ((c.mask_file, c.before_file, c.reviewed_file, c.objects_file, c.states_file) for c in kept)
         named = set(itertools.chain.from_iterable(files))
         found = {path.relative_to(self._root).as_posix() for path in (self._root / "masks").glob("[!.]*")}
-        models = {model.path.name for model in project.models()}
+        models = {model.path.name for model in project.models.all()}
         self.moments[f"{work}: half-written file"] += any(
             path for pattern in HALF_WRITTEN for path in self._root.rglob(pattern)
         )
         if work == "accept":
             self.moments["accept: masks written, not entered"] += bool(found - named - self._orphans(found - named))
         if work == "learn":
-            self.moments["learn: run under way"] += any(run.state == "running" for run in project.runs())
+            self.moments["learn: run under way"] += any(run.state == "running" for run in project.runs.all())
             self.moments["learn: model written, not entered"] += any(
                 path.name not in models and path not in self._whole for path in (self._root / "models").glob("[!.]*")
             )
@@ -170,35 +170,35 @@ class _Check:
         return earlier
 
     def _compare(self, project: Project, after: int) -> None:
-        kept = {c.id: c for c in project.corrections(history=True)}
+        kept = {c.id: c for c in project.corrections.select(history=True)}
         assert self.acknowledged.accepted.keys() <= kept.keys()
         for number, correction in kept.items():
             if number <= after:
                 continue
             # Also what was entered and not said any more is whole: its hashes are checked here.
-            assert np.array_equal(project.load_states(correction) > 0, project.load_reviewed(correction))
+            assert np.array_equal(project.corrections.states(correction) > 0, project.corrections.reviewed(correction))
             if number in self.acknowledged.accepted:
                 wanted = killed_worker.answer(self.acknowledged.accepted[number])
-                assert np.array_equal(project.load_mask(correction), wanted["mask"])
-                assert np.array_equal(project.load_before(correction), wanted["before"])
-                assert np.array_equal(project.load_reviewed(correction), wanted["reviewed"])
-                assert np.array_equal(project.load_objects(correction), wanted["objects"])
+                assert np.array_equal(project.corrections.mask(correction), wanted["mask"])
+                assert np.array_equal(project.corrections.before(correction), wanted["before"])
+                assert np.array_equal(project.corrections.reviewed(correction), wanted["reviewed"])
+                assert np.array_equal(project.corrections.objects(correction), wanted["objects"])
         self._compare_runs(project, everything=after == 0)
 
     def _compare_runs(self, project: Project, *, everything: bool) -> None:
-        runs = {run.id: run for run in project.runs()}
-        models = {model.id: model for model in project.models()}
+        runs = {run.id: run for run in project.runs.all()}
+        models = {model.id: model for model in project.models.all()}
         for number, seed in self.acknowledged.begun.items():
             assert runs[number].config["seed"] == seed
-            assert set(project.run_corrections(number).values()) == {"train", "validate"}
+            assert set(project.runs.corrections(number).values()) == {"train", "validate"}
         for number, (model_id, weights) in self.acknowledged.kept.items():
             assert (runs[number].state, runs[number].model_id) == ("finished", model_id)
-            assert len(project.run_scores(number)) == 1
+            assert len(project.runs.scores(number)) == 1
             if everything or number == max(self.acknowledged.kept):
                 assert killed_worker.fingerprint(_Weights.of(models[model_id].path)) == weights
         for model in list(models.values())[0 if everything else -1 :]:
             load_file(model.path)
-        served = project.served_model()
+        served = project.models.served()
         # The kill may have come after the next model was served, and before that was said.
         assert (0 if served is None else served.id) >= self.acknowledged.served
 
@@ -244,10 +244,10 @@ def filled(pixels: Callable[[int], NDArray[np.uint8]], tmp_path: Path) -> tuple[
     for root in roots:
         with Project.create(root) as project:
             for number in range(5):
-                image = project.add_image(array=pixels(number), name=f"image-{number}")
+                image = project.images.add_array(pixels(number), name=f"image-{number}")
                 if number < 4:
-                    project.accept(image.id, "first", pixels(number)[..., 0] > 127, model=None, threshold=None)
-            assert len(project.held_out_images()) == 1
+                    project.corrections.accept(image.id, "first", Answer(pixels(number)[..., 0] > 127))
+            assert len(project.images.held_out()) == 1
     return roots
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_amvlm.errors import ProjectBusyError, ProjectError
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.project.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def test_the_name_of_the_folder_is_the_name_of_the_project(tmp_path: Path) -> No
 
 
 def test_open_or_create_opens_what_is_there(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
-    project.add_image(array=pixels(0))
+    project.images.add_array(pixels(0))
     project.close()
 
     with Project.open_or_create(project.root) as again:
-        assert len(again.images()) == 1
+        assert len(again.images.all()) == 1
 
 
 def test_create_refuses_a_project(project: Project) -> None:
@@ -96,7 +96,7 @@ def test_create_goes_on_where_a_crash_left_only_temporary_files(tmp_path: Path) 
     (root / "writer.lock").write_bytes(b"1")
 
     with Project.create(root) as project:
-        assert project.images() == []
+        assert project.images.all() == []
 
     assert not list(root.glob(".tmp-*"))
 
@@ -138,7 +138,7 @@ def test_open_refuses_garbage(project: Project, read_only: bool) -> None:
 
 
 def test_open_refuses_a_truncated_ledger(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
-    project.add_image(array=pixels(0))
+    project.images.add_array(pixels(0))
     project.close()
     ledger = project.root / "project.sqlite"
     ledger.write_bytes(ledger.read_bytes()[: ledger.stat().st_size // 2])
@@ -192,26 +192,26 @@ def test_the_lock_goes_with_a_killed_program(project: Project) -> None:
 
 def test_readers_see_what_a_writer_adds(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
     with Project.open(project.root, read_only=True) as one, Project.open(project.root, read_only=True) as two:
-        project.add_image(array=pixels(0), name="late")
+        project.images.add_array(pixels(0), name="late")
 
-        assert [r.name for r in one.images()] == [r.name for r in two.images()] == ["late"]
+        assert [r.name for r in one.images.all()] == [r.name for r in two.images.all()] == ["late"]
 
 
 def test_a_reader_changes_nothing(
     project: Project, pixels: Callable[[int], NDArray[np.uint8]], random_mask: Callable[[int], NDArray[np.bool_]]
 ) -> None:
-    record = project.add_image(array=pixels(0))
+    record = project.images.add_array(pixels(0))
     with Project.open(project.root, read_only=True) as reader:
         for change in (
-            lambda: reader.add_image(array=pixels(1)),
-            lambda: reader.accept(record.id, "nuclei", random_mask(0), model=None, threshold=None),
-            lambda: reader.serve(None),
-            reader.new_model_path,
+            lambda: reader.images.add_array(pixels(1)),
+            lambda: reader.corrections.accept(record.id, "nuclei", Answer(random_mask(0))),
+            lambda: reader.models.serve(None),
+            reader.models.new_path,
         ):
             with pytest.raises(ProjectError, match="for reading only"):
                 change()
 
-    assert len(project.images()) == 1
+    assert len(project.images.all()) == 1
     assert not list((project.root / "masks").iterdir())
 
 
@@ -219,12 +219,12 @@ def test_a_project_on_a_write_protected_disk_can_be_read(
     small_disk: Path, tmp_path: Path, pixels: Callable[[int], NDArray[np.uint8]]
 ) -> None:
     with Project.create(tmp_path / "a.amvlm") as project:
-        project.add_image(array=pixels(0))
+        project.images.add_array(pixels(0))
     shutil.copytree(tmp_path / "a.amvlm", small_disk / "a.amvlm")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
 
     with Project.open(small_disk / "a.amvlm", read_only=True) as reader:
-        loaded = reader.load_image(reader.images()[0])
+        loaded = reader.images.load(reader.images.all()[0])
 
     assert (loaded == pixels(0)).all()
 
@@ -234,19 +234,19 @@ def test_a_closed_project_says_so(project: Project) -> None:
     project.close()
 
     with pytest.raises(ProjectError, match="is closed"):
-        project.images()
+        project.images.all()
 
 
 def test_threads_share_a_project(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
     mask = pixels(0)[..., 0] > 127
-    record = project.add_image(array=pixels(0))
+    record = project.images.add_array(pixels(0))
     failures: list[BaseException] = []
 
     def work(number: int) -> None:
         try:
             for _ in range(5):
-                project.accept(record.id, f"prompt {number}", mask, model=None, threshold=None)
-                project.add_image(array=pixels(99))
+                project.corrections.accept(record.id, f"prompt {number}", Answer(mask))
+                project.images.add_array(pixels(99))
         except BaseException as error:  # noqa: BLE001  a thread's failure is shown by the test
             failures.append(error)
 
@@ -257,9 +257,9 @@ def test_threads_share_a_project(project: Project, pixels: Callable[[int], NDArr
         thread.join()
 
     assert failures == []
-    assert len(project.corrections()) == 4
-    assert len(project.corrections(history=True)) == 20
-    assert len(project.images()) == 2
+    assert len(project.corrections.select()) == 4
+    assert len(project.corrections.select(history=True)) == 20
+    assert len(project.images.all()) == 2
 
 
 def test_leftovers_of_a_crash_are_removed_and_masks_are_not(project: Project) -> None:

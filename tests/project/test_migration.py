@@ -45,9 +45,9 @@ def test_every_byte_of_masks_images_and_models_stays(old: Path) -> None:
     before = {name: _hashes(old / name) for name in ("masks", "images", "models")}
 
     with Project.open(old) as project:
-        current = {(c.image_id, c.prompt): project.load_mask(c) for c in project.corrections()}
-        history = project.corrections(history=True)
-        states = {c.id: project.load_states(c) for c in history}
+        current = {(c.image_id, c.prompt): project.corrections.mask(c) for c in project.corrections.select()}
+        history = project.corrections.select(history=True)
+        states = {c.id: project.corrections.states(c) for c in history}
 
     assert before == {name: _hashes(old / name) for name in ("masks", "images", "models")}
     assert len(before["masks"]) == 11
@@ -64,19 +64,19 @@ def test_every_byte_of_masks_images_and_models_stays(old: Path) -> None:
 
 def test_decisions_models_and_runs_stay(old: Path) -> None:
     with Project.open(old) as project:
-        served, (run,) = project.served_model(), project.runs()
+        served, (run,) = project.models.served(), project.runs.all()
 
-        assert [record.id for record in project.held_out_images()] == [2, 4]
+        assert [record.id for record in project.images.held_out()] == [2, 4]
         assert served is not None
         assert (served.scores, served.licence, served.discarded) == ({"after": 0.8}, "CC0-1.0", False)
         assert (run.state, run.result, run.model_id) == ("finished", {"steps": 7}, served.id)
-        assert project.run_corrections(run.id) == {2: "train", 5: "validate"}
+        assert project.runs.corrections(run.id) == {2: "train", 5: "validate"}
 
 
 def test_the_queue_knows_what_was_done(old: Path) -> None:
     with Project.open(old) as project:
         found = {item.name: item.status for item in project.queue.items()}
-        late = project.add_image(array=np.zeros(SHAPE, np.uint8), name="late")
+        late = project.images.add_array(np.zeros(SHAPE, np.uint8), name="late")
 
         assert found == {
             **{f"tile {n}": "accepted" for n in (0, 2, 3)},
@@ -103,7 +103,7 @@ def test_the_backup_can_be_put_back(old: Path) -> None:
     (old / "project-schema-1.sqlite").rename(old / "project.sqlite")
 
     with Project.open(old) as project:
-        assert len(project.corrections()) == 5
+        assert len(project.corrections.select()) == 5
 
 
 def test_an_earlier_backup_is_not_overwritten(old: Path) -> None:
@@ -143,11 +143,11 @@ def test_what_schema_2_kept_stays(tmp_path: Path) -> None:
     before = _hashes(root / "masks")
 
     with Project.open(root) as project:
-        found = project.corrections()
-        masks = {c.id: project.load_mask(c) for c in found}
+        found = project.corrections.select()
+        masks = {c.id: project.corrections.mask(c) for c in found}
         (separate,) = [c for c in found if c.objects_file is not None]
-        assert [record.name for record in project.held_out_images()] == ["slide region 3"]
-        assert [record.name for record in project.unlabelled_images()] == ["slide region 4", "slide region 5"]
+        assert [record.name for record in project.images.held_out()] == ["slide region 3"]
+        assert [record.name for record in project.images.unlabelled()] == ["slide region 4", "slide region 5"]
         assert (separate.scale, separate.magnification) == ("tiles", 2.0)
         assert project.locks.unlocked(separate) == {2}
         assert [item.region is None for item in project.queue.items()] == [True] * 4 + [True, False, False]

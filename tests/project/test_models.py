@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_amvlm.errors import ProjectError
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_a_model_from_elsewhere_is_copied_in(project: Project, weights: Path) -> None:
-    record = project.add_model(weights, "parent", {"after": 0.8}, "CC BY 4.0")
+    record = project.models.add(weights, "parent", {"after": 0.8}, "CC BY 4.0")
     weights.unlink()
 
     assert record.path.read_bytes() == b"weights"
@@ -36,82 +36,82 @@ def test_a_model_from_elsewhere_is_copied_in(project: Project, weights: Path) ->
         {"after": 0.8},
         "CC BY 4.0",
     )
-    assert project.models() == [record]
+    assert project.models.all() == [record]
 
 
 def test_two_models_of_one_name_live_side_by_side(project: Project, weights: Path) -> None:
-    first = project.add_model(weights)
+    first = project.models.add(weights)
     weights.write_bytes(b"better weights")
 
-    second = project.add_model(weights)
+    second = project.models.add(weights)
 
     assert first.path.read_bytes() == b"weights"
     assert second.path.read_bytes() == b"better weights"
 
 
 def test_a_model_written_to_the_place_given_stays_there(project: Project) -> None:
-    path = project.new_model_path()
+    path = project.models.new_path()
     path.write_bytes(b"weights")
 
-    record = project.add_model(path)
+    record = project.models.add(path)
 
     assert record.path == path
-    assert project.new_model_path() != path
+    assert project.models.new_path() != path
 
 
 def test_a_missing_model_is_told(project: Project, tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="was not found"):
-        project.add_model(tmp_path / "none.safetensors")
+        project.models.add(tmp_path / "none.safetensors")
 
 
 def test_serving_can_be_rolled_back(project: Project, weights: Path) -> None:
-    assert project.served_model() is None
-    first, second = project.add_model(weights), project.add_model(weights)
-    assert project.served_model() is None
+    assert project.models.served() is None
+    first, second = project.models.add(weights), project.models.add(weights)
+    assert project.models.served() is None
 
-    project.serve(first.id)
-    project.serve(second.id)
-    project.serve(first.id)
+    project.models.serve(first.id)
+    project.models.serve(second.id)
+    project.models.serve(first.id)
     project.close()
 
     with Project.open(project.root) as again:
-        assert again.served_model() == first
-        again.serve(None)
-        assert again.served_model() is None
+        assert again.models.served() == first
+        again.models.serve(None)
+        assert again.models.served() is None
 
 
 def test_an_unknown_model_is_not_served(project: Project) -> None:
     with pytest.raises(ProjectError, match="no model 3"):
-        project.serve(3)
+        project.models.serve(3)
 
 
 def test_a_run_keeps_what_it_learnt_from_and_how_it_ended(
     project: Project, weights: Path, pixels: Callable[[int], NDArray[np.uint8]]
 ) -> None:
-    image = project.add_image(array=pixels(0))
+    image = project.images.add_array(pixels(0))
     mask = pixels(0)[..., 0] > 0
-    ids = [project.accept(image.id, prompt, mask, model=None, threshold=None).id for prompt in ("a", "b")]
-    model = project.add_model(weights)
-    run = project.record_run({"seed": 3}, parent="abc", train=ids[:1], validate=ids[1:])
+    ids = [project.corrections.accept(image.id, prompt, Answer(mask)).id for prompt in ("a", "b")]
+    model = project.models.add(weights)
+    run = project.runs.start({"seed": 3}, parent="abc", train=ids[:1], validate=ids[1:])
 
-    project.finish_run(run.id, "stopped", result={"steps": 7}, message="as asked", model_id=model.id)
+    project.runs.finish(run.id, "stopped", result={"steps": 7}, message="as asked", model_id=model.id)
 
-    (kept,) = project.runs()
+    (kept,) = project.runs.all()
     assert (kept.state, kept.parent, kept.config, kept.result) == ("stopped", "abc", {"seed": 3}, {"steps": 7})
     assert (kept.message, kept.model_id, kept.ended_at is None) == ("as asked", model.id, False)
-    assert project.run_corrections(run.id) == {ids[0]: "train", ids[1]: "validate"}
+    assert project.runs.corrections(run.id) == {ids[0]: "train", ids[1]: "validate"}
 
 
 def test_a_run_whose_program_died_is_interrupted(project: Project) -> None:
     project.close()
     script = (
         "import os, signal, sys\nfrom napari_amvlm.project import Project\n"
-        "Project.open(sys.argv[1]).record_run({})\nos.kill(os.getpid(), signal.SIGTERM)"
+        "Project.open(sys.argv[1]).runs.start({})\nos.kill(os.getpid(), signal.SIGTERM)"
     )
     subprocess.run([sys.executable, "-c", script, str(project.root)], check=False, timeout=60)
 
     with Project.open(project.root) as again:
-        (run,) = again.runs()
+        (run,) = again.runs.all()
 
     assert run.state == "interrupted"
     assert run.ended_at is not None
@@ -119,4 +119,4 @@ def test_a_run_whose_program_died_is_interrupted(project: Project) -> None:
 
 def test_an_unknown_run_is_told(project: Project) -> None:
     with pytest.raises(ProjectError, match="no run 9"):
-        project.finish_run(9)
+        project.runs.finish(9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_amvlm.errors import InputError, ProjectError
-from napari_amvlm.project import Project, Region, TileScores, rank
+from napari_amvlm.project import Answer, Project, Region, TileScores, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ HALVES = (Region(0, 0, 20, 50), Region(20, 0, 20, 50))
 def filled(project: Project, pixels: Pixels) -> Project:
     """Return a project of five images, called a to e."""
     for number, name in enumerate("abcde"):
-        project.add_image(array=pixels(number), name=name)
+        project.images.add_array(pixels(number), name=name)
     return project
 
 
@@ -42,7 +42,7 @@ def _scores(value: float) -> TileScores:
 
 
 def test_every_image_is_in_the_queue_once(filled: Project, pixels: Pixels) -> None:
-    filled.add_image(array=pixels(0))
+    filled.images.add_array(pixels(0))
 
     assert _names(filled) == "abcde"
     assert {item.status for item in filled.queue.items()} == {"new"}
@@ -53,22 +53,22 @@ def test_the_status_follows_what_is_done(filled: Project, random_mask: Masks) ->
     first, second, third = filled.queue.items()[:3]
     for item in (first, second, third):
         filled.queue.note_predicted(item.id)
-    filled.accept(first.image_id, "nuclei", random_mask(0), model=None, threshold=None)
-    filled.accept(second.image_id, "nuclei", random_mask(0), reviewed=_half(slice(20)), model=None, threshold=None)
+    filled.corrections.accept(first.image_id, "nuclei", Answer(random_mask(0)))
+    filled.corrections.accept(second.image_id, "nuclei", Answer(random_mask(0), reviewed=_half(slice(20))))
     filled.queue.set_status(third.id, "skipped")
     filled.queue.note_predicted(third.id)
 
     assert [item.status for item in filled.queue.items()] == ["accepted", "in work", "skipped", "new", "new"]
     assert [item.name for item in filled.queue.items(["accepted", "skipped"])] == ["a", "c"]
-    filled.accept(first.image_id, "gland", random_mask(0), reviewed=_half(slice(20)), model=None, threshold=None)
+    filled.corrections.accept(first.image_id, "gland", Answer(random_mask(0), reviewed=_half(slice(20))))
     assert filled.queue.get(first.id).status == "accepted"
     for prompt in ("nuclei", "gland"):
-        filled.reject(first.image_id, prompt)
+        filled.corrections.reject(first.image_id, prompt)
     assert filled.queue.get(first.id).status == "in work"
 
 
 def test_filters_join(filled: Project, pixels: Pixels) -> None:
-    filled.add_image(array=pixels(9), name="Ab")
+    filled.images.add_array(pixels(9), name="Ab")
     filled.queue.set_status(1, "skipped")
 
     assert [item.name for item in filled.queue.items(name_contains="A")] == ["a", "Ab"]
@@ -83,9 +83,9 @@ def test_regions_stand_for_their_image(filled: Project, random_mask: Masks) -> N
     assert [again[0].id, again[1].id] == [top.id, bottom.id]
     assert (top.region, bottom.region) == HALVES
     assert _names(filled) == "acdebb"
-    filled.accept_region(2, "nuclei", random_mask(0), _half(slice(25)), model=None, threshold=None)
+    filled.corrections.accept(2, "nuclei", Answer(random_mask(0), region=_half(slice(25))))
     assert [filled.queue.get(i.id).status for i in (top, bottom)] == ["accepted", "in work"]
-    filled.accept_region(2, "nuclei", random_mask(0), _half(slice(20, 40)), model=None, threshold=None)
+    filled.corrections.accept(2, "nuclei", Answer(random_mask(0), region=_half(slice(20, 40))))
     assert [filled.queue.get(i.id).status for i in (top, bottom)] == ["accepted", "accepted"]
 
 
@@ -119,7 +119,7 @@ def test_the_order_is_stored_and_new_images_come_last(filled: Project, pixels: P
         filled.queue.store_scores(item_id, "nuclei", _scores(value))
 
     assert "".join(item.name for item in filled.queue.sort()) == "bdace"
-    filled.add_image(array=pixels(9), name="f")
+    filled.images.add_array(pixels(9), name="f")
     filled.close()
     with Project.open(filled.root, read_only=True) as again:
         assert _names(again) == "bdacef"

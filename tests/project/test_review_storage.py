@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from napari_amvlm.errors import InputError, LabelsError, ProjectError
-from napari_amvlm.project import Project, ResumeState
+from napari_amvlm.project import Answer, Project, ResumeState
 from napari_amvlm.review import OverlapRule, PixelState, pixel_states
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     Masks = Callable[[int], NDArray[np.bool_]]
 
 SHAPE = (40, 50)
-NOTHING = {"model": None, "threshold": None}
 
 
 @pytest.fixture
 def image_id(project: Project, pixels: Pixels) -> int:
-    return project.add_image(array=pixels(0)).id
+    return project.images.add_array(pixels(0)).id
 
 
 def _rows(first: int, last: int) -> NDArray[np.bool_]:
@@ -44,66 +43,66 @@ def _reopened(project: Project) -> Project:
 def test_states_of_an_answer_follow_from_it(project: Project, image_id: int, random_mask: Masks) -> None:
     mask, before, reviewed = random_mask(0), random_mask(1), random_mask(2)
 
-    correction = project.accept(image_id, "nuclei", mask, before=before, reviewed=reviewed, **NOTHING)
+    correction = project.corrections.accept(image_id, "nuclei", Answer(mask, before=before, reviewed=reviewed))
 
     assert correction.states_file is None
-    assert np.array_equal(project.load_states(correction), pixel_states(mask, before, reviewed))
+    assert np.array_equal(project.corrections.states(correction), pixel_states(mask, before, reviewed))
 
 
 def test_what_was_corrected_once_stays_corrected(project: Project, image_id: int, random_mask: Masks) -> None:
     mask, wrong = random_mask(0), random_mask(1)
-    project.accept(image_id, "nuclei", mask, before=wrong, **NOTHING)
+    project.corrections.accept(image_id, "nuclei", Answer(mask, before=wrong))
 
-    project.accept(image_id, "nuclei", mask, before=mask, **NOTHING)
+    project.corrections.accept(image_id, "nuclei", Answer(mask, before=mask))
 
     with _reopened(project) as again:
-        (current,) = again.corrections()
+        (current,) = again.corrections.select()
         assert current.states_file is not None
-        assert np.array_equal(again.load_states(current) == PixelState.CORRECTED, mask != wrong)
+        assert np.array_equal(again.corrections.states(current) == PixelState.CORRECTED, mask != wrong)
 
 
 def test_regions_add_up(project: Project, image_id: int, random_mask: Masks) -> None:
     first, second, proposed = random_mask(0), random_mask(1), random_mask(2)
-    project.accept_region(image_id, "nuclei", first, _rows(0, 20), before=proposed, **NOTHING)
-    project.accept_region(image_id, "nuclei", second, _rows(15, 30), before=proposed, **NOTHING)
+    project.corrections.accept(image_id, "nuclei", Answer(first, region=_rows(0, 20), before=proposed))
+    project.corrections.accept(image_id, "nuclei", Answer(second, region=_rows(15, 30), before=proposed))
 
     with _reopened(project) as again:
-        (current,) = again.corrections()
-        mask, states = again.load_mask(current), again.load_states(current)
+        (current,) = again.corrections.select()
+        mask, states = again.corrections.mask(current), again.corrections.states(current)
 
         assert np.array_equal(mask[:15], first[:15])
         assert np.array_equal(mask[15:30], second[15:30])
         assert not mask[30:].any()
-        assert np.array_equal(again.load_reviewed(current), _rows(0, 30))
+        assert np.array_equal(again.corrections.reviewed(current), _rows(0, 30))
         assert np.array_equal(states > 0, _rows(0, 30))
         assert np.array_equal(states[:15] == 2, (first != proposed)[:15])
         assert (states[15:30][(second != proposed)[15:30]] == 2).all()
-        assert len(again.corrections(history=True)) == 2
+        assert len(again.corrections.select(history=True)) == 2
 
 
 def test_objects_come_back_and_cover_their_mask(project: Project, image_id: int) -> None:
     numbers = np.random.default_rng(0).integers(0, 70000, SHAPE)
 
-    correction = project.accept(image_id, "nuclei", numbers > 0, objects=numbers, **NOTHING)
+    correction = project.corrections.accept(image_id, "nuclei", Answer(numbers > 0, objects=numbers))
 
-    assert np.array_equal(project.load_objects(correction), numbers)
+    assert np.array_equal(project.corrections.objects(correction), numbers)
     with pytest.raises(LabelsError, match="cover"):
-        project.accept(image_id, "nuclei", numbers > 35000, objects=numbers, **NOTHING)
+        project.corrections.accept(image_id, "nuclei", Answer(numbers > 35000, objects=numbers))
     with pytest.raises(LabelsError, match="renumber"):
-        project.accept(image_id, "nuclei", numbers != 0, objects=-numbers, **NOTHING)
+        project.corrections.accept(image_id, "nuclei", Answer(numbers != 0, objects=-numbers))
 
 
 def test_without_numbers_each_piece_is_an_object(project: Project, image_id: int) -> None:
-    correction = project.accept(image_id, "nuclei", _rows(0, 3) | _rows(7, 9), **NOTHING)
+    correction = project.corrections.accept(image_id, "nuclei", Answer(_rows(0, 3) | _rows(7, 9)))
 
-    assert project.load_objects(correction)[[0, 5, 8], 0].tolist() == [1, 0, 2]
+    assert project.corrections.objects(correction)[[0, 5, 8], 0].tolist() == [1, 0, 2]
 
 
 def test_accepted_objects_are_locked_until_unlocked(project: Project, image_id: int) -> None:
     mask = _rows(0, 3) | _rows(7, 9)
-    correction = project.accept(image_id, "nuclei", mask, **NOTHING)
-    project.accept(image_id, "gland", _rows(20, 22), **NOTHING)
-    image = project.image(image_id)
+    correction = project.corrections.accept(image_id, "nuclei", Answer(mask))
+    project.corrections.accept(image_id, "gland", Answer(_rows(20, 22)))
+    image = project.images.get(image_id)
     assert np.array_equal(project.locks.pixels(image), mask | _rows(20, 22))
 
     project.locks.set(correction, [2], locked=False)
@@ -112,18 +111,18 @@ def test_accepted_objects_are_locked_until_unlocked(project: Project, image_id: 
         assert again.locks.unlocked(correction) == {2}
         assert np.array_equal(again.locks.pixels(image), _rows(0, 3) | _rows(20, 22))
         assert again.locks.set(correction, [1, 2], locked=True) == frozenset()
-        newer = again.accept(image_id, "nuclei", mask, **NOTHING)
+        newer = again.corrections.accept(image_id, "nuclei", Answer(mask))
         assert again.locks.unlocked(newer) == frozenset()
         with pytest.raises(LabelsError, match="no object"):
             again.locks.set(newer, [0], locked=False)
 
 
 def test_a_scale_chosen_by_hand_is_kept(project: Project, image_id: int, random_mask: Masks) -> None:
-    correction = project.accept(image_id, "a", random_mask(0), scale="tiles", magnification=0.5, **NOTHING)
+    correction = project.corrections.accept(image_id, "a", Answer(random_mask(0), scale="tiles", magnification=0.5))
 
     assert (correction.scale, correction.magnification, correction.origin) == ("tiles", 0.5, None)
     with pytest.raises(LabelsError, match="magnification"):
-        project.accept(image_id, "a", random_mask(0), magnification=0, **NOTHING)
+        project.corrections.accept(image_id, "a", Answer(random_mask(0), magnification=0))
 
 
 def test_prompts_keep_how_they_are_set(project: Project) -> None:
@@ -186,20 +185,20 @@ def test_moved_images_are_found_in_a_folder_given_once(project: Project, tmp_pat
     records = []
     for number in range(3):
         tifffile.imwrite(here / f"{number}.tif", pixels(number), photometric="rgb")
-        records.append(project.add_image(here / f"{number}.tif"))
+        records.append(project.images.add_file(here / f"{number}.tif"))
     far.mkdir(parents=True)
     for number in (1, 2):
         (here / f"{number}.tif").rename(far / f"renamed {number}.tif")
-    assert project.missing_images() == records[1:]
+    assert project.images.missing() == records[1:]
 
-    found = project.find_images(tmp_path / "far")
+    found = project.images.find(tmp_path / "far")
 
     assert [record.path for record in found] == [far / "renamed 1.tif", far / "renamed 2.tif"]
-    assert project.missing_images() == []
-    assert np.array_equal(project.load_image(project.image(records[2].id)), pixels(2))
-    assert project.find_images(tmp_path / "far") == []
+    assert project.images.missing() == []
+    assert np.array_equal(project.images.load(project.images.get(records[2].id)), pixels(2))
+    assert project.images.find(tmp_path / "far") == []
     with pytest.raises(ProjectError, match="no folder"):
-        project.find_images(tmp_path / "nowhere")
+        project.images.find(tmp_path / "nowhere")
 
 
 def test_objects_that_were_told_apart_stay_so_when_a_region_elsewhere_is_accepted(
@@ -207,13 +206,15 @@ def test_objects_that_were_told_apart_stay_so_when_a_region_elsewhere_is_accepte
 ) -> None:
     objects = np.zeros((40, 50), np.int32)
     objects[5:10, 5:10], objects[5:10, 10:15] = 1, 2
-    project.accept(image_id, "nuclei", objects > 0, objects=objects, scale="tiles", magnification=2.0, **NOTHING)
+    project.corrections.accept(
+        image_id, "nuclei", Answer(objects > 0, objects=objects, scale="tiles", magnification=2.0)
+    )
     mask = objects > 0
     mask[30:35, 30:35] = True
 
-    correction = project.accept_region(image_id, "nuclei", mask, _rows(20, 40), **NOTHING)
+    correction = project.corrections.accept(image_id, "nuclei", Answer(mask, region=_rows(20, 40)))
 
-    stored = project.load_objects(correction)
+    stored = project.corrections.objects(correction)
     assert np.array_equal(stored[:20], objects[:20])
     assert sorted(np.unique(stored).tolist()) == [0, 1, 2, 3]
     assert (correction.scale, correction.magnification) == ("tiles", 2.0)

@@ -12,7 +12,7 @@ from tifffile import imwrite
 
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.imaging import slide_key
-from napari_amvlm.project import Project, SlidePlace
+from napari_amvlm.project import Answer, Project, SlidePlace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +35,11 @@ class Regions:
 
     def add(self, y: int, x: int) -> int:
         pixels = self.slide[y : y + SIDE, x : x + SIDE]
-        return self.project.add_image(array=pixels, name=f"x{x} y{y}", cut_from=SlidePlace(self.key, y, x)).id
+        return self.project.images.add_array(pixels, name=f"x{x} y{y}", cut_from=SlidePlace(self.key, y, x)).id
 
     def accept(self, y: int, x: int, prompt: str = "nuclei") -> int:
         image_id = self.add(y, x)
-        self.project.accept(image_id, prompt, np.ones((SIDE, SIDE), np.bool_), model=None, threshold=None)
+        self.project.corrections.accept(image_id, prompt, Answer(np.ones((SIDE, SIDE), np.bool_)))
         return image_id
 
 
@@ -49,11 +49,11 @@ def regions(project: Project, slide: NDArray[np.uint8]) -> Regions:
 
 
 def _held_out(project: Project) -> list[str]:
-    return [record.name for record in project.held_out_images()]
+    return [record.name for record in project.images.held_out()]
 
 
 def _unlabelled(project: Project) -> list[str]:
-    return [record.name for record in project.unlabelled_images()]
+    return [record.name for record in project.images.unlabelled()]
 
 
 def test_regions_that_do_not_touch_are_drawn_one_by_one(project: Project, regions: Regions) -> None:
@@ -113,7 +113,7 @@ def test_the_slide_itself_and_regions_around_are_not_seen_unlabelled(
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
     imwrite(tmp_path / "other.tif", regions.slide[::-1], photometric="rgb")
     for name in ("slide.tif", "other.tif"):
-        project.add_image(tmp_path / name)
+        project.images.add_file(tmp_path / name)
     regions.add(SIDE // 2, 3 * SIDE)
     far = regions.add(700, 700)
     assert _unlabelled(project) == ["slide.tif", "other.tif", "x120 y20", "x700 y700"]
@@ -122,8 +122,8 @@ def test_the_slide_itself_and_regions_around_are_not_seen_unlabelled(
         regions.accept(0, number * SIDE)
 
     assert _unlabelled(project) == ["other.tif", "x700 y700"]
-    assert project.counts().unlabelled == 2
-    project.record_run({}, unlabelled=[far])
+    assert project.images.counts().unlabelled == 2
+    project.runs.start({}, unlabelled=[far])
 
 
 @pytest.mark.parametrize("name", ["slide.tif", "x120 y20"])
@@ -131,19 +131,19 @@ def test_a_run_that_would_see_pixels_of_a_held_out_region_is_refused(
     project: Project, regions: Regions, tmp_path: Path, name: str
 ) -> None:
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
-    project.add_image(tmp_path / "slide.tif")
+    project.images.add_file(tmp_path / "slide.tif")
     regions.add(SIDE // 2, 3 * SIDE)
     for number in range(4):
         regions.accept(0, number * SIDE)
-    (image_id,) = [record.id for record in project.images() if record.name == name]
+    (image_id,) = [record.id for record in project.images.all() if record.name == name]
 
     with pytest.raises(ProjectError, match=f"{name} scores models"):
-        project.record_run({}, unlabelled=[image_id])
+        project.runs.start({}, unlabelled=[image_id])
 
 
 def test_images_that_were_added_before_get_their_place(project: Project, regions: Regions, tmp_path: Path) -> None:
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
-    project.add_image(tmp_path / "slide.tif")
+    project.images.add_file(tmp_path / "slide.tif")
     for number in range(4):
         regions.accept(0, number * SIDE)
     regions.add(SIDE // 2, 3 * SIDE)
@@ -152,7 +152,7 @@ def test_images_that_were_added_before_get_their_place(project: Project, regions
         connection.commit()
     assert _unlabelled(project) == ["slide.tif", "x120 y20"]  # as a project of an earlier version says
 
-    project.add_image(tmp_path / "slide.tif")
+    project.images.add_file(tmp_path / "slide.tif")
     regions.add(0, 3 * SIDE)
     regions.add(SIDE // 2, 3 * SIDE)
 
@@ -163,7 +163,7 @@ def test_a_person_may_decide_otherwise(project: Project, regions: Regions) -> No
     for number in range(4):
         regions.accept(0, number * SIDE)
     region = regions.add(SIDE // 2, 3 * SIDE)
-    project.set_held_out(region, False)
+    project.images.set_held_out(region, False)
 
     regions.accept(SIDE // 2, 3 * SIDE)
 

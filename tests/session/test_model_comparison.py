@@ -12,7 +12,7 @@ from napari_amvlm.errors import Cancelled, ModelFileError, ProjectError
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Comparer, parent_file
 from napari_amvlm.session import model_comparison as comparing
 from napari_amvlm.session.model_comparison import ACCEPTED, AFTER, BEFORE
@@ -35,11 +35,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
     """Return a project of one image, accepted everywhere for one prompt and in its upper half for another."""
     rng = np.random.default_rng(3)
     with Project.create(tmp_path / "two.amvlm") as opened:
-        record = opened.add_image(array=rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8), name="tile")
-        opened.accept(record.id, "nuclei", rng.random(SHAPE) > 0.5, model=None, threshold=0.5)
+        record = opened.images.add_array(rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8), name="tile")
+        opened.corrections.accept(record.id, "nuclei", Answer(rng.random(SHAPE) > 0.5, model=None, threshold=0.5))
         half = np.zeros(SHAPE, np.bool_)
         half[:35] = True
-        opened.accept_region(record.id, "stroma", rng.random(SHAPE) > 0.5, region=half, model=None, threshold=0.5)
+        opened.corrections.accept(
+            record.id, "stroma", Answer(rng.random(SHAPE) > 0.5, region=half, model=None, threshold=0.5)
+        )
         yield opened
 
 
@@ -60,24 +62,24 @@ def _comparer(project: Project, before: Path, after: Path) -> Comparer:
 
 
 def test_each_model_paints_what_it_paints_alone(project: Project, tiny_checkpoint: Path, later: Path) -> None:
-    (record,) = project.images()
-    correction = project.corrections(record.id, "nuclei")[0]
+    (record,) = project.images.all()
+    correction = project.corrections.select(record.id, "nuclei")[0]
 
     found = _comparer(project, tiny_checkpoint, later).compare(record.id)
 
-    accepted = project.load_mask(correction)
+    accepted = project.corrections.mask(correction)
     code = found.masks["nuclei"]
     np.testing.assert_array_equal((code & ACCEPTED) > 0, accepted)
     for value, path in ((BEFORE, tiny_checkpoint), (AFTER, later)):
         alone = Predictor.from_file(path, device="cpu")
-        alone.set_image(project.load_image(record))
+        alone.set_image(project.images.load(record))
         np.testing.assert_array_equal((code & value) > 0, alone.predict("nuclei", scale="tiles").mask(0.5))
     assert found.shape == SHAPE
-    np.testing.assert_array_equal(found.pixels, project.load_image(record))
+    np.testing.assert_array_equal(found.pixels, project.images.load(record))
 
 
 def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkpoint: Path, later: Path) -> None:
-    (record,) = project.images()
+    (record,) = project.images.all()
 
     found = _comparer(project, tiny_checkpoint, later).compare(record.id)
 
@@ -90,7 +92,7 @@ def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkp
 def test_a_large_image_is_shown_smaller_and_scored_whole(
     project: Project, tiny_checkpoint: Path, later: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (record,) = project.images()
+    (record,) = project.images.all()
     whole = _comparer(project, tiny_checkpoint, later).compare(record.id)
     monkeypatch.setattr(comparing, "LONGEST_SHOWN", 40)
 
@@ -103,16 +105,16 @@ def test_a_large_image_is_shown_smaller_and_scored_whole(
 
 
 def test_it_stops_when_told(project: Project, tiny_checkpoint: Path, later: Path) -> None:
-    (record,) = project.images()
+    (record,) = project.images.all()
 
     with pytest.raises(Cancelled):
         _comparer(project, tiny_checkpoint, later).compare(record.id, should_stop=lambda: True)
 
 
 def test_an_image_without_accepted_masks_is_refused(project: Project, tiny_checkpoint: Path, later: Path) -> None:
-    (record,) = project.images()
+    (record,) = project.images.all()
     for prompt in ("nuclei", "stroma"):
-        project.reject(record.id, prompt)
+        project.corrections.reject(record.id, prompt)
 
     with pytest.raises(ProjectError, match="nothing is accepted on tile any more"):
         _comparer(project, tiny_checkpoint, later).compare(record.id)
@@ -122,9 +124,9 @@ def test_the_model_before_is_found_in_the_project_and_among_the_installed(
     project: Project, tiny_checkpoint: Path, later: Path
 ) -> None:
     base, child = load_model(tiny_checkpoint)[1], load_model(later)[1]
-    first = project.add_model(later, child.parent, {}, "CC0-1.0")
-    second = project.add_model(tiny_checkpoint, first.sha256, {}, "CC0-1.0")
-    project.discard(first.id)
+    first = project.models.add(later, child.parent, {}, "CC0-1.0")
+    second = project.models.add(tiny_checkpoint, first.sha256, {}, "CC0-1.0")
+    project.models.discard(first.id)
 
     from_installed = parent_file(project, first, [base])
     from_project = parent_file(project, second, [])
@@ -134,7 +136,7 @@ def test_the_model_before_is_found_in_the_project_and_among_the_installed(
 
 
 def test_a_model_whose_origin_is_gone_has_nothing_to_be_compared_with(project: Project, later: Path) -> None:
-    record = project.add_model(later, "0" * 64, {}, "CC0-1.0")
+    record = project.models.add(later, "0" * 64, {}, "CC0-1.0")
 
     with pytest.raises(ModelFileError, match="neither in the project nor installed"):
         parent_file(project, record, [])

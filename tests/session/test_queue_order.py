@@ -13,7 +13,7 @@ from napari_amvlm.errors import Cancelled, ModelFileError, ProjectError
 from napari_amvlm.imaging import Tile
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Project, Region, TileScores, score_tiles
+from napari_amvlm.project import Answer, Project, Region, TileScores, score_tiles
 from napari_amvlm.session import QueueScorer, keep_model, learning_data, order_queue, start_run
 from napari_amvlm.session.student_weights import keep_student, load_student
 
@@ -50,7 +50,7 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
 
 def _add(project: Project, *images: NDArray[np.uint8]) -> list[QueueItem]:
     for number, image in enumerate(images):
-        project.add_image(array=image, name=f"image {number}")
+        project.images.add_array(image, name=f"image {number}")
     return project.queue.items()
 
 
@@ -112,7 +112,7 @@ def test_a_folder_of_xrays_is_scored_whole_and_ordered(project: Project, predict
 
 
 def test_regions_of_one_slide_are_scored_where_they_lie(project: Project, predictor: Predictor) -> None:
-    record = project.add_image(array=_slide(0, (300, 200)), name="slide")
+    record = project.images.add_array(_slide(0, (300, 200)), name="slide")
     regions = (Region(0, 0, 150, 200), Region(150, 0, 150, 200))
     items = project.queue.add_regions(record.id, regions)
 
@@ -166,7 +166,7 @@ def test_what_looks_like_an_accepted_image_waits(project: Project, predictor: Pr
         project.queue.store_scores(item.id, "nuclei", _flat(value), model=model)
     order_queue(project, predictor, items, ["nuclei"])
 
-    project.accept(items[0].image_id, "nuclei", np.ones(SHAPE, bool), model=None, threshold=None)
+    project.corrections.accept(items[0].image_id, "nuclei", Answer(np.ones(SHAPE, bool)))
     order_queue(project, predictor, items[1:], ["nuclei"])
 
     assert _names(project) == ["image 2", "image 1", "image 3", "image 0"]
@@ -189,7 +189,7 @@ def test_an_image_that_is_gone_is_told_and_comes_last(project: Project, predicto
     import PIL.Image
 
     PIL.Image.fromarray(_slide(0)).save(tmp_path / "lost.png")
-    project.add_image(tmp_path / "lost.png")
+    project.images.add_file(tmp_path / "lost.png")
     items = _add(project, _slide(1))
     (tmp_path / "lost.png").unlink()
 
@@ -207,7 +207,7 @@ def learnt(project: Project, predictor: Predictor) -> ModelRecord:
     mask = np.zeros(SHAPE, bool)
     mask[5:40, 5:40] = True
     for item in items[:2]:
-        project.accept(item.image_id, "nuclei", mask, model=None, threshold=None)
+        project.corrections.accept(item.image_id, "nuclei", Answer(mask))
     config = LearningConfig(minutes=None, steps=3, learning_rate=0.01, ema_decay=0.9, ema_window=0.0)
     data = learning_data(project, predictor_scales=lambda *_: "tiles")
     run = start_run(project, config, predictor.info, data)
@@ -248,7 +248,7 @@ def test_a_damaged_student_is_told_and_the_queue_is_ordered_without(
     project: Project, learnt: ModelRecord, content: bytes | None
 ) -> None:
     served = Predictor.from_file(learnt.path, device="cpu")
-    path = project.student_path(project.run_that_made(learnt.sha256).id)
+    path = project.runs.student_path(project.runs.that_made(learnt.sha256).id)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
     items = project.queue.items(["new"])
 
@@ -268,10 +268,10 @@ def test_a_student_of_another_shape_is_refused(project: Project, learnt: ModelRe
 
 
 def test_weights_that_are_not_finite_are_not_kept(project: Project) -> None:
-    run = project.record_run({})
+    run = project.runs.start({})
 
     assert not keep_student(project, run.id, {"unet.x": torch.tensor([float("inf")])})
     assert not keep_student(project, run.id, {})
-    assert not project.student_path(run.id).exists()
+    assert not project.runs.student_path(run.id).exists()
     with pytest.raises(ProjectError, match="no run 99"):
-        project.student_path(99)
+        project.runs.student_path(99)

@@ -11,7 +11,7 @@ import tifffile
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict, judge, keep_model, learning_data, learning_run, start_run
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def annotated(project: Project) -> Project:
     """Return a project of seven images; five are accepted for "nuclei", the fourth of them is held out."""
     for number in range(7):
-        record = project.add_image(array=_pixels(number), name=f"image {number}")
+        record = project.images.add_array(_pixels(number), name=f"image {number}")
         if number < 5:
-            project.accept(record.id, "nuclei", _mask(number), model=None, threshold=0.5)
+            project.corrections.accept(record.id, "nuclei", Answer(_mask(number), model=None, threshold=0.5))
     return project
 
 
@@ -75,7 +75,7 @@ def test_images_are_scaled_to_one_and_masks_are_those_accepted(annotated: Projec
 
 
 def test_every_prompt_has_its_scale(annotated: Project) -> None:
-    annotated.accept(1, "left lung", _mask(9), model=None, threshold=None)
+    annotated.corrections.accept(1, "left lung", Answer(_mask(9)))
 
     data = learning_data(annotated, predictor_scales=_scale)
 
@@ -85,8 +85,8 @@ def test_every_prompt_has_its_scale(annotated: Project) -> None:
 
 def test_the_scale_is_chosen_by_the_colours_too_as_in_prediction(project: Project) -> None:
     for number, array in enumerate((_pixels(0), _pixels(0)[..., 0])):
-        record = project.add_image(array=array, name=str(number))
-        project.accept(record.id, "glands", _mask(number), model=None, threshold=None)
+        record = project.images.add_array(array, name=str(number))
+        project.corrections.accept(record.id, "glands", Answer(_mask(number)))
 
     data = learning_data(project, predictor_scales=_scale)
 
@@ -94,7 +94,7 @@ def test_the_scale_is_chosen_by_the_colours_too_as_in_prediction(project: Projec
 
 
 def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:
-    annotated.reject(4, "nuclei")
+    annotated.corrections.reject(4, "nuclei")
 
     data = learning_data(annotated, predictor_scales=_scale)
 
@@ -105,8 +105,8 @@ def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:
 def test_prompts_reviewed_in_different_regions_are_one_image(annotated: Project) -> None:
     region = np.zeros(SHAPE, bool)
     region[:10] = True
-    annotated.accept(1, "gland", _mask(8), reviewed=region, model=None, threshold=None)
-    annotated.accept(4, "gland", _mask(9), reviewed=region, model=None, threshold=None)
+    annotated.corrections.accept(1, "gland", Answer(_mask(8), reviewed=region))
+    annotated.corrections.accept(4, "gland", Answer(_mask(9), reviewed=region))
 
     data = learning_data(annotated, predictor_scales=_scale)
 
@@ -119,7 +119,7 @@ def test_prompts_reviewed_in_different_regions_are_one_image(annotated: Project)
 
 
 def test_a_scale_chosen_by_hand_is_learnt_at(annotated: Project) -> None:
-    annotated.accept(1, "nuclei", _mask(1), model=None, threshold=None, scale="whole")
+    annotated.corrections.accept(1, "nuclei", Answer(_mask(1), model=None, threshold=None, scale="whole"))
 
     data = learning_data(annotated, predictor_scales=_scale)
 
@@ -129,10 +129,10 @@ def test_a_scale_chosen_by_hand_is_learnt_at(annotated: Project) -> None:
 def test_an_earlier_run_can_be_read_again_whatever_came_since(annotated: Project) -> None:
     before = learning_data(annotated, predictor_scales=_scale)
     run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, before)
-    annotated.accept(1, "nuclei", _mask(40), model=None, threshold=None)
-    annotated.accept(6, "gland", _mask(41), model=None, threshold=None)
-    annotated.reject(2, "nuclei")
-    annotated.add_image(array=_pixels(99), name="image 0")
+    annotated.corrections.accept(1, "nuclei", Answer(_mask(40)))
+    annotated.corrections.accept(6, "gland", Answer(_mask(41)))
+    annotated.corrections.reject(2, "nuclei")
+    annotated.images.add_array(_pixels(99), name="image 0")
 
     after = learning_data(annotated, predictor_scales=_scale, run=run)
 
@@ -149,8 +149,8 @@ def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_m
     from napari_amvlm.learning.reports import FineTuneResult
 
     for number in range(7, 13):
-        record = annotated.add_image(array=_pixels(number), name="twin")
-        annotated.accept(record.id, "nuclei", _mask(number), model=None, threshold=None)
+        record = annotated.images.add_array(_pixels(number), name="twin")
+        annotated.corrections.accept(record.id, "nuclei", Answer(_mask(number)))
     data = learning_data(annotated, predictor_scales=_scale)
     run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, data)
     names = [image.name for image in data.validation]
@@ -159,15 +159,15 @@ def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_m
 
     keep_model(annotated, result, None, ["nuclei"], run)
 
-    found = annotated.run_scores(run.id)
-    held_out = [record.id for record in annotated.held_out_images()]
+    found = annotated.runs.scores(run.id)
+    held_out = [record.id for record in annotated.images.held_out()]
     assert len(names) == 2
     assert [(s.image_id, s.before, s.after) for s in found] == [(held_out[1], 0.6, 0.2), (held_out[0], 0.5, 0.9)]
 
 
 def test_images_of_one_name_get_names_of_their_own(project: Project) -> None:
     for number in range(3):
-        project.add_image(array=_pixels(number), name="tile")
+        project.images.add_array(_pixels(number), name="tile")
 
     data = learning_data(project, predictor_scales=_scale)
 
@@ -181,7 +181,7 @@ def test_an_empty_project_has_nothing_to_learn_from(project: Project) -> None:
 
 def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project: Project) -> None:
     for number in range(6):
-        project.add_image(array=_pixels(number), name=str(number))
+        project.images.add_array(_pixels(number), name=str(number))
     room_for_two = 2 * SHAPE[0] * SHAPE[1] * 3 * 4
 
     once = learning_data(project, predictor_scales=_scale, unlabelled_bytes=room_for_two)
@@ -194,9 +194,9 @@ def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project: Project
 def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated: Project, tmp_path: Path) -> None:
     lost = tmp_path / "lost.tif"
     tifffile.imwrite(lost, _pixels(50), photometric="rgb")
-    annotated.add_image(lost)
+    annotated.images.add_file(lost)
     lost.unlink()
-    (annotated.root / annotated.corrections(1)[0].mask_file).unlink()
+    (annotated.root / annotated.corrections.select(1)[0].mask_file).unlink()
     problems: list[str] = []
 
     data = learning_data(annotated, predictor_scales=_scale, on_problem=problems.append)
@@ -235,7 +235,7 @@ def test_a_kept_model_can_be_loaded_and_is_not_served(
     parent = read_info(tiny_checkpoint)
     run = start_run(annotated, LearningConfig(minutes=None, steps=3), parent)
     result = FineTuneResult(model=tiny_model, before=0.5, after=0.75, steps=3, seconds=1.5, stopped=True)
-    annotated.accept(6, "nuclei", _mask(6), model=None, threshold=None)  # while the run goes on
+    annotated.corrections.accept(6, "nuclei", Answer(_mask(6)))  # while the run goes on
 
     record = keep_model(annotated, result, parent, ["nuclei"], run)
 
@@ -244,15 +244,15 @@ def test_a_kept_model_can_be_loaded_and_is_not_served(
     assert (info.licence, info.parent, info.scores) == ("CC0-1.0", parent.sha256, {"before": 0.5, "after": 0.75})
     assert info.training_data == "none: random weights; 4 accepted images of the project breast (nuclei)"
     assert (record.sha256, record.name, record.parent) == (info.sha256, info.name, parent.sha256)
-    assert annotated.served_model() is None
-    (finished,) = annotated.runs()
+    assert annotated.models.served() is None
+    (finished,) = annotated.runs.all()
     assert (finished.state, finished.model_id, finished.result["steps"]) == ("stopped", record.id, 3)
 
 
 def test_a_run_is_entered_with_the_corrections_it_uses(annotated: Project) -> None:
     run = start_run(annotated, LearningConfig(minutes=None, steps=3, seed=5), None)
 
-    assert annotated.run_corrections(run.id) == {1: "train", 2: "train", 3: "train", 4: "validate", 5: "train"}
+    assert annotated.runs.corrections(run.id) == {1: "train", 2: "train", 3: "train", 4: "validate", 5: "train"}
     assert LearningConfig.model_validate(run.config).seed == 5
 
 
@@ -284,7 +284,7 @@ def test_a_refused_model_leaves_the_project_as_it_was(annotated: Project, tiny_m
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    assert annotated.models() == []
+    assert annotated.models.all() == []
     assert not list((annotated.root / "models").iterdir())
 
 
@@ -304,8 +304,8 @@ def test_the_ledger_has_what_was_read_whatever_is_accepted_meanwhile(
 ) -> None:
     def slow(project: Project, **options: Any) -> LearningData:
         data = learning_data(project, **options)
-        if not project.runs():
-            project.accept(6, "nuclei", _mask(6), model=None, threshold=0.5)
+        if not project.runs.all():
+            project.corrections.accept(6, "nuclei", Answer(_mask(6), model=None, threshold=0.5))
         return data
 
     monkeypatch.setattr(learning_run, "learning_data", slow)
@@ -314,6 +314,6 @@ def test_the_ledger_has_what_was_read_whatever_is_accepted_meanwhile(
 
     next(run.steps(lambda: False, lambda: False))
 
-    roles = annotated.run_corrections(annotated.runs()[-1].id)
+    roles = annotated.runs.corrections(annotated.runs.all()[-1].id)
     assert sorted(roles.values()) == ["train"] * 4 + ["validate"]
-    assert not {c.id for c in annotated.corrections(6)} & set(roles)
+    assert not {c.id for c in annotated.corrections.select(6)} & set(roles)

@@ -115,19 +115,19 @@ def test_an_arm_leaves_a_real_project_with_all_that_was_corrected_and_learnt(
     assert all(each.learning > 0 and each.prediction > 0 and each.ordering > 0 for each in rounds[1:])
     mouse = MouseModel()
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm", read_only=True) as project:
-        corrections = project.corrections(history=True)
+        corrections = project.corrections.select(history=True)
         spent = sum(each.seconds_spent for each in corrections)
         assert spent >= 6 * mouse.look_seconds
         assert rounds[-1].annotation * 60 >= spent - 1e-6
         assert len(project.queue.items(("accepted",))) == 6
-        assert [run.config["seed"] for run in project.runs()] == [1, 2]
+        assert [run.config["seed"] for run in project.runs.all()] == [1, 2]
         pairs = {pair.image.name: pair for pair in material.train.pairs}
-        for each in project.corrections():
-            record = project.image(each.image_id)
-            reviewed = project.load_reviewed(each)
+        for each in project.corrections.select():
+            record = project.images.get(each.image_id)
+            reviewed = project.corrections.reviewed(each)
             truth = material.truth(pairs[record.path.name], record.shape)
             assert 0 < reviewed.sum() < reviewed.size
-            wrong = (project.load_mask(each) != truth) & reviewed
+            wrong = (project.corrections.mask(each) != truth) & reviewed
             depth = np.maximum(*(ndimage.distance_transform_edt(side) for side in (truth, ~truth)))
             assert (depth[wrong] <= mouse.tolerance).all()
         assert project.queue.scored_by(project.queue.items(("accepted",))[0].id)
@@ -139,17 +139,17 @@ def test_accepting_costs_what_the_mouse_says(
     _simulate(values | {"rounds": 1, "accept_every": 1}, material, tmp_path / "out", text_encoder)
 
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm", read_only=True) as project:
-        (each,) = project.corrections()
+        (each,) = project.corrections.select()
         (item,) = project.queue.items(("accepted",))
         assert item.region is not None
         place = np.s_[item.region.y : item.region.y + 40, item.region.x : item.region.x + 40]
-        before = project.load_before(each)
+        before = project.corrections.before(each)
         assert before is not None
-        name = project.image(each.image_id).path.name
+        name = project.images.get(each.image_id).path.name
         truth = imread(material.train.root / "labelcol" / name) > 0
         wanted = correct(before[place], truth[place], MouseModel())
         assert each.seconds_spent == pytest.approx(wanted.seconds)
-        assert np.array_equal(project.load_mask(each)[place], wanted.mask)
+        assert np.array_equal(project.corrections.mask(each)[place], wanted.mask)
 
 
 def test_each_arm_does_what_it_is_called_and_the_figures_tell_of_all(
@@ -162,7 +162,7 @@ def test_each_arm_does_what_it_is_called_and_the_figures_tell_of_all(
     runs, seen, parents, ordered = {}, {}, {}, {}
     for name in ARMS:
         with Project.open(out / name / "project.amvlm", read_only=True) as project:
-            (run,) = project.runs()
+            (run,) = project.runs.all()
             runs[name], parents[name] = run.config, run.parent
             items = project.queue.items(("accepted",))
             seen[name] = {item.id for item in items}
@@ -232,7 +232,7 @@ def test_a_killed_simulation_goes_on_with_all_that_was_accepted(
 
     assert _repeatable(resumed) == _repeatable(whole)
     with Project.open(tmp_path / "killed" / "ours" / "project.amvlm", read_only=True) as project:
-        assert len(project.corrections(history=True)) == 3
+        assert len(project.corrections.select(history=True)) == 3
 
 
 def test_a_finished_arm_is_not_repeated_and_can_be_told_to_go_further(
@@ -286,8 +286,8 @@ def test_a_model_that_is_not_better_on_held_out_images_never_serves(
     assert (rounds[1].held_out, rounds[1].verdict) == (3, "not better")
     assert rounds[1].dice == rounds[0].dice
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm", read_only=True) as project:
-        (model,) = project.models(discarded=True)
-        assert project.served_model() is None
+        (model,) = project.models.all(discarded=True)
+        assert project.models.served() is None
         assert model.discarded
         assert model.scores["after"] <= model.scores["before"]
 
@@ -313,16 +313,16 @@ def test_images_that_nobody_annotates_are_in_the_project_but_not_in_the_work(
         again = enter_images(project, replace(material, unlabelled=more), 40)
 
         assert known == again
-        assert len(project.images()) == len(known) + 1 == 9
+        assert len(project.images.all()) == len(known) + 1 == 9
         assert {item.image_id for item in work_to_do(project, 1)} == set(known)
         assert len(work_to_do(project, 1)) == 4 * 8
-        assert project.counts().unlabelled == 9
+        assert project.images.counts().unlabelled == 9
 
 
 def test_further_regions_of_a_held_out_image_are_left_out(material: Material, tmp_path: Path) -> None:
     with Project.create(tmp_path / "p.amvlm") as project:
         enter_images(project, material, 40)
-        project.set_held_out(1, True)
+        project.images.set_held_out(1, True)
         first = next(item for item in work_to_do(project, 1) if item.image_id == 1)
         project.queue.set_status(first.id, "accepted")
 
@@ -407,8 +407,8 @@ def test_a_whole_image_is_a_piece_of_work_where_no_region_is_given(
     _simulate(values | {"rounds": 1, "region": None, "accept_every": 1}, material, tmp_path / "out", text_encoder)
 
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm", read_only=True) as project:
-        (each,) = project.corrections()
-        assert project.load_reviewed(each).all()
+        (each,) = project.corrections.select()
+        assert project.corrections.reviewed(each).all()
         assert len(project.queue.items()) == 8
         assert project.queue.items(("accepted",))[0].region is None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from training.benchmarks.rows import Row
 from training.benchmarks.window import beat_rows, beats, open_window
 
@@ -57,13 +57,13 @@ def make_project(root: Path, folder: Path, prompt: str) -> dict[str, int]:
         for index, pair in enumerate(read_folder(folder).pairs[:_MOST_IMAGES]):
             role = _ROLES[index % len(_ROLES)]
             image = read_image(pair.image).data
-            record = project.add_image(pair.image)
+            record = project.images.add_file(pair.image)
             counts[role] += 1
             if role == "unlabelled":
                 continue
             mask = binary_mask(read_mask(pair.required_mask(), image.shape[:2]))
-            project.accept(record.id, prompt, mask, model=None, threshold=0.5)
-            project.set_held_out(record.id, role == "held_out")
+            project.corrections.accept(record.id, prompt, Answer(mask, model=None, threshold=0.5))
+            project.images.set_held_out(record.id, role == "held_out")
     return counts
 
 

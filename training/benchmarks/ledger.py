@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.project import Project, TileScores
+from napari_amvlm.project import Answer, Project, TileScores
 from napari_amvlm.project.ledger import LEDGER_NAME, Ledger
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _WHEN = "2026-01-01T00:00:00.000+00:00"
 def write_project(root: Path, *, corrections: int, images: int) -> None:
     """Write a project of so many corrections, spread over so many images."""
     with Project.create(root) as project:
-        record = project.add_image(array=np.zeros((64, 64), np.uint8), name="image 0")
-        seed = project.accept(record.id, PROMPTS[0], np.eye(64, dtype=bool), model=None, threshold=0.5)
+        record = project.images.add_array(np.zeros((64, 64), np.uint8), name="image 0")
+        seed = project.corrections.accept(record.id, PROMPTS[0], Answer(np.eye(64, dtype=bool), threshold=0.5))
         for prompt in PROMPTS:
             project.prompts.add(prompt)
     ledger = Ledger(root, read_only=False)
@@ -92,8 +92,8 @@ def timings(root: Path) -> dict[str, float]:
             ("list_queue", lambda: project.queue.items()),
             ("list_accepted", lambda: project.queue.items(["accepted"])),
             ("queue_counts", lambda: project.queue.counts()),
-            ("project_counts", lambda: project.counts()),
-            ("list_corrections", lambda: project.corrections()),
+            ("project_counts", lambda: project.images.counts()),
+            ("list_corrections", lambda: project.corrections.select()),
             ("sort_queue", lambda: project.queue.sort()),
         ):
             started = time.perf_counter()

@@ -107,7 +107,7 @@ class SimulatedArm:
             person = SimulatedPerson(
                 project, material, pairs, recipe.mouse, spend=self._spend, should_stop=self._should_stop
             )
-            served = project.served_model()
+            served = project.models.served()
             predictor = self._load(served.path if served else self._start())
             if not self._rounds:
                 self._note(project, predictor, "the start")
@@ -206,25 +206,25 @@ class SimulatedArm:
         record = self._learnt(project) or self._learn_now(project, present)
         if record is None:
             return present, "diverged"
-        if record.id in {serving.model_id for serving in project.servings()}:
+        if record.id in {serving.model_id for serving in project.models.servings()}:
             return self._load(record.path), "serves"
         if record.discarded:
             return present, "not better"
-        run = next(run for run in project.runs() if run.model_id == record.id)
-        verdict = judge(record.scores.get("before"), record.scores.get("after"), len(project.run_scores(run.id)))
+        run = next(run for run in project.runs.all() if run.model_id == record.id)
+        verdict = judge(record.scores.get("before"), record.scores.get("after"), len(project.runs.scores(run.id)))
         new = self._load(record.path)
         by_choice = "" if verdict != Verdict.TOO_FEW else " by choice"
         if verdict == Verdict.IMPROVED or (by_choice and person.prefers(new, present, self._todo(project))):
-            project.serve(record.id)
+            project.models.serve(record.id)
             return new, f"serves{by_choice}"
-        project.discard(record.id)
+        project.models.discard(record.id)
         return present, f"not better{by_choice}"
 
     def _learnt(self, project: Project) -> ModelRecord | None:
         """Return the model of this round if it was learnt before the program ended."""
         seed = self._recipe.learning_config(self._arm, len(self._rounds)).seed
-        ids = {run.model_id for run in project.runs() if run.config.get("seed") == seed}
-        return next((model for model in project.models(discarded=True) if model.id in ids), None)
+        ids = {run.model_id for run in project.runs.all() if run.config.get("seed") == seed}
+        return next((model for model in project.models.all(discarded=True) if model.id in ids), None)
 
     def _learn_now(self, project: Project, present: Predictor) -> ModelRecord | None:
         """Learn as the Learn dock does, and return the new model; None where learning diverged."""
@@ -252,11 +252,11 @@ class SimulatedArm:
         """Score the model that serves, and keep the round."""
         unchanged = bool(self._rounds) and not verdict.startswith("serves")
         spent = {name: seconds / 60 for name, seconds in self._seconds.items()}
-        corrected = sum(each.seconds_spent for each in project.corrections(history=True)) / 60
+        corrected = sum(each.seconds_spent for each in project.corrections.select(history=True)) / 60
         each = Round(
             len(self._rounds),
             _accepted(project),
-            project.counts().held_out,
+            project.images.counts().held_out,
             corrected + spent["choosing"],
             spent["learning"],
             spent["prediction"],
@@ -297,4 +297,4 @@ class SimulatedArm:
 
 def _accepted(project: Project) -> int:
     """Return how many pieces of work were accepted: each is one entry of the ledger."""
-    return len(project.corrections(history=True))
+    return len(project.corrections.select(history=True))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.evaluation import THRESHOLD
+from napari_amvlm.project import Answer
 from training.simulation.mouse import correct
 from training.simulation.project import region_of
 
@@ -59,21 +60,23 @@ class SimulatedPerson:
 
     def accept(self, item: QueueItem, predictor: Predictor) -> Corrected:
         """Correct the mask that a model proposes for a piece of work, accept it, and return what that took."""
-        record = self._project.image(item.image_id)
+        record = self._project.images.get(item.image_id)
         proposed = self._proposed(item, predictor)
         corrected = self._corrected(item, proposed)
         place = region_of(item, record.shape)
         mask, region = proposed.copy(), np.zeros(record.shape, np.bool_)
         mask[place], region[place] = corrected.mask, True
-        self._project.accept_region(
+        self._project.corrections.accept(
             record.id,
             self._material.prompt,
-            mask,
-            region,
-            before=proposed,
-            model=predictor.info.sha256 if predictor.info else None,
-            threshold=THRESHOLD,
-            seconds_spent=corrected.seconds,
+            Answer(
+                mask,
+                region=region,
+                before=proposed,
+                model=predictor.info.sha256 if predictor.info else None,
+                threshold=THRESHOLD,
+                seconds_spent=corrected.seconds,
+            ),
         )
         return corrected
 
@@ -92,13 +95,13 @@ class SimulatedPerson:
 
     def _proposed(self, item: QueueItem, predictor: Predictor) -> NDArray[np.bool_]:
         """Return the mask that is shown of an item's image: what was accepted, and elsewhere the model's."""
-        record, prompt = self._project.image(item.image_id), self._material.prompt
-        predictor.set_image(self._project.load_image(record), key=record.id)
+        record, prompt = self._project.images.get(item.image_id), self._material.prompt
+        predictor.set_image(self._project.images.load(record), key=record.id)
         found = predictor.predict(prompt, should_stop=self._should_stop)
         self._spend("prediction", found.seconds)
         mask = found.mask(THRESHOLD)
-        for earlier in self._project.corrections(record.id, prompt):
-            mask = np.where(self._project.load_reviewed(earlier), self._project.load_mask(earlier), mask)
+        for earlier in self._project.corrections.select(record.id, prompt):
+            mask = np.where(self._project.corrections.reviewed(earlier), self._project.corrections.mask(earlier), mask)
         return mask
 
     def _corrected(self, item: QueueItem, proposed: NDArray[np.bool_]) -> Corrected:

@@ -116,13 +116,13 @@ def enter_images(project: Project, material: Material, region: int | None) -> di
     """
     known: dict[int, ImagePair] = {}
     for pair in material.train.pairs:
-        record = project.add_image(pair.image, name=pair.name)
+        record = project.images.add_file(pair.image, name=pair.name)
         known[record.id] = pair
         if region is not None and max(record.shape) > region:
             tiles = tile_grid(record.shape, region, 0)
             project.queue.add_regions(record.id, [Region(t.y, t.x, t.height, t.width) for t in tiles])
     for pair in material.unlabelled:
-        record = project.add_image(pair.image, name=pair.name)
+        record = project.images.add_file(pair.image, name=pair.name)
         if record.id not in known:
             for item in project.queue.items(TO_DO, image_id=record.id):
                 project.queue.set_status(item.id, "skipped")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.corrections import (
-    Acceptance,
     ImageSource,
     Stored,
     default_project,
@@ -16,6 +15,7 @@ from napari_amvlm._qt.corrections import (
 )
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm.errors import InputError
+from napari_amvlm.project import Answer
 from napari_amvlm.session.accepted import summary
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Review(QObject):
         super().__init__(parent)
         self._workspace = workspace
         # the last acceptance under way of each; one that was overtaken, or rejected meanwhile, is not shown
-        self._storing: dict[tuple[Annotation, str], Acceptance] = {}
+        self._storing: dict[tuple[Annotation, str], Answer] = {}
 
     def accept(self, annotation: Annotation, prompt: str, region: np.ndarray | None = None) -> None:
         """Store the mask as it is now, or the part of it in `region`, bool (H, W).
@@ -53,17 +53,18 @@ class Review(QObject):
         Only when it is on the disk are its objects locked, and is the prompt called finished if that was all.
         """
         try:
-            acceptance = _take(annotation, prompt, region)
+            answer = _take(annotation, prompt, region)
+            source = ImageSource.of(annotation.image, annotation.place, annotation.image_id)
         except InputError as error:
             self.said.emit("error", str(error))
             return
 
         asked = (annotation, prompt)
-        self._storing[asked] = acceptance
+        self._storing[asked] = answer
 
         def end() -> bool:
             """Forget the acceptance; tell whether neither a later one nor a Reject has overtaken it."""
-            if self._storing.get(asked) is not acceptance:
+            if self._storing.get(asked) is not answer:
                 return False
             del self._storing[asked]
             return True
@@ -85,7 +86,7 @@ class Review(QObject):
         self.said.emit("info", f"Storing {prompt} ...")
         if self._workspace.project is None:
             self._workspace.open_project(default_project(annotation.image))
-        self._workspace.with_project(lambda project: store_correction(project, acceptance), done, failed)
+        self._workspace.with_project(lambda project: store_correction(project, source, prompt, answer), done, failed)
 
     def reject(self, annotation: Annotation, prompt: str) -> None:
         """Take the mask off the image, and out of the project if it was accepted."""
@@ -105,22 +106,20 @@ class Review(QObject):
         )
 
 
-def _take(annotation: Annotation, prompt: str, region: np.ndarray | None) -> Acceptance:
+def _take(annotation: Annotation, prompt: str, region: np.ndarray | None) -> Answer:
     mask = annotation.mask(prompt)
     if annotation.labels is not None:
         label_layers.check_labels(annotation.labels, annotation.image)
-    stored = annotation.results.get(prompt)
-    by_hand = stored is not None and stored.settings.scale != "auto"
-    return Acceptance(
-        source=ImageSource.of(annotation.image, annotation.place, annotation.image_id),
-        prompt=prompt,
-        mask=mask,
-        before=annotation.proposed(prompt),
-        model=stored.model if stored is not None else None,
-        threshold=annotation.threshold(prompt),
-        seconds=annotation.seconds_spent(),
-        region=region,
+    result = annotation.results.get(prompt)
+    by_hand = result is not None and result.settings.scale != "auto"
+    return Answer(
+        mask,
         objects=annotation.objects(prompt) if region is None else None,
-        scale=stored.prediction.scale.name if stored is not None and by_hand else None,
-        magnification=stored.settings.magnification if stored is not None and by_hand else None,
+        region=region,
+        before=annotation.proposed(prompt),
+        model=result.model if result is not None else None,
+        threshold=annotation.threshold(prompt),
+        seconds_spent=annotation.seconds_spent(),
+        scale=result.prediction.scale.name if result is not None and by_hand else None,
+        magnification=result.settings.magnification if result is not None and by_hand else None,
     )

@@ -139,7 +139,7 @@ class ObjectWork(QObject):
 
         def store(project: Any) -> None:
             for correction, numbers in changes:
-                project.locks.set(project.correction(correction), numbers, locked)
+                project.locks.set(project.corrections.get(correction), numbers, locked)
 
         self._workspace.with_project(store, lambda _: self.said.emit("info", words))
         if not locked:

@@ -183,8 +183,8 @@ class DemoScript:
         names = set(self._of("held_out"))
 
         def decide(project: Project) -> None:
-            for record in project.images():
-                project.set_held_out(record.id, record.path.stem in names)
+            for record in project.images.all():
+                project.images.set_held_out(record.id, record.path.stem in names)
 
         self.workspace.with_project(decide)
         self._idle()

@@ -285,5 +285,5 @@ def _middle(code: np.ndarray) -> float:
 
 def _to_compare(project: Project) -> list[tuple[int, str]]:
     """Return id and name of the held-out images that something is accepted on."""
-    accepted = {correction.image_id for correction in project.corrections()}
-    return [(record.id, record.name) for record in project.held_out_images() if record.id in accepted]
+    accepted = {correction.image_id for correction in project.corrections.select()}
+    return [(record.id, record.name) for record in project.images.held_out() if record.id in accepted]

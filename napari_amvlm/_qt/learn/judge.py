@@ -79,7 +79,7 @@ class Judging(QObject):
 
         def put_aside() -> None:
             self._workspace.with_project(
-                lambda project: project.discard(record.id),
+                lambda project: project.models.discard(record.id),
                 lambda _: self._discarded(record),
                 lambda text: self.said.emit("error", text),
             )
@@ -94,7 +94,7 @@ class Judging(QObject):
         after = then if callable(then) else None
 
         def go(project: Project) -> ModelRecord | None:
-            return project.roll_back()
+            return project.models.roll_back()
 
         def done(record: ModelRecord | None) -> None:
             base = self._workspace.base
@@ -119,7 +119,7 @@ class Judging(QObject):
         def done() -> None:
             self.said.emit("info", words)
             if self._workspace.project is not None:
-                self._workspace.with_project(lambda project: project.serve(model_id))
+                self._workspace.with_project(lambda project: project.models.serve(model_id))
 
         self._workspace.serve(path, done, lambda text: self.said.emit("error", text))
 
@@ -152,7 +152,7 @@ class Judging(QObject):
         run_id = next((run.id for run in reversed(runs) if run.model_id == record.id), None)
 
         def read(project: Project) -> list[ImageScore]:
-            return project.run_scores(run_id) if run_id is not None else []
+            return project.runs.scores(run_id) if run_id is not None else []
 
         def done(scores: list[ImageScore]) -> None:
             words = verdict_words(judge(before, after, len(scores)), len(scores), before, after)

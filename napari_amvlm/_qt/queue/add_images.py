@@ -57,14 +57,14 @@ class ImageAdder(QObject):
 
     def _add(self, entries: Sequence[tuple[str, Callable[[Project], object]]], refused: list[str]) -> None:
         def work(project: Project) -> tuple[int, list[str]]:
-            before, problems = project.counts().images, list(refused)
+            before, problems = project.images.counts().images, list(refused)
             for index, (name, enter) in enumerate(entries):
                 self.progressed.emit(index / len(entries), f"{name}, {index + 1} of {len(entries)}")
                 try:
                     enter(project)
                 except ImageError as error:
                     problems.append(str(error))
-            return project.counts().images - before, problems
+            return project.images.counts().images - before, problems
 
         def done(result: tuple[int, list[str]]) -> None:
             added, problems = result
@@ -93,4 +93,4 @@ def count(number: int, noun: str) -> str:
 
 
 def _enter_file(project: Project, path: Path) -> object:
-    return project.add_image(path)
+    return project.images.add_file(path)

@@ -113,7 +113,7 @@ class ImageOpener(QObject):
 
         def read() -> _Stored | None:
             if place:
-                record = project.find_array(label_layers.pixels(image, place))
+                record = project.images.find_array(label_layers.pixels(image, place))
             else:
                 record = find_image(project, path) if path is not None else None
             return _read(project, record.id, is_open=True) if record is not None else None
@@ -188,10 +188,10 @@ class ImageOpener(QObject):
 
 def _read(project: Project, image_id: int, *, is_open: bool, open_images: Sequence[Image] = ()) -> _Stored:
     """Read an image and its accepted masks; the pixels only where no layer shows them."""
-    record, problems = project.image(image_id), list[str]()
+    record, problems = project.images.get(image_id), list[str]()
     accepted = accepted_on(project, image_id, problems.append)
     layer = next((layer for layer in open_images if _shows(project, layer, record)), None)
-    pixels = None if is_open or layer is not None else project.load_image(record)
+    pixels = None if is_open or layer is not None else project.images.load(record)
     return _Stored(record, pixels, accepted, problems, layer)
 
 
@@ -203,7 +203,7 @@ def _shows(project: Project, layer: Image, record: ImageRecord) -> bool:
     if record.source == "file" or layer_shape(layer) != record.shape:
         return False
     try:
-        same = project.find_array(label_layers.pixels(layer))
+        same = project.images.find_array(label_layers.pixels(layer))
     except ImageError:  # a layer whose pixels cannot be stored is none of the project
         return False
     return same is not None and same.id == record.id

@@ -66,8 +66,8 @@ def test_a_region_is_accepted_and_the_rest_counts_as_never_looked_at(found: Any)
     found.idle()
 
     project = found.workspace.project
-    [correction] = project.corrections()
-    mask, states = project.load_mask(correction), project.load_states(correction)
+    [correction] = project.corrections.select()
+    mask, states = project.corrections.mask(correction), project.corrections.states(correction)
     assert mask[LEFT].all()
     assert not mask[RIGHT].any()
     assert (states[:90, :44] != PixelState.NEVER).all()
@@ -100,8 +100,8 @@ def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench: Call
     bench.annotate.accept_region()
     bench.idle()
 
-    [correction] = bench.workspace.project.corrections()
-    reviewed = bench.workspace.project.load_reviewed(correction)
+    [correction] = bench.workspace.project.corrections.select()
+    reviewed = bench.workspace.project.corrections.reviewed(correction)
     assert reviewed[24, 24]
     assert not reviewed[90, 90]
     assert 0 < reviewed.mean() < 0.9
@@ -132,7 +132,7 @@ def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found: Any):
     assert data[10:20, 10:30].all()
     assert not data[20:30, 10:30].any()
     assert data[RIGHT].all()
-    [correction] = project.corrections()
+    [correction] = project.corrections.select()
     assert len(project.locks.unlocked(correction)) == 1
     row.setValue((_value(found, RIGHT),))
     work.lock(True)
@@ -153,7 +153,7 @@ def test_objects_told_apart_are_accepted_with_their_numbers(found: Any):
     found.idle()
 
     project = found.workspace.project
-    objects = project.load_objects(project.corrections()[0])
+    objects = project.corrections.objects(project.corrections.select()[0])
     assert {_value(found, LEFT), _value(found, RIGHT)} == set(np.unique(objects).tolist()) - {0}
 
 
@@ -312,8 +312,8 @@ def test_accepted_masks_are_shown_in_a_new_layer_when_theirs_was_deleted(found: 
     found.idle()
 
     assert _labels(found).data[LEFT].all()
-    [correction] = found.workspace.project.corrections()
-    mask = found.workspace.project.load_mask(correction)
+    [correction] = found.workspace.project.corrections.select()
+    mask = found.workspace.project.corrections.mask(correction)
     assert mask[LEFT].all()
     assert mask[RIGHT].all()
 
@@ -346,5 +346,5 @@ def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench
     bench.idle()
 
     project = bench.workspace.project
-    assert project.corrections() == []
-    assert [image.path.name for image in project.images()] == ["tile.png"]
+    assert project.corrections.select() == []
+    assert [image.path.name for image in project.images.all()] == ["tile.png"]

@@ -211,8 +211,8 @@ def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: An
     np.testing.assert_array_equal(kept, accepted)
     assert grown.all()
     assert not accepted.all()
-    [correction] = bench.workspace.project.corrections()
-    assert bench.workspace.project.load_mask(correction).all()
+    [correction] = bench.workspace.project.corrections.select()
+    assert bench.workspace.project.corrections.mask(correction).all()
     assert "nuclei" in bench.annotate.annotation().finished
 
 
@@ -245,17 +245,17 @@ def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
 
     def listen(_level: str, text: str) -> None:
         if text.startswith("Accepted"):
-            heard.append(len(bench.workspace.project.corrections()))
+            heard.append(len(bench.workspace.project.corrections.select()))
 
     bench.workspace.said.connect(listen)
     bench.annotate.accept()
     bench.idle()
 
     project = bench.workspace.project
-    [correction] = project.corrections()
+    [correction] = project.corrections.select()
     assert heard == [1]
     assert (correction.prompt, correction.model) == ("nuclei", bench.workspace.served_key())
-    np.testing.assert_array_equal(project.load_mask(correction), _labels(bench).data == 1)
+    np.testing.assert_array_equal(project.corrections.mask(correction), _labels(bench).data == 1)
     assert bench.annotate.panel.prompts.value()[0].finished
     assert bench.learn.panel.counts.text() == "Accepted 1 image, 0 held out \N{MIDDLE DOT} 0 unlabelled"
 
@@ -274,7 +274,7 @@ def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(
     bench.annotate.accept()
     bench.idle()
 
-    [record] = bench.workspace.project.images()
+    [record] = bench.workspace.project.images.all()
     assert bench.workspace.project.root == tmp_path / "corrections.amvlm"
     assert (record.path, record.stored) == (path, False)
 
@@ -292,9 +292,9 @@ def test_a_changed_image_is_kept_as_it_is_shown(make_bench: Callable[..., Any], 
     bench.annotate.accept()
     bench.idle()
 
-    [record] = bench.workspace.project.images()
+    [record] = bench.workspace.project.images.all()
     assert record.stored
-    np.testing.assert_array_equal(bench.workspace.project.load_image(record), layer.data)
+    np.testing.assert_array_equal(bench.workspace.project.images.load(record), layer.data)
 
 
 def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
@@ -308,8 +308,8 @@ def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
     bench.idle()
 
     assert not _labels(bench).data.any()
-    assert bench.workspace.project.corrections() == []
-    assert len(bench.workspace.project.corrections(history=True)) == 1
+    assert bench.workspace.project.corrections.select() == []
+    assert len(bench.workspace.project.corrections.select(history=True)) == 1
     assert not bench.annotate.panel.prompts.value()[0].finished
     _labels(bench).undo()
     assert _labels(bench).data.all()
@@ -324,8 +324,8 @@ def test_a_second_accept_replaces_the_first(bench: Any):
     bench.annotate.accept()
     bench.idle()
 
-    [correction] = bench.workspace.project.corrections()
-    assert not bench.workspace.project.load_mask(correction).any()
+    [correction] = bench.workspace.project.corrections.select()
+    assert not bench.workspace.project.corrections.mask(correction).any()
 
 
 def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
@@ -337,8 +337,8 @@ def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
     bench.annotate.accept()
     bench.idle()
 
-    [correction] = bench.workspace.project.corrections()
-    assert np.argwhere(bench.workspace.project.load_mask(correction)).tolist() == [[4, 5], [4, 6]]
+    [correction] = bench.workspace.project.corrections.select()
+    assert np.argwhere(bench.workspace.project.corrections.mask(correction)).tolist() == [[4, 5], [4, 6]]
 
 
 def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(bench: Any):
@@ -356,9 +356,9 @@ def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(b
     bench.annotate.accept()
     bench.idle()
 
-    [correction] = bench.workspace.project.corrections()
+    [correction] = bench.workspace.project.corrections.select()
     assert len(values) == 2
-    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), blobs == 1)
+    np.testing.assert_array_equal(bench.workspace.project.corrections.mask(correction), blobs == 1)
 
 
 def test_working_scale_and_magnification_are_used(bench: Any):
@@ -383,9 +383,9 @@ def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
     bench.idle()
 
     shown = bench.annotate.annotation().threshold("nuclei")
-    [correction] = bench.workspace.project.corrections()
+    [correction] = bench.workspace.project.corrections.select()
     assert correction.threshold == pytest.approx(shown)
-    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), stored.mask(shown))
+    np.testing.assert_array_equal(bench.workspace.project.corrections.mask(correction), stored.mask(shown))
 
 
 def test_reject_comes_after_an_accept_that_waits(bench: Any):
@@ -397,8 +397,8 @@ def test_reject_comes_after_an_accept_that_waits(bench: Any):
     bench.idle()
 
     project = bench.workspace.project
-    assert project.corrections() == []
-    assert [c.state for c in project.corrections(history=True)] == ["withdrawn"]
+    assert project.corrections.select() == []
+    assert [c.state for c in project.corrections.select(history=True)] == ["withdrawn"]
     assert not _labels(bench).data.any()
 
 
@@ -414,9 +414,9 @@ def test_an_accept_that_waits_is_stored_when_the_window_closes(bench: Any):
     bench.workspace.shut_down()
 
     with Project.open(root) as project:
-        [correction] = project.corrections()
+        [correction] = project.corrections.select()
         assert correction.threshold == pytest.approx(shown)
-        np.testing.assert_array_equal(project.load_mask(correction), stored.mask(shown))
+        np.testing.assert_array_equal(project.corrections.mask(correction), stored.mask(shown))
 
 
 def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, monkeypatch: pytest.MonkeyPatch):
@@ -473,9 +473,9 @@ def test_labels_that_a_person_brings_are_the_images_at_once(bench: Any):
 
     expected = shown.copy()
     expected[2, 3:5] = True
-    [correction] = bench.workspace.project.corrections()
+    [correction] = bench.workspace.project.corrections.select()
     np.testing.assert_array_equal(own.data > 0, expected)
-    np.testing.assert_array_equal(bench.workspace.project.load_mask(correction), expected)
+    np.testing.assert_array_equal(bench.workspace.project.corrections.mask(correction), expected)
 
 
 def test_labels_that_do_not_fit_or_belong_to_another_image_are_refused(bench: Any):
@@ -569,11 +569,11 @@ def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
 
     ViewerModel.class_keymap[coerce_keybinding("A")](bench.viewer)
     bench.idle()
-    accepted = len(bench.workspace.project.corrections())
+    accepted = len(bench.workspace.project.corrections.select())
     ViewerModel.class_keymap[coerce_keybinding("R")](bench.viewer)
     bench.idle()
 
-    assert (accepted, len(bench.workspace.project.corrections())) == (1, 0)
+    assert (accepted, len(bench.workspace.project.corrections.select())) == (1, 0)
 
 
 def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy: Callable[..., Any]):

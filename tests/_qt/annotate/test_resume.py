@@ -10,7 +10,7 @@ import pytest
 
 from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.layers.camera import camera_of
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def test_the_place_is_stored_when_the_window_is_closed(make_bench: Callable[...,
     with Project.open(tmp_path / "p.amvlm") as project:
         state = project.resume_state()
         assert state is not None
-        assert state.image_id == project.images()[0].id
+        assert state.image_id == project.images.all()[0].id
         assert state.camera_zoom == pytest.approx(7.5)
         assert (state.prompt, state.threshold) == ("nuclei", pytest.approx(0.4))
 
@@ -88,7 +88,7 @@ def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench: Any,
     mask = np.zeros((80, 64), bool)
     mask[10:30, 10:30] = True
     with Project.create(tmp_path / "p.amvlm") as project:
-        project.accept(project.add_image(file).id, "nuclei", mask, model=None, threshold=None)
+        project.corrections.accept(project.images.add_file(file).id, "nuclei", Answer(mask))
     bench.workspace.open_project(tmp_path / "p.amvlm")
     bench.idle()
 
@@ -101,7 +101,7 @@ def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench: Any,
 
 def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench: Any, file: Path, tmp_path: Path):
     with Project.create(tmp_path / "p.amvlm") as project:
-        project.accept(project.add_image(file).id, "nuclei", np.eye(80, 64, dtype=bool), model=None, threshold=None)
+        project.corrections.accept(project.images.add_file(file).id, "nuclei", Answer(np.eye(80, 64, dtype=bool)))
     bench.viewer.open(file, plugin="napari")
     bench.workspace.open_project(tmp_path / "p.amvlm")
     bench.idle()
@@ -113,9 +113,9 @@ def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench: Any, fi
 
 def test_a_lost_mask_is_told_of_and_the_rest_is_shown(bench: Any, file: Path, tmp_path: Path):
     with Project.create(tmp_path / "p.amvlm") as project:
-        image = project.add_image(file)
-        lost = project.accept(image.id, "nuclei", np.eye(80, 64, dtype=bool), model=None, threshold=None)
-        project.accept(image.id, "stroma", np.ones((80, 64), bool), model=None, threshold=None)
+        image = project.images.add_file(file)
+        lost = project.corrections.accept(image.id, "nuclei", Answer(np.eye(80, 64, dtype=bool)))
+        project.corrections.accept(image.id, "stroma", Answer(np.ones((80, 64), bool)))
         (project.root / lost.mask_file).unlink()
     bench.viewer.open(file, plugin="napari")
     bench.workspace.open_project(tmp_path / "p.amvlm")

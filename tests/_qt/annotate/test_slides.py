@@ -196,16 +196,16 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
     slide.idle()
 
     height, width = proposed.shape
-    [correction] = slide.workspace.project.corrections()
-    record = slide.workspace.project.image(correction.image_id)
+    [correction] = slide.workspace.project.corrections.select()
+    record = slide.workspace.project.images.get(correction.image_id)
     rows, columns = slice(top, top + height), slice(left, left + width)
     assert "press Region" in said
     assert record.name == f"slide x{left} y{top}"
     np.testing.assert_array_equal(
-        slide.workspace.project.load_image(record), slide.viewer.layers["slide"].data[0][rows, columns]
+        slide.workspace.project.images.load(record), slide.viewer.layers["slide"].data[0][rows, columns]
     )
     np.testing.assert_array_equal(proposed > 0, _levels(slide)[0][rows, columns] > 0)
-    np.testing.assert_array_equal(slide.workspace.project.load_mask(correction), corrected)
+    np.testing.assert_array_equal(slide.workspace.project.corrections.mask(correction), corrected)
     np.testing.assert_allclose(region.image.data_to_world((0, 0)), (top, left))
 
 
@@ -220,8 +220,8 @@ def test_regions_that_overlap_are_learnt_from_together(slide: Any):
         slide.idle()
 
     project = slide.workspace.project
-    assert len(project.accepted_images()) == 4
-    assert project.held_out_images() == []  # the fourth is the one that would be drawn
+    assert len(project.images.accepted()) == 4
+    assert project.images.held_out() == []  # the fourth is the one that would be drawn
 
 
 def test_the_view_beside_the_slide_and_a_region_that_is_too_large_are_told_of(

@@ -159,11 +159,11 @@ def test_slices_are_accepted_one_by_one_and_learnt_from_as_images(stack: Any):
     stack.idle()
 
     project = stack.workspace.project
-    records = project.images()
+    records = project.images.all()
     assert [record.name for record in records] == ["slide z1", "slide z3"]
-    for record, number, correction in zip(records, (1, 3), project.corrections(), strict=True):
-        np.testing.assert_array_equal(project.load_image(record), _volume()[number])
-        np.testing.assert_array_equal(project.load_mask(correction), _masks(stack)[number] == 1)
+    for record, number, correction in zip(records, (1, 3), project.corrections.select(), strict=True):
+        np.testing.assert_array_equal(project.images.load(record), _volume()[number])
+        np.testing.assert_array_equal(project.corrections.mask(correction), _masks(stack)[number] == 1)
     data = learning_data(project, predictor_scales=lambda *_: "tiles")
     assert sorted(image.name for image in (*data.labelled, *data.validation)) == ["slide z1", "slide z3"]
     assert "nuclei" in stack.annotate.annotation().finished
@@ -210,8 +210,8 @@ def test_a_region_of_a_slice_is_accepted(stack: Any):
     stack.annotate.accept_region()
     stack.idle()
 
-    [correction] = stack.workspace.project.corrections()
-    reviewed = stack.workspace.project.load_reviewed(correction)
+    [correction] = stack.workspace.project.corrections.select()
+    reviewed = stack.workspace.project.corrections.reviewed(correction)
     assert reviewed[12:38, 12:38].all()
     assert not reviewed[50:].any()
 
@@ -269,7 +269,7 @@ def test_a_region_that_was_drawn_on_another_slice_is_not_this_one(stack: Any):
     stack.annotate.accept_region()
     stack.idle()
 
-    [correction] = stack.workspace.project.corrections()
-    reviewed = stack.workspace.project.load_reviewed(correction)
+    [correction] = stack.workspace.project.corrections.select()
+    reviewed = stack.workspace.project.corrections.reviewed(correction)
     assert reviewed[12:38, 12:38].all()
     assert not reviewed[45:].any()

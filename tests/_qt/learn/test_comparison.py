@@ -13,7 +13,7 @@ from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from tests._qt.conftest import TIMEOUT, picture
 
 if TYPE_CHECKING:
@@ -67,20 +67,20 @@ def _fill(root: Path, first: Path) -> None:
     with Project.create(root) as project:
         for index in range(HELD_OUT + 1):
             pixels = picture(index, 64 + 8 * index)
-            record = project.add_image(array=pixels, name=f"image {index}")
+            record = project.images.add_array(pixels, name=f"image {index}")
             predictor.set_image(pixels)
             mask = predictor.predict("nuclei").mask(0.5)
-            project.accept(record.id, "nuclei", mask, model=None, threshold=None)
-            project.set_held_out(record.id, index > 0)
+            project.corrections.accept(record.id, "nuclei", Answer(mask))
+            project.images.set_held_out(record.id, index > 0)
         later, info = load_model(first)
         with torch.no_grad():
             for value in later.unet.parameters():
                 value.mul_(-1.0)
-        path = project.new_model_path()
+        path = project.models.new_path()
         save_model(later, path, name="later", licence="CC0-1.0", training_data="none", parent=info.sha256)
-        model = project.add_model(path, info.sha256, {}, "CC0-1.0")
-        run = project.record_run({}, parent=info.sha256, train=(), validate=(), unlabelled=())
-        project.finish_run(run.id, "stopped", result={}, model_id=model.id)
+        model = project.models.add(path, info.sha256, {}, "CC0-1.0")
+        run = project.runs.start({}, parent=info.sha256, train=(), validate=(), unlabelled=())
+        project.runs.finish(run.id, "stopped", result={}, model_id=model.id)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_the_slider_moves_the_border(judged: Judged) -> None:
 
 
 def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(judged: Judged) -> None:
-    last = judged.workspace.project.held_out_images()[-1].id
+    last = judged.workspace.project.images.held_out()[-1].id
 
     judged.learn.panel.scores.looked.emit(last)
     judged.idle()
@@ -197,8 +197,8 @@ def test_closed_while_it_computes(judged: Judged) -> None:
 
 def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged: Judged) -> None:
     project = judged.workspace.project
-    broken = project.held_out_images()[0]
-    (project.root / project.corrections(broken.id)[0].mask_file).unlink()
+    broken = project.images.held_out()[0]
+    (project.root / project.corrections.select(broken.id)[0].mask_file).unlink()
 
     judged.open()
 
@@ -208,7 +208,7 @@ def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged
 
 
 def test_a_model_file_that_is_gone_is_told(judged: Judged) -> None:
-    record = judged.workspace.project.models()[0]
+    record = judged.workspace.project.models.all()[0]
     record.path.unlink()
 
     judged.open()

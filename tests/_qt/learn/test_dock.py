@@ -12,7 +12,7 @@ import torch
 
 from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from napari_amvlm.session.learning_run import LearningRun
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def _fill(bench: Any, path: Path, *, labelled: int, held_out: int, unlabelled: i
     with Project.create(path) as project:
         for index in range(labelled + held_out + unlabelled):
             pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            record = project.add_image(array=pixels, name=f"image {index}")
+            record = project.images.add_array(pixels, name=f"image {index}")
             if index < labelled + held_out:
                 predictor.set_image(pixels)
                 mask = predictor.predict("nuclei").mask(0.5)
-                project.accept(record.id, "nuclei", mask if right else ~mask, model=None, threshold=None)
-                project.set_held_out(record.id, index >= labelled)
+                project.corrections.accept(record.id, "nuclei", Answer(mask if right else ~mask))
+                project.images.set_held_out(record.id, index >= labelled)
     bench.workspace.open_project(path)
     bench.idle()
 
@@ -72,7 +72,7 @@ def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
     assert outcome.after > outcome.before + 0.01
     assert "is better and serves now" in bench.learn.panel.status.value()[1]
     assert bench.workspace.served_key() != before
-    assert bench.workspace.project.served_model().id == outcome.record.id
+    assert bench.workspace.project.models.served().id == outcome.record.id
     curve = bench.learn.panel.curve.value()
     assert len(curve.loss) == 40
     assert len(curve.dice) >= 2
@@ -91,8 +91,8 @@ def test_a_model_that_is_not_better_does_not_serve(bench: Any, tmp_path: Path):
     assert level == "warning"
     assert "is not better, so the served model stays" in text
     assert bench.workspace.served_key() == before
-    assert bench.workspace.project.served_model() is None
-    assert len(bench.workspace.project.models()) == 1
+    assert bench.workspace.project.models.served() is None
+    assert len(bench.workspace.project.models.all()) == 1
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -110,7 +110,7 @@ def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, an
     assert asked.startswith("Only 1 image is held out, too few to judge (3 are needed).")
     assert undecided == before
     assert (bench.workspace.served_key() != before) == answer
-    assert (bench.workspace.project.served_model() is not None) == answer
+    assert (bench.workspace.project.models.served() is not None) == answer
 
 
 def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path, tiny_checkpoint: Path):
@@ -141,7 +141,7 @@ def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Pat
     assert bench.learn.outcome.stopped
     assert bench.learn.panel.status.value()[1].startswith("Stopped.")
     assert bench.workspace.served_key() == before
-    assert len(bench.workspace.project.models()) == 1
+    assert len(bench.workspace.project.models.all()) == 1
     assert bench.learn.panel.start_button.isEnabled()
 
 
@@ -215,7 +215,7 @@ def _fails(bench: Any) -> str:
     assert bench.learn.outcome is None
     assert bench.learn.panel.start_button.isEnabled()
     assert not bench.learn.panel.stop_button.isEnabled()
-    assert bench.workspace.project.runs()[-1].state == "failed"
+    assert bench.workspace.project.runs.all()[-1].state == "failed"
     return str(text)
 
 
@@ -255,7 +255,7 @@ def test_a_full_disk_when_the_model_is_kept(bench: Any, tmp_path: Path, monkeypa
     monkeypatch.undo()
 
     assert "space" in text
-    assert bench.workspace.project.models() == []
+    assert bench.workspace.project.models.all() == []
     assert bench.workspace.served_key() == before
 
 
@@ -359,10 +359,10 @@ def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
 
     panel.promote_button.click()
     bench.idle()
-    promoted = (bench.workspace.served_key(), project.served_model().id, panel.promote_button.isEnabled())
+    promoted = (bench.workspace.served_key(), project.models.served().id, panel.promote_button.isEnabled())
     panel.models._roll_back.click()
     bench.idle()
-    rolled_back = (bench.workspace.served_key(), project.served_model(), panel.models._roll_back.isEnabled())
+    rolled_back = (bench.workspace.served_key(), project.models.served(), panel.models._roll_back.isEnabled())
     panel.promote_button.click()
     bench.idle()
     panel.discard_button.click()
@@ -371,8 +371,8 @@ def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
     assert promoted == (learnt.sha256, learnt.id, False)
     assert rolled_back == (installed, None, False)
     assert bench.workspace.served_key() == installed
-    assert project.models() == []
-    assert [record.id for record in project.models(discarded=True)] == [learnt.id]
+    assert project.models.all() == []
+    assert [record.id for record in project.models.all(discarded=True)] == [learnt.id]
     assert panel.verdict.isHidden()
 
 
@@ -417,7 +417,7 @@ def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Pat
     _accept_another(bench, 1)
 
     assert not off.on
-    assert bench.workspace.project.runs() == []
+    assert bench.workspace.project.runs.all() == []
 
 
 def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: Any, tmp_path: Path):
@@ -429,10 +429,10 @@ def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: A
     runs = []
     for seed in (11, 12, 13):  # none of them is an image that the project has
         _accept_another(bench, seed)
-        runs.append(len(bench.workspace.project.runs()))
+        runs.append(len(bench.workspace.project.runs.all()))
 
     assert runs == [0, 1, 1]
-    assert bench.workspace.project.runs()[0].state == "finished"
+    assert bench.workspace.project.runs.all()[0].state == "finished"
 
 
 def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
@@ -463,8 +463,8 @@ def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Pat
 
     project = bench.workspace.project
     assert project.root.name == "p.amvlm"
-    assert [run.state for run in project.runs()] == ["stopped"]
-    assert len(project.models()) == 1
+    assert [run.state for run in project.runs.all()] == ["stopped"]
+    assert len(project.models.all()) == 1
 
 
 def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench: Any, tmp_path: Path):

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from napari_amvlm._qt.queue.dock import QueueDock
-from napari_amvlm.project import Project, Region, TileScores
+from napari_amvlm.project import Answer, Project, Region, TileScores
 from napari_amvlm.project.ranking import binary_entropy
 from napari_amvlm.session.thumbnails import SIDE, thumbnail
 
@@ -26,7 +26,7 @@ def queue(bench: Any, tmp_path: Path) -> QueueDock:
         for number in range(4):
             path = tmp_path / f"tile-{number}.png"
             PIL.Image.fromarray(rng.integers(0, 255, (80, 64, 3), dtype=np.uint8)).save(path)
-            project.add_image(path)
+            project.images.add_file(path)
     dock = QueueDock(bench.viewer, bench.workspace)
     bench.viewer.window.add_dock_widget(dock, name="Queue")
     bench.workspace.open_project(tmp_path / "p.amvlm")
@@ -112,7 +112,7 @@ def test_an_image_that_is_open_already_is_not_opened_again(
     pixels = np.asarray(PIL.Image.open(path))
     if not from_file:
         pixels = pixels + np.uint8(1)
-        bench.workspace.with_project(lambda project: project.add_image(array=pixels, name="an array"))
+        bench.workspace.with_project(lambda project: project.images.add_array(pixels, name="an array"))
     bench.viewer.add_image(pixels, name="mine", rgb=True, metadata={"path": str(path)} if from_file else {})
     bench.idle()
 
@@ -292,7 +292,7 @@ def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, 
     project, item = bench.workspace.project, bench.workspace.view.queue[0]
     mask = np.zeros((80, 64), bool)
     mask[5:20, 5:20] = True
-    project.accept(item.image_id, "nuclei", mask, model=None, threshold=0.3)
+    project.corrections.accept(item.image_id, "nuclei", Answer(mask, model=None, threshold=0.3))
     project.prompts.set_up("nuclei", threshold=0.3)
     bench.workspace.with_project(lambda _project: None)
     bench.idle()
@@ -321,9 +321,9 @@ def test_a_region_of_an_image_is_a_queue_item(bench: Any, queue: QueueDock):
     bench.annotate.accept_region()
     bench.idle()
 
-    [correction] = project.corrections()
-    assert project.load_reviewed(correction)[:40].all()
-    assert not project.load_reviewed(correction)[40:].any()
+    [correction] = project.corrections.select()
+    assert project.corrections.reviewed(correction)[:40].all()
+    assert not project.corrections.reviewed(correction)[40:].any()
     statuses = {item.region.y: item.status for item in bench.workspace.view.queue if item.image_id == image_id}
     assert statuses == {0: "accepted", 40: "predicted"}
 

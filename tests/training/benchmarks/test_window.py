@@ -56,7 +56,7 @@ def test_a_project_out_of_the_sample_images(tmp_path: Path) -> None:
 
     assert counts == {"labelled": 4, "held_out": 4, "unlabelled": 4}
     with Project.open(tmp_path / "bench.amvlm") as project:
-        found = project.counts()
+        found = project.images.counts()
         assert (found.accepted, found.held_out, found.unlabelled) == (8, 4, 4)
 
 
