@@ -109,6 +109,7 @@ class ModelConfig(Config):
     overlap: int = Field(48, ge=0, le=256, description="overlap of neighbouring tiles, pixels")
     whole: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="canvas side of a whole image, pixels")
     concepts: tuple[Concept, ...] = ()
+    structure: bool = Field(False, description="whether it was taught parts, unions and exclusions of concepts")
 
 
 class LearningConfig(Config):

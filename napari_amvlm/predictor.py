@@ -29,6 +29,7 @@ from napari_amvlm.models.inference import (
     named_scale,
 )
 from napari_amvlm.models.places import names_place
+from napari_amvlm.models.taught import taught
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 
@@ -46,6 +47,10 @@ _LOG = logging.getLogger(__name__)
 _NO_IMAGE = "There is no image to look at; choose one first."
 
 ScaleChoice = Literal["auto", "whole", "tiles"]
+Answer = Literal["present", "absent", "not taught"]
+
+PRESENT = 0.5
+"""Presence from which something counts as present."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Prediction:
         Working scale that was used.
     seconds
         Wall time that the answer took.
+    taught
+        Whether the model was taught what the prompt says; if not, mask and presence are a guess.
     """
 
     prompt: str
@@ -74,6 +81,14 @@ class Prediction:
     presence: float
     scale: WorkingScale
     seconds: float
+    taught: bool = True
+
+    @property
+    def answer(self) -> Answer:
+        """What is said of the prompt: "present", "absent" or "not taught"."""
+        if not self.taught:
+            return "not taught"
+        return "present" if self.presence >= PRESENT else "absent"
 
     def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
         """Return the pixels whose probability is at least `threshold`, `(H, W)`."""
@@ -265,7 +280,8 @@ class Predictor:
                 least=TileLoad(1, LEAST_TILE if chosen.name == "tiles" else self._served.load.side),
             )
         seconds = time.perf_counter() - started
-        return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds)
+        known = taught(self.model.config, prompt) is not None
+        return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds, known)
 
     def describe(self, *, should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32]:
         """Return what the current image looks like, whatever is asked of it: its embedding, seen whole.

@@ -14,7 +14,7 @@ from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
 from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
-from napari_amvlm.models.inference import known_concept
+from napari_amvlm.models.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -275,7 +275,7 @@ class MeanTeacher:
 
     def _was_taught(self, prompt: str) -> bool:
         if prompt not in self._taught:
-            self._taught[prompt] = known_concept(self._origin, prompt) is not None
+            self._taught[prompt] = taught(self._origin.config, prompt) is not None
         return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, views: Views, text: TextFeatures, labelled: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
     """Add the prompts that are trained to the concepts that the model knows.
 
-    A wording near to a known concept keeps what the objects of that concept never have, as it was served before.
+    Another wording of a known concept keeps what the objects of that concept never have, as it was served before.
     """
     config = model.config
     known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}

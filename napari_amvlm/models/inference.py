@@ -18,6 +18,7 @@ from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_
 from napari_amvlm.imaging.scale import canvas_box, fit_square
 from napari_amvlm.imaging.settle import settle
 from napari_amvlm.models.amvlm import ImageFeatures
+from napari_amvlm.models.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 _NEARLY = 1e-6
 """Probabilities nearer to 0 or 1 than this count as that near, so that their logits are finite."""
-
-_KNOWN = 0.55
-"""Cosine similarity of sentence embeddings from which a prompt counts as a wording of a known concept."""
 
 
 @dataclass
@@ -90,35 +88,18 @@ class DecodedPrompt:
     presence: float
 
 
-def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
-    """Return the known concept whose wording is nearest to `prompt`, and their similarity; None without concepts."""
-    concepts = model.config.concepts
-    if not concepts:
-        return None
-    text = " ".join(prompt.split()).casefold()
-    for concept in concepts:  # saves a new model from reading all wordings for its first prompt
-        if text in {wording.casefold() for wording in concept.prompts}:
-            return concept.name, 1.0
-    asked = model.text_encoder.sentence([prompt])
-    best = [float((model.text_encoder.sentence(c.prompts) @ asked[0]).max()) for c in concepts]
-    index = int(np.argmax(best))
-    return concepts[index].name, best[index]
-
-
 def known_concept(model: AMVLM, prompt: str) -> Concept | None:
-    """Return the concept that `prompt` counts as a wording of; None if none is near enough."""
-    nearest = nearest_concept(model, prompt)
-    if nearest is None or nearest[1] < _KNOWN:
-        return None
-    return next(c for c in model.config.concepts if c.name == nearest[0])
+    """Return the concept that a taught prompt names, the first of several; None where it names none."""
+    meaning = taught(model.config, prompt)
+    return meaning.concepts[0] if meaning is not None and meaning.concepts else None
 
 
 def auto_scale(
     model: AMVLM, prompt: str, shape: tuple[int, int], *, gray: bool = True, magnification: float = 1.0
 ) -> WorkingScale:
-    """Choose the working scale: the one that the nearest known concept was learnt at.
+    """Choose the working scale: the one that the concept which the prompt names was learnt at.
 
-    A prompt that is near to none looks at gray images whole, and at colour images, which are mostly slides, in tiles.
+    A prompt that is not taught looks at gray images whole, and at colour images, which are mostly slides, in tiles.
     """
     concept = known_concept(model, prompt)
     if concept is not None and concept.side:
@@ -278,9 +259,11 @@ def pooled_presence(logits: Sequence[float]) -> float:
 
 
 def settled_sizes(model: AMVLM, prompt: str) -> tuple[int, int]:
-    """Return the largest hole and speck that objects of the concept nearest to the prompt do not have, see `settle`."""
-    concept = known_concept(model, prompt)
-    return (concept.hole, concept.speck) if concept is not None else (0, 0)
+    """Return the largest hole and speck that objects of the named concept do not have, see `settle`."""
+    meaning = taught(model.config, prompt)
+    if meaning is None or meaning.structured:
+        return 0, 0
+    return meaning.concepts[0].hole, meaning.concepts[0].speck
 
 
 def _laid_out(model: AMVLM, image: NDArray[np.float32], scale: WorkingScale, side: int, batch: int) -> EncodedImage:

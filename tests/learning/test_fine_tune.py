@@ -140,10 +140,10 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
     assert "dark discs" in [c.name for c in result.model.config.concepts]
 
 
-def test_a_wording_near_to_a_known_concept_is_served_as_that_and_validated_so(tiny_config: ModelConfig) -> None:
+def test_another_wording_of_a_known_concept_is_served_as_that_and_validated_so(tiny_config: ModelConfig) -> None:
     nuclei = tiny_config.concepts[0].model_copy(update={"hole": 40, "speck": 9})
     model = build_model(tiny_config.model_copy(update={"concepts": (nuclei,)}), seed=0)
-    prompt = "tumour nuclei"
+    prompt = "all nuclei of the cells"
     assert known_concept(model, prompt) == nuclei
     data = LearningData((_picture(0, prompt),), validation=(_picture(200, prompt),))
 

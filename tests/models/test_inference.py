@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_amvlm.config import Concept
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import tile_scale, whole_scale
-from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image, nearest_concept
+from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image, known_concept
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
@@ -101,20 +102,14 @@ def test_cancelling_acts_within_one_batch(tiny_model: AMVLM) -> None:
         ("zebra crossing", False, "tiles"),
     ],
 )
-def test_the_scale_follows_the_nearest_concept(tiny_model: AMVLM, prompt: str, expected: str, gray: bool) -> None:
+def test_the_scale_follows_the_concept_that_is_named(tiny_model: AMVLM, prompt: str, expected: str, gray: bool) -> None:
     assert auto_scale(tiny_model, prompt, (100, 200), gray=gray).name == expected
 
 
-def test_the_nearest_concept_comes_with_its_similarity(tiny_model: AMVLM) -> None:
-    nearest = nearest_concept(tiny_model, "nuclei")
+def test_a_concept_with_a_side_is_seen_in_tiles_of_the_image_at_that_size(tiny_model: AMVLM) -> None:
+    vessels = Concept(name="vessels", prompts=("vessels",), scale="tiles", side=128)
+    tiny_model.config = tiny_model.config.model_copy(update={"concepts": (vessels,)})
 
-    assert nearest is not None
-    assert nearest[0] == "nuclei"
-    assert nearest[1] == pytest.approx(1, abs=1e-5)
-
-
-def test_a_known_wording_is_found_without_reading_the_others(tiny_model: AMVLM) -> None:
-    tiny_model.text_encoder._cache.clear()
-
-    assert nearest_concept(tiny_model, "  Cell   Nuclei ") == ("nuclei", 1.0)
-    assert not tiny_model.text_encoder._cache
+    assert auto_scale(tiny_model, "vessels", (100, 64)) == tile_scale(1.28)
+    assert known_concept(tiny_model, "the vessel") == vessels
+    assert known_concept(tiny_model, "vessel walls") is None

@@ -99,7 +99,7 @@ class WordRun(Pretraining):
             first=(recipe.first_steps, recipe.first_crop),
         )
         self.source = Ahead(source, recipe.loaders)
-        return recipe.model.model_copy(update={"concepts": concepts})
+        return recipe.model.model_copy(update={"concepts": concepts, "structure": True})
 
     def score(self) -> dict[str, float]:
         """Return the mean Dice of each set's words over some validation images; the best weights are kept."""

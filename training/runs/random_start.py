@@ -29,13 +29,14 @@ def random_start(folder: Path, seed: int, like: Path | None = None, text_encoder
     seed
         Of the weights.
     like
-        Weights whose sizes, frozen sentence encoder and concepts are taken over; None means the default model's.
+        Weights whose sizes and frozen sentence encoder are taken over; None means the default model's.
     text_encoder
         A loaded sentence encoder to share.
     """
     path = folder / _FILE
     if not path.is_file():
         known, info = load_model(like or find_model(), text_encoder=text_encoder)
-        model = build_model(known.config, text_encoder=known.text_encoder, seed=seed)
+        config = known.config.model_copy(update={"concepts": ()})  # it was taught nothing
+        model = build_model(config, text_encoder=known.text_encoder, seed=seed)
         save_model(model, path, name="random weights", licence=info.licence, training_data="none: random weights")
     return path

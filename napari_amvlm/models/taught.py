@@ -1,0 +1,159 @@
+"""Whether a prompt says something that a model was taught: the one definition that all parts of the program share.
+
+A prompt is taught if all that it says was taught: its words are those of a wording that the model learnt from, whatever
+their order, number and spelling, and what else it says is how the image was made, or structure that the model learnt.
+One more word makes it another thing: "lung" is taught, "infected lung area" is not. How near two sentences are to each
+other tells less: measured on words that nobody taught, a cosine calls many of them taught (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_amvlm.config import Concept, ModelConfig
+
+_FILLING = frozenset(
+    "a an the of in on at by with from all both every any some each only there is it its this that s patient "
+    "segment find show mark outline delineate please visible seen shown image picture region area field "
+    "structure object".split()
+)
+"""Words that say nothing about what is meant."""
+
+_CONTEXT = frozenset(
+    "chest abdominal abdomen thorax brain head neck heart cardiac lumbar spine sagittal axial coronal frontal x ray "
+    "xray radiograph radiography ct cta mr mri magnetic resonance t1 t2 flair angiography ultrasound sonography echo "
+    "fundus retina eye photograph photography photo oct dermoscopy skin endoscopy endoscopic colonoscopy laryngoscopy "
+    "video histology histological pathology slide tissue section stained stain h e he pas smear cytology biopsy "
+    "microscopy microscope fluorescence phase contrast electron em sem scan slice view human".split()
+)
+"""Words that say how and of which part of the body an image was made."""
+
+_SPELLINGS = (
+    ("tumor", "tumour"),
+    ("gray", "grey"),
+    ("fiber", "fibre"),
+    ("disk", "disc"),
+    ("foetal", "fetal"),
+    ("oesoph", "esoph"),
+    ("oedema", "edema"),
+    ("haem", "hem"),
+    ("leuc", "leuk"),
+    ("naev", "nev"),
+)
+_PLURALS = {
+    "nuclei": "nucleus",
+    "glomeruli": "glomerulus",
+    "vertebrae": "vertebra",
+    "mitochondria": "mitochondrion",
+    "bodies": "body",
+    "arteries": "artery",
+    "cavities": "cavity",
+    "biopsies": "biopsy",
+}
+_PART = frozenset(
+    "everything upper middle lower top bottom third part largest smallest biggest leftmost rightmost".split()
+)
+_BACKGROUND = frozenset(("background",))
+_JOINS = re.compile(r"\b(?:but not|that is not|except for|except|without|together with|but|and)\b")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a taught prompt says.
+
+    Attributes
+    ----------
+    concepts
+        The concepts that it names, in its order; none for the background.
+    structured
+        Whether it says more than a concept: a part of it, several together, or one without another.
+    """
+
+    concepts: tuple[Concept, ...]
+    structured: bool = False
+
+
+def taught(config: ModelConfig, prompt: str) -> Meaning | None:
+    """Return what `prompt` says to a model of this configuration; None if it was not taught that.
+
+    Examples
+    --------
+    >>> from napari_amvlm.config import Concept, ModelConfig
+    >>> lung = Concept(name="lungs", prompts=("lungs", "lung parenchyma"), scale="whole")
+    >>> config = ModelConfig(concepts=(lung,), structure=True)
+    >>> [bool(taught(config, text)) for text in ("Lung in a chest X-ray", "infected lung area", "lungs and heart")]
+    [True, False, False]
+    >>> taught(config, "everything except the lungs").structured
+    True
+    """
+    known = _known(config.concepts)
+    plain = _plain(known, prompt)
+    if plain is not None or not config.structure:
+        return Meaning((plain,)) if plain is not None else None
+    if _words(prompt) == _BACKGROUND:
+        return Meaning((), structured=True)
+    found: list[Concept] = []
+    for part in _JOINS.split(prompt.casefold()):
+        said = " ".join(word for word in part.split() if word not in _PART)
+        if _words(said):
+            concept = _plain(known, said)
+            if concept is None:
+                return None
+            found.append(concept)
+    return Meaning(tuple(found), structured=True) if found else None
+
+
+def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:
+    """Return the concept of which `prompt` is a wording, said alone or of a kind of image; None if it is of none."""
+    concept = known.get(_words(prompt))
+    if concept is not None:
+        return concept
+    parts = re.split(r"\b(?:in|on|from|of)\b|,", prompt.casefold())
+    for count in range(1, len(parts)):
+        said, context = _words(" ".join(parts[:count])), _words(" ".join(parts[count:]))
+        if said in known and context <= _CONTEXT:
+            return known[said]
+    return None
+
+
+@functools.lru_cache(maxsize=16)
+def _known(concepts: tuple[Concept, ...]) -> dict[frozenset[str], Concept]:
+    """Return the concept of each wording, the first where several share one."""
+    found: dict[frozenset[str], Concept] = {}
+    for concept in concepts:  # a name says its own concept, whatever wordings others have
+        found.setdefault(_words(concept.name), concept)
+    for concept in concepts:
+        for wording in concept.prompts:
+            words = _words(wording)
+            if words:
+                found.setdefault(words, concept)
+    return found
+
+
+def _words(text: str) -> frozenset[str]:
+    """Return the words of a text that say something, in the singular and in one spelling.
+
+    Examples
+    --------
+    >>> sorted(_words("the Tumors of all kidneys")), sorted(_words("L5/S1 disks"))
+    (['kidney', 'tumour'], ['disc', 'l5', 's1'])
+    """
+    return frozenset(_one(word) for word in _split(text) if word not in _FILLING and _one(word) not in _FILLING)
+
+
+def _split(text: str) -> Iterable[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _one(word: str) -> str:
+    for other, usual in _SPELLINGS:
+        word = word.replace(other, usual)
+    if word in _PLURALS:
+        return _PLURALS[word]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word

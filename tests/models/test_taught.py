@@ -1,0 +1,83 @@
+"""What counts as taught: wordings in any order and spelling, and nothing that says more than they do."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_amvlm.config import Concept, ModelConfig
+from napari_amvlm.models.taught import taught
+
+_CONCEPTS = (
+    Concept(name="nuclei", prompts=("nuclei", "cell nuclei", "the nuclei of the cells"), scale="tiles"),
+    Concept(name="lungs", prompts=("lungs", "lung fields", "left and right lungs"), scale="whole"),
+    Concept(name="left lung", prompts=("left lung",), scale="whole"),
+    Concept(name="sarcoma", prompts=("sarcoma", "tumor"), scale="whole"),
+)
+_PLAIN = ModelConfig(concepts=_CONCEPTS)
+_WITH_STRUCTURE = ModelConfig(concepts=_CONCEPTS, structure=True)
+
+
+def _named(config: ModelConfig, prompt: str) -> list[str] | None:
+    meaning = taught(config, prompt)
+    return None if meaning is None else [concept.name for concept in meaning.concepts]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("NUCLEI", "nuclei"),
+        ("segment all nuclei of the cell", "nuclei"),
+        ("Lung, left", "left lung"),
+        ("the patient's lungs in a chest X-ray", "lungs"),
+        ("left and right lungs", "lungs"),
+        ("tumour", "sarcoma"),
+        ("tumors on T2 MRI", "sarcoma"),
+    ],
+)
+def test_a_wording_is_known_in_any_order_number_and_spelling(prompt: str, name: str) -> None:
+    assert _named(_PLAIN, prompt) == [name]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "infected lung area",
+        "cells",
+        "lung tumour",
+        "diaphragm",
+        "tumour in the liver",
+        "infection in the left lung",
+        "?",
+    ],
+)
+def test_one_more_word_is_another_thing(prompt: str) -> None:
+    assert taught(_PLAIN, prompt) is None
+    assert taught(_WITH_STRUCTURE, prompt) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("everything except nuclei", ["nuclei"]),
+        ("upper part of the left lung", ["left lung"]),
+        ("upper lungs in a chest X-ray", ["lungs"]),
+        ("lungs without the left lung", ["lungs", "left lung"]),
+        ("sarcoma and lungs", ["sarcoma", "lungs"]),
+        ("background", []),
+    ],
+)
+def test_structure_is_taught_where_the_model_learnt_it(prompt: str, names: list[str]) -> None:
+    assert _named(_WITH_STRUCTURE, prompt) == names
+    meaning = taught(_WITH_STRUCTURE, prompt)
+    assert meaning is not None
+    assert meaning.structured
+    assert taught(_PLAIN, prompt) is None
+
+
+@pytest.mark.parametrize("prompt", ["lungs and heart", "everything", "the largest", "without"])
+def test_structure_of_unknown_words_or_of_none_is_not_taught(prompt: str) -> None:
+    assert taught(_WITH_STRUCTURE, prompt) is None
+
+
+def test_a_model_without_concepts_was_taught_nothing() -> None:
+    assert taught(ModelConfig(structure=True), "nuclei") is None
