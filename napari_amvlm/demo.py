@@ -65,13 +65,14 @@ def _in_a_process_of_its_own(output: Path, minutes: float, model: str | Path | N
 def _open_window(model: str | Path | None) -> dict[str, Any]:
     import napari
 
-    from napari_amvlm._qt.demo.scene import PROMPT, add_docks, add_image, sample_pairs, show_only
+    from napari_amvlm._qt.demo.scene import PROMPT, add_dock, add_image, sample_pairs, show_only
 
     viewer = napari.Viewer(title="napari-amvlm demonstration")
-    annotate, _ = add_docks(viewer, model)
+    dock = add_dock(viewer, model)
+    dock.show_tab("Annotate")
     for pair in sample_pairs():
         add_image(viewer, pair)
     show_only(viewer, sample_pairs()[0].name)
-    annotate.panel.prompt.setValue(PROMPT)
+    dock.annotate.panel.prompt.setValue(PROMPT)
     napari.run()
     return {"mode": "window"}

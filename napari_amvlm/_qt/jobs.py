@@ -92,7 +92,8 @@ class JobQueue(QObject):
     def start(self, thread: GuardedThread) -> None:
         """Run `thread`, and hold it until it has ended."""
         self._threads.append(thread)
-        thread.finished.connect(self._on_thread_finished)
+        # with the thread itself, and not by `sender()`: another thread may have ended too, with its result on the way
+        thread.finished.connect(lambda: self._on_thread_finished(thread))
         thread.start()
         self.busyChanged.emit()
 
@@ -125,11 +126,7 @@ class JobQueue(QObject):
         self._jobs.finish()
         self._long_jobs.finish()
 
-    def _on_thread_finished(self) -> None:
-        # only the sender: another thread may have ended too, whose result was not delivered yet
-        thread = self.sender()
-        if not isinstance(thread, GuardedThread):
-            return
+    def _on_thread_finished(self, thread: GuardedThread) -> None:
         self._threads.remove(thread)
         for line in (self._jobs, self._long_jobs):
             line.release(thread)

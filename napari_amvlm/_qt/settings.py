@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _PROMPTS = "prompts"
 _PROJECTS = "projects"
+_LAYOUT = "layout"
 
 
 def read_prompts() -> list[str]:
@@ -33,6 +34,26 @@ def read_projects() -> list[Path]:
 def write_projects(paths: Sequence[Path]) -> None:
     """Remember the projects used."""
     _settings().setValue(_PROJECTS, [str(path) for path in paths])
+
+
+@dataclass(frozen=True)
+class DockLayout:
+    """The dock as it was left: the name of the tab, the side of the window, and the width, pixels; 0 at first."""
+
+    tab: str = ""
+    side: str = "right"
+    width: int = 0
+
+
+def read_layout() -> DockLayout:
+    """Return the dock as it was left."""
+    value = str(_settings().value(_LAYOUT) or "").split("|")
+    return DockLayout(value[0], value[1], int(value[2])) if len(value) == 3 and value[2].isdecimal() else DockLayout()
+
+
+def write_layout(layout: DockLayout) -> None:
+    """Remember the dock as it is."""
+    _settings().setValue(_LAYOUT, f"{layout.tab}|{layout.side}|{layout.width}")
 
 
 def _settings() -> QSettings:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 import napari_amvlm._qt.settings
 from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.main_dock import MainDock
 from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm._qt.settings import Preferences, preferences
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 MakeViewer = Callable[..., napari.Viewer]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Annotate", AnnotateDock), ("Learn", LearnDock), ("Queue", QueueDock)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("AMVLM", MainDock), ("Annotate", AnnotateDock), ("Learn", LearnDock), ("Queue", QueueDock)]
+)
 def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]) -> None:
     viewer = make_napari_viewer()
 
@@ -44,7 +47,7 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
 
     entries = {item.command.id for item in get_app_model().menus.get_menu("napari/layers/segment")}
 
-    assert {"napari-amvlm.annotate", "napari-amvlm.learn", "napari-amvlm.queue"} <= entries
+    assert {"napari-amvlm.main", "napari-amvlm.annotate", "napari-amvlm.learn", "napari-amvlm.queue"} <= entries
 
 
 @pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm._qt.annotate.dock import AnnotateDock
     from napari_amvlm._qt.learn.dock import LearnDock
+    from napari_amvlm._qt.main_dock import MainDock
     from training.benchmarks.rows import Row
 
 P99 = 33.0
@@ -30,12 +31,21 @@ class Window(NamedTuple):
     """A viewer with both docks and the model loaded."""
 
     viewer: napari.Viewer
-    annotate: AnnotateDock
-    learn: LearnDock
+    dock: MainDock
+
+    @property
+    def annotate(self) -> AnnotateDock:
+        """The Annotate tab."""
+        return self.dock.annotate
+
+    @property
+    def learn(self) -> LearnDock:
+        """The Learn tab."""
+        return self.dock.learn
 
     def settle(self) -> None:
         """Let the event loop run until no thread is at work."""
-        workspace = self.annotate.workspace
+        workspace = self.dock.workspace
         wait_until(lambda: not workspace.threads(), seconds=_PATIENCE, what="the threads to end")
 
 
@@ -50,17 +60,17 @@ def open_window(model: str | None) -> Iterator[Window]:
     """
     import napari
 
-    from napari_amvlm._qt.demo.scene import add_docks
+    from napari_amvlm._qt.demo.scene import add_dock
 
     viewer = napari.Viewer(show=True, show_welcome_screen=False)
     viewer.window.resize(*_SIZE)
-    annotate, learn = add_docks(viewer, model)
-    workspace = annotate.workspace
+    dock = add_dock(viewer, model)
+    workspace = dock.workspace
     try:
         wait_until(lambda: workspace.model_state != "loading", seconds=_PATIENCE, what="the model")
         if workspace.predictor is None:
             raise AmvlmError(workspace.model_message)
-        window = Window(viewer, annotate, learn)
+        window = Window(viewer, dock)
         window.settle()
         yield window
     finally:

@@ -1,13 +1,10 @@
-"""What the demonstration shows: the window with both docks side by side, and the sample's images in it."""
+"""What the demonstration shows: the window with the dock, and the sample's images in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-
-from napari_amvlm._qt.annotate.dock import AnnotateDock
-from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.main_dock import NAME, MainDock
 from napari_amvlm._qt.workspace import workspace_for
 from napari_amvlm._sample_data import sample_folder
 from napari_amvlm.errors import AmvlmError
@@ -29,16 +26,12 @@ NEW_PROMPT = "pink tissue"
 """What it was never taught: cytoplasm and stroma, all of the tissue that is no nucleus."""
 
 
-def add_docks(viewer: napari.Viewer, model: str | Path | None) -> tuple[AnnotateDock, LearnDock]:
-    """Add both docks side by side, so that both can be read on 1280 x 800."""
+def add_dock(viewer: napari.Viewer, model: str | Path | None) -> MainDock:
+    """Add the dock, and load a model."""
     workspace_for(viewer).load_model(model)
-    annotate, learn = AnnotateDock(viewer), LearnDock(viewer)
-    left = viewer.window.add_dock_widget(annotate, name="Annotate", area="right")
-    right = viewer.window.add_dock_widget(learn, name="Learn", area="right")
-    window = left.parentWidget()
-    window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
-    window.resizeDocks([left, right], [320, 320], Qt.Orientation.Horizontal)
-    return annotate, learn
+    dock = MainDock(viewer)
+    viewer.window.add_dock_widget(dock, name=NAME, area="right")
+    return dock
 
 
 def sample_pairs() -> list[ImagePair]:
@@ -70,4 +63,4 @@ def show_only(viewer: napari.Viewer, name: str) -> None:
     for layer in viewer.layers:
         layer.visible = layer.name in (name, f"{name} masks")
     viewer.layers.selection.active = viewer.layers[name]
-    viewer.reset_view()
+    viewer.fit_to_view(layers=[viewer.layers[name]])

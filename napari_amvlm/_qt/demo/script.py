@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDockWidget
 
-from napari_amvlm._qt.demo.scene import NEW_PROMPT, PROMPT, add_docks, add_image, sample_pairs, show_only, true_mask
+from napari_amvlm._qt.demo.scene import NEW_PROMPT, PROMPT, add_dock, add_image, sample_pairs, show_only, true_mask
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.metrics import dice
 
@@ -137,13 +136,15 @@ class DemoScript:
 
         viewer = napari.Viewer(show=True, show_welcome_screen=False)
         viewer.window.resize(1280, 800)
-        self.annotate, self.learn = add_docks(viewer, self._model)
-        self.workspace: Workspace = self.annotate.workspace
+        self.dock = add_dock(viewer, self._model)
+        self.annotate, self.learn = self.dock.annotate, self.dock.learn
+        self.workspace: Workspace = self.dock.workspace
         return viewer
 
     def _prompt(self, viewer: napari.Viewer, name: str, prompt: str) -> None:
         """Choose an image, type the prompt, press Enter, and wait for the mask."""
         show_only(viewer, name)
+        self.dock.show_tab("Annotate")
         keyboard: Any = QTest  # its methods are typed as if they were not static
         line = self.annotate.panel.prompt.lineEdit()
         self.annotate.panel.prompt.setValue("")
@@ -194,6 +195,7 @@ class DemoScript:
         from napari_amvlm._qt.widgets.budget import Budget
 
         self.learn.panel.budget.setValue(Budget(self.learn.panel.budget.value().device, self._minutes))
+        self.dock.show_tab("Learn")
         self.learn.panel.start_button.click()
         self._wait(
             lambda: self.workspace.learning() is None or len(self.learn.panel.curve.value().loss) > 2, "the first steps"
@@ -207,11 +209,7 @@ class DemoScript:
 
     def _pose(self, viewer: napari.Viewer, name: str) -> None:
         """Make the window fit to be looked at."""
-        window = viewer.window._qt_window
-        docks = window.findChildren(QDockWidget)
-        widths = {"Annotate": 300, "Learn": 300, "layer list": 230, "layer controls": 230}
-        shown = [dock for dock in docks if dock.isVisible() and dock.windowTitle() in widths]
-        window.resizeDocks(shown, [widths[dock.windowTitle()] for dock in shown], Qt.Orientation.Horizontal)
+        self.dock.show_tab("Learn")
         show_only(viewer, name)
         viewer.layers.selection.active = viewer.layers[f"{name} masks"]
         settled = time.monotonic() + 1.0

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.corrections import ImageSource, default_project, enter_image
 from napari_amvlm._qt.layers import labels as label_layers
+from napari_amvlm._qt.widgets.add_button import ENDINGS
+from napari_amvlm._reader import read_layers
 from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import image_kind, open_images
+from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm._reader import LayerData
     from napari_amvlm.project import Project
+
+    Enter = Callable[[Project], object]
+
+
+@dataclass
+class _Added:
+    """What became of images: how many are new, the layers of stacks and slides, and what went wrong."""
+
+    count: int = 0
+    layers: list[LayerData] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 class ImageAdder(QObject):
@@ -34,6 +52,7 @@ class ImageAdder(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._workspace = workspace
+        self._cancelled = False
 
     def add_open_images(self) -> None:
         """Add every open image layer that is a plane."""
@@ -49,29 +68,46 @@ class ImageAdder(QObject):
             message = refused[0] if refused else "No image is open; use File > Open or Add files."
             self._workspace.said.emit("warning", message)
             return
-        self._add([(source.name, partial(enter_image, source=source)) for source in sources], refused)
+        self._add(lambda: [(source.name, partial(enter_image, source=source)) for source in sources], refused)
 
     def add_files(self, paths: Sequence[Path]) -> None:
-        """Add image files by reference; they are not copied."""
-        self._add([(path.name, partial(_enter_file, path=path)) for path in paths], [])
+        """Add image files and those in folders, by reference.
 
-    def _add(self, entries: Sequence[tuple[str, Callable[[Project], object]]], refused: list[str]) -> None:
-        def work(project: Project) -> tuple[int, list[str]]:
-            before, problems = project.images.counts().images, list(refused)
-            for index, (name, enter) in enumerate(entries):
-                self.progressed.emit(index / len(entries), f"{name}, {index + 1} of {len(entries)}")
+        Stacks and slides are opened in the viewer instead: their slices and regions are added when they are accepted.
+        """
+        self._add(lambda: [(path.name, path) for path in image_files(paths)], [])
+
+    def cancel(self) -> None:
+        """Stop after the image that is being added."""
+        self._cancelled = True
+
+    def _add(self, find: Callable[[], Sequence[tuple[str, Path | Enter]]], refused: Sequence[str]) -> None:
+        self._cancelled = False
+
+        def work(project: Project) -> _Added:
+            before, added = project.images.counts().images, _Added(problems=list(refused))
+            entries = find()
+            for index, (name, entry) in enumerate(entries):
+                if self._cancelled:
+                    break
+                self.progressed.emit(index / len(entries), f"Adding {name}, {index + 1} of {len(entries)}")
                 try:
-                    enter(project)
+                    if callable(entry):
+                        entry(project)
+                    else:
+                        _enter_file(project, entry, added.layers)
                 except ImageError as error:
-                    problems.append(str(error))
-            return project.images.counts().images - before, problems
+                    added.problems.append(str(error))
+            added.count = project.images.counts().images - before
+            return added
 
-        def done(result: tuple[int, list[str]]) -> None:
-            added, problems = result
-            end(
-                "warning" if problems else "info",
-                " ".join([f"Added to the project: {count(added, 'image')}.", *problems[:1]]),
-            )
+        def done(added: _Added) -> None:
+            for data, options, kind in added.layers:
+                self._viewer.add_layer(Layer.create(data, options, kind))
+            message = f"Added to the project: {count(added.count, 'image')}."
+            if added.layers:
+                message += " Stacks and slides are open in the viewer; accept slices or regions to add these."
+            end("warning" if added.problems else "info", " ".join([message, *added.problems[:1]]))
 
         def end(level: str, text: str) -> None:
             self.progressed.emit(1.0, "")
@@ -87,10 +123,34 @@ class ImageAdder(QObject):
             self._workspace.open_project(default_project(first), begin)
 
 
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Return files as they are, and of folders the images in them; of a data folder those in its `img`."""
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir() or image_kind(path) is not None:
+            files.append(path)
+            continue
+        folder = path / "img" if (path / "img").is_dir() else path
+        files += [each for each in sorted(folder.iterdir()) if _is_image(each)]
+    return list(dict.fromkeys(files))
+
+
 def count(number: int, noun: str) -> str:
     """Return a number and its noun, `1 image` or `2 images`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _enter_file(project: Project, path: Path) -> object:
-    return project.images.add_file(path)
+def _is_image(path: Path) -> bool:
+    if path.is_dir():
+        return image_kind(path) is not None
+    return path.name.lower().endswith(ENDINGS) or image_kind(path) == "dicom"
+
+
+def _enter_file(project: Project, path: Path, layers: list[LayerData]) -> None:
+    """Add a plane to the project; append the layers of a stack or a slide."""
+    images = open_images(path)
+    height, width = images[0].data.shape[:2]
+    if len(images) == 1 and images[0].axes == "YX" and not images[0].smaller and height * width <= LARGEST_PLANE:
+        project.images.add_file(path)
+    else:
+        layers += read_layers(str(path))

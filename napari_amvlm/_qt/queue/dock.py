@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm._qt import keys
 from napari_amvlm._qt.dock import Dock
+from napari_amvlm._qt.queue.add_images import ImageAdder
 from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.widgets.queue_list import QueueEntry
@@ -29,18 +30,24 @@ class QueueDock(Dock):
     def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
         super().__init__(viewer, QueuePanel(), workspace)
         self.queue = queue_for(self._viewer, self.workspace)
+        self.adder = ImageAdder(self._viewer, self.workspace, self)
         # signals
         panel, queue = self.panel, self.queue
         panel.list.chosen.connect(queue.go)
         panel.list.filtered.connect(self._on_filtered)
         panel.list.picturesWanted.connect(queue.load_thumbnails)
         panel.step.stepped.connect(queue.step)
+        panel.add_button.pathsPicked.connect(self.adder.add_files)
+        panel.add_button.openImagesRequested.connect(self.adder.add_open_images)
+        panel.pathsDropped.connect(self.adder.add_files)
         panel.sort_button.clicked.connect(self.sort)
         panel.skip_button.clicked.connect(queue.skip)
         panel.export_button.requested.connect(self.export)
         panel.progress.cancelled.connect(queue.cancel)
+        panel.progress.cancelled.connect(self.adder.cancel)
+        self.adder.progressed.connect(self._on_progressed)
         queue.changed.connect(self._refresh)
-        queue.scoring.connect(self._on_scoring)
+        queue.scoring.connect(self._on_progressed)
         queue.thumbnailsReady.connect(panel.list.addPictures)
         self.workspace.projectOpened.connect(self._on_project_opened)
         keys.on_change(self._on_keys_changed, self)
@@ -78,7 +85,7 @@ class QueueDock(Dock):
     def _on_filtered(self, statuses: Any) -> None:
         self.queue.statuses = statuses
 
-    def _on_scoring(self, share: float, message: str) -> None:
+    def _on_progressed(self, share: float, message: str) -> None:
         if share < 1:
             self.panel.progress.setProgress(share, message)
         else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.layout import tab_through
+from napari_amvlm._qt.widgets.add_button import AddButton
 from napari_amvlm._qt.widgets.export_button import ExportButton
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.queue_list import QueueList
@@ -16,46 +19,67 @@ from napari_amvlm._qt.widgets.status_line import StatusLine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+
     from napari_amvlm._qt.theme import Colours
+
+_STATUS_LINES = 4
 
 
 class QueuePanel(QWidget):
-    """Every widget of the dock, by name."""
+    """Every widget of the dock, by name.
+
+    Signals
+    -------
+    pathsDropped : list of Path
+        Files and folders that were dropped on the panel.
+    """
+
+    pathsDropped = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setAcceptDrops(True)
         # widgets
         self.list = QueueList()
         self.step = QueueStep()
+        self.add_button = AddButton()
         self.sort_button = QPushButton("Most instructive first")
         self.sort_button.setToolTip(
-            "Let the served model look at every image to do, and put first what would teach it most: where two\n"
-            "answers disagree (teacher and student of the run that made it; without a run, mask and text evidence),\n"
-            "where its probability is far from 0 and 1, and what looks unlike the images before and those accepted.\n"
-            "Runs in the background. An image's tooltip says how it was scored; the box 'unsure' shows where."
+            "Score every image that is to do with the served model, and put first what would teach it most: where\n"
+            "two answers disagree (teacher and student of the run that made it; without a run, mask and text\n"
+            "evidence), where its probability is far from 0 and 1, and what looks unlike other images.\n"
+            "Runs in the background. An image's tooltip shows its scores; the box 'unsure' shows where."
         )
         self.skip_button = QPushButton("Skip")
         self.skip_button.setToolTip("Leave the current image out, and go to the next; it can be listed under skipped")
         self.export_button = ExportButton()
         self.progress = ProgressRow()
-        self.status = StatusLine()
+        self.status = StatusLine(lines=_STATUS_LINES)  # of a fixed height, so that no button moves
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
+        column.addLayout(_row(self.add_button, self.export_button))
         column.addWidget(self.list, 1)
         column.addWidget(self.step)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.sort_button, 1)
-        row.addWidget(self.skip_button)
-        row.addWidget(self.export_button)
-        column.addLayout(row)
+        column.addLayout(_row(self.sort_button, self.skip_button))
         column.addWidget(self.progress)
         column.addWidget(self.status)
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(268)
         self.setKeys(lambda _name: "")
         tab_through(self)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Accept files and folders."""
+        if event is not None and _local_paths(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Hand on the files and folders."""
+        if event is not None:
+            event.acceptProposedAction()
+            self.pathsDropped.emit(_local_paths(event))
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
@@ -68,3 +92,16 @@ class QueuePanel(QWidget):
             (self.step.previous, "The image of the list before", "previous_item"),
         ):
             button.setToolTip(f"{tip} ({key_text(name)})" if key_text(name) else tip)
+
+
+def _row(wide: QWidget, narrow: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    row.addWidget(wide, 1)
+    row.addWidget(narrow)
+    return row
+
+
+def _local_paths(event: QDropEvent) -> list[Path]:
+    mime = event.mimeData()
+    return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()] if mime is not None else []

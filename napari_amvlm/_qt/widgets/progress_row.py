@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QWidget
 
 from napari_amvlm._qt.widgets.prompt_list import ElidedLabel
 
@@ -24,25 +24,24 @@ class ProgressRow(QWidget):
         # widgets
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
-        self._bar.setMaximumHeight(10)
+        self._bar.setMinimumHeight(22)
         self._bar.setAccessibleName("Progress")
         self._text = ElidedLabel("")
         self._text.setAccessibleName("Progress as text")
         self._button: QPushButton | None = None
         # layout
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        row = QHBoxLayout()
-        row.addWidget(self._bar, 1)
+        # the text lies on the bar, so that nothing moves when it appears
+        row = QGridLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setColumnStretch(0, 1)
+        row.addWidget(self._bar, 0, 0)
+        row.addWidget(self._text, 0, 0)
         if button:
             self._button = QPushButton(button)
             self._button.setToolTip(f"Stop this now; nothing is lost{f' ({shortcut})' if shortcut else ''}")
             if shortcut:
                 self._button.setShortcut(shortcut)
-            row.addWidget(self._button)
-        column.addLayout(row)
-        column.addWidget(self._text)
+            row.addWidget(self._button, 0, 1)
         # signals
         if self._button is not None:
             self._button.clicked.connect(self.cancelled)
@@ -85,5 +84,4 @@ class ProgressRow(QWidget):
 
     def _show(self, text: str, running: bool) -> None:
         self._text.setWhole(text)
-        self._text.setVisible(bool(text))
         self.setCancelEnabled(running)

@@ -11,10 +11,20 @@ Level = Literal["info", "warning", "error"]
 
 
 class StatusLine(QLabel):
-    """A wrapping, selectable line; warnings and errors are coloured."""
+    """A wrapping, selectable text; warnings and errors are coloured.
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    lines
+        Height in lines of text, which never changes then; a longer text is cut off, and whole in the tooltip. With 0
+        the height follows the text.
+    """
+
+    def __init__(self, parent: QWidget | None = None, *, lines: int = 0) -> None:
         super().__init__(parent)
+        if lines:
+            self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
+            self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self._level: Level = "info"
         self._colours = {"info": "", "warning": "", "error": ""}
         self.setWordWrap(True)

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm.project import Answer, Project, Region, TileScores
@@ -360,3 +364,63 @@ def test_accepted_masks_are_exported(bench: Any, queue: QueueDock, tmp_path: Pat
 
     assert (tmp_path / "out" / written).exists()
     assert queue.panel.status.value()[1].startswith("Exported 1 image to")
+
+
+def _png(path: Path, seed: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 255, (48, 40), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_files_and_folders_are_added_with_progress(bench: Any, queue: QueueDock, tmp_path: Path):
+    _png(tmp_path / "folder" / "b.png", 1)
+    _png(tmp_path / "folder" / "a.png", 2)
+    (tmp_path / "folder" / "notes.txt").write_text("no image")
+    shares: list[float] = []
+    queue.adder.progressed.connect(lambda share, _text: shares.append(share))
+    queue.panel.add_button._pick_files = lambda _parent: [str(_png(tmp_path / "c.png", 3))]
+    queue.panel.add_button._pick_folder = lambda _parent: str(tmp_path / "folder")
+
+    queue.panel.add_button.choose_files()
+    bench.idle()
+    queue.panel.add_button.choose_folder()
+    bench.idle()
+
+    assert [item.name for item in bench.workspace.view.queue][4:] == ["c.png", "a.png", "b.png"]
+    assert queue.panel.status.value()[1] == "Added to the project: 2 images."
+    assert shares == [0.0, 1.0, 0.0, 0.5, 1.0]
+
+
+def test_images_are_dropped_on_the_queue(bench: Any, queue: QueueDock, tmp_path: Path):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(_png(tmp_path / "dropped.png", 1)))])
+    where, buttons = QPointF(20, 20), Qt.MouseButton.LeftButton
+    event = QDropEvent(where, Qt.DropAction.CopyAction, mime, buttons, Qt.KeyboardModifier.NoModifier)
+
+    queue.panel.dropEvent(event)
+    bench.idle()
+
+    assert bench.workspace.view.queue[-1].name == "dropped.png"
+
+
+def test_a_stack_is_opened_instead_of_added(bench: Any, queue: QueueDock, tmp_path: Path):
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((5, 40, 48), np.uint8), metadata={"axes": "ZYX"}, ome=False)
+
+    queue.adder.add_files([tmp_path / "stack.tif"])
+    bench.idle()
+
+    assert len(bench.workspace.view.queue) == 4
+    assert [layer.name for layer in bench.viewer.layers] == ["stack"]
+    assert "accept slices or regions" in queue.panel.status.value()[1]
+
+
+def test_no_button_moves_when_a_message_appears(bench: Any, queue: QueueDock):
+    buttons = [queue.panel.step.next, queue.panel.export_button, queue.panel.skip_button]
+    queue.panel.resize(300, 600)
+    before = [button.mapTo(queue.panel, button.rect().topLeft()) for button in buttons]
+
+    bench.workspace.said.emit("warning", "something that takes several lines to say " * 9)
+    queue.panel.progress.setProgress(0.5, "adding an image")
+    QApplication.processEvents()
+
+    assert [button.mapTo(queue.panel, button.rect().topLeft()) for button in buttons] == before

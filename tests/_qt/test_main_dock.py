@@ -1,0 +1,111 @@
+"""The one dock with tabs in a real window: what it takes of the window, what it remembers, and the first view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QScrollArea
+
+from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.main_dock import CANVAS_SHARE, MainDock
+from napari_amvlm._qt.workspace import Workspace
+from tests._qt.conftest import TIMEOUT, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TABS = ("Annotate", "Learn", "Queue")
+
+
+@pytest.fixture
+def open_dock(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path
+) -> Callable[[], tuple[Any, MainDock]]:
+    """Return what opens a window of 1280 x 800 pixels with the dock, its layout settled."""
+
+    def make(image: np.ndarray | None = None) -> tuple[Any, MainDock]:
+        viewer = make_napari_viewer(show=True)
+        window = viewer.window._qt_window
+        window.resize(1280, 800)
+        if image is not None:
+            viewer.add_image(image, name="slide")
+        workspace = Workspace()
+        workspace.load_model(tiny_checkpoint)
+        dock = MainDock(viewer, workspace)
+        viewer.window.add_dock_widget(dock, name="AMVLM", area="right")
+        qtbot.waitUntil(lambda: dock._window is not None and not workspace.threads(), timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: _share(viewer) >= CANVAS_SHARE, timeout=TIMEOUT)
+        return viewer, dock
+
+    return make
+
+
+def _share(viewer: Any) -> float:
+    window = viewer.window._qt_window
+    return float(window.centralWidget().width() / window.width())
+
+
+def _covered(viewer: Any, layer: Any) -> float:
+    """Return how much of the canvas a layer spans, in the direction in which it is largest."""
+    extent = layer.extent.world
+    return float(np.max((extent[1] - extent[0])[-2:] * camera_of(viewer).zoom / np.asarray(viewer.canvas.size)))
+
+
+def test_tabs_share_one_workspace(open_dock: Callable[..., Any]):
+    _, dock = open_dock()
+
+    assert [dock.tabs.tabText(index) for index in range(3)] == list(TABS)
+    assert dock.annotate.workspace is dock.learn.workspace is dock.queue.workspace
+    assert dock.annotate.workspace is dock.workspace
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_tab_fits_without_scrolling_and_the_window_keeps_its_size(
+    open_dock: Callable[..., Any], qtbot: Any, tab: str
+):
+    viewer, dock = open_dock(picture())
+    window = viewer.window._qt_window
+
+    dock.show_tab(tab)
+    dock.workspace.said.emit("info", "a long message about what has just happened " * 12)
+    qtbot.waitUntil(lambda: dock.tabs.currentWidget().isVisible(), timeout=TIMEOUT)
+
+    assert (window.width(), window.height()) == (1280, 800)
+    assert _share(viewer) >= CANVAS_SHARE
+    dock.workspace.said.emit("info", "Ready.")
+    bars = [area.verticalScrollBar() for area in dock.tabs.currentWidget().findChildren(QScrollArea)]
+    qtbot.waitUntil(lambda: all(bar.maximum() == 0 for bar in bars), timeout=TIMEOUT)
+
+
+def test_the_tab_and_the_width_are_remembered(open_dock: Callable[..., Any], qtbot: Any):
+    viewer, dock = open_dock(picture())
+    viewer.window._qt_window.resize(1500, 800)
+    dock.show_tab("Queue")
+    from qtpy.QtCore import Qt
+
+    dock._window.resizeDocks([dock._dock()], [420], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: dock.width() > 380, timeout=TIMEOUT)
+    width = dock.width()
+    viewer.close()
+
+    viewer, dock = open_dock(picture())
+    viewer.window._qt_window.resize(1500, 800)
+
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Queue"
+    assert dock.width() <= width
+
+
+def test_an_image_fills_the_canvas_until_the_camera_is_moved(open_dock: Callable[..., Any], qtbot: Any):
+    viewer, _ = open_dock(picture())
+    qtbot.waitUntil(lambda: 0.9 < _covered(viewer, viewer.layers[0]) < 1, timeout=TIMEOUT)
+
+    viewer.add_image(picture(side=300), name="larger", translate=(500, 500))
+    qtbot.waitUntil(lambda: 0.9 < _covered(viewer, viewer.layers[1]) < 1, timeout=TIMEOUT)
+    camera_of(viewer).zoom = 0.7
+    viewer.window._qt_window.resize(1400, 700)
+    qtbot.waitUntil(lambda: viewer.window._qt_window.width() == 1400, timeout=TIMEOUT)
+
+    assert camera_of(viewer).zoom == 0.7
