@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from training.datasets.word_sets import SetSpec
     from training.pretraining.corpus import LabelledImage
 
-_WHOLE = GeometryConfig(rotation=20, zoom=(0.75, 1.35), shear=0.06, shift=0.1, flip=0.5)
-_LOOK = AppearanceConfig(stain=0, colour=0.12, intensity=0.4, shade=0.35, blur=1.0, noise=0.04, gray=0.1, invert=0.03)
-_ANY_WAY_UP = ("histology", "dermoscopy", "oct ", "clinical photograph", "smear", "fundus")
+_WHOLE = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.04, shift=0.06, flip=0.5)
+_LOOK = AppearanceConfig(stain=0, colour=0.06, intensity=0.25, shade=0.2, blur=0.7, noise=0.02, gray=0.05)
+_ANY_WAY_UP = ("histology", "dermoscopy", "oct ", "clinical photograph", "smear")
 """Modalities whose images may be turned by any angle."""
 _MIRRORED = ("lung", "clavicle", "kidney", "breast", "eye")
 """Organs of which a mirrored image shows the other one; of other words with a side, images are not mirrored."""
 
-_SECOND, _DENIED, _STRUCTURED, _LEVEL, _MODALITY, _CAPTION = 0.6, 0.45, 0.5, 0.5, 0.12, 0.3
+_SECOND, _DENIED, _STRUCTURED, _LEVEL, _MODALITY, _CAPTION = 0.6, 0.35, 0.35, 0.5, 0.12, 0.3
 """How often: an image is asked twice; the second prompt is for what is absent; if not, it has structure; a spine is
 asked for a level; a prompt says how the image was made; a prompt is the image's own caption."""
 
@@ -136,7 +136,7 @@ class WordSource:
         )
 
     def _zoom(self, image: LabelledImage, concept: Concept, chance: random.Random) -> float:
-        spread = math.exp(chance.uniform(math.log(0.7), math.log(1.4)))
+        spread = math.exp(chance.uniform(math.log(0.8), math.log(1.25)))
         if concept.side:
             return float(concept.side / max(image.labels.shape) * spread)
         if image.object_size and chance.random() < 0.5:
