@@ -90,15 +90,15 @@ def bounded_threads(count: int | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_errors(device: torch.device, what: str, mend: str) -> Iterator[None]:
+def memory_errors(device: torch.device, what: str, advice: str) -> Iterator[None]:
     """Turn what torch and Python raise when memory runs out into one kind of error; others go on as they are.
 
     Parameters
     ----------
     device
         Where the body computes.
-    what, mend
-        End of the sentence: "cpu has not enough memory for WHAT; MEND."
+    what, advice
+        End of the sentence: "cpu has not enough memory for WHAT; ADVICE."
 
     Raises
     ------
@@ -112,7 +112,7 @@ def memory_errors(device: torch.device, what: str, mend: str) -> Iterator[None]:
             raise
         # Without its frames the error does not keep alive what they had allocated.
         cause = error.with_traceback(None)
-        raise OutOfMemoryError(f"{device} has not enough memory for {what}; {mend}.") from cause
+        raise OutOfMemoryError(f"{device} has not enough memory for {what}; {advice}.") from cause
 
 
 def retry_with_less(
@@ -122,7 +122,7 @@ def retry_with_less(
     *,
     device: torch.device,
     what: str,
-    mend: str,
+    advice: str,
 ) -> T:
     """Return what `compute` returns; each time that memory runs short, it is called again after `less`.
 
@@ -134,7 +134,7 @@ def retry_with_less(
         Halves what is computed at once and says so in a sentence; returns None where it cannot be less.
     tell
         Called with each sentence.
-    device, what, mend
+    device, what, advice
         As in `memory_errors`.
 
     Raises
@@ -144,7 +144,7 @@ def retry_with_less(
     """
     while True:
         try:
-            with memory_errors(device, what, mend):
+            with memory_errors(device, what, advice):
                 return compute()
         except OutOfMemoryError:
             change = less()

@@ -1,12 +1,14 @@
 """Score a predictor on a folder of images with masks (Pan et al. 2025, metrics).
 
 Two protocols, always named: `native` scores at the images' own size; `224` resizes image and mask to 224x224
-first (bilinear image, nearest mask), as LViT and AMVLM do. Values are fractions; per-image values are
-kept for paired tests.
+first (bilinear image, nearest mask), as LViT and AMVLM do. An image that is looked at in tiles is then enlarged back
+by what it has shrunk (`magnification_in`), so that its objects have the size that the model knows. Values are
+fractions; per-image values are kept for paired tests.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -71,8 +73,10 @@ def evaluate_folder(
         What is to be found. With a `classes.csv` it must be one of its prompts, or None for all of them.
     protocol
         "native" or "224".
-    scale, magnification
+    scale
         Passed to the predictor.
+    magnification
+        Relative to the image's own size, in both protocols.
     on_progress
         Called with the number of images done and the number of all.
 
@@ -143,11 +147,12 @@ def evaluate_pairs(
         raise InputError(f"Expected protocol to be one of {list(get_args(EvaluationProtocol))}, but got {protocol!r}.")
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
     for index, pair in enumerate(pairs):
-        image, labels, known = _load(pair, protocol)
+        image, labels, known, shape = _load(pair, protocol)
+        factor = magnification * magnification_in(protocol, shape)
         predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
         for text, value in classes.items():
             asked = text if wording is None else wording(pair.name, text)
-            found = predictor.predict(asked, scale=scale, magnification=magnification)
+            found = predictor.predict(asked, scale=scale, magnification=factor)
             target = binary_mask(labels, value) & known
             probability = np.where(known, found.probability, 0)
             scores[text][pair.name] = overlap(probability, target, threshold=THRESHOLD)
@@ -181,6 +186,17 @@ def wanted_classes(data: DataFolder, prompt: str | None) -> dict[str, int | None
     raise PromptError(f"Prompt {text!r} is not in {data.root / 'classes.csv'}; choose one of: {known}.")
 
 
+def magnification_in(protocol: EvaluationProtocol, shape: tuple[int, int]) -> float:
+    """Return by how much a protocol has shrunk an image of `shape`, the geometric mean of both sides.
+
+    Examples
+    --------
+    >>> magnification_in("224", (1000, 1000)) == 1000 / 224, magnification_in("native", (1000, 1000))
+    (True, 1.0)
+    """
+    return math.sqrt(shape[0] * shape[1]) / LVIT_SIDE if protocol == "224" else 1.0
+
+
 def resize_224(image: NDArray[Any]) -> NDArray[Any]:
     """Return `image`, `(H, W)` or `(H, W, 3)`, at 224x224: bilinear, without antialiasing, of the same dtype."""
     from skimage.transform import resize
@@ -199,17 +215,19 @@ def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(labels[np.ix_(rows, columns)])
 
 
-def _load(pair: ImagePair, protocol: EvaluationProtocol) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """Return image and labels of one pair as `protocol` wants them, and which pixels are known."""
+def _load(
+    pair: ImagePair, protocol: EvaluationProtocol
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], tuple[int, int]]:
+    """Return image and labels of one pair as `protocol` wants them, which pixels are known, and the image's shape."""
     mask = pair.required_mask()
     image = read_image(pair.image).data
-    shape = image.shape[:2]
+    shape = (image.shape[0], image.shape[1])
     labels = read_mask(mask, shape)
     reviewed = read_reviewed(pair.reviewed, shape)
     known = np.ones(shape, np.bool_) if reviewed is None else reviewed
     if protocol == "224":
-        return resize_224(image), resize_labels_224(labels), resize_labels_224(known)
-    return image, labels, known
+        return resize_224(image), resize_labels_224(labels), resize_labels_224(known), shape
+    return image, labels, known, shape
 
 
 def _report(scores: Mapping[str, Mapping[str, Overlap]], protocol: str, *, one: bool) -> dict[str, Any]:

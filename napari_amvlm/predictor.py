@@ -275,7 +275,7 @@ class Predictor:
                 answer,
                 on_message or _LOG.warning,
                 what="this image",
-                mend="look at it whole, choose a smaller magnification, or close other programs",
+                advice="look at it whole, choose a smaller magnification, or close other programs",
                 # A whole image is one tile of a fixed size.
                 least=TileLoad(1, LEAST_TILE if chosen.name == "tiles" else self._served.load.side),
             )
@@ -315,7 +315,7 @@ class Predictor:
                 lambda: image_embedding(self.model, self._encoded(image, scale, 0, None, should_stop)),
                 _LOG.warning,
                 what="this image",
-                mend="close other programs",
+                advice="close other programs",
                 least=self._served.load,
             )
 
@@ -338,13 +338,13 @@ class Predictor:
         """
         count, height, width = tiles.shape[:3]
         what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
-        mend = "take fewer or smaller tiles, or close other programs"
+        advice = "take fewer or smaller tiles, or close other programs"
         with self._lock:
             return self._served.run(
                 lambda: tile_maps(self.model, tiles, prompts),
                 _LOG.warning,
                 what=what,
-                mend=mend,
+                advice=advice,
                 least=self._served.load,
             )
 

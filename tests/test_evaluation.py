@@ -31,12 +31,14 @@ class BrightnessReader:
     def __init__(self, **gray_values: int) -> None:
         self.gray_values = gray_values
         self.shapes: list[tuple[int, ...]] = []
+        self.magnifications: list[float] = []
 
     def set_image(self, image: np.ndarray, *, key: Any = None) -> None:
         self.image = image
         self.shapes.append(image.shape)
 
     def predict(self, prompt: str, *, scale: str = "auto", magnification: float = 1.0) -> Answer:
+        self.magnifications.append(magnification)
         return Answer((self.image == self.gray_values[prompt]).astype(np.float32))
 
 
@@ -129,6 +131,18 @@ def test_resizing_is_bilinear_between_pixel_centres() -> None:
     ramp = np.tile(np.arange(448, dtype=np.float32), (448, 1))
 
     assert np.allclose(resize_224(ramp)[0], np.arange(224) * 2 + 0.5)
+
+
+def test_224_gives_objects_the_size_that_they_have_in_the_image(tmp_path: Path) -> None:
+    write_pair(tmp_path, "large", np.zeros((448, 112), np.uint8), np.zeros((448, 112), np.uint8))
+    write_pair(tmp_path, "small", np.zeros((56, 56), np.uint8), np.zeros((56, 56), np.uint8))
+    reader = BrightnessReader(nuclei=100)
+
+    evaluate_folder(reader, tmp_path, "nuclei", "224")
+    evaluate_folder(reader, tmp_path, "nuclei", "224", magnification=2.0)
+    evaluate_folder(reader, tmp_path, "nuclei", magnification=2.0)
+
+    assert reader.magnifications == [1.0, 0.25, 2.0, 0.5, 2.0, 2.0]
 
 
 def test_labels_take_the_nearest_value() -> None:

@@ -10,21 +10,27 @@ among one of each meaning, and the spread of its similarity over paraphrases, wi
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from napari_amvlm.config import Config
 from napari_amvlm.device import resolve_device
-from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import run_command
+from training.command import (
+    DataSetsOption,
+    DeviceOption,
+    GridArgument,
+    MinutesOption,
+    OutOption,
+    RowOption,
+    SettingsOption,
+    run_command,
+    time_limit,
+)
 from training.pretrain import pretrain
 from training.pretraining.aligned import load_aligned
 from training.pretraining.data import is_validation, load_taught_images, spread_evenly
@@ -32,8 +38,9 @@ from training.pretraining.paraphrases import compared, retrieval, summary
 from training.pretraining.recipe import Recipe
 from training.pretraining.step_one_table import ALIGNED, markdown, tables
 from training.runs.folder import RunFolder
-from training.runs.grid import check_row_names, folder_name
-from training.runs.recipe import read_toml, validated, with_settings
+from training.runs.grid import GridRun, NamedRow, RowGrid, folder_name, make_runs
+from training.runs.markdown import write_tables
+from training.runs.recipe import read_recipe, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,52 +50,20 @@ if TYPE_CHECKING:
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.pretraining.data import TaughtImage
 
-log = logging.getLogger("training.ablate_step_one")
 
+class StepOneRow(NamedRow):
+    """One row: fields of `StepOneConfig` on top of those of the grid's recipe."""
 
-class StepOneRow(Config):
-    """One row: what it changes in the grid's recipe.
-
-    Attributes
-    ----------
-    name
-        Of the row in tables.
-    step_one
-        Fields of `StepOneConfig` on top of the recipe's.
-    """
-
-    name: str = Field(min_length=1)
     step_one: dict[str, Any] = Field(default_factory=dict)
 
 
-class StepOneGrid(Config):
-    """Short pretraining runs.
+class StepOneGrid(RowGrid[StepOneRow]):
+    """Short pretraining runs; `held_out` validation images of each data set are scored."""
 
-    Attributes
-    ----------
-    recipe
-        What all runs share: fields of `Recipe` but for name and seed.
-    held_out
-        Validation images of each data set that the runs are scored on.
-    seeds
-        Every row is run with each; all rows of a seed come before the next.
-    rows
-        Rows in the order of the table.
-    """
-
-    recipe: dict[str, Any]
     held_out: int = Field(8, ge=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    rows: tuple[StepOneRow, ...] = Field(min_length=1)
 
-    @field_validator("rows")
-    @classmethod
-    def _check_names(cls, rows: tuple[StepOneRow, ...]) -> tuple[StepOneRow, ...]:
-        check_row_names(row.name for row in rows)
-        return rows
-
-    def runs(self, where: str) -> Iterator[tuple[str, str, Recipe]]:
-        """Yield row, folder (relative) and recipe of every run, in their order.
+    def runs(self, where: str) -> Iterator[GridRun[Recipe]]:
+        """Yield every run, in their order.
 
         Parameters
         ----------
@@ -102,14 +77,14 @@ class StepOneGrid(Config):
         """
         for seed in self.seeds:
             for row in self.rows:
+                name = folder_name(row.name)
                 step_one = {**self.recipe.get("step_one", {}), **row.step_one}
-                values = self.recipe | {"name": folder_name(row.name), "seed": seed, "step_one": step_one}
-                folder = f"{folder_name(row.name)}/seed-{seed}"
-                yield row.name, folder, validated(Recipe, values, f"{where}, row {row.name!r}")
+                values = self.recipe | {"name": name, "seed": seed, "step_one": step_one}
+                yield GridRun(row.name, f"{name}/seed-{seed}", validated(Recipe, values, f"{where}, row {row.name!r}"))
 
 
 def run_grid(
-    runs: Sequence[tuple[str, str, Recipe]],
+    runs: Sequence[GridRun[Recipe]],
     images: list[TaughtImage],
     data: Path,
     out: Path,
@@ -142,20 +117,21 @@ def run_grid(
     """
     ends = None if minutes is None else time.monotonic() + minutes * 60
     validation = [i for i in images if is_validation(i.source, i.name)]
-    for number, (_, folder, recipe) in enumerate(runs):
+
+    def finished(folder: Path) -> bool:
+        return (folder / ALIGNED).is_file()
+
+    def make(recipe: Recipe, folder: Path) -> bool:
+        if finished(folder):
+            return True
         left = None if ends is None else (ends - time.monotonic()) / 60
-        path = out / folder
-        if (path / ALIGNED).is_file():
-            continue
-        if left is not None and left <= 0:
-            return len(runs) - number
-        log.info("%d of %d: %s", number + 1, len(runs), folder)
-        begun_at = None if recipe.start is None else start
-        finished = pretrain(recipe, images, data, path, device, start=begun_at, minutes=left, text_encoder=text_encoder)
-        if not finished:
-            return len(runs) - number
-        RunFolder(path).write(ALIGNED, aligned_scores(path, validation, device, text_encoder))
-    return 0
+        given = None if recipe.start is None else start
+        if not pretrain(recipe, images, data, folder, device, start=given, minutes=left, text_encoder=text_encoder):
+            return False
+        RunFolder(folder).write(ALIGNED, aligned_scores(folder, validation, device, text_encoder))
+        return True
+
+    return make_runs(runs, out, make, finished=finished, over=time_limit(minutes))
 
 
 def aligned_scores(
@@ -169,40 +145,32 @@ def aligned_scores(
 
 
 def main(
-    grid: Annotated[Path, typer.Argument(help="TOML file of the grid.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
-    out: Annotated[Path, typer.Option(help="Folder of all runs; finished ones there are skipped.")],
-    minutes: Annotated[float | None, typer.Option(help="Length of this sitting; the same command goes on.")] = None,
-    row: Annotated[list[str] | None, typer.Option(help="Only the row of this name; may be repeated.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the grid, e.g. recipe.steps=100.")
-    ] = None,
+    grid: GridArgument,
+    data: DataSetsOption,
+    out: OutOption,
+    minutes: MinutesOption = None,
+    row: RowOption = None,
+    settings: SettingsOption = None,
     start: Annotated[Path, typer.Option(help="Weights to go on from, where the recipe names some.")] = WEIGHTS
     / f"{DEFAULT}.safetensors",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Make the runs of a grid of step 1, and write their tables."""
-    wanted = validated(StepOneGrid, with_settings(read_toml(grid), settings or ()), str(grid))
-    runs = list(wanted.runs(str(grid)))
-    unknown = sorted({*(row or ())} - {name for name, _, _ in runs})
-    if unknown:
-        there = ", ".join(of_grid.name for of_grid in wanted.rows)
-        raise InputError(f"There is no row {', '.join(unknown)}; choose from: {there}.")
-    chosen = [run for run in runs if not row or run[0] in row]
-    images = _images(data, chosen[0][2], wanted.held_out)
+    wanted = read_recipe(StepOneGrid, grid, settings)
+    chosen = list(wanted.only(row or ()).runs(str(grid)))
+    recipe = chosen[0].recipe
     left = run_grid(
         chosen,
-        images,
+        _images(data, recipe, wanted.held_out),
         data,
         out,
         resolve_device(device),
         start=start,
         minutes=minutes,
-        text_encoder=load_text_encoder(chosen[0][2].model.text_encoder),
+        text_encoder=load_text_encoder(recipe.model.text_encoder),
     )
-    found = tables(runs, out)
-    (out / "step-one.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    (out / "step-one.md").write_text(markdown(found), encoding="utf-8")
+    found = tables(list(wanted.runs(str(grid))), out)
+    write_tables(out, "step-one", found, markdown(found))
     typer.echo(f"{len(chosen) - left} of {len(chosen)} runs are finished; wrote {out / 'step-one.md'}.")
 
 

@@ -1,9 +1,11 @@
-"""How the commands of this folder start and fail: errors on one line, with the exit codes of the installed program."""
+"""What the commands of this folder share: how they start, their options, their time limit, errors on one line."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +15,20 @@ from napari_amvlm.errors import AmvlmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+RecipeArgument = Annotated[Path, typer.Argument(help="TOML file of the recipe.")]
+GridArgument = Annotated[Path, typer.Argument(help="TOML file of the grid.")]
+DataOption = Annotated[Path, typer.Option("--data", help="The data set's folder, or one that holds it under its name.")]
+DataSetsOption = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of the results; what is unfinished there goes on.")]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", help="Length of this sitting; the same command goes on.")
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the recipe, e.g. seed=1.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")]
+RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only the row of this name; may be repeated.")]
 
 
 def run_command(command: Callable[..., Any]) -> None:
@@ -25,3 +41,18 @@ def run_command(command: Callable[..., Any]) -> None:
     except AmvlmError as error:
         remark(" ".join(str(error).split()))
         raise SystemExit(exit_code(error)) from error
+
+
+def never() -> bool:
+    """Return False: what nobody stops."""
+    return False
+
+
+def quiet(fraction: float, note: str) -> None:
+    """Show nothing."""
+
+
+def time_limit(minutes: float | None, should_stop: Callable[[], bool] = never) -> Callable[[], bool]:
+    """Return what tells whether so many minutes from now have passed, or `should_stop` says so."""
+    ends = None if minutes is None else time.monotonic() + minutes * 60
+    return lambda: should_stop() or (ends is not None and time.monotonic() >= ends)

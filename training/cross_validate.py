@@ -13,7 +13,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from pydantic import Field, model_validator
@@ -25,12 +25,12 @@ from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.predictor import Predictor
-from training.command import run_command
+from training.command import DataSetsOption, DeviceOption, OutOption, RecipeArgument, run_command
 from training.datasets import open_dataset
 from training.datasets.asking import learning_data, used_unlabelled
 from training.datasets.splits import SplitConfig
 from training.runs.folder import RunFolder, environment, file_hash
-from training.runs.recipe import RunRecipe, read_toml, validated
+from training.runs.recipe import RunRecipe, read_recipe
 from training.runs.scores import score_split
 
 if TYPE_CHECKING:
@@ -175,13 +175,13 @@ def release(
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; finished folds there are kept.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    recipe: RecipeArgument,
+    data: DataSetsOption,
+    out: OutOption,
+    device: DeviceOption = "auto",
 ) -> None:
     """Cross-validate, and train the weights to release."""
-    resolved = validated(ReleaseRecipe, read_toml(recipe), str(recipe))
+    resolved = read_recipe(ReleaseRecipe, recipe)
     split = open_dataset(resolved.spec(), data, SplitConfig(), seed=resolved.seed)
     where = resolve_device(device)
     RunFolder(out).claim(told(resolved, split, where))

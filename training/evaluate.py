@@ -19,7 +19,7 @@ from napari_amvlm.cli.console import ViewsOption, views_of
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import find_model
-from training.command import run_command
+from training.command import DataOption, DeviceOption, run_command
 from training.datasets import open_dataset
 from training.datasets.asking import PromptMode
 from training.datasets.opening import open_part
@@ -119,7 +119,7 @@ def run_recipe(model: str, dataset: str | None, prompts: Sequence[str]) -> RunRe
 
 def main(
     model: Annotated[str, typer.Argument(help="Folder of a run, weights file, or an installed model's name.")],
-    data: Annotated[Path, typer.Option(help="The data set's folder, or one that holds it under its name.")],
+    data: DataOption,
     dataset: Annotated[str | None, typer.Option(help="Name of the data set; a run's folder knows its own.")] = None,
     part: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
     prompts: Annotated[
@@ -130,7 +130,7 @@ def main(
     share: Annotated[float, typer.Option(help="Of the second model in the mean, 0 to 1.")] = 0.5,
     views: ViewsOption = "1",
     out: Annotated[Path | None, typer.Option(help="Write the JSON here instead of printing it.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Score weights on a data set."""
     recipe = run_recipe(model, dataset, prompts or ())

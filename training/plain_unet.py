@@ -17,7 +17,7 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.learning.data import LabelledImage
-from training.command import run_command
+from training.command import DeviceOption, run_command
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
 
 log = logging.getLogger("training.plain_unet")
@@ -51,7 +51,7 @@ def main(
     minutes: Annotated[float, typer.Option(help="Length of the run.")] = 10.0,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a plain U-Net and print its scores as one JSON object."""
     where = resolve_device(device)

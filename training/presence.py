@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_amvlm.device import resolve_device
-from training.command import run_command
+from training.command import DataSetsOption, DeviceOption, run_command
 from training.pretraining.data import SOURCES, load_taught_images
 from training.pretraining.presence import fit_presence
 
@@ -21,9 +21,9 @@ log = logging.getLogger("training.presence")
 
 def main(
     model: Annotated[Path, typer.Argument(help="Model file.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    data: DataSetsOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the fitted model goes.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
     steps: Annotated[int, typer.Option(help="Length of the fit.")] = 300,
 ) -> None:
     """Fit the presence score of a trained model."""

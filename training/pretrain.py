@@ -18,7 +18,7 @@ import typer
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import save_model
-from training.command import run_command
+from training.command import DataSetsOption, DeviceOption, MinutesOption, OutOption, RecipeArgument, run_command
 from training.pretraining.data import load_taught_images
 from training.pretraining.page import used_files, write_pretrain_page
 from training.pretraining.presence import fit_presence
@@ -28,7 +28,7 @@ from training.pretraining.scoring import by_concept, mean_scores
 from training.pretraining.word_run import WordRun, load_corpus
 from training.pretraining.word_scores import by_pair, mean_dice, score_words
 from training.runs.folder import DATA, SCORES, RunFolder, environment, file_hash
-from training.runs.recipe import read_toml, validated
+from training.runs.recipe import read_recipe
 
 if TYPE_CHECKING:
     import torch
@@ -190,17 +190,17 @@ def _finish(run: Pretraining, images: list[TaughtImage], data: Path, folder: Run
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
-    minutes: Annotated[float | None, typer.Option(help="Stop this sitting after so many minutes.")] = None,
+    recipe: RecipeArgument,
+    data: DataSetsOption,
+    out: OutOption,
+    device: DeviceOption = "auto",
+    minutes: MinutesOption = None,
     start: Annotated[
         Path | None, typer.Option(metavar="WEIGHTS", help="Weights to go on from; for recipes that name a start.")
     ] = None,
 ) -> None:
     """Train released weights."""
-    resolved = validated(Recipe, read_toml(recipe), str(recipe))
+    resolved = read_recipe(Recipe, recipe)
     check_start(resolved, start)
     if resolved.teaches_words:
         teach_words(resolved, data, out, resolve_device(device), start=start, minutes=minutes)

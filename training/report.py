@@ -10,7 +10,6 @@ their folders where they have one name, and are printed where no folder is named
 from __future__ import annotations
 
 import itertools
-import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -23,6 +22,7 @@ from napari_amvlm.errors import InputError
 from training.command import run_command
 from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
 from training.runs.grid import GRID, folder_name
+from training.runs.markdown import table, write_tables
 from training.runs.paired import ALPHA, compare
 from training.runs.published import ANOTHER_PROTOCOL, published
 
@@ -181,47 +181,43 @@ def _count(runs: Sequence[Measured], labels: str) -> int:
 
 def markdown(found: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
-    return "\n".join(line for table in found["tables"] for line in _lines(table))
+    return "\n".join(line for each in found["tables"] for line in _lines(each))
 
 
-def _lines(table: dict[str, Any]) -> list[str]:
-    columns = table["columns"]
-    head = [f"{labels} ({c['labelled']} of {c['training']})" for labels, c in columns.items()]
+def _lines(found: dict[str, Any]) -> list[str]:
+    columns, ours, theirs = found["columns"], found["rows"], found["published"]
+    methods = dict.fromkeys(method for row in theirs.values() for method in row)
+    heads = [f"{labels} ({c['labelled']} of {c['training']})" for labels, c in columns.items()]
+    rows = [[row, *(_shown(cells.get(labels)) for labels in columns)] for row, cells in ours.items()]
+    for method in methods:
+        values = (theirs[labels].get(method) for labels in columns)
+        rows.append([f"*published: {method}* †", *("" if v is None else f"*{v:.2f}*" for v in values)])
     lines = [
-        f"### {table['dataset']}, protocol {table['protocol']}",
+        f"### {found['dataset']}, protocol {found['protocol']}",
         "",
         "Dice (IoU) of validation images, mean over seeds ± standard deviation; per cent.",
         "",
-        f"| labelled images | {' | '.join(head)} |",
-        "|" + "---|" * (len(columns) + 1),
+        *table(["labelled images", *heads], rows),
+        *(["", f"† {ANOTHER_PROTOCOL}."] if methods else []),
+        "",
     ]
-    for row, cells in table["rows"].items():
-        lines.append(f"| {row} | {' | '.join(_shown(cells.get(labels)) for labels in columns)} |")
-    methods = dict.fromkeys(method for row in table["published"].values() for method in row)
-    for method in methods:
-        values = (table["published"][labels].get(method) for labels in columns)
-        lines.append(f"| *published: {method}* † | {' | '.join('' if v is None else f'*{v:.2f}*' for v in values)} |")
-    if methods:
-        lines += ["", f"† {ANOTHER_PROTOCOL}."]
-    lines.append("")
-    if table["tests"]:
-        lines += [*_test_lines(table["tests"]), ""]
-    return lines
+    return [*lines, *_test_lines(found["tests"]), ""] if found["tests"] else lines
 
 
 def _test_lines(tests: Sequence[dict[str, Any]]) -> list[str]:
-    lines = [
+    rows = [
+        [
+            *(test[key] for key in ("labels", "first", "second", "images")),
+            *(f"{100 * test['difference']:+.2f}", _p(test["t_p"]), _p(test["w_p"])),
+        ]
+        for test in tests
+    ]
+    return [
         f"Paired tests on per-image Dice (mean over seeds), two-sided; bold below {ALPHA}, without correction for the "
         "number of tests. Where two rows agree on every image p is 1.",
         "",
-        "| labels | first | second | images | first - second | t-test p | Wilcoxon p |",
-        "|---|---|---|---|---|---|---|",
+        *table(["labels", "first", "second", "images", "first - second", "t-test p", "Wilcoxon p"], rows),
     ]
-    for test in tests:
-        names = f"| {test['labels']} | {test['first']} | {test['second']} | {test['images']} "
-        p_values = f"{_p(test['t_p'])} | {_p(test['w_p'])}"
-        lines.append(f"{names}| {100 * test['difference']:+.2f} | {p_values} |")
-    return lines
 
 
 def _shown(cell: dict[str, Any] | None) -> str:
@@ -257,8 +253,7 @@ def main(
         typer.echo(markdown(found))
         return
     target.mkdir(parents=True, exist_ok=True)
-    (target / "tables.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    (target / "tables.md").write_text(markdown(found), encoding="utf-8")
+    write_tables(target, "tables", found, markdown(found))
     typer.echo(f"Wrote {target / 'tables.md'} and {target / 'tables.json'}.")
 
 

@@ -9,7 +9,7 @@ it ends with the very weights of a run that was never interrupted.
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,14 +19,23 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
-from training.command import run_command
+from training.command import (
+    DataOption,
+    DeviceOption,
+    OutOption,
+    RecipeArgument,
+    SettingsOption,
+    never,
+    quiet,
+    run_command,
+)
 from training.datasets import DatasetSplit, open_dataset
 from training.datasets.asking import used_unlabelled
 from training.runs.folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
 from training.runs.learning import Show, Sitting, learn, learn_plain
 from training.runs.page import write_page
 from training.runs.random_start import RANDOM, random_start
-from training.runs.recipe import RunRecipe, read_toml, validated, with_settings
+from training.runs.recipe import RunRecipe, read_recipe
 from training.runs.scores import score_split, summary_lines
 from training.runs.weights import load_predictor
 
@@ -39,14 +48,6 @@ if TYPE_CHECKING:
     from napari_amvlm.models.text_encoder import TextEncoder
 
 
-def _never() -> bool:
-    return False
-
-
-def _quiet(fraction: float, note: str) -> None:
-    """Show nothing."""
-
-
 def execute(
     recipe: RunRecipe,
     data: Path,
@@ -54,8 +55,8 @@ def execute(
     *,
     device: torch.device,
     text_encoder: TextEncoder | None = None,
-    should_stop: Callable[[], bool] = _never,
-    show: Show = _quiet,
+    should_stop: Callable[[], bool] = never,
+    show: Show = quiet,
 ) -> dict[str, Any]:
     """Run a recipe, or go on with it, and return what `scores.json` holds.
 
@@ -182,16 +183,14 @@ def _scored(
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
-    data: Annotated[Path, typer.Option(help="The data set's folder, or one that holds it under its name.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the recipe, e.g. labels=2.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    recipe: RecipeArgument,
+    data: DataOption,
+    out: OutOption,
+    settings: SettingsOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Run a recipe and print the mean scores."""
-    resolved = validated(RunRecipe, with_settings(read_toml(recipe), settings or ()), str(recipe))
+    resolved = read_recipe(RunRecipe, recipe, settings)
     with stop_on_interrupt() as stopped, progress("Learning") as show:
         scores = execute(resolved, data, out, device=resolve_device(device), should_stop=stopped, show=show)
     for line in summary_lines(scores["scores"]):

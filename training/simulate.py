@@ -10,7 +10,6 @@ command goes on.  Arms may run beside one another, each by a command of its own 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -22,9 +21,19 @@ from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import run_command
+from training.command import (
+    DeviceOption,
+    MinutesOption,
+    OutOption,
+    RecipeArgument,
+    SettingsOption,
+    never,
+    quiet,
+    run_command,
+    time_limit,
+)
 from training.runs.folder import RunFolder
-from training.runs.recipe import read_toml, validated, with_settings
+from training.runs.recipe import read_recipe
 from training.simulation.arm import SimulatedArm
 from training.simulation.project import cut_folder, read_material
 from training.simulation.recipe import ARMS, SimulationRecipe
@@ -49,8 +58,8 @@ def simulate(
     device: torch.device,
     text_encoder: TextEncoder | None = None,
     minutes: float | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    show: Callable[[float, str], None] = lambda fraction, note: None,
+    should_stop: Callable[[], bool] = never,
+    show: Callable[[float, str], None] = quiet,
 ) -> list[str]:
     """Run the arms of a recipe one after the other, or go on with them, and return the figures as lines for people.
 
@@ -78,11 +87,7 @@ def simulate(
     InputError
         An arm's folder holds one that was told otherwise.
     """
-    ends = None if minutes is None else time.monotonic() + minutes * 60
-
-    def over() -> bool:
-        return should_stop() or (ends is not None and time.monotonic() >= ends)
-
+    over = time_limit(minutes, should_stop)
     out.mkdir(parents=True, exist_ok=True)
     if recipe.cut and recipe.region is not None:
         tiles = cut_folder(material.train, out / f"tiles-{recipe.region}", recipe.region)
@@ -116,25 +121,21 @@ def report(out: Path, target: float) -> list[str]:
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe.")],
+    recipe: RecipeArgument,
     data: Annotated[Path, typer.Option(help="LViT layout: what is annotated, with the masks that are right.")],
     validate: Annotated[Path, typer.Option(help="LViT layout: what every model is scored on.")],
-    out: Annotated[Path, typer.Option(help="Folder of the simulation; unfinished arms there go on.")],
+    out: OutOption,
     unlabelled: Annotated[
         Path | None, typer.Option(help="More images for the projects, which nobody annotates.")
     ] = None,
     arms: Annotated[str | None, typer.Option(metavar="NAME,NAME", help=f"Some of {', '.join(ARMS)}.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Length of this sitting; the same command goes on.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the recipe, e.g. rounds=2.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    minutes: MinutesOption = None,
+    settings: SettingsOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Simulate an annotator, and print the minutes that each arm needs to reach the target."""
-    values = with_settings(read_toml(recipe), settings or ())
-    if arms is not None:
-        values["arms"] = [name.strip() for name in arms.split(",")]
-    resolved = validated(SimulationRecipe, values, str(recipe))
+    chosen = {} if arms is None else {"arms": [name.strip() for name in arms.split(",")]}
+    resolved = read_recipe(SimulationRecipe, recipe, settings, **chosen)
     material = read_material(data, validate, unlabelled, resolved.prompt)
     with stop_on_interrupt() as stopped, progress("Simulating") as show:
         lines = simulate(

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 
 from napari_amvlm.imaging.scale import fit_square
-from napari_amvlm.learning.crops import random_crop
 from napari_amvlm.learning.mean_teacher import Views
 from napari_amvlm.learning.mixing import Mixture, draw_mixture
-from napari_amvlm.learning.rounds import Rounds
-from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 from napari_amvlm.models.places import names_place
 
 if TYPE_CHECKING:
@@ -228,3 +226,37 @@ class CropSource:
         """Return the known concept that `prompt` is a wording of."""
         asked = prompt.casefold()
         return next((c for c in self._model.concepts if asked in {w.casefold() for w in (*c.prompts, c.name)}), None)
+
+
+class Rounds:
+    """Draws indices of `count` things so that all are drawn before any is drawn again.
+
+    Parameters
+    ----------
+    count
+        Number of things, at least 1.
+    generator
+        Source of chance; it is used once a round, when its first index is drawn.
+    """
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self._count, self._generator = count, generator
+        self._order: list[int] = []
+        self.turn = 0
+        """How many indices were drawn."""
+
+    def draw(self) -> int:
+        """Return the next index."""
+        place = self.turn % self._count
+        if place == 0:
+            self._order = torch.randperm(self._count, generator=self._generator).tolist()
+        self.turn += 1
+        return self._order[place]
+
+    def state(self) -> Tensor:
+        """Return turn and order of the present round, int64 `(1 + count,)` or `(1,)` before the first draw."""
+        return torch.tensor([self.turn, *self._order], dtype=torch.int64)
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from what `state` returned."""
+        self.turn, *self._order = state.tolist()

@@ -16,15 +16,14 @@ from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
-from napari_amvlm.learning.memory_steps import MEND, MemorySteps
+from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
-from napari_amvlm.learning.run_state import Progress, RunState
-from napari_amvlm.learning.snapshots import Snapshots
+from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
-from napari_amvlm.models.cpu_copy import from_spare, spare_of
+from napari_amvlm.models.device_model import cpu_tensors, model_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -112,9 +111,9 @@ def fine_tune(
     config = config or LearningConfig()
     device = device or model.device
     tell = on_message or _LOG.warning
-    snapshots, spare = Snapshots(keeper), spare_of(model)
+    snapshots, tensors = Snapshots(keeper), cpu_tensors(model)
     try:
-        with memory_errors(device, "this run", MEND), lost_errors(device):
+        with memory_errors(device, "this run", ADVICE), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
             return (yield from _Run(model, data, config, device, should_stop, snapshots, tell).reports(should_pause))
     except DeviceLostError as error:
@@ -122,8 +121,8 @@ def fine_tune(
     finally:
         release_memory(device)
     tell(f"{lost} Learning goes on with the processor.")
-    start, device = from_spare(model.config, spare), torch.device("cpu")
-    with memory_errors(device, "this run", MEND):
+    start, device = model_on_cpu(model.config, tensors), torch.device("cpu")
+    with memory_errors(device, "this run", ADVICE):
         return (yield from _Run(start, data, config, device, should_stop, snapshots, tell).reports(should_pause))
 
 

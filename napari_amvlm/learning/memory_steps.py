@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MEND = "choose another device, or close other programs"
+ADVICE = "choose another device, or close other programs"
 _TILES = 4
 """Tiles of a held-out image at once, until memory runs short."""
 
@@ -61,7 +61,7 @@ class MemorySteps:
         OutOfMemoryError
             It does not fit, and `less` gave None.
         """
-        return retry_with_less(work, less, self._tell, device=self._device, what="this run", mend=MEND)
+        return retry_with_less(work, less, self._tell, device=self._device, what="this run", advice=ADVICE)
 
     def fewer_crops(self) -> str | None:
         """Halve the batches, or where they are one, the crops; say what changed, None where that is too little."""

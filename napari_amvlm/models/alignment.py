@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
+from napari_amvlm.models.layers import ProjectionHead
 from napari_amvlm.models.matching import CrossModalAttention, ProbabilityDistribution, TokenDistribution
-from napari_amvlm.models.projection import ProjectionHead
 
 if TYPE_CHECKING:
     from napari_amvlm.config import ModelConfig

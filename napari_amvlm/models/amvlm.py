@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ModelConfig
     from napari_amvlm.models.image_encoder import ImageEncoder, VisionFeatures
-    from napari_amvlm.models.projection import ProjectionHead
+    from napari_amvlm.models.layers import ProjectionHead
     from napari_amvlm.models.text_encoder import TextEncoder
     from napari_amvlm.models.unet import TextConditionedUNet
 

@@ -9,7 +9,7 @@ import torch
 from napari_amvlm.config import ImageEncoderConfig, ModelConfig, TextEncoderConfig, UNetConfig
 from napari_amvlm.models.amvlm import AMVLM
 from napari_amvlm.models.image_encoder import build_image_encoder
-from napari_amvlm.models.projection import ProjectionHead
+from napari_amvlm.models.layers import ProjectionHead
 from napari_amvlm.models.text_encoder import TextEncoder, load_text_encoder
 from napari_amvlm.models.text_mask import TextMaskGenerator
 from napari_amvlm.models.unet import TextConditionedUNet

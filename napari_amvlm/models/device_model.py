@@ -5,19 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from napari_amvlm.device import lost_errors, retry_with_less
 from napari_amvlm.errors import DeviceLostError
-from napari_amvlm.models.cpu_copy import put_on_cpu, spare_of
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.text_encoder import load_text_encoder
 from napari_amvlm.models.tile_load import TileLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
 
 T = TypeVar("T")
 
+CpuTensors = dict[str, Tensor]
+"""Parameters and buffers of a model by name, in the machine's own memory."""
+
+_TEXT_ENCODER = "text_encoder."
 _BATCH = 4
 """Tiles at once, until memory runs short."""
 
@@ -49,11 +57,13 @@ class ServedModel:
     def replace(self, model: AMVLM) -> None:
         """Serve another model."""
         # A card may be lost with all that is on it; the copy is small, for it holds no frozen text encoder.
-        self._spare = spare_of(model)
+        self._cpu_tensors = cpu_tensors(model)
         self.model = model.to(self.device).eval()
         self.load = TileLoad(_BATCH, model.config.tile)
 
-    def run(self, answer: Callable[[], T], tell: Callable[[str], None], *, what: str, mend: str, least: TileLoad) -> T:
+    def run(
+        self, answer: Callable[[], T], tell: Callable[[str], None], *, what: str, advice: str, least: TileLoad
+    ) -> T:
         """Return what `answer` does, in spite of short memory and of a card that is lost.
 
         Parameters
@@ -62,7 +72,7 @@ class ServedModel:
             Does the same thing each time, with what is `load` then.
         tell
             Called with a sentence for each step down.
-        what, mend
+        what, advice
             As in `memory_errors`.
         least
             With no less than this at once it is tried.
@@ -83,7 +93,7 @@ class ServedModel:
 
         def answered() -> T:
             with lost_errors(self.device):
-                return retry_with_less(answer, less, tell, device=self.device, what=what, mend=mend)
+                return retry_with_less(answer, less, tell, device=self.device, what=what, advice=advice)
 
         try:
             return answered()
@@ -97,4 +107,56 @@ class ServedModel:
     def _fall_back(self) -> None:
         self._forget()
         self._lost, self.device = True, torch.device("cpu")
-        put_on_cpu(self.model, self._spare)
+        put_on_cpu(self.model, self._cpu_tensors)
+
+
+def cpu_tensors(model: AMVLM) -> CpuTensors:
+    """Return copies of all parameters and buffers; a frozen text encoder is on the disk, and left out."""
+    keep = model.config.text_encoder.trainable
+    return {
+        name: tensor.detach().cpu().clone()
+        for name, tensor in _tensors(model).items()
+        if keep or not name.startswith(_TEXT_ENCODER)
+    }
+
+
+def put_on_cpu(model: AMVLM, tensors: CpuTensors, text_encoder: TextEncoder | None = None) -> None:
+    """Replace the tensors of `model` by copies on the processor; its own, which may be lost, are not read.
+
+    The model stays the same object, so whoever holds it goes on with it.
+
+    Parameters
+    ----------
+    model
+        Its device may be lost.
+    tensors
+        What `cpu_tensors` returned for it.
+    text_encoder
+        One that is on the processor; None loads it again.
+    """
+    fresh = dict(tensors)
+    if not any(name.startswith(_TEXT_ENCODER) for name in fresh):
+        encoder = text_encoder or load_text_encoder(model.config.text_encoder)
+        fresh |= {f"{_TEXT_ENCODER}{name}": tensor.detach() for name, tensor in _tensors(encoder).items()}
+    for prefix, module in model.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(fresh[dot + name].clone(), parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = fresh[dot + name].clone()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def model_on_cpu(config: ModelConfig, tensors: CpuTensors) -> AMVLM:
+    """Return a new model on the processor with the tensors that `cpu_tensors` returned."""
+    model = build_model(config, seed=0)
+    model.load_state_dict(tensors, strict=False)
+    return model
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer, those too that are in no checkpoint."""
+    every = dict(module.named_parameters(remove_duplicate=False))
+    return every | dict(module.named_buffers(remove_duplicate=False))

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE, ImageEncoderConfig
-from napari_amvlm.models.normalisation import GroupNorm
-from napari_amvlm.models.positions import CHANNELS, position_channels
+from napari_amvlm.models.layers import POSITION_CHANNELS, GroupNorm, position_channels
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int, int], hidden: int, groups: int = 8) -> None:
         super().__init__()
-        widths = (3 + CHANNELS, *channels)
+        widths = (3 + POSITION_CHANNELS, *channels)
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1, bias=False),
@@ -126,7 +125,7 @@ def build_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
             intermediate_size=int(config.hidden * config.mlp_ratio),
             image_size=config.grid * STRIDE,
             patch_size=STRIDE,
-            num_channels=3 if config.stem is None else 3 + CHANNELS,
+            num_channels=3 if config.stem is None else 3 + POSITION_CHANNELS,
         ),
         add_pooling_layer=False,
     )

@@ -193,26 +193,6 @@ def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
     return TextEncoder(bert, tokenizer, config)
 
 
-def random_text_encoder(config: TextEncoderConfig, *, like: TextEncoder) -> TextEncoder:
-    """Return an encoder of the configured size with random weights; it reads word pieces as `like` does.
-
-    For trying a configuration without its published weights.
-    """
-    from transformers import BertConfig, BertModel
-
-    bert = BertModel(
-        BertConfig(
-            vocab_size=len(like._tokenizer),
-            hidden_size=config.width,
-            num_hidden_layers=config.layers or 12,
-            num_attention_heads=max(1, config.width // 64),
-            intermediate_size=4 * config.width,
-        ),
-        add_pooling_layer=False,
-    )
-    return TextEncoder(bert, like._tokenizer, config)
-
-
 def _find_weights(config: TextEncoderConfig) -> Path:
     if config.repository == TextEncoderConfig().repository:
         spec = importlib.util.find_spec(_OFFLINE_PACKAGE)

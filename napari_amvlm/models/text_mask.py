@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from napari_amvlm.models.normalisation import GroupNorm
+from napari_amvlm.models.layers import GroupNorm
 
 if TYPE_CHECKING:
     from napari_amvlm.models.image_encoder import VisionFeatures

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 from napari_amvlm.device import autocast
 from napari_amvlm.models.amvlm import TextFeatures
-from napari_amvlm.models.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_amvlm.models.amvlm import AMVLM
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,3 +84,38 @@ def _segmented(model: AMVLM, images: Tensor, text: TextFeatures) -> TileMaps:
             maps.append(out.logits[:, 0].float().sigmoid().cpu().numpy())
             presence.append(out.presence.float().cpu().numpy())
     return TileMaps(np.stack(maps), np.stack(presence))
+
+
+def side_by_side(work: Callable[[Tensor], T], batch: Tensor) -> list[T]:
+    """Return what `work` returns for a batch, whole or in parts beside one another on a processor.
+
+    Threads that share one operation wait for each other after it, some hundred times in a pass. Where another thread
+    of the program needs a core for a while, all of them wait for the one that lost it. Threads that each have images
+    of their own do not.
+
+    Parameters
+    ----------
+    work
+        Called with some of the rows; on a processor perhaps from several threads at once. What is bound to a thread,
+        such as autocast and inference mode, it has to enter itself.
+    batch
+        `(B, ...)`, B at least 1.
+    """
+    threads = torch.get_num_threads()
+    parts = min(len(batch), threads)
+    if batch.device.type != "cpu" or parts == 1:
+        return [work(batch)]
+
+    def with_share(rows: Tensor) -> T:
+        torch.set_num_threads(threads // parts)  # of this thread
+        return work(rows)
+
+    try:
+        return list(_pool().map(with_share, batch.tensor_split(parts)))
+    finally:
+        torch.set_num_threads(threads)  # new threads begin with what was set last
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "tiles")

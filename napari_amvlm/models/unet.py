@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from napari_amvlm.config import UNetConfig
-from napari_amvlm.models.normalisation import GroupNorm
-from napari_amvlm.models.positions import CHANNELS, position_channels
+from napari_amvlm.models.layers import POSITION_CHANNELS, GroupNorm, position_channels
 
 
 class ConvBlock(nn.Module):
@@ -65,12 +64,12 @@ class TextConditionedUNet(nn.Module):
         super().__init__()
         c, g, t = config.channels, config.groups, config.text
         self._patch, self._mask_level = config.patch, config.mask_level
+        inputs = 3 * config.patch**2 + POSITION_CHANNELS
         self.down = nn.ModuleList(
-            ConvBlock(3 * config.patch**2 + CHANNELS if i == 0 else c[i - 1], c[i], g, depth=1 if i == 0 else 2)
-            for i in range(len(c))
+            ConvBlock(inputs if i == 0 else c[i - 1], c[i], g, depth=1 if i == 0 else 2) for i in range(len(c))
         )
         self.tokens = nn.Conv2d(hidden, config.tokens, 1)
-        self.fuse = ConvBlock(c[-1] + config.tokens + CHANNELS, c[-1], g, depth=1)
+        self.fuse = ConvBlock(c[-1] + config.tokens + POSITION_CHANNELS, c[-1], g, depth=1)
         self.embed_text = nn.Sequential(nn.Linear(sentence, 2 * t), nn.SiLU(), nn.Linear(2 * t, t))
         self.middle = ConvBlock(c[-1] + 1, c[-1], g, depth=1, text=t)
         self.reduce = nn.ModuleList(nn.Conv2d(c[i + 1], c[i], 1) for i in range(len(c) - 1))

@@ -261,8 +261,8 @@ class SlideRun:
             _check(should_stop)
             if self._predictor.model is not self._model:
                 raise Cancelled(f"Another model is served now; {self._store.path} keeps what was done with the last.")
-            device, mend = self._predictor.device, "close other programs"
-            if not retry_with_less(computed, self._less, self._tell, device=device, what="a tile", mend=mend):
+            device, advice = self._predictor.device, "close other programs"
+            if not retry_with_less(computed, self._less, self._tell, device=device, what="a tile", advice=advice):
                 return False
             yield from self._stored()
         return True

@@ -19,7 +19,7 @@ from napari_amvlm.learning import (
     StepReport,
     UnlabelledImage,
     fine_tune,
-    snapshots,
+    run_state,
 )
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 
@@ -172,7 +172,7 @@ def test_memory_is_given_back(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch
 def test_a_lost_device_in_mid_run_falls_back_and_ends_as_if_it_had_not_been(
     tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr(snapshots, "EVERY", 2)
+    monkeypatch.setattr(run_state, "_SNAPSHOT_STEPS", 2)
     _, expected = _finish(tiny_model, _config())
     before = {k: v.clone() for k, v in tiny_model.state_dict().items()}
     step, calls, told = MeanTeacher.step, iter(range(1000)), list[str]()
@@ -200,7 +200,7 @@ def test_a_lost_device_in_mid_run_falls_back_and_ends_as_if_it_had_not_been(
 
 
 def test_a_keeper_is_asked_as_often_as_it_wants(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "EVERY", 1)
+    monkeypatch.setattr(run_state, "_SNAPSHOT_STEPS", 1)
     kept: list[int] = []
 
     class Keeper:

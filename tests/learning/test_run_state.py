@@ -12,8 +12,7 @@ import torch
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning import LabelledImage, LearningData, StepReport, UnlabelledImage, ValidationReport, fine_tune
 from napari_amvlm.learning.budget import Budget
-from napari_amvlm.learning.crop_source import CropSource
-from napari_amvlm.learning.rounds import Rounds
+from napari_amvlm.learning.crop_source import CropSource, Rounds
 from napari_amvlm.learning.run_state import RunState
 from napari_amvlm.predictor import Predictor
 

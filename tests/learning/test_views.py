@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_amvlm.learning.crops import random_crop
-from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 
 _NO_GEOMETRY = GeometryConfig(rotation=0, zoom=(1, 1), shear=0, shift=0, flip=0)
 

@@ -9,7 +9,7 @@ import torch
 
 from napari_amvlm.config import ImageEncoderConfig, ModelConfig, UNetConfig
 from napari_amvlm.models.build import build_model
-from napari_amvlm.models.positions import position_channels
+from napari_amvlm.models.layers import position_channels
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM

@@ -11,8 +11,7 @@ import torch
 
 from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import OutOfMemoryError
-from napari_amvlm.models.side_by_side import side_by_side
-from napari_amvlm.models.tile_maps import tile_maps
+from napari_amvlm.models.tile_maps import side_by_side, tile_maps
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM

@@ -10,9 +10,10 @@ import torch
 
 from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
-from napari_amvlm.models.text_encoder import _check_hash, load_text_encoder, random_text_encoder
+from napari_amvlm.models.text_encoder import _check_hash, load_text_encoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_amvlm.models.text_encoder import TextEncoder
@@ -96,9 +97,11 @@ def test_words_from_the_cache_are_those_that_were_read(text_encoder: TextEncoder
         assert torch.allclose(kept, alone.words[0], atol=1e-5)
 
 
-def test_a_trainable_encoder_learns_in_training_mode_and_forgets_what_it_read(text_encoder: TextEncoder) -> None:
+def test_a_trainable_encoder_learns_in_training_mode_and_forgets_what_it_read(
+    random_text_encoder: Callable[[TextEncoderConfig], TextEncoder],
+) -> None:
     config = TextEncoderConfig(width=64, layers=1, trainable=True, pooling="cls", sha256=None)
-    encoder = random_text_encoder(config, like=text_encoder)
+    encoder = random_text_encoder(config)
     before = encoder.sentence(["nuclei"])
     encoder.train()
 

@@ -103,6 +103,5 @@ def tiny_recipe(tiny_checkpoint: Path) -> dict[str, Any]:
         "labels": 2,
         "steps": 3,
         "start": str(tiny_checkpoint),
-        "magnification_224": 1,
         "learning": {"crop": 64, "labelled_batch": 1, "unlabelled_batch": 1, "validations": 2},
     }

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from napari_amvlm.cli import main as amvlm
 from napari_amvlm.errors import InputError, ModelFileError
-from training.ablate import ablate, chosen_rows, start_files
+from training.ablate import ablate, start_files
 from training.evaluate import evaluate, run_recipe
 from training.report import read_runs
 from training.runs.folder import RunFolder
 from training.runs.grid import Grid
 from training.runs.recipe import validated
 from training.runs.weights import AveragedPredictor
+
+if TYPE_CHECKING:
+    from napari_amvlm.evaluation import EvaluationProtocol
 
 _CPU = torch.device("cpu")
 
@@ -34,7 +39,7 @@ def grid(tiny_recipe: dict[str, Any]) -> Grid:
 def test_stopped_it_goes_on_and_skips_what_is_finished(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
     runs = list(grid.runs({}, "grid"))
     out = tmp_path / "runs"
-    first = RunFolder(out / runs[0][0])
+    first = RunFolder(out / runs[0].folder)
 
     left = ablate(runs, discs_data, out, device=_CPU, should_stop=lambda: first.finished)
     written = first.weights.stat().st_mtime_ns
@@ -43,12 +48,12 @@ def test_stopped_it_goes_on_and_skips_what_is_finished(grid: Grid, discs_data: P
     assert (left, rest) == (1, 0)
     assert first.weights.stat().st_mtime_ns == written
     assert {run.row for run in read_runs(out)} == {"plain U-Net", "supervised only"}
-    folder = str(out / runs[1][0])
+    folder = str(out / runs[1].folder)
     report = evaluate(folder, run_recipe(folder, None, ["none"]), discs_data, device=_CPU, protocols=("native",))
     assert (report["dataset"], report["n"], list(report["scores"])) == ("MoNuSeg", 2, ["none"])
     again = evaluate(folder, run_recipe(folder, None, ()), discs_data, device=_CPU)
-    assert again["scores"] == (RunFolder(out / runs[1][0]).read("scores.json") or {})["scores"]
-    other = str(out / runs[0][0])
+    assert again["scores"] == (RunFolder(out / runs[1].folder).read("scores.json") or {})["scores"]
+    other = str(out / runs[0].folder)
     for share, alone in ((0.0, folder), (1.0, other)):
         recipe = run_recipe(alone, None, ["fixed"])
         expected = evaluate(alone, recipe, discs_data, device=_CPU, protocols=("native",))["scores"]
@@ -98,7 +103,7 @@ def test_missing_start_weights_are_told_before_the_first_run(grid: Grid, discs_d
 def test_all_cells_of_a_seed_come_before_the_next(grid: Grid) -> None:
     larger = grid.model_copy(update={"fractions": (2, "50%"), "seeds": (0, 1)})
 
-    folders = [folder for folder, _ in larger.runs({}, "grid")]
+    folders = [run.folder for run in larger.runs({}, "grid")]
 
     assert folders[:3] == [
         "plain-u-net/labels-2/seed-0",
@@ -109,9 +114,9 @@ def test_all_cells_of_a_seed_come_before_the_next(grid: Grid) -> None:
 
 
 def test_rows_are_chosen_by_name_and_others_are_listed(grid: Grid) -> None:
-    assert [row.name for row in chosen_rows(grid, ["Plain U-Net"]).rows] == ["plain U-Net"]
+    assert [row.name for row in grid.only(["Plain U-Net"]).rows] == ["plain U-Net"]
     with pytest.raises(InputError, match="There is no row css; choose from: plain-u-net, supervised-only"):
-        chosen_rows(grid, ["css"])
+        grid.only(["css"])
 
 
 def test_rows_of_one_name_are_refused(grid: Grid) -> None:
@@ -131,3 +136,17 @@ def test_start_weights_are_given_as_name_and_file() -> None:
 def test_a_model_that_is_no_run_needs_a_data_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give --dataset NAME"):
         run_recipe("amvlm-open", None, ())
+
+
+@pytest.mark.parametrize("protocol", ["native", "224"])
+def test_the_installed_command_gives_the_scores_of_experiments(
+    discs_data: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], protocol: EvaluationProtocol
+) -> None:
+    recipe = run_recipe(str(tiny_checkpoint), "MoNuSeg", ())
+    ours = evaluate(str(tiny_checkpoint), recipe, discs_data, device=_CPU, protocols=(protocol,))["scores"]["fixed"]
+    folder = str(discs_data / "MoNuSeg" / "Val_Folder")
+    options = ["--prompt", "nuclei", "--scale", "tiles", "--protocol", protocol, "--device", "cpu", "--json"]
+
+    assert amvlm(["evaluate", folder, "--model", str(tiny_checkpoint), *options]) == 0
+
+    assert json.loads(capsys.readouterr().out)["per_image"] == ours[protocol]["per_image"]

@@ -218,7 +218,7 @@ def test_one_command_runs_a_recipe_with_settings(discs_data: Path, tiny_checkpoi
     recipe.write_text('name = "tiny"\ndataset = "MoNuSeg"\nlabels = "25%"\nminutes = 20\n')
     app = typer.Typer()
     app.command()(main)
-    settings = ["steps=1", f"start={tiny_checkpoint}", "magnification_224=1", "labels=2", "learning.crop=64"]
+    settings = ["steps=1", f"start={tiny_checkpoint}", "labels=2", "learning.crop=64"]
     settings += ["learning.labelled_batch=1", "learning.unlabelled_batch=0"]
     given = [part for setting in settings for part in ("--set", setting)]
 

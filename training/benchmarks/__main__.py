@@ -21,8 +21,7 @@ from napari_amvlm.errors import InputError
 from training.benchmarks.machine import describe
 from training.benchmarks.options import SAMPLES, Options
 from training.benchmarks.parts import PARTS, chosen, run_part
-from training.benchmarks.rows import Row
-from training.benchmarks.table import markdown_table, terminal_table, write_into
+from training.benchmarks.table import Row, markdown_table, terminal_table, write_into
 from training.command import run_command
 
 

@@ -12,20 +12,22 @@ the same images are compared by paired tests. `--out` writes ambiguity.json, amb
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
+from matplotlib.figure import Figure
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.benchmarks.ambiguity_picture import draw_similarities
-from training.command import run_command
+from training.command import DataSetsOption, DeviceOption, run_command
 from training.pretraining.aligned import load_aligned
 from training.pretraining.data import SOURCES, is_validation, load_taught_images, spread_evenly
 from training.pretraining.paraphrases import compared, spread_tests, summary
+from training.runs.charts import COLOURS
+from training.runs.markdown import table, write_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,32 +37,66 @@ if TYPE_CHECKING:
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.pretraining.aligned import Aligned
     from training.pretraining.data import TaughtImage
+    from training.pretraining.paraphrases import Compared
+
+_DRAWN = ("right captions", "wrong captions", "saying nothing")
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Return the figures as Markdown."""
-    lines = [
-        "| state | steps | w | wordings | cosine | spread over wordings | r | sigma |",
-        "|---|---|---|---|---|---|---|---|",
+    states = (
+        [
+            *(state["state"], state["step"], state["w"], group, f"{row['cosine']:.3f}", f"{row['spread']:.3f}"),
+            *(None if row[key] is None else f"{row[key]:.4f}" for key in ("ratio", "sigma")),
+        ]
+        for state in found["states"]
+        for group, row in state["groups"].items()
+    )
+    nearer = (
+        [state["state"], *(f"{state['right_nearer'][what]:.4f}" for what in ("captions", "prompts"))]
+        for state in found["states"]
+    )
+    tests = [
+        [
+            *(test["group"], test["first"], test["second"], test["images"], f"{test['difference']:+.4f}"),
+            *("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")),
+        ]
+        for test in found["tests"]
     ]
-    for state in found["states"]:
-        for group, row in state["groups"].items():
-            learnt = " | ".join("" if row[key] is None else f"{row[key]:.4f}" for key in ("ratio", "sigma"))
-            name = f"| {state['state']} | {state['step']} | {state['w']} "
-            lines.append(f"{name}| {group} | {row['cosine']:.3f} | {row['spread']:.3f} | {learnt} |")
-    head = "| state | right caption nearer than a wrong one | right prompt nearer than a wrong one |"
-    lines += ["", head, "|---|---|---|"]
-    for state in found["states"]:
-        nearer = " | ".join(f"{state['right_nearer'][what]:.4f}" for what in ("captions", "prompts"))
-        lines.append(f"| {state['state']} | {nearer} |")
-    if found["tests"]:
-        head = "| spread of | first | second | images | first - second | t-test p | Wilcoxon p |"
-        lines += ["", head, "|" + "---|" * 7]
-    for test in found["tests"]:
-        p = " | ".join("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p"))
-        names = f"| {test['group']} | {test['first']} | {test['second']} | {test['images']} "
-        lines.append(f"{names}| {test['difference']:+.4f} | {p} |")
+    lines = table(["state", "steps", "w", "wordings", "cosine", "spread over wordings", "r", "sigma"], states)
+    heads = ["state", "right caption nearer than a wrong one", "right prompt nearer than a wrong one"]
+    lines += ["", *table(heads, nearer)]
+    if tests:
+        heads = ["spread of", "first", "second", "images", "first - second", "t-test p", "Wilcoxon p"]
+        lines += ["", *table(heads, tests)]
     return "\n".join(lines) + "\n"
+
+
+def draw_similarities(states: Mapping[str, Sequence[Compared]], path: Path) -> None:
+    """Draw, as in the publication's figure, the similarity of one image of each kind with all wordings.
+
+    Each wording is a point, in a line for each state, kind of image and group of wordings; a bar is ± one SD.
+
+    Parameters
+    ----------
+    states
+        Images beside their wordings, by state; the first image of each kind is drawn.
+    path
+        PNG file to write.
+    """
+    firsts = [(name, row) for name, rows in states.items() for row in {r.kind: r for r in reversed(rows)}.values()]
+    figure = Figure(figsize=(8.2, 1 + 0.66 * len(firsts)), layout="tight")
+    axes = figure.subplots()
+    axes.set(xlim=(-1, 1), xlabel="cosine similarity")
+    axes.set_yticks([-3.0 * number for number in range(len(firsts))], [f"{name}, {row.kind}" for name, row in firsts])
+    for place, (group, colour) in enumerate(zip(_DRAWN, COLOURS, strict=False)):
+        for number, (_, row) in enumerate(firsts):
+            values = np.concatenate(row.similar[group])
+            y = 0.7 - 0.7 * place - 3 * number
+            axes.errorbar(values.mean(), y, xerr=values.std(), c=colour, label=None if number else group)
+            axes.plot(values, np.full(len(values), y), "o", mfc="none", c=colour)
+    axes.legend()
+    figure.savefig(path)
 
 
 def held_out(data: Path, sources: Sequence[str], *, whole: int, count: int) -> list[TaughtImage]:
@@ -85,10 +121,10 @@ def states_of(runs: Sequence[Path], device: torch.device, text_encoder: TextEnco
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of pretraining runs, or their state.safetensors.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    data: DataSetsOption,
     out: Annotated[Path | None, typer.Option(help="Folder for ambiguity.json, .md, .png; else printed.")] = None,
     images: Annotated[int, typer.Option(help="Held-out images of each data set.")] = 12,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Compare states of pretraining runs under ambiguous wording."""
     states = states_of(runs, resolve_device(device))
@@ -99,8 +135,7 @@ def main(
         typer.echo(markdown(found))
         return
     out.mkdir(parents=True, exist_ok=True)
-    (out / "ambiguity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    (out / "ambiguity.md").write_text(markdown(found), encoding="utf-8")
+    write_tables(out, "ambiguity", found, markdown(found))
     draw_similarities(rows, out / "ambiguity.png")
     typer.echo(f"Wrote {out / 'ambiguity.json'}, ambiguity.md and ambiguity.png.")
 

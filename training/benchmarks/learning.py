@@ -11,7 +11,7 @@ from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.project import Answer, Project
-from training.benchmarks.rows import Row
+from training.benchmarks.table import Row
 from training.benchmarks.window import beat_rows, beats, open_window
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideRequest, SlideRun, SlideStore, memory_needed
 from napari_amvlm.slides.slide_run import CACHE_BYTES
 from training.benchmarks.pyramid import Mosaic, read_tissue
-from training.benchmarks.rows import within
+from training.benchmarks.table import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_amvlm.imaging import ImageData
     from training.benchmarks.options import Options
-    from training.benchmarks.rows import Row
+    from training.benchmarks.table import Row
 
 MOST = 1500.0
 """Megabytes above the idle program."""

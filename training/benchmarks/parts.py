@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm._qt.demo.virtual_screen import has_screen, virtual_screen
 from napari_amvlm.errors import InputError
-from training.benchmarks.rows import Row, missing, read_rows, write_rows
+from training.benchmarks.table import Row, missing, read_rows, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

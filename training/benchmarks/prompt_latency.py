@@ -26,8 +26,8 @@ from napari_amvlm.device import supports_bfloat16
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.predictor import Predictor
 from training.benchmarks.options import SAMPLES
-from training.benchmarks.rows import faster
 from training.benchmarks.sam import SamPath
+from training.benchmarks.table import faster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.benchmarks.options import Options
-    from training.benchmarks.rows import Row
+    from training.benchmarks.table import Row
 
 SIDE = 512
 PROMPTS = ("nuclei", "cell nuclei")

@@ -16,14 +16,14 @@ from napari_amvlm.imaging import Tile
 from napari_amvlm.slides import SlideRequest, SlideRun, SlideStore
 from training.benchmarks.memory import MOST, PeakMemory
 from training.benchmarks.pyramid import Mosaic, read_tissue
-from training.benchmarks.rows import within
+from training.benchmarks.table import within
 from training.benchmarks.window import beat_rows, beats, open_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training.benchmarks.options import Options
-    from training.benchmarks.rows import Row
+    from training.benchmarks.table import Row
     from training.benchmarks.window import Window
 
 _SECONDS = 30.0

@@ -20,7 +20,7 @@ from napari_amvlm.imaging import ImageData, Tile, open_images
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import BLOCK, SlideRequest, SlideRun, SlideSource, SlideStore
 from training.benchmarks.pyramid import Mosaic, read_tissue, write_pyramid
-from training.benchmarks.rows import share, within
+from training.benchmarks.table import share, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.benchmarks.options import Options
-    from training.benchmarks.rows import Row
+    from training.benchmarks.table import Row
 
 VIEW = 1024
 """Side of what is in view, pixels of the slide."""

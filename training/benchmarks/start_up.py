@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import AmvlmError
-from training.benchmarks.rows import Row, beside
+from training.benchmarks.table import Row, beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

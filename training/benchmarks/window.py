@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_amvlm._qt.demo.event_loop import TICK, Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
-from training.benchmarks.rows import beside, within
+from training.benchmarks.table import beside, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotate.dock import AnnotateDock
     from napari_amvlm._qt.learn.dock import LearnDock
     from napari_amvlm._qt.main_dock import MainDock
-    from training.benchmarks.rows import Row
+    from training.benchmarks.table import Row
 
 P99 = 33.0
 """Milliseconds between two ticks: two frames at 60 a second."""

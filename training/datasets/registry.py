@@ -31,8 +31,6 @@ class DatasetSpec(Config):
     subject
         Regular expression whose first group is the subject in a file's stem; where it does not fit, the stem is the
         subject.
-    magnification_224
-        How much an image is enlarged before it is looked at in tiles, in protocol 224: what has shrunk with it.
     note
         One sentence on origin and layout, for people.
     """
@@ -47,7 +45,6 @@ class DatasetSpec(Config):
     by_value: bool = False
     scale: ScaleName
     subject: str = Field("^(.+)$", description="regular expression; its first group is the subject")
-    magnification_224: float = Field(1.0, ge=1, le=20)
     note: str
 
     @field_validator("subject")
@@ -96,7 +93,6 @@ _ALL = (
         unlabelled="Unlabelled_Folder",
         prompt="nuclei",
         scale="tiles",
-        magnification_224=1000 / 224,
         subject=r"^(TCGA-\w\w-\w{4})",
         note="H&E nuclei, 24 + 6 images as LViT splits them, masks 0/255, captions in *_text.xlsx.",
     ),

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from napari_amvlm.imaging.scale import fit_square
-from napari_amvlm.learning.crops import random_crop
-from napari_amvlm.learning.text_views import drop_words, swap_sides
-from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 from training.pretraining.prompts import ABSENT, CAPTIONS, NEVER_THERE, concept_called, density_called, wordings
+from training.pretraining.text_views import drop_words, swap_sides
 
 if TYPE_CHECKING:
     from torch import Tensor

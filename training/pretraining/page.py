@@ -9,8 +9,10 @@ import numpy as np
 from napari_amvlm.imaging import read_folder
 from napari_amvlm.predictor import Predictor
 from training.pretraining.data import KINDS, is_validation
+from training.runs.charts import draw_curves
 from training.runs.folder import file_hashes
-from training.runs.pictures import draw_curves, draw_overlay, spread_by_score
+from training.runs.markdown import table
+from training.runs.pictures import draw_overlay, spread_by_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,12 +117,13 @@ def curve_records(logged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _table(each: Sequence[ImageScores], scores: Mapping[str, Any]) -> list[str]:
-    rows = ["| concept | images | Dice | Dice of the text mask |", "|---|---|---|---|"]
-    for name, value in scores["text_mask"].items():
-        count = sum(name in scored.dice for scored in each)
-        rows.append(f"| {name} | {count} | {scores['scores'][name]:.4f} | {value:.4f} |")
-    others = {name: value for name, value in scores["scores"].items() if name not in scores["text_mask"]}
-    return rows + [f"| {name} | | {value:.4f} | |" for name, value in others.items()]
+    of_text, means = scores["text_mask"], scores["scores"]
+    rows = [
+        [name, sum(name in scored.dice for scored in each), f"{means[name]:.4f}", f"{value:.4f}"]
+        for name, value in of_text.items()
+    ]
+    rows += [[name, None, f"{value:.4f}", None] for name, value in means.items() if name not in of_text]
+    return table(["concept", "images", "Dice", "Dice of the text mask"], rows)
 
 
 def _overlays(folder: RunFolder, recipe: Recipe, data: Path, model: AMVLM, each: Sequence[ImageScores]) -> list[str]:

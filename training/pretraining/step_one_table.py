@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import InputError
 from training.runs.folder import SCORES, RunFolder
+from training.runs.markdown import table
 from training.runs.paired import compare
 
 if TYPE_CHECKING:
@@ -87,14 +88,17 @@ def _per_image(of_row: Sequence[_Finished], what: str) -> dict[str, float]:
 def markdown(found: Mapping[str, Any]) -> str:
     """Return the tables as Markdown."""
     names = [name for name in next(iter(found["rows"].values())) if name != "seeds"]
-    head = " | ".join(name.replace("_", " ") for name in names)
-    lines = [f"| row | seeds | {head} |", "|" + "---|" * (2 + len(names))]
-    for row, figures in found["rows"].items():
-        values = " | ".join("" if figures[name] is None else f"{figures[name]:.4f}" for name in names)
-        lines.append(f"| {row} | {figures['seeds']} | {values} |")
-    lines += ["", "| of | row | against | images | difference | t-test p | Wilcoxon p |", "|" + "---|" * 7]
-    for test in found["tests"]:
-        p = " | ".join("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p"))
-        where = f"| {test['of'].replace('_', ' ')} | {test['row']} | {test['against']} | {test['images']} "
-        lines.append(f"{where}| {test['difference']:+.4f} | {p} |")
+    rows = (
+        [row, figures["seeds"], *(None if figures[name] is None else f"{figures[name]:.4f}" for name in names)]
+        for row, figures in found["rows"].items()
+    )
+    tests = (
+        [
+            *(test["of"].replace("_", " "), test["row"], test["against"], test["images"], f"{test['difference']:+.4f}"),
+            *("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")),
+        ]
+        for test in found["tests"]
+    )
+    heads = ["of", "row", "against", "images", "difference", "t-test p", "Wilcoxon p"]
+    lines = [*table(["row", "seeds", *(name.replace("_", " ") for name in names)], rows), "", *table(heads, tests)]
     return "\n".join(lines) + "\n"

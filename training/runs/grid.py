@@ -1,11 +1,12 @@
-"""Grids of runs: rows (settings) by label fractions by seeds."""
+"""Grids of runs: rows (settings) by seeds, and for single runs by label fractions."""
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from napari_amvlm.config import Config
 from napari_amvlm.errors import InputError
@@ -14,20 +15,80 @@ from training.datasets.splits import Labels  # noqa: TC001 - pydantic reads it
 from training.runs.recipe import RunRecipe, validated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 GRID = "grid.json"
 """File beside the runs of a grid: the names of its rows in their order."""
 
+log = logging.getLogger("training.grid")
 
-class Row(Config):
-    """One row of an ablation: what it changes in the grid's recipe.
+
+class NamedRow(Config):
+    """One row of a grid: what it changes in the grid's recipe; `name` is that of the row in tables."""
+
+    name: str = Field(min_length=1)
+
+
+RowT = TypeVar("RowT", bound=NamedRow)
+RecipeT = TypeVar("RecipeT", bound=BaseModel)
+
+
+class GridRun(NamedTuple, Generic[RecipeT]):
+    """One run of a grid: the name of its row, its folder relative to that of the grid, and its recipe."""
+
+    row: str
+    folder: str
+    recipe: RecipeT
+
+
+class RowGrid(Config, Generic[RowT]):
+    """A sequence of runs.
 
     Attributes
     ----------
-    name
-        Of the row in tables.
+    recipe
+        What all runs share: fields of their recipe but for name and seed.
+    seeds
+        Every row is run with each; all runs of a seed come before the next seed.
+    rows
+        Rows in the order of the table.
+    """
+
+    recipe: dict[str, Any]
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    rows: tuple[RowT, ...] = Field(min_length=1)
+
+    @field_validator("rows")
+    @classmethod
+    def _check_names(cls, rows: tuple[RowT, ...]) -> tuple[RowT, ...]:
+        folders = [folder_name(row.name) for row in rows]
+        twice = sorted({name for name in folders if folders.count(name) > 1})
+        if twice:
+            raise ValueError(f"rows need names that differ in letters or digits, but {', '.join(twice)} comes twice")
+        return rows
+
+    def only(self, names: Sequence[str]) -> Self:
+        """Return the grid with the rows of these names alone; all, if none is given.
+
+        Raises
+        ------
+        InputError
+            There is no row of such a name.
+        """
+        there = {folder_name(row.name): row for row in self.rows}
+        wanted = {folder_name(name) for name in names} or there.keys()
+        missing = sorted(wanted - there.keys())
+        if missing:
+            raise InputError(f"There is no row {', '.join(missing)}; choose from: {', '.join(there)}.")
+        return self.model_copy(update={"rows": tuple(row for name, row in there.items() if name in wanted)})
+
+
+class Row(NamedRow):
+    """A row of an ablation.
+
+    Attributes
+    ----------
     kind
         "amvlm" or "plain-unet".
     start
@@ -39,7 +100,6 @@ class Row(Config):
         Fields of `LearningConfig` on top of the recipe's.
     """
 
-    name: str = Field(min_length=1)
     kind: Literal["amvlm", "plain-unet"] = "amvlm"
     start: str | None = None
     prompts: PromptMode | None = None
@@ -47,34 +107,13 @@ class Row(Config):
     learning: dict[str, Any] = Field(default_factory=dict)
 
 
-class Grid(Config):
-    """A sequence of runs.
+class Grid(RowGrid[Row]):
+    """Runs of `training.ablate`; `fractions` are the labels of the columns, all of one seed before the next seed."""
 
-    Attributes
-    ----------
-    recipe
-        What all runs share: fields of `RunRecipe` but for name, labels and seed.
-    fractions
-        Labels of the columns.
-    seeds
-        Every cell is run with each; all cells of a seed come before the next seed.
-    rows
-        Rows in the order of the table.
-    """
-
-    recipe: dict[str, Any]
     fractions: tuple[Labels, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    rows: tuple[Row, ...] = Field(min_length=1)
 
-    @field_validator("rows")
-    @classmethod
-    def _check_names(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        check_row_names(row.name for row in rows)
-        return rows
-
-    def runs(self, starts: Mapping[str, Path], where: str) -> Iterator[tuple[str, RunRecipe]]:
-        """Yield the folder (relative) and the recipe of every run, in their order.
+    def runs(self, starts: Mapping[str, Path], where: str) -> Iterator[GridRun[RunRecipe]]:
+        """Yield every run, in their order.
 
         Parameters
         ----------
@@ -93,7 +132,7 @@ class Grid(Config):
                 for row in self.rows:
                     folder = f"{folder_name(row.name)}/labels-{folder_name(str(labels))}/seed-{seed}"
                     values = self._values(row, starts) | {"labels": labels, "seed": seed}
-                    yield folder, validated(RunRecipe, values, f"{where}, row {row.name!r}")
+                    yield GridRun(row.name, folder, validated(RunRecipe, values, f"{where}, row {row.name!r}"))
 
     def _values(self, row: Row, starts: Mapping[str, Path]) -> dict[str, Any]:
         values = dict(self.recipe) | {"name": row.name, "method": row.kind}
@@ -108,12 +147,38 @@ class Grid(Config):
         return values
 
 
-def check_row_names(names: Iterable[str]) -> None:
-    """Raise `ValueError` if two rows would share a folder."""
-    folders = [folder_name(name) for name in names]
-    twice = sorted({name for name in folders if folders.count(name) > 1})
-    if twice:
-        raise ValueError(f"rows need names that differ in letters or digits, but {', '.join(twice)} comes twice")
+def make_runs(
+    runs: Sequence[GridRun[RecipeT]],
+    out: Path,
+    make: Callable[[RecipeT, Path], bool],
+    *,
+    finished: Callable[[Path], bool],
+    over: Callable[[], bool],
+) -> int:
+    """Make the runs that are not finished, one after the other, and return how many are left.
+
+    Parameters
+    ----------
+    runs
+        What to make.
+    out
+        Folder of the grid.
+    make
+        Called with recipe and folder, also for a finished run, to check that it has the same settings; returns whether
+        it is finished now.
+    finished
+        Tells whether a folder holds a finished run.
+    over
+        Tells whether this sitting is over.
+    """
+    for number, (_, folder, recipe) in enumerate(runs, start=1):
+        if not finished(out / folder):
+            if over():
+                break
+            log.info("%d of %d: %s", number, len(runs), folder)
+        if not make(recipe, out / folder):
+            break
+    return sum(not finished(out / run.folder) for run in runs)
 
 
 def folder_name(name: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.datasets.asking import wordings
-from training.runs.pictures import draw_curves, draw_overlay, spread_by_score
+from training.runs.charts import draw_curves
+from training.runs.markdown import table
+from training.runs.pictures import draw_overlay, spread_by_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,10 +66,10 @@ def write_page(
 
 def _table(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """Return the means of every way of asking and every protocol, and of every class."""
-    rows = ["| prompts | protocol | of | images | Dice | IoU |", "|---|---|---|---|---|---|"]
-    for mode, protocols in scores.items():
-        for protocol, report in protocols.items():
-            for name, values in {"all": report, **report.get("prompts", {})}.items():
-                figures = f"{values['n']} | {values['dice']:.4f} | {values['iou']:.4f}"
-                rows.append(f"| {mode} | {protocol} | {name} | {figures} |")
-    return rows
+    rows = [
+        [mode, protocol, name, values["n"], f"{values['dice']:.4f}", f"{values['iou']:.4f}"]
+        for mode, protocols in scores.items()
+        for protocol, report in protocols.items()
+        for name, values in {"all": report, **report.get("prompts", {})}.items()
+    ]
+    return table(["prompts", "protocol", "of", "images", "Dice", "IoU"], rows)

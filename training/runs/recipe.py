@@ -33,8 +33,6 @@ class RunRecipe(SplitConfig):
         A name of `training.datasets.DATASETS`.
     subject
         Replaces the data set's own expression for the subject in a file name.
-    magnification_224
-        Replaces the data set's own.
     method
         "amvlm": text-guided Mean Teacher from `start`; "plain-unet": the baseline, from random weights.
     seed
@@ -57,7 +55,6 @@ class RunRecipe(SplitConfig):
     name: str = Field(min_length=1)
     dataset: str
     subject: str | None = None
-    magnification_224: float | None = None
     method: Literal["amvlm", "plain-unet"] = "amvlm"
     seed: int = Field(0, ge=0)
     minutes: float | None = Field(None, gt=0)
@@ -89,8 +86,7 @@ class RunRecipe(SplitConfig):
 
     def spec(self) -> DatasetSpec:
         """Return the data set, with what the recipe says otherwise of it."""
-        own = {"subject": self.subject, "magnification_224": self.magnification_224}
-        changes = {key: value for key, value in own.items() if value is not None}
+        changes = {} if self.subject is None else {"subject": self.subject}
         return DatasetSpec.model_validate(dataset_called(self.dataset).model_dump() | changes)
 
 
@@ -106,6 +102,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"Recipe {path} cannot be read as TOML ({error}); check the path and the file.") from error
+
+
+def read_recipe(kind: type[ModelT], path: Path, settings: Iterable[str] | None = None, **more: Any) -> ModelT:
+    """Return the configuration in a TOML file, with `settings` of the form `key=value` and other values put in.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or its values do not fit.
+    """
+    return validated(kind, with_settings(read_toml(path), settings or ()) | more, str(path))
 
 
 def with_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:

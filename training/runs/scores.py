@@ -63,7 +63,6 @@ def score_split(
                 wording=wording,
                 one=len(split.asked()) == 1,
                 scale=split.spec.scale,
-                magnification=split.spec.magnification_224 if protocol == "224" else 1.0,
             )
             for protocol in protocols
         }

@@ -8,8 +8,9 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
 
+from training.runs.charts import COLOURS
 from training.runs.folder import replaced
 from training.simulation.recipe import ARMS
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 ROUNDS = "rounds.json"
 CURVES, PICTURE, REACHED = "curves.csv", "curves.png", "reached.json"
-
-_PANEL, _MARGIN, _LEGEND = (560, 360), 56, 28
-_INK, _GRID, _TARGET = (60, 60, 60), (225, 225, 225), (150, 150, 150)
-_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (120, 120, 120))
 
 
 @dataclass(frozen=True)
@@ -162,67 +159,26 @@ def write_report(out: Path, arms: Mapping[str, Sequence[Round]], target: float) 
     figures = reached(arms, target)
     replaced(out / CURVES, lambda path: path.write_text(table.getvalue(), encoding="utf-8"))
     replaced(out / REACHED, lambda path: path.write_text(json.dumps(figures, indent=1), encoding="utf-8"))
-    picture = draw_rounds(arms, target)
-    replaced(out / PICTURE, lambda path: picture.save(path, format="PNG"))
+    figure = draw_rounds(arms, target)
+    replaced(out / PICTURE, lambda path: figure.savefig(path, format="png"))
     return reached_lines(figures)
 
 
-def draw_rounds(arms: Mapping[str, Sequence[Round]], target: float) -> Image.Image:
+def draw_rounds(arms: Mapping[str, Sequence[Round]], target: float) -> Figure:
     """Draw Dice against minutes of annotation (left), and against those and the minutes of waiting together (right)."""
-    width, height = _PANEL
-    canvas = Image.new("RGB", (2 * width, height + _LEGEND * (len(arms) + 1)), "white")
-    draw = ImageDraw.Draw(canvas)
-    scores = [each.dice for rounds in arms.values() for each in rounds]
-    low, high = max(0.0, min(*scores, target) - 0.01), min(1.0, max(*scores, target) + 0.01)
-    for panel, words in enumerate(("minutes of annotation", "minutes of annotation and waiting")):
-        lines = {
-            name: [(each.annotation + panel * each.waiting, each.dice) for each in rounds]
-            for name, rounds in arms.items()
-        }
-        _draw_panel(draw, panel * width, lines, (low, high), target, words)
-    for place, name in enumerate(arms):
-        y = height + _LEGEND * place + 12
-        draw.line([(_MARGIN, y + 8), (_MARGIN + 30, y + 8)], fill=_colour(name), width=3)
-        draw.text((_MARGIN + 40, y), f"{name}: {ARMS[name].meaning}", fill=_INK, font=_font())
-    return canvas
-
-
-def _draw_panel(
-    draw: ImageDraw.ImageDraw,
-    left: int,
-    lines: Mapping[str, Sequence[tuple[float, float]]],
-    span: tuple[float, float],
-    target: float,
-    words: str,
-) -> None:
-    last = max([x for line in lines.values() for x, _ in line]) or 1.0
-    right, bottom = left + _PANEL[0] - _MARGIN, _PANEL[1] - _MARGIN
-
-    def point(x: float, y: float) -> tuple[float, float]:
-        up = (y - span[0]) / (span[1] - span[0])
-        return left + _MARGIN + (right - left - _MARGIN) * x / last, bottom - (bottom - _MARGIN) * up
-
-    for step in range(5):
-        x, y = last * step / 4, span[0] + (span[1] - span[0]) * step / 4
-        draw.line([point(0, y), point(last, y)], fill=_GRID)
-        draw.text((left + 8, point(0, y)[1] - 8), f"{y:.3f}", fill=_INK, font=_font())
-        draw.text((point(x, 0)[0] - 12, bottom + 6), f"{x:.1f}", fill=_INK, font=_font())
-    draw.line([point(0, target), point(last, target)], fill=_TARGET, width=2)
-    draw.text((left + _MARGIN, bottom + 26), words, fill=_INK, font=_font())
-    draw.text((left + _MARGIN, 16), f"Dice on validation images; the line is {target:g}", fill=_INK, font=_font())
-    for name, line in lines.items():
-        points = [point(x, y) for x, y in line]
-        draw.line(points, fill=_colour(name), width=3)
-        for x, y in points:
-            draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=_colour(name))
-
-
-def _colour(arm: str) -> tuple[int, int, int]:
-    return _COLOURS[list(ARMS).index(arm) % len(_COLOURS)]
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(14)
+    figure = Figure(figsize=(11.2, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set(xlabel="minutes of annotation", ylabel="Dice on validation images")
+    right.set(xlabel="minutes of annotation and waiting")
+    for name, rounds in arms.items():
+        colour, dice = COLOURS[list(ARMS).index(name) % len(COLOURS)], [each.dice for each in rounds]
+        annotation = [each.annotation for each in rounds]
+        left.plot(annotation, dice, "o-", c=colour, label=f"{name}: {ARMS[name].meaning}")
+        right.plot([each.annotation + each.waiting for each in rounds], dice, "o-", c=colour)
+    for axes in (left, right):
+        axes.axhline(target, c="0.6", ls="--")
+    left.legend()
+    return figure
 
 
 def _rounded(value: float | str) -> float | str:

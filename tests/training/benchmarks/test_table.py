@@ -12,8 +12,21 @@ from napari_amvlm.errors import InputError
 from training.benchmarks import parts
 from training.benchmarks.machine import describe
 from training.benchmarks.options import Options
-from training.benchmarks.rows import Row, beside, faster, missing, read_rows, share, within, write_rows
-from training.benchmarks.table import BEGIN, END, markdown_table, terminal_table, write_into
+from training.benchmarks.table import (
+    BEGIN,
+    END,
+    Row,
+    beside,
+    faster,
+    markdown_table,
+    missing,
+    read_rows,
+    share,
+    terminal_table,
+    within,
+    write_into,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_amvlm.learning.text_views import drop_words, swap_sides
+from training.pretraining.text_views import drop_words, swap_sides
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Charts of runs, drawn by matplotlib (extra `training`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#787878")
+"""Colours that people with colour blindness tell apart (Okabe & Ito)."""
+
+_SMOOTHING = 25
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the smoothed loss of every step, and the Dice of every validation.
+
+    Parameters
+    ----------
+    records
+        Lines of the run's log.
+    path
+        PNG file to write.
+    """
+    losses = [(r["step"], r["loss"]) for r in records if r.get("event") == "step" and np.isfinite(r["loss"])]
+    scores = [(r["step"], r["dice"]) for r in records if r.get("event") == "validation"]
+    figure = Figure(figsize=(7.2, 3.6), layout="tight")
+    axes = figure.subplots()
+    axes.set(xlabel="step", ylabel="loss")
+    axes.yaxis.label.set_color(COLOURS[0])
+    if losses:
+        steps, values = np.array(losses, float).T
+        axes.plot(steps, ndimage.uniform_filter1d(values, min(_SMOOTHING, len(values)), mode="nearest"), c=COLOURS[0])
+    right = axes.twinx()
+    right.set(ylabel="Dice on validation images", ylim=(0, 1))
+    right.yaxis.label.set_color(COLOURS[1])
+    right.plot([step for step, _ in scores], [dice for _, dice in scores], "o-", c=COLOURS[1])
+    figure.savefig(path)
