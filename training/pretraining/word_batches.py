@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_amvlm.learning.crops import random_crop
-from napari_amvlm.learning.text_views import swap_sides
-from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, strong_view, warp
+from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 from training.pretraining.batches import OBJECT_SIZES, TISSUE, TISSUE_LOOK, Batch
 from training.pretraining.fields import EVERYDAY, deniable, field_of
 from training.pretraining.referents import FORMS, Referent, View, held_out_combination
+from training.pretraining.text_views import swap_sides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
