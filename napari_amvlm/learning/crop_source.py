@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_amvlm.imaging.scale import fit_square
-from napari_amvlm.learning.mean_teacher import Views
+from napari_amvlm.learning.mean_teacher import CropBatch
 from napari_amvlm.learning.mixing import Mixture, draw_mixture
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 from napari_amvlm.models.places import names_place
@@ -96,7 +96,7 @@ class CropSource:
         self.has_unknown = bool(self._unlabelled) or any(not bool(known.all()) for _, known in answers)
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
 
-    def draw(self, *, labelled_alone: bool = False) -> Views:
+    def draw(self, *, labelled_alone: bool = False) -> CropBatch:
         """Return the views of the next step; all of one working scale, drawn by the number of its answers.
 
         Parameters
@@ -122,7 +122,7 @@ class CropSource:
         prompts = [self._worded(q.prompt) for q in questions]
         meanings = [self._meaning(q.prompt) for q in questions]
         mixture = self._mixture(meanings, (weak.shape[-2], weak.shape[-1])) if mixed and scale == "tiles" else None
-        return Views(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture)
+        return CropBatch(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture)
 
     def _mixture(self, meanings: list[str], size: tuple[int, int]) -> Mixture | None:
         """Say how the student's tiles are put together; whole images never are, for their places have a meaning."""

@@ -15,9 +15,10 @@ from napari_amvlm.device import lost_errors, memory_errors, release_memory
 from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
-from napari_amvlm.learning.mean_teacher import LEARNT, MeanTeacher
+from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
 from napari_amvlm.learning.module_state import below
+from napari_amvlm.learning.networks import LEARNT
 from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots

@@ -11,6 +11,7 @@ from napari_amvlm.losses.cross_modal import (
     v2t_loss,
 )
 from napari_amvlm.losses.intra_modal import coarse_icl_loss, fine_icl_loss, icl_loss
+from napari_amvlm.losses.objectives import guidance_loss, presence_loss, text_mask_loss
 from napari_amvlm.losses.segmentation import balanced_cross_entropy, dice_loss, segmentation_loss
 from napari_amvlm.losses.wasserstein import (
     ambiguity_ratio,
@@ -27,16 +28,19 @@ __all__ = [
     "css_loss",
     "dice_loss",
     "fine_icl_loss",
+    "guidance_loss",
     "icl_loss",
     "info_nce",
     "match_weights",
     "matched_contrast",
     "pairwise_cosine",
     "pairwise_wasserstein",
+    "presence_loss",
     "same_meaning",
     "segmentation_loss",
     "soft_match",
     "supervised_similarity",
     "t2v_loss",
+    "text_mask_loss",
     "v2t_loss",
 ]

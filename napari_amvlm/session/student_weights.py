@@ -86,7 +86,7 @@ def load_student(project: Project, teacher: AMVLM, sha256: str | None) -> AMVLM 
 
 def _alike(model: AMVLM) -> AMVLM:
     """Return a model with copies of the parts that are learnt, and the very others."""
-    from napari_amvlm.learning.mean_teacher import LEARNT
+    from napari_amvlm.learning.networks import LEARNT
     from napari_amvlm.models.amvlm import AMVLM
 
     parts = dict(model.named_children())
@@ -99,8 +99,8 @@ def _alike(model: AMVLM) -> AMVLM:
 
 
 def _fill(student: AMVLM, weights: Mapping[str, Tensor]) -> None:
-    from napari_amvlm.learning.mean_teacher import LEARNT
     from napari_amvlm.learning.module_state import below
+    from napari_amvlm.learning.networks import LEARNT
 
     for name in LEARNT:
         getattr(student, name).load_state_dict(below(weights, f"{name}."))

@@ -12,7 +12,7 @@ import torch
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning import LabelledImage, LearningData
 from napari_amvlm.learning.crop_source import CropSource
-from napari_amvlm.learning.mean_teacher import MeanTeacher, Views
+from napari_amvlm.learning.mean_teacher import CropBatch, MeanTeacher
 from napari_amvlm.learning.mixing import Mixture
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ def _config(**changes: object) -> LearningConfig:
     return LearningConfig.model_validate({"minutes": None, "steps": 4, "crop": 64, "learning_rate": 0.01} | changes)
 
 
-def _views(known: float = 1.0, prompts: tuple[str, ...] = ("nuclei", "nuclei")) -> Views:
+def _views(known: float = 1.0, prompts: tuple[str, ...] = ("nuclei", "nuclei")) -> CropBatch:
     """Return crops of noise whose upper right quarter is the object; the left `known` of each was reviewed."""
     images = torch.rand(len(prompts), 3, 64, 64, generator=torch.Generator().manual_seed(0))
     target, seen = torch.zeros(len(prompts), 1, 64, 64), torch.zeros(len(prompts), 1, 64, 64)
     target[..., :32, 32:] = 1
     seen[..., : round(64 * known)] = 1
     whole = torch.zeros(len(prompts), dtype=torch.bool)
-    return Views(images, images, whole, list(prompts), list(prompts), target, seen)
+    return CropBatch(images, images, whole, list(prompts), list(prompts), target, seen)
 
 
-def _supervised(model: AMVLM, views: Views, **changes: object) -> float:
+def _supervised(model: AMVLM, views: CropBatch, **changes: object) -> float:
     return MeanTeacher(model, _config(**changes)).step(views, learning_rate=0.0, consistency=0.0).supervised
 
 

@@ -23,7 +23,7 @@ from training.runs.plain_unet import PlainPredictor, PlainUNet, train_plain_unet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_amvlm.learning.mean_teacher import Views
+    from napari_amvlm.learning.mean_teacher import CropBatch
 
 _CPU = torch.device("cpu")
 
@@ -67,7 +67,7 @@ def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs: Path, monk
             super().step(closure)
 
     class Source(CropSource):
-        def draw(self, *, labelled_alone: bool = False) -> Views:
+        def draw(self, *, labelled_alone: bool = False) -> CropBatch:
             views = super().draw(labelled_alone=labelled_alone)
             crops.append(len(views.prompts))
             return views

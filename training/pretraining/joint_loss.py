@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_amvlm.device import autocast
-from napari_amvlm.losses import info_nce, same_meaning, segmentation_loss
+from napari_amvlm.losses import guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
@@ -48,19 +48,12 @@ def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -
     targets = batch.targets.to(out.logits.device)
     area = targets.mean((1, 2, 3))
     present = area > _SEEN
-    guidance = out.logits.new_zeros(())
-    if int(present.sum()) > 1:
-        kept = [c for c, there in zip(batch.concepts, present.tolist(), strict=True) if there]
-        guidance = info_nce(out.v_text[present], t_cls[present], same=same_meaning(kept, targets.device))
     sure = present | (area == 0)
-    presence = out.presence.sum() * 0
-    if bool(sure.any()):
-        presence = nn.functional.binary_cross_entropy_with_logits(out.presence[sure], present[sure].float())
-    quarter = nn.functional.avg_pool2d(targets, 4)
+    presence = presence_loss(out.presence, present, sure) if bool(sure.any()) else out.presence.sum() * 0
     balance = recipe.class_balance
     return {
         "segmentation": (1.0, segmentation_loss(out.logits, targets, balance=balance).mean()),
-        "text_mask": (recipe.text_mask_weight, segmentation_loss(out.text_logits, quarter, balance=balance).mean()),
-        "guidance": (recipe.guidance_weight, guidance),
+        "text_mask": (recipe.text_mask_weight, text_mask_loss(out.text_logits, targets, balance=balance)),
+        "guidance": (recipe.guidance_weight, guidance_loss(out.v_text, t_cls, batch.concepts, present)),
         "presence": (recipe.presence_weight, presence),
     }

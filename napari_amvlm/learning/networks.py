@@ -1,0 +1,55 @@
+"""The parts of a model that fine-tuning changes, and what they compute from the frozen image encoder's features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.image_encoder import VisionFeatures
+
+LEARNT = ("unet", "text_mask", "presence")
+"""Parts that fine-tuning changes; encoders and projection heads stay frozen."""
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """Features of B images by the frozen image encoder: the same for student, teacher and starting model."""
+
+    images: Tensor
+    whole: Tensor
+    maps: VisionFeatures
+    v_cls: Tensor
+
+    def __getitem__(self, rows: slice) -> SeenImages:
+        return SeenImages(self.images[rows], self.whole[rows], self.maps[rows], self.v_cls[rows])
+
+
+def learnt_parts(model: AMVLM) -> nn.ModuleDict:
+    """Return the parts of a model that fine-tuning changes; they are shared, not copied."""
+    return nn.ModuleDict({name: getattr(model, name) for name in LEARNT})
+
+
+@torch.no_grad()
+def see(model: AMVLM, images: Tensor, whole: Tensor) -> SeenImages:
+    """Run the frozen image encoder on images `(B, 3, H, W)` in [0, 1]; `whole` is bool `(B,)`."""
+    images = images.contiguous(memory_format=torch.channels_last)
+    maps = model.see(images, whole)
+    return SeenImages(images, whole, maps, model.image_projection(maps.cls))
+
+
+def features(parts: nn.ModuleDict, seen: SeenImages) -> ImageFeatures:
+    """Run the text-free half of `parts`."""
+    skips = parts["unet"].encode(seen.images, seen.maps.tokens, seen.whole)  # type: ignore[operator]
+    return ImageFeatures(seen.v_cls, parts["text_mask"](seen.maps), skips)
+
+
+def decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures) -> AmvlmOutput:
+    """Run the text-conditioned half of `parts`."""
+    return decode_pairs(image, text, **dict(parts.items()))  # type: ignore[arg-type]

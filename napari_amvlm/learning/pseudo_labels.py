@@ -1,0 +1,115 @@
+"""Pseudo-labels for pixels that nobody labelled: the sigmoid of a sum of weighted logits from several sources.
+
+With the sources below that is q = sigmoid((1 - a) z_teacher + a (s z_start + (1 - s) z_settled) + beta z_text).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.learning.networks import decode, features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from napari_amvlm.learning.networks import SeenImages
+    from napari_amvlm.models.amvlm import TextFeatures
+
+
+class PseudoLabelSource(Protocol):
+    """Something that labels images for the student."""
+
+    def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield logits times their weight for B images with a prompt each, `(B, 1, H, W)`; nothing at weight 0."""
+
+
+def pseudo_label(
+    sources: Sequence[PseudoLabelSource], seen: SeenImages, text: TextFeatures, prompts: Sequence[str]
+) -> Tensor:
+    """Return q in [0, 1] for B images with a prompt each, `(B, 1, H, W)`."""
+    total = torch.zeros_like(seen.images[:, :1])
+    for source in sources:
+        for logits in source.weighted_logits(seen, text, prompts):
+            total = total + logits
+    return torch.sigmoid(total)
+
+
+class TextEvidence:
+    """The text mask of a network, with weight beta.
+
+    Parameters
+    ----------
+    parts
+        The network, for instance the teacher.
+    weight
+        beta; at 0 the text has no part in the label.
+    """
+
+    def __init__(self, parts: nn.ModuleDict, weight: float) -> None:
+        self._parts, self._weight = parts, weight
+
+    def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield beta z_text at the resolution of the images."""
+        if self._weight:
+            text_mask = self._parts["text_mask"]
+            z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
+            size = seen.images.shape[-2:]
+            z_text = nn.functional.interpolate(z_text, size=size, mode="bilinear", align_corners=False)
+            yield self._weight * z_text
+
+
+class EmaTeacher:
+    """The EMA teacher as it is at each step, with weight 1 - a."""
+
+    def __init__(self, teacher: nn.ModuleDict, weight: float) -> None:
+        self._teacher, self._weight = teacher, weight
+
+    def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield the weighted logits of the teacher."""
+        if self._weight > 0:
+            yield self._weight * _logits(self._teacher, seen, text)
+
+
+class FrozenEnsemble:
+    """The starting model, and the teacher as it was when the pseudo-labels began; neither moves. Weight a.
+
+    A teacher that is taught by its own pseudo-labels drifts. The starting model and a teacher of people's answers alone
+    are fixed and make different errors.
+
+    Parameters
+    ----------
+    start
+        The starting model's parts.
+    weight
+        a: of the whole ensemble in the label.
+    start_share
+        Gives s for a prompt: the share of the starting model in the ensemble.
+    """
+
+    def __init__(self, start: nn.ModuleDict, weight: float, start_share: Callable[[str], float]) -> None:
+        self._start, self._weight, self._start_share = start, weight, start_share
+        self.settled: nn.ModuleDict | None = None
+        """The frozen teacher; None until `settle`, and the starting model then counts alone."""
+
+    def settle(self, teacher: nn.ModuleDict) -> None:
+        """Freeze a copy of the teacher as it is now."""
+        self.settled = copy.deepcopy(teacher).eval()
+
+    def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield the weighted logits of both members."""
+        if self.settled is None:
+            members = [(torch.full((len(prompts),), self._weight), self._start)]
+        else:
+            share = torch.tensor([self._start_share(prompt) for prompt in prompts])
+            members = [(self._weight * share, self._start), (self._weight * (1 - share), self.settled)]
+        for weight, parts in members:
+            if bool((weight > 0).any()):
+                yield weight.view(-1, 1, 1, 1).to(seen.images.device) * _logits(parts, seen, text)
+
+
+def _logits(parts: nn.ModuleDict, seen: SeenImages, text: TextFeatures) -> Tensor:
+    return decode(parts, features(parts, seen), text).logits
