@@ -1,4 +1,4 @@
-"""A clock for runs: time or steps, with pauses that cost nothing."""
+"""The budget of a run in time or steps, and the schedules that follow it; pauses cost nothing."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from napari_amvlm.config import LearningConfig
 
 _SLICE = 0.05
-_AGAIN = 0.5
+_SECOND_RATE = 0.5
 """Share of the learning rate at which the second part of a run, with pseudo-labels, begins."""
 
 
 class Budget:
-    """Tells how much of a run is used up.
+    """How much of a run is used up, and what rate, weight and decay are due.
 
     Parameters
     ----------
     config
         Its `minutes` or `steps` are the budget.
     unknown
-        Whether there is anything for pseudo-labels; if not, the whole run is supervised alone.
+        Whether there are pixels for pseudo-labels; if not, the whole run is supervised.
     """
 
     def __init__(self, config: LearningConfig, *, unknown: bool = True) -> None:
@@ -38,12 +38,12 @@ class Budget:
         self.restart()
 
     def restart(self) -> None:
-        """Let the time begin now."""
+        """Start the clock."""
         self._started = time.monotonic()
         self._paused = 0.0
 
     def resume(self, step: int, seconds: float) -> None:
-        """Go on where a run was left: after `step` steps and `seconds` of learning time."""
+        """Continue after `step` steps and `seconds` of learning time."""
         self.restart()
         self.step = step
         self._paused = -seconds
@@ -72,14 +72,14 @@ class Budget:
         done, rate = self.fraction, self._rate
         rise = min(1.0, (done + 1e-3) / self._warmup) if self._warmup else 1.0
         if self.supervised_alone or not self._alone:
-            place = done / (self._alone or 1.0)
+            progress = done / (self._alone or 1.0)
         else:
-            place, rate, rise = (done - self._alone) / (1 - self._alone), rate * _AGAIN, 1.0
-        return rate * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * place)))
+            progress, rate, rise = (done - self._alone) / (1 - self._alone), rate * _SECOND_RATE, 1.0
+        return rate * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
     @property
     def supervised_alone(self) -> bool:
-        """Whether the pseudo-labels have not begun yet."""
+        """Whether pseudo-labels have not begun yet."""
         return self.fraction < self._alone or not self._consistency
 
     @property
@@ -93,10 +93,10 @@ class Budget:
 
     @property
     def ema_decay(self) -> float:
-        """Decay of the teacher: it averages over a share of the run, so that a short run's teacher is not left behind.
+        """Decay of the teacher, which averages over a share of the run at most.
 
-        An average of decay d looks back over 1 / (1 - d) steps. A run of a minute on a processor has 40: at the
-        published 0.99 its teacher would still be mostly what it started as.
+        An average of decay d looks back over 1 / (1 - d) steps. A minute on a processor has about 40 steps: at the
+        published 0.99 the teacher would still be mostly the starting model.
         """
         if not self._window or not self.step:
             return self._decay

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.data import LearningData, UnlabelledImage
 
 TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
-PLACED_GEOMETRY = TILE_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
-"""Tiles of a prompt that names a place are neither turned nor mirrored."""
+UPRIGHT_GEOMETRY = TILE_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
+"""Tiles of a prompt that names a position are neither turned nor mirrored."""
 WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=0.04, flip=0)
 """A whole image is never flipped: its prompt may say left or right."""
 APPEARANCE = AppearanceConfig(stain=0.15, intensity=0.15, colour=0.05, blur=1.0, noise=0.03)
@@ -34,15 +34,15 @@ _SPOTS = 4096
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Sample:
     """One image and one prompt, ready to be cropped.
 
     Attributes
     ----------
     pixels, answer
-        float32 `(3, H, W)`, and answer and known pixels, uint8 `(2, H, W)` of 0 and 1.
+        float32 `(3, H, W)`, and mask and known pixels, uint8 `(2, H, W)` of 0 and 1.
     prompt
-        What is asked.
+        Of the mask.
     spots
         Rows and columns of some of the known pixels, `(N, 2)`, where only a part of the image was reviewed.
     """
@@ -56,10 +56,10 @@ class _Question:
 class CropSource:
     """Draws views for the steps of one run.
 
-    Labelled images are drawn with replacement, partly reviewed ones where they were reviewed; unlabelled ones
-    go round, so that all are seen before any is seen twice. An unlabelled image with a prompt of its own is asked that
-    one, any other the prompts of the run in turn. Each prompt has one working scale (`LearningData.prompt_scales`).
-    Tiles are turned and mirrored unless the prompt names a place; which place a crop shows is not said to the model.
+    Labelled images are drawn with replacement, partly reviewed ones where they were reviewed; unlabelled ones in
+    rounds, so that all are seen before any is seen twice. An unlabelled image has its own prompt, or the prompts of the
+    run in turn. Each prompt has one working scale (`LearningData.prompt_scales`). Tiles are turned and mirrored unless
+    the prompt names a position.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ class CropSource:
         self._config, self._model, self._device = config, model, device
         self._generator = torch.Generator().manual_seed(config.seed)
         self._look = APPEARANCE.stronger(config.strength)
-        self._labelled: dict[ScaleName, list[_Question]] = {"tiles": [], "whole": []}
+        self._labelled: dict[ScaleName, list[_Sample]] = {"tiles": [], "whole": []}
         self._scales = data.prompt_scales()
         for image in data.labelled:
             fitted = {scale: self._fitted(image.image, scale) for scale in {self._scales[p] for p in image.masks}}
             for prompt, mask in image.masks.items():
                 scale, seen = self._scales[prompt], image.reviewed_for(prompt)
                 reviewed = np.ones_like(mask) if seen is None else seen
-                self._labelled[scale].append(self._question(fitted[scale], prompt, scale, mask, reviewed))
+                self._labelled[scale].append(self._sample(fitted[scale], prompt, scale, mask, reviewed))
         self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
         self._rounds: dict[ScaleName, Rounds] = {}
         for used in sorted(set(self._scales.values())):
@@ -92,7 +92,7 @@ class CropSource:
             if images and config.unlabelled_batch:
                 self._unlabelled[used] = images
                 self._rounds[used] = Rounds(len(images), self._generator)
-        answers = [q.answer for questions in self._labelled.values() for q in questions]
+        answers = [q.answer for samples in self._labelled.values() for q in samples]
         self.has_unknown = bool(self._unlabelled) or any(not bool(known.all()) for _, known in answers)
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
 
@@ -102,8 +102,7 @@ class CropSource:
         Parameters
         ----------
         labelled_alone
-            Labelled crops take the place of the unlabelled ones, as where there are none, and no crop gets a piece of
-            another.
+            Labelled crops replace the unlabelled ones, as if there were none, and no crops are mixed.
         """
         counts = torch.tensor([float(len(self._labelled["tiles"])), float(len(self._labelled["whole"]))])
         scale: ScaleName = "tiles" if int(torch.multinomial(counts, 1, generator=self._generator)) == 0 else "whole"
@@ -111,21 +110,21 @@ class CropSource:
         mixed = scale in self._unlabelled and not labelled_alone
         count = self._config.labelled_batch + (0 if mixed else self._config.unlabelled_batch)
         picks = torch.randint(len(pool), (count,), generator=self._generator)
-        questions = [pool[int(i)] for i in picks]
+        samples = [pool[int(i)] for i in picks]
         if mixed:
-            questions += [self._next_unlabelled(scale) for _ in range(self._config.unlabelled_batch)]
-        crops = [self._crop(q, scale) for q in questions]
+            samples += [self._next_unlabelled(scale) for _ in range(self._config.unlabelled_batch)]
+        crops = [self._crop(q, scale) for q in samples]
         weak = torch.stack([c[0] for c in crops]).to(self._device)
         answers = torch.stack([c[1] for c in crops]).to(self._device)
         strong = strong_view(weak, self._look, self._generator) if self._config.strong_views else weak
         whole = torch.full((len(crops),), scale == "whole", device=self._device)
-        prompts = [self._worded(q.prompt) for q in questions]
-        meanings = [self._meaning(q.prompt) for q in questions]
+        prompts = [self._worded(q.prompt) for q in samples]
+        meanings = [self._meaning(q.prompt) for q in samples]
         mixture = self._mixture(meanings, (weak.shape[-2], weak.shape[-1])) if mixed and scale == "tiles" else None
         return CropBatch(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture)
 
     def _mixture(self, meanings: list[str], size: tuple[int, int]) -> Mixture | None:
-        """Say how the student's tiles are put together; whole images never are, for their places have a meaning."""
+        """Draw how the student's tiles are mixed; whole images never are, for positions in them have a meaning."""
         if not self._config.cutmix:
             return None
         drawn = draw_mixture(meanings, size, self._config.cutmix, self._generator)
@@ -148,12 +147,12 @@ class CropSource:
         self._config = config
 
     def state(self) -> dict[str, Tensor]:
-        """Return what decides the next draws: the generator's state, and the place in the rounds of each scale."""
-        places: dict[str, Tensor] = {f"rounds.{scale}": rounds.state() for scale, rounds in self._rounds.items()}
-        return {"generator": self._generator.get_state(), **places}
+        """Return what decides the next draws: the states of the generator and of the rounds of each scale."""
+        rounds = {f"rounds.{scale}": each.state() for scale, each in self._rounds.items()}
+        return {"generator": self._generator.get_state(), **rounds}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` returned for a source of the same images and configuration."""
+        """Continue from what `state` returned for a source of the same images and configuration."""
         self._generator.set_state(state["generator"])
         for scale, rounds in self._rounds.items():
             rounds.restore(state[f"rounds.{scale}"])
@@ -162,16 +161,16 @@ class CropSource:
         """Return an image as it is cropped, `(3, H, W)`: whole ones on their canvas."""
         return torch.from_numpy(fit_square(image, self._model.whole) if scale == "whole" else image).permute(2, 0, 1)
 
-    def _question(
+    def _sample(
         self, pixels: Tensor, prompt: str, scale: ScaleName, mask: NDArray[np.bool_], reviewed: NDArray[np.bool_]
-    ) -> _Question:
+    ) -> _Sample:
         answer, known = mask, reviewed
         if scale == "whole":
             # What lies outside the image is known to be background.
             answer = fit_square(mask, self._model.whole) > 0
             known = fit_square(~reviewed, self._model.whole) == 0
         spots = self._spots(reviewed) if scale == "tiles" else None
-        return _Question(pixels, prompt, torch.from_numpy(np.stack([answer, known]).astype(np.uint8)), spots)
+        return _Sample(pixels, prompt, torch.from_numpy(np.stack([answer, known]).astype(np.uint8)), spots)
 
     def _spots(self, reviewed: np.ndarray) -> Tensor | None:
         """Return rows and columns of some reviewed pixels; None where that is all of them or none."""
@@ -181,36 +180,36 @@ class CropSource:
         some = flat[torch.randint(len(flat), (_SPOTS,), generator=self._generator).numpy()]
         return torch.from_numpy(np.stack(np.unravel_index(some, reviewed.shape), axis=1))
 
-    def _next_unlabelled(self, scale: ScaleName) -> _Question:
+    def _next_unlabelled(self, scale: ScaleName) -> _Sample:
         rounds = self._rounds[scale]
         turn = rounds.turn
         image = self._unlabelled[scale][rounds.draw()]
         prompts = [image.prompt] if image.prompt else [p for p, s in self._scales.items() if s == scale]
         pixels = self._fitted(image.image, scale)
         nothing = torch.zeros((2, *pixels.shape[1:]), dtype=torch.uint8)
-        return _Question(pixels, prompts[turn % len(prompts)], nothing)
+        return _Sample(pixels, prompts[turn % len(prompts)], nothing)
 
-    def _crop(self, question: _Question, scale: ScaleName) -> tuple[Tensor, Tensor]:
-        answer = question.answer.float()
+    def _crop(self, sample: _Sample, scale: ScaleName) -> tuple[Tensor, Tensor]:
+        answer = sample.answer.float()
         if scale == "tiles":
             showing = None
-            if question.spots is not None:
-                row, column = question.spots[int(torch.randint(_SPOTS, (1,), generator=self._generator))].tolist()
+            if sample.spots is not None:
+                row, column = sample.spots[int(torch.randint(_SPOTS, (1,), generator=self._generator))].tolist()
                 showing = (row, column)
-            geometry = PLACED_GEOMETRY if names_place(question.prompt) else TILE_GEOMETRY
-            return random_crop(question.pixels, answer, self._config.crop, geometry, self._generator, showing=showing)
+            geometry = UPRIGHT_GEOMETRY if names_place(sample.prompt) else TILE_GEOMETRY
+            return random_crop(sample.pixels, answer, self._config.crop, geometry, self._generator, showing=showing)
         theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
-        side = question.pixels.shape[-1]
-        labelled = bool(question.answer[1].any())
+        side = sample.pixels.shape[-1]
+        labelled = bool(sample.answer[1].any())
         if labelled:
             answer[1] = 1 - answer[1]  # the warp brings zeros from outside the canvas: not unknown
-        pixels, answers = warp(question.pixels[None], answer[None], theta, side, mirror=False)
+        pixels, answers = warp(sample.pixels[None], answer[None], theta, side, mirror=False)
         if labelled:
             answers[:, 1] = 1 - answers[:, 1]
         return pixels[0], answers[0]
 
     def _worded(self, prompt: str) -> str:
-        """Now and then say the same in other words, where the model knows other words for exactly this prompt."""
+        """Now and then return another wording of the prompt, if the model knows any."""
         if float(torch.rand(1, generator=self._generator)) >= _OTHER_WORDING:
             return prompt
         concept = self._concept(prompt)
@@ -224,17 +223,17 @@ class CropSource:
 
     def _concept(self, prompt: str) -> Concept | None:
         """Return the known concept that `prompt` is a wording of."""
-        asked = prompt.casefold()
-        return next((c for c in self._model.concepts if asked in {w.casefold() for w in (*c.prompts, c.name)}), None)
+        text = prompt.casefold()
+        return next((c for c in self._model.concepts if text in {w.casefold() for w in (*c.prompts, c.name)}), None)
 
 
 class Rounds:
-    """Draws indices of `count` things so that all are drawn before any is drawn again.
+    """Draws indices below `count` so that all are drawn before any is drawn again.
 
     Parameters
     ----------
     count
-        Number of things, at least 1.
+        At least 1.
     generator
         Source of chance; it is used once a round, when its first index is drawn.
     """
@@ -247,16 +246,16 @@ class Rounds:
 
     def draw(self) -> int:
         """Return the next index."""
-        place = self.turn % self._count
-        if place == 0:
+        position = self.turn % self._count
+        if position == 0:
             self._order = torch.randperm(self._count, generator=self._generator).tolist()
         self.turn += 1
-        return self._order[place]
+        return self._order[position]
 
     def state(self) -> Tensor:
         """Return turn and order of the present round, int64 `(1 + count,)` or `(1,)` before the first draw."""
         return torch.tensor([self.turn, *self._order], dtype=torch.int64)
 
     def restore(self, state: Tensor) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self.turn, *self._order = state.tolist()

@@ -18,7 +18,7 @@ from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
 from napari_amvlm.learning.module_state import below
-from napari_amvlm.learning.networks import LEARNT
+from napari_amvlm.learning.networks import learnt_parts
 from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
@@ -62,10 +62,10 @@ def fine_tune(
     keeper: StateKeeper | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> Generator[Report, None, FineTuneResult]:
-    """Fine-tune a copy of `model` on corrections and on unlabelled images.
+    """Fine-tune a copy of `model` on labelled and unlabelled images.
 
-    The teacher is validated now and then on the held-out images, and the best one is returned; without held-out
-    images, or where `config.keep` says so, the last one.
+    The teacher is validated now and then on held-out images, and the best one is returned; without held-out images, or
+    if `config.keep` is "last", the last one.
 
     Parameters
     ----------
@@ -78,16 +78,16 @@ def fine_tune(
     device
         Where to compute; None means where the model is.
     should_stop
-        Asked after every step; the best teacher so far is returned, or the last one, without a score, where only the
-        start has a score yet.
+        Called after every step; if it returns True, the best teacher so far is returned, or the last one, without a
+        score, if only the starting model has a score yet.
     should_pause
-        While it says so, the run sleeps and the budget stands still.
+        While it returns True, the run sleeps and the budget stands still.
     keeper
-        Keeps the run's state now and then and when it is stopped, and gives the state to go on from. With a budget of
-        steps and on the CPU, a run that went on gives the very weights of one that was never interrupted.
+        Saves the run's state now and then and when it is stopped, and loads the state to continue from. With a budget
+        of steps and on the CPU, a continued run gives the weights of an uninterrupted one bit by bit.
     on_message
-        Told when memory runs short and the run goes on with fewer, then with smaller crops at once, and when its
-        device is lost and it goes on with the processor, from the last state that was copied there.
+        Called when memory runs short and the run continues with fewer, then smaller crops at once, and when its device
+        is lost and it continues on the processor from the last snapshot.
 
     Yields
     ------
@@ -160,7 +160,7 @@ class _Run:
         self._validations = 0
 
     def reports(self, should_pause: Callable[[], bool]) -> Generator[Report, None, FineTuneResult]:
-        """Score the model as it is, learn, and return the best teacher."""
+        """Score the starting model, learn, and return the best teacher."""
         kept = self._keeper.load() if self._keeper is not None else None
         try:
             if kept is None:
@@ -182,7 +182,7 @@ class _Run:
         try:
             per_image = self._validated()
         except Cancelled:
-            # The run goes on with this validation; one that was not begun begins anew.
+            # A continued run repeats this validation.
             if self._budget.step:
                 self._keep()
             raise
@@ -221,14 +221,14 @@ class _Run:
             )
 
         def fewer() -> str | None:
-            words = self._memory.fewer_crops()
+            change = self._memory.fewer_crops()
             self._source.use(self._memory.config)
-            return words
+            return change
 
         return self._memory.run(step, fewer)
 
     def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
-        """Step until the budget is used up or somebody stops."""
+        """Step until the budget is used up or the run is stopped."""
         budget, config = self._budget, self._config
         every = 1 / config.validations
         while budget.fraction < 1:
@@ -260,7 +260,7 @@ class _Run:
         yield from self._validation()
 
     def _keep(self) -> None:
-        """Hand the state between two steps to whoever keeps it."""
+        """Save the state between two steps."""
         if self._keeper is None:
             return
         tensors = {f"teaching.{k}": v for k, v in self._teacher.state().items()}
@@ -271,7 +271,7 @@ class _Run:
         self._keeper.save(RunState(tensors, Progress(*numbers)))
 
     def _restore(self, state: RunState) -> None:
-        """Become the run that handed out `state`."""
+        """Continue the run that saved `state`."""
         done = state.progress
         self._teacher.restore(below(state.tensors, "teaching."))
         self._source.restore(below(state.tensors, "crops."))
@@ -281,7 +281,7 @@ class _Run:
         self._budget.resume(done.step, done.seconds)
 
     def _may_score(self) -> bool:
-        """Keep scoring, which may be slow on large images, from using up a time budget; steps are not affected."""
+        """Return whether scoring, which may be slow on large images, has not used too much of a time budget."""
         return self._config.minutes is None or self._scoring_seconds <= _SCORING_SHARE * self._budget.seconds
 
     def _result(self) -> FineTuneResult:
@@ -290,11 +290,7 @@ class _Run:
         unscored = self._stopped and self._budget.step > 0 and (last or len(self._scores) < 2)
         state = self._teacher.teacher.state_dict() if unscored or last or self._best is None else self._best
         model = _copy(self._model, self._served, self._device)
-        for name in LEARNT:
-            prefix = f"{name}."
-            getattr(model, name).load_state_dict(
-                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            )
+        learnt_parts(model).load_state_dict(state)
         first: dict[str, float] = self._scores[0] if self._scores else {}
         chosen: dict[str, float] = {}
         if self._scores and not unscored:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput, TextFeatures
 
 _AS_IMAGES = 2
-"""The start model counts in pseudo-labels as so many labelled images."""
+"""In pseudo-labels the starting model counts as so many labelled images."""
 
 _LEAST_WEIGHT = 0.1
-"""People's answers weigh no less than this beside pseudo-labels, however many unlabelled images there are."""
+"""Least weight of labels beside pseudo-labels, however many unlabelled images there are."""
 
 _MOSTLY = 0.7
-"""Reviewed share of a crop from which absence counts; views of whole images lose some at the border."""
+"""Reviewed share of a crop from which absence counts; whole images lose some of it at the border."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CropBatch:
     known
         1 where the target is a person's answer, else 0, `(B, 1, H, W)`.
     mixture
-        How the student's crops are put together; None shows it each as it is. The teacher's never are.
+        How the student's crops are mixed (CutMix); None leaves them as they are. The teacher's are never mixed.
     """
 
     weak: Tensor
@@ -69,7 +69,7 @@ class CropBatch:
     mixture: Mixture | None = None
 
     def mixed(self) -> CropBatch:
-        """Return what the student sees and answers for."""
+        """Return the batch with the student's crops mixed, and their targets with them."""
         if self.mixture is None:
             return self
         strong, target, known = (self.mixture(x) for x in (self.strong, self.target, self.known))
@@ -95,14 +95,14 @@ class MeanTeacher:
     config
         Weights, rates and decays.
     labelled, unlabelled
-        How many images people answered for, and how many they did not. The fewer the former are, the more of what they
-        teach is theirs alone. Hence, where the configuration leaves it open, the start counts in pseudo-labels as two
-        labelled images, and beside pseudo-labels each labelled image counts as much as each other one, though it is
-        drawn more often. Prompts that the start was never taught have people's answers in full, and no vote of its.
+        Numbers of images; they set two weights that the configuration leaves open. In pseudo-labels the starting model
+        counts as two labelled images. Beside pseudo-labels each labelled image counts as much as each unlabelled one,
+        though it is drawn more often. For a prompt that the starting model was never taught, labels have weight 1 and
+        the starting model has none.
     """
 
     def __init__(self, model: AMVLM, config: LearningConfig, *, labelled: int = 1, unlabelled: int = 0) -> None:
-        self._origin = model
+        self._model = model
         self._config = config
         share, weight = config.start_share, config.labelled_weight
         self._start_share = _AS_IMAGES / (_AS_IMAGES + labelled) if share is None else share
@@ -186,18 +186,18 @@ class MeanTeacher:
         decay
             Of the teacher at this step; None is the configured one.
         retained
-            Other prompts, one for each of the first crops, whose answers must stay as the original model gives them.
+            Other prompts, one for each of the first crops, whose masks must stay as the starting model gives them.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self._decay = self._config.ema_decay if decay is None else decay
-        asked = batch.known.amin((1, 2, 3)) < 1
-        use_teacher = consistency > 0 and bool(asked.any())
-        pseudo = self._pseudo_label(batch, asked) if use_teacher else None
+        unlabelled = batch.known.amin((1, 2, 3)) < 1
+        has_pseudo = consistency > 0 and bool(unlabelled.any())
+        pseudo = self._pseudo_label(batch, unlabelled) if has_pseudo else None
         batch = batch.mixed()
         text = self._text(batch.prompts)
-        with autocast(self._origin.device):
-            seen = see(self._origin, batch.strong, batch.whole)
+        with autocast(self._model.device):
+            seen = see(self._model, batch.strong, batch.whole)
             encoded = features(self.student, seen)
             out = decode(self.student, encoded, text)
         labelled = batch.known.amax((1, 2, 3)) > 0
@@ -219,15 +219,15 @@ class MeanTeacher:
 
     def _text(self, prompts: list[str]) -> TextFeatures:
         with torch.no_grad():
-            return self._origin.encode_text(prompts)
+            return self._model.encode_text(prompts)
 
     @torch.no_grad()
     def _pseudo_label(self, batch: CropBatch, rows: Tensor) -> Tensor:
         """Return q of the crops `rows` as the student sees them, `(B, 1, H, W)`; the others hold 0.5."""
         prompts = [p for p, wanted in zip(batch.prompts, rows.tolist(), strict=True) if wanted]
         text = self._text(prompts)
-        with autocast(self._origin.device):
-            seen = see(self._origin, batch.weak[rows], batch.whole[rows])
+        with autocast(self._model.device):
+            seen = see(self._model, batch.weak[rows], batch.whole[rows])
             chosen = pseudo_label(self._sources, seen, text, prompts)
         q = torch.full_like(batch.known, 0.5)
         q[rows] = chosen.to(q.dtype)
@@ -238,16 +238,16 @@ class MeanTeacher:
         return self._start_share if self._was_taught(prompt) else 0.0
 
     def _labelled_weight(self, prompts: list[str]) -> float:
-        """Return the weight of people's answers beside pseudo-labels: that of new prompts where one of these is new."""
+        """Return the weight of labels beside pseudo-labels: that of new prompts if one of these is new."""
         return self._weight_taught if all(map(self._was_taught, prompts)) else self._weight_new
 
     def _was_taught(self, prompt: str) -> bool:
         if prompt not in self._taught:
-            self._taught[prompt] = taught(self._origin.config, prompt) is not None
+            self._taught[prompt] = taught(self._model.config, prompt) is not None
         return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, labelled: Tensor) -> Tensor:
-        """Segmentation and text mask on a person's answers, L_tg, and presence."""
+        """Return the loss on labelled pixels: segmentation, text mask, L_tg and presence."""
         if not bool(labelled.any()):
             return out.logits.sum() * 0
         config = self._config
@@ -256,17 +256,17 @@ class MeanTeacher:
         text_mask = text_mask_loss(out.text_logits[labelled], target, known, balance=config.class_balance)
         present = labelled & ((batch.target * batch.known).sum((1, 2, 3)) > 0)
         guidance = guidance_loss(out.v_text, text.t_cls, batch.meanings, present, least_meanings=2)
-        # What nobody saw in a reviewed part may still be in the rest of the crop.
+        # What is absent from a reviewed part may still be in the rest of the crop.
         sure = present | (labelled & (batch.known.mean((1, 2, 3)) > _MOSTLY))
         presence = presence_loss(out.presence, present, sure) if bool(sure.any()) else loss.new_zeros(())
         return loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
 
     def _consistency(self, logits: Tensor, q: Tensor, unknown: Tensor) -> Tensor:
-        """Segmentation loss against the pseudo-label; unconfident pixels weigh |2q - 1| ** power.
+        """Return the segmentation loss against the pseudo-label; pixels weigh |2q - 1| ** power.
 
-        Soft Dice is lowest where every pixel with q above half the Dice score is called foreground, and class balance
-        favours the rarer class: on the teacher's own answers both make masks grow from step to step. Hence the label
-        can be rounded (`hard_labels`), and the classes are not balanced here.
+        Soft Dice is lowest where every pixel with q above half the Dice score is foreground, and class balance favours
+        the rarer class: with pseudo-labels both make masks grow from step to step. Hence labels can be rounded
+        (`hard_labels`), and classes are not balanced here.
         """
         config = self._config
         weight = unknown * (2 * q - 1).abs() ** config.confidence_power
@@ -276,11 +276,11 @@ class MeanTeacher:
         return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
 
     def _retention(self, seen: SeenImages, encoded: ImageFeatures, retained: list[str]) -> Tensor:
-        """Hold the answers to `retained` where the original model has them, on the student's view of first crops."""
+        """Return the cross-entropy that keeps masks of `retained` as the starting model has them, on first crops."""
         n, text, first = len(retained), self._text(retained), seen[: len(retained)]
-        with autocast(self._origin.device):
+        with autocast(self._model.device):
             with torch.no_grad():
-                before = self._origin.decode(self._origin.features(first.images, first.whole, first.maps), text)
+                before = self._model.decode(self._model.features(first.images, first.whole, first.maps), text)
             few = ImageFeatures(encoded.v_cls[:n], encoded.dense[:n], tuple(s[:n] for s in encoded.skips))
             now = decode(self.student, few, text)
         loss = nn.functional.binary_cross_entropy_with_logits
