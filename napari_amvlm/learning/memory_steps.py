@@ -1,4 +1,4 @@
-"""What a run computes at once, and less of it each time memory runs short."""
+"""What a run computes at once, and less of it each time that memory runs short."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TILES = 4
 
 
 class MemorySteps:
-    """Does the work of a run again, with less at once, where it did not fit.
+    """Batches, crops and tiles of a run; halves them and tries again when they do not fit into memory.
 
     Parameters
     ----------
@@ -46,41 +46,28 @@ class MemorySteps:
         self.config, self.load = config, TileLoad(_TILES, tile)
         self._device, self._tell = device, tell
 
-    def run(self, work: Callable[[], T], less: Callable[[], str | None]) -> T:
-        """Return what `work` does, after as many calls of `less` as it takes.
-
-        Parameters
-        ----------
-        work
-            Does the same thing each time, with what is to be computed at once now.
-        less
-            `fewer_crops` or `fewer_tiles`.
-
-        Raises
-        ------
-        OutOfMemoryError
-            It does not fit, and `less` gave None.
-        """
-        return retry_with_less(work, less, self._tell, device=self._device, what="this run", advice=ADVICE)
+    def run(self, compute: Callable[[], T], less: Callable[[], str | None]) -> T:
+        """Return what `compute` returns; `less` is `fewer_crops` or `fewer_tiles`. See `retry_with_less`."""
+        return retry_with_less(compute, less, self._tell, device=self._device, what="this run", advice=ADVICE)
 
     def fewer_crops(self) -> str | None:
-        """Halve the batches, or where they are one, the crops; say what changed, None where that is too little."""
+        """Halve the batches, or if they are one, the crops; return what changed, None where they cannot be less."""
         labelled, unlabelled = self.config.labelled_batch, self.config.unlabelled_batch
         side = self.config.crop // 2 // STRIDE * STRIDE
         if max(labelled, unlabelled) > 1:
             fewer = [max(min(batch, 1), batch // 2) for batch in (labelled, unlabelled)]
             change = dict(zip(("labelled_batch", "unlabelled_batch"), fewer, strict=True))
             count = sum(fewer)
-            words = f"{count} {'crop' if count == 1 else 'crops'} at once"
+            what = f"{count} {'crop' if count == 1 else 'crops'} at once"
         elif side >= LEAST_TILE:
-            change, words = {"crop": side}, f"crops of {side}x{side} pixels"
+            change, what = {"crop": side}, f"crops of {side}x{side} pixels"
         else:
             return None
         self.config = self.config.model_copy(update=change)
-        return f"Memory ran short; learning goes on with {words}."
+        return f"Memory ran short; learning goes on with {what}."
 
     def fewer_tiles(self) -> str | None:
-        """Halve the tiles at once in validation, or where it is one, their side; say so, None where too little."""
+        """Halve the tiles at once in validation, or if it is one, their side; return what changed, or None."""
         less = self.load.less()
         if less is None:
             return None

@@ -154,7 +154,7 @@ def test_one_command_writes_figures_table_and_picture(runs: list[Path], shared_d
     assert pdt["groups"]["right captions"]["ratio"] > 1
     assert cosine["groups"]["right captions"]["ratio"] is None
     assert "| pdt | 2 | exponential | right captions |" in (out / "ambiguity.md").read_text()
-    assert len(np.unique(np.asarray(Image.open(out / "ambiguity.png")).reshape(-1, 3), axis=0)) > 4
+    assert len(np.unique(np.asarray(Image.open(out / "ambiguity.png").convert("RGB")).reshape(-1, 3), axis=0)) > 4
 
 
 def test_a_folder_without_a_state_is_told(tmp_path: Path) -> None:

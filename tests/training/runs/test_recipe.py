@@ -26,7 +26,7 @@ def test_every_recipe_can_be_used(name: str) -> None:
 def test_the_ablation_has_the_rows_of_the_publication() -> None:
     grid = validated(Grid, read_toml(_RECIPES / "ablation-monuseg.toml"), "grid")
 
-    runs = dict(grid.runs({"css-icl": Path("full.safetensors")}, "grid"))
+    runs = {run.folder: run.recipe for run in grid.runs({"css-icl": Path("full.safetensors")}, "grid")}
 
     assert len(runs) == len(grid.rows) * len(grid.fractions) * len(grid.seeds)
     supervised = runs["supervised-only/labels-2/seed-0"]
