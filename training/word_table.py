@@ -1,6 +1,6 @@
 """Scores any weights on the validation images of a vocabulary: Dice and boundary F1 for each word of each set.
 
-python -m training.word_table MODEL RECIPE --data PATH [-o FILE] [--part validation|all] [--structured]
+python -m training.word_table MODEL RECIPE --data PATH [-o FILE] [--part validation|all] [--structured] [--answers]
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import logging
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from napari_amvlm.errors import InputError
+from training.benchmarks.taught import UNKNOWN
 from training.command import run_command
+from training.pretraining.answers import answers, calibration_error, confusion
 from training.pretraining.corpus import split_subjects
 from training.pretraining.recipe import Recipe
-from training.pretraining.structure_scores import by_form, score_structure
+from training.pretraining.structure_scores import by_form, complement_overlap, score_structure
 from training.pretraining.word_run import load_corpus
 from training.pretraining.word_scores import by_pair, mean_dice, score_words
 from training.runs.recipe import read_toml, validated
@@ -32,6 +35,7 @@ def main(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for all figures.")] = None,
     part: Annotated[str, typer.Option(help="validation, or all images (for weights that saw none).")] = "validation",
     structured: Annotated[bool, typer.Option(help="Also ask prompts with structure.")] = False,
+    asked: Annotated[bool, typer.Option("--answers", help="Also count present, absent and not taught.")] = False,
 ) -> None:
     """Print n, Dice and boundary F1 (2 px at 512) of each word in each set, and the means."""
     from napari_amvlm.models.checkpoint import load_model
@@ -57,7 +61,16 @@ def main(
     if structured:
         found["structured"] = by_form(score_structure(network, scored))
         for row in found["structured"]:
-            typer.echo(f"{row['form']:12} {row['trained']:8} {row['n']:4} {row['dice']:.3f}")
+            typer.echo(f"{row['form']:18} {row['trained']:8} {row['n']:4} {row['dice']:.3f} {row['plain']:.3f}")
+        overlaps = [complement_overlap(network, image, "nuclei") for image in scored if "nuclei" in image.shown()]
+        if overlaps:
+            found["everything except nuclei"] = [round(float(np.mean(part)), 4) for part in zip(*overlaps, strict=True)]
+            nuclei, rest = found["everything except nuclei"]
+            typer.echo(f"everything except nuclei: IoU with nuclei {nuclei}, with the rest {rest}")
+    if asked:
+        given = answers(network, scored, UNKNOWN)
+        found["answers"] = {"confusion": confusion(given), "calibration_error": round(calibration_error(given), 4)}
+        typer.echo(json.dumps(found["answers"]))
     if output is not None:
         output.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from skimage.io import imsave
+from typer.testing import CliRunner
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.models.model_info import read_info
 from training.datasets.word_sets import SetSpec
 from training.pretrain import teach_words
+from training.pretraining.answers import Answered, calibration_error
 from training.pretraining.corpus import LabelledImage, load_set, split_subjects, words_of
 from training.pretraining.fields import EVERYDAY, deniable
 from training.pretraining.levels import LEVELS, spine_levels
@@ -22,6 +25,7 @@ from training.pretraining.referents import View, held_out_combination
 from training.pretraining.vocabulary import concepts_of
 from training.pretraining.word_batches import WordSource
 from training.pretraining.word_scores import boundary_f1
+from training.word_table import main as word_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,29 +229,42 @@ def test_smaller_views_come_first(images: list[LabelledImage]) -> None:
     assert [source.draw(step).images.shape[-1] for step in (0, 1, 2)] == [32, 32, 64]
 
 
-def test_a_mirrored_chest_shows_the_other_lung_and_a_heart_is_never_mirrored(tmp_path: Path) -> None:
-    labels = np.zeros((64, 64), np.uint8)
-    labels[10:50, 6:26] = 255
-    labels[10:50, 36:60] = 255
-    _write(tmp_path / "CXR", "one", labels)
-    _write(tmp_path / "CXR", "two", labels)
-    spec = SetSpec(name="CXR", kind="whole", modality="chest X-ray", prompts=("lungs",), paired=("lungs",))
-    images = load_set(spec, tmp_path)
+def _sides(images: list[LabelledImage], left: str, right: str) -> list[bool]:
+    """Return for views that show two words whether the first lies on the left of the second."""
     source = WordSource(images, concepts_of(images, {}, {}), seed=1, batch=4, size=64)
     columns = torch.arange(64.0)
-    compared = 0
-    for step in range(20):
+    found: list[bool] = []
+    for step in range(60):
         batch = source.draw(step)
         centres: dict[tuple[int, str], float] = {}
         for index, meaning, target in zip(batch.index.tolist(), batch.concepts, batch.targets, strict=True):
             if float(target.sum()) > 50:
                 centres[index, meaning] = float((target[0].sum(0) * columns).sum() / target.sum())
         for index in range(4):
-            left, right = centres.get((index, "left lung")), centres.get((index, "right lung"))
-            if left is not None and right is not None:
-                compared += 1
-                assert left > right
-    assert compared > 3
+            pair = centres.get((index, left)), centres.get((index, right))
+            if pair[0] is not None and pair[1] is not None:
+                found.append(pair[0] < pair[1])
+    return found
+
+
+def test_a_mirrored_chest_shows_the_other_lung(tmp_path: Path) -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:50, 6:26] = 255
+    labels[10:50, 36:60] = 255
+    _write(tmp_path / "CXR", "one", labels)
+    spec = SetSpec(name="CXR", kind="whole", modality="chest X-ray", prompts=("lungs",), paired=("lungs",))
+
+    sides = _sides(load_set(spec, tmp_path), "right lung", "left lung")
+
+    assert len(sides) > 3
+    assert all(sides)
+
+
+def test_a_heart_whose_chambers_have_sides_is_never_mirrored(images: list[LabelledImage]) -> None:
+    sides = _sides([image for image in images if len(image.shown()) == 2], "left ventricle", "aorta")
+
+    assert len(sides) > 3
+    assert all(sides)
 
 
 def test_boundaries_within_reach_count() -> None:
@@ -302,3 +319,41 @@ def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: 
     with pytest.raises(InputError, match="no set teaches it"):
         teach_words(_recipe(tiny_config, sides={"veins": 512}), data, tmp_path / "run", torch.device("cpu"))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+    import typer
+
+    app = typer.Typer()
+    app.command()(word_table)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'name = "t"\nversion = "0"\nlicence = "CC0-1.0"\ntraining_data = "noise"\n'
+        '[[sets]]\nname = "Heart"\nkind = "whole"\nmodality = "cardiac MR"\nsubject = "^(\\\\d+)_"\n'
+        '[[sets]]\nname = "Cells"\nkind = "tiles"\nmodality = "fluorescence microscopy"\nprompts = ["nuclei"]\n'
+    )
+    assert teach_words(_recipe(tiny_config), data, tmp_path / "run", torch.device("cpu"))
+    out = tmp_path / "table.json"
+    model = str(tmp_path / "run" / "t.safetensors")
+    options = ["--data", str(data), "-o", str(out), "--structured", "--answers"]
+
+    result = CliRunner().invoke(app, [model, str(recipe), *options])
+
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    pairs = {(row["set"], row["word"]): row["n"] for row in found["pairs"]}
+    assert pairs == {("Cells", "nuclei"): 1, ("Heart", "aorta"): 1, ("Heart", "left ventricle"): 2}
+    assert 0 <= found["mean_dice"] <= 1
+    assert {row["trained"] for row in found["structured"]} == {"trained", "held out"}
+    assert len(found["everything except nuclei"]) == 2
+    matrix = found["answers"]["confusion"]
+    assert sum(matrix["present"].values()) == 4
+    assert matrix["not taught"] == {"present": 0, "absent": 0, "not taught": 3}
+    assert 0 <= found["answers"]["calibration_error"] <= 1
+
+
+def test_presence_that_is_as_often_right_as_it_says_has_no_calibration_error() -> None:
+    even = [Answered("i", "p", "present" if i < 8 else "absent", "present", 0.8) for i in range(10)]
+
+    assert calibration_error(even) == pytest.approx(0)
+    assert calibration_error([Answered("i", "p", "absent", "present", 0.9)]) == pytest.approx(0.9)
