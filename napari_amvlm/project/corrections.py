@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import getpass
-import sqlite3
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_amvlm.errors import LabelsError, ProjectError, StorageError
-from napari_amvlm.project.hold_out import enter_validation_draw
-from napari_amvlm.project.ledger import Ledger, now
-from napari_amvlm.project.masks import (
-    BoolArray,
-    as_mask,
-    as_objects,
-    check_shape,
-    read_map,
-    read_mask,
-    write_map,
-    write_mask,
+from napari_amvlm.errors import LabelsError, ProjectError
+from napari_amvlm.project.cut_masks import CutMask, find_cut_masks
+from napari_amvlm.project.decisions import (
+    count_steps,
+    enter_decision,
+    replace_current,
+    step_back,
+    step_forward,
 )
-from napari_amvlm.project.prompts import clean_prompt, enter_prompt
-from napari_amvlm.project.queue import mark_reviewed, mark_withdrawn
+from napari_amvlm.project.drafts import remove_draft
+from napari_amvlm.project.ledger import Ledger, author, now
+from napari_amvlm.project.mask_files import MaskFiles, checked_maps
+from napari_amvlm.project.masks import BoolArray, as_mask, check_shape
+from napari_amvlm.project.prompts import clean_prompt, enter_prompt, find_prompt
+from napari_amvlm.project.queue import mark_reviewed, mark_unreviewed, mark_withdrawn
 from napari_amvlm.project.records import Answer, CorrectionRecord, ImageRecord
-from napari_amvlm.project.storage import inside, remove_quietly
 from napari_amvlm.review import carry_states, connected_objects, pixel_states, replace_region
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import sqlite3
+    from collections.abc import Callable
 
     from napari_amvlm.project.images import ImageTable
 
 _SELECT = "SELECT corrections.*, prompts.text AS prompt FROM corrections JOIN prompts ON prompts.id = prompt_id"
-
-_UNSURE = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
-"""Failures after which SQLite's log may hold the row all the same, so its mask must stay."""
-
-
-def author() -> str:
-    """Return the name of the person as the system knows it."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a process without a user name, as in some containers
-        return "unknown"
 
 
 class CorrectionTable:
@@ -55,6 +42,8 @@ class CorrectionTable:
     def __init__(self, ledger: Ledger, images: ImageTable) -> None:
         self._ledger = ledger
         self._images = images
+        self._files = MaskFiles(ledger.root, "masks")
+        self._draft_files = MaskFiles(ledger.root, "drafts")
 
     def select(
         self, image_id: int | None = None, prompt: str | None = None, *, history: bool = False
@@ -77,7 +66,8 @@ class CorrectionTable:
         """Store an answer; it is on the disk when this returns.
 
         The newest answer of an image and a prompt is the current one; older ones stay in the history. An image's first
-        answer decides whether it is held out: one in four of each prompt's images is.
+        answer decides whether it is held out: one in four of each prompt's images is. A draft of the prompt on the
+        image is dropped, unless a region alone was accepted.
 
         Raises
         ------
@@ -100,7 +90,7 @@ class CorrectionTable:
         self, image: ImageRecord, prompt: str, answer: Answer, states: npt.NDArray[np.uint8] | None
     ) -> CorrectionRecord:
         """Write the masks, then the row; `states` None are those that follow from the masks."""
-        maps = _checked_maps(image, answer)
+        maps = checked_maps(image, answer)
         derived = pixel_states(maps["mask"], maps.get("before"), maps.get("reviewed"))
         states = self._carried(image, prompt, maps["mask"], derived if states is None else states)
         if not np.array_equal(states, derived):
@@ -116,14 +106,12 @@ class CorrectionTable:
             "magnification": answer.magnification,
             "origin": answer.origin,
         }
-        written: list[str] = []
-        try:
-            row |= self._write(image.id, maps, written)
-            with self._ledger.transaction() as connection:
-                correction_id = _insert(connection, prompt, row, maps.get("reviewed"))
-        except Exception as error:
-            self._clean_up(written, error)
-            raise
+        draft: list[str] = []
+        with self._files.written(image.id, maps) as files, self._ledger.transaction() as connection:
+            correction_id = _insert(connection, prompt, row | files, maps.get("reviewed"))
+            if answer.region is None:
+                draft = remove_draft(connection, image.id, find_prompt(connection, prompt) or 0)
+        self._draft_files.remove(draft)
         return self.get(correction_id)
 
     def _whole_answer(
@@ -165,24 +153,6 @@ class CorrectionTable:
                 return states
         return states
 
-    def _write(self, image_id: int, maps: dict[str, npt.NDArray[Any]], written: list[str]) -> dict[str, str]:
-        token = uuid.uuid4().hex
-        columns: dict[str, str] = {}
-        for kind, values in maps.items():
-            relative = f"masks/{image_id:06d}-{token}-{kind}.tif"
-            written.append(relative)
-            write = write_mask if values.dtype == np.bool_ else write_map
-            columns[f"{kind}_sha256"] = write(inside(self._ledger.root, relative), values)
-            columns[f"{kind}_file"] = relative
-        return columns
-
-    def _clean_up(self, written: list[str], error: Exception) -> None:
-        cause = error.__cause__ if isinstance(error, StorageError) else None
-        if getattr(cause, "sqlite_errorcode", None) in _UNSURE:
-            return
-        for relative in written:
-            remove_quietly(inside(self._ledger.root, relative))
-
     def get(self, correction_id: int) -> CorrectionRecord:
         """Return one correction; `ProjectError` when there is none of that id."""
         row = self._ledger.row(f"{_SELECT} WHERE corrections.id = ?", (correction_id,))
@@ -191,29 +161,84 @@ class CorrectionTable:
         return _record(row)
 
     def reject(self, image_id: int, prompt: str) -> None:
-        """Withdraw the current correction of an image and a prompt; its masks stay in the history."""
+        """Withdraw the current correction of an image and a prompt; its masks stay in the history.
+
+        A draft of the prompt on the image is dropped.
+        """
         self._images.get(image_id)
-        prompt = clean_prompt(prompt)
         with self._ledger.transaction() as connection:
-            connection.execute(
-                "UPDATE corrections SET state = 'withdrawn', ended_at = ? WHERE state = 'current' AND image_id = ? "
-                "AND prompt_id = (SELECT id FROM prompts WHERE text = ?)",
-                (now(), image_id, prompt),
-            )
+            prompt_id = find_prompt(connection, clean_prompt(prompt))
+            if prompt_id is None:
+                return
+            if replace_current(connection, image_id, prompt_id, "withdrawn", None):
+                enter_decision(connection, image_id, prompt_id, None)
             mark_withdrawn(connection, image_id)
+            draft = remove_draft(connection, image_id, prompt_id)
+        self._draft_files.remove(draft)
+
+    def undo(self, image_id: int, prompt: str) -> CorrectionRecord | None:
+        """Take back the last Accept or Reject of a prompt on an image that is not taken back yet.
+
+        The answer before it is current again. What was taken back stays in the history, and `redo` brings it again.
+        The draw of held-out images and the queue follow; a decision of a person about held-out images, and an image
+        that a run has learnt from, stay.
+
+        Returns
+        -------
+        CorrectionRecord or None
+            The answer that is current now; None where there was none before.
+
+        Raises
+        ------
+        ProjectError
+            Nothing was accepted or rejected, or the mask before cannot be read.
+        """
+        return self._step(image_id, prompt, step_back)
+
+    def redo(self, image_id: int, prompt: str) -> CorrectionRecord | None:
+        """Bring back what `undo` took back last, if nothing was accepted or rejected since; otherwise as `undo`."""
+        return self._step(image_id, prompt, step_forward)
+
+    def undo_steps(self, image_id: int, prompt: str) -> tuple[int, int]:
+        """Return how often `undo` and `redo` can be called for a prompt on an image."""
+        return count_steps(self._ledger, image_id, clean_prompt(prompt))
+
+    def possibly_cut(self) -> list[CutMask]:
+        """Return accepted masks of an older program that another prompt's mask may have cut, the worst first.
+
+        Up to schema 3 all prompts of an image were painted in one flat layer, and Accept stored only what was visible
+        of a prompt in it. A mask that is accepted again is no longer listed.
+        """
+        return find_cut_masks(self._ledger, self._images, self)
+
+    def _step(
+        self, image_id: int, prompt: str, step: Callable[[sqlite3.Connection, int, int], int | None]
+    ) -> CorrectionRecord | None:
+        image, prompt = self._images.get(image_id), clean_prompt(prompt)
+        with self._ledger.transaction() as connection:
+            prompt_id = find_prompt(connection, prompt)
+            if prompt_id is None:
+                raise ProjectError(f"{image.name} has no answer for {prompt!r}, so nothing can be undone or redone.")
+            correction_id = step(connection, image_id, prompt_id)
+            current = None if correction_id is None else self.get(correction_id)
+            if current is not None:
+                self.mask(current)  # a lost file is an error, and then nothing is changed
+            mark_unreviewed(connection, image_id)
+            for correction in self.select(image_id):
+                with contextlib.suppress(ProjectError):
+                    mark_reviewed(connection, image_id, self.reviewed(correction))
+        return current
 
     # What a correction holds. Every file is checked against its hash and its image's shape; `ProjectError` where it is
     # gone or was changed.
 
     def mask(self, correction: CorrectionRecord) -> BoolArray:
         """Return the accepted mask, bool `(H, W)`."""
-        return read_mask(self._path(correction.mask_file), self._shape(correction), correction.mask_sha256)
+        return self._files.mask(correction, "mask", self._shape(correction))
 
     def before(self, correction: CorrectionRecord) -> BoolArray | None:
         """Return the mask that the model had proposed, bool `(H, W)`; None when there was none."""
-        if correction.before_file is None:
-            return None
-        return read_mask(self._path(correction.before_file), self._shape(correction), correction.before_sha256 or "")
+        return self._files.mask(correction, "before", self._shape(correction)) if correction.before_file else None
 
     def reviewed(self, correction: CorrectionRecord) -> BoolArray:
         """Return the pixels that a person looked at, bool `(H, W)`."""
@@ -221,62 +246,38 @@ class CorrectionTable:
         if correction.reviewed_file is None:
             check_shape(self._ledger.path, shape)
             return np.ones(shape, dtype=np.bool_)
-        return read_mask(self._path(correction.reviewed_file), shape, correction.reviewed_sha256 or "")
+        return self._files.mask(correction, "reviewed", shape)
 
     def states(self, correction: CorrectionRecord) -> npt.NDArray[np.uint8]:
         """Return the state of every pixel, uint8 `(H, W)` with values of `napari_amvlm.review.PixelState`."""
         if correction.states_file is None:
             reviewed = self.reviewed(correction) if correction.reviewed_file else None
             return pixel_states(self.mask(correction), self.before(correction), reviewed)
-        return read_map(self._path(correction.states_file), self._shape(correction), correction.states_sha256 or "")
+        return self._files.map(correction, "states", self._shape(correction))
 
     def objects(self, correction: CorrectionRecord) -> npt.NDArray[np.integer]:
         """Return the object numbers, `(H, W)`, 0 is background; connected parts where none were given."""
         if correction.objects_file is None:
             return connected_objects(self.mask(correction))
-        return read_map(self._path(correction.objects_file), self._shape(correction), correction.objects_sha256 or "")
+        return self._files.map(correction, "objects", self._shape(correction))
 
     def _shape(self, correction: CorrectionRecord) -> tuple[int, int]:
         return self._images.get(correction.image_id).shape
-
-    def _path(self, relative: str) -> Path:
-        return inside(self._ledger.root, relative)
-
-
-def _checked_maps(image: ImageRecord, answer: Answer) -> dict[str, npt.NDArray[Any]]:
-    """Return the masks of an answer by kind, each of its image's shape."""
-    maps: dict[str, npt.NDArray[Any]] = {"mask": as_mask(answer.mask, image.shape, f"the mask of {image.name}")}
-    if answer.before is not None:
-        maps["before"] = as_mask(answer.before, image.shape, f"the earlier mask of {image.name}")
-    if answer.reviewed is not None:
-        looked_at = as_mask(answer.reviewed, image.shape, f"the reviewed pixels of {image.name}")
-        if not looked_at.all():
-            maps["reviewed"] = looked_at
-    if answer.objects is not None:
-        maps["objects"] = as_objects(answer.objects, image.shape, f"the objects of {image.name}")
-        if not np.array_equal(maps["objects"] > 0, maps["mask"]):
-            raise LabelsError(f"the objects of {image.name} must cover just its mask: take mask = objects > 0.")
-    if answer.magnification is not None and not answer.magnification > 0:
-        raise LabelsError(f"the magnification of {image.name} must be above 0, but is {answer.magnification}.")
-    return maps
 
 
 def _insert(connection: sqlite3.Connection, prompt: str, row: dict[str, Any], reviewed: BoolArray | None) -> int:
     prompt_id = enter_prompt(connection, prompt)
     image_id = row["image_id"]
-    connection.execute(
-        "UPDATE corrections SET state = 'superseded', ended_at = ? "
-        "WHERE state = 'current' AND image_id = ? AND prompt_id = ?",
-        (row["accepted_at"], image_id, prompt_id),
-    )
+    replace_current(connection, image_id, prompt_id, "superseded", None)
     values = row | {"prompt_id": prompt_id, "state": "current"}
     marks = ", ".join("?" * len(values))
     cursor = connection.execute(
         f"INSERT INTO corrections ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
     )
-    enter_validation_draw(connection, image_id, prompt_id)
+    correction_id = int(cursor.lastrowid or 0)
+    enter_decision(connection, image_id, prompt_id, correction_id)
     mark_reviewed(connection, image_id, reviewed)
-    return int(cursor.lastrowid or 0)
+    return correction_id
 
 
 def _record(row: sqlite3.Row) -> CorrectionRecord:

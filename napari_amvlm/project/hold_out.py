@@ -29,9 +29,11 @@ _DECIDED_BY_NEIGHBOURS = f"""
 SELECT MAX(b.held_out) FROM images AS a JOIN images AS b ON {OVERLAP} WHERE a.id = ? AND b.held_out IS NOT NULL
 """
 
-_LACKING = """
+_NOT_UNDONE = "id NOT IN (SELECT correction_id FROM decisions WHERE undone = 1 AND correction_id IS NOT NULL)"
+
+_LACKING = f"""
 SELECT COUNT(*) / :every > COALESCE(SUM(held_out = 1), 0) FROM images
-WHERE id IN (SELECT image_id FROM corrections WHERE prompt_id = :prompt)
+WHERE id IN (SELECT image_id FROM corrections WHERE prompt_id = :prompt AND {_NOT_UNDONE})
 """
 
 _NEVER_TRAINED = """
@@ -79,8 +81,27 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
         )
 
 
+def take_back_draw(connection: sqlite3.Connection, image_id: int, held_out_before: int) -> None:
+    """Undo a draw: the image is again what it was before, unless a person decided since, or a run has learnt from it.
+
+    Parameters
+    ----------
+    connection
+        Inside the transaction that undoes the decision.
+    image_id
+        The image.
+    held_out_before
+        -1 where nothing was decided about it, 0 where it was for learning.
+    """
+    connection.execute(
+        f"UPDATE images SET held_out = :before WHERE id = :image AND decided_by_person = 0 AND {_NEVER_TRAINED}",
+        {"image": image_id, "before": None if held_out_before < 0 else held_out_before},
+    )
+
+
 def _is_new_prompt(connection: sqlite3.Connection, image_id: int, prompt_id: int) -> bool:
     count = connection.execute(
-        "SELECT COUNT(*) FROM corrections WHERE image_id = ? AND prompt_id = ?", (image_id, prompt_id)
+        f"SELECT COUNT(*) FROM corrections WHERE image_id = ? AND prompt_id = ? AND {_NOT_UNDONE}",
+        (image_id, prompt_id),
     ).fetchone()[0]
     return int(count) == 1

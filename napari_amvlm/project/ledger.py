@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import getpass
 import os
 import sqlite3
 import tempfile
@@ -33,11 +34,11 @@ from napari_amvlm.project.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 LEDGER_NAME = "project.sqlite"
 LOCK_NAME = "writer.lock"
-FOLDERS = ("images", "masks", "models", "runs")
+FOLDERS = ("images", "masks", "drafts", "models", "runs")
 _OWN_FILES = (LEDGER_NAME, *(f"{LEDGER_NAME}-{kind}" for kind in ("wal", "shm", "journal")), LOCK_NAME)
 """Files that are written to by name, so that none of them may be a link to a file of somebody else."""
 
@@ -45,6 +46,14 @@ _OWN_FILES = (LEDGER_NAME, *(f"{LEDGER_NAME}-{kind}" for kind in ("wal", "shm", 
 def now() -> str:
     """Return the time in UTC, ISO 8601, as the ledger keeps it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def author() -> str:
+    """Return the name of the person as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process without a user name, as in some containers
+        return "unknown"
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
@@ -179,12 +188,12 @@ class Ledger:
             raise ProjectError(f"the project {self.root} is closed: open it again.")
         return self._connection
 
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Return all rows of a query."""
         with self._mutex, ledger_errors(self.path):
             return self.connection.execute(query, values).fetchall()
 
-    def row(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def row(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Row | None:
         """Return the first row of a query."""
         rows = self.rows(query, values)
         return rows[0] if rows else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import TypeAdapter
 
 from napari_amvlm.project.corrections import CorrectionTable
+from napari_amvlm.project.drafts import DraftTable
 from napari_amvlm.project.images import ImageTable
 from napari_amvlm.project.ledger import LEDGER_NAME, Ledger, create_ledger
 from napari_amvlm.project.locks import LockTable
@@ -39,8 +40,10 @@ class Project:
         The images, and which of them are held out.
     corrections
         What a person accepted.
+    drafts
+        What was painted and not accepted yet.
     prompts
-        The prompts, how they are set, and who wins overlaps.
+        The prompts, how they look and are set, and who wins overlaps.
     queue
         What is to be done, and in which order.
     locks
@@ -56,6 +59,7 @@ class Project:
         self.images = ImageTable(ledger)
         self.corrections = CorrectionTable(ledger, self.images)
         self.prompts = PromptTable(ledger)
+        self.drafts = DraftTable(ledger, self.images)
         self.queue = QueueTable(ledger)
         self.locks = LockTable(ledger, self.corrections)
         self.models = ModelTable(ledger)

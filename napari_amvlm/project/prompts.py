@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import InputError, ProjectError, PromptError
-from napari_amvlm.project.records import PromptRecord
+from napari_amvlm.project.records import PromptRecord, PromptStyle
 from napari_amvlm.project.storage import understood
 from napari_amvlm.review.overlaps import OverlapRule
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_amvlm.config import ScaleName
     from napari_amvlm.project.ledger import Ledger
 
 _RULE = "overlap rule"
+
+PALETTE = ("#e69f00", "#56b4e9", "#f0e442", "#009e73", "#d55e00", "#cc79a7", "#0072b2")
+"""Colours of prompts in the order in which they are given out, `#rrggbb`.
+
+They are those of M. Okabe and K. Ito, "Color Universal Design" (2008), without black: people of every kind of colour
+vision tell them apart. Those that stand out least from H&E and gray images, to people who see less red or green, come
+last.
+"""
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
 def clean_prompt(prompt: str) -> str:
@@ -27,10 +39,30 @@ def clean_prompt(prompt: str) -> str:
     return text
 
 
+def find_prompt(connection: sqlite3.Connection, prompt: str) -> int | None:
+    """Return the id of a cleaned prompt, None where the project has not seen it."""
+    row = connection.execute("SELECT id FROM prompts WHERE text = ?", (prompt,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def enter_prompt(connection: sqlite3.Connection, prompt: str) -> int:
-    """Return the id of a cleaned prompt, entered inside a transaction where it is new."""
-    connection.execute("INSERT OR IGNORE INTO prompts (text) VALUES (?)", (prompt,))
-    return int(connection.execute("SELECT id FROM prompts WHERE text = ?", (prompt,)).fetchone()[0])
+    """Return the id of a cleaned prompt, entered inside a transaction where it is new, with a style of its own."""
+    known = find_prompt(connection, prompt)
+    if known is not None:
+        return known
+    style = next_style(_style(row) for row in connection.execute("SELECT * FROM prompts ORDER BY id"))
+    connection.execute("INSERT INTO prompts (id, text, colour) VALUES (?, ?, ?)", (style.value, prompt, style.colour))
+    return style.value
+
+
+def next_style(styles: Iterable[PromptStyle]) -> PromptStyle:
+    """Return the style of a new prompt beside those of `styles`: the next value, and the colour used least so far."""
+    known = list(styles)
+    uses = Counter(style.colour for style in known)
+    return PromptStyle(
+        value=max((style.value for style in known), default=0) + 1,
+        colour=min(PALETTE, key=lambda colour: uses[colour]),
+    )
 
 
 class PromptTable:
@@ -88,6 +120,35 @@ class PromptTable:
             )
         return self.get(prompt)
 
+    def style(self, prompt: str) -> PromptStyle:
+        """Return how a prompt looks on every image; one that is new, as it would look if it were added now."""
+        text = clean_prompt(prompt)
+        styles = {record.text: record.style for record in self.all()}
+        return styles[text] if text in styles else next_style(styles.values())
+
+    def set_colour(self, prompt: str, colour: str) -> PromptStyle:
+        """Give a prompt another colour, `#rrggbb`, on every image; it is entered if it is new.
+
+        Raises
+        ------
+        InputError
+            It is no such colour.
+        """
+        if not _COLOUR.fullmatch(colour.lower()):
+            raise InputError(f"the colour {colour!r} of {prompt!r} must be given as #rrggbb: for example #e69f00.")
+        return self._set(prompt, "colour", colour.lower())
+
+    def set_separate_objects(self, prompt: str, separate: bool) -> PromptStyle:
+        """Choose whether the objects of a prompt are told apart on every image; it is entered if it is new."""
+        return self._set(prompt, "separate_objects", int(separate))
+
+    def _set(self, prompt: str, column: str, value: str | int) -> PromptStyle:
+        prompt = clean_prompt(prompt)
+        with self._ledger.transaction() as connection:
+            prompt_id = enter_prompt(connection, prompt)
+            connection.execute(f"UPDATE prompts SET {column} = ? WHERE id = ?", (value, prompt_id))
+        return self.get(prompt).style
+
     def overlap_rule(self) -> OverlapRule:
         """Return who wins a pixel that several masks claim; `OverlapRule.SMALLEST` until somebody changes it."""
         row = self._ledger.row("SELECT value FROM facts WHERE key = ?", (_RULE,))
@@ -125,4 +186,11 @@ class PromptTable:
 
 
 def _record(row: sqlite3.Row) -> PromptRecord:
-    return PromptRecord(**{name: row[name] for name in PromptRecord.__dataclass_fields__})
+    fields = ("id", "text", "priority", "threshold", "scale", "magnification")
+    return PromptRecord(style=_style(row), **{name: row[name] for name in fields})
+
+
+def _style(row: sqlite3.Row) -> PromptStyle:
+    """Return how a prompt looks; what cannot be a colour is taken for the first one."""
+    colour = row["colour"] if _COLOUR.fullmatch(row["colour"] or "") else PALETTE[0]
+    return PromptStyle(row["id"], colour, bool(row["separate_objects"]))

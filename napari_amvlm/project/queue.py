@@ -195,6 +195,13 @@ def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.N
         connection.execute(f"UPDATE queue_items SET status = ? WHERE id = ?{unless}", (status, item_id))
 
 
+def mark_unreviewed(connection: sqlite3.Connection, image_id: int) -> None:
+    """Note in the queue, inside a transaction, that what was accepted on an image has to be marked anew."""
+    connection.execute(
+        "UPDATE queue_items SET status = 'in work' WHERE image_id = ? AND status = 'accepted'", (image_id,)
+    )
+
+
 def mark_withdrawn(connection: sqlite3.Connection, image_id: int) -> None:
     """Note in the queue, inside a transaction, that an image without a current correction is in work again."""
     connection.execute(

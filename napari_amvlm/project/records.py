@@ -148,6 +148,56 @@ class CorrectionRecord:
 
 
 @dataclass(frozen=True)
+class DraftRecord:
+    """What was painted for one prompt on one image and not accepted yet; its files lie below the project folder.
+
+    Attributes
+    ----------
+    base
+        The id of the accepted correction that was painted over; None where nothing was accepted.
+    kept_at
+        UTC, ISO 8601.
+    """
+
+    image_id: int
+    prompt: str
+    base: int | None
+    mask_file: str
+    mask_sha256: str
+    objects_file: str | None
+    objects_sha256: str | None
+    reviewed_file: str | None
+    reviewed_sha256: str | None
+    before_file: str | None
+    before_sha256: str | None
+    model: str | None
+    threshold: float | None
+    seconds_spent: float
+    scale: ScaleName | None
+    magnification: float | None
+    kept_at: str
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """How a prompt looks on every image of a project.
+
+    Attributes
+    ----------
+    value
+        Its label value, from 1 on; no other prompt of the project has it.
+    colour
+        `#rrggbb`.
+    separate_objects
+        Whether its objects are told apart: each has a number, and can be locked.
+    """
+
+    value: int
+    colour: str
+    separate_objects: bool = False
+
+
+@dataclass(frozen=True)
 class PromptRecord:
     """A prompt that was used in the project, and how a person set it; None where that was left to the program.
 
@@ -159,10 +209,13 @@ class PromptRecord:
         In [0, 1].
     scale, magnification
         The working scale chosen by hand.
+    style
+        How it looks on every image.
     """
 
     id: int
     text: str
+    style: PromptStyle
     priority: int | None
     threshold: float | None
     scale: ScaleName | None

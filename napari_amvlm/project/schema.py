@@ -169,7 +169,57 @@ _THIRD = (
     "CREATE INDEX images_of_slide ON images (slide, held_out) WHERE slide IS NOT NULL",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
+_FOURTH = (
+    # Prompts: how each looks, in every image of the project; the colours are those of `prompts.PALETTE`.
+    "ALTER TABLE prompts ADD COLUMN colour TEXT",
+    "ALTER TABLE prompts ADD COLUMN separate_objects INTEGER NOT NULL DEFAULT 0 CHECK (separate_objects IN (0, 1))",
+    """UPDATE prompts SET colour = CASE (id - 1) % 7
+        WHEN 0 THEN '#e69f00' WHEN 1 THEN '#56b4e9' WHEN 2 THEN '#f0e442' WHEN 3 THEN '#009e73'
+        WHEN 4 THEN '#d55e00' WHEN 5 THEN '#cc79a7' ELSE '#0072b2' END""",
+    # Drafts: what was painted and not accepted, one for each prompt of an image.
+    """CREATE TABLE drafts (
+        image_id INTEGER NOT NULL REFERENCES images (id),
+        prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+        base INTEGER REFERENCES corrections (id),
+        mask_file TEXT NOT NULL, mask_sha256 TEXT NOT NULL,
+        objects_file TEXT, objects_sha256 TEXT,
+        reviewed_file TEXT, reviewed_sha256 TEXT,
+        before_file TEXT, before_sha256 TEXT,
+        model TEXT,
+        threshold REAL,
+        seconds_spent REAL NOT NULL,
+        scale TEXT CHECK (scale IN ('tiles', 'whole')),
+        magnification REAL CHECK (magnification > 0),
+        kept_at TEXT NOT NULL,
+        PRIMARY KEY (image_id, prompt_id)
+    ) STRICT, WITHOUT ROWID""",
+    # Decisions: each accept, and each reject (no correction), in order; an undo marks the last one.
+    """CREATE TABLE decisions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        image_id INTEGER NOT NULL REFERENCES images (id),
+        prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+        correction_id INTEGER REFERENCES corrections (id),
+        decided_at TEXT NOT NULL,
+        author TEXT NOT NULL,
+        undone INTEGER NOT NULL DEFAULT 0 CHECK (undone IN (0, 1)),
+        held_out_before INTEGER CHECK (held_out_before IN (-1, 0))
+    ) STRICT""",
+    "CREATE INDEX decisions_of_prompt ON decisions (image_id, prompt_id, undone)",
+    "CREATE INDEX decisions_of_correction ON decisions (correction_id)",
+    """INSERT INTO decisions (image_id, prompt_id, correction_id, decided_at, author)
+        SELECT image_id, prompt_id, correction, decided_at, author FROM (
+            SELECT image_id, prompt_id, id AS correction, accepted_at AS decided_at, author, id AS number, 0 AS rejected
+            FROM corrections
+            UNION ALL
+            SELECT image_id, prompt_id, NULL, COALESCE(ended_at, accepted_at), author, id, 1
+            FROM corrections WHERE state = 'withdrawn'
+        ) ORDER BY number, rejected""",
+    # Up to here all prompts of an image were painted in one flat layer, so that one could hide another.
+    """INSERT INTO facts SELECT 'last correction of a shared layer', CAST(MAX(id) AS TEXT) FROM corrections
+        HAVING MAX(id) IS NOT NULL""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """Statements that lead from schema version i to i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

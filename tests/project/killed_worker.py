@@ -53,9 +53,16 @@ def say(*words: object) -> None:
 
 
 def accept(project: Project, seed: int) -> None:
-    """Accept one mask."""
+    """Accept a mask, keep a draft of it, and accept it once more to undo that."""
     correction = project.corrections.accept(1, f"prompt {seed % 3}", Answer(**answer(seed), threshold=0.5))
     say("accepted", correction.id, seed)
+    project.drafts.keep(2, "draft", Answer(**answer(seed), seconds_spent=seed))
+    say("drafted", seed)
+    turned = project.corrections.accept(3, "turned", Answer(**answer(seed)))
+    say("accepted", turned.id, seed)
+    while project.corrections.undo_steps(3, "turned")[0]:
+        project.corrections.undo(3, "turned")
+    say("undone", turned.id)
 
 
 class Learner:

@@ -107,6 +107,21 @@ def test_a_full_disk_while_accepting(small_disk: Path, pixels: Pixels, random_ma
         assert np.array_equal(again.corrections.mask(again.corrections.select()[0]), random_mask(1))
 
 
+def test_a_full_disk_while_a_draft_is_kept(small_disk: Path, pixels: Pixels, random_mask: Masks) -> None:
+    with Project.create(small_disk / "a.amvlm") as project:
+        image = project.images.add_array(pixels(0))
+        project.drafts.keep(image.id, "nuclei", Answer(random_mask(0)))
+        _fill(small_disk)
+
+        with pytest.raises(StorageError, match="nothing was changed: free some space") as caught:
+            project.drafts.keep(image.id, "nuclei", Answer(random_mask(1)))
+
+        assert str(caught.value).count(". ") == 0
+        (draft,) = project.drafts.of(image.id)
+        assert np.array_equal(project.drafts.load(draft).mask, random_mask(0))
+        assert len(list((project.root / "drafts").iterdir())) == 1
+
+
 def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(
     small_disk: Path, pixels: Pixels, random_mask: Masks
 ) -> None:

@@ -105,6 +105,8 @@ class _Acknowledged:
     begun: dict[int, int] = field(default_factory=dict)
     kept: dict[int, tuple[int, str]] = field(default_factory=dict)
     served: int = 0
+    drafted: int | None = None
+    undone: int = 0
 
     def hear(self, told: list[list[str]]) -> None:
         for word, first, *rest in told:
@@ -114,6 +116,10 @@ class _Acknowledged:
                 self.begun[int(first)] = int(rest[0])
             elif word == "kept":
                 self.kept[int(first)] = (int(rest[0]), rest[1])
+            elif word == "drafted":
+                self.drafted = int(first)
+            elif word == "undone":
+                self.undone = int(first)
             elif word == "served":
                 self.served = int(first)
 
@@ -183,7 +189,21 @@ class _Check:
                 assert np.array_equal(project.corrections.before(correction), wanted["before"])
                 assert np.array_equal(project.corrections.reviewed(correction), wanted["reviewed"])
                 assert np.array_equal(project.corrections.objects(correction), wanted["objects"])
+        self._compare_drafts(project)
         self._compare_runs(project, everything=after == 0)
+
+    def _compare_drafts(self, project: Project) -> None:
+        drafts = project.drafts.all()
+        assert len(drafts) == (self.acknowledged.drafted is not None) or self.acknowledged.drafted is None
+        for draft in drafts:
+            # Of a newer seed where the kill came before that was said; never half of one and half of another.
+            seed, loaded = int(draft.seconds_spent), project.drafts.load(draft)
+            assert seed >= (self.acknowledged.drafted or 0)
+            for name, values in killed_worker.answer(seed).items():
+                assert np.array_equal(getattr(loaded, name), values)
+        turned = project.corrections.select(3, "turned")
+        assert bool(turned) == (project.corrections.undo_steps(3, "turned")[0] > 0)
+        assert all(correction.id > self.acknowledged.undone for correction in turned)
 
     def _compare_runs(self, project: Project, *, everything: bool) -> None:
         runs = {run.id: run for run in project.runs.all()}

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from napari_amvlm.errors import ProjectError
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project, PromptStyle
 from napari_amvlm.project import backup as backup_module
+from napari_amvlm.project.prompts import PALETTE
 from napari_amvlm.project.schema import SCHEMA_VERSION
 
 WRITTEN_WITH_SCHEMA_1 = Path(__file__).parent / "written_with_schema_1"
 WRITTEN_WITH_SCHEMA_2 = Path(__file__).parent / "written_with_schema_2"
+WRITTEN_WITH_SCHEMA_3 = Path(__file__).parent / "written_with_schema_3"
 SHAPE = (12, 16)
 
 
@@ -158,7 +160,77 @@ def test_what_schema_2_kept_stays(tmp_path: Path) -> None:
     assert (root / "project-schema-2.sqlite").is_file()
 
 
-@pytest.mark.parametrize("written", [WRITTEN_WITH_SCHEMA_1, WRITTEN_WITH_SCHEMA_2], ids=["1", "2"])
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Return a project in which lungs, left lung, right lung and infection were painted in one flat layer."""
+    return Path(shutil.copytree(WRITTEN_WITH_SCHEMA_3, tmp_path / "chest.amvlm"))
+
+
+def test_what_schema_3_kept_stays(flat: Path) -> None:
+    before = _hashes(flat / "masks")
+
+    with Project.open(flat) as project:
+        history = project.corrections.select(history=True)
+        assert [c.state for c in history] == [*["current"] * 5, "superseded", "current", "withdrawn"]
+        assert [project.corrections.mask(c).shape for c in history] == [SHAPE] * 8
+        assert project.drafts.all() == []
+
+    assert before == _hashes(flat / "masks")
+    assert (flat / "project-schema-3.sqlite").is_file()
+
+
+def test_prompts_get_their_styles_in_the_order_of_first_use(flat: Path) -> None:
+    with Project.open(flat) as project:
+        styles = {record.text: record.style for record in project.prompts.all()}
+
+    names = ("lungs", "left lung", "right lung", "infection")
+    assert styles == {name: PromptStyle(n + 1, PALETTE[n]) for n, name in enumerate(names)}
+
+
+def test_decisions_of_before_can_be_undone(flat: Path) -> None:
+    with Project.open(flat) as project:
+        corrections = project.corrections
+        assert corrections.undo_steps(3, "infection") == (2, 0)
+        assert corrections.undo_steps(3, "lungs") == (2, 0)
+
+        infection, lungs = corrections.undo(3, "infection"), corrections.undo(3, "lungs")
+
+        assert (infection.id, lungs.id, lungs.threshold) == (8, 6, 0.5)
+        assert corrections.undo(3, "infection") is None
+        assert len(corrections.select(history=True)) == 8
+
+
+def test_masks_that_were_possibly_cut_are_listed(flat: Path) -> None:
+    with Project.open(flat) as project:
+        found = {(cut.image_name, cut.prompt): cut for cut in project.corrections.possibly_cut()}
+
+        lungs = found.pop(("x-ray 0", "lungs"))
+        # of left and right lung each pixel was proposed as lungs too
+        assert (set(lungs.hidden_by), lungs.pixels) == ({"left lung", "right lung"}, 6 * 8 + 5 * 8)
+        # nothing is known of what was proposed, or nothing of that is missing: the masks only touch
+        assert {key: (cut.hidden_by, cut.pixels) for key, cut in found.items()} == {
+            ("x-ray 0", "left lung"): (("lungs",), 0),
+            ("x-ray 0", "right lung"): (("lungs",), 0),
+            ("x-ray 1", "lungs"): (("infection",), 0),
+            ("x-ray 1", "infection"): (("lungs",), 0),
+        }
+
+        project.corrections.accept(1, "lungs", Answer(np.ones(SHAPE, np.bool_)))
+        assert ("x-ray 0", "lungs") not in {(c.image_name, c.prompt) for c in project.corrections.possibly_cut()}
+
+
+def test_nothing_was_cut_in_a_new_project(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "new.amvlm") as project:
+        image = project.images.add_array(np.zeros(SHAPE, np.uint8))
+        project.corrections.accept(image.id, "left", Answer(_mask(0)))
+        project.corrections.accept(image.id, "right", Answer(~_mask(0)))
+
+        assert project.corrections.possibly_cut() == []
+
+
+@pytest.mark.parametrize(
+    "written", [WRITTEN_WITH_SCHEMA_1, WRITTEN_WITH_SCHEMA_2, WRITTEN_WITH_SCHEMA_3], ids=["1", "2", "3"]
+)
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(written: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(written, tmp_path / "old.amvlm"))
     Project.open(old).close()
