@@ -28,7 +28,7 @@ from napari_amvlm.models.inference import (
     mean_answer,
     named_scale,
 )
-from napari_amvlm.models.places import names_place
+from napari_amvlm.models.positions import names_position
 from napari_amvlm.models.taught import taught
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
@@ -260,7 +260,7 @@ class Predictor:
             chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
             image = self._image
 
-            views = range(self._views if chosen.name == "tiles" and not names_place(prompt) else 1)
+            views = range(self._views if chosen.name == "tiles" and not names_position(prompt) else 1)
 
             def look(view: int) -> DecodedPrompt:
                 encoded = self._encoded(image, chosen, view, on_progress, should_stop)

@@ -12,7 +12,7 @@ from napari_amvlm.imaging.scale import fit_square
 from napari_amvlm.learning.mean_teacher import CropBatch
 from napari_amvlm.learning.mixing import Mixture, draw_mixture
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
-from napari_amvlm.models.places import names_place
+from napari_amvlm.models.positions import names_position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,7 +196,7 @@ class CropSource:
             if sample.spots is not None:
                 row, column = sample.spots[int(torch.randint(_SPOTS, (1,), generator=self._generator))].tolist()
                 showing = (row, column)
-            geometry = UPRIGHT_GEOMETRY if names_place(sample.prompt) else TILE_GEOMETRY
+            geometry = UPRIGHT_GEOMETRY if names_position(sample.prompt) else TILE_GEOMETRY
             return random_crop(sample.pixels, answer, self._config.crop, geometry, self._generator, showing=showing)
         theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
         side = sample.pixels.shape[-1]

@@ -1,4 +1,4 @@
-"""Whole slides and stacks: prediction piece by piece, into results that fill up while one looks on (docs/slides.md)."""
+"""Whole slides and stacks: prediction block by block and slice by slice (docs/slides.md)."""
 
 from __future__ import annotations
 

@@ -48,16 +48,16 @@ class ChunkReader:
         bottom, right = area.y + area.height, area.x + area.width
         if isinstance(self._plane, np.ndarray):
             return self._plane[area.y : bottom, area.x : right]
-        found = np.empty((area.height, area.width, *self._plane.shape[2:]), self._plane.dtype)
+        pixels = np.empty((area.height, area.width, *self._plane.shape[2:]), self._plane.dtype)
         for row in self._touched(0, area.y, bottom):
             for column in self._touched(1, area.x, right):
                 chunk, (y, x) = self._chunk(row, column), (self._start(0, row), self._start(1, column))
                 top, left = max(y, area.y), max(x, area.x)
                 low, far = min(y + chunk.shape[0], bottom), min(x + chunk.shape[1], right)
-                found[top - area.y : low - area.y, left - area.x : far - area.x] = chunk[
+                pixels[top - area.y : low - area.y, left - area.x : far - area.x] = chunk[
                     top - y : low - y, left - x : far - x
                 ]
-        return found
+        return pixels
 
     def _touched(self, axis: int, start: int, end: int) -> range:
         ends = self._ends[axis]

@@ -1,4 +1,4 @@
-"""What stores hold of a slide as it is to be seen now: label values by threshold, at several resolutions."""
+"""Label values of a slide as a viewer shows them: from stored probabilities and thresholds, at several resolutions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ShownPrompt:
     store
         Where its probabilities lie.
     row
-        Its place among the store's prompts.
+        Its index among the store's prompts.
     value
         Label value, 1 to 255.
     threshold
@@ -51,7 +51,7 @@ class ShownSlide:
     """Label images of a slide, composed where they are looked at; safe between threads.
 
     Nothing is written when a threshold moves or a prompt comes: the levels are arrays that read the probabilities of
-    the part that is asked for.  A pixel has the value of the prompt whose probability is greatest among those that
+    the requested part.  A pixel has the value of the prompt whose probability is greatest among those that
     reach their threshold.
 
     Parameters
@@ -104,24 +104,24 @@ class ShownSlide:
         labels = np.zeros((bottom - top, right - left), np.uint8)
         best = np.zeros_like(labels)
         for prompt in self._prompts:
-            found = self._probability(prompt, level, top, left, bottom, right)
-            # what is stored as 0 was never looked at, or is nothing for sure
+            values = self._probability(prompt, level, top, left, bottom, right)
+            # 0 means not computed yet, or surely background
             least = max(1, math.ceil(prompt.threshold * 255))
-            wins = (found >= least) & (found > best)
+            wins = (values >= least) & (values > best)
             np.copyto(labels, np.uint8(prompt.value), where=wins)
-            np.copyto(best, found, where=wins)
+            np.copyto(best, values, where=wins)
         return labels
 
     def probability(self, prompt: ShownPrompt, area: Tile) -> NDArray[np.float32]:
         """Return the probabilities of a prompt in a part of the slide, float32 `(h, w)`."""
         bottom, right = area.y + area.height, area.x + area.width
-        found = self._probability(prompt, 0, area.y, area.x, bottom, right)
-        return found.astype(np.float32) / np.float32(255)
+        values = self._probability(prompt, 0, area.y, area.x, bottom, right)
+        return values.astype(np.float32) / np.float32(255)
 
     def _probability(
         self, prompt: ShownPrompt, level: int, top: int, left: int, bottom: int, right: int
     ) -> NDArray[np.uint8]:
-        found = np.zeros((max(0, bottom - top), max(0, right - left)), np.uint8)
+        values = np.zeros((max(0, bottom - top), max(0, right - left)), np.uint8)
         side = self._side
         for row in range(top // side, -(-bottom // side)):
             for column in range(left // side, -(-right // side)):
@@ -130,8 +130,8 @@ class ShownSlide:
                 first, begin = max(y, top), max(x, left)
                 last, end = min(y + chunk.shape[0], bottom), min(x + chunk.shape[1], right)
                 part = chunk[first - y : last - y, begin - x : end - x]
-                found[first - top : last - top, begin - left : end - left] = part
-        return found
+                values[first - top : last - top, begin - left : end - left] = part
+        return values
 
     def _chunk(self, store: SlideStore, key: _Key) -> NDArray[np.uint8]:
         with self._lock:
@@ -165,26 +165,26 @@ class ShownLevel:
         keys = (*keys, *(slice(None),) * (2 - len(keys)))
         spans = [_span(one, length) for one, length in zip(keys, self.shape, strict=True)]
         (top, bottom), (left, right) = (_ends(span) for span in spans)
-        found = self._slide.composed(self._level, top, left, bottom, right)
+        values = self._slide.composed(self._level, top, left, bottom, right)
         inside = tuple(
             one.start - low if isinstance(key, (int, np.integer)) else slice(one.start - low, None, one.step)
             for key, one, low in zip(keys, spans, (top, left), strict=True)
         )
-        return np.asarray(found[inside])
+        return np.asarray(values[inside])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return all of it, which only a small level is fit for."""
-        found = self[:, :]
-        return found if dtype is None else found.astype(dtype)
+        values = self[:, :]
+        return values if dtype is None else values.astype(dtype)
 
 
 def _span(key: Any, length: int) -> range:
     """Return the pixels along an axis that an index or a slice with a positive step means."""
     if isinstance(key, (int, np.integer)):
-        place = int(key) + (length if key < 0 else 0)
-        if not 0 <= place < length:
+        position = int(key) + (length if key < 0 else 0)
+        if not 0 <= position < length:
             raise IndexError(f"index {key} is out of bounds for an axis of {length} pixels")
-        return range(place, place + 1)
+        return range(position, position + 1)
     chosen: range = range(length)[key]
     if chosen.step < 0:
         raise IndexError("an axis can only be gone through forwards")

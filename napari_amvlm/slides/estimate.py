@@ -1,4 +1,4 @@
-"""How much memory a slide will take, told before it is begun."""
+"""An estimate of the memory that a slide will take."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def memory_needed(model: AMVLM, *, batch: int, prompts: int, cache_bytes: int = 
     batch
         Tiles at once.
     prompts
-        How many prompts are asked.
+        Number of prompts.
     cache_bytes
         What tiles at the borders of blocks may take until their neighbours are done.
     tile

@@ -1,4 +1,4 @@
-"""Results that are kept in a folder, found again by what was asked: a prompt that was begun is gone on with."""
+"""Finds the stores of a slide in a folder by their request, so that an unfinished prompt is resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLE = 1 << 20
 
 
 def image_token(image: ImageData) -> str:
-    """Return a text that differs for other images, by the pixels of the smallest level; a name alone says too little.
+    """Return a hash of the pixels of the smallest level: images of one name differ in it.
 
     Raises
     ------
@@ -36,17 +36,17 @@ def image_token(image: ImageData) -> str:
 
 
 def open_stores(folder: Path, request: SlideRequest, image: ImageData) -> list[SlideStore]:
-    """Return the stores that hold the prompts of a request, found in a folder or made there.
+    """Return the stores that hold the prompts of a request, from a folder or created there.
 
-    A prompt that was asked of the slide before is gone on with in the store that it was asked in, whatever was asked
-    beside it; what is new is asked together in one store.
+    A prompt that has a store already is resumed in it, whatever other prompts that store holds. All new prompts share
+    one new store.
 
     Parameters
     ----------
     folder
         Where results are kept.
     request
-        What is asked.
+        Prompts, scale and model.
     image
         The slide.
 
@@ -55,10 +55,10 @@ def open_stores(folder: Path, request: SlideRequest, image: ImageData) -> list[S
     StorageError
         The disk refused.
     """
-    asked = _without_prompts(request)
-    digest = hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()
+    wanted = _without_prompts(request)
+    digest = hashlib.blake2b(wanted.encode(), digest_size=6).hexdigest()
     stem = f"{re.sub('[^A-Za-z0-9_-]+', '_', image.name)[:40]}-{digest}"
-    found: list[SlideStore] = []
+    stores: list[SlideStore] = []
     missing = list(request.prompts)
     taken = sorted(folder.glob(f"{stem}-*.zarr"))
     for path in taken:
@@ -66,14 +66,14 @@ def open_stores(folder: Path, request: SlideRequest, image: ImageData) -> list[S
             store = SlideStore.read(path)
         except InputError:  # of a run that was killed while it made the folder
             continue
-        if _without_prompts(store.request) == asked and set(missing) & set(store.request.prompts):
-            found.append(store)
+        if _without_prompts(store.request) == wanted and set(missing) & set(store.request.prompts):
+            stores.append(store)
             missing = [prompt for prompt in missing if prompt not in store.request.prompts]
     if missing:
         number = next(n for n in range(1, len(taken) + 2) if not (folder / f"{stem}-{n}.zarr").exists())
         new = request.model_copy(update={"prompts": tuple(missing)})
-        found.append(SlideStore.open(folder / f"{stem}-{number}.zarr", new, spacing=image.spacing))
-    return found
+        stores.append(SlideStore.open(folder / f"{stem}-{number}.zarr", new, spacing=image.spacing))
+    return stores
 
 
 def _without_prompts(request: SlideRequest) -> str:

@@ -49,7 +49,7 @@ def _partners(now: NDArray[np.int32], before: NDArray[np.int32]) -> list[tuple[i
     sizes_now, sizes_before = np.bincount(now.ravel()), np.bincount(before.ravel())
     taken_now: set[int] = set()
     taken_before: set[int] = set()
-    found = []
+    partners = []
     for index in np.argsort(-shared, kind="stable"):
         own, earlier = int(pairs[0, index]), int(pairs[1, index])
         smaller = min(sizes_now[own], sizes_before[earlier])
@@ -57,5 +57,5 @@ def _partners(now: NDArray[np.int32], before: NDArray[np.int32]) -> list[tuple[i
             continue
         taken_now.add(own)
         taken_before.add(earlier)
-        found.append((own, earlier))
-    return found
+        partners.append((own, earlier))
+    return partners

@@ -80,9 +80,9 @@ class SlideSource:
             min(rectangle.y + rectangle.height, height),
             min(rectangle.x + rectangle.width, width),
         )
-        found = self._resized(Tile(top, left, bottom - top, right - left))
-        down, beside = rectangle.height - found.shape[0], rectangle.width - found.shape[1]
-        return np.pad(found, ((0, down), (0, beside), (0, 0)), mode="edge") if down or beside else found
+        pixels = self._resized(Tile(top, left, bottom - top, right - left))
+        down, beside = rectangle.height - pixels.shape[0], rectangle.width - pixels.shape[1]
+        return np.pad(pixels, ((0, down), (0, beside), (0, 0)), mode="edge") if down or beside else pixels
 
     def in_working(self, rectangle: Tile) -> tuple[float, float, float, float]:
         """Return a rectangle of the slide in pixels of the working scale: top, left, bottom, right."""

@@ -25,12 +25,12 @@ _SAMPLED = 16
 
 @dataclass(frozen=True)
 class SliceReport:
-    """What was found in one slice.
+    """The predictions for one slice.
 
     Attributes
     ----------
     index
-        Its place along the leading axes.
+        Its index along the leading axes.
     predictions
         One for each prompt.
     done, total
@@ -98,11 +98,11 @@ def predict_stack(
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped before the stack was done; finished slices are kept.")
         predictor.set_image(np.asarray(image.data[index]), key=key and (*key, index), limits=limits)
-        found = tuple(
+        predictions = tuple(
             predictor.predict(prompt, scale=scale, magnification=magnification, should_stop=should_stop)
             for prompt in prompts
         )
-        yield SliceReport(index, found, done, total, index[-1] == chosen[0])
+        yield SliceReport(index, predictions, done, total, index[-1] == chosen[0])
 
 
 def slice_numbers(image: ImageData, slices: tuple[int, int] | None) -> range:

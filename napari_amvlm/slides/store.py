@@ -1,4 +1,4 @@
-"""The result of a slide on disk: labels and probabilities in a zarr folder that fills up block by block."""
+"""The result of a slide on disk: labels and probabilities in a zarr folder that is filled block by block."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _AGAIN = "give another folder, or have it done again from the start (--overwrite
 
 
 class SlideRequest(Config):
-    """What was asked of a slide: results of another request are never mixed with these."""
+    """Prompts, scale and model of a result; results of different requests are never mixed."""
 
     prompts: tuple[str, ...] = Field(min_length=1)
     threshold: float = Field(0.5, gt=0, lt=1)
@@ -85,7 +85,7 @@ class SlideStore:
     group
         Its opened zarr group.
     request
-        What was asked.
+        Prompts, scale and model.
     """
 
     def __init__(self, path: Path, group: Any, request: SlideRequest) -> None:
@@ -114,7 +114,7 @@ class SlideStore:
         path
             The folder, usually `NAME.zarr`.
         request
-            What is asked.
+            Prompts, scale and model.
         overwrite
             Whether a result that is there is thrown away.
         spacing
@@ -175,8 +175,8 @@ class SlideStore:
         done = self.states == DONE
         if not done.any():
             return (0.0,) * len(self.request.prompts)
-        found = np.clip(self.block_presence[:, done].astype(np.float64), 1e-9, 1 - 1e-9)
-        return tuple(pooled_presence(list(np.log(row / (1 - row)))) for row in found)
+        presence = np.clip(self.block_presence[:, done].astype(np.float64), 1e-9, 1 - 1e-9)
+        return tuple(pooled_presence(list(np.log(row / (1 - row)))) for row in presence)
 
     def write(self, index: BlockIndex, probability: NDArray[np.float32], presence: tuple[float, ...]) -> None:
         """Store a block: probabilities `(P, h, w)`, the labels at every level, and then that it is done.

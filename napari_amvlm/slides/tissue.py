@@ -1,4 +1,4 @@
-"""Where on a slide there is something to look at, told from a low resolution."""
+"""Tissue of a slide, found at a low resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts on a slide that is looked at once as a whole, for anatomy: the answer goes into a store like any other."""
+"""Prompts on a slide as a whole, for anatomy; the result goes into a store like any other."""
 
 from __future__ import annotations
 
@@ -67,13 +67,15 @@ def fill_whole(
         return
     small = _small(image, _FINER * predictor.model.config.whole)
     predictor.set_image(small, limits=value_limits(small, name=image.name))
-    found = [predictor.predict(prompt, scale="whole", should_stop=should_stop) for prompt in store.request.prompts]
-    presence = tuple(prediction.presence for prediction in found)
+    predictions = [
+        predictor.predict(prompt, scale="whole", should_stop=should_stop) for prompt in store.request.prompts
+    ]
+    presence = tuple(prediction.presence for prediction in predictions)
     for done, index in enumerate(plan, start=1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped before the slide was done; finished blocks are kept.")
         area = store.grid.rectangle(index)
-        block = np.stack([_enlarged(each.probability, area, store.grid.shape) for each in found])
+        block = np.stack([_enlarged(each.probability, area, store.grid.shape) for each in predictions])
         store.write(index, block, presence)
         yield SlideReport(store, index, presence, False, done, plan.total)
 
