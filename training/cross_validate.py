@@ -101,8 +101,8 @@ def folds_of(
     return [tuple(pair for pair in ordered if fold[subject_of(pair.name)] == k) for k in range(count)]
 
 
-def told(recipe: ReleaseRecipe, split: DatasetSplit, device: torch.device) -> dict[str, Any]:
-    """Return what decides a cross-validation: finished folds are good for the same again only."""
+def settings_of(recipe: ReleaseRecipe, split: DatasetSplit, device: torch.device) -> dict[str, Any]:
+    """Return the settings of a cross-validation: finished folds are used again only under the same."""
     return {
         "recipe": recipe.model_dump(mode="json"),
         "learning": recipe.learning_config().model_dump(mode="json"),
@@ -184,7 +184,7 @@ def main(
     resolved = read_recipe(ReleaseRecipe, recipe)
     split = open_dataset(resolved.spec(), data, SplitConfig(), seed=resolved.seed)
     where = resolve_device(device)
-    RunFolder(out).claim(told(resolved, split, where))
+    RunFolder(out).claim(settings_of(resolved, split, where))
     with progress("learning") as show:
         found = cross_validate(split, resolved, out, where, show)
         (out / "cross-validation.json").write_text(json.dumps(found, indent=1))

@@ -66,8 +66,7 @@ class Measured:
 def read_runs(*roots: Path) -> list[Measured]:
     """Return the scores of all finished runs below folders, of each in the order of the grid's rows, then of the paths.
 
-    Where several folders hold runs of one name that were told the same labels and seed, the rows are called by the
-    folders too: they are rows to compare, not repetitions of one.
+    Runs of one name, labels and seed in several folders are rows of their own, called by their folders too.
 
     Raises
     ------
@@ -77,24 +76,24 @@ def read_runs(*roots: Path) -> list[Measured]:
     found = [run for root in dict.fromkeys(roots) for run in _runs_below(root)]
     paths: dict[tuple[str, ...], set[Path]] = defaultdict(set)
     for run in found:
-        paths[_place(run)].add(run.path)
-    alike = {run.row for run in found if len(paths[_place(run)]) > 1}
+        paths[_key(run)].add(run.path)
+    alike = {run.row for run in found if len(paths[_key(run)]) > 1}
     return [replace(run, row=f"{run.row} ({run.path.name})") if run.row in alike else run for run in found]
 
 
-def _place(run: Measured) -> tuple[str, ...]:
+def _key(run: Measured) -> tuple[str, ...]:
     return run.dataset, run.protocol, run.labels, run.row, str(run.seed)
 
 
 def _runs_below(root: Path) -> list[Measured]:
-    found: list[Measured] = []
+    runs: list[Measured] = []
     grid = RunFolder(root).read(GRID) or {"rows": []}
-    places = {folder_name(row): place for place, row in enumerate(grid["rows"])}
+    order = {folder_name(row): number for number, row in enumerate(grid["rows"])}
 
-    def place(path: Path) -> tuple[int, str]:
-        return places.get(path.relative_to(root).parts[0], len(places)), str(path)
+    def position(path: Path) -> tuple[int, str]:
+        return order.get(path.relative_to(root).parts[0], len(order)), str(path)
 
-    for path in sorted(root.rglob(SCORES), key=place):
+    for path in sorted(root.rglob(SCORES), key=position):
         folder = RunFolder(path.parent)
         scores, config, data = (folder.read(name) for name in (SCORES, CONFIG, DATA))
         if scores is None or config is None or data is None:
@@ -108,10 +107,10 @@ def _runs_below(root: Path) -> list[Measured]:
                 per_image = {name: values["dice"] for name, values in report["per_image"].items()}
                 where = (scores["dataset"], protocol, _labels(recipe["labels"]), row, int(recipe["seed"]))
                 counts = (len(split["labelled"]), data["training_images"])
-                found.append(Measured(*where, *counts, report["dice"], report["iou"], per_image, path.parent))
-    if not found:
+                runs.append(Measured(*where, *counts, report["dice"], report["iou"], per_image, path.parent))
+    if not runs:
         raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
-    return found
+    return runs
 
 
 def _labels(labels: int | str | list[str]) -> str:

@@ -86,18 +86,18 @@ def execute(
     """
     folder = RunFolder(out)
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
-    told = {
+    settings = {
         "recipe": recipe.model_dump(mode="json"),
         "learning": recipe.learning_config().model_dump(mode="json"),
-        "start": _told_start(recipe),
+        "start": _start_hash(recipe),
         "environment": environment(device),
     }
-    folder.claim(told)
+    folder.claim(settings)
     scores = folder.read(SCORES)
     if scores is not None:
         return scores
     learns_unlabelled = recipe.method == "amvlm" and recipe.learning_config().unlabelled_batch > 0
-    unlabelled = _told_apart(folder, split, used_unlabelled(split, recipe.prompts) if learns_unlabelled else ())
+    unlabelled = _distinct(folder, split, used_unlabelled(split, recipe.prompts) if learns_unlabelled else ())
     if not folder.weights.is_file():
         sitting = Sitting(recipe, split, folder, device, should_stop, show)
         if recipe.method == "plain-unet":
@@ -110,8 +110,8 @@ def execute(
     return scores
 
 
-def _told_start(recipe: RunRecipe) -> str | None:
-    """Return what `config.json` says of the start: the hash of its weights, "random", or nothing for a plain U-Net."""
+def _start_hash(recipe: RunRecipe) -> str | None:
+    """Return the hash of the start weights, "random", or None for a plain U-Net."""
     if recipe.method == "plain-unet":
         return None
     return RANDOM if recipe.start == RANDOM else read_info(find_model(recipe.start)).sha256
@@ -123,8 +123,8 @@ def _start(recipe: RunRecipe, folder: RunFolder, text_encoder: TextEncoder | Non
     return find_model(recipe.start)
 
 
-def _told_apart(folder: RunFolder, split: DatasetSplit, unlabelled: Sequence[ImagePair]) -> tuple[ImagePair, ...]:
-    """Write down every file that is used, and return the unlabelled images that are no labelled or validation image.
+def _distinct(folder: RunFolder, split: DatasetSplit, unlabelled: Sequence[ImagePair]) -> tuple[ImagePair, ...]:
+    """Write the hash of every file that is used, and return the unlabelled images that differ from all others.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from training.benchmarks.machine import describe
 from training.benchmarks.options import SAMPLES, Options
 from training.benchmarks.parts import PARTS, chosen, run_part
 from training.benchmarks.table import Row, markdown_table, terminal_table, write_into
-from training.command import run_command
+from training.command import DeviceOption, run_command
 
 
 def bench(
@@ -30,7 +30,7 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for machine and lines as JSON.")] = None,
     write: Annotated[Path | None, typer.Option(help="Page of the documentation whose table is replaced.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
     tissue: Annotated[Path, typer.Option(help="Data folder whose images slides are made of.")] = SAMPLES / "nuclei",
     learning: Annotated[Path, typer.Option(help="Data folder with masks to learn from.")] = SAMPLES / "nuclei",
     prompt: Annotated[str, typer.Option(help="What those masks show.")] = "nuclei",

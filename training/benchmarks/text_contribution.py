@@ -23,7 +23,7 @@ import typer
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
-from training.command import run_command
+from training.command import DataSetsOption, DeviceOption, run_command
 from training.pretraining.data import KINDS, SOURCES, concept_masks, is_validation
 from training.pretraining.prompts import ABSENT, CONCEPTS
 from training.pretraining.scoring import roc_auc
@@ -95,10 +95,10 @@ def extra_images(folder: Path, prompt: str, kind: Kind) -> Iterator[Scored]:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    data: DataSetsOption,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
     extra: Annotated[list[str] | None, typer.Option(help="FOLDER:PROMPT:KIND, any number of times.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Print the figures as one JSON object."""
 

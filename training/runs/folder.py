@@ -1,4 +1,4 @@
-"""The folder of a run: what it was told, what it used, how it went, and the state to go on from."""
+"""The folder of a run: its settings, the files it used, its log, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class RunFolder:
         return self.path / WEIGHTS
 
     def claim(self, config: dict[str, Any]) -> None:
-        """Write what the run is told, or find out that the folder's run was told the same.
+        """Write the settings of a run, or check that the run in the folder has the same.
 
         Raises
         ------
         InputError
-            The folder holds a run that was told otherwise.
+            The folder holds a run with other settings.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        told = self.read(CONFIG)
+        stored = self.read(CONFIG)
         now = json.loads(json.dumps(config))
-        if told is not None:
-            different = sorted(k for k in told.keys() | now.keys() if k not in _FREE and told.get(k) != now.get(k))
+        if stored is not None:
+            different = sorted(k for k in stored.keys() | now.keys() if k not in _FREE and stored.get(k) != now.get(k))
             if different:
                 raise InputError(
                     f"{self.path} holds a run with another {', '.join(different)}; "
@@ -117,7 +117,7 @@ class RunFolder:
         return records
 
     def cut_log(self, step: int) -> None:
-        """Keep what was logged up to `step`; what came later is learnt, and logged, anew."""
+        """Drop what was logged after `step`: it is computed and logged again."""
         kept = [json.dumps(r) + "\n" for r in self.logged() if r.get("step", 0) <= step]
         replaced(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
 
@@ -134,7 +134,7 @@ class StateFile:
     folder
         The run.
     every_seconds
-        How long a state is good for; 0 keeps every one.
+        Time between two states; 0 saves every one.
     """
 
     def __init__(self, folder: RunFolder, every_seconds: float) -> None:
