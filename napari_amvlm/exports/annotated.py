@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 
 
 LEFT_OUT = "Left out:"
-"""How a remark begins that tells of an image that is not in the export."""
+"""How a remark begins that names an image which is not in the export."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,31 @@ class AnnotatedImage:
     unlocked: Mapping[str, frozenset[int]]
     reviewed: NDArray[np.bool_] | None
 
+    def single_objects(self) -> Iterator[tuple[str, Any]]:
+        """Yield prompt and scikit-image region of every object; each has its own small mask and its bounding box."""
+        from skimage.measure import regionprops
+
+        for prompt, objects in self.objects.items():
+            for region in regionprops(objects):
+                yield prompt, region
+
+    def description(self, answered: list[Any], reviewed: Callable[[NDArray[np.bool_]], Any]) -> dict[str, Any]:
+        """Return what an import needs to know of an image: which one it is, what was answered, and where.
+
+        Parameters
+        ----------
+        answered
+            The prompts that were answered, as the format names them.
+        reviewed
+            Turns the reviewed pixels into what the format has for a mask; called where that is not all of them.
+        """
+        known: dict[str, Any] = {"answered": answered}
+        if self.file_hash:
+            known["sha256"] = self.file_hash
+        if self.reviewed is not None:
+            known["reviewed"] = reviewed(self.reviewed)
+        return known
+
     @property
     def file_hash(self) -> str:
         """SHA-256 of the image's file, empty where it came without one."""
@@ -72,15 +97,16 @@ def project_prompts(project: Project) -> tuple[str, ...]:
     return prompts
 
 
-def annotated_images(project: Project, left_out: list[str]) -> Iterator[AnnotatedImage]:
+def annotated_images(project: Project, remarks: list[str]) -> Iterator[AnnotatedImage]:
     """Yield the images that have accepted masks, in the order they were added, one in memory at a time.
 
     Parameters
     ----------
     project
         Where the masks are.
-    left_out
-        Gets a sentence, which begins with `LEFT_OUT`, for each image whose masks cannot be read.
+    remarks
+        Gets sentences that a reader of the export should know. Those that begin with `LEFT_OUT` name an image whose
+        masks cannot be read.
 
     Raises
     ------
@@ -102,10 +128,11 @@ def annotated_images(project: Project, left_out: list[str]) -> Iterator[Annotate
             raise
         except ProjectError as error:
             failure = failure or error
-            left_out.append(f"{LEFT_OUT} {record.name}: {error}")
+            remarks.append(f"{LEFT_OUT} {record.name}: {error}")
             continue
         some = True
         yield image
+        remarks.extend(_remarks(image, prompts))
     if failure is not None and not some:
         raise failure
 
@@ -127,16 +154,13 @@ def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[
     )
 
 
-def remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> list[str]:
-    """Return what a reader of the export should know about one image, as sentences."""
-    found = []
+def _remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> Iterator[str]:
     missing = [prompt for prompt in prompts if prompt not in image.masks]
     if missing:
-        found.append(f"{image.stem}: nobody answered {', '.join(missing)}, so its absence there means nothing.")
+        yield f"{image.stem}: nobody answered {', '.join(missing)}, so its absence there means nothing."
     if image.reviewed is not None:
         share = 100 * float(image.reviewed.mean())
-        found.append(f"{image.stem}: only {share:.0f} % of its pixels were reviewed.")
-    return found
+        yield f"{image.stem}: only {share:.0f} % of its pixels were reviewed."
 
 
 def _free_stem(record: ImageRecord, taken: set[str]) -> str:

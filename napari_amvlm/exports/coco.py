@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_amvlm.exports.annotated import annotated_images, project_prompts, remarks
+from napari_amvlm.exports.annotated import annotated_images, project_prompts
 from napari_amvlm.exports.label_files import write_text
-from napari_amvlm.exports.outlines import polygon, without_holes
+from napari_amvlm.exports.outlines import connected_parts, polygon, without_holes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,21 +50,21 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
     DatasetError
         Nothing has been accepted.
     ProjectError
-        No mask can be read; images of which some can are exported, and the others told in what is returned.
+        No mask can be read. Where some can, those images are exported, and what is returned names the others.
     StorageError
         The disk refused.
     """
     prompts = project_prompts(project)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    found: list[str] = []
-    for image in annotated_images(project, found):
+    notes: list[str] = []
+    for image in annotated_images(project, notes):
         height, width = image.record.shape
         entry = {"id": image.record.id, "file_name": image.record.name, "height": height, "width": width}
-        images.append(entry | _knowledge(image, prompts))
+        answered = [prompts.index(prompt) + 1 for prompt in image.masks]
+        images.append(entry | image.description(answered, _run_length))
         for annotation in _annotations(image, prompts, segmentation):
             annotations.append({"id": len(annotations) + 1, **annotation})
-        found.extend(remarks(image, prompts))
     content = {
         "info": {"description": f"napari-amvlm project {project.name}", "version": "1"},
         "licenses": [],
@@ -75,7 +75,7 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
         "annotations": annotations,
     }
     write_text(path, json.dumps(content))
-    return found
+    return notes
 
 
 def run_lengths(rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, int]) -> list[int]:
@@ -99,48 +99,36 @@ def run_lengths(rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[
     return [int(count) for count in (counts if counts[-1] else counts[:-1])]
 
 
-def _knowledge(image: AnnotatedImage, prompts: tuple[str, ...]) -> dict[str, Any]:
-    """Return what an import needs to know of an image: which one it is, what was answered, and where."""
-    known: dict[str, Any] = {"answered": [prompts.index(prompt) + 1 for prompt in image.masks]}
-    if image.file_hash:
-        known["sha256"] = image.file_hash
-    if image.reviewed is not None:
-        rows, columns = np.nonzero(image.reviewed)
-        counts = run_lengths(rows, columns, image.record.shape)
-        known["reviewed"] = {"size": list(image.record.shape), "counts": counts}
-    return known
+def _run_length(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask)
+    return {"size": [height, width], "counts": run_lengths(rows, columns, (height, width))}
 
 
 def _annotations(
     image: AnnotatedImage, prompts: tuple[str, ...], segmentation: Segmentation
 ) -> Iterator[dict[str, Any]]:
     """Yield one annotation, without its id, for every object."""
-    from skimage.measure import regionprops
-
     height, width = image.record.shape
-    for prompt, objects in image.objects.items():
-        for piece in regionprops(objects):
-            top, left, bottom, right = piece.bbox
-            counts = run_lengths(piece.coords[:, 0], piece.coords[:, 1], (height, width))
-            rle = {"size": [height, width], "counts": counts}
-            yield {
-                "image_id": image.record.id,
-                "category_id": prompts.index(prompt) + 1,
-                "segmentation": rle if segmentation == "rle" else _polygons(piece.image, top, left),
-                "area": len(piece.coords),
-                "bbox": [left, top, right - left, bottom - top],
-                "iscrowd": 0,
-            }
+    for prompt, region in image.single_objects():
+        top, left, bottom, right = region.bbox
+        counts = run_lengths(region.coords[:, 0], region.coords[:, 1], (height, width))
+        rle = {"size": [height, width], "counts": counts}
+        yield {
+            "image_id": image.record.id,
+            "category_id": prompts.index(prompt) + 1,
+            "segmentation": rle if segmentation == "rle" else _polygons(region.image, top, left),
+            "area": len(region.coords),
+            "bbox": [left, top, right - left, bottom - top],
+            "iscrowd": 0,
+        }
 
 
-def _polygons(piece: NDArray[np.bool_], top: int, left: int) -> list[list[int]]:
-    """Return the outlines `[x, y, x, y, ...]` of an object's pieces, cut into parts where they have holes."""
-    from skimage.measure import label
-
-    numbered = label(piece, connectivity=1)
-    found: list[list[int]] = []
-    for number in range(1, int(numbered.max()) + 1):
-        for part, row in without_holes(numbered == number):
-            (ring,) = polygon(part, top + row, left)
-            found.append([coordinate for point in ring[:-1] for coordinate in point])
-    return found
+def _polygons(mask: NDArray[np.bool_], top: int, left: int) -> list[list[int]]:
+    """Return the outlines `[x, y, x, y, ...]` of an object's parts, cut into smaller ones where they have holes."""
+    outlines: list[list[int]] = []
+    for whole, first_row, first_column in connected_parts(mask):
+        for part, row, column in without_holes(whole):
+            (ring,) = polygon(part, top + first_row + row, left + first_column + column)
+            outlines.append([coordinate for point in ring[:-1] for coordinate in point])
+    return outlines

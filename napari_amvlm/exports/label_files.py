@@ -116,6 +116,18 @@ def file_slug(prompt: str) -> str:
     return re.sub(r"[\W_]+", "-", prompt.casefold()).strip("-")[:60] or "prompt"
 
 
+def prompt_folders(prompts: Sequence[str]) -> dict[str, str]:
+    """Return a folder name for each prompt: its `file_slug`, with a number where an earlier prompt has that already."""
+    folders: dict[str, str] = {}
+    for prompt in prompts:
+        slug, number = file_slug(prompt), 2
+        folder = slug
+        while folder in folders.values():
+            folder, number = f"{slug}-{number}", number + 1
+        folders[prompt] = folder
+    return folders
+
+
 def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     """Return the prompts with single spaces, each once.
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
-from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, project_prompts, remarks
+from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, project_prompts
 from napari_amvlm.exports.label_files import (
-    check_prompts,
-    file_slug,
+    prompt_folders,
     write_classes,
     write_image_table,
     write_png,
@@ -40,13 +39,14 @@ def export_labels(
     project
         Where the masks are.
     root
-        Folder to write to: `labelcol/` (and `reviewed/`, 0/255, for images that were not reviewed everywhere).
+        Folder to write to: `labelcol/`, where one prompt wins each pixel; `masks/PROMPT/`, 0/255, with every prompt's
+        mask whole; `reviewed/`, 0/255, for images that were not reviewed everywhere.
     kind
         File format of the label images.
     images
         Write the images to `img/` too.
     objects
-        Write the numbers of objects to `objects/PROMPT/` too: nothing is lost there where prompts overlap.
+        Write the numbers of objects to `objects/PROMPT/` too, whole as the masks.
 
     Returns
     -------
@@ -58,39 +58,39 @@ def export_labels(
     DatasetError
         Nothing has been accepted.
     ProjectError
-        No mask can be read; images of which some can are exported, and the others told in what is returned.
+        No mask can be read. Where some can, those images are exported, and what is returned names the others.
     StorageError
         The disk refused.
     """
     prompts = project_prompts(project)
-    if objects:
-        check_prompts(prompts)
+    folders = prompt_folders(prompts)
     rule, order = project.prompts.overlap_rule(), project.prompts.overlap_order()
-    found: list[str] = []
+    notes: list[str] = []
     table: list[tuple[str, str, str]] = []
-    for image in annotated_images(project, found):
+    for image in annotated_images(project, notes):
         table.append((image.stem, image.record.name, image.file_hash))
         labels, hidden = merged_labels(image.masks, prompts, rule=rule, order=order)
         _write(root / "labelcol", image.stem, labels, kind)
         if image.reviewed is not None:
             _write(root / "reviewed", image.stem, image.reviewed.astype(np.uint8) * 255, kind)
+        for prompt, mask in image.masks.items():
+            _write(root / "masks" / folders[prompt], image.stem, mask.astype(np.uint8) * 255, kind)
         if objects:
             for prompt, numbers in image.objects.items():
-                _write(root / "objects" / file_slug(prompt), image.stem, _fitting(numbers, kind, image.stem), kind)
+                _write(root / "objects" / folders[prompt], image.stem, _fitting(numbers, kind, image.stem), kind)
         if images:
             try:
                 _write_image(project, image, root / "img")
             except (ProjectBusyError, StorageError):
                 raise
             except ProjectError as error:
-                found.append(f"{image.stem}: its masks are there, but not the image itself: {error}")
-        found.extend(remarks(image, prompts))
+                notes.append(f"{image.stem}: its masks are there, but not the image itself: {error}")
         if hidden:
             winner = "of the smallest mask" if rule is OverlapRule.SMALLEST else "that comes first in the project"
-            found.append(f"{image.stem}: {hidden} pixels belong to several prompts; they have the one {winner}.")
+            notes.append(f"{image.stem}: {hidden} pixels belong to several prompts; labelcol/ has the one {winner}.")
     write_classes(root / "classes.csv", prompts)
     write_image_table(root / "images.csv", table)
-    return found
+    return notes
 
 
 def merged_labels(

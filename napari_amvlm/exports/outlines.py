@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 Point = tuple[int, int]
@@ -37,12 +39,20 @@ def outline(mask: NDArray[np.bool_]) -> list[Ring]:
     return [_corners(ring) for ring in rings]
 
 
+def connected_parts(mask: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], int, int]]:
+    """Yield each part of a mask that is connected through pixel sides, cut out, with its first row and column."""
+    from skimage.measure import label, regionprops
+
+    for region in regionprops(label(mask, connectivity=1)):
+        yield region.image, region.bbox[0], region.bbox[1]
+
+
 def polygon(piece: NDArray[np.bool_], top: int, left: int) -> list[list[list[int]]]:
     """Return the rings of one connected piece as JSON lists, moved to where it lies: its upper left corner."""
     return [[[x + left, y + top] for x, y in ring] for ring in outline(piece)]
 
 
-def without_holes(piece: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], int]]:
+def without_holes(piece: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], int, int]]:
     """Cut a connected piece into parts that have no holes, for formats that know none.
 
     The cuts run along rows, through the middle of the first hole; the parts cover the piece exactly.
@@ -54,8 +64,8 @@ def without_holes(piece: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], int
 
     Returns
     -------
-    list of (ndarray, int)
-        Each part, `(h, W)`, and the row of the piece at which it begins.
+    list of (ndarray, int, int)
+        Each part, `(h, w)`, and its first row and column in the piece.
     """
     from skimage.measure import label
 
@@ -63,14 +73,13 @@ def without_holes(piece: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], int
     background = label(np.pad(~piece, 1, constant_values=True), connectivity=1)
     holes = np.where(background == background[0, 0], 0, background)[1:-1, 1:-1]
     if not holes.any():
-        return [(piece, 0)]
+        return [(piece, 0, 0)]
     rows = np.flatnonzero((holes == holes[holes > 0][0]).any(axis=1))
     cut = int(rows[len(rows) // 2])
-    parts: list[tuple[NDArray[np.bool_], int]] = []
+    parts: list[tuple[NDArray[np.bool_], int, int]] = []
     for start, half in ((0, piece[:cut]), (cut, piece[cut:])):
-        numbered = label(half, connectivity=1)
-        for number in range(1, int(numbered.max()) + 1):
-            parts.extend((part, start + row) for part, row in without_holes(numbered == number))
+        for whole, top, left in connected_parts(half):
+            parts.extend((part, start + top + row, left + column) for part, row, column in without_holes(whole))
     return parts
 
 

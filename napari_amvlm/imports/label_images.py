@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, InputError, LabelsError
-from napari_amvlm.exports.label_files import file_slug
+from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import read_mask
 from napari_amvlm.imaging.folder import SUFFIXES, read_classes
 from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
@@ -41,7 +41,8 @@ def read_label_file(path: Path, prompt: str | None) -> Found:
     """Return what one label image holds.
 
     Its values are classes where a `classes.csv` lies beside it or one folder higher, and the numbers of objects of
-    `prompt` where that is given. `reviewed/` and `objects/` beside its folder, as the export writes them, are read too.
+    `prompt` where that is given. `reviewed/`, `masks/` and `objects/` beside its folder, as the export writes them, are
+    read too.
 
     Raises
     ------
@@ -80,8 +81,15 @@ def _classes_of(path: Path, classes: Mapping[int, str], shape: tuple[int, int]) 
         raise LabelsError(f"{path} has the values {unknown}, which classes.csv does not know: add them there.")
     masks = {prompt: labels == value for value, prompt in classes.items() if (labels == value).any()}
     objects: dict[str, NDArray[Any]] = {}
-    for prompt in classes.values():
-        file = _beside(path, "objects", file_slug(prompt))
+    folders = prompt_folders(list(classes.values()))
+    for value, prompt in classes.items():
+        file = _beside(path, "masks", folders[prompt])
+        if file is not None:
+            whole = read_mask(file, shape) > 0
+            # Label images that were changed since they were exported count more than the masks beside them.
+            if whole[labels == value].all() and labels[whole].all():
+                masks[prompt] = whole
+        file = _beside(path, "objects", folders[prompt])
         if file is not None:
             objects[prompt] = _labels(file, shape)
             masks[prompt] = objects[prompt] > 0

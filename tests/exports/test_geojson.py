@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from skimage.measure import points_in_poly
 
 from napari_amvlm.exports import export_geojson
+from napari_amvlm.project import Answer, Project
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from napari_amvlm.project import Project
 
 
 def test_polygons_cover_the_masks(project: Project, masks: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -46,3 +46,27 @@ def test_one_file_for_each_accepted_image(project: Project, tmp_path: Path) -> N
 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["chest-2.geojson", "chest.geojson"]
     assert any("50 %" in note for note in notes)
+
+
+@pytest.mark.timeout(60)  # a scan of the whole image for each part took minutes
+def test_an_object_of_many_parts(tmp_path: Path) -> None:
+    mask = np.zeros((1500, 1500), np.bool_)
+    mask[:1480:32, :1300:32] = True
+    with Project.create(tmp_path / "many.amvlm") as project:
+        image = project.images.add_array(np.zeros(mask.shape, np.uint8), name="many")
+        project.corrections.accept(image.id, "dots", Answer(mask, objects=mask.astype(np.uint8)))
+        export_geojson(project, tmp_path / "out")
+
+    (feature,) = json.loads((tmp_path / "out" / "many.geojson").read_text(encoding="utf-8"))["features"]
+    corners = [rings[0][0] for rings in feature["geometry"]["coordinates"]]
+    assert sorted(corners) == sorted([int(x), int(y)] for y, x in np.argwhere(mask))
+
+
+def test_prompts_have_the_colours_of_the_project(project: Project, tmp_path: Path) -> None:
+    project.prompts.set_colour("left lung", "#0a141e")
+
+    export_geojson(project, tmp_path / "out")
+
+    features = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))["features"]
+    classes = {f["properties"]["classification"]["name"]: f["properties"]["classification"]["color"] for f in features}
+    assert classes["left lung"] == [10, 20, 30]

@@ -11,7 +11,7 @@ from napari_amvlm.cli.labelled_folder import folder_data
 from napari_amvlm.errors import DatasetError, InputError, StorageError
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.exports import export_labels
-from napari_amvlm.exports.label_files import check_prompts, file_slug, written_whole
+from napari_amvlm.exports.label_files import check_prompts, file_slug, prompt_folders, written_whole
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
@@ -149,3 +149,16 @@ def test_pixels_that_nobody_looked_at_are_unknown_to_those_who_read_the_folder(
     assert np.array_equal(labelled.reviewed_for("nuclei"), region)
     assert mask[~region].any()
     assert evaluate_folder(predictor, tmp_path / "out", "nuclei")["dice"] == pytest.approx(1)
+
+
+def test_every_mask_is_whole_beside_the_flat_image(
+    project: Project, masks: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    export_labels(project, tmp_path / "out", "png")
+
+    assert np.array_equal(read_mask(tmp_path / "out" / "masks" / "lungs" / "chest.png"), masks["lungs"] * 255)
+    assert np.array_equal(read_mask(tmp_path / "out" / "masks" / "left-lung" / "chest.png"), masks["left lung"] * 255)
+
+
+def test_prompts_of_one_slug_have_folders_of_their_own() -> None:
+    assert prompt_folders(["H&E", "h-e", "nuclei"]) == {"H&E": "h-e", "h-e": "h-e-2", "nuclei": "nuclei"}

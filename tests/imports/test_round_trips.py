@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pytest
 import shapely
+from PIL import Image
 from pycocotools.coco import COCO
 from scipy.ndimage import binary_dilation, binary_erosion
 from shapely.geometry import shape as as_geometry
 
 from napari_amvlm.exports import export_coco, export_geojson, export_labels
+from napari_amvlm.imaging import read_mask
 from napari_amvlm.imports import import_files
 
 if TYPE_CHECKING:
@@ -89,6 +91,30 @@ def test_label_images_come_back_value_by_value(
     for folder in ("labelcol", "reviewed"):
         for path in (tmp_path / "out" / folder).iterdir():
             assert path.read_bytes() == (tmp_path / "again" / folder / path.name).read_bytes()
+
+
+def test_masks_that_overlap_come_back_whole(source: Project, target: Project, tmp_path: Path) -> None:
+    export_labels(source, tmp_path / "out", "png")
+
+    report = import_files(target, [tmp_path / "out"])
+
+    assert report.problems == []
+    _assert_equal(source, target, objects=False)
+
+
+def test_a_label_image_that_was_edited_counts_more_than_the_masks_beside_it(
+    source: Project, target: Project, tmp_path: Path
+) -> None:
+    export_labels(source, tmp_path / "out", "png")
+    path = next(iter(sorted((tmp_path / "out" / "labelcol").iterdir())))
+    edited = np.zeros_like(read_mask(path))
+    edited[:5, :5] = 1
+    Image.fromarray(edited).save(path)
+
+    import_files(target, [path])
+
+    (found,) = target.corrections.select()
+    assert np.array_equal(target.corrections.mask(found), edited > 0)
 
 
 def test_importing_twice_changes_nothing(source: Project, target: Project, tmp_path: Path) -> None:
