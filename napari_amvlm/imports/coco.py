@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
-from napari_amvlm.imports.json_files import read_json
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+Crowds = Literal["object", "ignore"]
+Identifier = int | str
+"""COCO numbers what it lists; some writers use texts."""
 
 
 class _Part(BaseModel):
     """A part of a COCO file; keys that are not named here do not matter."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+_Kind = TypeVar("_Kind", bound=_Part)
 
 
 class RunLengths(_Part):
@@ -36,118 +43,231 @@ class RunLengths(_Part):
 class CocoImage(_Part):
     """One image; the keys from `sha256` on are those of this program's own export."""
 
-    id: int
+    id: Identifier
     file_name: str
-    height: int
-    width: int
+    height: int | None = None
+    width: int | None = None
     sha256: str | None = None
-    answered: list[int] | None = None
+    answered: list[Identifier] | None = None
     reviewed: RunLengths | None = None
 
 
 class CocoCategory(_Part):
     """One class."""
 
-    id: int
+    id: Identifier
     name: str
 
 
 class CocoAnnotation(_Part):
-    """One object."""
+    """One object; `segmentation` is a list of polygons, one flat polygon, or run lengths."""
 
-    id: int
-    image_id: int
-    category_id: int
-    segmentation: RunLengths | list[list[float]]
+    id: Identifier | None = None
+    image_id: Identifier
+    category_id: Identifier
+    segmentation: Any = None
+    bbox: Any = None
+    iscrowd: Any = 0
 
 
 class CocoFile(_Part):
-    """A file of instances."""
+    """A file of instances; what is in its lists is parsed one by one."""
 
     images: list[CocoImage]
-    annotations: list[CocoAnnotation]
+    annotations: list[Any]
     categories: list[CocoCategory]
 
 
-def read_coco(path: Path) -> Iterator[Found]:
+@dataclass(frozen=True)
+class _Parsed:
+    """The annotations of a file by image, and sentences about what was left out."""
+
+    by_image: Mapping[Identifier, list[CocoAnnotation]]
+    names: Mapping[Identifier, str]
+    crowds: Crowds
+
+
+def read_coco(
+    path: Path, content: Any, on_problem: Callable[[str], None], crowds: Crowds = "object"
+) -> Iterator[Found]:
     """Yield the answers of a COCO file, image by image.
 
     An image answers the categories that it has annotations of, and those that this program's own export names.
 
+    Parameters
+    ----------
+    path, content
+        The file and what `read_json` found in it.
+    on_problem
+        Called with a sentence for each annotation that belongs to no image or category.
+    crowds
+        What a crowd is: an object, or pixels that nobody reviewed.
+
     Raises
     ------
     DatasetError
-        It is no COCO file of instances, or names an image or category twice, or an image that it does not list.
+        It is no COCO file of instances.
     """
-    content = _parsed(path)
-    names = {category.id: " ".join(category.name.split()) for category in content.categories}
-    if len(names) < len(content.categories) or not all(names.values()):
-        raise DatasetError(f"{path} has categories with the same id or without a name: give each its own.")
-    by_image: dict[int, list[CocoAnnotation]] = {image.id: [] for image in content.images}
-    if len(by_image) < len(content.images):
+    file = _validated(CocoFile, content, path)
+    names: dict[Identifier, str] = {}
+    for category in file.categories:
+        name = " ".join(category.name.split())
+        if not name or names.setdefault(category.id, name) != name:
+            raise DatasetError(f"{path} has categories with the same id or without a name: give each its own.")
+    images = {image.id: image for image in file.images}
+    if len(images) < len({(image.id, image.file_name) for image in file.images}):
         raise DatasetError(f"{path} lists two images with the same id: give each its own.")
-    for annotation in content.annotations:
-        if annotation.image_id not in by_image:
-            raise DatasetError(
-                f"{path}: annotation {annotation.id} is of image {annotation.image_id}, which is not listed: add it."
-            )
+    by_image: dict[Identifier, list[CocoAnnotation]] = {number: [] for number in images}
+    for number, raw in enumerate(file.annotations, 1):
+        try:
+            annotation = _annotation(raw, number, path)
+            if annotation.image_id not in images:
+                where = f"annotation {annotation.id} is of image {annotation.image_id}"
+                raise DatasetError(f"{path}: {where}, which is not listed: add it.")
+        except DatasetError as error:
+            on_problem(str(error))
+            continue
         by_image[annotation.image_id].append(annotation)
-    for image in content.images:
+    parsed = _Parsed(by_image, names, crowds)
+    for image in images.values():
         if by_image[image.id] or image.answered:
+            shape = None if image.height is None or image.width is None else (image.height, image.width)
             reference = ImageReference(
-                image.file_name, image.sha256, path.parent / image.file_name, (image.height, image.width)
+                image.file_name, image.sha256, path.parent / image.file_name, shape, _extent(by_image[image.id])
             )
-            yield Found(path, reference, partial(_answers, path, image, by_image[image.id], names))
+            yield Found(path, reference, partial(_answers, path, image, parsed))
 
 
-def _parsed(path: Path) -> CocoFile:
+def _annotation(raw: Any, number: int, path: Path) -> CocoAnnotation:
+    annotation = _validated(CocoAnnotation, raw, path, f"annotation {number}")
+    return annotation if annotation.id is not None else annotation.model_copy(update={"id": f"no. {number}"})
+
+
+def _validated(kind: type[_Kind], content: Any, path: Path, what: str = "the file") -> _Kind:
     try:
-        return CocoFile.model_validate(read_json(path))
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DatasetError(f"{path} is no COCO file of instances, at {place}: {first['msg'].lower()}.") from error
+        key = ".".join(str(part) for part in first["loc"]) or what
+        whole = "is no COCO file of instances" if what == "the file" else f"has {what}, which is left out"
+        raise DatasetError(f"{path} {whole}, at {key}: {first['msg'].lower()}.") from error
 
 
-def _answers(
-    path: Path,
-    image: CocoImage,
-    annotations: Sequence[CocoAnnotation],
-    names: Mapping[int, str],
-    shape: tuple[int, int],
-) -> Answers:
-    unknown = sorted({a.category_id for a in annotations} - names.keys())
-    if unknown:
-        raise DatasetError(f"{path} has annotations of {image.file_name} with unknown categories {unknown}: add them.")
-    objects: dict[str, NDArray[Any]] = {}
-    for category in dict.fromkeys([*(image.answered or []), *(a.category_id for a in annotations)]):
-        if category in names:
-            objects[names[category]] = np.zeros(shape, np.int32)
+def _extent(annotations: Sequence[CocoAnnotation]) -> tuple[float, float] | None:
+    """Return the greatest y and x of all polygons."""
+    points: list[NDArray[np.float64]] = []
+    for annotation in annotations:
+        for flat in _polygons(annotation.segmentation):
+            try:
+                points.append(np.asarray(flat, np.float64).reshape(-1, 2))
+            except (TypeError, ValueError, OverflowError):
+                continue
+    if not sum(len(part) for part in points):
+        return None
+    x, y = np.concatenate(points).max(axis=0)
+    return float(y), float(x)
+
+
+def _answers(path: Path, image: CocoImage, parsed: _Parsed, shape: tuple[int, int]) -> Answers:
+    # Crowds first, so that objects in them are painted over them.
+    annotations = sorted(parsed.by_image[image.id], key=lambda annotation: not annotation.iscrowd)
+    names = parsed.names
+    objects = {names[c]: np.zeros(shape, np.int32) for c in image.answered or () if c in names}
+    ignored = np.zeros(shape, np.bool_)
+    problems: list[str] = []
+    incomplete: set[str] = set()
     for number, annotation in enumerate(annotations, start=1):
+        title = f"{path}: annotation {annotation.id} of {image.file_name}"
+        name = names.get(annotation.category_id)
         try:
-            mask = _mask(annotation.segmentation, shape)
+            if name is None:
+                raise LabelsError(f"its category {annotation.category_id!r} is not listed.")
+            mask, degenerate = _mask(annotation.segmentation, shape)
+            if annotation.iscrowd and parsed.crowds == "ignore":
+                ignored |= mask
+                incomplete.add(name)
+                continue
         except LabelsError as error:
-            raise LabelsError(f"{path}: annotation {annotation.id} of {image.file_name}: {error}") from error
-        objects[names[annotation.category_id]][mask] = number
-    for prompt in dict.fromkeys(names[a.category_id] for a in annotations):
-        if not objects[prompt].any():
-            raise LabelsError(
-                f"{path}: no annotation of {prompt!r} has a pixel in {image.file_name}: they are boxes only, or "
-                "outlines of another image; export masks or polygons."
-            )
-    reviewed = None if image.reviewed is None else _mask(image.reviewed, shape)
-    return Answers({prompt: numbers > 0 for prompt, numbers in objects.items()}, objects, reviewed)
+            problems.append(f"{title} is left out: {error}")
+            incomplete.add(name or "")
+            ignored |= _box(annotation.bbox, shape)
+            continue
+        if degenerate:
+            problems.append(f"{path}: {degenerate} polygons without area of {title.removeprefix(f'{path}: ')}.")
+        objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
+    # What was drawn and could not be used is no answer that there is nothing.
+    objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
+    if not objects:
+        if problems:
+            rest = f" So are {len(problems) - 1} others." if len(problems) > 1 else ""
+            raise LabelsError(problems[0] + rest)
+        return Answers({}, {})
+    reviewed = None if image.reviewed is None else _mask(image.reviewed, shape)[0]
+    if ignored.any():
+        covered = np.logical_or.reduce([numbers > 0 for numbers in objects.values()])
+        reviewed = (np.ones(shape, np.bool_) if reviewed is None else reviewed) & (~ignored | covered)
+    return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
 
 
-def _mask(segmentation: RunLengths | list[list[float]], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    if isinstance(segmentation, RunLengths):
-        if segmentation.size != shape:
-            raise LabelsError(f"run lengths are for {segmentation.size} pixels, but the image has {shape}.")
-        counts = segmentation.counts
-        return run_length_mask(decode_counts(counts) if isinstance(counts, str) else counts, shape)
+def _polygons(segmentation: Any) -> list[Any]:
+    """Return the flat polygons of a segmentation, of which some writers give one without a list around it."""
+    if not isinstance(segmentation, list):
+        return []
+    if segmentation and all(isinstance(value, (int, float)) for value in segmentation):
+        return [segmentation]
+    return segmentation
+
+
+def _mask(segmentation: Any, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
+    """Return the pixels of a segmentation, and how many of its polygons have no area.
+
+    Raises
+    ------
+    LabelsError
+        It has no pixel, or cannot be understood.
+    """
+    if isinstance(segmentation, (RunLengths, dict)):
+        mask, degenerate = _run_lengths(segmentation, shape), 0
+    else:
+        polygons = _polygons(segmentation)
+        if not polygons:
+            raise LabelsError("it has no outline, only a box or points: draw it as a polygon.")
+        usable = [flat for flat in polygons if not (isinstance(flat, list) and len(flat) in (2, 4))]
+        degenerate = len(polygons) - len(usable)
+        if not usable:
+            raise LabelsError("its polygon has fewer than three points: redraw it.")
+        mask = np.zeros(shape, np.bool_)
+        for flat in usable:
+            mask |= polygon_mask([_points(flat)], shape)
+    if not mask.any():
+        raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
+    return mask, degenerate
+
+
+def _points(flat: Any) -> Any:
+    if not isinstance(flat, list) or len(flat) % 2:
+        raise LabelsError("a polygon has an odd number of coordinates: export it again.")
+    return [flat[number : number + 2] for number in range(0, len(flat), 2)]
+
+
+def _run_lengths(segmentation: RunLengths | dict[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    try:
+        lengths = RunLengths.model_validate(segmentation)
+    except ValidationError as error:
+        raise LabelsError("run lengths must have a size and counts, but have not: export them again.") from error
+    if lengths.size != shape:
+        raise LabelsError(f"run lengths are for {lengths.size} pixels, but the image has {shape}.")
+    counts = lengths.counts
+    return run_length_mask(decode_counts(counts) if isinstance(counts, str) else counts, shape)
+
+
+def _box(bbox: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels of the box of an object that is left out: nobody knows which of them show it."""
     mask = np.zeros(shape, np.bool_)
-    for flat in segmentation:
-        if len(flat) % 2:
-            raise LabelsError("a polygon has an odd number of coordinates: export it again.")
-        mask |= polygon_mask([np.reshape(flat, (-1, 2))], shape)
+    try:
+        x, y, width, height = (float(value) for value in bbox)
+        left, top, right, bottom = (int(value) for value in (x, y, np.ceil(x + width), np.ceil(y + height)))
+    except (TypeError, ValueError, OverflowError):
+        return mask
+    mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
     return mask

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
-from napari_amvlm.imports.json_files import read_json
 from napari_amvlm.imports.shapes import polygon_mask
 
 if TYPE_CHECKING:
@@ -18,19 +17,38 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Cells = Literal["cell", "nucleus"]
 
-def read_geojson(path: Path, prompt: str | None) -> Found:
+_ENDINGS = (".gz", ".json", ".geojson")
+
+
+def is_geojson(content: Any) -> bool:
+    """Tell whether the content of a JSON file is a GeoJSON feature, or several."""
+    if isinstance(content, dict):
+        return content.get("type") in ("FeatureCollection", "Feature")
+    return isinstance(content, list) and all(isinstance(f, dict) and f.get("type") == "Feature" for f in content)
+
+
+def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "cell") -> Found:
     """Return what a GeoJSON file holds; its coordinates are pixels.
 
     A feature's prompt is the name of its classification, or `prompt` where it has none. The image is the one that the
     file names, or the one that is called like the file.
+
+    Parameters
+    ----------
+    path, content
+        The file and what `read_json` found in it.
+    prompt
+        What features without a class show; without it, they are left out.
+    cells
+        Of cells with a nucleus: which outline is entered.
 
     Raises
     ------
     DatasetError
         It is no GeoJSON.
     """
-    content = read_json(path)
     features = _features(path, content)
     image = content.get("image") if isinstance(content, dict) else None
     known: dict[str, Any] = image if isinstance(image, dict) else {}
@@ -38,8 +56,15 @@ def read_geojson(path: Path, prompt: str | None) -> Found:
     shape = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) else None
     sha256 = known.get("sha256")
     digest = sha256 if isinstance(sha256, str) else None
-    reference = ImageReference(str(known.get("name") or path.stem), digest, None, shape)
-    return Found(path, reference, partial(_answers, path, features, known, prompt))
+    reference = ImageReference(str(known.get("name") or _stem(path.name)), digest, None, shape)
+    return Found(path, reference, partial(_answers, path, features, known, prompt, cells))
+
+
+def _stem(name: str) -> str:
+    for ending in _ENDINGS:
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
 
 
 def _features(path: Path, content: Any) -> list[dict[str, Any]]:
@@ -54,35 +79,59 @@ def _features(path: Path, content: Any) -> list[dict[str, Any]]:
 
 
 def _answers(
-    path: Path, features: Sequence[dict[str, Any]], known: dict[str, Any], prompt: str | None, shape: tuple[int, int]
+    path: Path,
+    features: Sequence[dict[str, Any]],
+    known: dict[str, Any],
+    prompt: str | None,
+    cells: Cells,
+    shape: tuple[int, int],
 ) -> Answers:
     answered = known.get("answered")
     names = [str(name) for name in answered] if isinstance(answered, list) else []
     objects: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.int32) for name in names}
+    problems: list[str] = []
+    incomplete: set[str | None] = set()
     for number, feature in enumerate(features, start=1):
         name = _class_name(feature) or prompt
-        if name is None:
-            raise LabelsError(f"{path}: feature {number} has no class: set one in the other program, or give --prompt.")
         try:
-            mask = geometry_mask(feature.get("geometry"), shape)
+            mask = _feature_mask(feature, cells, shape)
+            if name is None:
+                raise LabelsError("it has no class: set one in the other program, or give --prompt.")
         except LabelsError as error:
-            raise LabelsError(f"{path}: feature {number} ({name}): {error}") from error
+            problems.append(f"{path}: {_title(number, feature, name)} is left out, {error}")
+            incomplete.add(name)
+            continue
         objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
-    drawn = {_class_name(feature) or prompt for feature in features}
-    empty = sorted(name for name, numbers in objects.items() if name in drawn and not numbers.any())
-    if empty:
-        raise LabelsError(
-            f"{path}: no feature of {empty[0]!r} has a pixel in the image: the outlines are of another image, or of "
-            "another resolution; export them at full resolution."
-        )
+    # What was drawn and could not be used is no answer that there is nothing.
+    objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
-        raise LabelsError(f"{path} has no features, so it does not say what was looked for: export at least one.")
+        reason = problems[0] if problems else f"{path} has no features: export at least one."
+        raise LabelsError(reason if len(problems) < 2 else f"{reason} So are {len(problems) - 1} others.")
     reviewed = geometry_mask(known["reviewed"], shape) if known.get("reviewed") else None
-    return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed)
+    return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
+
+
+def _feature_mask(feature: dict[str, Any], cells: Cells, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    nucleus = feature.get("nucleusGeometry")
+    geometry = nucleus if nucleus is not None and cells == "nucleus" else feature.get("geometry")
+    mask = geometry_mask(geometry, shape)
+    if not mask.any():
+        raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
+    return mask
+
+
+def _title(number: int, feature: dict[str, Any], name: str | None) -> str:
+    """Return what a feature is called in messages: its number, its class and its own name."""
+    properties = feature.get("properties")
+    own = properties.get("name") if isinstance(properties, dict) else None
+    called = ", ".join(str(part) for part in (name, own) if part)
+    return f"feature {number} ({called})" if called else f"feature {number}"
 
 
 def geometry_mask(geometry: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the pixels whose centre lies inside a Polygon or MultiPolygon, bool `shape`.
+
+    Of a GeometryCollection, what has an area counts.
 
     Raises
     ------
@@ -90,8 +139,14 @@ def geometry_mask(geometry: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
         Another kind of geometry, or coordinates that make no polygon.
     """
     kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind == "GeometryCollection":
+        parts = geometry.get("geometries")
+        parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        areas = [part for part in parts if part.get("type") in ("Polygon", "MultiPolygon")]
+        if areas:
+            return np.asarray(np.any([geometry_mask(part, shape) for part in areas], axis=0))
     if kind not in ("Polygon", "MultiPolygon"):
-        raise LabelsError(f"only a Polygon or MultiPolygon has an area, but this is a {kind}: redraw or remove it.")
+        raise LabelsError(f"a {kind} has no area: redraw it as a polygon, or remove it.")
     coordinates = geometry.get("coordinates")
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not all(isinstance(rings, list) and rings for rings in polygons):

@@ -6,11 +6,18 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imaging.folder import SUFFIXES
+from napari_amvlm.imaging import read_image
+from napari_amvlm.imaging.folder import SUFFIXES, normal_form
+from napari_amvlm.project.records import ImageRecord
 
 if TYPE_CHECKING:
     from napari_amvlm.imports.imported_masks import ImageReference
-    from napari_amvlm.project import ImageRecord, Project
+    from napari_amvlm.project import Project
+
+
+_ORIENTATION = 274
+_NOT_ADDED = -1
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 class ImageFinder:
@@ -22,10 +29,12 @@ class ImageFinder:
         Open for writing.
     folder
         Where images lie that may have to be added; None is beside the imported file.
+    add
+        Whether images are added; else they are only described, with an id that no image has.
     """
 
-    def __init__(self, project: Project, folder: Path | None) -> None:
-        self._project, self._folder = project, folder
+    def __init__(self, project: Project, folder: Path | None, *, add: bool = True) -> None:
+        self._project, self._folder, self._add = project, folder, add
         self._images = project.images.all()
 
     def find(self, reference: ImageReference) -> ImageRecord:
@@ -48,7 +57,7 @@ class ImageFinder:
                 f"no image of {self._project.root} is called {reference.name}: add it to the project first, or "
                 "say with --images where it lies."
             )
-        if reference.shape is not None and reference.shape != record.shape:
+        if reference.shape is not None and not _fits(reference.shape, record):
             raise LabelsError(
                 f"the masks of {reference.name} are for {_size(reference.shape)} pixels, but the image has "
                 f"{_size(record.shape)}: it was changed, or is another one."
@@ -58,39 +67,79 @@ class ImageFinder:
                 f"the masks of {reference.name} are for another image than {record.path}, which has the same name: put "
                 "the original there, or add it under a name of its own."
             )
-        self._project.images.locate(record)
+        if record.id != _NOT_ADDED:
+            self._project.images.locate(record)
         return record
 
     def _by_content(self, reference: ImageReference) -> ImageRecord | None:
-        found = [r for r in self._images if reference.sha256 and r.sha256 == reference.sha256]
-        return found[0] if found else None
+        same = (r for r in self._images if reference.sha256 and r.sha256 == reference.sha256)
+        return next(same, None)
 
     def _by_name(self, reference: ImageReference) -> ImageRecord | None:
-        name = PurePosixPath(reference.name.replace("\\", "/")).name
-        found = [r for r in self._images if r.name == name]
-        found = found or [r for r in self._images if _stem(r.name) == _stem(name)]
-        if len(found) > 1 and reference.shape is not None:
-            found = [r for r in found if r.shape == reference.shape]
-        if len(found) > 1:
+        name = _file_name(reference)
+        records = [r for r in self._images if normal_form(r.name) == name]
+        records = records or [r for r in self._images if _stem(normal_form(r.name)) == _stem(name)]
+        if len(records) > 1 and reference.shape is not None:
+            records = [r for r in records if r.shape == reference.shape]
+        if len(records) > 1:
             raise DatasetError(
-                f"{len(found)} images of {self._project.root} are called {name}: rename the files, or import into a "
+                f"{len(records)} images of {self._project.root} are called {name}: rename the files, or import into a "
                 "project that has one of them."
             )
-        return found[0] if found else None
+        return records[0] if records else None
 
     def _added(self, reference: ImageReference) -> ImageRecord | None:
-        if self._folder is None:
-            places = [] if reference.path is None else [reference.path]
-        else:
-            places = [self._folder / reference.name]
-            places += [self._folder / f"{_stem(reference.name)}{suffix}" for suffix in SUFFIXES]
-        path = next((place for place in places if place.is_file()), None)
+        path = _file_of(reference, self._folder)
         if path is None:
             return None
+        if not self._add:
+            height, width = read_image(path).data.shape[:2]
+            return ImageRecord(_NOT_ADDED, path.name, path, (height, width), "", "file", stored=False, held_out=False)
         record = self._project.images.add_file(path)
         # The same content under another name may be in the project already.
         self._images = [*(r for r in self._images if r.id != record.id), record]
         return record
+
+
+def _file_name(reference: ImageReference) -> str:
+    return normal_form(PurePosixPath(reference.name.replace("\\", "/")).name)
+
+
+def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:
+    """Return the file that is meant, in `folder` or beside the imported file; names are compared by normal form."""
+    if folder is None:
+        exact = reference.path
+    else:
+        exact = folder / reference.name
+    if exact is not None and exact.is_file():
+        return exact
+    directory = folder if folder is not None else exact and exact.parent
+    if directory is None or not directory.is_dir():
+        return None
+    name = _file_name(reference)
+    files = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    same = [path for path in files if normal_form(path.name) == name]
+    if folder is not None:
+        same += [path for path in files if path.suffix.lower() in SUFFIXES and normal_form(path.stem) == _stem(name)]
+    return next(iter(same), None)
+
+
+def photo_orientation(path: Path) -> int:
+    """Return how a photo has to be turned, by the tag of EXIF; 1 where nothing says so."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except (OSError, ValueError, TypeError, SyntaxError):
+        return 1
+
+
+def _fits(shape: tuple[int, int], record: ImageRecord) -> bool:
+    """Tell whether masks are for an image of this size, be it as it is shown or as it lies in its file."""
+    if shape == record.shape:
+        return True
+    return shape == record.shape[::-1] and photo_orientation(record.path) in _ON_ITS_SIDE
 
 
 def _stem(name: str) -> str:

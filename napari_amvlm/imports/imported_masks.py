@@ -27,12 +27,15 @@ class ImageReference:
         Where the image file may lie.
     shape
         Height and width that the masks were made for; None where the file does not say.
+    extent
+        Greatest y and x of the outlines, where they are known.
     """
 
     name: str
     sha256: str | None = None
     path: Path | None = None
     shape: tuple[int, int] | None = None
+    extent: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,14 @@ class Answers:
         For some of these prompts the numbers of the objects, `(H, W)`; they cover the mask.
     reviewed
         Pixels that somebody looked at, bool `(H, W)`; None is all.
+    problems
+        One sentence for each object that was left out.
     """
 
     masks: Mapping[str, NDArray[np.bool_]]
     objects: Mapping[str, NDArray[np.integer]]
     reviewed: NDArray[np.bool_] | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError, printable
 from napari_amvlm.imaging.folder import SUFFIXES
+from napari_amvlm.imaging.formats.pillow_files import upright
 from napari_amvlm.imports.coco import read_coco
-from napari_amvlm.imports.geojson import read_geojson
-from napari_amvlm.imports.image_finder import ImageFinder
+from napari_amvlm.imports.geojson import is_geojson, read_geojson
+from napari_amvlm.imports.image_finder import ImageFinder, photo_orientation
+from napari_amvlm.imports.json_files import read_json
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
 from napari_amvlm.project import Answer
 from napari_amvlm.project.prompts import clean_prompt
@@ -22,10 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_amvlm.imports.coco import Crowds
+    from napari_amvlm.imports.geojson import Cells
     from napari_amvlm.imports.imported_masks import Answers, Found
     from napari_amvlm.project import ImageRecord, Project
 
-_KINDS = ".json (COCO), .geojson, .tif and .png"
+_KINDS = ".json (COCO, GeoJSON), .geojson, .tif and .png"
 _LONGEST = 1000
 
 
@@ -37,6 +42,8 @@ class ImportReport:
     ----------
     accepted
         Ids of the new corrections.
+    entered
+        Image, prompt and number of objects, where it is known, of each mask that was entered, or would be.
     unchanged
         Number of masks that were there already, pixel by pixel.
     problems
@@ -44,6 +51,7 @@ class ImportReport:
     """
 
     accepted: list[int] = field(default_factory=list)
+    entered: list[tuple[str, str, int | None]] = field(default_factory=list)
     unchanged: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -55,25 +63,35 @@ def import_files(
     prompt: str | None = None,
     images: Path | None = None,
     replace: bool = False,
+    dry_run: bool = False,
+    cells: Cells = "cell",
+    crowds: Crowds = "object",
     on_problem: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Enter the masks of label images, COCO and GeoJSON files as corrections.
 
     An image of a file is found by its content or its name. Each mask is on the disk before the next one is looked at;
-    an accepted mask that is there already is kept unless `replace` is set, and then stays in the history.
+    an accepted mask that is there already is kept unless `replace` is set, and then stays in the history. Objects that
+    cannot be used are left out and reported; what is good is entered.
 
     Parameters
     ----------
     project
         Open for writing.
     files
-        `.tif`, `.png` and `.jpg` label images, `.json` (COCO), `.geojson`, and folders with `labelcol/`.
+        `.tif`, `.png` and `.jpg` label images, COCO and GeoJSON, also packed by gzip, and folders with `labelcol/`.
     prompt
         What label images without `classes.csv`, and features without a class, show.
     images
         Folder of the images, which are added to the project where they are not in it.
     replace
         Supersede masks that are there.
+    dry_run
+        Enter nothing; the report says what would be entered.
+    cells
+        Of QuPath's cells: whether the outline of the cell or of its nucleus is entered.
+    crowds
+        Of COCO's crowds: whether they are objects, or pixels that nobody reviewed.
     on_problem
         Called with each problem as it comes.
 
@@ -86,9 +104,9 @@ def import_files(
     """
     report = ImportReport()
     wanted = None if prompt is None else clean_prompt(prompt)
-    finder = ImageFinder(project, images)
+    finder = ImageFinder(project, images, add=not dry_run)
 
-    def tell(problem: str) -> None:
+    def report_problem(problem: str) -> None:
         # It may quote names out of the file, which are anything.
         problem = printable(problem)[:_LONGEST]
         report.problems.append(problem)
@@ -98,36 +116,65 @@ def import_files(
     for path in files:
         try:
             # All of a file is parsed before its first mask is entered.
-            found = list(_read(path, wanted))
+            parts = list(_read(path, wanted, cells, crowds, report_problem))
         except InputError as error:
-            tell(str(error))
+            report_problem(str(error))
             continue
-        for part in found:
+        for part in parts:
             try:
                 record = finder.find(part.image)
-                answers = part.read(record.shape)
-                _enter(project, record, part, answers, replace=replace, report=report, tell=tell)
+                answers = _read_upright(part, record)
+                for problem in answers.problems:
+                    report_problem(problem)
+                _enter(project, record, part, answers, _Options(replace, dry_run), report, report_problem)
             except (StorageError, ProjectBusyError):
                 raise
             except (InputError, ProjectError) as error:
-                tell(str(error))
+                report_problem(str(error))
     return report
 
 
-def _read(path: Path, prompt: str | None) -> Iterator[Found]:
-    suffix = path.suffix.lower()
+def _read(
+    path: Path, prompt: str | None, cells: Cells, crowds: Crowds, on_problem: Callable[[str], None]
+) -> Iterator[Found]:
+    name = path.name.lower().removesuffix(".gz")
     if path.is_dir():
         yield from read_label_folder(path, prompt)
     elif not path.is_file():
         raise InputError(f"there is no file {path}: check the path.")
-    elif suffix == ".json":
-        yield from read_coco(path)
-    elif suffix == ".geojson":
-        yield read_geojson(path, prompt)
-    elif suffix in SUFFIXES:
+    elif name.endswith((".json", ".geojson")):
+        content = read_json(path)
+        if name.endswith(".geojson") or is_geojson(content):
+            yield read_geojson(path, content, prompt, cells)
+        else:
+            yield from read_coco(path, content, on_problem, crowds)
+    elif path.suffix.lower() in SUFFIXES:
         yield read_label_file(path, prompt)
     else:
-        raise InputError(f"{path} ends in {suffix or 'nothing'}, but masks are read from {_KINDS}: convert it.")
+        ending = path.suffix or "nothing"
+        raise InputError(f"{path} ends in {ending}, but masks are read from {_KINDS}: convert it.")
+
+
+def _read_upright(part: Found, record: ImageRecord) -> Answers:
+    """Return the answers for an image as it is shown, also where they were drawn on a photo that lies on its side."""
+    declared, extent = part.image.shape, part.image.extent
+    if declared is None or declared == record.shape:
+        return part.read(record.shape)
+    if extent is not None and (extent[0] > declared[0] or extent[1] > declared[1]):
+        return part.read(record.shape)  # the outlines do not fit the size that the file says: they were drawn upright
+    answers, turn = part.read(declared), photo_orientation(record.path)
+    return dataclasses.replace(
+        answers,
+        masks={prompt: upright(mask, turn) for prompt, mask in answers.masks.items()},
+        objects={prompt: upright(numbers, turn) for prompt, numbers in answers.objects.items()},
+        reviewed=None if answers.reviewed is None else upright(answers.reviewed, turn),
+    )
+
+
+@dataclass(frozen=True)
+class _Options:
+    replace: bool
+    dry_run: bool
 
 
 def _enter(
@@ -135,18 +182,22 @@ def _enter(
     record: ImageRecord,
     part: Found,
     answers: Answers,
-    *,
-    replace: bool,
+    options: _Options,
     report: ImportReport,
-    tell: Callable[[str], None],
+    on_problem: Callable[[str], None],
 ) -> None:
     for prompt, mask in answers.masks.items():
         current = project.corrections.select(record.id, prompt)
         if current and _is_same(project, current[0].id, answers, prompt):
             report.unchanged += 1
             continue
-        if current and not replace:
-            tell(f"{record.name} has an accepted mask for {prompt} already, which was kept: --replace supersedes it.")
+        if current and not options.replace:
+            on_problem(
+                f"{record.name} has an accepted mask for {prompt} already, which was kept: --replace supersedes it."
+            )
+            continue
+        report.entered.append((record.name, prompt, _count(answers.objects.get(prompt))))
+        if options.dry_run:
             continue
         correction = project.corrections.accept(
             record.id,
@@ -161,6 +212,10 @@ def _enter(
             ),
         )
         report.accepted.append(correction.id)
+
+
+def _count(objects: NDArray[np.integer] | None) -> int | None:
+    return None if objects is None else int(np.count_nonzero(np.unique(objects)))
 
 
 def _is_same(project: Project, correction_id: int, answers: Answers, prompt: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError, printable
@@ -29,8 +31,24 @@ def read_json(path: Path) -> Any:
                 f"{path}: expected at most {_MOST_BYTES >> 20} MB of JSON, but it has {size >> 20} MB; export fewer "
                 "images at once, or masks as packed run lengths."
             )
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(_content(path).decode("utf-8-sig"))
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
-    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error.strerror or error}): check the path and its permissions."
+        ) from error
+    except (ValueError, RecursionError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path} is no JSON ({printable(str(error))[:200]}): export it again.") from error
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked where it is packed by gzip."""
+    content = path.read_bytes()
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    with gzip.open(path) as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise DatasetError(
+            f"{path}: expected at most {_MOST_BYTES >> 20} MB of JSON once it is unpacked; export fewer."
+        )
+    return content

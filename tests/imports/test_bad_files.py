@@ -32,23 +32,21 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_an_unknown_category_leaves_its_image_out(target: Project, coco: Path) -> None:
+def test_an_annotation_of_an_unknown_category_is_left_out(target: Project, coco: Path) -> None:
     _edit(coco, lambda c: c["annotations"][0].update(category_id=77))
 
     report = import_files(target, [coco])
 
     assert len(report.problems) == 1
-    assert "unknown categories [77]" in report.problems[0]
-    assert [c.image_id for c in target.corrections.select()] == [2, 3, 3]
+    assert "annotation 1 of chest.png is left out: its category 77 is not listed" in report.problems[0]
+    assert sorted(c.image_id for c in target.corrections.select()) == [1, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda c: c.pop("annotations"), "at annotations"),
-        (lambda c: c["images"].append(c["images"][0]), "the same id"),
-        (lambda c: c["annotations"][0].update(image_id=99), "image 99"),
-        (lambda c: c["annotations"][0].update(segmentation="no"), "segmentation"),
+        (lambda c: c["images"].append(c["images"][0] | {"file_name": "x.png"}), "the same id"),
         (lambda c: c["categories"].append({"id": 1, "name": "x"}), "categories"),
     ],
 )
@@ -75,16 +73,28 @@ def test_a_file_that_is_no_coco_enters_nothing(
         [[1, 2, 3]],
         [[1, 2, 3, 4]],
         [[1, 2, 3, 4, float("nan"), 6]],
+        None,
+        [],
+        "no",
     ],
 )
-def test_a_mask_that_cannot_be_leaves_its_image_out(target: Project, coco: Path, segmentation: Any) -> None:
-    _edit(coco, lambda c: c["annotations"][0].update(segmentation=segmentation))
+def test_a_mask_that_cannot_be_is_left_out_and_the_others_enter(
+    source: Project, target: Project, coco: Path, segmentation: Any
+) -> None:
+    _edit(coco, lambda c: c["annotations"][0].update(segmentation=segmentation, bbox=[1, 2, 3, 4]))
 
     report = import_files(target, [coco])
 
     assert len(report.problems) == 1
-    assert "annotation 1 of chest.png" in report.problems[0]
-    assert [c.image_id for c in target.corrections.select()] == [2, 3, 3]
+    assert "annotation 1 of chest.png is left out: " in report.problems[0]
+    assert sorted(c.image_id for c in target.corrections.select()) == [1, 1, 2, 3, 3]
+    nuclei = target.corrections.select(1, "nuclei")[0]
+    every = source.corrections.objects(source.corrections.select(1, "nuclei")[0])
+    assert np.array_equal(target.corrections.mask(nuclei), every > 1)
+    # Nobody knows which pixels of its box show it.
+    unknown = ~target.corrections.reviewed(nuclei)
+    assert unknown.any()
+    assert not unknown[6:].any()
 
 
 def test_accepted_masks_are_kept_unless_they_are_to_be_replaced(target: Project, coco: Path) -> None:
@@ -259,6 +269,7 @@ def test_boxes_and_outlines_of_another_image_are_no_empty_masks(
 
     report = import_files(target, [coco])
 
-    assert len(report.problems) == 1
-    assert "has a pixel in" in report.problems[0]
-    assert 1 not in [c.image_id for c in target.corrections.select()]
+    assert report.problems
+    assert all("left out" in problem for problem in report.problems)
+    assert target.corrections.select(1, "nuclei") == []
+    assert len(report.accepted) == 4

@@ -1,0 +1,274 @@
+"""COCO and GeoJSON as other programs write them: what is good enters, what is not is listed by name."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_amvlm.imports import import_files
+from napari_amvlm.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEIGHT, WIDTH = 60, 48
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with Project.create(tmp_path / "a.amvlm") as opened:
+        yield opened
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Return a folder with one image."""
+    pixels = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    (tmp_path / "img").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "img" / "a.png")
+    return tmp_path / "img"
+
+
+def _square(x: float, y: float, side: float) -> list[float]:
+    return [x, y, x + side, y, x + side, y + side, x, y + side]
+
+
+def _ring(x: float, y: float, side: float) -> list[list[float]]:
+    return [*np.reshape(_square(x, y, side), (4, 2)).tolist(), [x, y]]
+
+
+def _note(number: Any, segmentation: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "image_id": 1, "category_id": 0, "segmentation": segmentation} | more
+
+
+GOOD = [_note(1, [_square(2, 3, 10)]), _note(2, [_square(30, 40, 6)])]
+
+
+def _coco(path: Path, annotations: list[Any], **image: Any) -> Path:
+    images = [{"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH} | image]
+    content = {"images": images, "categories": [{"id": 0, "name": "nuclei"}], "annotations": annotations}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def _objects(project: Project, prompt: str = "nuclei") -> np.ndarray:
+    (correction,) = project.corrections.select(prompt=prompt)
+    return np.asarray(project.corrections.objects(correction))
+
+
+def _expected(*squares: tuple[int, int, int]) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    for x, y, side in squares:
+        mask[y : y + side, x : x + side] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        (_note(7, [[20.0, 20.0]]), "fewer than three points"),
+        (_note(7, [[10, 10, 30, 30]]), "fewer than three points"),
+        (_note(7, None), "no outline, only a box or points"),
+        (_note(7, []), "no outline, only a box or points"),
+        (_note(7, [_square(500, 500, 9)]), "has no pixel in the image"),
+        (_note(7, {"size": [3, 3], "counts": [9]}), "run lengths are for (3, 3) pixels"),
+        (_note(7, {"counts": [9]}), "must have a size and counts"),
+        (_note(7, [_square(2, 3, 9)], category_id=5), "its category 5 is not listed"),
+        (_note(7, [_square(2, 3, 9)], image_id=5), "is of image 5, which is not listed"),
+        (_note(7, [_square(2, 3, 9)], image_id=None), "image_id"),
+    ],
+)
+def test_an_annotation_that_cannot_be_used_is_listed(
+    project: Project, photo: Path, tmp_path: Path, annotation: dict[str, Any], reason: str
+) -> None:
+    report = import_files(project, [_coco(tmp_path / "a.json", [*GOOD, annotation])], images=photo)
+
+    (problem,) = report.problems
+    assert reason in problem
+    assert "annotation 7" in problem or "annotation 3" in problem
+    assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10), (30, 40, 6)))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "problems"),
+    [
+        pytest.param(_note(7, _square(20, 20, 5)), 0, id="flat"),
+        pytest.param(_note("a7", [_square(20, 20, 5)]), 0, id="text as id"),
+        pytest.param(_note(1, [_square(20, 20, 5)]), 0, id="an id twice"),
+        pytest.param(_note(7, [_square(20, 20, 5), [9.0, 9.0]]), 1, id="one part without area"),
+    ],
+)
+def test_unusual_annotations_are_objects(
+    project: Project, photo: Path, tmp_path: Path, annotation: dict[str, Any], problems: int
+) -> None:
+    report = import_files(project, [_coco(tmp_path / "a.json", [*GOOD, annotation])], images=photo)
+
+    assert len(report.problems) == problems
+    assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10), (30, 40, 6), (20, 20, 5)))
+    assert len(np.unique(_objects(project))) == 4
+
+
+def test_ids_may_be_texts(project: Project, photo: Path, tmp_path: Path) -> None:
+    path = _coco(tmp_path / "a.json", [note | {"image_id": "x", "category_id": "c"} for note in GOOD], id="x")
+    path.write_text(path.read_text().replace('"id": 0', '"id": "c"'))
+
+    assert import_files(project, [path], images=photo).problems == []
+    assert len(project.corrections.select()) == 1
+
+
+def test_a_crowd_is_an_object_below_the_others_or_not_reviewed(photo: Path, tmp_path: Path) -> None:
+    crowd = _note(7, {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}, iscrowd=1)
+    path = _coco(tmp_path / "a.json", [*GOOD, crowd])
+
+    with Project.create(tmp_path / "one.amvlm") as project:
+        import_files(project, [path], images=photo)
+        assert len(np.unique(_objects(project))) == 3
+        assert (_objects(project) > 0).all()
+    with Project.create(tmp_path / "two.amvlm") as project:
+        import_files(project, [path], images=photo, crowds="ignore")
+        assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10), (30, 40, 6)))
+        reviewed = project.corrections.reviewed(project.corrections.select()[0])
+        assert np.array_equal(reviewed, _objects(project) > 0)
+
+
+def test_a_dry_run_enters_nothing(photo: Path, tmp_path: Path) -> None:
+    path = _coco(tmp_path / "a.json", [*GOOD, _note(7, None)])
+
+    with Project.create(tmp_path / "one.amvlm") as project:
+        report = import_files(project, [path], images=photo, dry_run=True)
+
+        assert (report.entered, len(report.problems)) == ([("a.png", "nuclei", 2)], 1)
+        assert (project.corrections.select(), project.images.all()) == ([], [])
+
+
+def _feature(geometry: Any, name: str | None = "nuclei", **more: Any) -> dict[str, Any]:
+    properties = {"objectType": "annotation"} | ({"classification": {"name": name}} if name else {})
+    return {"type": "Feature", "geometry": geometry, "properties": properties} | more
+
+
+def _polygon(*rings: list[list[float]]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings)}
+
+
+AREA = _feature(_polygon(_ring(2, 3, 10)))
+
+
+@pytest.mark.parametrize(
+    ("feature", "reason"),
+    [
+        (_feature({"type": "LineString", "coordinates": [[1, 1], [9, 9]]}, "scale bar"), "a LineString has no area"),
+        (_feature({"type": "MultiPoint", "coordinates": [[1, 1]]}, "mitosis"), "a MultiPoint has no area"),
+        (_feature(None), "a None has no area"),
+        (_feature(_polygon(_ring(1, 1, 40)), None), "has no class"),
+        (_feature(_polygon(_ring(400, 400, 4))), "no pixel in the image"),
+        (_feature(_polygon([[1, 1], [2, 2]])), "at least three points"),
+    ],
+)
+def test_a_feature_that_cannot_be_used_is_listed(
+    project: Project, photo: Path, tmp_path: Path, feature: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [AREA, feature]}))
+
+    report = import_files(project, [path], images=photo)
+
+    (problem,) = report.problems
+    assert "feature 2" in problem
+    assert reason in problem
+    assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10)))
+
+
+def test_holes_and_several_areas(project: Project, photo: Path, tmp_path: Path) -> None:
+    several = {"type": "MultiPolygon", "coordinates": [[_ring(20, 20, 12), _ring(24, 24, 4)], [_ring(2, 40, 5)]]}
+    line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
+    mixed = {"type": "GeometryCollection", "geometries": [line, _polygon(_ring(40, 2, 4))]}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([_feature(several), _feature(mixed)]))
+
+    assert import_files(project, [path], images=photo).problems == []
+
+    expected = _expected((20, 20, 12), (2, 40, 5), (40, 2, 4)) & ~_expected((24, 24, 4))
+    assert np.array_equal(_objects(project) > 0, expected)
+
+
+@pytest.mark.parametrize(("cells", "square"), [("cell", (10, 10, 20)), ("nucleus", (15, 15, 6))])
+def test_a_cell_is_entered_by_its_outline_or_its_nucleus(
+    project: Project, photo: Path, tmp_path: Path, cells: Any, square: tuple[int, int, int]
+) -> None:
+    cell = _feature(_polygon(_ring(10, 10, 20)), nucleusGeometry=_polygon(_ring(15, 15, 6)))
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([cell]))
+
+    import_files(project, [path], images=photo, cells=cells)
+
+    assert np.array_equal(_objects(project) > 0, _expected(square))
+
+
+@pytest.mark.parametrize("name", ["a.geojson.gz", "a.geojson", "a.json", "a.json.gz"])
+def test_geojson_is_known_by_its_content(project: Project, photo: Path, tmp_path: Path, name: str) -> None:
+    content = json.dumps([AREA]).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+    assert import_files(project, [tmp_path / name], images=photo).problems == []
+    assert len(project.corrections.select()) == 1
+
+
+def test_a_packed_file_that_is_cut_off_is_reported(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "a.geojson.gz").write_bytes(gzip.compress(json.dumps([AREA] * 50).encode())[:-20])
+
+    (problem,) = import_files(project, [tmp_path / "a.geojson.gz"]).problems
+
+    assert "a.geojson.gz" in problem
+
+
+@pytest.mark.parametrize(("inside", "outside"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_compared_in_normal_form(
+    project: Project, photo: Path, tmp_path: Path, inside: Any, outside: Any
+) -> None:
+    (photo / "a.png").rename(photo / unicodedata.normalize(outside, "Präparat.png"))
+    path = _coco(tmp_path / "a.json", GOOD, file_name=unicodedata.normalize(inside, "Präparat.png"))
+
+    assert import_files(project, [path], images=photo).problems == []
+    assert import_files(project, [path]).unchanged == 1
+
+
+@pytest.fixture
+def on_its_side(photo: Path) -> Path:
+    """Return the folder with a photo that lies on its side in its file; upright it is 60 by 48."""
+    upright = Image.open(photo / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(photo / "phone.jpg", quality=97, exif=exif)
+    return photo
+
+
+@pytest.mark.parametrize(
+    ("size", "square", "expected"),
+    [
+        pytest.param((HEIGHT, WIDTH), (10, 2, 20), (10, 2, 20), id="as shown"),
+        # Stored, a pixel at row r and column c of the upright image is at row WIDTH - 1 - c and column r.
+        pytest.param((WIDTH, HEIGHT), (2, 18, 20), (10, 2, 20), id="as stored"),
+        pytest.param((WIDTH, HEIGHT), (10, 39, 20), (10, 39, 20), id="drawn as shown, size as stored"),
+    ],
+)
+def test_outlines_on_a_photo_lie_where_they_were_drawn(
+    project: Project,
+    on_its_side: Path,
+    tmp_path: Path,
+    size: tuple[int, int],
+    square: tuple[int, int, int],
+    expected: tuple[int, int, int],
+) -> None:
+    path = _coco(
+        tmp_path / "a.json", [_note(1, [_square(*square)])], file_name="phone.jpg", height=size[0], width=size[1]
+    )
+
+    assert import_files(project, [path], images=on_its_side).problems == []
+    assert np.array_equal(_objects(project) > 0, _expected(expected))
