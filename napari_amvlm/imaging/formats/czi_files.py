@@ -1,0 +1,143 @@
+"""CZI files of Zeiss microscopes, by Zeiss's own library: scenes, channels, slices and times, read by regions."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.lazy import LEAST_CHUNK, lazy, need, reading, with_small_levels
+from napari_amvlm.imaging.formats.limits import EAGER_BYTES, LARGEST_PLANE, check_shape
+from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+START = b"ZISRAWFILE"
+_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32, "Bgr24": np.uint8, "Bgr48": np.uint16}
+_ZOOMS = 8
+"""At most so many lower resolutions of a large scene."""
+
+
+class _Scene:
+    """One resolution of a scene, `(T, C, Z, Y, X[, 3])`, read plane by plane and region by region."""
+
+    def __init__(self, reader: Any, lock: Any, box: Any, scene: int | None, sizes: dict[str, int], step: int) -> None:
+        self._reader, self._lock, self._box, self._scene, self._step = reader, lock, box, scene, step
+        kind = reader.pixel_types[0]
+        colours = (3,) if kind.startswith("Bgr") else ()
+        self.shape = (sizes["T"], sizes["C"], sizes["Z"], box.h // step, box.w // step, *colours)
+        self.dtype = np.dtype(_TYPES[kind])
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        ranges = [range(*part.indices(length)) for part, length in zip(key, self.shape, strict=False)]
+        times, channels, slices, rows, columns = ranges[:5]
+        planes = [
+            self._plane({"T": time, "C": channel, "Z": z}, rows, columns)
+            for time in times
+            for channel in channels
+            for z in slices
+        ]
+        return np.stack(planes).reshape(*(len(part) for part in ranges[:5]), *self.shape[5:])
+
+    def _plane(self, plane: dict[str, int], rows: range, columns: range) -> NDArray[Any]:
+        step = self._step
+        corner = (self._box.x + columns.start * step, self._box.y + rows.start * step)
+        roi = (*corner, len(columns) * step, len(rows) * step)
+        with self._lock:
+            pixels = self._reader.read(roi=roi, plane=plane, scene=self._scene, zoom=1 / step)
+        pixels = pixels[: len(rows), : len(columns)]
+        return np.asarray(pixels[..., ::-1] if len(self.shape) == 6 else pixels[..., 0])
+
+
+def open_czi(path: Path) -> list[ImageData]:
+    """Describe the scenes of a CZI file: one image each.
+
+    Raises
+    ------
+    ImageError
+        pylibCZIrw is not installed, or the file is damaged or of a number format that is not known.
+    """
+    with reading(path):
+        need("pylibCZIrw", path, "CZI", "czi")
+        from pylibCZIrw import czi
+
+        # Open as long as the arrays are in use.
+        reader = czi.CziReader(str(path), czi.ReaderFileInputTypes.Standard)
+        kinds = set(reader.pixel_types.values())
+        if len(kinds) != 1 or not kinds <= set(_TYPES):
+            raise ImageError(f"{path}: expected one of {', '.join(_TYPES)} in all channels, but got {sorted(kinds)}.")
+        ends = {axis: int(end) for axis, (_, end) in reader.total_bounding_box.items()}
+        sizes = {axis: ends.get(axis, 1) for axis in "TCZ"}
+        scenes = dict(reader.scenes_bounding_rectangle)
+        boxes: list[tuple[int | None, Any]] = list(scenes.items()) or [(None, reader.total_bounding_rectangle)]
+        lock = threading.Lock()
+        images = [_describe(path, reader, lock, box, number, sizes) for number, box in boxes]
+    if len(images) == 1:
+        return images
+    return [replace(image, name=f"{image.name} {number}") for number, image in enumerate(images, 1)]
+
+
+def _describe(path: Path, reader: Any, lock: Any, box: Any, scene: int | None, sizes: dict[str, int]) -> ImageData:
+    levels: list[Any] = []
+    step = 1
+    while len(levels) < _ZOOMS:
+        source = _Scene(reader, lock, box, scene, sizes, step)
+        check_shape(path, source.shape, source.shape[3:5])
+        chunks = (1, 1, 1, *(min(LEAST_CHUNK, side) for side in source.shape[3:5]), *source.shape[5:])
+        levels.append(lazy(source, path, chunks))
+        if box.h * box.w <= LARGEST_PLANE or min(source.shape[3:5]) < 2 * LEAST_CHUNK:
+            break
+        step *= 2
+    rgb = levels[0].ndim == 6
+    kept = [number for number, axis in enumerate("TCZYX") if axis in "YX" or levels[0].shape[number] > 1]
+    axes = "".join("TCZYX"[number] for number in kept)
+    arranged = [level[tuple(slice(None) if n in (*kept, 5) else 0 for n in range(level.ndim))] for level in levels]
+    arranged = with_small_levels(arranged, axes.index("Y"))
+    if len(arranged) == 1 and arranged[0].nbytes <= EAGER_BYTES:
+        arranged = [np.asarray(arranged[0].compute(scheduler="synchronous"))]
+    return ImageData(
+        arranged[0],
+        image_name(path),
+        path,
+        rgb,
+        axes,
+        spacing=_distances(reader.metadata),
+        smaller=tuple(arranged[1:]),
+        channels=_channel_names(reader.metadata, sizes["C"]) if "C" in axes else (),
+    )
+
+
+def _within(metadata: Any, *keys: str) -> Any:
+    for key in keys:
+        metadata = metadata.get(key) if isinstance(metadata, dict) else None
+    return metadata
+
+
+def _distances(metadata: Any) -> dict[str, Spacing]:
+    """Return the scaling, which is in meters, in micrometers."""
+    items = _within(metadata, "ImageDocument", "Metadata", "Scaling", "Items", "Distance")
+    values = (
+        {str(item.get("@Id")): item.get("Value") for item in items if isinstance(item, dict)}
+        if isinstance(items, list)
+        else {}
+    )
+    sizes: dict[str, Spacing | None] = {}
+    for axis in "ZYX":
+        try:
+            sizes[axis] = spacing(float(str(values.get(axis))) * 1e6, "um")
+        except ValueError:
+            continue
+    return known(sizes)
+
+
+def _channel_names(metadata: Any, count: int) -> tuple[str, ...]:
+    keys = ("ImageDocument", "Metadata", "Information", "Image", "Dimensions", "Channels", "Channel")
+    channels = _within(metadata, *keys)
+    names = [str(channel.get("@Name", "")) for channel in channels] if isinstance(channels, list) else []
+    return tuple(names) if len(names) == count and all(names) else ()

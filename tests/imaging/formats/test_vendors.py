@@ -1,0 +1,141 @@
+"""CZI files written by Zeiss's library, and slides that OpenSlide reads."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import image_kind, open_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIXELS = np.random.default_rng(0).integers(0, 60000, (2, 3, 64, 80), np.uint16)
+COLOUR = np.random.default_rng(1).integers(0, 255, (64, 80, 3), np.uint8)
+with_czi = pytest.mark.skipif(importlib.util.find_spec("pylibCZIrw") is None, reason="the extra czi is not installed")
+with_openslide = pytest.mark.skipif(
+    importlib.util.find_spec("openslide") is None, reason="the extra openslide is not installed"
+)
+
+
+def _czi(path: Path, scenes: int = 1) -> Path:
+    from pylibCZIrw import czi
+
+    with czi.create_czi(str(path)) as file:
+        for scene in range(scenes):
+            for channel in range(2):
+                for z in range(3):
+                    place = {"location": (1000 * scene, 0), "scene": scene}
+                    pixels = np.ascontiguousarray((PIXELS[channel, z] + scene)[..., None])
+                    file.write(data=pixels, plane={"C": channel, "Z": z, "T": 0}, **place)
+        file.write_metadata(
+            document_name="a",
+            channel_names={0: "DAPI", 1: "actin"},
+            scale_x=0.25e-6,
+            scale_y=0.5e-6,
+            scale_z=2e-6,
+        )
+    return path
+
+
+@with_czi
+def test_channels_slices_and_sizes_of_a_czi_file(tmp_path: Path) -> None:
+    (image,) = open_images(_czi(tmp_path / "a.CZI"))
+
+    assert (image.axes, image.channels, image.rgb) == ("CZYX", ("DAPI", "actin"), False)
+    assert image.scale == pytest.approx((1, 2, 0.5, 0.25))
+    assert image.units[1:] == ("micrometer",) * 3
+    np.testing.assert_array_equal(image.data, PIXELS)
+
+
+@with_czi
+def test_scenes_are_images(tmp_path: Path) -> None:
+    images = open_images(_czi(tmp_path / "a.czi", scenes=2))
+
+    assert [image.name for image in images] == ["a 1", "a 2"]
+    for number, image in enumerate(images):
+        np.testing.assert_array_equal(image.data, PIXELS + number)
+
+
+@with_czi
+def test_colours_of_a_czi_file(tmp_path: Path) -> None:
+    from pylibCZIrw import czi
+
+    with czi.create_czi(str(tmp_path / "a.czi")) as file:
+        file.write(data=np.ascontiguousarray(COLOUR[..., ::-1]), plane={"C": 0, "Z": 0, "T": 0})
+
+    (image,) = open_images(tmp_path / "a.czi")
+
+    assert (image.axes, image.rgb) == ("YX", True)
+    np.testing.assert_array_equal(image.data, COLOUR)
+
+
+@with_czi
+def test_a_large_scene_has_levels_that_are_read_where_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_amvlm.imaging.formats.czi_files.LARGEST_PLANE", 1000)
+    monkeypatch.setattr("napari_amvlm.imaging.formats.czi_files.LEAST_CHUNK", 16)
+
+    (image,) = open_images(_czi(tmp_path / "a.czi"))
+
+    assert isinstance(image.data, da.Array)
+    assert [level.shape[-2:] for level in image.levels] == [(64, 80), (32, 40), (16, 20)]
+    np.testing.assert_array_equal(image.data[1, 2, 10:30, 5:50].compute(), PIXELS[1, 2, 10:30, 5:50])
+
+
+@with_czi
+@pytest.mark.parametrize("size", [20, 500, 3000])
+def test_a_czi_file_that_is_cut_off_is_refused(tmp_path: Path, size: int) -> None:
+    path = _czi(tmp_path / "a.czi")
+    path.write_bytes(path.read_bytes()[:size])
+
+    with pytest.raises(ImageError, match=r"a\.czi"):
+        open_images(path)
+
+
+@with_openslide
+@pytest.mark.parametrize("name", ["a.ndpi", "a.SCN", "a.bif"])
+def test_a_slide_is_read_by_openslide_with_its_levels(tmp_path: Path, name: str) -> None:
+    pixels = np.random.default_rng(2).integers(0, 255, (48, 64, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    how: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": "jpeg"}
+    how["compressionargs"] = {"level": 100}
+    with tifffile.TiffWriter(tmp_path / name) as file:
+        file.write(pixels, resolution=(40_000, 20_000), resolutionunit="CENTIMETER", **how)
+        file.write(pixels[::2, ::2], subfiletype=1, **how)
+
+    (image,) = open_images(tmp_path / name)
+
+    assert image_kind(tmp_path / name) == "slide"
+    assert (image.rgb, [level.shape for level in image.levels]) == (True, [(768, 1024, 3), (384, 512, 3)])
+    assert image.scale == pytest.approx((0.5, 0.25))
+    part = image.data[100:300, 50:400].compute()
+    assert np.median(np.abs(part.astype(int) - pixels[100:300, 50:400])) <= 2
+    lower = image.smaller[0][100:300, 50:400].compute()
+    assert np.median(np.abs(lower.astype(int) - pixels[::2, ::2][100:300, 50:400])) <= 2
+
+
+@with_openslide
+def test_what_openslide_does_not_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(100))
+
+    with pytest.raises(ImageError, match=r"a\.mrxs: expected a slide that OpenSlide reads"):
+        open_images(tmp_path / "a.mrxs")
+
+
+def test_without_the_libraries_the_messages_say_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.ndpi").write_bytes(bytes(100))
+    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE" + bytes(100))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    for name, extra in (("a.ndpi", "openslide"), ("a.czi", "czi")):
+        with pytest.raises(ImageError, match=rf'pip install "napari-amvlm\[{extra}\]"'):
+            open_images(tmp_path / name)
