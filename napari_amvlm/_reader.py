@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
     Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
+_MOST_IMAGES = 32
 _COLOURMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 
 
@@ -45,6 +46,11 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     """
     paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
     images = open_images(paths[0]) if len(paths) == 1 else open_dicom_series(paths, paths[0].parent)
+    if len(images) > _MOST_IMAGES:
+        raise ImageError(
+            f"{paths[0]} holds {len(images)} images, too many to show at once; open the folder of one of them, for "
+            f"instance {images[0].path}."
+        )
     return [layer for image in images for layer in _layers(image)]
 
 

@@ -107,6 +107,7 @@ class ModelConfig(Config):
     dense: int = Field(96, ge=8, le=1024, description="channels of the dense decoder")
     tile: int = Field(512, ge=64, le=1024, multiple_of=STRIDE, description="tile side at inference, pixels")
     overlap: int = Field(48, ge=0, le=256, description="overlap of neighbouring tiles, pixels")
+    micrometers: float = Field(0.25, gt=0, le=100, description="size of a pixel at which words in tiles were learnt")
     whole: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="canvas side of a whole image, pixels")
     concepts: tuple[Concept, ...] = ()
     structure: bool = Field(False, description="whether it was taught parts, unions and exclusions of concepts")

@@ -12,7 +12,6 @@ import typer
 from napari_amvlm.cli.cluster import predict_on_cluster
 from napari_amvlm.cli.console import (
     DeviceOption,
-    MagnificationOption,
     ModelOption,
     ViewsOption,
     complain,
@@ -23,7 +22,7 @@ from napari_amvlm.cli.console import (
 )
 from napari_amvlm.cli.predict_request import Outcome, Request, output_files, result_token, store_folder
 from napari_amvlm.cli.predicting import predict_file
-from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
+from napari_amvlm.errors import AmvlmError, InputError, OutOfMemoryError, PromptError, sentence
 from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
 
 if TYPE_CHECKING:
@@ -58,7 +57,15 @@ def predict(
     scale: Annotated[
         Literal["auto", "whole", "tiles"], typer.Option("--scale", help="Look at the image as a whole or in tiles.")
     ] = "auto",
-    magnification: MagnificationOption = 1.0,
+    magnification: Annotated[
+        float | None,
+        typer.Option(
+            "--magnification",
+            min=0.05,
+            max=20.0,
+            help="Resize by this before looking in tiles; by default, as the file's pixel size asks for.",
+        ),
+    ] = None,
     views: ViewsOption = "1",
     slices: Annotated[
         str | None, typer.Option("--slices", metavar="A[-B]", help="Of stacks: this slice or these alone, from 0.")
@@ -67,6 +74,14 @@ def predict(
         Literal["acquired", "axial", "coronal", "sagittal"],
         typer.Option("--plane", help="Of volumes: the plane of the slices; acquired: the two finest axes."),
     ] = "acquired",
+    channel: Annotated[
+        str | None,
+        typer.Option("--channel", metavar="NAME", help='A channel by name or number, from 1, or "composite".'),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="NAME", help="Of files with several images: one, by name or number, from 1."),
+    ] = None,
     region: Annotated[
         tuple[int, int, int, int] | None,
         typer.Option("--region", metavar="X Y W H", help="Of slides: this part alone, in pixels."),
@@ -104,6 +119,8 @@ def predict(
         overwrite=overwrite,
         slices=_slices(slices),
         plane=plane,
+        channel=channel,
+        image=image,
         region=region,
         every_tile=every_tile,
     )
@@ -118,7 +135,8 @@ def predict(
             for line in outcome.lines:
                 say(line)
         else:
-            complain(str(outcome.error))
+            message = str(outcome.error)
+            complain(message if outcome.path.name in message else f"{outcome.path}: {message}")
             failed.append(outcome)
     if failed:
         remark(f"{len(failed)} of {len(sources)} images failed: {', '.join(str(outcome.path) for outcome in failed)}")
@@ -164,6 +182,10 @@ def _predict_here(predictor: Predictor, sources: Sequence[ImageSource], request:
                 raise  # it would be the same with every image
             except (InputError, OutOfMemoryError) as error:
                 yield Outcome(source.path, error=error)
+            except AmvlmError:
+                raise  # for instance a full disk
+            except Exception as error:  # noqa: BLE001 - whatever a file leads to, the others are done
+                yield Outcome(source.path, error=AmvlmError(f"{source.path}: {sentence(error)}"))
 
 
 def check_outputs(sources: Sequence[ImageSource], request: Request) -> None:

@@ -38,13 +38,13 @@ _NOT_IN_NAMES = r'[\x00-\x1f/\\:*?"<>|]'
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of every image."""
+    """What is wanted of every image; a magnification of None is that of its pixel size, or 1."""
 
     prompts: tuple[str, ...]
     output: Path
     threshold: float = 0.5
     scale: Literal["auto"] | ScaleName = "auto"
-    magnification: float = 1.0
+    magnification: float | None = None
     instances: bool = False
     probabilities: bool = False
     overwrite: bool = False
@@ -53,6 +53,30 @@ class Request:
     every_tile: bool = False
     views: Views = 1
     plane: Plane = "acquired"
+    channel: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What was predicted in one image.
+
+    Attributes
+    ----------
+    labels
+        With the axes of the image, without colours.
+    probabilities
+        float16, with an axis of prompts before those; None where they are not wanted.
+    objects
+        Numbered objects for each prompt; empty where they are not wanted.
+    presences
+        Prompts with their presence.
+    """
+
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float16] | None
+    objects: list[NDArray[Any]]
+    presences: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import hashlib
 import json
 import threading
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from napari_amvlm.cli.predict_request import (
+    ImageResult,
     Outcome,
     model_token,
     numbered,
@@ -26,13 +27,11 @@ from napari_amvlm.cli.predicting_stacks import predict_one_stack
 from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
-from napari_amvlm.imaging import to_file_axes
+from napari_amvlm.imaging import WorkingScale, choose_channel, magnification_by_size, to_file_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from napari_amvlm.cli.predict_request import Progress, Remark, Request
     from napari_amvlm.imaging import ImageData, ImageSource
@@ -77,8 +76,8 @@ def predict_file(
             remark(str(warning.message))
     lines: list[str] = []
     failures: list[InputError] = []
-    for image in images:
-        title = image.name.removeprefix(source.name).strip() if len(images) > 1 else ""
+    titles = [image.name.removeprefix(source.name).strip() if len(images) > 1 else "" for image in images]
+    for title, image in _chosen(source.path, titles, images, request):
         try:
             lines.append(_predict_image(predictor, _Task(source, title, image, request, token), show, remark))
         except PromptError:
@@ -90,6 +89,21 @@ def predict_file(
             remark(line)
         raise failures[0]
     return lines
+
+
+def _chosen(
+    path: Path, titles: Sequence[str], images: Sequence[ImageData], request: Request
+) -> list[tuple[str, ImageData]]:
+    """Return all images of a file, or the one that `--image` names or numbers, from 1."""
+    pairs = list(zip(titles, images, strict=True))
+    if request.image is None:
+        return pairs
+    if request.image in titles:
+        return [pairs[titles.index(request.image)]]
+    if request.image.isdecimal() and 1 <= int(request.image) <= len(pairs):
+        return [pairs[int(request.image) - 1]]
+    listed = ", ".join(f"{number} {title}".strip() for number, title in enumerate(titles, 1))
+    raise InputError(f"{path} has no image {request.image!r}; choose one of {listed} with --image.")
 
 
 @dataclass(frozen=True)
@@ -105,27 +119,81 @@ class _Task:
 
 def _predict_image(predictor: Predictor, task: _Task, show: Progress, remark: Remark) -> str:
     """Write the results of one image and return the line about it."""
-    image, request, path = task.image, task.request, task.source.path
+    request, path = task.request, task.source.path
+    image = choose_channel(task.image, request.channel) if request.channel else task.image
     files = output_files(task.source, request, task.title)
     kind = image_kind_of(image, path, request)
+    request = replace(request, magnification=_magnification(predictor, image, kind, request, path, remark))
+    task = replace(task, request=request)
     if kind == "slide":
         folder = store_folder(task.source, request, task.title)
         return predict_one_slide(predictor, image, folder, request, show=show, remark=remark)
     if files[-1].is_file() and result_token(files[-1]) is None and not request.overwrite:
         raise InputError(f"{files[-1]} was not made by predict; give another -o, or --overwrite to replace it.")
-    if kind == "stack":
-        labels, stacked, objects, presences = predict_one_stack(predictor, image, request, show=show)
-    else:
-        labels, stacked, objects, presences = _predict_plane(predictor, path, image, request, remark)
+    result = _predict_channels(predictor, image, task, show, remark)
     # Labels last: their file says that the others are there too.
-    arrays = [*([stacked] if request.probabilities else ()), *objects, labels]
+    arrays = [*([result.probabilities] if request.probabilities else ()), *result.objects, result.labels]
     for file, array in zip(files, arrays, strict=True):
         if file.name.endswith(".nii.gz"):
             write_nifti(file, array, image, made_with=task.token)
         else:
-            axes = "C" * (array.ndim - len(image.axes)) + image.axes
+            # The prompts of probabilities are channels, where the image has none itself.
+            prompts = "Q" if "C" in image.axes else "C"
+            axes = prompts * (array.ndim - len(image.axes)) + image.axes
             write_tiff(file, to_file_axes(array, image), axes=axes, made_with=task.token)
-    return f"{path}: {', '.join(presence_text(*one) for one in presences)} -> {files[-1]}"
+    return f"{path}: {', '.join(presence_text(*one) for one in result.presences)} -> {files[-1]}"
+
+
+def _magnification(
+    predictor: Predictor, image: ImageData, kind: Kind, request: Request, path: Path, remark: Remark
+) -> float:
+    """Return the magnification that was asked for, or that which the pixel size of the image asks for."""
+    from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
+
+    if request.magnification is not None:
+        return request.magnification
+    taught = predictor.model.config.micrometers
+    factor = magnification_by_size(image, taught) or 1.0
+    height, width = (int(side) for side in image.data.shape[image.axes.index("Y") :][:2])
+    scales = [
+        predictor.scale_for(prompt, (height, width), scale=request.scale, gray=not image.rgb, magnification=factor)
+        for prompt in request.prompts
+    ]
+    if factor == 1.0 or (kind != "slide" and WorkingScale("tiles", factor) not in scales):
+        return 1.0
+    size = f"{path}: its pixels have {taught * factor:.3g} um, and the model was taught at {taught:.3g} um"
+    if kind != "slide" and height * width * factor**2 > LARGEST_PLANE:
+        remark(f"{size}, but magnified {factor:.3g} times it would be too large; it is looked at as it is.")
+        return 1.0
+    remark(f"{size}; it is looked at at magnification {factor:.3g}. --magnification sets another one.")
+    return factor
+
+
+def _predict_channels(
+    predictor: Predictor, image: ImageData, task: _Task, show: Progress, remark: Remark
+) -> ImageResult:
+    """Predict an image; where it has channels, each by itself."""
+    if "C" not in image.axes:
+        if image.axes == "YX":
+            return _predict_plane(predictor, task.source.path, image, task.request, remark)
+        return predict_one_stack(predictor, image, task.request, show=show)
+    position = image.axes.index("C")
+    results = [
+        _predict_channels(predictor, image.of_channel(number), task, show, remark)
+        for number in range(len(image.channel_titles))
+    ]
+    maps = [result.probabilities for result in results if result.probabilities is not None]
+    presences = [
+        (f"{prompt} in {title}", presence)
+        for title, result in zip(image.channel_titles, results, strict=True)
+        for prompt, presence in result.presences
+    ]
+    return ImageResult(
+        np.stack([result.labels for result in results], position),
+        np.stack(maps, position + 1) if maps else None,
+        [np.stack(objects, position) for objects in zip(*(result.objects for result in results), strict=True)],
+        presences,
+    )
 
 
 def image_kind_of(image: ImageData, path: Path, request: Request) -> Kind:
@@ -138,6 +206,9 @@ def image_kind_of(image: ImageData, path: Path, request: Request) -> Kind:
     """
     from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 
+    if image.axes == "CYX" and (image.smaller or request.region):
+        listed = ", ".join(image.channel_titles)
+        raise InputError(f"{path} is a slide with the channels {listed}; choose one with --channel.")
     if image.axes != "YX":
         if request.region:
             raise InputError(f"{path}: a region can be had of a plane, but it is a stack, {image.size}; use --slices.")
@@ -181,22 +252,22 @@ def _own_predictor(model: Path, _changed: int, device: str, views: Views) -> Pre
 
 def _predict_plane(
     predictor: Predictor, path: Path, opened: ImageData, request: Request, remark: Remark
-) -> tuple[NDArray[Any], NDArray[np.float16], list[NDArray[Any]], list[tuple[str, float]]]:
-    """Return labels, probabilities, objects by prompt, and presences of a plane."""
+) -> ImageResult:
+    """Predict a plane."""
     from napari_amvlm.imaging import count_nonfinite, split_instances
     from napari_amvlm.imaging.formats.limits import check_size
     from napari_amvlm.slides.class_labels import label_image
 
     check_size(path, *opened.data.shape[:2])
     image = np.asarray(opened.data)
-    predictor.set_image(image, key=str(path.resolve()))
+    predictor.set_image(image, key=f"{path.resolve()} {opened.name}")
     if unusable := count_nonfinite(image):
         remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
     predictions: Sequence[Prediction] = [
         predictor.predict(
             prompt,
             scale=request.scale,
-            magnification=request.magnification,
+            magnification=request.magnification or 1.0,
             on_message=lambda text: remark(f"{path}: {text}"),
         )
         for prompt in request.prompts
@@ -204,7 +275,12 @@ def _predict_plane(
     maps = [prediction.probability for prediction in predictions]
     objects = [numbered(split_instances(m, request.threshold)) for m in maps] if request.instances else []
     presences = [(prediction.prompt, prediction.presence) for prediction in predictions]
-    return label_image(maps, request.threshold), np.stack(maps).astype(np.float16), objects, presences
+    return ImageResult(
+        label_image(maps, request.threshold),
+        np.stack(maps).astype(np.float16) if request.probabilities else None,
+        objects,
+        presences,
+    )
 
 
 def _token(predictor: Predictor, source: ImageSource, request: Request) -> str:
@@ -212,10 +288,12 @@ def _token(predictor: Predictor, source: ImageSource, request: Request) -> str:
     stats = [path.stat() for path in source.files or (source.path,) if path.exists()]
     states = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
     settings = (
-        *(request.prompts, request.threshold, request.scale, request.magnification, request.slices),
+        *(request.prompts, request.threshold, request.scale, request.magnification or "by size", request.slices),
         *(model_token(predictor), source.path.name, states if source.files else states and states[0]),
         # Left out where they are the default, so that results of versions without them still count as done.
         *((request.views,) if request.views > 1 else ()),
         *((request.plane,) if request.plane != "acquired" else ()),
+        *((request.channel,) if request.channel else ()),
+        *((f"image {request.image}",) if request.image else ()),
     )
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

@@ -61,7 +61,7 @@ def _store(predictor: Predictor, image: ImageData, folder: Path, request: Reques
     asked = SlideRequest(
         prompts=request.prompts,
         threshold=request.threshold,
-        magnification=request.magnification,
+        magnification=request.magnification or 1.0,
         every_tile=request.every_tile,
         model=model_token(predictor),
         image=path.name,

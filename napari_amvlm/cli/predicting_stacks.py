@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.cli.predict_request import numbered
+from napari_amvlm.cli.predict_request import ImageResult, numbered
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_amvlm.cli.predict_request import Progress, Request
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.predictor import Predictor
 
 
-def predict_one_stack(
-    predictor: Predictor, image: ImageData, request: Request, *, show: Progress
-) -> tuple[NDArray[Any], NDArray[np.float16], list[NDArray[Any]], list[tuple[str, float]]]:
-    """Return labels, probabilities, objects by prompt, and presences of a stack; slices not asked for are 0.
+def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, *, show: Progress) -> ImageResult:
+    """Predict a stack without channels; slices that were not chosen are 0.
 
     The presence of a prompt is that in the slice where it is highest.
     """
@@ -29,7 +25,7 @@ def predict_one_stack(
     shape = image.data.shape[: len(image.axes)]
     count = len(request.prompts)
     labels = np.zeros(shape, np.min_scalar_type(count))
-    maps = np.zeros((count, *shape) if request.probabilities else (count,), np.float16)
+    maps = np.zeros((count, *shape) if request.probabilities else 0, np.float16)
     objects = [np.zeros(shape, np.int32) for _ in request.prompts] if request.instances else []
     linkers = [ObjectLinker() for _ in objects]
     presence = [0.0] * count
@@ -39,18 +35,23 @@ def predict_one_stack(
         request.prompts,
         slices=request.slices,
         scale=request.scale,
-        magnification=request.magnification,
+        magnification=request.magnification or 1.0,
     )
     for report in reports:
-        found = [prediction.probability for prediction in report.predictions]
-        labels[report.index] = label_image(found, request.threshold)
+        planes = [prediction.probability for prediction in report.predictions]
+        labels[report.index] = label_image(planes, request.threshold)
         for row, prediction in enumerate(report.predictions):
             presence[row] = max(presence[row], prediction.presence)
             if request.probabilities:
                 maps[(row, *report.index)] = prediction.probability
-        for volume, linker, probability in zip(objects, linkers, found, strict=False):
+        for volume, linker, probability in zip(objects, linkers, planes, strict=False):
             if report.starts_volume:
                 linker.start_again()
             volume[report.index] = linker.link(split_instances(probability, request.threshold))
         show(report.done / report.total, f"{image.name}, slice {report.done} of {report.total}")
-    return labels, maps, [numbered(volume) for volume in objects], list(zip(request.prompts, presence, strict=True))
+    return ImageResult(
+        labels,
+        maps if request.probabilities else None,
+        [numbered(volume) for volume in objects],
+        list(zip(request.prompts, presence, strict=True)),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_amvlm.imaging.channels import choose_channel
 from napari_amvlm.imaging.folder import DataFolder, ImagePair, binary_mask, read_folder
 from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
@@ -9,7 +10,7 @@ from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
 from napari_amvlm.imaging.planes import Plane, in_plane, to_file_axes
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
-from napari_amvlm.imaging.scale import WorkingScale, resize, tile_scale, whole_scale
+from napari_amvlm.imaging.scale import WorkingScale, magnification_by_size, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.slide_key import slide_key
 from napari_amvlm.imaging.sources import ImageSource, find_sources
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
@@ -26,12 +27,14 @@ __all__ = [
     "WorkingScale",
     "binary_mask",
     "blend_window",
+    "choose_channel",
     "count_nonfinite",
     "find_sources",
     "image_kind",
     "image_name",
     "in_plane",
     "is_zarr",
+    "magnification_by_size",
     "open_images",
     "read_folder",
     "read_image",

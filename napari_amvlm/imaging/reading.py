@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.imaging.formats.czi_files import open_czi
 from napari_amvlm.imaging.formats.decoding import decode
 from napari_amvlm.imaging.formats.dicom_files import open_dicom, open_dicom_series
 from napari_amvlm.imaging.formats.kinds import dicom_files, image_kind
 from napari_amvlm.imaging.formats.limits import check_size
 from napari_amvlm.imaging.formats.nifti_files import open_nifti
 from napari_amvlm.imaging.formats.ome_zarr import open_ome_zarr
+from napari_amvlm.imaging.formats.openslide_files import open_slide
+from napari_amvlm.imaging.formats.pillow_files import photo_spacing
 from napari_amvlm.imaging.formats.tiff_stacks import is_stack, open_tiff, plane_spacing
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.planes import in_plane
@@ -43,7 +46,7 @@ def read_image(path: str | Path) -> ImageData:
         pixels = decode(file, indices=False).pixels
         if pixels.dtype == np.bool_:
             pixels = pixels.astype(np.uint8) * np.uint8(255)
-        distances = plane_spacing(file) if kind == "tiff" else None
+        distances = plane_spacing(file) if kind == "tiff" else photo_spacing(file)
         return ImageData(pixels, image_name(file), file, pixels.ndim == 3, spacing=distances)
     images = open_images(file)
     if len(images) > 1:
@@ -91,6 +94,10 @@ def _open(path: Path, kind: Kind | None) -> list[ImageData]:
         return open_dicom_series(dicom_files(path), path)
     if kind == "dicom":
         return open_dicom(path)
+    if kind == "slide":
+        return open_slide(path)
+    if kind == "czi":
+        return open_czi(path)
     if kind == "tiff" and is_stack(path):
         return open_tiff(path)
     if kind is None and path.is_dir():

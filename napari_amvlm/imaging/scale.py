@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_amvlm.config import ScaleName
+    from napari_amvlm.imaging.image_data import ImageData
+
+
+_MICROMETERS = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+_SAME_SIZE = 0.1
+_MOST_RESIZED = 8.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,35 @@ def tile_scale(magnification: float = 1.0) -> WorkingScale:
     if not (math.isfinite(magnification) and magnification > 0):
         raise InputError(f"Expected a magnification above 0, for instance 1.0, but got {magnification}.")
     return WorkingScale("tiles", float(magnification))
+
+
+def magnification_by_size(image: ImageData, micrometers: float) -> float | None:
+    """Return the magnification at which the pixels of an image have the size that a model was taught at.
+
+    Parameters
+    ----------
+    image
+        Its pixel size counts where it is a length.
+    micrometers
+        Of a pixel that the model was taught at.
+
+    Returns
+    -------
+    float or None
+        1.0 where both sizes differ by less than 10 %; None where the file does not say, pixels are not square, or the
+        sizes differ by more than a factor of 8: then the image is no picture through a microscope.
+    """
+    sizes = [
+        size * _MICROMETERS[unit]
+        for size, unit in zip(image.scale[-2:], image.units[-2:], strict=True)
+        if unit in _MICROMETERS
+    ]
+    if len(sizes) < 2 or abs(sizes[0] / sizes[1] - 1) > _SAME_SIZE:
+        return None
+    factor = (sizes[0] * sizes[1]) ** 0.5 / micrometers
+    if abs(factor - 1) < _SAME_SIZE:
+        return 1.0
+    return factor if 1 / _MOST_RESIZED <= factor <= _MOST_RESIZED else None
 
 
 def resize(

@@ -12,6 +12,7 @@ from napari_amvlm.imaging.folder import visible_contents
 from napari_amvlm.imaging.formats.dicom_files import MAX_FILES, open_dicom_series
 from napari_amvlm.imaging.formats.dicom_frames import dicom_groups
 from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
+from napari_amvlm.imaging.formats.ome_sets import set_key
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import image_name
 from napari_amvlm.imaging.planes import in_plane
@@ -93,6 +94,7 @@ def _in_folder(folder: Path) -> list[ImageSource]:
 
 def _directly_in(folder: Path) -> list[ImageSource]:
     dicom: list[Path] = []
+    sets: set[frozenset[str]] = set()
     sources: list[ImageSource] = []
     for path in itertools.islice(sorted(folder.iterdir()), MAX_FILES):
         if path.name.startswith("."):
@@ -104,6 +106,11 @@ def _directly_in(folder: Path) -> list[ImageSource]:
         kind = _kind(path)
         if kind == "dicom" and path.name.upper() != "DICOMDIR":
             dicom.append(path)
+        elif kind == "tiff" and (members := set_key(path)):
+            # Each file of a set opens all of it.
+            if members not in sets:
+                sets.add(members)
+                sources.append(ImageSource(path, image_name(path)))
         elif kind != "dicom" and (kind is not None or has_image_ending(path)):
             sources.append(ImageSource(path, image_name(path)))
     return sources + _dicom_sources(dicom, folder)

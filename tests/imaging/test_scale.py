@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.transform import downscale_local_mean
 
 from napari_amvlm.errors import ImageError, InputError
-from napari_amvlm.imaging import WorkingScale, resize, tile_scale, whole_scale
+from napari_amvlm.imaging import ImageData, WorkingScale, magnification_by_size, resize, tile_scale, whole_scale
 
 
 def _scene(shape: tuple[int, int]) -> np.ndarray:
@@ -105,3 +105,29 @@ def test_the_result_is_within_the_range_of_the_input(before: tuple[int, int], af
 def test_what_is_no_image_is_refused(source: tuple[int, ...], shape: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match="at least 1 pixel"):
         resize(np.zeros(source), shape)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "factor"),
+    [
+        pytest.param((0.25, "micrometer"), 1.0, id="as taught"),
+        pytest.param((0.23, "micrometer"), 1.0, id="nearly as taught"),
+        pytest.param((0.5, "micrometer"), 2.0, id="20x"),
+        pytest.param((125.0, "nanometer"), 0.5, id="nanometers"),
+        pytest.param((0.0005, "millimeter"), 2.0, id="millimeters"),
+        pytest.param((0.6, "millimeter"), None, id="a scan"),
+        pytest.param((0.001, "micrometer"), None, id="an electron microscope"),
+        pytest.param((1.0, "pixel"), None, id="not known"),
+        pytest.param((1.0, "second"), None, id="no length"),
+    ],
+)
+def test_the_pixel_size_gives_the_magnification(spacing: tuple[float, str], factor: float | None) -> None:
+    image = ImageData(np.zeros((20, 20)), "a", None, rgb=False, spacing={"Y": spacing, "X": spacing})
+
+    assert magnification_by_size(image, 0.25) == (None if factor is None else pytest.approx(factor))
+
+
+def test_pixels_that_are_not_square_give_no_magnification() -> None:
+    spacing = {"Y": (0.5, "micrometer"), "X": (1.0, "micrometer")}
+
+    assert magnification_by_size(ImageData(np.zeros((20, 20)), "a", None, rgb=False, spacing=spacing), 0.25) is None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_COMPANION_START = b"\0\x05\x16\x07"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -61,6 +62,11 @@ def _start(path: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{path} cannot be opened ({reason}); check that it is there and may be read.") from error
+    if start == _COMPANION_START:
+        raise ImageError(
+            f"{path} holds what a Mac keeps beside the file called {path.name.removeprefix('._')}, not an image; "
+            "give that file."
+        )
     if not start:
         raise ImageError(f"{path} is empty; expected a PNG, JPEG or TIFF image.")
     return start

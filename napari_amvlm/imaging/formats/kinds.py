@@ -8,16 +8,18 @@ import zlib
 from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats import czi_files
 from napari_amvlm.imaging.formats.decoding import TIFF_STARTS
 from napari_amvlm.imaging.formats.dicom_files import MAX_FILES
 from napari_amvlm.imaging.formats.nifti_files import is_nifti, nifti_start
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
+from napari_amvlm.imaging.formats.openslide_files import ENDINGS, is_slide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr"]
+Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr", "slide", "czi"]
 
 _PLAIN_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 _DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
@@ -26,7 +28,7 @@ _FIRST_KINDS = (b"UL", b"CS", b"UI", b"OB", b"SH", b"LO", b"DA")
 _LONGEST_FIRST = 256
 """The first element of a file is a length, a name or a number: it has no more bytes than this."""
 _TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".svs")
-_ENDINGS = (".png", ".jpg", ".jpeg", *_TIFF_ENDINGS, ".dcm", ".nii", ".nii.gz")
+_ENDINGS = (".png", ".jpg", ".jpeg", *_TIFF_ENDINGS, ".dcm", ".nii", ".nii.gz", ".czi", *ENDINGS)
 _GZIP = b"\x1f\x8b"
 
 
@@ -43,6 +45,10 @@ def image_kind(path: Path) -> Kind | None:
             return "zarr"
         return "dicom folder" if next(dicom_files(path), None) is not None else None
     start = _start(path)
+    if start.startswith(czi_files.START):
+        return "czi"
+    if is_slide(path):
+        return "slide"
     # A DICOM file may carry the start of a TIFF file in its preamble, so that both kinds of program can read it.
     ending = path.suffix.lower()
     if start[128:132] == b"DICM" and ending not in _TIFF_ENDINGS:

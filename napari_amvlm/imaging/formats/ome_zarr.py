@@ -20,6 +20,8 @@ _VERSIONS = ("0.4", "0.5")
 _AXES = "TCZYX"
 _COLOURS = ("FF0000", "00FF00", "0000FF")
 _MAX_LEVELS = 32
+_MAX_IMAGES = 4096
+"""Fields of a plate."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -28,26 +30,67 @@ def is_zarr(path: Path) -> bool:
 
 
 def open_ome_zarr(path: Path) -> list[ImageData]:
-    """Describe the images in an OME-Zarr folder: one for each of its multiscales.
+    """Describe the images in an OME-Zarr folder: its multiscales, the series of a converter, or the fields of a plate.
 
     Three channels of 8 bits that are shown as red, green and blue, or of which nothing is said, are colours.
 
     Raises
     ------
     ImageError
-        It is no image in version 0.4 or 0.5, for instance a plate, or is damaged; or it holds something else than
-        numbers, a compression that is not known, or paths that lead out of it.
+        It is no image in version 0.4 or 0.5, or is damaged; or it holds something else than numbers, a compression
+        that is not known, or paths that lead out of it.
     """
     with reading(path):
-        ome = _ome(path)
-        every = ome.get("multiscales")
-        if not isinstance(every, list) or not every:
-            raise ImageError(f"{path}: expected an OME-Zarr image, but {_instead(ome)}.")
-        images = [_describe(path, ome, one) for one in every]
+        folders = _image_folders(path)
+        images = [image for folder in folders for image in _in_folder(path / folder)]
+    name = image_name(path)
+    if folders == [""]:
+        return images
+    if len(images) == 1:
+        return [replace(images[0], name=name)]
+    return [replace(image, name=f"{name} {image.path.relative_to(path).as_posix()}") for image in images if image.path]
+
+
+def _in_folder(path: Path) -> list[ImageData]:
+    """Describe the multiscales of one folder."""
+    ome = _ome(path)
+    every = ome.get("multiscales")
+    if not isinstance(every, list) or not every:
+        raise ImageError(
+            f"{path}: expected an OME-Zarr image, but it says nothing of one; open the folder in which the image's "
+            "metadata lie."
+        )
+    images = [_describe(path, ome, one) for one in every]
     if len(images) == 1:
         return images
     titles = [one.get("name") or number for number, one in enumerate(every, 1)]
     return [replace(image, name=f"{image.name} {title}") for image, title in zip(images, titles, strict=True)]
+
+
+def _image_folders(path: Path) -> list[str]:
+    """Return the folders of the images within `path`; "" is the folder itself."""
+    ome = _ome(path)
+    if ome.get("multiscales"):
+        return [""]
+    if "plate" in ome:
+        wells = [str(well["path"]) for well in ome["plate"].get("wells") or ()]
+        folders = [f"{well}/{field}" for well in wells[:_MAX_IMAGES] for field in _fields(inside(path, well))]
+    elif "well" in ome:
+        folders = _fields(path)
+    else:
+        named = _ome(path / "OME").get("series") if (path / "OME").is_dir() else ome.get("series")
+        folders = [str(name) for name in named or ()] or sorted(
+            (one.name for one in path.iterdir() if one.name.isdecimal() and is_zarr(one)), key=int
+        )
+    if len(folders) > _MAX_IMAGES:
+        raise ImageError(f"{path}: expected at most {_MAX_IMAGES} images, but it has more; open the folder of one.")
+    for folder in folders:
+        inside(path, folder)
+    return folders or [""]
+
+
+def _fields(well: Path) -> list[str]:
+    return [str(field["path"]) for field in (_ome(well).get("well") or {}).get("images") or ()]
 
 
 def _ome(path: Path) -> dict[str, Any]:
@@ -67,20 +110,14 @@ def _ome(path: Path) -> dict[str, Any]:
     return dict(ome)
 
 
-def _instead(ome: Mapping[str, Any]) -> str:
-    if "plate" in ome or "well" in ome:
-        return "it is a plate or a well; open the folder of one of its fields"
-    if "bioformats2raw.layout" in ome or "series" in ome:
-        return "it is a collection of images; open the folder of one of them, for instance 0"
-    return "it says nothing of one; open the folder in which the image's metadata lie"
-
-
 def _describe(path: Path, ome: Mapping[str, Any], multiscale: Mapping[str, Any]) -> ImageData:
     axes, units = _axes(path, multiscale)
     datasets = list(multiscale["datasets"])
     if not 1 <= len(datasets) <= _MAX_LEVELS:
         raise ImageError(f"{path}: expected 1 to {_MAX_LEVELS} levels, but got {len(datasets)}; write it again.")
-    levels = [_level(path, dataset["path"], axes) for dataset in datasets]
+    every = [_level(path, dataset["path"], axes) for dataset in datasets]
+    # Some converters write a level twice.
+    levels = [level for number, level in enumerate(every) if number == 0 or level.shape != every[number - 1].shape]
     _check_levels(path, [level.shape for level in levels], axes)
     distances = _distances(multiscale, datasets[0], axes, units)
     kept = [axis for axis, n in zip(axes, levels[0].shape, strict=True) if n != 1 or axis in "YX"]
@@ -141,7 +178,7 @@ def _check_levels(path: Path, shapes: Sequence[tuple[int, ...]], axes: str) -> N
     """Refuse levels that are not one image at falling resolutions."""
     for larger, smaller in itertools.pairwise(shapes):
         falls = all(m <= n if axis in "ZYX" else m == n for axis, n, m in zip(axes, larger, smaller, strict=True))
-        if not falls or larger == smaller:
+        if not falls:
             raise ImageError(f"{path}: expected levels that get smaller, but got {list(shapes)}; write it again.")
 
 
@@ -158,7 +195,7 @@ def _distances(
 ) -> dict[str, Spacing]:
     """Return the distances of neighbours at full resolution; those without a unit are left out."""
     found: dict[str, Spacing] = {}
-    factors = [_scale(place, len(axes)) for place in (multiscale, dataset)]
+    factors = [_scale(metadata, len(axes)) for metadata in (multiscale, dataset)]
     for position, axis in enumerate(axes):
         value = spacing(factors[0][position] * factors[1][position], units[axis])
         if axis != "C" and value is not None:
@@ -166,11 +203,12 @@ def _distances(
     return found
 
 
-def _scale(place: Mapping[str, Any], count: int) -> list[float]:
-    for transformation in place.get("coordinateTransformations") or ():
+def _scale(metadata: Mapping[str, Any], count: int) -> list[float]:
+    """Return the factors of `count` axes; where fewer are given, they are those of the last axes, and others are 1."""
+    for transformation in metadata.get("coordinateTransformations") or ():
         values = transformation.get("scale")
-        if transformation.get("type") == "scale" and isinstance(values, list) and len(values) == count:
-            return [float(value) for value in values]
+        if transformation.get("type") == "scale" and isinstance(values, list) and 2 <= len(values) <= count:
+            return [1.0] * (count - len(values)) + [float(value) for value in values]
     return [1.0] * count
 
 

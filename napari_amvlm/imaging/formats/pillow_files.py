@@ -8,12 +8,15 @@ import numpy as np
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.limits import MAX_PIXELS, check_size
+from napari_amvlm.imaging.formats.tiff_spacing import spacing_from_inches
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
+
+    from napari_amvlm.imaging.image_data import Spacing
 
 LOSSY = b"\xff\xd8"
 """How the files start whose values are not kept exactly: JPEG."""
@@ -22,7 +25,7 @@ _FORMATS = ("PNG", "JPEG", "TIFF")
 FAX = (2, 3, 4)
 """TIFF compressions that know black and white ink only, so that 0 as white is no choice of the writer."""
 
-_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
+_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 258, 259, 262, 274
 
 
 def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
@@ -42,7 +45,9 @@ def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
             # A JPEG with more than one frame is a photograph with previews.
             if frames > 1 and image.format in ("PNG", "TIFF"):
                 raise ImageError(f"{path}: expected one image, but it is a stack of {frames}; save the one you mean.")
-            return _pixels(image, path, indices=indices)
+            pixels = _pixels(image, path, indices=indices)
+            # Of TIFF files, Pillow turns the pixels itself. Of PNG files, the tag is known once they are read.
+            return pixels if image.format == "TIFF" else upright(pixels, image.getexif().get(_ORIENTATION, 1))
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: expected a PNG, JPEG or TIFF image, but it is none; save it as one.") from error
     except Image.DecompressionBombError as error:
@@ -51,6 +56,35 @@ def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
             f"{path}: expected at most {limit} million pixels in such a file, but it has more; "
             "cut it into smaller images or save it as an uncompressed TIFF."
         ) from error
+
+
+def photo_spacing(path: Path) -> dict[str, Spacing]:
+    """Return the pixel size of a PNG or JPEG file, where its resolution is finer than that of any print."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            x, y = (float(value) for value in image.info.get("dpi", (0, 0)))
+    except (OSError, ValueError, TypeError, SyntaxError):
+        return {}
+    return spacing_from_inches(1 / y if y else None, 1 / x if x else None)
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return pixels as viewers show them, for a value of the tag Orientation of EXIF and TIFF; others change nothing.
+
+    Examples
+    --------
+    >>> upright(np.array([[1, 2], [3, 4]]), 6).tolist()
+    [[3, 1], [4, 2]]
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
 def gray_if_equal(colours: NDArray[Any]) -> NDArray[Any]:

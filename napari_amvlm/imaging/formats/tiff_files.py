@@ -10,7 +10,8 @@ import numpy as np
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.frame_headers import frame_shape
 from napari_amvlm.imaging.formats.limits import check_size
-from napari_amvlm.imaging.formats.pillow_files import FAX, gray_if_equal
+from napari_amvlm.imaging.formats.pillow_files import FAX, gray_if_equal, upright
+from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,10 +56,9 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         check_size(path, lengths["Y"], lengths["X"])
         if not has_known_colours(page) or int(page.compression) in FAX:
             return None
-        channels = _channels(lengths, page, path)
+        channels = _channels(lengths, series, path, named=file.is_imagej or bool(tiff_channels(file, series, 0)))
         stored = path.stat().st_size
-        plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8
-        if len(page.dataoffsets) < math.prod(page.chunked) or (plain and series.nbytes > stored):
+        if len(page.dataoffsets) < math.prod(page.chunked) or plain_bytes(page) > stored:
             raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
         guard_frames(page)
         try:
@@ -70,7 +70,18 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         pixels = pixels.reshape(tuple(lengths.values()))
         order = [*lengths].index
         pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
-        return np.ascontiguousarray(_values(pixels[..., :channels] if channels else pixels, page, indices=indices))
+        values = _values(pixels[..., :channels] if channels else pixels, page, indices=indices)
+        tag = page.tags.get("Orientation")
+        return np.ascontiguousarray(upright(values, int(tag.value) if tag is not None else 1))
+
+
+def plain_bytes(page: Any) -> int:
+    """Return how many bytes an uncompressed page takes in its file, whose rows may be packed; 0 if compressed."""
+    if int(page.compression) != UNCOMPRESSED or page.is_tiled:
+        return 0
+    samples = page.samplesperpixel if int(page.planarconfig) == 1 else 1
+    row = -(-page.imagewidth * samples * page.bitspersample // 8)
+    return int(row * page.imagelength * page.imagedepth * page.samplesperpixel // samples)
 
 
 def guard_frames(page: Any) -> None:
@@ -101,8 +112,29 @@ def has_alpha(page: Any) -> bool:
     return bool(page.extrasamples) and int(page.extrasamples[0]) in _ALPHA
 
 
-def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
-    """Return how many channels to keep, 0 for an image without an axis for them."""
+def shows_colours(series: Any, *, named: bool) -> bool:
+    """Tell whether the three values of a pixel are red, green and blue, and not channels.
+
+    Values that lie together are colours where the file says so, and where they have 8 bits. Planes of 8 bits are
+    colours where nothing names them as channels.
+
+    Parameters
+    ----------
+    series
+        Of tifffile.
+    named
+        Whether the file names its channels, as ImageJ's hyperstacks do.
+    """
+    lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
+    eight_bits = np.dtype(series.dtype) == np.uint8
+    if "S" in lengths:
+        return eight_bits or int(series.keyframe.photometric) not in (MINISWHITE, MINISBLACK)
+    return lengths.get("C") == 3 and set(lengths) == set("CYX") and eight_bits and not named
+
+
+def _channels(lengths: dict[str, int], series: Any, path: Path, *, named: bool) -> int:
+    """Return how many values of a pixel to keep, 0 for an image without an axis for them."""
+    page = series.keyframe
     others = [axis for axis in lengths if axis not in "YX"]
     if not others:
         return 0
@@ -110,13 +142,13 @@ def _channels(lengths: dict[str, int], page: Any, path: Path) -> int:
     if len(others) > 1 or others[0] not in "SC":
         raise ImageError(f"{path}: expected one image, but it is a stack, {size}; save the plane you mean as a file.")
     count = lengths[others[0]]
-    alpha = has_alpha(page)
-    if count == 3 or (others[0] == "S" and count == 4 and int(page.photometric) == RGB):
-        return 3
-    if count == 2 and alpha:
+    if count == 2 and has_alpha(page):
         return 1
+    if (count == 3 or (others[0] == "S" and count == 4)) and shows_colours(series, named=named):
+        return 3
     raise ImageError(
-        f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) channels, but got {count}, {size}; save one channel as gray."
+        f"{path}: expected gray or RGB, but it has {count} channels, {size}; choose one of them in napari or with "
+        "predict --channel, or save it as a file of its own."
     )
 
 

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PER_UNIT = {3: "cm", 4: "mm", 5: "um"}
-"""Values of the tag ResolutionUnit; inches (2) tell how large an image is printed, not how large a pixel was."""
+"""Values of the tag ResolutionUnit."""
+_INCH = 2
+_UM_PER_INCH = 25_400.0
+_FINEST_PRINT = 5.0
+"""Micrometers: larger pixels in inches tell how large an image is printed, not how large a pixel was."""
 
 _MPP = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 _MAX_XML = 1 << 26
@@ -85,9 +89,24 @@ def _imagej(metadata: Mapping[str, Any], page: Any) -> dict[str, Spacing]:
 
 def _from_tags(page: Any) -> dict[str, Spacing]:
     tag = page.tags.get("ResolutionUnit")
-    unit = _PER_UNIT.get(int(tag.value)) if tag is not None else None
-    size = {axis: spacing(_size(page, f"{axis}Resolution"), unit) for axis in "YX"}
+    code = int(tag.value) if tag is not None else 0
+    sizes = {axis: _size(page, f"{axis}Resolution") for axis in "YX"}
+    if code == _INCH:
+        return spacing_from_inches(sizes["Y"], sizes["X"])
+    size = {axis: spacing(length, _PER_UNIT.get(code)) for axis, length in sizes.items()}
     return {axis: _micrometers(value) for axis, value in known(size).items()}
+
+
+def spacing_from_inches(y: float | None, x: float | None) -> dict[str, Spacing]:
+    """Return the spacing for pixels of these lengths in inches; empty for those that are as large as printed ones.
+
+    Examples
+    --------
+    >>> spacing_from_inches(1 / 101600, 1 / 101600), spacing_from_inches(1 / 300, 1 / 300)
+    ({'Y': (0.25, 'micrometer'), 'X': (0.25, 'micrometer')}, {})
+    """
+    sizes = {axis: length * _UM_PER_INCH for axis, length in (("Y", y), ("X", x)) if length is not None}
+    return known({axis: spacing(size, "um") for axis, size in sizes.items() if size <= _FINEST_PRINT})
 
 
 def _micrometers(value: Spacing) -> Spacing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +19,27 @@ from napari_amvlm.imaging.formats.limits import (
     check_numbers,
     check_shape,
 )
+from napari_amvlm.imaging.formats.ome_sets import absence, open_tiff_file, present_planes
 from napari_amvlm.imaging.formats.tiff_files import (
     MINISWHITE,
     PALETTE,
     RGB,
-    UNCOMPRESSED,
     brighter,
     guard_frames,
     has_alpha,
     has_known_colours,
     palette,
+    plain_bytes,
+    shows_colours,
 )
 from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_spacing
 from napari_amvlm.imaging.image_data import ImageData, image_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def open_tiff(path: Path) -> list[ImageData]:
@@ -48,20 +53,21 @@ def open_tiff(path: Path) -> list[ImageData]:
     ImageError
         The file is damaged or cut off, or its colours, number format or size are beyond what can be read.
     """
-    import tifffile
-
+    notes: list[str] = []
     with reading(path):
         # The file stays open as long as the arrays are in use.
-        file = tifffile.TiffFile(path)
+        file = open_tiff_file(path)
         try:
             series = list(file.series)
             if not series:
                 raise ImageError(f"{path} holds no image; check the file.")
             several = series[0].kind == "ome"
-            images = [_describe(file, path, series, index) for index in range(len(series) if several else 1)]
+            images = [_describe(file, path, series, index, notes) for index in range(len(series) if several else 1)]
         except BaseException:
             file.close()
             raise
+    for note in dict.fromkeys(notes):
+        warnings.warn(note, stacklevel=2)
     if len(images) > 1:
         return [
             replace(image, name=f"{image.name} {one.name or number}")
@@ -84,18 +90,27 @@ def is_stack(path: Path) -> bool:
 
     with reading(path), tifffile.TiffFile(path) as file:
         series = file.series[0]
+        if any(page is None or page.parent is not file for page in series.pages):
+            return True
         lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
-        planes = set(lengths) <= set("YXS") or (set(lengths) <= set("YXC") and lengths.get("C") == 3)
+        named = file.is_imagej or bool(tiff_channels(file, series, 0))
+        planes = set(lengths) <= set("YX") or (set(lengths) <= set("YXSC") and shows_colours(series, named=named))
         several = series.kind == "ome" and len(file.series) > 1
         return several or not planes or len(_levels(file.series, 0)) > 1 or series.nbytes > EAGER_BYTES
 
 
-def _describe(file: Any, path: Path, every: Sequence[Any], index: int) -> ImageData:
+def _describe(file: Any, path: Path, every: Sequence[Any], index: int, notes: list[str]) -> ImageData:
     series = every[index]
     page = series.keyframe
     _check(path, series, page)
     arrays = [_level(path, level) for level in _levels(every, index)]
-    arranged = [_arranged(array, series, page, path) for array in arrays]
+    kept = present_planes(series)
+    if kept:
+        notes.append(absence(path, file, series, kept))
+        arrays = [_without_absent(array, series.axes, kept) for array in arrays]
+    channels = tiff_channels(file, series, index)
+    colours = shows_colours(series, named=file.is_imagej or bool(channels))
+    arranged = [_arranged(array, series, path, colours=colours) for array in arrays]
     axes, rgb = arranged[0][1], arranged[0][2]
     levels = with_small_levels([array for array, _, _ in arranged], axes.index("Y"))
     if len(levels) == 1 and series.nbytes <= EAGER_BYTES:
@@ -110,8 +125,20 @@ def _describe(file: Any, path: Path, every: Sequence[Any], index: int) -> ImageD
         axes=axes,
         spacing=tiff_spacing(file, series, index),
         smaller=tuple(levels[1:]),
-        channels=tiff_channels(file, series, index),
+        channels=_kept_channels(channels, kept) if "C" in axes else (),
     )
+
+
+def _without_absent(array: Any, axes: str, kept: Mapping[str, NDArray[np.intp]]) -> Any:
+    """Return the planes that are there; a plane that is not would be read as zeros."""
+    for number, axis in enumerate(axes):
+        if axis in kept:
+            array = array[(slice(None),) * number + (kept[axis],)]
+    return array
+
+
+def _kept_channels(channels: tuple[str, ...], kept: Mapping[str, NDArray[np.intp]]) -> tuple[str, ...]:
+    return tuple(channels[index] for index in kept["C"]) if channels and "C" in kept else channels
 
 
 def _check(path: Path, series: Any, page: Any) -> None:
@@ -127,12 +154,17 @@ def _check(path: Path, series: Any, page: Any) -> None:
             f"{page.compression!r}; save it as RGB, compressed with deflate or JPEG."
         )
     stored = path.stat().st_size
-    plain = int(page.compression) == UNCOMPRESSED and page.bitspersample >= 8 and not page.is_tiled
-    if len(page.dataoffsets) < math.prod(page.chunked) or (plain and len(every_page(series)) * page.nbytes > stored):
+    own = sum(one.parent is page.parent for one in every_page(series))
+    if len(page.dataoffsets) < math.prod(page.chunked) or own * plain_bytes(page) > _size_of(page, path):
         raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
     ends = np.add(np.asarray(page.dataoffsets, np.float64), np.asarray(page.databytecounts, np.float64))
-    if ends.size and ends.max() > stored:
+    if ends.size and ends.max() > _size_of(page, path):
         raise ImageError(f"{path} is cut off, it ends before its last tile; copy it again.")
+
+
+def _size_of(page: Any, path: Path) -> int:
+    """Return the size of the file that a page lies in, which may be another one of a set."""
+    return int((path.parent / page.parent.filename).stat().st_size)
 
 
 def every_page(series: Any) -> Sequence[Any]:
@@ -179,33 +211,35 @@ def _level(path: Path, level: Any) -> Any:
     return lazy(source, path, chunks)
 
 
-def _arranged(array: Any, series: Any, page: Any, path: Path) -> tuple[Any, str, bool]:
+def _arranged(array: Any, series: Any, path: Path, *, colours: bool) -> tuple[Any, str, bool]:
     """Return the array with its axes in the order (others)TCZYX and colours last, its axes, and whether it has colours.
 
     Axes of length 1 are dropped, but for Y and X.
     """
-    axes = series.axes
-    keep = [axis for axis, n in zip(axes, array.shape, strict=True) if n != 1 or axis in "YX"]
-    samples = dict(zip(axes, array.shape, strict=True))
-    array = array[tuple(slice(None) if axis in keep else 0 for axis in axes)]
-    order = sorted(keep, key=lambda axis: "TCZYXS".find(axis))
-    array = array.transpose([keep.index(axis) for axis in order])
-    found = "".join(order)
-    colour = samples.get("S", 1)
-    if colour == 2 or (colour == 4 and int(page.photometric) != RGB) or colour > 4:
-        if colour == 2 and has_alpha(page):
-            return brighter_lazily(array[..., 0], page), found[:-1], False
+    page = series.keyframe
+    stored = series.axes
+    samples = dict(zip(stored, array.shape, strict=True)).get("S", 1)
+    if samples == 2 and has_alpha(page):
+        array = array[tuple(slice(0, 1) if axis == "S" else slice(None) for axis in stored)]
+    elif samples > 1 and not colours and "C" not in stored:
+        stored = stored.replace("S", "C")
+    elif samples > 1 and not (colours and (samples == 3 or int(page.photometric) == RGB)):
         raise ImageError(
-            f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) values in a pixel, but got {colour}; save its channels "
+            f"{path}: expected 1 (gray), 3 (RGB) or 4 (RGBA) values in a pixel, but got {samples}; save its channels "
             "as planes."
         )
-    if colour >= 3:
-        return array[..., :3], found[:-1], True
+    keep = [axis for axis, n in zip(stored, array.shape, strict=True) if n != 1 or axis in "YX"]
+    array = array[tuple(slice(None) if axis in keep else 0 for axis in stored)]
+    order = sorted(keep, key=lambda axis: "TCZYXS".find(axis))
+    array = array.transpose([keep.index(axis) for axis in order])
+    axes = "".join(order)
+    if axes.endswith("S"):
+        return array[..., :3], axes[:-1], True
     if int(page.photometric) == PALETTE:
-        return _painted(array, page), found, True
-    if found == "CYX" and len(array) == 3:
+        return _painted(array, page), axes, True
+    if axes == "CYX" and colours:
         return brighter_lazily(array, page).transpose(1, 2, 0), "YX", True
-    return brighter_lazily(array, page), found, False
+    return brighter_lazily(array, page), axes, False
 
 
 def brighter_lazily(array: Any, page: Any) -> Any:

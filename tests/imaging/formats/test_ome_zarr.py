@@ -114,8 +114,9 @@ def test_a_volume_is_no_plane(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
-        ({"plate": {"wells": []}}, "it is a plate or a well; open the folder"),
-        ({"bioformats2raw.layout": 3}, "it is a collection of images"),
+        ({"plate": {"wells": []}}, "it says nothing of one"),
+        ({"plate": {"wells": [{"path": "../b"}]}}, "expected its levels to lie in it"),
+        ({"bioformats2raw.layout": 3}, "it says nothing of one"),
         ({}, "it says nothing of one"),
         ({"multiscales": [{"version": "0.1", "datasets": []}]}, "version 0.4 or 0.5, but got '0.1'"),
     ],
@@ -209,3 +210,67 @@ def test_a_piece_that_is_damaged_is_told_where_it_is_looked_at(tmp_path: Path) -
     np.testing.assert_array_equal(image.data[1].compute(), VOLUME[0, 0, 1])
     with pytest.raises(ImageError, match=r"a\.zarr.* is damaged and cannot be read"):
         image.data[0].compute()
+
+
+def test_a_converters_root_is_its_image(tmp_path: Path) -> None:
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    _write(tmp_path / "a.zarr" / "0", VOLUME[0, 0], "zyx", "0.4")
+
+    image = _one(tmp_path / "a.zarr")
+
+    assert image.name == "a"
+    np.testing.assert_array_equal(image.data, VOLUME[0, 0])
+
+
+def test_a_converters_series_are_images_in_their_order(tmp_path: Path) -> None:
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    for number in (0, 1, 10):
+        _write(tmp_path / "a.zarr" / str(number), VOLUME[0, 0] + number, "zyx", "0.4")
+
+    images = open_images(tmp_path / "a.zarr")
+
+    assert [image.name for image in images] == ["a 0", "a 1", "a 10"]
+    np.testing.assert_array_equal(images[2].data, VOLUME[0, 0] + 10)
+    zarr.open_group(tmp_path / "a.zarr" / "OME", mode="w", zarr_format=2).attrs["series"] = ["10", "0"]
+    assert [image.name for image in open_images(tmp_path / "a.zarr")] == ["a 10", "a 0"]
+
+
+def test_the_fields_of_a_plate_are_images(tmp_path: Path) -> None:
+    plate = zarr.open_group(tmp_path / "p.zarr", mode="w", zarr_format=2)
+    plate.attrs["plate"] = {"wells": [{"path": "A/1"}, {"path": "B/2"}]}
+    for number, well in enumerate(("A/1", "B/2")):
+        group = zarr.open_group(tmp_path / "p.zarr" / well, mode="w", zarr_format=2)
+        group.attrs["well"] = {"images": [{"path": "0"}]}
+        _write(tmp_path / "p.zarr" / well / "0", VOLUME[0, 0] + number, "zyx", "0.4")
+
+    images = open_images(tmp_path / "p.zarr")
+
+    assert [image.name for image in images] == ["p A/1/0", "p B/2/0"]
+    np.testing.assert_array_equal(images[1].data, VOLUME[0, 0] + 1)
+    assert _one(tmp_path / "p.zarr" / "B" / "2").name == "2"
+
+
+def test_levels_of_equal_size_are_one(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4")
+    group = zarr.open_group(path, mode="r+")
+    multiscales = group.attrs["multiscales"]
+    group.create_array("twice", data=VOLUME[0, 0])
+    multiscales[0]["datasets"].insert(1, {"path": "twice"})
+    group.attrs["multiscales"] = multiscales
+
+    image = _one(path)
+
+    assert [level.shape for level in image.levels] == [(4, 64, 80), (4, 32, 40)][: len(image.levels)]
+    np.testing.assert_array_equal(image.data, VOLUME[0, 0])
+
+
+def test_a_scale_of_y_and_x_only(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4")
+    group = zarr.open_group(path, mode="r+")
+    multiscales = group.attrs["multiscales"]
+    multiscales[0]["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [0.5, 0.25]}]
+    group.attrs["multiscales"] = multiscales
+
+    assert _one(path).scale[1:] == (0.5, 0.25)

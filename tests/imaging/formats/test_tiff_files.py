@@ -77,7 +77,7 @@ def test_gray_of_every_type_is_exact_and_native(tmp_path: Path, dtype: type, ord
         pytest.param(GRAY > 99, {"photometric": "miniswhite"}, (GRAY <= 99) * np.uint8(255), id="1 bit, 0 is white"),
         pytest.param(GRAY[None], {"imagej": True, "metadata": {"axes": "ZYX"}}, GRAY, id="stack of one"),
         pytest.param(
-            COLOUR16.transpose(2, 0, 1), {"imagej": True, "metadata": {"axes": "CYX"}}, COLOUR16, id="three channels"
+            COLOUR.transpose(2, 0, 1), {"ome": True, "metadata": {"axes": "CYX"}}, COLOUR, id="three channels"
         ),
         pytest.param(GRAY16, {"ome": True}, GRAY16, id="ome"),
     ],
@@ -135,17 +135,17 @@ def test_the_full_resolution_of_a_pyramid_is_read(tmp_path: Path) -> None:
         pytest.param(
             np.dstack([GRAY, GRAY]),
             {"photometric": "minisblack", "planarconfig": "contig"},
-            "but got 2, Y20xX30xS2; save one channel",
+            "it has 2 channels, Y20xX30xS2; choose one",
             id="2 samples",
         ),
         pytest.param(
             np.stack([GRAY, GRAY]),
             {"imagej": True, "metadata": {"axes": "CYX"}},
-            "but got 2, C2xY20xX30; save one channel",
+            "it has 2 channels, C2xY20xX30; choose one",
             id="2 channels",
         ),
         pytest.param(
-            np.stack([GRAY16] * 5), {"ome": True, "metadata": {"axes": "CYX"}}, "but got 5, C5", id="5 channels"
+            np.stack([GRAY16] * 5), {"ome": True, "metadata": {"axes": "CYX"}}, "has 5 channels, C5", id="5 channels"
         ),
         pytest.param(
             np.stack([GRAY] * 4), {"imagej": True, "metadata": {"axes": "ZYX"}}, "a stack, Z4xY20xX30", id="z"

@@ -147,15 +147,18 @@ def test_imagej_gives_axes_and_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "expected"),
+    ("unit", "pixels", "expected"),
     [
-        ("CENTIMETER", ((0.5, 0.5), "micrometer")),
-        ("INCH", ((1, 1), "pixel")),
-        ("NONE", ((1, 1), "pixel")),
+        ("CENTIMETER", 20_000, ((0.5, 0.5), "micrometer")),
+        ("INCH", 50_800, ((0.5, 0.5), "micrometer")),
+        ("INCH", 1200, ((1, 1), "pixel")),
+        ("NONE", 20_000, ((1, 1), "pixel")),
     ],
 )
-def test_resolution_tags_count_only_where_they_are_no_print_size(tmp_path: Path, unit: str, expected: Any) -> None:
-    path = _write(tmp_path / "a.tif", (GRAY, {"resolution": (20_000, 20_000), "resolutionunit": unit}))
+def test_resolution_tags_count_only_where_they_are_no_print_size(
+    tmp_path: Path, unit: str, pixels: int, expected: Any
+) -> None:
+    path = _write(tmp_path / "a.tif", (GRAY, {"resolution": (pixels, pixels), "resolutionunit": unit}))
 
     for image in (read_image(path), _one(path)):
         assert image.scale == pytest.approx(expected[0])
