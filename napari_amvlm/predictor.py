@@ -19,6 +19,7 @@ from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.device_model import ServedModel
 from napari_amvlm.models.embedding import image_embedding
+from napari_amvlm.models.feature_maps import feature_maps
 from napari_amvlm.models.inference import (
     DecodedPrompt,
     EncodedImage,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.feature_maps import FeatureMaps
     from napari_amvlm.models.model_info import ModelInfo
 
 _LOG = logging.getLogger(__name__)
@@ -319,6 +321,46 @@ class Predictor:
                 least=self._served.load,
             )
 
+    def features(
+        self,
+        prompt: str,
+        *,
+        scale: ScaleChoice = "auto",
+        magnification: float = 1.0,
+        box: tuple[int, int, int, int] | None = None,
+    ) -> FeatureMaps:
+        """Return the maps that strokes of a prompt spread on (`strokes.Spread`), out of the cache where it has them.
+
+        Parameters
+        ----------
+        prompt, scale, magnification
+            As in `predict`: they choose the working scale, and nothing else.
+        box
+            The part of the image that is wanted: top, left, height and width in pixels of the image; None is all of it.
+            An image that is looked at whole is always given whole.
+
+        Raises
+        ------
+        ImageError
+            No image was set, the box leaves it, or so large a part is not looked at in one piece.
+        OutOfMemoryError
+            The device has not enough memory; what was cached is forgotten.
+        """
+        with self._lock:
+            if self._image is None:
+                raise ImageError(_NO_IMAGE)
+            image, shape = self._image, (self._image.pixels.shape[0], self._image.pixels.shape[1])
+            chosen = self.scale_for(prompt, shape, scale=scale, gray=image.gray, magnification=magnification)
+            if box is not None and chosen.name == "tiles":
+                image = _part(image, box)
+            return self._served.run(
+                lambda: feature_maps(self._encoded(image, chosen, 0, None, None)),
+                _LOG.warning,
+                what="this image",
+                mend="zoom in, so that a smaller part is in view, or close other programs",
+                least=self._served.load,
+            )
+
     def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
         """Segment what each prompt says in tiles of a larger image, all of them in one batch; nothing is cached.
 
@@ -371,3 +413,17 @@ class Predictor:
             )
 
         return encode() if view else self._cache.get_or_make((image.key, scale), encode)
+
+
+def _part(image: _CurrentImage, box: tuple[int, int, int, int]) -> _CurrentImage:
+    """Return a part of an image as an image of its own; all of it is the image itself."""
+    top, left, height, width = box
+    rows, columns = image.pixels.shape[:2]
+    if top < 0 or left < 0 or height < 1 or width < 1 or top + height > rows or left + width > columns:
+        raise ImageError(
+            f"Expected a box (top, left, height, width) inside the image of {rows}x{columns} pixels, but got {box}."
+        )
+    if (height, width) == (rows, columns):
+        return image
+    pixels = image.pixels[top : top + height, left : left + width]
+    return _CurrentImage((image.key, "part", box), pixels, image.gray)
