@@ -357,7 +357,7 @@ class Predictor:
                 lambda: feature_maps(self._encoded(image, chosen, 0, None, None)),
                 _LOG.warning,
                 what="this image",
-                mend="zoom in, so that a smaller part is in view, or close other programs",
+                advice="zoom in, so that a smaller part is in view, or close other programs",
                 least=self._served.load,
             )
 
