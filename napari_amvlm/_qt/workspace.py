@@ -17,7 +17,7 @@ from napari_amvlm._qt.layers.image import layer_kind
 from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread, LoadThread
-from napari_amvlm.errors import AmvlmError, ProjectError
+from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
 from napari_amvlm.models.catalog import installed_models
 from napari_amvlm.project import Project, ResumeState
 from napari_amvlm.review.composition import Overlaps
@@ -46,6 +46,8 @@ class Workspace(JobQueue):
         Another project, or other things in it.
     projectOpened : ResumeState or None
         Another project, and where the person left it.
+    projectBusy : Path
+        A project was not opened, for another program writes to it; it can be opened for reading only.
     leaving
         The person's position will be stored now; a comparison closes before.
     positionAsked
@@ -57,6 +59,7 @@ class Workspace(JobQueue):
     modelChanged = Signal()
     projectChanged = Signal()
     projectOpened = Signal(object)
+    projectBusy = Signal(object)
     leaving = Signal()
     positionAsked = Signal()
     ending = Signal()
@@ -200,7 +203,7 @@ class Workspace(JobQueue):
 
     # Project
 
-    def open_project(self, path: Path, done: Callable[[], None] | None = None) -> None:
+    def open_project(self, path: Path, done: Callable[[], None] | None = None, *, read_only: bool = False) -> None:
         """Open a project folder, made first if it is not there; the one open before is closed, but not under work.
 
         Whatever is done `with_project` afterwards finds it, also when the window closes in between.
@@ -213,10 +216,10 @@ class Workspace(JobQueue):
 
         def work() -> tuple[Project, ProjectView, ResumeState | None]:
             known = self._opened
-            if known is not None and known.root.resolve() == path.resolve():
+            if known is not None and known.root.resolve() == path.resolve() and (read_only or not known.read_only):
                 return known, look_at(known), None
             try:
-                project = Project.open_or_create(path)
+                project = Project.open(path, read_only=True) if read_only else Project.open_or_create(path)
                 opened = project, look_at(project), project.resume_state()
             except AmvlmError as error:
                 self._not_opened = error
@@ -248,8 +251,14 @@ class Workspace(JobQueue):
             if done is not None:
                 done()
 
+        def failed(text: str) -> None:
+            self.said.emit("error", text)
+            self.projectChanged.emit()  # lists of projects show the one that is open still
+            if isinstance(self._not_opened, ProjectBusyError) and not read_only:
+                self.projectBusy.emit(path)
+
         self.remember_position()
-        self.submit(work, finish)
+        self.submit(work, finish, failed)
 
     def _under_way(self) -> str:
         """Return what another project has to wait for, as a text; empty where there is nothing."""

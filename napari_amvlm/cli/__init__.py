@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_amvlm import __version__
 from napari_amvlm.cli import demo, evaluate, export, fine_tune, import_, measure, models, predict
-from napari_amvlm.cli.console import complain
+from napari_amvlm.cli.console import complain, say
 from napari_amvlm.errors import AmvlmError, InputError, ProjectError
 
 if TYPE_CHECKING:
@@ -27,8 +28,26 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # whose tables leave the help texts a third of a terminal of 80 columns
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"napari-amvlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
 app.command("demo")(demo.demo)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)

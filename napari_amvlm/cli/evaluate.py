@@ -68,11 +68,22 @@ def evaluate(
 
 
 def _table(report: dict[str, Any]) -> list[str]:
-    """Return the means as lines for people."""
-    lines = [_line(name, values) for name, values in report.get("prompts", {}).items()]
-    return [*lines, _line(report["prompt"] or "mean of prompts", report)]
+    """Return the scores of each image, and below them the means, as lines for people."""
+    prompts = report.get("prompts", {})
+    name = report["prompt"] or "mean of prompts"
+    lines = [line for prompt, values in (prompts or {name: report}).items() for line in _image_lines(prompt, values)]
+    return [*lines, *(_line(prompt, values) for prompt, values in prompts.items()), _line(name, report)]
+
+
+def _image_lines(prompt: str, values: dict[str, Any]) -> list[str]:
+    """Return one line for each image of one prompt."""
+    return [
+        f"{prompt} in {image}: Dice {scores['dice']:.4f}, IoU {scores['iou']:.4f}"
+        for image, scores in values["per_image"].items()
+    ]
 
 
 def _line(name: str, values: dict[str, Any]) -> str:
     """Return the line of one prompt."""
-    return f"{name}: Dice {values['dice']:.4f}, IoU {values['iou']:.4f} ({values['n']} images, {values['protocol']})"
+    count = f"{values['n']} image{'' if values['n'] == 1 else 's'}"
+    return f"{name}: Dice {values['dice']:.4f}, IoU {values['iou']:.4f} ({count}, {values['protocol']})"

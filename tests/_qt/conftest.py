@@ -11,6 +11,7 @@ from qtpy.QtCore import QSettings
 
 from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.queue import ahead
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     for scope in (QSettings.Scope.UserScope, QSettings.Scope.SystemScope):
         QSettings.setPath(QSettings.Format.IniFormat, scope, str(tmp_path / "settings"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predict nothing in the background, so that statuses and threads are those of the test."""
+    monkeypatch.setattr(ahead, "COUNT", 0)
 
 
 @dataclass

@@ -58,15 +58,7 @@ def close_desk(desk: Desk) -> None:
 
 def wait(condition: Callable[[], bool]) -> None:
     """Wait until `condition` has held once."""
-    came: list[bool] = []
-
-    def has_come() -> bool:
-        # once is enough: the queue may begin to load more thumbnails right after it was idle
-        if not came and condition():
-            came.append(True)
-        return bool(came)
-
-    wait_until(has_come, seconds=PATIENCE, what="a step of the day")
+    wait_until(condition, seconds=PATIENCE, what="a step of the day")
 
 
 def settle() -> None:

@@ -49,8 +49,10 @@ def test_lines_for_people(run: Run, class_folder: Path, tiny_checkpoint: Path) -
     outcome = run("evaluate", class_folder, "--model", tiny_checkpoint)
 
     lines = outcome.out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["nuclei", "left lung", "mean of prompts"]
-    assert all("(3 images, native)" in line for line in lines)
+    images, means = lines[:-3], lines[-3:]
+    assert [line.split(" in ")[0] for line in images] == ["nuclei"] * 3 + ["left lung"] * 3
+    assert [line.split(":")[0] for line in means] == ["nuclei", "left lung", "mean of prompts"]
+    assert all("(3 images, native)" in line for line in means)
 
 
 @pytest.mark.parametrize("arguments", [["--prompt", "vertebrae"], ["--prompt", " "]])

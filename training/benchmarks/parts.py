@@ -51,6 +51,7 @@ PARTS: dict[str, Part] = {
     "memory-16k": Part(f"{_HERE}.memory:rows_16k", 60),
     "memory-64k": Part(f"{_HERE}.memory:rows_64k", 60),
     "slide-window": Part(f"{_HERE}.slide_window:rows", 90, screen=True),
+    "queue-window": Part(f"{_HERE}.queue_window:rows", 120, screen=True),
     "learning": Part(f"{_HERE}.learning:rows", 150, screen=True),
 }
 """In the order of the table."""

@@ -17,6 +17,7 @@ from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import place_in_view
 from napari_amvlm._qt.layers.regions import chosen_region
+from napari_amvlm._qt.widgets.project_row import ask_read_only
 from napari_amvlm.errors import InputError, LabelsError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class AnnotateDock(Dock):
     def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
         super().__init__(viewer, AnnotatePanel(), workspace)
         self._annotations = self.workspace.annotations
+        self.ask_read_only = ask_read_only
         self._chosen_image = ChosenImage(self._viewer, self.workspace, self.panel, self)
         self._labels = self._chosen_image.labels
         self.work = DockWork(self._viewer, self.workspace, self.panel, self.annotation, self)
@@ -184,10 +186,12 @@ class AnnotateDock(Dock):
         self.work.prompts.predicted.connect(self._on_predicted)
         self.work.review.accepted.connect(self._on_accepted)
         self.work.queue.images.shown.connect(self._on_shown)
+        self.work.queue.predicted.connect(self._on_predicted_ahead)
         self.work.large.shown.connect(self._chosen_image.show_labels)
         self.work.large.regionOpened.connect(self._on_region_opened)
         self.workspace.modelChanged.connect(self._on_model_changed)
         self.workspace.projectChanged.connect(self._on_project_changed)
+        self.workspace.projectBusy.connect(self._on_project_busy)
 
     def _chosen(self) -> tuple[Annotation, str] | None:
         annotation, prompt = self.annotation(), self.panel.prompts.current()
@@ -228,6 +232,15 @@ class AnnotateDock(Dock):
         self.work.repaint(annotation)
         self.work.queue.note_predicted(annotation)
         self.say("info", describe(annotation, predictions))
+
+    def _on_predicted_ahead(self, annotation: Annotation) -> None:
+        if annotation.labels is None:
+            self.workspace.attach(annotation, label_layers.add_labels(self._viewer, annotation.image))
+        self._labels.choose(annotation.labels)
+        self._viewer.layers.selection.active = annotation.labels
+        self.work.refresh()
+        self.work.repaint(annotation)
+        self.work.queue.note_predicted(annotation)
 
     def _on_accepted(self, annotation: Annotation) -> None:
         self.work.refresh()
@@ -322,6 +335,12 @@ class AnnotateDock(Dock):
 
         # what was accepted before goes to the project that was open then
         self.repainter.when_painted(lambda: self.workspace.open_project(path, done))
+
+    def _on_project_busy(self, path: Path) -> None:
+        """Offer to open a project for reading that another program writes to."""
+        if self.ask_read_only(self, path):
+            said = f"Project {path.name} is open for reading only; nothing can be accepted."
+            self.workspace.open_project(path, lambda: self.say("info", said), read_only=True)
 
     def _on_project_changed(self) -> None:
         view = self.workspace.view

@@ -52,7 +52,7 @@ class Heartbeat(QObject):
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Run the event loop until `condition` holds.
+    """Run the event loop until `condition` has held once; it may not hold any more afterwards.
 
     Raises
     ------
@@ -62,9 +62,17 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
     deadline = time.monotonic() + seconds
     loop = QEventLoop()
     timer = QTimer()
-    timer.timeout.connect(lambda: loop.quit() if condition() or time.monotonic() > deadline else None)
+    held = False
+
+    def check() -> None:
+        nonlocal held
+        held = condition()
+        if held or time.monotonic() > deadline:
+            loop.quit()
+
+    timer.timeout.connect(check)
     timer.start(20)
     loop.exec()
     timer.stop()
-    if not condition():
+    if not held:
         raise AmvlmError(f"Waited {seconds:.0f} s in vain for {what}; try again on an idle machine.")

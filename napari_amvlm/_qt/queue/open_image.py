@@ -62,9 +62,17 @@ class ImageOpener(QObject):
         return self._opening > 0
 
     def open(
-        self, item: QueueItem, done: Callable[[Annotation], None], failed: Callable[[str], None] | None = None
+        self,
+        item: QueueItem,
+        done: Callable[[Annotation], None],
+        failed: Callable[[str], None] | None = None,
+        *,
+        pixels: np.ndarray | None = None,
     ) -> None:
-        """Show the image of a queue item, opened first where no layer of the viewer shows it."""
+        """Show the image of a queue item, opened first where no layer of the viewer shows it.
+
+        `pixels` are those of the image where they were read before.
+        """
         project, viewer = self._workspace.project, self._viewer_reference()
         if project is None or viewer is None:
             return
@@ -97,7 +105,7 @@ class ImageOpener(QObject):
                 self._workspace.said.emit("error", text)
 
         def read() -> _Stored:
-            return _read(project, item.image_id, is_open=known is not None, open_images=unknown)
+            return _read(project, item.image_id, is_open=known is not None, open_images=unknown, pixels=pixels)
 
         self._workspace.submit(read, finish, fail)
 
@@ -186,12 +194,22 @@ class ImageOpener(QObject):
         return known is None or known.is_stored()
 
 
-def _read(project: Project, image_id: int, *, is_open: bool, open_images: Sequence[Image] = ()) -> _Stored:
+def _read(
+    project: Project,
+    image_id: int,
+    *,
+    is_open: bool,
+    open_images: Sequence[Image] = (),
+    pixels: np.ndarray | None = None,
+) -> _Stored:
     """Read an image and its accepted masks; the pixels only where no layer shows them."""
     record, problems = project.images.get(image_id), list[str]()
     accepted = accepted_on(project, image_id, problems.append)
     layer = next((layer for layer in open_images if _shows(project, layer, record)), None)
-    pixels = None if is_open or layer is not None else project.images.load(record)
+    if is_open or layer is not None:
+        pixels = None
+    elif pixels is None:
+        pixels = project.images.load(record)
     return _Stored(record, pixels, accepted, problems, layer)
 
 

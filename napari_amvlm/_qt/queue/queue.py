@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_amvlm._qt.queue.ahead import Ahead
 from napari_amvlm._qt.queue.open_image import ImageOpener
 from napari_amvlm._qt.queue.threads import ScoreThread
 from napari_amvlm.project import TO_DO
 from napari_amvlm.session.thumbnails import thumbnails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.queue.ahead import ReadyImage
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import Project, QueueItem, QueueStatus
     from napari_amvlm.session import QueueOrder
@@ -40,9 +43,12 @@ class Queue(QObject):
         Share of the items that were scored, and a message; a share of 1 ends it.
     thumbnailsReady : dict
         Thumbnails by image id, uint8 (h, w, 3).
+    predicted : Annotation
+        An image is shown whose predictions were made in the background; its annotation holds them.
     """
 
     changed = Signal()
+    predicted = Signal(object)
     scoring = Signal(float, str)
     thumbnailsReady = Signal(object)
 
@@ -54,14 +60,26 @@ class Queue(QObject):
         self.statuses: tuple[QueueStatus, ...] = TO_DO
         self._from_top = False
         self._thread: ScoreThread | None = None
+        self.ahead = Ahead(workspace, self._upcoming, self)
+        self.ahead.changed.connect(self.changed)
+        self.changed.connect(self.ahead.update)
         workspace.projectChanged.connect(self._on_project_changed)
         workspace.projectOpened.connect(self._on_project_opened)
 
     # Position
 
     def items(self) -> tuple[QueueItem, ...]:
-        """Return the queue, in its order."""
-        return self._workspace.view.queue if self._workspace.view is not None else ()
+        """Return the queue in its order; "predicted" are those of which masks are there."""
+        if self._workspace.view is None:
+            return ()
+        shown = self._images_with_masks()
+
+        def status(item: QueueItem) -> QueueStatus:
+            if item.status not in ("new", "predicted"):
+                return item.status
+            return "predicted" if item.image_id in shown or item.image_id in self.ahead else "new"
+
+        return tuple(replace(item, status=status(item)) for item in self._workspace.view.queue)
 
     def position_text(self) -> str:
         """Return the position in the queue as a text; empty where there is no queue."""
@@ -95,15 +113,11 @@ class Queue(QObject):
         if self._workspace.project is None:
             self._say("warning", "No project is open; open one, or accept a mask, which makes one.")
             return
-        items, here = self.items(), self.current.id if self.current is not None else None
-        index = next((index for index, item in enumerate(items) if item.id == here), -1)
-        start = 0 if by > 0 and self._from_top else index + 1
-        ahead = [*items[start:], *items[:start]][::by]
-        wanted = next((item for item in ahead if item.status in self.statuses and item.id != here), None)
+        wanted = next(self._ahead_of_current(by), None)
         if wanted is not None:
             self._from_top = False
             self._open(wanted, None)
-        elif any(item.status in TO_DO for item in items):
+        elif any(item.status in TO_DO for item in self.items()):
             self._say("info", "This is the only image left in the list.")
         else:
             self._say("info", "All done: every image of the project is accepted or skipped.")
@@ -132,7 +146,8 @@ class Queue(QObject):
 
     def note_predicted(self, annotation: Annotation) -> None:
         """Store that the model has predicted masks on an image of the project."""
-        ids = [item.id for item in self.items() if item.image_id == annotation.image_id and item.status == "new"]
+        queue = self._workspace.view.queue if self._workspace.view is not None else ()
+        ids = [item.id for item in queue if item.image_id == annotation.image_id and item.status == "new"]
 
         def note(project: Project) -> None:
             for item_id in ids:
@@ -172,13 +187,35 @@ class Queue(QObject):
 
     # Inner workings
 
+    def _ahead_of_current(self, by: int) -> Iterator[QueueItem]:
+        """Yield the items of the chosen statuses that come after (1) or before (-1) the current one."""
+        items, here = self.items(), self.current.id if self.current is not None else None
+        index = next((index for index, item in enumerate(items) if item.id == here), -1)
+        start = 0 if by > 0 and self._from_top else index + 1
+        for item in [*items[start:], *items[:start]][::by]:
+            if item.status in self.statuses and item.id != here:
+                yield item
+
+    def _upcoming(self, count: int) -> list[int]:
+        """Return the numbers of the next images, without those that have masks already."""
+        shown = self._images_with_masks()
+        image_ids = dict.fromkeys(item.image_id for item in self._ahead_of_current(1))
+        return [image_id for image_id in list(image_ids)[:count] if image_id not in shown]
+
+    def _images_with_masks(self) -> set[int]:
+        known = self._workspace.annotations.values()
+        return {each.image_id for each in known if each.image_id is not None and each.prompts()}
+
     def _say(self, level: str, text: str) -> None:
         self._workspace.said.emit(level, text)
 
     def _open(self, item: QueueItem, then: Callable[[Annotation], None] | None) -> None:
+        ready = self.ahead.get(item.image_id)
+
         def done(annotation: Annotation) -> None:
             self.current = item
             self.changed.emit()
+            self._show_ready(annotation, ready)
             if then is not None:
                 then(annotation)
             self._workspace.remember_position()
@@ -188,7 +225,15 @@ class Queue(QObject):
             self.changed.emit()
             self._say("error", text)
 
-        self.images.open(item, done, failed)
+        self.images.open(item, done, failed, pixels=ready.pixels if ready is not None else None)
+
+    def _show_ready(self, annotation: Annotation, ready: ReadyImage | None) -> None:
+        """Show what was predicted in the background, of prompts that have not run on the image."""
+        predictions = () if ready is None else ready.predictions
+        missing = [each for each in predictions if not annotation.has_run(each.prompt)]
+        if ready is not None and missing:
+            annotation.keep(missing, ready.settings, self._workspace.served_key())
+            self.predicted.emit(annotation)
 
     def _on_sorted(self, order: QueueOrder) -> None:
         compared = "teacher and student" if order.with_student else "mask and text evidence"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,13 +83,14 @@ class ProjectRow(QWidget):
         return list(self._recent)
 
     def _refill(self) -> None:
+        names = telling_names(self._recent)
         with QSignalBlocker(self._list):
             self._list.clear()
             if self._value is None:
                 name = self._default.name if self._default is not None else f"corrections{SUFFIX}"
                 self._list.addItem(f"{name} (new)", None)
             for path in self._recent:
-                self._list.addItem(path.name, path)
+                self._list.addItem(names[path], path)
                 self._list.setItemData(self._list.count() - 1, str(path), _TIP)
             self._list.insertSeparator(self._list.count())
             self._list.addItem("New project...", _NEW)
@@ -119,6 +120,40 @@ class ProjectRow(QWidget):
         if picked:
             path = Path(picked)
             self.chosen.emit(path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX))
+
+
+def telling_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the names of folders, with as many parent folders as tell them apart.
+
+    Examples
+    --------
+    >>> list(telling_names([Path("a/x"), Path("b/x"), Path("a/y")]).values())
+    ['x (a)', 'x (b)', 'y']
+    """
+    names = {}
+    for path in paths:
+        others = [other for other in paths if other != path and other.name == path.name]
+        parents = path.parent.parts
+        deepest = max((len(parents), *(len(other.parent.parts) for other in others)))
+        depth = next(
+            (n for n in range(1, deepest + 1) if all(other.parent.parts[-n:] != parents[-n:] for other in others)),
+            deepest,
+        )
+        names[path] = f"{path.name} ({Path(*parents[-depth:])})" if others else path.name
+    return names
+
+
+def ask_read_only(parent: QWidget, path: Path) -> bool:
+    """Ask whether to open a project for reading only that another program has open."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("The project is open elsewhere")
+    box.setText(f"{path.name} is open in another window. Open it for reading only?")
+    box.setInformativeText("You can look at its images and masks here, but nothing can be accepted.")
+    reading = box.addButton("Open for reading only", QMessageBox.ButtonRole.AcceptRole)
+    box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
+    box.exec()
+    return box.clickedButton() is reading
 
 
 def _pick_existing(parent: QWidget) -> str:

@@ -1,0 +1,282 @@
+"""The next images of the queue, predicted in the background before a person gets to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QThread, QTimer, Signal
+
+from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+from napari_amvlm._qt.workers import GuardedThread, LearnThread
+from napari_amvlm.byte_cache import ByteCache
+from napari_amvlm.errors import AmvlmError, Cancelled, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.project import Project
+
+COUNT = 6
+"""So many images are predicted ahead."""
+
+KEPT_BYTES = 512 << 20
+"""Predictions and pixels beyond this size are forgotten, the oldest first."""
+
+_LARGEST = 128 << 20
+"""An image whose predictions would take more bytes is not predicted ahead."""
+
+_ENCODED_BYTES = 128 << 20
+_FREE_BYTES = 2 << 30
+"""So much memory of a graphics card stays free for what a person asks for."""
+
+_PAUSE = 250
+"""Milliseconds without other work before the background starts."""
+
+
+@dataclass(frozen=True)
+class ReadyImage:
+    """An image that was predicted: its pixels, one prediction for each prompt, and the settings of these."""
+
+    pixels: np.ndarray
+    predictions: tuple[Prediction, ...]
+    settings: ScaleSettings
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        maps = sum(each.probability.nbytes + each.text_probability.nbytes for each in self.predictions)
+        return int(self.pixels.nbytes) + maps
+
+
+class AheadThread(GuardedThread):
+    """Runs prompts on images of a project, one after the other, at the lowest priority.
+
+    It ends at the next operation of the network once it is stopped.
+
+    Signals
+    -------
+    predicted : int, ReadyImage
+        The number of an image in the project, and its predictions; None where it cannot be predicted.
+    """
+
+    predicted = Signal(int, object)
+
+    def __init__(
+        self,
+        project: Project,
+        predictor: Callable[[], Predictor],
+        image_ids: Sequence[int],
+        prompts: Sequence[str],
+        settings: ScaleSettings,
+    ) -> None:
+        super().__init__()
+        self._project = project
+        self._predictor = predictor
+        self._image_ids = tuple(image_ids)
+        self._prompts = tuple(prompts)
+        self._settings = settings
+
+    def work(self) -> None:
+        """Predict every image in turn."""
+        _lower_priority()
+        predictor = self._predictor()
+        with _interruptible(self.isInterruptionRequested):
+            for image_id in self._image_ids:
+                if self.isInterruptionRequested() or not _has_room(predictor):
+                    return
+                try:
+                    ready = self._predict(predictor, image_id)
+                except (Cancelled, OutOfMemoryError):
+                    raise
+                except AmvlmError:
+                    ready = None  # said when a person opens the image
+                self.predicted.emit(image_id, ready)
+
+    def _predict(self, predictor: Predictor, image_id: int) -> ReadyImage | None:
+        record = self._project.images.get(image_id)
+        if 8 * record.shape[0] * record.shape[1] * len(self._prompts) > _LARGEST:
+            return None
+        pixels = self._project.images.load(record)
+        predictor.set_image(pixels, key=image_id)
+        predictions = [
+            predictor.predict(
+                prompt,
+                scale=self._settings.scale,
+                magnification=self._settings.magnification,
+                should_stop=self.isInterruptionRequested,
+            )
+            for prompt in self._prompts
+        ]
+        return ReadyImage(pixels, tuple(predictions), self._settings)
+
+
+class Ahead(QObject):
+    """Keeps the next images predicted while nothing else is at work.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its model, project and prompts are used; any other thread of it stops the background at once.
+    upcoming : callable
+        Returns the numbers of the images that come next, the nearest first, without those that have masks already.
+
+    Attributes
+    ----------
+    settings
+        The working scale of the predictions.
+
+    Signals
+    -------
+    changed
+        Other images are ready.
+    """
+
+    changed = Signal()
+
+    def __init__(self, workspace: Workspace, upcoming: Callable[[int], Sequence[int]], parent: QObject) -> None:
+        super().__init__(parent)
+        self.settings = ScaleSettings()
+        self._workspace = workspace
+        self._upcoming = upcoming
+        self._ready: ByteCache[ReadyImage] = ByteCache(KEPT_BYTES)
+        self._failed: set[int] = set()
+        self._made_for: tuple[Any, ...] = ()
+        self._thread: AheadThread | None = None
+        self._predictor: tuple[object, Predictor] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE)
+        self._timer.timeout.connect(self._start)
+        workspace.busyChanged.connect(self._on_busy_changed)
+        workspace.projectChanged.connect(self.update)
+        workspace.modelChanged.connect(self.update)
+
+    def __contains__(self, image_id: int) -> bool:
+        """Tell whether an image is ready."""
+        return image_id in self._ready
+
+    def get(self, image_id: int) -> ReadyImage | None:
+        """Return what is ready of an image; None where nothing is, or where it was made for another model or prompt."""
+        self._forget_old()
+        return self._ready[image_id] if image_id in self._ready else None
+
+    def update(self) -> None:
+        """Forget what is out of date, and start soon with what comes next."""
+        self._forget_old()
+        self._timer.start()
+
+    def _forget_old(self) -> None:
+        workspace = self._workspace
+        project = workspace.project
+        made_for = (project and project.root, workspace.served_key(), tuple(workspace.prompts), self.settings)
+        if made_for == self._made_for:
+            return
+        self._made_for = made_for
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
+        self._failed.clear()
+        if len(self._ready):
+            self._ready.clear()
+            self.changed.emit()
+
+    def _others(self) -> bool:
+        """Tell whether anything else is at work; a learning run only counts on a graphics card."""
+        workspace = self._workspace
+        on_card = workspace.predictor is not None and workspace.predictor.device.type != "cpu"
+        return any(
+            not isinstance(thread, AheadThread) and (on_card or not isinstance(thread, LearnThread))
+            for thread in workspace.threads()
+        )
+
+    def _on_busy_changed(self) -> None:
+        if self._thread is not None and self._others():
+            self._thread.stop()
+        elif self._thread is None:
+            self._timer.start()
+
+    def _start(self) -> None:
+        workspace = self._workspace
+        project, predictor, prompts = workspace.project, workspace.predictor, tuple(workspace.prompts)
+        if project is None or predictor is None or not prompts or workspace.closing or workspace.model_state != "ready":
+            return
+        if self._thread is not None or self._others():
+            return
+        wanted = [i for i in self._upcoming(COUNT) if i not in self._ready and i not in self._failed]
+        if not wanted:
+            return
+        self._thread = thread = AheadThread(project, self._own_predictor, wanted, prompts, self.settings)
+        thread.predicted.connect(lambda image_id, ready: self._on_predicted(thread, image_id, ready))
+        thread.errored.connect(lambda _text, _error: self._failed.update(wanted))
+        thread.finished.connect(lambda: self._on_finished(thread))
+        workspace.start(thread)
+
+    def _own_predictor(self) -> Predictor:
+        """Return a predictor of the served model beside the one that a person waits for; it keeps what it encoded."""
+        from napari_amvlm.predictor import Predictor
+
+        served = self._workspace.predictor
+        if served is None:
+            raise Cancelled("The model is gone.")
+        if self._predictor is None or self._predictor[0] is not served.model:
+            own = Predictor(served.model, device=str(served.device), info=served.info, cache_bytes=_ENCODED_BYTES)
+            self._predictor = (served.model, own)
+        return self._predictor[1]
+
+    def _on_predicted(self, thread: AheadThread, image_id: int, ready: ReadyImage | None) -> None:
+        if thread is not self._thread:
+            return  # it was stopped: for another model, project or prompt
+        if ready is None:
+            self._failed.add(image_id)
+        else:
+            self._ready.put(image_id, ready)
+            self.changed.emit()
+
+    def _on_finished(self, thread: AheadThread) -> None:
+        if thread is self._thread:
+            self._thread = None
+        self._timer.start()
+
+
+def _has_room(predictor: Predictor) -> bool:
+    """Tell whether a graphics card has memory left for the background."""
+    if predictor.device.type != "cuda":
+        return True
+    import torch
+
+    return bool(torch.cuda.mem_get_info(predictor.device)[0] > _FREE_BYTES)
+
+
+def _lower_priority() -> None:
+    """Let this thread, and the threads that the network starts from it, run only when no other wants to."""
+    if sys.platform.startswith("linux"):  # where Qt's priorities do nothing
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    else:
+        current = QThread.currentThread()
+        if current is not None:
+            current.setPriority(QThread.Priority.LowestPriority)
+
+
+def _interruptible(should_stop: Callable[[], bool]) -> contextlib.AbstractContextManager[Any]:
+    """Raise `Cancelled` at the next operation of torch in this thread once `should_stop` says so."""
+    from torch.overrides import TorchFunctionMode
+
+    class Interruptible(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if should_stop():
+                raise Cancelled("The background stopped.")
+            return function(*args, **(kwargs or {}))
+
+    return Interruptible()

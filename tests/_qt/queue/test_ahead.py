@@ -1,0 +1,115 @@
+"""The next images of the queue are predicted in the background, and give way to everything else."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from napari_amvlm._qt.queue import ahead
+from napari_amvlm._qt.queue.ahead import AheadThread, ReadyImage
+from napari_amvlm._qt.queue.dock import QueueDock
+from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+from napari_amvlm._qt.workers import CallThread
+from napari_amvlm.project import Project
+from tests._qt.conftest import picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def queue(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QueueDock:
+    """Return a queue of four files in an open project, the prompt "nuclei", and two images ahead."""
+    monkeypatch.setattr(ahead, "COUNT", 2)
+    bench.viewer.layers.clear()
+    with Project.create(tmp_path / "p.amvlm") as project:
+        for number in range(4):
+            path = tmp_path / f"tile-{number}.png"
+            PIL.Image.fromarray(picture(number)).save(path)
+            project.images.add_file(path)
+    dock = QueueDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(dock, name="Queue")
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.wait(lambda: bench.workspace.view is not None)
+    bench.workspace.prompts[:] = ["nuclei"]
+    dock.queue.ahead.update()
+    return dock
+
+
+def _ready(queue: QueueDock) -> list[int]:
+    return [item.image_id for item in queue.queue.items() if item.image_id in queue.queue.ahead]
+
+
+def _statuses(queue: QueueDock) -> list[str]:
+    return [entry.status for entry in queue.panel.list.value()]
+
+
+def test_next_shows_the_mask_that_a_run_would_give(bench: Any, queue: QueueDock):
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    listed = _statuses(queue)
+    bench.annotate.next_item()
+    bench.idle()
+    annotation = bench.annotate.annotation()
+    shown = annotation.mask("nuclei").copy()
+    annotation.forget("nuclei")
+    bench.annotate.run()
+    bench.idle()
+
+    assert listed == ["predicted", "predicted", "new", "new"]
+    assert shown.any()
+    np.testing.assert_array_equal(shown, annotation.mask("nuclei"))
+
+
+def test_the_images_that_come_next_follow_the_person(bench: Any, queue: QueueDock):
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    bench.annotate.next_item()
+
+    bench.wait(lambda: _statuses(queue) == ["predicted", "predicted", "predicted", "new"])
+
+
+def test_another_prompt_makes_what_is_ready_out_of_date(bench: Any, queue: QueueDock):
+    bench.wait(lambda: len(_ready(queue)) == 2)
+
+    bench.workspace.prompts.append("gland")
+    image_id = queue.queue.items()[0].image_id
+    out_of_date = queue.queue.ahead.get(image_id)
+    queue.queue.ahead.update()
+    bench.wait(lambda: len(_ready(queue)) == 2)
+
+    assert out_of_date is None
+    assert [each.prompt for each in queue.queue.ahead.get(image_id).predictions] == ["nuclei", "gland"]
+
+
+def test_a_request_of_the_person_stops_the_background(bench: Any, queue: QueueDock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ahead, "COUNT", 4)
+    bench.wait(lambda: any(isinstance(thread, AheadThread) for thread in bench.workspace.threads()))
+    thread = next(thread for thread in bench.workspace.threads() if isinstance(thread, AheadThread))
+
+    bench.workspace.start(CallThread(lambda: time.sleep(0.5)))
+    started = time.monotonic()
+    bench.wait(lambda: thread not in bench.workspace.threads())
+
+    assert time.monotonic() - started < 0.4
+    bench.wait(lambda: len(_ready(queue)) == 4)
+
+
+def test_an_image_that_is_gone_is_passed_by(bench: Any, queue: QueueDock, tmp_path: Path):
+    (tmp_path / "tile-0.png").unlink()
+    queue.queue.ahead._ready.clear()
+    queue.queue.ahead.update()
+
+    bench.wait(lambda: len(queue.queue.ahead._failed) + len(_ready(queue)) == 2)
+    bench.idle()
+
+    assert bench.status() == "" or "tile-0" not in bench.status()
+
+
+def test_what_is_ready_is_bounded():
+    image = ReadyImage(np.zeros((64, 64), np.uint8), (), ScaleSettings())
+
+    assert image.nbytes == 64 * 64
+    assert ahead.KEPT_BYTES <= 1 << 30
