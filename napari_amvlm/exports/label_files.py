@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import InputError, StorageError
+from napari_amvlm.errors import InputError
+from napari_amvlm.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it to `path` when the body has written it.
-
-    Raises
-    ------
-    StorageError
-        The disk refused the write; no half-written file is left.
-    """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be written ({error.strerror or error}); free some space or choose another folder."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_tiff(path: Path, array: NDArray[Any], *, axes: str, made_with: str | None = None) -> None:
@@ -51,22 +25,20 @@ def write_tiff(path: Path, array: NDArray[Any], *, axes: str, made_with: str | N
     import tifffile
 
     metadata = {"axes": axes} | ({"made_with": made_with} if made_with else {})
-    with written_whole(path) as temporary:
-        tifffile.imwrite(temporary, array, compression="zlib", photometric="minisblack", metadata=metadata)
+    options: dict[str, Any] = {"compression": "zlib", "photometric": "minisblack", "metadata": metadata}
+    write_atomically(path, lambda temporary: tifffile.imwrite(temporary, array, **options), make_folder=True)
 
 
 def write_png(path: Path, array: NDArray[Any]) -> None:
     """Write an 8- or 16-bit gray PNG."""
     from PIL import Image
 
-    with written_whole(path) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG")
+    write_atomically(path, lambda temporary: Image.fromarray(array).save(temporary, format="PNG"), make_folder=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""), make_folder=True)
 
 
 def made_with(path: Path) -> str | None:

@@ -15,8 +15,8 @@ from napari_amvlm.exports.label_files import (
     write_image_table,
     write_png,
     write_tiff,
-    written_whole,
 )
+from napari_amvlm.files import write_atomically
 from napari_amvlm.review import OverlapRule, compose_classes, disputed_pixels
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _write_image(project: Project, image: AnnotatedImage, folder: Path) -> None:
     pixels = project.images.load(image.record)
     path = project.images.get(image.record.id).path
     if path.is_file() and path.suffix.casefold() in IMAGE_SUFFIXES:
-        with written_whole(folder / f"{image.stem}{path.suffix}") as temporary:
-            shutil.copyfile(path, temporary)
+        copy = folder / f"{image.stem}{path.suffix}"
+        write_atomically(copy, lambda temporary: shutil.copyfile(path, temporary), make_folder=True)
     else:
         write_tiff(folder / f"{image.stem}.tif", pixels, axes="YX" if pixels.ndim == 2 else "YXS")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.exports.label_files import written_whole
+from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging.formats.nifti_files import read_nifti_header
 from napari_amvlm.imaging.planes import to_file_axes
 
@@ -59,8 +59,7 @@ def write_nifti(path: Path, array: NDArray[Any], image: ImageData, *, made_with:
     source["descrip"] = (_PROGRAM + made_with).encode()
     kind: Any = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Header) else nibabel.Nifti1Image
     result = kind(stored, None, source)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(_packed(result))
+    write_atomically(path, lambda temporary: temporary.write_bytes(_packed(result)), make_folder=True)
 
 
 def nifti_made_with(path: Path) -> str | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError, InputError
-from napari_amvlm.exports.label_files import write_text, written_whole
+from napari_amvlm.exports.label_files import write_text
+from napari_amvlm.files import write_atomically
 from napari_amvlm.measure.objects import measure_image, physical_unit
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ def write_plot(tables: Tables, path: Path, *, overwrite: bool = False) -> None:
     axes.boxplot([rows[column].to_numpy() for _, rows in groups], showfliers=False)
     axes.set_xticks(range(1, len(groups) + 1), [f"{image}\n{prompt}" for (prompt, image), _ in groups], rotation=90)
     axes.set_ylabel(column.replace("_", " in ").replace("um2", "µm²").replace("mm2", "mm²").replace("px", "pixels"))
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150), make_folder=True)
 
 
 def area_column(tables: Tables) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from napari_amvlm.errors import ModelFileError, StorageError, printable
+from napari_amvlm.files import write_atomically
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.model_info import FORMAT, ModelInfo, read_info
 from napari_amvlm.models.text_encoder import load_text_encoder
@@ -82,18 +81,11 @@ def save_model(
     }
     if parent:
         metadata["parent"] = parent
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=metadata)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata), make_folder=True)
+    except SafetensorError as error:
         raise StorageError(
-            f"Model file {path} could not be written ({error}); free some space or choose another folder."
+            f"Model file {path} could not be written ({error}); nothing was changed: free some space and try again."
         ) from error
     return read_info(path)
 

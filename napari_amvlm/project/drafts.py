@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_amvlm.files import remove_quietly
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.mask_files import MaskFiles, checked_maps
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt, find_prompt
 from napari_amvlm.project.records import Answer, DraftRecord
-from napari_amvlm.project.storage import remove_quietly
 
 if TYPE_CHECKING:
     import sqlite3

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
+from napari_amvlm.files import remove_quietly, write_atomically
 from napari_amvlm.imaging import read_image, slide_key
 from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
 from napari_amvlm.project.records import ImageRecord, ProjectCounts, SlidePlace
-from napari_amvlm.project.storage import inside, remove_quietly, sha256_of_file, shown, write_atomically
+from napari_amvlm.project.storage import inside, sha256_of_file, shown
 
 if TYPE_CHECKING:
     import sqlite3
@@ -195,7 +196,7 @@ class ImageTable:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(str(row["name"])).stem)[:48]
         relative = f"images/{row['sha256'][:16]}-{stem}{suffix}"
         path = inside(self._ledger.root, relative)
-        write_atomically(path, content)
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
         try:
             return self._insert(row, path, stored_as=relative)
         except StorageError:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import getpass
-import os
 import sqlite3
-import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ProjectError, printable
-from napari_amvlm.project.backup import back_up
+from napari_amvlm.files import TEMPORARY, disk_errors, fsync_directory, remove_quietly, write_atomically
 from napari_amvlm.project.lock import WriterLock
 from napari_amvlm.project.schema import (
     APPLICATION_ID,
@@ -23,18 +20,11 @@ from napari_amvlm.project.schema import (
     schema_version,
     strange_programs,
 )
-from napari_amvlm.project.storage import (
-    TEMPORARY,
-    disk_errors,
-    fsync_directory,
-    inside,
-    ledger_errors,
-    remove_leftovers,
-    remove_quietly,
-)
+from napari_amvlm.project.storage import inside, ledger_errors, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 LEDGER_NAME = "project.sqlite"
 LOCK_NAME = "writer.lock"
@@ -170,7 +160,7 @@ class Ledger:
     def _prepare_writing(self) -> None:
         self.connection.execute("PRAGMA journal_mode = WAL")
         if schema_version(self.connection) < SCHEMA_VERSION:
-            copy = back_up(self.connection, self.root)
+            copy = _back_up(self.connection, self.root)
             try:
                 migrate(self.connection)
             except sqlite3.Error:
@@ -264,22 +254,34 @@ def _foreign_files(root: Path) -> bool:
 
 
 def _build_ledger(root: Path, name: str) -> None:
-    with disk_errors(root):
-        descriptor, file = tempfile.mkstemp(prefix=TEMPORARY, suffix=".sqlite", dir=root)
-        os.close(descriptor)
-    temporary = Path(file)
+    def build(temporary: Path) -> None:
+        with ledger_errors(root / LEDGER_NAME), contextlib.closing(_connect(temporary, "mode=rwc")) as connection:
+            migrate(connection)
+            facts = {"name": name, "created_at": now()}
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+
     try:
-        with ledger_errors(root / LEDGER_NAME):
-            connection = _connect(temporary, "mode=rw")
-            try:
-                migrate(connection)
-                facts = {"name": name, "created_at": now()}
-                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
-            finally:
-                connection.close()
-        with disk_errors(root):
-            os.replace(temporary, root / LEDGER_NAME)
-            fsync_directory(root)
-    except BaseException:
-        remove_leftovers(root)
-        raise
+        write_atomically(root / LEDGER_NAME, build)
+    finally:
+        remove_leftovers(root)  # a journal, where the disk refused the ledger
+
+
+def _back_up(connection: sqlite3.Connection, root: Path) -> Path:
+    """Copy an open ledger to `project-schema-N.sqlite` beside it, and return that path when it is on the disk.
+
+    What is still in its write-ahead log is copied too. An earlier backup is kept: the new one is then called
+    `project-schema-N-2.sqlite`, and so on. `StorageError` where the disk refused; the ledger was not changed.
+    """
+    stem = f"project-schema-{schema_version(connection)}"
+    target, number = root / f"{stem}.sqlite", 2
+    while target.exists():
+        target, number = root / f"{stem}-{number}.sqlite", number + 1
+
+    def copy(temporary: Path) -> None:
+        with ledger_errors(target), contextlib.closing(sqlite3.connect(temporary)) as backup:
+            connection.backup(backup)
+            # A backup stands alone: with a log it would be two files.
+            backup.execute("PRAGMA journal_mode = DELETE")
+
+    write_atomically(target, copy)
+    return target

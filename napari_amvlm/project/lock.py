@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ProjectBusyError
-from napari_amvlm.project.storage import disk_errors
+from napari_amvlm.files import disk_errors
 
 if TYPE_CHECKING:
     from pathlib import Path

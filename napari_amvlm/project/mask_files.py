@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import LabelsError, StorageError
+from napari_amvlm.files import remove_quietly
 from napari_amvlm.project.masks import as_mask, as_objects, read_map, read_mask, write_map, write_mask
-from napari_amvlm.project.storage import inside, remove_quietly
+from napari_amvlm.project.storage import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

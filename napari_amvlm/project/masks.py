@@ -11,9 +11,10 @@ import numpy.typing as npt
 import tifffile
 
 from napari_amvlm.errors import ImageError, LabelsError, ProjectError
+from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.limits import MAX_PIXELS
-from napari_amvlm.project.storage import shown, write_atomically
+from napari_amvlm.project.storage import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def write_mask(path: Path, mask: BoolArray) -> str:
 def write_map(path: Path, values: npt.NDArray[Any]) -> str:
     """Write states or object numbers `(H, W)` durably as they are; return the SHA-256 of the file."""
     content = encode_tiff(values)
-    write_atomically(path, content)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
     return hashlib.sha256(content).hexdigest()
 
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ProjectError
+from napari_amvlm.files import disk_errors, fsync_directory, write_atomically
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ModelRecord, Serving
-from napari_amvlm.project.storage import (
-    TEMPORARY,
-    disk_errors,
-    fsync_directory,
-    inside,
-    remove_quietly,
-    sha256_of_file,
-    understood,
-)
+from napari_amvlm.project.storage import inside, sha256_of_file, understood
 
 if TYPE_CHECKING:
     import sqlite3
@@ -169,15 +160,5 @@ def free_name(folder: Path, stem: str, suffix: str) -> Path:
 
 def _copy_into(folder: Path, path: Path) -> Path:
     target = free_name(folder, path.stem, path.suffix)
-    with disk_errors(target):
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
-        try:
-            with os.fdopen(descriptor, "wb") as copy, path.open("rb") as source:
-                shutil.copyfileobj(source, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-            os.replace(name, target)
-        except BaseException:
-            remove_quietly(Path(name))
-            raise
+    write_atomically(target, lambda temporary: shutil.copyfile(path, temporary))
     return target

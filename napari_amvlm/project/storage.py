@@ -1,38 +1,18 @@
-"""Durable writes into the project folder, and the disk's refusals as `StorageError`."""
+"""Paths and files of a project folder, and SQLite's refusals as project errors."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import os
 import sqlite3
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError, printable
+from napari_amvlm.files import TEMPORARY, remove_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-TEMPORARY = ".tmp-"
-"""Prefix of files that are being written; one that is left over belongs to a crash and is worthless."""
-
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` of writing `path` into a `StorageError` that names the mend."""
-    try:
-        yield
-    except OSError as error:
-        mend = "free some space" if error.errno in _FULL else "check the disk and its permissions"
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"{path} could not be written ({reason}); nothing was changed: {mend} and try again."
-        ) from error
+    from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -69,46 +49,6 @@ def understood(path: Path, what: str) -> Iterator[None]:
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, InputError) as error:
         reason = printable(str(error))[:200] or type(error).__name__
         raise ProjectError(f"{path} is damaged, {what} cannot be understood ({reason}): restore a backup.") from error
-
-
-def fsync_directory(folder: Path) -> None:
-    """Make the names in a folder durable; Windows does so by itself and cannot open folders."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing; when this returns, the file survives a power cut.
-
-    Raises
-    ------
-    StorageError
-        The disk refused; neither `path` nor a part of it was left behind.
-    """
-    with disk_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            remove_quietly(temporary)
-            raise
-        fsync_directory(path.parent)
-
-
-def remove_quietly(path: Path) -> None:
-    """Remove a file that nothing refers to; one that will not go is only wasted space."""
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ModelFileError
-from napari_amvlm.project.storage import write_atomically
+from napari_amvlm.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +30,11 @@ def keep_student(project: Project, run_id: int, weights: Mapping[str, Tensor]) -
     StorageError
         The disk refused; nothing was written.
     """
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     if not weights or not _finite(weights):
         return False
-    write_atomically(project.runs.student_path(run_id), save(dict(weights)))
+    write_atomically(project.runs.student_path(run_id), lambda temporary: save_file(dict(weights), temporary))
     return True
 
 

@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 
 from napari_amvlm.config import Config, ScaleName
 from napari_amvlm.errors import InputError
+from napari_amvlm.files import disk_errors
 from napari_amvlm.models.inference import pooled_presence
-from napari_amvlm.project.storage import disk_errors
 from napari_amvlm.slides.blocks import BLOCK, BlockGrid
 from napari_amvlm.slides.class_labels import label_image
 

@@ -11,7 +11,8 @@ from napari_amvlm.cli.labelled_folder import folder_data
 from napari_amvlm.errors import DatasetError, InputError, StorageError
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.exports import export_labels
-from napari_amvlm.exports.label_files import check_prompts, file_slug, prompt_folders, written_whole
+from napari_amvlm.exports.label_files import check_prompts, file_slug, prompt_folders
+from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
@@ -87,13 +88,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "mask.tif"
     path.write_text("old")
 
-    def write() -> None:
-        with written_whole(path) as temporary:
-            temporary.write_text("half")
-            raise OSError(28, "No space left on device")
+    def write(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
 
     with pytest.raises(StorageError, match=r"mask\.tif.*No space left"):
-        write()
+        write_atomically(path, write)
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_amvlm import files
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project import Answer, Project, PromptStyle
-from napari_amvlm.project import backup as backup_module
 from napari_amvlm.project.prompts import PALETTE
 from napari_amvlm.project.schema import SCHEMA_VERSION
 
@@ -123,7 +123,7 @@ def test_without_a_backup_nothing_is_migrated(old: Path, monkeypatch: pytest.Mon
     def refuse(_source: object, _target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(backup_module.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(ProjectError, match="free some space"):
         Project.open(old)
 

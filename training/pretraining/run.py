@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from napari_amvlm.errors import DivergedError, InputError
+from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.models.build import build_model
@@ -214,9 +215,8 @@ class Pretraining:
         tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()}
         meta = {"step": str(self.step), "best": str(self.best), "recipe": self.recipe.model_dump_json()}
-        temporary = self.out / "state.tmp"
-        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
-        temporary.replace(self.out / STATE)
+        copies = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+        write_atomically(self.out / STATE, lambda temporary: save_file(copies, temporary, metadata=meta))
 
     def load_state(self) -> None:
         """Go on from `state.safetensors`, where there is one.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import time
 from dataclasses import asdict
@@ -16,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 import napari_amvlm
 from napari_amvlm.errors import InputError
+from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.reports import StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from napari_amvlm.learning import Report
@@ -90,7 +90,9 @@ class RunFolder:
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON object; the file appears whole or not at all."""
-        replaced(self.path / name, lambda path: path.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+        write_atomically(
+            self.path / name, lambda path: path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        )
 
     def log(self, record: dict[str, Any]) -> None:
         """Add a line to the log."""
@@ -119,7 +121,7 @@ class RunFolder:
     def cut_log(self, step: int) -> None:
         """Drop what was logged after `step`: it is computed and logged again."""
         kept = [json.dumps(r) + "\n" for r in self.logged() if r.get("step", 0) <= step]
-        replaced(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
+        write_atomically(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
 
 
 _FREE = ("environment",)
@@ -171,7 +173,7 @@ class StateFile:
         """Write a state in place of the last one."""
         tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.tensors.items()}
         metadata = {"progress": json.dumps(asdict(state.progress))}
-        replaced(self._path, lambda path: save_file(tensors, path, metadata=metadata))
+        write_atomically(self._path, lambda path: save_file(tensors, path, metadata=metadata))
         self._saved = time.monotonic()
 
     def remove(self) -> None:
@@ -200,13 +202,3 @@ def environment(device: torch.device) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": str(torch.get_num_threads()),
     }
-
-
-def replaced(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, and put it in its place once it is on the disk."""
-    # two programs that write the same file must not write into one another's
-    temporary = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    write(temporary)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
