@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging import read_folder, read_image, read_mask, resize, to_rgb01
+from napari_amvlm.imaging.captions import read_captions
 from training.pretraining.data import held_out, is_held_out, left_right_lungs, median_diameter
 from training.pretraining.levels import spine_levels
 
@@ -96,10 +97,17 @@ def load_set(spec: SetSpec, data: Path) -> list[LabelledImage]:
     Raises
     ------
     DatasetError
-        The folder is empty or missing, a mask holds a value that no class has, or the classes are not the prompts.
+        The folder is empty or missing, a mask holds a value that no class has, the classes are not the prompts, the
+        captions are those of other images, or an image of a stained section is gray.
     """
     root = data / (spec.folder or spec.name)
     folder = read_folder(root)
+    captions = read_captions(root)
+    if captions and not any(pair.caption for pair in folder.pairs):
+        raise DatasetError(
+            f"{root} has captions of {next(iter(captions))!r} and others, but of none of its images; put the right "
+            "table there or take it away."
+        )
     values = dict(folder.classes)
     if spec.prompts and folder.classes and set(values.values()) != set(spec.prompts):
         raise DatasetError(
@@ -118,6 +126,10 @@ def load_set(spec: SetSpec, data: Path) -> list[LabelledImage]:
 
 def _load(spec: SetSpec, pair: ImagePair, values: tuple[int, ...], words: tuple[str, ...]) -> LabelledImage:
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+    if "histology" in spec.modality and not np.ptp(pixels, axis=2).any():
+        raise DatasetError(
+            f"{pair.image} is gray, but {spec.name} is {spec.modality}, a stained section; correct the modality."
+        )
     path = pair.required_mask()
     found = read_mask(path, pixels.shape[:2])
     size = median_diameter(found) if spec.kind == "tiles" and len(words) == 1 else 0.0

@@ -95,6 +95,16 @@ def test_a_value_without_a_class_and_an_empty_folder_are_named(data: Path) -> No
         load_set(HEART.model_copy(update={"prompts": ("aorta", "liver")}), data)
 
 
+def test_captions_of_other_images_and_gray_sections_are_refused(data: Path) -> None:
+    with pytest.raises(DatasetError, match=r"cell0\.png is gray, but Cells is H&E histology"):
+        load_set(CELLS.model_copy(update={"modality": "H&E histology"}), data)
+    (data / "Cells" / "a_text.csv").write_text("Image,Description\nother.png,many cells\n")
+    with pytest.raises(DatasetError, match="has captions of 'other' and others, but of none of its images"):
+        load_set(CELLS, data)
+    (data / "Cells" / "a_text.csv").write_text("Image,Description\ncell1.png,many cells\n")
+    assert [image.caption for image in load_set(CELLS, data)][:2] == [None, "many cells"]
+
+
 def test_a_word_in_two_kinds_or_never_shown_is_refused(data: Path, images: list[LabelledImage]) -> None:
     other = load_set(CELLS.model_copy(update={"name": "Whole", "folder": "Cells", "kind": "whole"}), data)
     with pytest.raises(DatasetError, match=r"'nuclei' is in tiles in one of Cells and Whole"):
