@@ -18,8 +18,7 @@ import typer
 from rich.console import Console
 
 from napari_amvlm.errors import InputError
-from training.benchmarks.machine import describe
-from training.benchmarks.options import SAMPLES, Options
+from training.benchmarks.conditions import SAMPLES, Options, describe
 from training.benchmarks.parts import PARTS, chosen, run_part
 from training.benchmarks.table import Row, markdown_table, terminal_table, write_into
 from training.command import DeviceOption, run_command

@@ -17,7 +17,7 @@ from training.benchmarks.window import beat_rows, beats, open_window
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
     from training.benchmarks.window import Window
 
 _ROLES = ("labelled", "held_out", "unlabelled")

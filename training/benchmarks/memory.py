@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_amvlm.imaging import ImageData
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
     from training.benchmarks.table import Row
 
 MOST = 1500.0

@@ -20,7 +20,7 @@ from training.benchmarks.table import Row, missing, read_rows, write_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def run_part(name: str, options: Options) -> list[Row]:
 
 def main(name: str, options_json: str, out: str) -> None:
     """Be the process of one part: write its lines after each, so that none is lost."""
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
 
     module, function = PARTS[name].function.split(":")
     measure: Callable[[Options], Iterator[Row]] = getattr(importlib.import_module(module), function)

@@ -25,7 +25,7 @@ import torch
 from napari_amvlm.device import supports_bfloat16
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.predictor import Predictor
-from training.benchmarks.options import SAMPLES
+from training.benchmarks.conditions import SAMPLES
 from training.benchmarks.sam import SamPath
 from training.benchmarks.table import faster
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
     from training.benchmarks.table import Row
 
 SIDE = 512

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
     from training.benchmarks.table import Row
 
 VIEW = 1024

@@ -13,7 +13,7 @@ from training.benchmarks.table import Row, beside
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
 
 _PATIENCE = 120.0
 

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from napari_amvlm.errors import InputError
 from training.benchmarks import parts
-from training.benchmarks.machine import describe
-from training.benchmarks.options import Options
+from training.benchmarks.conditions import Options, describe
 from training.benchmarks.table import (
     BEGIN,
     END,
@@ -92,7 +91,7 @@ def test_a_page_keeps_what_stands_around_the_table(tmp_path: Path) -> None:
 
 
 def test_the_documentation_has_a_place_for_the_table(tmp_path: Path) -> None:
-    from training.benchmarks.options import SAMPLES
+    from training.benchmarks.conditions import SAMPLES
 
     words = (SAMPLES.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 

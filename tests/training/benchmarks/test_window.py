@@ -12,8 +12,8 @@ import pytest
 
 from napari_amvlm.learning import StepReport, ValidationReport
 from napari_amvlm.project import Project
+from training.benchmarks.conditions import SAMPLES
 from training.benchmarks.learning import FirstBetter, first_better_row, learn, make_project
-from training.benchmarks.options import SAMPLES
 from training.benchmarks.pyramid import Mosaic, read_tissue
 from training.benchmarks.slide_window import predict_in_window
 from training.benchmarks.window import beat_rows, beats, open_window

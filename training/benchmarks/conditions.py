@@ -1,4 +1,4 @@
-"""What the machine is, as the programs on it can tell."""
+"""The conditions of a benchmark: its options, and the machine as the programs on it can tell."""
 
 from __future__ import annotations
 
@@ -8,8 +8,25 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pydantic import Field
+
+from napari_amvlm.config import Config
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
 PACKAGES = ("napari-amvlm", "torch", "transformers", "napari", "PyQt6", "numpy", "scipy", "zarr", "tifffile", "dask")
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+class Options(Config):
+    """Which model, where, and on what."""
+
+    model: str | None = Field(None, description="name of an installed model, or a model file; None: the default")
+    device: str = Field("auto", description="where the model computes")
+    tissue: Path = Field(SAMPLES / "nuclei", description="data folder whose images slides are made of")
+    learning: Path = Field(SAMPLES / "nuclei", description="data folder with masks that is learnt from")
+    prompt: str = Field("nuclei", description="what the masks of `learning` show")
+    minutes: float = Field(1.0, gt=0, le=60, description="budget of the learning run")
+    side: int = Field(40_000, ge=3000, le=200_000, description="side of the slide that is written, pixels")
 
 
 def describe() -> dict[str, str]:
