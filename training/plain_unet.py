@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.learning.data import LabelledImage
 from training.command import DeviceOption, run_command
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
+
+if TYPE_CHECKING:
+    from napari_amvlm.learning import StepReport
 
 log = logging.getLogger("training.plain_unet")
 
@@ -39,9 +42,9 @@ def load_labelled(folder: Path, prompt: str) -> list[LabelledImage]:
     return images
 
 
-def _log_step(step: int, fraction: float, loss: float) -> None:
-    if step % 50 == 0:
-        log.info("step %d, loss %.3f", step, loss)
+def _log_step(report: StepReport) -> None:
+    if report.step % 50 == 0:
+        log.info("step %d, loss %.3f", report.step, report.loss)
 
 
 def main(

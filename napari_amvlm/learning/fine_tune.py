@@ -12,15 +12,16 @@ import torch
 
 from napari_amvlm.config import LearningConfig, ModelConfig
 from napari_amvlm.device import lost_errors, memory_errors, release_memory
-from napari_amvlm.errors import Cancelled, DeviceLostError, DivergedError
+from napari_amvlm.errors import Cancelled, DeviceLostError
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
+from napari_amvlm.learning.loop import Loop, never
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.networks import learnt_parts
 from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
-from napari_amvlm.learning.reports import FineTuneResult, Report, StepReport, ValidationReport
+from napari_amvlm.learning.reports import FineTuneResult, Report, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
 from napari_amvlm.learning.validation import validate
 from napari_amvlm.models.build import build_model
@@ -32,19 +33,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_amvlm.learning.data import LearningData
-    from napari_amvlm.learning.mean_teacher import StepLosses
+    from napari_amvlm.learning.loop import StepLosses
     from napari_amvlm.learning.run_state import StateKeeper
     from napari_amvlm.models.amvlm import AMVLM
 
 _LOG = logging.getLogger(__name__)
-_PATIENCE = 3
 _RETAINED = 2
 _SCORING_SHARE = 0.25
 """Part of a time budget that scores in the middle of a run may take."""
-
-
-def _no() -> bool:
-    return False
 
 
 def _mean(per_image: dict[str, float]) -> float:
@@ -57,8 +53,8 @@ def fine_tune(
     config: LearningConfig | None = None,
     *,
     device: torch.device | None = None,
-    should_stop: Callable[[], bool] = _no,
-    should_pause: Callable[[], bool] = _no,
+    should_stop: Callable[[], bool] = never,
+    should_pause: Callable[[], bool] = never,
     keeper: StateKeeper | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> Generator[Report, None, FineTuneResult]:
@@ -116,7 +112,8 @@ def fine_tune(
     try:
         with memory_errors(device, "this run", ADVICE), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
-            return (yield from _Run(model, data, config, device, should_stop, snapshots, tell).reports(should_pause))
+            settings = (model, data, config, device, should_stop, should_pause, snapshots, tell)
+            return (yield from _Run(*settings).reports())
     except DeviceLostError as error:
         lost = str(error)
     finally:
@@ -124,7 +121,7 @@ def fine_tune(
     tell(f"{lost} Learning goes on with the processor.")
     start, device = model_on_cpu(model.config, tensors), torch.device("cpu")
     with memory_errors(device, "this run", ADVICE):
-        return (yield from _Run(start, data, config, device, should_stop, snapshots, tell).reports(should_pause))
+        return (yield from _Run(start, data, config, device, should_stop, should_pause, snapshots, tell).reports())
 
 
 class _Run:
@@ -137,13 +134,14 @@ class _Run:
         config: LearningConfig,
         device: torch.device,
         should_stop: Callable[[], bool],
+        should_pause: Callable[[], bool] = never,
         keeper: StateKeeper | None = None,
         tell: Callable[[str], None] = _LOG.warning,
     ) -> None:
-        self._device, self._stopped, self._keeper = device, False, keeper
+        self._device = device
         tell_of_scales(data, tell)
         data = data.at_one_scale()
-        self._data, self._config, self._should_stop = data, config, should_stop
+        self._data, self._config = data, config
         self._model = _copy(model, model.config, device)
         self._served = with_prompts(model, data)
         self._source = CropSource(data, config, model.config, device)
@@ -152,16 +150,16 @@ class _Run:
         self._teacher = MeanTeacher(self._model, config, labelled=labelled, unlabelled=unlabelled)
         self._shown = _copy(self._model, self._served, device)
         self._budget = Budget(config, unknown=self._source.has_unknown)
+        self._loop = Loop(self._budget, keeper, should_stop, should_pause)
         self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[dict[str, float]] = []
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
-        self._in_a_row = 0
         self._validations = 0
 
-    def reports(self, should_pause: Callable[[], bool]) -> Generator[Report, None, FineTuneResult]:
+    def reports(self) -> Generator[Report, None, FineTuneResult]:
         """Score the starting model, learn, and return the best teacher."""
-        kept = self._keeper.load() if self._keeper is not None else None
+        kept = self._loop.keeper.load() if self._loop.keeper is not None else None
         try:
             if kept is None:
                 yield from self._validation()
@@ -169,9 +167,9 @@ class _Run:
                 self._scoring_seconds = 0.0
             else:
                 self._restore(kept)
-            yield from self._learn(should_pause)
+            yield from self._learn()
         except Cancelled:
-            self._stopped = True
+            self._loop.stopped = True
         return self._result()
 
     def _validation(self) -> Generator[Report, None, None]:
@@ -183,8 +181,8 @@ class _Run:
             per_image = self._validated()
         except Cancelled:
             # A continued run repeats this validation.
-            if self._budget.step:
-                self._keep()
+            if self._budget.step and self._loop.keeper is not None:
+                self._loop.keeper.save(self._state())
             raise
         if not per_image:
             return
@@ -201,12 +199,13 @@ class _Run:
         validation, memory = self._data.validation, self._memory
 
         def scores() -> dict[str, float]:
-            return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._should_stop)
+            return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._loop.should_stop)
 
         return memory.run(scores, memory.fewer_tiles)
 
-    def _step(self, rate: float, weight: float) -> StepLosses:
+    def _step(self, rate: float) -> StepLosses:
         """Make one step."""
+        weight = self._budget.consistency_weight
         if weight and not self._teacher.settled:
             self._teacher.settle()
 
@@ -227,48 +226,31 @@ class _Run:
 
         return self._memory.run(step, fewer)
 
-    def _learn(self, should_pause: Callable[[], bool]) -> Generator[Report, None, None]:
-        """Step until the budget is used up or the run is stopped."""
-        budget, config = self._budget, self._config
-        every = 1 / config.validations
-        while budget.fraction < 1:
-            if budget.fraction >= (self._validations + 1) * every:
-                if self._may_score():
-                    yield from self._validation()
-                self._validations = math.floor(budget.fraction / every)
-            if self._keeper is not None and budget.step and self._keeper.due(budget.step):
-                self._keep()
-            budget.wait_while(should_pause, self._should_stop)
-            if self._should_stop():
-                self._stopped = True
-                self._keep()
-                return
-            rate, weight = budget.learning_rate, budget.consistency_weight
-            losses = self._step(rate, weight)
-            self._check_finite(losses.total)
-            budget.step += 1
-            yield StepReport(
-                budget.step,
-                budget.fraction,
-                budget.seconds,
-                budget.seconds_left,
-                losses.total,
-                losses.supervised,
-                losses.consistency,
-                rate,
-            )
-        yield from self._validation()
+    def _learn(self) -> Generator[Report, None, None]:
+        """Step until the budget is used up or the run is stopped, and score the teacher now and then."""
+        yield from self._planned_validation()
+        for report in self._loop.steps(self._step, self._state):
+            yield report
+            yield from self._planned_validation()
+        if not self._loop.stopped:
+            yield from self._validation()
 
-    def _keep(self) -> None:
-        """Save the state between two steps."""
-        if self._keeper is None:
-            return
+    def _planned_validation(self) -> Generator[Report, None, None]:
+        """Score the teacher if a validation in the middle of the run is due."""
+        fraction, every = self._budget.fraction, 1 / self._config.validations
+        if (self._validations + 1) * every <= fraction < 1:
+            if self._may_score():
+                yield from self._validation()
+            self._validations = math.floor(self._budget.fraction / every)
+
+    def _state(self) -> RunState:
+        """Return the state between two steps."""
         tensors = {f"teaching.{k}": v for k, v in self._teacher.state().items()}
         tensors |= {f"crops.{k}": v for k, v in self._source.state().items()}
         tensors |= {f"best.{k}": v for k, v in (self._best or {}).items()}
         budget, scores = self._budget, tuple(self._scores)
-        numbers = (budget.step, budget.seconds, self._scoring_seconds, self._validations, scores, self._in_a_row)
-        self._keeper.save(RunState(tensors, Progress(*numbers)))
+        numbers = (budget.step, budget.seconds, self._scoring_seconds, self._validations, scores, self._loop.not_finite)
+        return RunState(tensors, Progress(*numbers))
 
     def _restore(self, state: RunState) -> None:
         """Continue the run that saved `state`."""
@@ -277,7 +259,7 @@ class _Run:
         self._source.restore(below(state.tensors, "crops."))
         self._best = below(state.tensors, "best.") or None
         self._scores, self._scoring_seconds = list(done.scores), done.scoring_seconds
-        self._validations, self._in_a_row = done.validations, done.not_finite
+        self._validations, self._loop.not_finite = done.validations, done.not_finite
         self._budget.resume(done.step, done.seconds)
 
     def _may_score(self) -> bool:
@@ -287,7 +269,7 @@ class _Run:
     def _result(self) -> FineTuneResult:
         """Return the chosen teacher as a model of its own; stopped before the second score, the last one, unscored."""
         last = self._config.keep == "last"
-        unscored = self._stopped and self._budget.step > 0 and (last or len(self._scores) < 2)
+        unscored = self._loop.stopped and self._budget.step > 0 and (last or len(self._scores) < 2)
         state = self._teacher.teacher.state_dict() if unscored or last or self._best is None else self._best
         model = _copy(self._model, self._served, self._device)
         learnt_parts(model).load_state_dict(state)
@@ -301,7 +283,7 @@ class _Run:
             _mean(chosen) if chosen else None,
             self._budget.step,
             self._budget.seconds,
-            self._stopped,
+            self._loop.stopped,
             {name: (dice, chosen.get(name)) for name, dice in first.items()},
             self._teacher.student_weights() if self._budget.step else {},
         )
@@ -317,15 +299,6 @@ class _Run:
         for name, part in self._teacher.teacher.items():
             setattr(self._shown, name, part.eval())
         return self._shown
-
-    def _check_finite(self, loss: float) -> None:
-        self._in_a_row = 0 if math.isfinite(loss) else self._in_a_row + 1
-        if self._in_a_row >= _PATIENCE:
-            raise DivergedError(
-                f"The loss was not a finite number {_PATIENCE} times in a row, "
-                "so learning ended and the model is as it was; "
-                "check the corrected masks or choose a lower learning rate."
-            )
 
 
 def _copy(model: AMVLM, config: ModelConfig, device: torch.device) -> AMVLM:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_amvlm.device import autocast
 from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.loop import StepLosses
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.learning.networks import decode, features, learnt_parts, see
 from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, TextEvidence, pseudo_label
@@ -74,15 +75,6 @@ class CropBatch:
             return self
         strong, target, known = (self.mixture(x) for x in (self.strong, self.target, self.known))
         return replace(self, strong=strong, target=target, known=known, mixture=None)
-
-
-@dataclass(frozen=True)
-class StepLosses:
-    """Losses of one step as plain numbers."""
-
-    total: float
-    supervised: float
-    consistency: float
 
 
 class MeanTeacher:

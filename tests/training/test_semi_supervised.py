@@ -142,6 +142,29 @@ def test_a_stopped_run_keeps_its_state_and_a_finished_one_is_not_repeated(
     assert (out / "model.safetensors").stat().st_mtime_ns == written
 
 
+def test_a_plain_unet_that_was_stopped_ends_with_the_same_weights(
+    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    values = tiny_recipe | {"method": "plain-unet", "steps": 6}
+    notes: list[str] = []
+
+    with pytest.raises(Cancelled, match="Stopped after 3 steps; the same command goes on"):
+        _run(
+            values,
+            discs_data,
+            tmp_path / "stopped",
+            text_encoder,
+            should_stop=lambda: "step 3" in notes,
+            show=lambda fraction, note: notes.append(note),
+        )
+    for name in ("whole", "stopped"):
+        _run(values, discs_data, tmp_path / name, text_encoder)
+
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert _log(tmp_path / "whole") == _log(tmp_path / "stopped")
+
+
 def test_a_run_does_not_go_on_under_other_settings(
     discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
 ) -> None:

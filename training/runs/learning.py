@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.learning import StepReport
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.datasets.opening import DatasetSplit
     from training.runs.folder import RunFolder
@@ -84,28 +84,34 @@ def learn(sitting: Sitting, unlabelled: Sequence[ImagePair], start: Path, text_e
 
 
 def learn_plain(sitting: Sitting) -> None:
-    """Train the plain U-Net on the labelled images, and write its weights; an interrupted run begins anew.
+    """Train the plain U-Net on the labelled images, logging every report, and write its weights.
 
     Raises
     ------
     Cancelled
-        Somebody stopped it.
+        Somebody stopped it; its state is kept.
     """
     recipe, folder = sitting.recipe, sitting.folder
     data = learning_data(sitting.split, (), "fixed", seed=recipe.seed)
-    folder.cut_log(-1)
+    seconds = 0.0
 
-    def note(step: int, fraction: float, loss: float) -> None:
-        folder.log({"event": "step", "step": step, "fraction": fraction, "loss": loss})
-        sitting.show(fraction, f"step {step}")
+    def note(report: StepReport) -> None:
+        nonlocal seconds
+        seconds = report.seconds
+        folder.note(report)
+        sitting.show(report.fraction, f"step {report.step}")
 
-    started = time.monotonic()
     network, steps = train_plain_unet(
-        data.labelled, recipe.learning_config(), sitting.device, should_stop=sitting.should_stop, on_step=note
+        data.labelled,
+        recipe.learning_config(),
+        sitting.device,
+        keeper=StateFile(folder, recipe.save_every_seconds),
+        should_stop=sitting.should_stop,
+        on_step=note,
     )
     if sitting.should_stop():
-        raise Cancelled(f"Stopped after {steps} steps; the same command begins {folder.path} anew.")
-    _learnt(folder, steps, time.monotonic() - started)
+        raise Cancelled(f"Stopped after {steps} steps; the same command goes on with {folder.path}.")
+    _learnt(folder, steps, seconds)
     save_plain_unet(network, folder.weights, tuple(sitting.split.asked()))
 
 

@@ -26,6 +26,9 @@ from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.data import LabelledImage, LearningData
 from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.loop import Loop, StepLosses, never
+from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
+from napari_amvlm.learning.run_state import Progress, RunState
 from napari_amvlm.losses import segmentation_loss
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
+    from napari_amvlm.learning.reports import StepReport
+    from napari_amvlm.learning.run_state import StateKeeper
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels from full resolution down to 1/16: 1.96 million parameters."""
@@ -161,17 +166,14 @@ def _resized(masks: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.f
     return np.stack([np.clip(resize(mask, shape), 0, 1) for mask in masks])
 
 
-def _never() -> bool:
-    return False
-
-
 def train_plain_unet(
     images: Sequence[LabelledImage],
     config: LearningConfig,
     device: torch.device,
     *,
-    should_stop: Callable[[], bool] = _never,
-    on_step: Callable[[int, float, float], None] | None = None,
+    keeper: StateKeeper | None = None,
+    should_stop: Callable[[], bool] = never,
+    on_step: Callable[[StepReport], object] = lambda report: None,
 ) -> tuple[PlainUNet, int]:
     """Return the averaged network in eval mode, and the number of steps it was given.
 
@@ -184,10 +186,17 @@ def train_plain_unet(
         Budget, rate, crop, labelled batch and seed; what concerns teacher, unlabelled images and text is not used.
     device
         Where to compute.
+    keeper
+        Saves the run's state, and loads the state to continue from, as in `fine_tune`.
     should_stop
-        Asked before every step; the network is returned as it is then.
+        Called before every step; the network is returned as it is then.
     on_step
-        Called after every step with its number, the share of the budget that is used, and the loss.
+        Called with a report after every step.
+
+    Raises
+    ------
+    DivergedError
+        The loss was not finite several times in a row.
     """
     config = config.model_copy(update={"unlabelled_batch": 0, "consistency": 0.0})
     torch.manual_seed(config.seed)
@@ -198,22 +207,39 @@ def train_plain_unet(
     source = CropSource(data, config, ModelConfig(), device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     budget = Budget(config)
-    while budget.fraction < 1 and not should_stop():
+    loop = Loop(budget, keeper, should_stop)
+
+    def step(rate: float) -> StepLosses:
         for group in optimiser.param_groups:
-            group["lr"] = budget.learning_rate
-        views = source.draw()
+            group["lr"] = rate
+        batch = source.draw()
         with autocast(device):
-            logits = network(views.strong.contiguous(memory_format=torch.channels_last))
-        asked = logits[range(len(views.prompts)), [prompts.index(p) for p in views.prompts]][:, None]
-        loss = segmentation_loss(asked, views.target, views.known, balance=config.class_balance).mean()
+            logits = network(batch.strong.contiguous(memory_format=torch.channels_last))
+        masks = logits[range(len(batch.prompts)), [prompts.index(p) for p in batch.prompts]][:, None]
+        loss = segmentation_loss(masks, batch.target, batch.known, balance=config.class_balance).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(network)
-        budget.step += 1
-        if on_step is not None:
-            on_step(budget.step, budget.fraction, float(loss.detach()))
+        return StepLosses(float(loss.detach()), float(loss.detach()))
+
+    def state() -> RunState:
+        parts = {"network": network.state_dict(), "average": average.state_dict()}
+        parts |= {"optimiser": optimiser_tensors(optimiser), "crops": source.state()}
+        tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        return RunState(tensors, Progress(budget.step, budget.seconds, 0.0, 0, (), loop.not_finite))
+
+    saved = keeper.load() if keeper is not None else None
+    if saved is not None:
+        network.load_state_dict(below(saved.tensors, "network."))
+        average.load_state_dict(below(saved.tensors, "average."))
+        restore_optimiser(optimiser, below(saved.tensors, "optimiser."))
+        source.restore(below(saved.tensors, "crops."))
+        loop.not_finite = saved.progress.not_finite
+        budget.resume(saved.progress.step, saved.progress.seconds)
+    for report in loop.steps(step, state):
+        on_step(report)
     network.load_state_dict(average.module.state_dict())
     return network.eval(), budget.step
 
