@@ -101,7 +101,7 @@ def asked_images(
         The masks show several things, or an image has no caption.
     """
     texts = {mode: wordings(split, pairs, mode, seed=seed) for mode in MODES}
-    (thing,) = split.asked()
+    (thing,) = split.prompts()
     found: list[Asked] = []
     for number, pair in enumerate(pairs):
         show(number / len(pairs), pair.name)

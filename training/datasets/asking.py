@@ -45,7 +45,7 @@ def wordings(split: DatasetSplit, pairs: Sequence[ImagePair], mode: PromptMode, 
     DatasetError
         An image has no caption.
     """
-    things = list(split.asked())
+    things = list(split.prompts())
     if mode == "fixed":
         return {pair.name: {thing: thing for thing in things} for pair in pairs}
     if len(things) != 1:
@@ -99,14 +99,14 @@ def learning_data(split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: Pr
         unlabelled=tuple(_unlabelled(split, pair, texts[pair.name], mode) for pair in unlabelled),
         validation=tuple(_labelled(split, pair, watched[pair.name]) for pair in split.validation),
         # The data set's own prompts are learnt in other words too: they must not be held where they were.
-        prompts=tuple(dict.fromkeys((*prompts, *split.asked()))),
+        prompts=tuple(dict.fromkeys((*prompts, *split.prompts()))),
     )
 
 
 def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) -> LabelledImage:
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     labels = read_mask(pair.required_mask(), pixels.shape[:2])
-    masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.asked().items()}
+    masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.prompts().items()}
     seen = read_reviewed(pair.reviewed, pixels.shape[:2])
     return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale), seen)
 

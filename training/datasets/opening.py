@@ -41,8 +41,8 @@ class DatasetSplit:
     unlabelled: tuple[ImagePair, ...]
     validation: tuple[ImagePair, ...]
 
-    def asked(self) -> dict[str, int | None]:
-        """Return what is asked of every image with its mask value; None means every value above 0."""
+    def prompts(self) -> dict[str, int | None]:
+        """Return the prompts of every image with their mask values; None means every value above 0."""
         if self.spec.prompt is not None:
             return {self.spec.prompt: None}
         return {prompt: value for value, prompt in self.classes}

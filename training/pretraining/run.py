@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from napari_amvlm.errors import DivergedError, InputError
-from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.models.build import build_model
@@ -27,7 +26,7 @@ from training.pretraining.recipe import Recipe
 from training.pretraining.scoring import mean_scores, score_each
 from training.pretraining.step_one import Alignment
 from training.pretraining.workers import Workers
-from training.runs.folder import LOG, STATE, file_hash
+from training.runs.folder import LOG, STATE, file_hash, save_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,8 +214,7 @@ class Pretraining:
         tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()}
         meta = {"step": str(self.step), "best": str(self.best), "recipe": self.recipe.model_dump_json()}
-        copies = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
-        write_atomically(self.out / STATE, lambda temporary: save_file(copies, temporary, metadata=meta))
+        save_tensors(tensors, self.out / STATE, meta)
 
     def load_state(self) -> None:
         """Go on from `state.safetensors`, where there is one.

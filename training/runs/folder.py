@@ -20,8 +20,10 @@ from napari_amvlm.learning.reports import StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from torch import Tensor
 
     from napari_amvlm.learning import Report
 
@@ -171,9 +173,7 @@ class StateFile:
 
     def save(self, state: RunState) -> None:
         """Write a state in place of the last one."""
-        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.tensors.items()}
-        metadata = {"progress": json.dumps(asdict(state.progress))}
-        write_atomically(self._path, lambda path: save_file(tensors, path, metadata=metadata))
+        save_tensors(state.tensors, self._path, {"progress": json.dumps(asdict(state.progress))})
         self._saved = time.monotonic()
 
     def remove(self) -> None:
@@ -202,3 +202,9 @@ def environment(device: torch.device) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write copies of tensors as safetensors; the file appears whole or not at all."""
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(copies, temporary, metadata=metadata))

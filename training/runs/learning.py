@@ -112,7 +112,7 @@ def learn_plain(sitting: Sitting) -> None:
     if sitting.should_stop():
         raise Cancelled(f"Stopped after {steps} steps; the same command goes on with {folder.path}.")
     _learnt(folder, steps, seconds)
-    save_plain_unet(network, folder.weights, tuple(sitting.split.asked()))
+    save_plain_unet(network, folder.weights, tuple(sitting.split.prompts()))
 
 
 def _learnt(folder: RunFolder, steps: int, seconds: float) -> None:

@@ -43,7 +43,7 @@ def write_page(
     names = spread_by_score(main["per_image"], _OVERLAYS)
     for number, name in enumerate(names, start=1):
         path = folder.path / f"overlay-{number}.png"
-        draw_overlay(predictor, pairs[name], split.asked(), texts[name], split.spec.scale, path)
+        draw_overlay(predictor, pairs[name], split.prompts(), texts[name], split.spec.scale, path)
     lines = [
         f"# {recipe.name}: {recipe.dataset}, labels {recipe.labels}, seed {recipe.seed}",
         "",

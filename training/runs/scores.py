@@ -58,10 +58,10 @@ def score_split(
             protocol: evaluate_pairs(
                 predictor,
                 pairs,
-                split.asked(),
+                split.prompts(),
                 protocol,
                 wording=wording,
-                one=len(split.asked()) == 1,
+                one=len(split.prompts()) == 1,
                 scale=split.spec.scale,
             )
             for protocol in protocols

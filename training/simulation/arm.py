@@ -94,7 +94,7 @@ class SimulatedArm:
         Cancelled
             `should_stop` said so; the same call goes on.
         InputError
-            The folder holds an arm that was told otherwise.
+            The folder holds an arm with other settings.
         """
         self._claim()
         self._rounds = read_rounds(self._folder)
@@ -121,20 +121,20 @@ class SimulatedArm:
         return self._rounds
 
     def _claim(self) -> None:
-        """Find out that the folder is new, or that its arm was told the same."""
+        """Check that the folder is new, or that its arm has the same settings."""
         parts = {"train": self._material.train, "validate": self._material.validate}
         hashes = {
             name: file_hashes([file for pair in part.pairs for file in (pair.image, pair.required_mask())], part.root)
             for name, part in parts.items()
         }
-        told = {
+        settings = {
             "arm": self._name,
-            "recipe": self._recipe.told(),
+            "recipe": self._recipe.fixed(),
             "start": read_info(find_model(self._recipe.start)).sha256,
             "images": hashes,
             "unlabelled": [pair.name for pair in self._material.unlabelled],
         }
-        self._folder.claim(told)
+        self._folder.claim(settings)
 
     def _over(self) -> bool:
         recipe, rounds = self._recipe, self._rounds

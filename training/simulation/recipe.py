@@ -110,9 +110,9 @@ class SimulationRecipe(Config):
             raise ValueError(f"{own[0]} belongs to the recipe itself, not under learning")
         if self.cut and self.region is None:
             raise ValueError("cut needs the side of the regions: set region too")
-        strangers = [arm for arm in self.arms if arm not in ARMS]
-        if strangers:
-            raise ValueError(f"there is no arm {', '.join(strangers)}; choose from {', '.join(ARMS)}")
+        unknown = [arm for arm in self.arms if arm not in ARMS]
+        if unknown:
+            raise ValueError(f"there is no arm {', '.join(unknown)}; choose from {', '.join(ARMS)}")
         self.learning_config(ARMS["ours"], 1)
         return self
 
@@ -122,6 +122,6 @@ class SimulationRecipe(Config):
         without = {} if arm.unlabelled else {"unlabelled_batch": 0, "consistency": 0.0}
         return LearningConfig.model_validate(self.learning | without | own)
 
-    def told(self) -> dict[str, Any]:
-        """Return what must stay the same for an arm to go on: all but how far it goes and what figures tell."""
+    def fixed(self) -> dict[str, Any]:
+        """Return the settings that an arm must be resumed with: all but its length and what figures show."""
         return self.model_dump(mode="json", exclude={"name", "rounds", "arms", "target", "stop_at_target"})

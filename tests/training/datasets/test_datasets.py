@@ -22,7 +22,7 @@ def test_a_data_set_is_found_by_its_name_or_given_itself(discs_data: Path, insid
     split = open_dataset(DATASETS["MoNuSeg"], discs_data / ("MoNuSeg" if inside else ""), SplitConfig(labels=2), seed=0)
 
     assert (len(split.labelled), len(split.unlabelled), len(split.validation), split.training) == (2, 7, 2, 8)
-    assert split.asked() == {"nuclei": None}
+    assert split.prompts() == {"nuclei": None}
 
 
 def test_an_unlabelled_image_may_have_the_name_of_a_training_image(discs_data: Path) -> None:
@@ -40,7 +40,7 @@ def test_slices_of_one_subject_stay_together(spine_data: Path) -> None:
     held_out = {spec.subject_of(pair.name) for pair in split.validation}
     assert learnt | held_out == {"0", "1", "2"}
     assert not learnt & held_out
-    assert split.asked() == {"vertebrae": 1, "intervertebral discs": 2}
+    assert split.prompts() == {"vertebrae": 1, "intervertebral discs": 2}
 
 
 def test_without_a_classes_file_the_challenge_numbers_the_spine(spine_data: Path) -> None:
@@ -48,7 +48,7 @@ def test_without_a_classes_file_the_challenge_numbers_the_spine(spine_data: Path
 
     split = open_dataset(DATASETS["SPIDER-Spine"], spine_data, SplitConfig(), seed=0)
 
-    assert split.asked()["spinal canal"] == 3
+    assert split.prompts()["spinal canal"] == 3
 
 
 def test_mrspineseg_has_nineteen_things_beside_the_background() -> None:
