@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOST = ("cuda error", "hip error", "cudnn_status_execution_failed", "cudnn_status_internal_error", "device lost")
-"""What torch says when a card does not work any more; a failed kernel, too, leaves it unusable for this program."""
+"""Messages of torch when a card fails; after a failed kernel, too, this program cannot use it any more."""
 
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-"""What torch says when memory runs out; the word alone also stands in errors about memory formats and accesses."""
+"""Messages of torch when memory runs out; the word alone also occurs in errors about memory formats and accesses."""
 
 
 def available_devices() -> dict[str, str]:
-    """Return the devices that are there, best first: `{"cuda:0": "NVIDIA RTX 4070", "cpu": "CPU, 8 cores"}`."""
+    """Return the available devices, best first: `{"cuda:0": "NVIDIA RTX 4070", "cpu": "CPU, 8 cores"}`."""
     import torch
 
     found: dict[str, str] = {}
@@ -37,12 +37,12 @@ def available_devices() -> dict[str, str]:
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device called `name`; "auto" takes the best one that is there.
+    """Return the device called `name`; "auto" takes the best available one.
 
     Raises
     ------
     DeviceError
-        The device is not there; the message lists those that are.
+        The device is not available; the message lists those that are.
     """
     import torch
 
@@ -56,7 +56,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """Tell whether `device` computes faster in bfloat16 than in float32."""
+    """Return whether `device` computes faster in bfloat16 than in float32."""
     import torch
 
     if device.type == "cuda":
@@ -91,7 +91,7 @@ def bounded_threads(count: int | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_errors(device: torch.device, what: str, advice: str) -> Iterator[None]:
-    """Turn what torch and Python raise when memory runs out into one kind of error; others go on as they are.
+    """Turn the errors of torch and Python when memory runs out into one kind of error; others pass unchanged.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def retry_with_less(
 
 @contextlib.contextmanager
 def lost_errors(device: torch.device) -> Iterator[None]:
-    """Turn what torch raises when a card fails, was taken away or was reset into one kind of error.
+    """Turn the errors of torch when a card fails, is removed or is reset into one kind of error.
 
     After such a failure nothing can be computed on the card, nor read out of it, until the program is started again.
 
@@ -191,10 +191,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back to the system what torch holds in reserve on `device`; tensors in use stay."""
+    """Return the memory that torch holds in reserve on `device` to the system; tensors in use stay."""
     import torch
 
-    with contextlib.suppress(RuntimeError):  # a card that is lost has nothing to give back
+    with contextlib.suppress(RuntimeError):  # a lost card has no memory to return
         if device.type == "cuda":
             torch.cuda.empty_cache()
         elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""A model where it computes: with less at once where memory runs short, on the processor where its card is lost."""
+"""A model on its device: less at once when memory runs short, on the processor when the card is lost."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _BATCH = 4
 
 
 class ServedModel:
-    """A model on a device, and how much of an image is given to it at once.
+    """A model on a device, and how much of an image it computes at once.
 
     Parameters
     ----------
     model
-        The model; it is moved to `device`, and is the same object as long as it serves.
+        The model; it is moved to `device` and stays the same object.
     device
         Where to compute.
     forget
-        Called where memory runs short or the device is lost: gives up what can be computed again.
+        Called when memory runs short or the device is lost: drops what can be computed again.
 
     Attributes
     ----------
@@ -64,18 +64,18 @@ class ServedModel:
     def run(
         self, answer: Callable[[], T], tell: Callable[[str], None], *, what: str, advice: str, least: TileLoad
     ) -> T:
-        """Return what `answer` does, in spite of short memory and of a card that is lost.
+        """Return the result of `answer`, with less at once or on the processor if needed.
 
         Parameters
         ----------
         answer
-            Does the same thing each time, with what is `load` then.
+            Computes as much at once as `load` says when it is called.
         tell
             Called with a sentence for each step down.
         what, advice
             As in `memory_errors`.
         least
-            With no less than this at once it is tried.
+            The least to compute at once.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""How much is computed at once, and less of it where memory runs short."""
+"""How much is computed at once, and less of it when memory runs short."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from napari_amvlm.config import STRIDE
 
 LEAST_TILE = 4 * STRIDE
-"""Below this side, pixels, a tile shows too little for anything to be known in it."""
+"""Smallest side of a tile, pixels: a smaller one shows too little to recognise anything."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TileLoad:
     side: int
 
     def less(self) -> TileLoad | None:
-        """Return half the batch, or where it is one, half the side; None where that is too small.
+        """Return half the batch, or if it is one, half the side; None if that is too small.
 
         Examples
         --------

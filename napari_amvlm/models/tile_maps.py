@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TileMaps:
-    """What P prompts found in B tiles.
+    """Maps of P prompts in B tiles.
 
     Attributes
     ----------
     probability
         float32 `(P, B, H, W)` in [0, 1].
     presence
-        Logits of what the prompts say being in the tiles, float32 `(P, B)`.
+        Logits of the prompts being in the tiles, float32 `(P, B)`.
     """
 
     probability: NDArray[np.float32]
