@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_amvlm._qt.workspace import Workspace
-    from training.benchmarks.options import Options
+    from training.benchmarks.conditions import Options
     from training.benchmarks.table import Row
     from training.benchmarks.window import Window
 
