@@ -44,15 +44,15 @@ class Part:
 
 _HERE = "training.benchmarks"
 PARTS: dict[str, Part] = {
-    "start-up": Part(f"{_HERE}.start_up:rows", 120, screen=True),
+    "start-up": Part(f"{_HERE}.docks.start_up:rows", 120, screen=True),
     "prompts": Part(f"{_HERE}.prompt_latency:rows", 120),
     "slides": Part(f"{_HERE}.slides:rows", 240),
     "memory-4k": Part(f"{_HERE}.memory:rows_4k", 60),
     "memory-16k": Part(f"{_HERE}.memory:rows_16k", 60),
     "memory-64k": Part(f"{_HERE}.memory:rows_64k", 60),
-    "slide-window": Part(f"{_HERE}.slide_window:rows", 90, screen=True),
-    "queue-window": Part(f"{_HERE}.queue_window:rows", 120, screen=True),
-    "learning": Part(f"{_HERE}.learning:rows", 150, screen=True),
+    "slide-window": Part(f"{_HERE}.docks.slide_window:rows", 90, screen=True),
+    "queue-window": Part(f"{_HERE}.docks.queue_window:rows", 120, screen=True),
+    "learning": Part(f"{_HERE}.docks.learning:rows", 150, screen=True),
 }
 """In the order of the table."""
 

@@ -13,10 +13,10 @@ import pytest
 from napari_amvlm.learning import StepReport, ValidationReport
 from napari_amvlm.project import Project
 from training.benchmarks.conditions import SAMPLES
-from training.benchmarks.learning import FirstBetter, first_better_row, learn, make_project
+from training.benchmarks.docks.learning import FirstBetter, first_better_row, learn, make_project
+from training.benchmarks.docks.slide_window import predict_in_window
+from training.benchmarks.docks.window import beat_rows, beats, open_window
 from training.benchmarks.pyramid import Mosaic, read_tissue
-from training.benchmarks.slide_window import predict_in_window
-from training.benchmarks.window import beat_rows, beats, open_window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +96,7 @@ def test_the_real_window_learns_and_predicts_a_slide(qtbot: QtBot, tiny_checkpoi
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bare", "docks"])
 def test_a_process_tells_when_its_window_answers(name: str, tiny_checkpoint: Path, qtbot: QtBot) -> None:
-    command = [sys.executable, "-m", "training.benchmarks.start_up", name, str(tiny_checkpoint)]
+    command = [sys.executable, "-m", "training.benchmarks.docks.start_up", name, str(tiny_checkpoint)]
 
     ended = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=True)
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm._qt.queue.ahead import COUNT
 from napari_amvlm.project import Project
+from training.benchmarks.docks.window import beat_rows, beats, open_window
 from training.benchmarks.prompt_latency import SIDE, square_sample
 from training.benchmarks.pyramid import read_tissue
 from training.benchmarks.table import within
-from training.benchmarks.window import beat_rows, beats, open_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_amvlm._qt.workspace import Workspace
     from training.benchmarks.conditions import Options
+    from training.benchmarks.docks.window import Window
     from training.benchmarks.table import Row
-    from training.benchmarks.window import Window
 
 NEXT = 0.3
 """Seconds from the key to image and mask."""

@@ -69,7 +69,7 @@ def _second(frames: list[int]) -> bool:
 
 
 def _in_a_process(name: str, model: str | None) -> dict[str, float]:
-    command = [sys.executable, "-m", "training.benchmarks.start_up", name, *([model] if model else [])]
+    command = [sys.executable, "-m", "training.benchmarks.docks.start_up", name, *([model] if model else [])]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=_PATIENCE)
     if ended.returncode:
         raise AmvlmError(f"The window ({name}) ended with exit code {ended.returncode}; its words stand above.")

@@ -14,17 +14,17 @@ from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.imaging import Tile
 from napari_amvlm.slides import SlideRequest, SlideRun, SlideStore
+from training.benchmarks.docks.window import beat_rows, beats, open_window
 from training.benchmarks.memory import MOST, PeakMemory
 from training.benchmarks.pyramid import Mosaic, read_tissue
 from training.benchmarks.table import within
-from training.benchmarks.window import beat_rows, beats, open_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training.benchmarks.conditions import Options
+    from training.benchmarks.docks.window import Window
     from training.benchmarks.table import Row
-    from training.benchmarks.window import Window
 
 _SECONDS = 30.0
 _IDLE_SECONDS = 5.0

@@ -11,14 +11,14 @@ from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.project import Answer, Project
+from training.benchmarks.docks.window import beat_rows, beats, open_window
 from training.benchmarks.table import Row
-from training.benchmarks.window import beat_rows, beats, open_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training.benchmarks.conditions import Options
-    from training.benchmarks.window import Window
+    from training.benchmarks.docks.window import Window
 
 _ROLES = ("labelled", "held_out", "unlabelled")
 _MOST_IMAGES = 12

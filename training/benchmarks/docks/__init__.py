@@ -1,0 +1,1 @@
+"""Benchmarks of the real window: only these know the docks."""
