@@ -126,7 +126,7 @@ def split_at_line(labels: Labels, value: int, line: Sequence[tuple[float, float]
     if len(line) < 2:
         raise LabelsError("a line needs at least two points: draw it across the object.")
     own = labels == value
-    pieces = connected_objects(own & ~_drawn(line, own.shape))
+    pieces = connected_objects(own & ~drawn_line(line, own.shape))
     if pieces.max() <= connected_objects(own).max():
         raise LabelsError(f"the line does not part object {value}: draw it from one side to the other.")
     return _renumbered(labels, value, _grown(pieces, own))
@@ -179,7 +179,7 @@ def _require(labels: Labels, value: int) -> None:
         raise LabelsError(f"there is no object {value} in the labels: choose one that is there.")
 
 
-def _drawn(line: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def drawn_line(line: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return the pixels under a line, thick enough to part what hangs together through pixel sides."""
     from skimage.draw import line as straight
 
