@@ -18,8 +18,7 @@ from napari_amvlm.imaging.turning import Views, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.device_model import ServedModel
-from napari_amvlm.models.embedding import image_embedding
-from napari_amvlm.models.feature_maps import feature_maps
+from napari_amvlm.models.feature_maps import feature_maps, image_embedding
 from napari_amvlm.models.inference import (
     DecodedPrompt,
     EncodedImage,

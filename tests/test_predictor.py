@@ -12,7 +12,7 @@ import torch
 from napari_amvlm.errors import Cancelled, DeviceError, ImageError, OutOfMemoryError, PromptError
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model, save_model
-from napari_amvlm.models.embedding import embedding_key
+from napari_amvlm.models.feature_maps import embedding_key
 from napari_amvlm.predictor import Predictor
 
 if TYPE_CHECKING:

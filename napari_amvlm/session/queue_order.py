@@ -144,7 +144,7 @@ class QueueScorer:
     """
 
     def __init__(self, project: Project, predictor: Predictor, prompts: Iterable[str]) -> None:
-        from napari_amvlm.models.embedding import embedding_key
+        from napari_amvlm.models.feature_maps import embedding_key
         from napari_amvlm.predictor import Predictor
 
         self._project = project
