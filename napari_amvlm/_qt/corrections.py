@@ -89,3 +89,10 @@ def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> N
     """Withdraw what was accepted for an image and a prompt."""
     image_id = source.image_id if source.image_id is not None else enter_image(project, source).id
     project.corrections.reject(image_id, prompt)
+
+
+def undo_decision(project: Project, source: ImageSource, prompt: str) -> Accepted | None:
+    """Let an image and a prompt be as they were before the last Accept or Reject; return what is accepted then."""
+    image_id = source.image_id if source.image_id is not None else enter_image(project, source).id
+    correction = project.corrections.undo(image_id, prompt)
+    return None if correction is None else read_accepted(project, correction)

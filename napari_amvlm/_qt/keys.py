@@ -1,6 +1,7 @@
 """The keys of the docks: napari actions, so that a person can change them under Preferences, Shortcuts.
 
-napari does not bind the keys of a manifest, so they are registered with its action manager, as its own keys are.
+They act while the canvas has the focus, so that what is typed into a field is text and nothing else.  napari does not
+bind the keys of a manifest, so they are registered with its action manager, as its own keys are.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from napari.utils.action_manager import action_manager
 from napari.utils.interactions import Shortcut
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtCore import QObject
 
 PREFIX = "napari-amvlm:"
 
@@ -51,6 +50,7 @@ ACTIONS = (
     KeyAction("next_prompt", "Choose the next prompt of the list", "J"),
     KeyAction("previous_prompt", "Choose the prompt before", "Shift+J"),
     KeyAction("toggle_masks", "Show or hide the masks", "T"),
+    KeyAction("toggle_outlines", "Show the masks as outlines, or filled", "I"),
     KeyAction("toggle_reviewed", "Show or hide what was reviewed", "D"),
     KeyAction("toggle_uncertainty", "Show or hide where the model is unsure", "U"),
     KeyAction("lower_threshold", "Threshold down: paint more", ",", repeatable=True),
@@ -112,27 +112,3 @@ def _command(action: KeyAction) -> Callable[..., None]:
     command.__name__ = f"amvlm_{action.name}"
     command.__doc__ = action.description
     return command
-
-
-class DockKeys(QObject):
-    """The same keys while a dock has the focus, which napari's own do not reach."""
-
-    def __init__(self, widget: QWidget) -> None:
-        super().__init__(widget)
-        self._widget = widget
-        self._shortcuts: list[QShortcut] = []
-        self._refresh()
-        on_change(self._refresh, self)
-
-    def _refresh(self) -> None:
-        for shortcut in self._shortcuts:
-            shortcut.setEnabled(False)
-            shortcut.deleteLater()
-        self._shortcuts = []
-        for action in ACTIONS:
-            for key in action_manager._shortcuts.get(action.id, []):
-                shortcut = QShortcut(QKeySequence(Shortcut(key).qt), self._widget)
-                shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-                shortcut.setAutoRepeat(action.repeatable)
-                shortcut.activated.connect(getattr(self._widget, action.name))
-                self._shortcuts.append(shortcut)

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotation.annotation import Annotation
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
+from napari_amvlm._qt.annotation.styles import Styles
 from napari_amvlm._qt.jobs import JobQueue
 from napari_amvlm._qt.layers.image import layer_kind
 from napari_amvlm._qt.notices import notify
@@ -20,13 +21,12 @@ from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
 from napari_amvlm.models.catalog import installed_models
 from napari_amvlm.project import Project, ResumeState
-from napari_amvlm.review.composition import Overlaps
 from napari_amvlm.session.project_view import ProjectView, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
@@ -77,7 +77,9 @@ class Workspace(JobQueue):
         self.view: ProjectView | None = None
         # of the Annotate dock, so that they outlive it when it is closed and opened again
         self.annotations: dict[Any, Annotation] = {}
+        self.at_hand: Annotation | None = None
         self.prompts: list[str] = []
+        self.styles = Styles(self)
         # the project as jobs find it: the window hears of one that was opened a moment later, or is closing by then
         self._opened: Project | None = None
         self._not_opened: AmvlmError = ProjectError("No project is open; open one, or accept a mask, which makes one.")
@@ -214,12 +216,18 @@ class Workspace(JobQueue):
             self.projectChanged.emit()  # lists of projects show the one that is open again
             return
 
+        # prompts that were typed before a project was open belong to it; those of another project do not
+        typed = list(self.prompts) if project is None else []
+
         def work() -> tuple[Project, ProjectView, ResumeState | None]:
             known = self._opened
             if known is not None and known.root.resolve() == path.resolve() and (read_only or not known.read_only):
                 return known, look_at(known), None
             try:
                 project = Project.open(path, read_only=True) if read_only else Project.open_or_create(path)
+                if not project.read_only:
+                    for prompt in typed:  # in this order they keep their colours in a new project
+                        project.prompts.add(prompt)
                 opened = project, look_at(project), project.resume_state()
             except AmvlmError as error:
                 self._not_opened = error
@@ -237,9 +245,8 @@ class Workspace(JobQueue):
                     before.close()
                 for annotation in self.annotations.values():
                     annotation.leave_project()
+                self.styles.forget()
             if another:
-                # prompts that were typed before a project was open belong to it; those of another project do not
-                typed = self.prompts if before is None else []
                 self.prompts[:] = dict.fromkeys([*typed, *(record.text for record in self.view.prompts)])
             self.projectChanged.emit()
             if another:
@@ -271,29 +278,21 @@ class Workspace(JobQueue):
         key = (image, place) if place else image
         if key not in self.annotations:
             if layer_kind(image) == "slide":
-                self.annotations[key] = SlideAnnotation(image, self.usual_threshold)
+                self.annotations[key] = SlideAnnotation(image, self.usual_threshold, self.styles.of)
             else:
                 sibling = next((known for known in self.annotations.values() if known.image is image), None)
-                self.annotations[key] = Annotation(image, self.usual_threshold, place=place, sibling=sibling)
+                self.annotations[key] = Annotation(
+                    image, self.usual_threshold, self.styles.of, place=place, sibling=sibling
+                )
         return self.annotations[key]
 
-    def attach(self, annotation: Annotation, labels: Labels) -> None:
-        """Let an image, of a stack all slices that were looked at, be written to `labels` from now on."""
-        others = [k for k in self.annotations.values() if k.image is annotation.image and k is not annotation]
-        for known in (annotation, *others):
-            fresh = labels is not known.labels
-            known.attach(labels, None if known is annotation else annotation)
-            if fresh and known.accepted:
-                # another layer shows what is in the project too: else the next Accept would store its absence
-                known.restore(known.accepted, self.overlaps())
+    def annotations_of(self, image: Any) -> list[Annotation]:
+        """Return what is known of an image layer, of a stack of each slice that was looked at."""
+        return [known for known in self.annotations.values() if known.image is image]
 
-    def forget_layer(self, layer: Any) -> None:
-        """Drop what is known of an image layer that was removed, or of a labels layer."""
-        for key, known in list(self.annotations.items()):
-            if known.image is layer:
-                del self.annotations[key]
-            elif known.labels is layer:
-                known.detach()
+    def forget_image(self, image: Any) -> None:
+        """Drop what is known of an image layer that was removed."""
+        self.annotations = {key: known for key, known in self.annotations.items() if known.image is not image}
 
     def results_folder(self) -> Path:
         """Return where results of slides lie: in the project, or without one in a folder that goes with the window."""
@@ -310,9 +309,10 @@ class Workspace(JobQueue):
         set_by_hand = next((record.threshold for record in records if record.text == prompt), None)
         return preferences().threshold if set_by_hand is None else set_by_hand
 
-    def overlaps(self) -> Overlaps:
-        """Return who wins where several prompts claim a pixel, as the open project says."""
-        return Overlaps() if self.view is None else self.view.overlaps
+    def say(self, level: str, text: str, about: Annotation | None = None) -> None:
+        """Tell the person something; what only informs about an image is left out once that is not at hand."""
+        if level != "info" or about is None or about is self.at_hand:
+            self.said.emit(level, text)
 
     def with_project(
         self,

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.errors import LabelsError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,48 +21,6 @@ def set_locked(unlocked: frozenset[int], values: Iterable[int], locked: bool) ->
 def locked_pixels(objects: NDArray[np.integer], unlocked: Iterable[int]) -> NDArray[np.bool_]:
     """Return the pixels of all objects but the unlocked ones, bool `(H, W)`."""
     return np.asarray((objects > 0) & ~np.isin(objects, list(unlocked)))
-
-
-def apply_prediction(
-    labels: NDArray[np.integer],
-    proposed: NDArray[np.integer],
-    locked: NDArray[np.bool_],
-    *,
-    least_visible: float = 0.5,
-) -> NDArray[np.integer]:
-    """Return `labels` with a new prediction in place of everything that is not locked.
-
-    Proposed objects are numbered anew from 1 on, past the numbers in use under the lock. One that lies mostly below
-    locked objects is what they are already, and is left out rather than shown as a rim around them.
-
-    Parameters
-    ----------
-    labels
-        `(H, W)`, what is there.
-    proposed
-        `(H, W)`, objects that the model proposes.
-    locked
-        Pixels that stay as they are, foreground and background.
-    least_visible
-        Least share of a proposed object outside the lock, in [0, 1].
-
-    Raises
-    ------
-    LabelsError
-        Shapes differ.
-    """
-    if not labels.shape == proposed.shape == locked.shape:
-        raise LabelsError(
-            f"labels {labels.shape}, prediction {proposed.shape} and locked pixels {locked.shape} must have one shape: "
-            "run the prompt on this image again."
-        )
-    index, shown = _shown(proposed, locked, least_visible)
-    taken = set(np.unique(labels[locked]).tolist())
-    free = (number for number in range(1, len(shown) + len(taken) + 1) if number not in taken)
-    table = np.array([next(free) if show else 0 for show in shown], dtype=np.int64)
-    if table.max(initial=0) > np.iinfo(labels.dtype).max:
-        raise LabelsError(f"labels of the type {labels.dtype} have no free numbers left: convert them to int32.")
-    return np.where(locked, labels, table[index].astype(labels.dtype))
 
 
 def visible_objects(

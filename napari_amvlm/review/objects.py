@@ -67,6 +67,66 @@ def replace_region(objects: Labels, mask: NDArray[np.bool_], region: NDArray[np.
     return np.where(pieces > 0, numbers[pieces], kept)
 
 
+def separate_pieces(objects: Labels, joined: Iterable[int] = ()) -> NDArray[np.int32]:
+    """Return `objects` with every cut-off piece as an object of its own; the largest piece keeps the number.
+
+    Pieces hang together through pixel sides and corners. Objects of the numbers `joined` stay as they are.
+
+    Examples
+    --------
+    >>> separate_pieces(np.array([[4, 4, 0, 4, 0, 7, 0, 7]]), joined=[7]).tolist()
+    [[4, 4, 0, 8, 0, 7, 0, 7]]
+    """
+    from skimage.measure import label
+
+    pieces = label(objects, connectivity=2)
+    numbers = np.zeros(int(pieces.max(initial=0)) + 1, np.int32)
+    numbers[pieces] = objects
+    order = np.argsort(-np.bincount(pieces.ravel()), kind="stable")
+    seen, highest = {0, *(int(value) for value in joined)}, int(objects.max(initial=0))
+    whole = set(seen)
+    for piece in order.tolist():
+        number = int(numbers[piece])
+        if number in seen and number not in whole:
+            highest += 1
+            numbers[piece] = highest
+        seen.add(number)
+    return np.asarray(numbers[pieces], dtype=np.int32)
+
+
+def keep_numbers(objects: Labels, before: Labels) -> NDArray[np.int32]:
+    """Return new `objects` with the numbers that they had `before`: an object stays the one that it lies on most.
+
+    Where two lie on one, the one with more of it keeps the number. Objects that lie on none get free numbers.
+
+    Parameters
+    ----------
+    objects, before
+        Numbers, `(H, W)`.
+
+    Examples
+    --------
+    >>> keep_numbers(np.array([[1, 1, 0, 2, 3]]), np.array([[0, 5, 0, 0, 1]])).tolist()
+    [[5, 5, 0, 2, 1]]
+    """
+    count = int(objects.max(initial=0))
+    numbers = np.zeros(count + 1, np.int32)
+    span = int(before.max(initial=0)) + 1
+    both = (objects > 0) & (before > 0)
+    pairs, sizes = np.unique(objects[both].astype(np.int64) * span + before[both], return_counts=True)
+    taken: set[int] = set()
+    for pair in pairs[np.argsort(-sizes, kind="stable")].tolist():
+        piece, number = divmod(pair, span)
+        if not numbers[piece] and number not in taken:
+            numbers[piece] = number
+            taken.add(number)
+    used = set(np.unique(before).tolist())
+    free = (number for number in range(1, count + len(used) + 2) if number not in used)
+    for piece in np.flatnonzero(numbers[1:] == 0) + 1:
+        numbers[piece] = next(free)
+    return np.asarray(numbers[objects])
+
+
 def merge_objects(labels: Labels, values: Iterable[int]) -> Labels:
     """Return `labels` with the objects `values` as one, which has the smallest of their numbers.
 
@@ -168,7 +228,9 @@ def split_by_probability(labels: Labels, value: int, probability: ArrayLike, *, 
     smooth = ndimage.gaussian_filter(np.where(own, sure, 0.0), _SMOOTHING) / np.where(own, weight, 1.0)
     tops = peak_local_max(smooth, min_distance=least_distance, labels=own.astype(np.int32), exclude_border=False)
     if len(tops) < 2:
-        raise LabelsError(f"the probability has one top in object {value}, so it was not split: draw a line instead.")
+        raise LabelsError(
+            f"the probability has one top in object {value}, so it was not split: erase a line through it instead."
+        )
     markers = np.zeros(labels.shape, np.int32)
     markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
     return _renumbered(labels, value, _grown(watershed(-smooth, markers, mask=own), own))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,14 @@ class OverlapRule(StrEnum):
     """The smallest mask, so that a part ("left lung") is not lost in its whole ("lungs")."""
     PRIORITY = "priority"
     """The prompt that comes first in the project's order."""
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Who wins a pixel that several prompts claim; `order` has the prompts from the one that wins on."""
+
+    rule: OverlapRule = OverlapRule.SMALLEST
+    order: tuple[str, ...] = ()
 
 
 def compose_classes(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_amvlm.review.composition import Overlaps
+from napari_amvlm.review.overlaps import Overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

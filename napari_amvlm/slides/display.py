@@ -79,7 +79,7 @@ class ShownSlide:
         """Show these prompts from now on."""
         self._prompts = tuple(prompts)
 
-    def renew(self, store: SlideStore, area: Tile) -> None:
+    def renew(self, store: SlideStore, area: Tile, rows: Sequence[int] | None = None) -> None:
         """Read a part of a store anew, because it was written; what lies there is kept, ready to be shown.
 
         Parameters
@@ -88,11 +88,13 @@ class ShownSlide:
             The store.
         area
             Pixels of the slide.
+        rows
+            Prompts of the store, by their place there; by default all.
         """
         side = self._side
         for level in range(len(self.levels)):
             row, column = area.y // 2**level // side, area.x // 2**level // side
-            for prompt in range(len(store.request.prompts)):
+            for prompt in range(len(store.request.prompts)) if rows is None else rows:
                 key = (str(store.path), prompt, level, row, column)
                 with self._lock:
                     self._changes += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from qtpy.QtCore import QSettings
 from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.queue import ahead
+from napari_amvlm._qt.widgets.confirm import ask_again
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ TIMEOUT = 60_000
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    ask_again()
     for scope in (QSettings.Scope.UserScope, QSettings.Scope.SystemScope):
         QSettings.setPath(QSettings.Format.IniFormat, scope, str(tmp_path / "settings"))
 
@@ -61,7 +63,7 @@ class Bench:
 
         def settled() -> bool:
             nonlocal quiet
-            at_rest = not self.workspace.threads() and not self.annotate.work.is_busy()
+            at_rest = not self.workspace.threads() and not self.annotate.is_busy()
             quiet = quiet + 1 if at_rest else 0
             return quiet > 3
 
@@ -72,6 +74,29 @@ class Bench:
         self.annotate.panel.prompt.setValue(text)
         self.annotate.run()
         self.idle()
+
+    def layer(self, prompt: str = "nuclei") -> Any:
+        """Return the labels layer that holds a prompt's mask on the image at hand."""
+        return self.annotate.annotation().layers[prompt]
+
+    def confirm(self) -> None:
+        """Answer yes to the question in the dock, and wait for what follows."""
+        assert self.annotate.panel.confirm.text()
+        self.annotate.panel.confirm.yes.click()
+        self.idle()
+
+    def hear_progress(self) -> list[str]:
+        """Return a list that gets every text of the progress bar from now on."""
+        texts: list[str] = []
+        row = self.annotate.panel.progress
+        show = row.setProgress
+
+        def listen(share: float, text: str) -> None:
+            texts.append(text)
+            show(share, text)
+
+        row.setProgress = listen
+        return texts
 
     def status(self) -> str:
         return self.annotate.panel.status.value()[1]

@@ -55,7 +55,7 @@ class Desk:
         self.viewer.window._qt_window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
 
     def is_idle(self) -> bool:
-        return not self.workspace.threads() and not self.annotate.work.is_busy()
+        return not self.workspace.threads() and not self.annotate.is_busy()
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Day:
         keyboard: Any = QTest
         keyboard.keyClicks(line, PROMPT)
         keyboard.keyClick(line, Qt.Key.Key_Return)
-        self.wait(self.desk.annotate.run_of_prompts.is_running)
+        self.wait(self.desk.annotate.prompts.is_running)
         self.idle()
         line.clear()
         self.picture("2 a prompt", self.desk)
@@ -101,10 +101,9 @@ class Day:
         """Paint what is wrong, as steps that Ctrl+Z takes back, and press Accept."""
         annotation = self.desk.annotate.annotation()
         true = self.truth[annotation.image.name].astype(bool)
-        painted = annotation.labels.data > 0
-        for wrong, value in ((true & ~painted, annotation.value(PROMPT)), (painted & ~true, 0)):
-            if wrong.any():
-                annotation.labels.data_setitem(np.nonzero(wrong), value)
+        wrong = np.nonzero(annotation.mask(PROMPT) != true)
+        value = self.desk.workspace.styles.of(PROMPT).value
+        annotation.layer(PROMPT).data_setitem(wrong, true[wrong].astype(np.int32) * value)
         self.desk.annotate.panel.accept_button.click()
         self.idle()
 

@@ -129,7 +129,7 @@ def _xray(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     day.idle()
     desk.annotate.panel.prompt.setValue("; ".join(LUNGS))
     desk.annotate.run()
-    wait(desk.annotate.run_of_prompts.is_running)
+    wait(desk.annotate.prompts.is_running)
     day.idle()
     desk.annotate.panel.prompt.lineEdit().clear()
     album.take("xray-1-prompts", desk)
@@ -163,10 +163,10 @@ def _accept_lungs(day: Day) -> None:
     for prompt, value in LUNGS.items():
         annotate.panel.prompts.setCurrent(prompt)
         day.idle()
-        true, painted = values == value, annotation.labels.data == annotation.value(prompt)
-        for wrong, label in ((true & ~painted, annotation.value(prompt)), (painted & ~true, 0)):
-            if wrong.any():
-                annotation.labels.data_setitem(np.nonzero(wrong), label)
+        true = values == value
+        wrong = np.nonzero(annotation.mask(prompt) != true)
+        label = day.desk.workspace.styles.of(prompt).value
+        annotation.layer(prompt).data_setitem(wrong, true[wrong].astype(np.int32) * label)
         annotate.panel.accept_button.click()
         day.idle()
 

@@ -53,7 +53,7 @@ def test_nan_and_infinite_pixels_are_told_of_and_the_rest_is_used(bench: Any):
     data = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
     data[3, 4], data[5, 6] = np.nan, np.inf
     said: list[str] = []
-    bench.annotate.run_of_prompts.noticed.connect(said.append)
+    bench.workspace.said.connect(lambda level, text: said.append(text) if level == "warning" else None)
     _add(bench, data)
 
     bench.run("nuclei")
@@ -78,28 +78,17 @@ def test_a_prompt_that_is_far_too_long_leaves_the_list_as_it_was(bench: Any):
     assert bench.annotate.panel.prompts.value() == []
 
 
-def test_a_labels_layer_of_another_shape(bench: Any):
-    other = bench.viewer.add_labels(np.ones((32, 32), np.int32), name="mine")
-    bench.annotate._labels.choose(other)
-
-    bench.run("nuclei")
-
-    assert "Labels layer 'mine' has shape 32 x 32, but image 'slide' has 96 x 96" in bench.status()
-    assert (other.data == 1).all()
-
-
 def test_what_a_person_drew_before_is_kept(bench: Any):
     drawn = np.zeros((96, 96), np.uint8)
     drawn[:10, :10] = 1
-    mine = bench.viewer.add_labels(drawn, name="mine")
-    bench.annotate._labels.choose(mine)
-
+    bench.viewer.add_labels(drawn, name="mine")
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.annotate.panel.objects.takeRequested.emit("mine")
+
+    bench.annotate.panel.threshold.setValue(1.0)
     bench.idle()
 
-    assert (mine.data[:10, :10] == 1).all()
-    assert set(np.unique(mine.data[20:, 20:])) == {2}
+    np.testing.assert_array_equal(bench.annotate.annotation().mask("nuclei"), drawn > 0)
 
 
 def test_no_image(bench: Any):
@@ -110,15 +99,15 @@ def test_no_image(bench: Any):
     assert bench.status() == "Open an image first."
 
 
-def test_a_labels_layer_that_was_removed_is_made_anew(bench: Any):
+def test_a_mask_that_was_removed_is_shown_again(bench: Any):
     bench.run("nuclei")
-    bench.viewer.layers.remove("slide masks")
-    bench.annotate.panel.threshold._number.setValue(0.2)
+    bench.viewer.layers.remove("slide \N{MIDDLE DOT} nuclei")
+    bench.annotate.panel.threshold.setValue(0.2)
     bench.idle()
 
     bench.run("nuclei")
 
-    assert "slide masks" in bench.viewer.layers
+    assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers
 
 
 def test_a_model_file_that_is_damaged(make_napari_viewer: Callable[..., Any], qtbot: Any, tmp_path: Path):
@@ -148,7 +137,7 @@ def test_a_served_model_stays_when_another_cannot_be_read(bench: Any, tmp_path: 
     assert bench.learn.panel.status.value()[0] == "error"
     assert bench.workspace.served_key() == before
     bench.run("nuclei")
-    assert "slide masks" in bench.viewer.layers
+    assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers
 
 
 def test_a_device_that_is_not_there(bench: Any):
@@ -207,11 +196,11 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
     import resource
 
     bench.run("nuclei")
-    before = bench.viewer.layers["slide masks"].data.copy()
+    before = bench.viewer.layers["slide \N{MIDDLE DOT} nuclei"].data.copy()
     bench.annotate.accept()
     bench.idle()
     bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
-    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -228,7 +217,7 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
     assert "free some space" in text
     assert len(bench.workspace.project.corrections.select(history=True)) == 1
     assert not bench.annotate.panel.prompts.value()[0].finished
-    assert bench.viewer.layers["slide masks"].data.shape == before.shape
+    assert bench.viewer.layers["slide \N{MIDDLE DOT} nuclei"].data.shape == before.shape
     bench.annotate.accept()
     bench.idle()
     assert len(bench.workspace.project.corrections.select(history=True)) == 2

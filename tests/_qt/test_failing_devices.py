@@ -82,7 +82,7 @@ def test_a_device_that_is_lost_while_learning_is_told_and_the_run_ends_well(
 
 def test_short_memory_and_a_lost_device_while_predicting_are_told_and_the_mask_comes(bench: Any):
     said: list[str] = []
-    bench.annotate.run_of_prompts.noticed.connect(said.append)
+    bench.workspace.said.connect(lambda level, text: said.append(text) if level == "warning" else None)
     model = bench.workspace.predictor.model
     for error in (NO_MEMORY, LOST):
         model.image_encoder.register_forward_pre_hook(_fail_first(error, 1, lambda *_: None))
@@ -92,4 +92,4 @@ def test_short_memory_and_a_lost_device_while_predicting_are_told_and_the_mask_c
     assert [text.split(";")[0].split(" (")[0] for text in said] == ["Memory ran short", "cpu does not answer any more"]
     assert bench.workspace.predictor.model is model
     assert np.isfinite(bench.annotate.annotation().results["nuclei"].prediction.probability).all()
-    assert "slide masks" in bench.viewer.layers
+    assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers

@@ -80,14 +80,14 @@ def test_keys_show_and_hide(bench: Any):
     for key in "TDU":
         _press(bench, key)
     names = [layer.name for layer in bench.viewer.layers]
-    hidden = not bench.viewer.layers["slide masks"].visible
+    hidden = not bench.viewer.layers["slide \N{MIDDLE DOT} nuclei"].visible
     for key in "TDU":
         _press(bench, key)
 
-    assert names == ["slide", "slide unsure", "slide reviewed", "slide masks"]
+    assert names == ["slide", "slide unsure", "slide reviewed", "slide \N{MIDDLE DOT} nuclei"]
     assert hidden
-    assert bench.viewer.layers["slide masks"].visible
-    assert [layer.name for layer in bench.viewer.layers] == ["slide", "slide masks"]
+    assert bench.viewer.layers["slide \N{MIDDLE DOT} nuclei"].visible
+    assert [layer.name for layer in bench.viewer.layers] == ["slide", "slide \N{MIDDLE DOT} nuclei"]
 
 
 def test_a_changed_key_is_used_and_shown(bench: Any, changed_accept_key: str):

@@ -14,19 +14,21 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.review import (
     OverlapRule,
     PixelState,
-    apply_prediction,
     carry_states,
     compose_classes,
     connected_objects,
     disputed_pixels,
+    keep_numbers,
     locked_pixels,
     merge_objects,
     pixel_states,
     relabel,
     replace_region,
+    separate_pieces,
     set_locked,
     split_at_line,
     split_by_probability,
+    visible_objects,
 )
 
 SHAPE = (9, 11)
@@ -89,24 +91,6 @@ def test_relabelling_changes_that_object_alone_and_never_joins_two(labels: np.nd
     assert np.array_equal(renamed == old, labels == old) or old != new
     assert (renamed[labels == old] == new).all()
     assert np.array_equal(renamed[labels != old], labels[labels != old])
-
-
-@given(LABELS, LABELS, MASKS, st.sampled_from([0.0, 0.5, 1.0]))
-@EVERY
-def test_a_prediction_never_paints_over_a_lock(
-    labels: np.ndarray, proposed: np.ndarray, locked: np.ndarray, least: float
-) -> None:
-    result = apply_prediction(labels, proposed, locked, least_visible=least)
-
-    assert np.array_equal(result[locked], labels[locked])
-    assert not (set(result[~locked].tolist()) - {0}) & set(labels[locked].tolist())
-    for value in set(np.unique(proposed).tolist()) - {0}:
-        own = proposed == value
-        seen = result[own & ~locked]
-        assert len(set(seen.tolist())) <= 1
-        shown = bool(seen.size) and seen[0] > 0
-        assert shown == (bool((own & ~locked).any()) and (own & ~locked).sum() >= least * own.sum())
-    assert not result[(proposed == 0) & ~locked].any()
 
 
 @given(LABELS, st.sets(st.integers(1, 5)), st.sets(st.integers(1, 5)))
@@ -218,13 +202,6 @@ def test_a_probability_with_one_top_is_told() -> None:
         split_by_probability(_dumbbell(), 7, np.ones((3, 3)))
 
 
-def test_numbers_that_do_not_fit_are_told() -> None:
-    labels = np.where(_dumbbell() > 0, 255, 0).astype(np.uint8)
-
-    with pytest.raises(LabelsError, match="int32"):
-        split_at_line(labels, 255, [(-2, 29), (32, 29)])
-
-
 def test_a_region_keeps_the_objects_that_stay_and_numbers_new_ones() -> None:
     objects = np.array([[1, 1, 2, 2, 0, 0, 0], [1, 1, 2, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]])
     mask = np.array([[0, 1, 1, 0, 0, 0, 1], [0, 1, 1, 1, 1, 0, 1], [1, 0, 0, 0, 0, 0, 0]], np.bool_)
@@ -243,3 +220,50 @@ def test_new_pixels_belong_to_the_object_that_they_touch_most() -> None:
     mask = np.array([[1, 1, 1], [0, 1, 1], [0, 1, 1]], np.bool_)
 
     assert replace_region(objects, mask, everywhere).tolist() == [[1, 2, 2], [0, 2, 2], [0, 2, 2]]
+
+
+@given(LABELS, MASKS, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+@EVERY
+def test_an_object_is_seen_beside_a_lock_as_a_whole_or_not_at_all(
+    proposed: np.ndarray, locked: np.ndarray, least: float
+) -> None:
+    seen = visible_objects(proposed, locked, least_visible=least)
+
+    assert not seen[locked].any()
+    for value in set(np.unique(proposed).tolist()) - {0}:
+        own = proposed == value
+        free = (own & ~locked).sum()
+        assert (seen == value).sum() == (free if free and free >= least * own.sum() else 0)
+
+
+@given(LABELS, st.sets(st.integers(1, 5)))
+@EVERY
+def test_every_piece_is_an_object_but_of_those_that_were_joined(labels: np.ndarray, joined: set[int]) -> None:
+    separate = separate_pieces(labels, joined)
+
+    assert np.array_equal(separate > 0, labels > 0)
+    for value in set(np.unique(labels).tolist()) - {0}:
+        numbers = np.unique(separate[labels == value]).tolist()
+        assert value in numbers
+        assert value not in joined or numbers == [value]
+    again = separate_pieces(separate, joined)
+    assert np.array_equal(again, separate)
+
+
+@given(LABELS, LABELS)
+@EVERY
+def test_objects_keep_their_numbers_and_no_two_share_one(objects: np.ndarray, before: np.ndarray) -> None:
+    kept = keep_numbers(objects, before)
+
+    pairs = {(int(a), int(b)) for a, b in zip(objects.ravel(), kept.ravel(), strict=True)}
+    assert len(pairs) == len({b for _, b in pairs}) == len({a for a, _ in pairs})
+    assert np.array_equal(keep_numbers(before, before), before)
+
+
+def test_numbers_that_do_not_fit_are_refused() -> None:
+    labels = np.where(_dumbbell() > 0, 255, 0).astype(np.uint8)
+    rows, columns = np.ogrid[:30, :60]
+    hills = [np.exp(-((rows - 15) ** 2 + (columns - centre) ** 2) / 80) for centre in (18, 40)]
+
+    with pytest.raises(LabelsError, match="int32"):
+        split_by_probability(labels, 255, np.maximum(*hills))

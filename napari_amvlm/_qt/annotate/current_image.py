@@ -1,27 +1,27 @@
-"""The image at hand in the Annotate dock: which layer, of a stack which slice, and where results go."""
+"""The image at hand in the Annotate dock: which layer, and of a stack which slice."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.layers.image import is_seen_from_the_side, layer_kind, layer_shape, place_in_view
 from napari_amvlm._qt.layers.layer_choice import LayerChoice
+from napari_amvlm._qt.layers.mask import MaskLayer
 from napari_amvlm.errors import ImageError
 
 if TYPE_CHECKING:
     from napari_amvlm._qt.annotate.panel import AnnotatePanel
     from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.annotation.mask_layers import MaskLayers
     from napari_amvlm._qt.workspace import Workspace
 
-NEW_LAYER = "(new layer)"
 
-
-class ChosenImage(QObject):
-    """Binds the panel's lists of layers, and what it offers for slides and stacks, to the viewer.
+class CurrentImage(QObject):
+    """Binds the panel's list of images, and what it offers for slides and stacks, to the viewer.
 
     Signals
     -------
@@ -31,13 +31,15 @@ class ChosenImage(QObject):
 
     changed = Signal()
 
-    def __init__(self, viewer: Any, workspace: Workspace, panel: AnnotatePanel, parent: QObject | None = None) -> None:
+    def __init__(
+        self, viewer: Any, workspace: Workspace, panel: AnnotatePanel, masks: MaskLayers, parent: QObject
+    ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._workspace = workspace
-        self._extent = panel.extent
+        self._panel = panel
+        self._masks = masks
         self.images = LayerChoice(panel.image, viewer, Image)
-        self.labels = LayerChoice(panel.labels, viewer, Labels, first=NEW_LAYER)
         self.images.changed.connect(self._on_image_changed)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
@@ -60,22 +62,12 @@ class ChosenImage(QObject):
         if image is not None and is_seen_from_the_side(self._viewer, image):
             raise ImageError(f"Stack {image.name!r} is seen from the side; turn it so that its slices are shown.")
 
-    def show(self, annotation: Annotation) -> None:
-        """Take another image at hand, with its labels layer."""
-        self.images.choose(annotation.image)
-        self.labels.choose(annotation.labels)
-
-    def show_labels(self, annotation: Annotation) -> None:
-        """Show the labels layer that an image has got meanwhile."""
-        if self.images.current() is annotation.image:
-            self.labels.choose(annotation.labels)
-
     def _show_kind(self) -> None:
         image = self.images.current()
         if image is None:
-            self._extent.setKind("plane")
+            self._panel.extent.setKind("plane")
         else:
-            self._extent.setKind(layer_kind(image), layer_shape(image)[-3] if image.ndim > 2 else 1)
+            self._panel.extent.setKind(layer_kind(image), layer_shape(image)[-3] if image.ndim > 2 else 1)
 
     def _on_image_changed(self) -> None:
         self._show_kind()
@@ -87,12 +79,10 @@ class ChosenImage(QObject):
             self.changed.emit()
 
     def _on_active_layer(self, event: Any) -> None:
-        if not isalive(self):
+        """Follow the layer that a person selects: an image, or the mask of a prompt."""
+        if not isalive(self) or self._masks.is_busy:
             return
-        layer = event.value
-        if isinstance(layer, Image):
-            self.images.choose(layer)
-        for annotation in self._workspace.annotations.values():
-            if layer is not None and annotation.labels is layer:
-                self.images.choose(annotation.image)
-                return
+        if isinstance(event.value, Image):
+            self.images.choose(event.value)
+        elif isinstance(event.value, MaskLayer):
+            self._panel.prompts.setCurrent(event.value.prompt)

@@ -5,32 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
+from qtpy.QtWidgets import QComboBox
 
 from napari_amvlm._qt import keys, settings
-from napari_amvlm._qt.annotate.current_image import ChosenImage
+from napari_amvlm._qt.annotate.accept_reject import AcceptReject
+from napari_amvlm._qt.annotate.chosen_prompt import ChosenPrompt
+from napari_amvlm._qt.annotate.current_image import CurrentImage
+from napari_amvlm._qt.annotate.drafts import Drafts
+from napari_amvlm._qt.annotate.objects import Objects
+from napari_amvlm._qt.annotate.overlays import Overlays
 from napari_amvlm._qt.annotate.panel import REDO_KEY, UNDO_KEY, AnnotatePanel
-from napari_amvlm._qt.annotate.prompts import describe
-from napari_amvlm._qt.annotate.work import DockWork
+from napari_amvlm._qt.annotate.prompts import Prompts
+from napari_amvlm._qt.annotate.repaint import Repainter
+from napari_amvlm._qt.annotate.resume import Resume
+from napari_amvlm._qt.annotate.slides import Slides
+from napari_amvlm._qt.annotation.mask_layers import mask_layers_for
 from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
 from napari_amvlm._qt.corrections import default_project
 from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import place_in_view
 from napari_amvlm._qt.layers.regions import chosen_region
+from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.widgets.project_row import ask_read_only
-from napari_amvlm.errors import InputError, LabelsError
+from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
-    from napari.layers import Labels
 
     from napari_amvlm._qt.annotation.annotation import Annotation
-    from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
-    from napari_amvlm._qt.widgets.status_line import Level
+    from napari_amvlm._qt.layers.mask import MaskLayer
     from napari_amvlm._qt.workspace import Workspace
-    from napari_amvlm.predictor import Prediction
 
 THRESHOLD_STEP = 0.05
 
@@ -41,21 +48,29 @@ class AnnotateDock(Dock):
     panel: AnnotatePanel
 
     def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
-        super().__init__(viewer, AnnotatePanel(), workspace)
-        self._annotations = self.workspace.annotations
+        panel = AnnotatePanel()
+        super().__init__(viewer, panel, workspace)
         self.ask_read_only = ask_read_only
-        self._chosen_image = ChosenImage(self._viewer, self.workspace, self.panel, self)
-        self._labels = self._chosen_image.labels
-        self.work = DockWork(self._viewer, self.workspace, self.panel, self.annotation, self)
-        self.run_of_prompts = self.work.prompts.runs
-        self.repainter = self.work.repainter
+        self.masks = mask_layers_for(self._viewer, self.workspace)
+        self.current_image = CurrentImage(self._viewer, self.workspace, panel, self.masks, self)
+        self.queue = queue_for(self._viewer, self.workspace)
+        self.prompts = Prompts(panel, self.workspace, self)
+        self.slides = Slides(self._viewer, self.workspace, self.prompts, self)
+        self.repainter = Repainter(self.workspace, self)
+        self.review = AcceptReject(self.workspace, panel.confirm, self)
+        self.drafts = Drafts(self.workspace, self.review, self)
+        self.objects = Objects(self._viewer, panel.objects, self.workspace, self)
+        self.overlays = Overlays(self._viewer, self.workspace, self)
+        self.chosen = ChosenPrompt(
+            self._viewer, self.workspace, panel, self.objects, self.repainter, self.annotation, self
+        )
+        self.resume = Resume(self._viewer, self.workspace, panel, self.queue, self.annotation, self)
         # signals
         self._connect_panel()
-        self._connect_sources()
-        self.panel.prompt.setHistory(settings.read_prompts())
-        self.panel.project.setRecent(settings.read_projects())
+        self._connect_parts()
+        panel.prompt.setHistory(settings.read_prompts())
+        panel.project.setRecent(settings.read_projects())
         keys.bind(self._viewer, self)
-        self._keys = keys.DockKeys(self)
         keys.on_change(self._on_keys_changed, self)
         self._on_keys_changed()
         if self.workspace.model_state == "none":
@@ -66,7 +81,12 @@ class AnnotateDock(Dock):
 
     def annotation(self) -> Annotation | None:
         """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
-        return self._chosen_image.annotation()
+        return self.current_image.annotation()
+
+    def is_busy(self) -> bool:
+        """Tell whether anything is still to be run, drawn, opened or changed."""
+        parts = (self.slides, self.repainter, self.objects, self.overlays, self.queue)
+        return self.prompts.is_running() or any(part.is_busy() for part in parts)
 
     # What buttons and keys do
 
@@ -74,65 +94,68 @@ class AnnotateDock(Dock):
         """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
         annotation = self.annotation()
         try:
-            self._chosen_image.check_side()
+            self.current_image.check_side()
         except InputError as error:
             self.say("error", str(error))
             return
-        self.work.prompts.run(annotation, self._labels.current(), self.work.large.view(annotation))
+        if self.prompts.run(annotation, self.slides.view(annotation)):
+            self._focus_canvas()
 
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
-        chosen = self._chosen()
+        chosen = self.chosen.mask()
         if chosen is not None and isinstance(chosen[0], SlideAnnotation):
             self.say("warning", READ_ONLY)
         elif chosen is not None:
-            self.repainter.when_painted(lambda: self.work.review.accept(*chosen), self._say_not_painted)
+            self.repainter.when_painted(lambda: self.review.accept(*chosen), self._say_not_painted)
 
     def accept_region(self) -> None:
         """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
-        chosen = self._chosen()
+        chosen = self.chosen.mask()
         if chosen is None:
             return
         annotation, prompt = chosen
         if isinstance(annotation, SlideAnnotation):
-            self.work.large.open_region(annotation)
+            self.slides.open_region(annotation)
             return
-        current = self.work.queue.current
-        work = current.region if current is not None and current.image_id == annotation.image_id else None
+        item = self.queue.current
+        region_of_item = item.region if item is not None and item.image_id == annotation.image_id else None
         try:
             label_layers.check_image(annotation.image)
-            region, words = chosen_region(self._viewer, annotation.image, work, annotation.place)
+            region, name = chosen_region(self._viewer, annotation.image, region_of_item, annotation.place)
         except InputError as error:
             self.say("error", str(error))
             return
-        self.say("info", f"Accepting {words}: {region.mean():.0%} of the image ...")
-        self.repainter.when_painted(lambda: self.work.review.accept(annotation, prompt, region), self._say_not_painted)
+        self.say("info", f"Accepting {name}: {region.mean():.0%} of the image ...")
+        self.repainter.when_painted(lambda: self.review.accept(annotation, prompt, region), self._say_not_painted)
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
-        chosen = self._chosen()
+        chosen = self.chosen.mask()
         if chosen is not None:
-            self.repainter.when_painted(lambda: self.work.review.reject(*chosen))
+            self.repainter.when_painted(lambda: self.review.reject(*chosen))
+
+    def restore(self) -> None:
+        """Show the chosen prompt's mask as it is in the project."""
+        chosen = self.chosen.mask()
+        if chosen is not None:
+            self.review.restore(*chosen)
 
     def undo(self) -> None:
-        """Take the last change of the labels layer back, whoever made it."""
-        annotation = self.annotation()
-        if annotation is not None and annotation.labels is not None:
-            annotation.labels.undo()
+        """Take back what was done last with the chosen prompt's mask."""
+        self._undo_or_redo(self.review.undo)
 
     def redo(self) -> None:
-        """Do the change again that was taken back last."""
-        annotation = self.annotation()
-        if annotation is not None and annotation.labels is not None:
-            annotation.labels.redo()
+        """Do again what was taken back last."""
+        self._undo_or_redo(self.review.redo)
 
     def next_item(self) -> None:
-        """Open the next piece of work of the queue."""
-        self.work.queue.step(1)
+        """Open the next image of the queue."""
+        self.queue.step(1)
 
     def previous_item(self) -> None:
-        """Open the piece of work before."""
-        self.work.queue.step(-1)
+        """Open the image before."""
+        self.queue.step(-1)
 
     def next_prompt(self) -> None:
         """Choose the next prompt of the list; after the last comes the first."""
@@ -145,6 +168,10 @@ class AnnotateDock(Dock):
     def toggle_masks(self) -> None:
         """Show or hide the masks."""
         self.panel.shown.masks.toggle()
+
+    def toggle_outlines(self) -> None:
+        """Show all masks as outlines, or the chosen one filled."""
+        self.panel.shown.outlines.toggle()
 
     def toggle_reviewed(self) -> None:
         """Show or hide what was reviewed."""
@@ -162,7 +189,32 @@ class AnnotateDock(Dock):
         """Paint less of the chosen prompt."""
         self._move_threshold(THRESHOLD_STEP)
 
-    # Wiring
+    # What is shown
+
+    def refresh(self, _annotation: Annotation | None = None) -> None:
+        """Show the present state of the image at hand."""
+        annotation, panel = self.annotation(), self.panel
+        self.prompts.show_list(annotation)
+        prompt = panel.prompts.current()
+        shown = panel.shown.value()
+        self.masks.choose(prompt)
+        self.masks.set_shown(visible=shown.masks, outlines=shown.outlines)
+        self.masks.show(annotation)
+        self.objects.show(annotation, prompt)
+        self.overlays.show(annotation, prompt, shown)
+        self.chosen.show(annotation, prompt)
+        if annotation is not None and prompt in annotation.layers:
+            annotation.layers[prompt].on_undo = self._on_undo_key
+
+    def draw(self, annotation: Annotation | None = None, prompt: str | None = None) -> None:
+        """Draw what the model proposes, of all prompts of the image or of one, soon."""
+        wanted = annotation or self.annotation()
+        if isinstance(wanted, SlideAnnotation):
+            self.slides.renew(wanted)
+        elif wanted is not None and wanted.image in self._viewer.layers:
+            for each in [prompt] if prompt is not None else self.workspace.prompts:
+                # what a person does not see, Ctrl+Z should not change
+                self.repainter.request(wanted, each, undoable=wanted is self.annotation())
 
     def _connect_panel(self) -> None:
         panel = self.panel
@@ -171,176 +223,172 @@ class AnnotateDock(Dock):
         panel.accept_button.clicked.connect(self.accept)
         panel.region_button.clicked.connect(self.accept_region)
         panel.reject_button.clicked.connect(self.reject)
-        panel.step.stepped.connect(self.work.queue.step)
+        panel.restore_button.clicked.connect(self.restore)
+        panel.step.stepped.connect(self.queue.step)
         panel.shortcuts[UNDO_KEY].activated.connect(self.undo)
         panel.shortcuts[REDO_KEY].activated.connect(self.redo)
-        panel.threshold.valueChanged.connect(self._on_threshold_changed)
+        panel.prompts.currentChanged.connect(self._on_prompt_chosen)
         panel.prompts.removed.connect(self._on_prompt_removed)
-        panel.labels.activated.connect(self._on_labels_chosen)
+        panel.shown.valueChanged.connect(self.refresh)
         panel.project.chosen.connect(self._on_project_chosen)
+        for box in panel.findChildren(QComboBox):
+            if box is not panel.prompt:
+                box.activated.connect(self._focus_canvas)
 
-    def _connect_sources(self) -> None:
-        self._chosen_image.changed.connect(self._on_image_changed)
+    def _connect_parts(self) -> None:
+        workspace = self.workspace
+        self.current_image.changed.connect(self._on_image_changed)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
-        self.work.said.connect(self.say)
-        self.work.prompts.predicted.connect(self._on_predicted)
-        self.work.review.accepted.connect(self._on_accepted)
-        self.work.queue.images.shown.connect(self._on_shown)
-        self.work.queue.predicted.connect(self._on_predicted_ahead)
-        self.work.large.shown.connect(self._chosen_image.show_labels)
-        self.work.large.regionOpened.connect(self._on_region_opened)
-        self.workspace.modelChanged.connect(self._on_model_changed)
-        self.workspace.projectChanged.connect(self._on_project_changed)
-        self.workspace.projectBusy.connect(self._on_project_busy)
+        self._viewer.layers.events.inserted.connect(self._on_layer_inserted)
+        self.masks.removed.connect(self._on_mask_removed)
+        self.prompts.predicted.connect(self._on_predicted)
+        self.prompts.ended.connect(self.refresh)
+        self.slides.predicted.connect(self._on_predicted)
+        self.slides.changed.connect(self.refresh)
+        self.review.accepted.connect(self._on_accepted)
+        self.review.changed.connect(self.refresh)
+        self.objects.changed.connect(self.refresh)
+        self.objects.changed.connect(self.drafts.keep_soon)
+        self.drafts.changed.connect(self._on_shown)
+        self.objects.unlocked.connect(self.draw)
+        self.chosen.changed.connect(self.refresh)
+        self.chosen.drawn.connect(lambda prompt: self.draw(prompt=prompt))
+        self.queue.changed.connect(self._on_queue_changed)
+        self.queue.images.shown.connect(self._on_shown)
+        self.queue.predicted.connect(self._on_predicted)
+        workspace.modelChanged.connect(self._on_model_changed)
+        workspace.projectChanged.connect(self._on_project_changed)
+        workspace.projectOpened.connect(self.refresh)
+        workspace.projectBusy.connect(self._on_project_busy)
+        self._on_queue_changed()
 
-    def _chosen(self) -> tuple[Annotation, str] | None:
+    def _undo_or_redo(self, step: Any) -> None:
         annotation, prompt = self.annotation(), self.panel.prompts.current()
-        if annotation is None or prompt is None:
-            self.say("warning", "There is nothing to accept or reject yet; run a prompt first.")
-            return None
-        return annotation, prompt
-
-    def _repaint(self) -> None:
-        self.work.repaint()
+        if annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation):
+            self.repainter.when_painted(lambda: step(annotation, prompt))
 
     def _move_threshold(self, by: float) -> None:
         if self.panel.threshold.isEnabled():
-            self.panel.threshold.stepBy(by)
+            self.panel.threshold.step_by(by)
 
     def _say_not_painted(self) -> None:
         self.say("error", "Nothing was accepted, for the mask could not be painted; move the threshold and try again.")
 
+    def _focus_canvas(self, _index: int = 0) -> None:
+        """Let keys act on the image again."""
+        self._viewer.window._qt_viewer.canvas.native.setFocus()
+
     # Slots
 
-    def _on_predicted(self, annotation: Annotation, used: ScaleSettings, predictions: list[Prediction]) -> None:
+    def _on_undo_key(self, layer: MaskLayer, undoing: bool) -> None:
+        """Take back in napari's own way, and with it what was decided about the mask."""
+        annotation = self.annotation() if isalive(self) else None
+        if annotation is None or annotation.layers.get(layer.prompt) is not layer:
+            layer.undo_at((), undoing)
+        else:
+            self._undo_or_redo(self.review.undo if undoing else self.review.redo)
+
+    def _on_predicted(self, annotation: Annotation) -> None:
         if annotation.image not in self._viewer.layers:
             return
-        target = self._labels.current() if annotation is self.annotation() else annotation.labels
-        try:
-            if target is None or target not in self._viewer.layers:
-                target = label_layers.add_labels(self._viewer, annotation.image)
-            label_layers.check_labels(target, annotation.image)
-        except InputError as error:
-            self.say("error", str(error))
-            return
-        self.workspace.attach(annotation, target)
-        annotation.keep(predictions, used, self.workspace.served_key())
-        if annotation is self.annotation():
-            self._labels.choose(target)
-            self._viewer.layers.selection.active = target
-        self.work.refresh()
-        self.work.repaint(annotation)
-        self.work.queue.note_predicted(annotation)
-        self.say("info", describe(annotation, predictions))
-
-    def _on_predicted_ahead(self, annotation: Annotation) -> None:
-        if annotation.labels is None:
-            self.workspace.attach(annotation, label_layers.add_labels(self._viewer, annotation.image))
-        self._labels.choose(annotation.labels)
-        self._viewer.layers.selection.active = annotation.labels
-        self.work.refresh()
-        self.work.repaint(annotation)
-        self.work.queue.note_predicted(annotation)
+        for prompt in annotation.prompts():
+            annotation.layer(prompt)
+        self.draw(annotation)
+        self.refresh()
+        self.queue.note_predicted(annotation)
 
     def _on_accepted(self, annotation: Annotation) -> None:
-        self.work.refresh()
-        waiting = [p for p in self.workspace.prompts if p in annotation.results and p not in annotation.finished]
-        if waiting and self.panel.prompts.current() in annotation.finished:
+        listed = self.workspace.prompts
+        waiting = [p for p in listed if annotation.has_run(p) and p not in annotation.finished]
+        if annotation is self.annotation() and waiting and self.panel.prompts.current() in annotation.finished:
             self.panel.prompts.setCurrent(waiting[0])
-        self.work.queue.note_image(annotation)
+        self.refresh()
+        self.queue.note_image(annotation)
         self.workspace.remember_position()
 
     def _on_shown(self, annotation: Annotation) -> None:
-        self._chosen_image.show(annotation)
-        self.work.refresh()
+        self.current_image.images.choose(annotation.image)
+        listed = self.workspace.prompts
+        listed[:] = dict.fromkeys([*listed, *annotation.accepted, *annotation.drafts])
+        self.drafts.recall(annotation)
+        self.refresh()
 
-    def _on_region_opened(self, annotation: Annotation) -> None:
-        self._on_shown(annotation)
-        self.work.repaint(annotation)
+    def _on_queue_changed(self) -> None:
+        self.panel.step.setValue(self.queue.position_text())
 
-    def _on_threshold_changed(self, value: float) -> None:
-        chosen = self._chosen()
-        if chosen is not None:
-            annotation, prompt = chosen
-            annotation.thresholds[prompt] = value
-            self._repaint()
+    def _on_prompt_chosen(self, prompt: str) -> None:
+        annotation = self.annotation()
+        if annotation is not None and prompt in annotation.layers:
+            annotation.layers[prompt].hidden = False
+        self.panel.confirm.withdraw()
+        self.refresh()
 
     def _on_prompt_removed(self, prompt: str) -> None:
         self.workspace.prompts.remove(prompt)
-        self.work.refresh()
-        self._repaint()
+        self.refresh()
 
     def _on_image_changed(self) -> None:
         annotation = self.annotation()
-        self._labels.choose(annotation.labels if annotation is not None else None)
+        if annotation is not self.workspace.at_hand:
+            self.drafts.keep(self.workspace.at_hand)
+            self.workspace.at_hand = annotation
+            self.panel.status.setValue("info", "")  # it was about another image
+            self.panel.confirm.withdraw()
         self.panel.project.setDefault(default_project(annotation.image if annotation is not None else None))
-        self.work.refresh()
-        self.work.queue.note_image(annotation)
         if annotation is not None:
-            self.work.queue.images.recognise(annotation)
+            for layer in annotation.layers.values():
+                layer.hidden = False
+            self.queue.images.recognise(annotation)
             if annotation.place and annotation.results:
-                self.work.repaint(annotation)  # the threshold may have moved while another slice was in view
+                self.draw(annotation)  # the threshold may have moved while another slice was in view
+        self.refresh()
+        self.queue.note_image(annotation)
 
-    def _on_labels_chosen(self, _index: int) -> None:
-        """Let the person's own labels layer be that of the image at once; a new one is made by the next run."""
-        annotation, target = self.annotation(), self._labels.current()
-        if annotation is None or target is None or target is annotation.labels:
-            return
-        try:
-            if isinstance(annotation, SlideAnnotation):
-                raise LabelsError(READ_ONLY)
-            label_layers.check_labels(target, annotation.image)
-            self._check_free(target, annotation)
-        except InputError as error:
-            self.say("error", str(error))
-            self._labels.choose(annotation.labels)
-            return
-        self.workspace.attach(annotation, target)
-        self._viewer.layers.selection.active = target
-        self.work.refresh()
-        self.work.repaint(annotation)
-        self.say("info", f"Masks of {annotation.image.name} go to {target.name} from now on.")
-
-    def _check_free(self, target: Labels, annotation: Annotation) -> None:
-        known = self.workspace.annotations.values()
-        owner = next((k.name for k in known if k.labels is target and k.image is not annotation.image), None)
-        if owner is not None:
-            raise LabelsError(
-                f"Labels layer {target.name!r} holds the masks of {owner!r}; choose another layer, or a new one."
-            )
+    def _on_layer_inserted(self, event: Any) -> None:
+        if isalive(self) and not self.masks.is_busy and not label_layers.is_overlay(event.value):
+            self.refresh()
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not isalive(self) or label_layers.is_overlay(event.value):
-            return
-        self.workspace.forget_layer(event.value)
-        self.work.refresh()
+        if isalive(self) and not self.masks.is_busy and not label_layers.is_overlay(event.value):
+            for annotation in self.workspace.annotations_of(event.value):
+                self.drafts.keep(annotation)
+            self.workspace.forget_image(event.value)
+            self.refresh()
+
+    def _on_mask_removed(self, layer: MaskLayer) -> None:
+        if isalive(self):
+            self.drafts.keep(self.workspace.at_hand)
+            self.say("info", f"The mask of {layer.prompt} is out of view; choose the prompt to see it again.")
 
     def _on_keys_changed(self) -> None:
         self.panel.setKeys(keys.key_text, keys.help_lines())
 
     def _on_model_changed(self) -> None:
-        workspace = self.workspace
-        self.panel.prompt.setPresets(workspace.presets())
+        workspace, panel = self.workspace, self.panel
+        panel.prompt.setPresets(workspace.presets())
         if workspace.model_state == "ready" and workspace.predictor is not None:
             info = workspace.predictor.info
-            words = f"{info.name}, {info.licence}" if info is not None else "unnamed model"
-            self.panel.model.setValue("info", f"Model: {words}, on {workspace.predictor.device}")
+            name = f"{info.name}, {info.licence}" if info is not None else "unnamed model"
+            panel.model.setValue("info", f"Model: {name}, on {workspace.predictor.device}")
         else:
-            level: Level = "error" if workspace.model_state == "failed" else "info"
-            self.panel.model.setValue(level, workspace.model_message)
+            panel.model.setValue("error" if workspace.model_state == "failed" else "info", workspace.model_message)
 
     def _on_project_chosen(self, path: Path) -> None:
         def done() -> None:
             self.say("info", f"Project {path.name} is open.")
 
-        # what was accepted before goes to the project that was open then
-        self.repainter.when_painted(lambda: self.workspace.open_project(path, done))
+        def open_it() -> None:
+            self.drafts.keep_all()
+            self.workspace.open_project(path, done)
+
+        # what was accepted and painted before goes to the project that was open then
+        self.repainter.when_painted(open_it)
 
     def _on_project_busy(self, path: Path) -> None:
         """Offer to open a project for reading that another program writes to."""
         if self.ask_read_only(self, path):
-            said = f"Project {path.name} is open for reading only; nothing can be accepted."
-            self.workspace.open_project(path, lambda: self.say("info", said), read_only=True)
+            text = f"Project {path.name} is open for reading only; nothing can be accepted."
+            self.workspace.open_project(path, lambda: self.say("info", text), read_only=True)
 
     def _on_project_changed(self) -> None:
         view = self.workspace.view
@@ -349,4 +397,4 @@ class AnnotateDock(Dock):
             settings.write_projects(self.panel.project.recent())
         for image in label_layers.images(self._viewer):
             known = self.workspace.annotation(image, place_in_view(self._viewer, image))
-            self.work.queue.images.recognise(known)
+            self.queue.images.recognise(known)

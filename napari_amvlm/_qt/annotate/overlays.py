@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from napari.utils.colormaps import DirectLabelColormap
-from qtpy.QtCore import QObject, Signal
+from napari.utils.colormaps import Colormap, DirectLabelColormap
+from qtpy.QtCore import QObject
 
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.layers import labels as label_layers
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import Project
 
+_UNSURE = (0.0, 0.62, 0.45)
+"""Bluish green, which neither stained tissue nor a radiograph has; the more unsure, the less of the image is seen."""
+
 REVIEWED = "reviewed"
 UNSURE = "unsure"
 # napari leaves label 0 out, so each state is shown as the number after it
@@ -39,14 +42,7 @@ _STATE_COLOURS = {
 
 
 class Overlays(QObject):
-    """Keeps at most one layer of each kind, on the image and for the prompt at hand.
-
-    Signals
-    -------
-    said : level, text
-    """
-
-    said = Signal(str, str)
+    """Keeps at most one layer of each kind, on the image and for the prompt at hand."""
 
     def __init__(self, viewer: Any, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -64,8 +60,6 @@ class Overlays(QObject):
         is_plane = annotation is not None and not isinstance(annotation, SlideAnnotation)
         self._wanted = (annotation, prompt) if annotation is not None and is_plane and prompt is not None else None
         self._shown = shown
-        if annotation is not None and annotation.labels is not None:
-            annotation.labels.visible = shown.masks
         self._show_reviewed()
         self._show_uncertainty()
 
@@ -110,13 +104,14 @@ class Overlays(QObject):
         annotation, prompt = self._wanted
         if field is None:
             self._remove(UNSURE)
-            self.said.emit("info", f"Nothing is known yet of where the model is unsure about {prompt}; run it first.")
+            text = f"Nothing is known yet of where the model is unsure about {prompt}; run it first."
+            self._workspace.say("info", text, annotation)
         elif field.shape == layer_shape(annotation.image)[-2:]:
             self._put(UNSURE, annotation, field)
 
     def _on_errored(self, text: str, _error: object) -> None:
         self._thread, self._again = None, False
-        self.said.emit("error", text)
+        self._workspace.say("error", text)
 
     def _put(self, kind: str, annotation: Annotation, plane: np.ndarray) -> None:
         """Show a plane on its image, in the layer of its kind where that lies there already."""
@@ -170,4 +165,5 @@ def _make(kind: str, data: np.ndarray, options: dict[str, Any]) -> Layer:
         layer = Labels(data, colormap=DirectLabelColormap(color_dict=_STATE_COLOURS), opacity=1.0, **options)
         layer.editable = False
         return layer
-    return Image(data, colormap="inferno", blending="additive", opacity=0.7, contrast_limits=(0, 1), **options)
+    colours = Colormap([[*_UNSURE, 0.0], [*_UNSURE, 0.55], [*_UNSURE, 0.95]], name="unsure")
+    return Image(data, colormap=colours, blending="translucent_no_depth", contrast_limits=(0, 1), **options)

@@ -6,17 +6,29 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_amvlm._qt.layout import ScrollColumn, named_rows, tab_through
+from napari_amvlm._qt.widgets.confirm import Confirm
+from napari_amvlm._qt.widgets.eliding import ElidingLine
 from napari_amvlm._qt.widgets.extent_choice import ExtentChoice
 from napari_amvlm._qt.widgets.key_help import KeyHelp, section
 from napari_amvlm._qt.widgets.object_row import ObjectRow
-from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.project_row import ProjectRow
 from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
-from napari_amvlm._qt.widgets.prompt_list import ElidedLabel, PromptList
+from napari_amvlm._qt.widgets.prompt_list import PromptList
 from napari_amvlm._qt.widgets.queue_step import QueueStep
 from napari_amvlm._qt.widgets.scale_choice import InstancesBox, ScaleChoice
 from napari_amvlm._qt.widgets.shown_layers import ShownLayers
@@ -31,6 +43,9 @@ if TYPE_CHECKING:
 UNDO_KEY = "Ctrl+Z"
 REDO_KEY = "Ctrl+Shift+Z"
 
+MESSAGE_HEIGHT = 76
+"""Four lines of text."""
+
 
 class AnnotatePanel(QWidget):
     """Every widget of the dock, by name."""
@@ -39,7 +54,6 @@ class AnnotatePanel(QWidget):
         super().__init__(parent)
         # widgets
         self.image = _list("Image", "The image layer to look at, gray or RGB: a plane, a slide with levels, or a stack")
-        self.labels = _list("Labels", "The labels layer that results go to; it must have the image's shape")
         self.project = ProjectRow()
         self.prompt = PromptEdit()
         self.run_button = QPushButton("Run")
@@ -48,14 +62,15 @@ class AnnotatePanel(QWidget):
         self.extent = ExtentChoice()
         self.scale = ScaleChoice()
         self.instances = InstancesBox()
-        self.overlaps = OverlapChoice()
         self.progress = ProgressRow(shortcut="Esc")
         self.accept_button = QPushButton("Accept")
         self.region_button = QPushButton("Region")
         self.region_button.setAccessibleName("Accept region")
         self.reject_button = QPushButton("Reject")
-        self.chosen = ElidedLabel("")
+        self.chosen = ElidingLine()
         self.chosen.setAccessibleName("Chosen prompt")
+        self.restore_button = QPushButton("Restore")
+        self.restore_button.setToolTip("Show the mask that is in the project; Ctrl+Z takes that back")
         self.shown = ShownLayers()
         self.objects = ObjectRow()
         self.objects_section = section("Objects", "Merge, split, lock or relabel single objects")
@@ -63,6 +78,9 @@ class AnnotatePanel(QWidget):
         self.model = StatusLine()
         self.model.setAccessibleName("Model")
         self.status = StatusLine()
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.confirm = Confirm()
+        self.messages = QStackedWidget()
         self.keys = KeyHelp()
         self.shortcuts = {key: self._shortcut(key) for key in (UNDO_KEY, REDO_KEY)}
         # layout
@@ -70,7 +88,6 @@ class AnnotatePanel(QWidget):
         top = named_rows(
             {
                 "Image": self.image,
-                "Labels": self.labels,
                 "Project": self.project,
                 "Prompt": _row(self.prompt, self.run_button),
                 "Where": self.extent,
@@ -79,29 +96,44 @@ class AnnotatePanel(QWidget):
         self.extent.setLabel(top.labelForField(self.extent))
         body.column.addLayout(top)
         body.add(self.prompts)
-        body.column.addLayout(
-            named_rows(
-                {"Threshold": self.threshold, "Scale": self.scale, "": self.instances, "Overlaps": self.overlaps}
-            )
-        )
+        body.add(_row(self.chosen, self.restore_button))
+        body.column.addLayout(named_rows({"Threshold": self.threshold, "Scale": self.scale, "": self.instances}))
         body.add(self.progress)
-        body.add(self.chosen)
         body.column.addLayout(_buttons(self.accept_button, self.region_button, self.reject_button))
         body.add(self.shown)
         body.add(self.step)
         self.objects_section.addWidget(self.objects)
         body.add(self.objects_section)
-        body.add(self.status)
         body.add(self.model)
         body.add(self.keys)
         body.column.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(body)
+        column.addWidget(self._message_area())
         self.setMinimumWidth(280)
         self.setKeys(lambda _name: "", [])
+        self._leave_focus_to_canvas()
         tab_through(self)
         self.prompts.rebuilt.connect(lambda: tab_through(self))
+
+    def _message_area(self) -> QWidget:
+        """Return a place for messages and questions that is there always, so that nothing moves when one comes."""
+        text = QScrollArea()
+        text.setWidgetResizable(True)
+        text.setFrameShape(QFrame.Shape.NoFrame)
+        text.setWidget(self.status)
+        for part in (text, self.confirm):
+            self.messages.addWidget(part)
+        self.messages.setFixedHeight(MESSAGE_HEIGHT)
+        self.messages.setContentsMargins(8, 0, 8, 4)
+        self.confirm.shownChanged.connect(lambda on: self.messages.setCurrentIndex(int(on)))
+        return self.messages
+
+    def _leave_focus_to_canvas(self) -> None:
+        """Let clicks on buttons leave the keyboard where it is; Tab still reaches them."""
+        for button in self.findChildren(QAbstractButton):
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
@@ -112,12 +144,12 @@ class AnnotatePanel(QWidget):
     def setKeys(self, words: Callable[[str], str], lines: list[tuple[str, str]]) -> None:
         """Show the keys that are in use; `words(name)` gives those of an action, empty where it has none."""
 
-        def told(tip: str, name: str) -> str:
+        def with_key(tip: str, name: str) -> str:
             return f"{tip} ({words(name)})" if words(name) else tip
 
         self.keys.setValue(lines)
         self.run_button.setToolTip(
-            told("Find what the prompt says (Enter in the prompt).\nWith no prompt typed, all of the list", "run")
+            with_key("Find what the prompt says (Enter in the prompt).\nWith no prompt typed, all of the list", "run")
         )
         for button, text, name in (
             (self.accept_button, "Accept", "accept"),
@@ -126,10 +158,10 @@ class AnnotatePanel(QWidget):
         ):
             button.setText(f"{text}  {words(name)}" if len(words(name)) == 1 else text)
         self.accept_button.setToolTip(
-            told("Store the mask of the chosen prompt in the project, at once, and call it finished", "accept")
+            with_key("Store the mask of the chosen prompt in the project, at once, and call it finished", "accept")
         )
         self.region_button.setToolTip(
-            told(
+            with_key(
                 "Accept only a part: the shapes of the selected shapes layer, else the queue's region, else what is in "
                 "view.\nThe rest counts as never looked at.\nOn a slide: open that part as an image of its own, to "
                 "correct and accept it there.",
@@ -137,19 +169,20 @@ class AnnotatePanel(QWidget):
             )
         )
         self.reject_button.setToolTip(
-            told(
+            with_key(
                 "Take the chosen prompt's mask off the image, and out of the project if it was accepted.\n"
-                "Ctrl+Z brings the pixels back.",
+                "Ctrl+Z takes that back.",
                 "reject",
             )
         )
         self.shown.setTips(
-            told("The masks", "toggle_masks"),
-            told("Blue: reviewed and right. Orange: corrected. Dark: never looked at, no label", "toggle_reviewed"),
-            told("Where the model is unsure: by the order of the queue, or else by its entropy", "toggle_uncertainty"),
+            with_key("The masks", "toggle_masks"),
+            with_key("All masks as outlines; otherwise the chosen one is filled", "toggle_outlines"),
+            with_key("Blue: reviewed and right. Orange: corrected. Dark: never looked at, no label", "toggle_reviewed"),
+            with_key("Where the model is unsure: by the queue's order, else by its entropy", "toggle_uncertainty"),
         )
-        self.step.next.setToolTip(told("The next piece of work in the queue", "next_item"))
-        self.step.previous.setToolTip(told("The piece of work before", "previous_item"))
+        self.step.next.setToolTip(with_key("The next image of the queue", "next_item"))
+        self.step.previous.setToolTip(with_key("The image before", "previous_item"))
         self.threshold.setKeys(words("lower_threshold"), words("raise_threshold"))
 
     def _shortcut(self, key: str) -> QShortcut:

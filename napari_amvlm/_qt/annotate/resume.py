@@ -4,42 +4,83 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject
+
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm.project import ResumeState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm._qt.annotate.panel import AnnotatePanel
     from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.queue.queue import Queue
+    from napari_amvlm._qt.workspace import Workspace
 
 
-def present_place(
-    viewer: Any, annotation: Annotation | None, item_id: int | None, prompt: str | None
-) -> ResumeState | None:
-    """Return where the person is; None where the image at hand is not in the project."""
-    if annotation is None or annotation.image_id is None:
-        return None
-    camera = camera_of(viewer)
-    return ResumeState(
-        image_id=annotation.image_id,
-        item_id=item_id,
-        camera_centre=tuple(float(value) for value in camera.center),
-        camera_zoom=float(camera.zoom),
-        camera_angles=tuple(float(value) for value in camera.angles),
-        step=tuple(int(value) for value in viewer.dims.current_step),
-        prompt=prompt,
-        threshold=annotation.threshold(prompt) if prompt is not None else None,
-    )
+class Resume(QObject):
+    """Tells the workspace where a person is, and goes back there when a project is opened."""
 
+    def __init__(
+        self,
+        viewer: Any,
+        workspace: Workspace,
+        panel: AnnotatePanel,
+        queue: Queue,
+        current: Callable[[], Annotation | None],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._workspace = workspace
+        self._panel = panel
+        self._queue = queue
+        self._current = current
+        workspace.positionAsked.connect(self._store)
+        workspace.projectOpened.connect(self._on_project_opened)
 
-def go_back(viewer: Any, annotation: Annotation, state: ResumeState) -> None:
-    """Bring camera, slice and threshold back; the image is shown already."""
-    camera = camera_of(viewer)
-    if state.camera_centre is not None:
-        camera.center = state.camera_centre
-    if state.camera_zoom is not None:
-        camera.zoom = state.camera_zoom
-    if state.camera_angles is not None:
-        camera.angles = state.camera_angles
-    if state.step is not None and len(state.step) == viewer.dims.ndim:
-        viewer.dims.current_step = state.step
-    if state.prompt is not None and state.threshold is not None:
-        annotation.thresholds[state.prompt] = state.threshold
+    def state(self) -> ResumeState | None:
+        """Return where the person is; None where the image at hand is not in the project."""
+        annotation = self._current() if isalive(self) and isalive(self._panel) else None
+        if annotation is None or annotation.image_id is None:
+            return None
+        camera, prompt = camera_of(self._viewer), self._panel.prompts.current()
+        return ResumeState(
+            image_id=annotation.image_id,
+            item_id=self._queue.current.id if self._queue.current is not None else None,
+            camera_centre=tuple(float(value) for value in camera.center),
+            camera_zoom=float(camera.zoom),
+            camera_angles=tuple(float(value) for value in camera.angles),
+            step=tuple(int(value) for value in self._viewer.dims.current_step),
+            prompt=prompt,
+            threshold=annotation.threshold(prompt) if prompt is not None else None,
+        )
+
+    def _store(self) -> None:
+        state = self.state()
+        if state is not None:
+            self._workspace.store_position(state)
+
+    def _on_project_opened(self, left: ResumeState | None) -> None:
+        if left is not None and left.image_id is not None:
+            self._queue.open_image(left.image_id, lambda annotation: self._go_back(annotation, left))
+
+    def _go_back(self, annotation: Annotation, left: ResumeState) -> None:
+        """Bring camera, slice, prompt and threshold back; the image is shown already."""
+        camera = camera_of(self._viewer)
+        if left.camera_centre is not None:
+            camera.center = left.camera_centre
+        if left.camera_zoom is not None:
+            camera.zoom = left.camera_zoom
+        if left.camera_angles is not None:
+            camera.angles = left.camera_angles
+        if left.step is not None and len(left.step) == self._viewer.dims.ndim:
+            self._viewer.dims.current_step = left.step
+        if left.prompt is not None and left.threshold is not None:
+            annotation.thresholds[left.prompt] = left.threshold
+        if left.prompt is not None:
+            self._panel.prompts.setCurrent(left.prompt)
+        if left.prompt is not None and left.threshold is not None:
+            self._panel.threshold.show_value(left.threshold)
+        self._workspace.say("info", f"Back at {annotation.image.name}, where you left off.", annotation)

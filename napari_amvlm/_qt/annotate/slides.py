@@ -22,11 +22,12 @@ from napari_amvlm.imaging.scale import WorkingScale
 from napari_amvlm.project import SlidePlace
 
 if TYPE_CHECKING:
+    from napari_amvlm._qt.annotate.prompts import Prompts
     from napari_amvlm._qt.annotation.annotation import Annotation
-    from napari_amvlm._qt.predict.run import Asked, PredictionRun
+    from napari_amvlm._qt.predict.request import PromptRequest
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.imaging import Tile
-    from napari_amvlm.slides import SliceReport, SlideReport, SlideStore
+    from napari_amvlm.slides import SlideReport, SlideStore
 
 LARGEST_REGION = 4096
 """Pixels a side of a region that is opened for correction."""
@@ -45,38 +46,33 @@ class _Region:
     maps: list[np.ndarray]
 
 
-class LargeWork(QObject):
+class Slides(QObject):
     """Shows what a run finds on slides and stacks, and follows the view.
 
     Signals
     -------
-    said : level, text
-    shown : Annotation
-        The first piece of a slide or a slice is shown.
-    sliceFound : Annotation
-        A slice is to be painted.
-    regionOpened : Annotation
-        A region of a slide is an image of its own, with the masks of the slide.
+    predicted : Annotation
+        A slice can be drawn, or a region of a slide that is an image of its own now.
+    changed
+        The first piece of a slide is there, or the last.
     """
 
-    said = Signal(str, str)
-    shown = Signal(object)
-    sliceFound = Signal(object)
-    regionOpened = Signal(object)
+    predicted = Signal(object)
+    changed = Signal()
 
-    def __init__(self, viewer: Any, workspace: Workspace, runs: PredictionRun, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: Any, workspace: Workspace, prompts: Prompts, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._workspace = workspace
-        self._runs = runs
+        self._prompts = prompts
         self._stale: set[SlideAnnotation] = set()
         self._filled: list[tuple[SlideAnnotation, SlideStore]] = []
         self._opening = False
         self._refresher = _single_shot(self, _REFRESH_MS, self._refresh)
         self._follower = _single_shot(self, _FOLLOW_MS, self._follow)
-        runs.opened.connect(self._on_opened)
-        runs.found.connect(self._on_found)
-        runs.ended.connect(self._on_ended)
+        prompts.opened.connect(self._on_opened)
+        prompts.found.connect(self._on_found)
+        prompts.ended.connect(self._on_ended)
         camera = camera_of(viewer)
         camera.events.center.connect(self._on_camera)
         camera.events.zoom.connect(self._on_camera)
@@ -101,18 +97,16 @@ class LargeWork(QObject):
             box, words = chosen_box(self._viewer, annotation.image)
             _check_size(box, words)
         except InputError as error:
-            self.said.emit("error", str(error))
+            self._workspace.say("error", str(error))
             return
         if self._opening:
             return
         self._opening = True
-        image = describe_layer(annotation.image)
-        found = [(prompt, annotation.shown_prompt(prompt)) for prompt in annotation.prompts()]
-        shown = annotation.shown
+        image, prompts = describe_layer(annotation.image), annotation.prompts()
 
         def read() -> _Region:
             rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
-            maps = [shown.probability(each, box) for _, each in found] if shown is not None else []
+            maps = [annotation.probability(prompt, box) for prompt in prompts]
             return _Region(box, slide_key(image.data), np.array(image.data[rows, columns]), maps)
 
         def done(region: _Region) -> None:
@@ -122,9 +116,9 @@ class LargeWork(QObject):
 
         def failed(text: str) -> None:
             self._opening = False
-            self.said.emit("error", text)
+            self._workspace.say("error", text)
 
-        self.said.emit("info", f"Opening {words}: {box.width} x {box.height} pixels ...")
+        self._workspace.say("info", f"Opening {words}: {box.width} x {box.height} pixels ...")
         self._workspace.submit(read, done, failed)
 
     def _open(self, slide: SlideAnnotation, read: _Region) -> None:
@@ -132,41 +126,39 @@ class LargeWork(QObject):
 
         layer = _region_layer(slide.image, read)
         region = self._workspace.annotation(layer)
-        self._viewer.add_layer(layer)
-        self._workspace.attach(region, label_layers.add_labels(self._viewer, layer))
         for prompt, probability in zip(slide.prompts(), read.maps, strict=True):
             store = slide.shown_prompt(prompt).store
-            settings, model = slide.asked(prompt)
+            settings, model = slide.settings(prompt)
             scale = WorkingScale(store.request.scale, store.request.magnification)
             presence = slide.presence(prompt) or 0.0
             region.keep([Prediction(prompt, probability, probability, presence, scale, 0.0)], settings, model)
             region.thresholds[prompt] = slide.threshold(prompt)
-        self._viewer.layers.selection.active = region.labels
-        self.regionOpened.emit(region)
-        self.said.emit("info", f"{layer.name} is open: correct its masks, and accept them there.")
+        self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = layer
+        self.predicted.emit(region)
+        self._workspace.say("info", f"{layer.name} is open: correct its masks, and accept them there.")
 
     # Pieces of a run
 
-    def _on_opened(self, asked: Asked, store: SlideStore) -> None:
-        annotation = asked.annotation
+    def _on_opened(self, request: PromptRequest, store: SlideStore) -> None:
+        annotation = request.annotation
         if not isinstance(annotation, SlideAnnotation) or annotation.image not in self._viewer.layers:
             return
-        annotation.open(store, asked.settings, self._workspace.served_key())
+        annotation.open(store, request.settings, self._workspace.served_key())
         annotation.note_presence(store)
         self._filled.append((annotation, store))
-        if annotation.labels not in self._viewer.layers and annotation.shown is not None:
-            levels: list[Any] = list(annotation.shown.levels)
-            annotation.attach(label_layers.put_labels(self._viewer, annotation.image, levels))
         self.renew(annotation)
-        self.shown.emit(annotation)
+        self.changed.emit()
 
-    def _on_found(self, asked: Asked, report: Any) -> None:
-        if asked.annotation.image not in self._viewer.layers:
-            self._runs.cancel()
-        elif isinstance(asked.annotation, SlideAnnotation):
-            self._on_block(asked.annotation, report)
+    def _on_found(self, request: PromptRequest, report: Any) -> None:
+        if request.annotation.image not in self._viewer.layers:
+            self._prompts.cancel()
+        elif isinstance(request.annotation, SlideAnnotation):
+            self._on_block(request.annotation, report)
         else:
-            self._on_slice(asked, report)
+            annotation = self._workspace.annotation(request.annotation.image, report.index)
+            annotation.keep(report.predictions, request.settings, self._workspace.served_key())
+            self.predicted.emit(annotation)
 
     def _on_block(self, annotation: SlideAnnotation, report: SlideReport) -> None:
         was_known = any(annotation.presence(prompt) for prompt in report.store.request.prompts)
@@ -176,47 +168,37 @@ class LargeWork(QObject):
             if not self._refresher.isActive():
                 self._refresher.start()
         if not was_known:
-            self.shown.emit(annotation)
+            self.changed.emit()
 
-    def _on_ended(self, _level: str, _text: str) -> None:
+    def _on_ended(self) -> None:
         filled, self._filled = self._filled, []
         for annotation, store in filled:
             if annotation.image in self._viewer.layers:
                 annotation.note_presence(store)
                 self.renew(annotation)
-
-    def _on_slice(self, asked: Asked, report: SliceReport) -> None:
-        first, image = asked.annotation, asked.annotation.image
-        annotation = self._workspace.annotation(image, report.index)
-        if first.labels not in self._viewer.layers:
-            target = asked.target
-            if target is None or target not in self._viewer.layers:
-                target = label_layers.add_labels(self._viewer, image)
-            self._workspace.attach(first, target)
-        annotation.keep(report.predictions, asked.settings, self._workspace.served_key())
-        self.sliceFound.emit(annotation)
-        if report.done == 1:
-            self.shown.emit(annotation)
+        if filled:
+            self.changed.emit()
 
     # The view
 
     def _refresh(self) -> None:
         stale, self._stale = self._stale, set()
         for annotation in stale:
-            if annotation.labels is not None and annotation.labels in self._viewer.layers:
-                # the small picture in the list of layers can wait until the run has ended
-                ended = self._runs.slide_at_work() is not annotation
-                annotation.labels.refresh(extent=False, highlight=False, thumbnail=ended)
+            # the small picture in the list of layers can wait until the run has ended
+            ended = self._prompts.slide_at_work() is not annotation
+            for layer in annotation.layers.values():
+                if layer in self._viewer.layers:
+                    layer.refresh(extent=False, highlight=False, thumbnail=ended)
 
     def _on_camera(self, _event: Any = None) -> None:
-        if isalive(self) and self._runs.slide_at_work() is not None and not self._follower.isActive():
+        if isalive(self) and self._prompts.slide_at_work() is not None and not self._follower.isActive():
             self._follower.start()
 
     def _follow(self) -> None:
-        slide = self._runs.slide_at_work()
+        slide = self._prompts.slide_at_work()
         view = self.view(slide) if slide is not None and slide.image in self._viewer.layers else None
         if view is not None:
-            self._runs.look_at(view)
+            self._prompts.look_at(view)
 
 
 def _meet(one: Tile | None, other: Tile) -> bool:

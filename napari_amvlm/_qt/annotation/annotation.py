@@ -1,25 +1,27 @@
-"""What is known of one plane: stored probabilities, thresholds, label values, and what is finished."""
+"""What is known of one plane: stored probabilities, thresholds, masks, and what is finished."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm._qt.annotation.plane_labels import PlaneLabels
-from napari_amvlm.errors import LabelsError
-from napari_amvlm.review import PixelState, compose_classes, set_locked
-from napari_amvlm.review.composition import Composition, Overlaps, Proposal, merge
+from napari_amvlm._qt.annotation.masks import PlaneMasks
+from napari_amvlm.review import PixelState, separate_pieces, set_locked
+from napari_amvlm.review.proposal import propose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
     from napari_amvlm.predictor import Prediction
+    from napari_amvlm.project import Answer, PromptStyle
+    from napari_amvlm.review.proposal import Splitter
     from napari_amvlm.session.accepted import Accepted
 
 DEFAULT_THRESHOLD = 0.5
@@ -34,8 +36,36 @@ class StoredPrediction:
     model: str | None
 
 
-class Annotation(PlaneLabels):
-    """The prompts of an image layer, of a stack those of one slice, and the labels layer that shows them.
+@dataclass
+class Decision:
+    """An Accept or a Reject that Ctrl+Z takes back.
+
+    Attributes
+    ----------
+    accepts
+        Whether it is an Accept.
+    change
+        The newest change of the mask when it was made; see `MaskLayer.newest_change`.
+    stored
+        Whether it changed the project.
+    cleared
+        Whether it took pixels off, which is `change` then.
+    result
+        The prediction that it dropped.
+    around
+        Once it was taken back: the newest change of the mask, and the one that redo would do.
+    """
+
+    accepts: bool
+    change: Any
+    stored: bool = True
+    cleared: bool = False
+    result: StoredPrediction | None = None
+    around: tuple[Any, Any] = (None, None)
+
+
+class Annotation(PlaneMasks):
+    """The prompts of an image layer, of a stack those of one slice, and the masks that show them.
 
     Parameters
     ----------
@@ -43,10 +73,12 @@ class Annotation(PlaneLabels):
         The image layer.
     usual_threshold
         Gives the threshold of a prompt that has none here.
+    style
+        Gives value, colour and kind of a prompt's mask.
     place
         The slice of a stack, a number for each axis before Y and X.
     sibling
-        What is known of another slice: label values and thresholds are the same on all, and so is the labels layer.
+        What is known of another slice: layers and thresholds are the same on all.
 
     Attributes
     ----------
@@ -54,6 +86,12 @@ class Annotation(PlaneLabels):
         Prompts whose pixels the model may neither change nor add to, but for objects that were unlocked.
     accepted
         What of each prompt is in the open project.
+    drafts
+        Unaccepted work that the open project keeps, by prompt, as it would be accepted.
+    decisions, undone
+        For each prompt what was accepted and rejected, the last at the end, and what of it was taken back.
+    joined
+        For each prompt the objects of several pieces that a person made one.
     image_id
         The image's number in the open project, once it is known there.
     """
@@ -62,42 +100,32 @@ class Annotation(PlaneLabels):
         self,
         image: Image,
         usual_threshold: Callable[[str], float] | None = None,
+        style: Callable[[str], PromptStyle] | None = None,
         *,
         place: tuple[int, ...] = (),
         sibling: Annotation | None = None,
     ) -> None:
-        super().__init__(image, place)
+        super().__init__(image, place, style=style, sibling=sibling)
         self._usual_threshold = usual_threshold or (lambda _prompt: DEFAULT_THRESHOLD)
         self.results: dict[str, StoredPrediction] = {}
         self.thresholds: dict[str, float] = sibling.thresholds if sibling is not None else {}
         self.finished: set[str] = set()
         self.accepted: dict[str, Accepted] = {}
+        self.drafts: dict[str, Answer] = {}
+        self._saved: dict[str, tuple[int, int]] = {}  # states of masks that are kept as drafts, or were left behind
+        self.decisions: dict[str, list[Decision]] = {}
+        self.undone: dict[str, list[Decision]] = {}
+        self.joined: dict[str, set[int]] = {}
         self.image_id: int | None = None
         self._shown_at = time.monotonic()
-        if sibling is not None and sibling.labels is not None:
-            self.attach(sibling.labels, sibling)
 
-    def attach(self, labels: Labels, sibling: PlaneLabels | None = None) -> None:
-        """Write to `labels` from now on; what it holds already is the person's."""
-        if labels is not self.labels:
-            self.finished = set()
-            super().attach(labels, sibling)
-
-    def detach(self) -> None:
-        """Forget the labels layer: it was taken out of the viewer."""
-        self.finished = set()
-        super().detach()
+    # What the model says
 
     def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
         """Store the probabilities of a run."""
         for prediction in predictions:
             self.results[prediction.prompt] = StoredPrediction(prediction, settings, model)
         self._shown_at = time.monotonic()
-
-    def forget(self, prompt: str) -> None:
-        """Drop the probabilities of a prompt, and what was accepted of it."""
-        self.results.pop(prompt, None)
-        self.accepted.pop(prompt, None)
 
     def is_current(self, prompt: str, settings: ScaleSettings, model: str | None) -> bool:
         """Tell whether the stored probabilities are those that a run would give now."""
@@ -121,180 +149,165 @@ class Annotation(PlaneLabels):
         stored = self.results.get(prompt)
         return stored.prediction.presence if stored is not None else None
 
-    def proposals(self, prompts: Sequence[str]) -> list[Proposal]:
-        """Return what the model proposes for those of `prompts` that ran here and are not finished."""
-        return [
-            Proposal(
-                prompt,
-                self.value(prompt),
-                self.results[prompt].prediction.probability,
-                self.threshold(prompt),
-                self._blocked(prompt),
-            )
-            for prompt in prompts
-            if prompt in self.results and self._may_propose(prompt)
-        ]
-
-    def first_free(self) -> int:
-        """Return the value from which all are free."""
-        largest = 0 if self.labels is None else int(self.data.max(initial=0))
-        return max([largest, *self._values.values(), *self._finished_values()]) + 1
-
-    def show(self, composition: Composition, *, undoable: bool = True) -> int:
-        """Write a composition to the labels layer, as a step of undo if `undoable`; return how many pixels changed.
-
-        Locked objects, finished prompts, and what the person painted or erased stay as they are.
-        """
-        if self.labels is None or self._tracker is None:
-            raise LabelsError("There is no labels layer to write to; run the prompt again.")
-        data = self.data
-        edited = self._tracker.edited(data)
-        finished = np.isin(data, self._finished_values()) & ~self._unlocked()
-        indices, values = merge(
-            data, composition.labels.astype(data.dtype, copy=False), edited, finished, self._locked()
-        )
-        self._tracker.note_before(data, edited)
-        self._write(indices, values, undoable=undoable)
-        self._tracker.note_written(self.data, edited)
-        own = {value: prompt for prompt, value in self._values.items()}
-        self.owners = {**own, **composition.owners, **self._still_shown(own)}
-        self._describe_values()
-        return int(values.size)
-
     def proposed(self, prompt: str) -> np.ndarray | None:
         """Return what the model had proposed at the threshold in use, bool (H, W)."""
         stored = self.results.get(prompt)
         return None if stored is None else np.asarray(stored.prediction.mask(self.threshold(prompt)))
 
+    def is_open(self, prompt: str) -> bool:
+        """Tell whether the model may change anything of a prompt."""
+        return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
+
+    def proposal(self, prompt: str, split: Splitter) -> Callable[[], np.ndarray]:
+        """Take what a proposal for a prompt that ran needs; return what makes it, in any thread."""
+        separate = self.style(prompt).separate_objects
+        return partial(
+            propose,
+            self.results[prompt].prediction.probability,
+            self.threshold(prompt),
+            blocked=self.accepted[prompt].settled() if prompt in self.accepted else None,
+            split=split if separate else None,
+            before=self.plane(prompt).copy() if separate else None,
+        )
+
+    def show(self, prompt: str, proposed: np.ndarray, *, undoable: bool = True) -> None:
+        """Write a proposal to the mask, as a step of undo if `undoable`.
+
+        Locked objects, a finished mask, and what the person painted or erased stay as they are.
+        """
+        style, edited = self.style(prompt), self.edited(prompt)
+        keep: list[np.ndarray | None] = [edited]
+        known = self.accepted.get(prompt)
+        if known is not None:
+            unlocked = np.isin(known.objects, list(known.unlocked))
+            keep += [known.locked(), self.mask(prompt) & ~unlocked if prompt in self.finished else None]
+        self._draw(prompt, proposed * (1 if style.separate_objects else style.value), edited, *keep, undoable=undoable)
+
+    # What the person decides
+
+    def forget(self, prompt: str) -> None:
+        """Drop the probabilities of a prompt, and what was accepted of it."""
+        self.results.pop(prompt, None)
+        self.accepted.pop(prompt, None)
+        self.drop_draft(prompt)
+
     def finish(self, prompt: str, on: bool) -> None:
         """Call a prompt finished, with what was painted for it by hand, or take it up again, whatever was accepted."""
         if prompt in self.accepted:
             self.accepted[prompt] = self.accepted[prompt].opened(not on)
-        if not on:
+        if on:
+            self.finished.add(prompt)
+        else:
             self.finished.discard(prompt)
-            return
-        if self.labels is not None:
-            for value in np.unique(self.data[self.mask(prompt)]):
-                self.owners[int(value)] = prompt
-        self.finished.add(prompt)
 
-    def clear(self, prompt: str) -> int:
-        """Take the pixels of a prompt off the labels layer, as one step of undo; return how many."""
-        if self.labels is None or self._tracker is None:
-            return 0
-        own = np.isin(self.data, [value for value, owner in self.owners.items() if owner == prompt])
-        edited = self._tracker.edited(self.data) & ~own
-        indices = np.nonzero(own)
-        self._write(indices, np.zeros(indices[0].size, self.data.dtype))
-        self._tracker.note_written(self.data, edited)
-        return int(indices[0].size)
-
-    def restore(self, accepted: Mapping[str, Accepted], overlaps: Overlaps) -> None:
-        """Show masks that were accepted before, below what lies in the labels layer already."""
-        self.accepted = dict(accepted)
-        if self.labels is None or self._tracker is None or not accepted:
+    def separate_cut_off(self, prompt: str) -> None:
+        """Make every cut-off piece an object of its own, where objects are told apart."""
+        if not self.style(prompt).separate_objects:
             return
-        data = self.data
-        was_empty = not data.any()
-        edited = self._tracker.edited(data)
-        values = {prompt: self.value(prompt) for prompt in accepted}
-        masks = {prompt: known.objects > 0 for prompt, known in accepted.items()}
-        classes = compose_classes(masks, values, rule=overlaps.rule, order=overlaps.order)
-        shown = np.where(data > 0, data, classes.astype(data.dtype))
+        known = self.accepted.get(prompt)
+        joined = set(self.joined.get(prompt, ()))
+        if known is not None and known.separate:
+            # of objects that were accepted in several pieces these were wanted
+            again = separate_pieces(known.objects)
+            joined |= set(np.unique(known.objects[again != known.objects]).tolist())
+        after = separate_pieces(self.plane(prompt), joined)
+        self._draw(prompt, after, self.edited(prompt), undoable=False)
+
+    def restore(self, accepted: Mapping[str, Accepted]) -> None:
+        """Show more masks that are in the project, below what a person painted here since."""
+        self.accepted.update(accepted)
         for prompt, known in accepted.items():
-            if known.separate:
-                self._part(shown, (data == 0) & (classes == values[prompt]), known.objects, prompt)
+            # what was shown before may be wanted back; of an empty mask there is nothing
+            self.show_stored(prompt, undoable=bool(self.mask(prompt).any()))
             if known.is_whole():
                 self.finished.add(prompt)
-        if was_empty:
-            self._write(*merge(data, shown), undoable=False)  # nothing that Ctrl+Z would have to bring back
-        else:
-            self._write(*merge(data, shown))
-        self._tracker.note_written(self.data, edited)
-        self._describe_values()
 
-    def _part(self, shown: np.ndarray, own: np.ndarray, objects: np.ndarray, prompt: str) -> None:
-        """Give each object of `prompt` a value of its own; the first keeps the prompt's."""
-        first = self.value(prompt)
-        following = max(int(shown.max(initial=0)), self.first_free() - 1) + 1
-        for place, number in enumerate(np.unique(objects[own]).tolist()):
-            value = first if place == 0 else following + place - 1
-            shown[own & (objects == number)] = value
-            self.owners[value] = prompt
+    def show_stored(self, prompt: str, *, edits: bool = True, undoable: bool = True) -> None:
+        """Show the accepted mask of a prompt, and above it what the person painted since if `edits`."""
+        known, edited = self.accepted[prompt], self.edited(prompt)
+        reviewed = known.states != PixelState.NEVER
+        stored = (
+            known.objects if self.style(prompt).separate_objects else (known.objects > 0) * self.style(prompt).value
+        )
+        after = np.where(reviewed, stored, self.plane(prompt))
+        kept = edited if edits else edited & ~reviewed
+        self._draw(prompt, after, kept, kept, undoable=undoable)
 
     def keep_accepted(self, prompt: str, accepted: Accepted) -> None:
         """Note that a mask is on the disk; the prompt is finished where all of the image was reviewed."""
         self.accepted[prompt] = accepted
         if accepted.is_whole():
+            self.drop_draft(prompt)
             self.finish(prompt, True)
 
     def leave_project(self) -> None:
         """Forget what the project that was open knew of the image."""
         self.finished -= set(self.accepted)
-        self.accepted = {}
+        self._saved = {prompt: self.state(prompt) for prompt in self.layers if self.has_work(prompt)}
+        self.accepted, self.decisions, self.undone, self.drafts = {}, {}, {}, {}
         self.image_id = None
 
-    def is_stored(self) -> bool:
-        """Tell whether the labels layer holds nothing that the project lacks.
-
-        That would be a prompt that was not accepted, or what a person painted or erased afterwards, or without any.
-        """
-        if self.labels is None or self._tracker is None:
-            return True
-        if any(prompt not in self.accepted for prompt in self.results):
+    def differs(self, prompt: str) -> bool:
+        """Tell whether the mask is another than the accepted one, where that was reviewed."""
+        known = self.accepted.get(prompt)
+        if known is None:
             return False
-        concerned, stored = self._tracker.edited(self.data), np.zeros(self.data.shape, np.bool_)
-        for known in self.accepted.values():
-            stored |= known.objects > 0
-            concerned |= known.states != PixelState.NEVER
-        return not bool((((self.data > 0) != stored) & concerned).any())
+        reviewed = known.states != PixelState.NEVER
+        if known.separate and self.style(prompt).separate_objects:
+            return bool(((self.plane(prompt) != known.objects) & reviewed).any())
+        return bool(((self.mask(prompt) != (known.objects > 0)) & reviewed).any())
+
+    def note_draft(self, prompt: str, answer: Answer) -> None:
+        """Note that the project keeps the mask as it is now."""
+        self.drafts[prompt] = answer
+        self._saved[prompt] = self.state(prompt)
+
+    def drop_draft(self, prompt: str) -> None:
+        """Note that the project keeps no draft of a prompt."""
+        self.drafts.pop(prompt, None)
+        self._saved.pop(prompt, None)
+
+    def show_draft(self, prompt: str, answer: Answer) -> None:
+        """Show a draft; what it has beside the proposal of then is the person's."""
+        style, mask = self.style(prompt), np.asarray(answer.mask, dtype=np.bool_)
+        separate = style.separate_objects and answer.objects is not None
+        values = np.asarray(answer.objects) if separate else mask * style.value
+        edited = mask if answer.before is None else mask != np.asarray(answer.before, dtype=np.bool_)
+        self._draw(prompt, values, edited, undoable=False)
+        if answer.threshold is not None:
+            self.thresholds[prompt] = answer.threshold
+        self.note_draft(prompt, answer)
+
+    def is_unsaved(self, prompt: str) -> bool:
+        """Tell whether a person's work on a prompt is neither accepted nor kept as a draft."""
+        if prompt not in self.layers or self._saved.get(prompt) == self.state(prompt):
+            return False
+        return self.has_work(prompt)
+
+    def is_draft_stale(self, prompt: str) -> bool:
+        """Tell whether the draft of a prompt was taken back since: the mask is as the model or the project has it."""
+        return prompt in self.drafts and self._saved.get(prompt) != self.state(prompt) and not self.has_work(prompt)
+
+    def has_work(self, prompt: str) -> bool:
+        """Tell whether a person's work on a prompt is not accepted."""
+        known, edited = self.accepted.get(prompt), self.edited(prompt)
+        if known is None:
+            return bool(edited.any())
+        beyond = edited & (known.states == PixelState.NEVER)
+        return self.differs(prompt) or bool((beyond & (self.mask(prompt) != (known.objects > 0))).any())
+
+    def is_stored(self) -> bool:
+        """Tell whether the masks hold nothing of a person's work that the project lacks."""
+        return not any(self.is_unsaved(prompt) for prompt in self.layers)
 
     def set_locked(self, prompt: str, objects: Iterable[int], locked: bool) -> None:
         """Lock objects of an accepted mask, or let the model paint over them, also where a person drew them."""
-        known = self.accepted[prompt]
-        chosen = list(objects)
+        known, chosen = self.accepted[prompt], list(objects)
         self.accepted[prompt] = replace(known, unlocked=set_locked(known.unlocked, chosen, locked))
-        if not locked and self.labels is not None and self._tracker is not None:
-            self._tracker.release(self.data, np.isin(known.objects, chosen))
-
-    def change_objects(self, after: np.ndarray, owners: Mapping[int, str]) -> int:
-        """Write label values that a person changed object by object, as one step of undo; return how many pixels.
-
-        The objects that were changed are the person's from now on, all of their pixels.
-        """
-        if self.labels is None or self._tracker is None:
-            raise LabelsError("There is no labels layer yet; run a prompt first.")
-        before = self.data.copy()
-        edited = self._tracker.edited(before)
-        indices, values = merge(before, after.astype(before.dtype, copy=False))
-        self._tracker.note_before(before, edited)
-        self._write(indices, values)
-        touched = np.union1d(before[indices], values)
-        own = np.isin(self.data, touched[touched > 0])
-        self._tracker.note_before(self.data, edited | own)
-        self.owners.update(owners)
-        self._describe_values()
-        return int(values.size)
+        if not locked:
+            self._tracker(prompt).release(self.plane(prompt), np.isin(known.objects, chosen))
 
     def seconds_spent(self) -> float:
         """Return the time since the result was shown, and start anew."""
         spent, self._shown_at = time.monotonic() - self._shown_at, time.monotonic()
         return spent
-
-    def _may_propose(self, prompt: str) -> bool:
-        return prompt not in self.finished or (prompt in self.accepted and bool(self.accepted[prompt].unlocked))
-
-    def _blocked(self, prompt: str) -> np.ndarray | None:
-        return self.accepted[prompt].settled() if prompt in self.accepted else None
-
-    def _locked(self) -> np.ndarray | None:
-        parts = [known.locked() for known in self.accepted.values()]
-        return np.logical_or.reduce(parts) if parts else None
-
-    def _unlocked(self) -> np.ndarray:
-        free = [np.isin(known.objects, list(known.unlocked)) for known in self.accepted.values() if known.unlocked]
-        shape = () if self.labels is None else self.data.shape
-        return np.logical_or.reduce(free) if free else np.zeros(shape, bool)
-
-    def _finished_values(self) -> list[int]:
-        return [value for value, owner in self.owners.items() if owner in self.finished]

@@ -1,21 +1,23 @@
-"""What is known of one slide: results that lie on the disk block by block, and the labels layer that shows them."""
+"""What is known of one slide: results that lie on the disk block by block, and the layers that show them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari_amvlm._qt.annotation.annotation import Annotation
+from napari_amvlm._qt.layers.labels import new_mask
 from napari_amvlm.errors import LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy as np
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
-    from napari_amvlm._qt.annotation.plane_labels import PlaneLabels
+    from napari_amvlm._qt.layers.mask import MaskLayer
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
-    from napari_amvlm.review.composition import Proposal
+    from napari_amvlm.imaging import Tile
+    from napari_amvlm.project import PromptStyle
     from napari_amvlm.slides import ShownPrompt, ShownSlide, SlideReport, SlideStore
 
 READ_ONLY = (
@@ -27,31 +29,40 @@ READ_ONLY = (
 class SlideAnnotation(Annotation):
     """The prompts of a slide, each with the store that its probabilities lie in.
 
-    The labels layer is composed where it is looked at, and cannot be painted on.
-
-    Attributes
-    ----------
-    shown
-        What the labels layer shows; None before anything ran.
+    Masks are composed where they are looked at, and cannot be painted on.
     """
 
-    def __init__(self, image: Image, usual_threshold: Callable[[str], float] | None = None) -> None:
-        super().__init__(image, usual_threshold)
-        self.shown: ShownSlide | None = None
-        self._found: dict[str, tuple[SlideStore, int]] = {}
-        self._asked: dict[str, tuple[ScaleSettings, str | None]] = {}
+    def __init__(
+        self,
+        image: Image,
+        usual_threshold: Callable[[str], float] | None = None,
+        style: Callable[[str], PromptStyle] | None = None,
+    ) -> None:
+        super().__init__(image, usual_threshold, style)
+        self._shown: dict[str, ShownSlide] = {}
+        self._stores: dict[str, tuple[SlideStore, int]] = {}
+        self._runs: dict[str, tuple[ScaleSettings, str | None]] = {}
         self._presence: dict[str, float] = {}
 
     def open(self, store: SlideStore, settings: ScaleSettings, model: str | None) -> None:
         """Show the prompts of a store that is, or will be, filled."""
         from napari_amvlm.slides import ShownSlide
 
-        if self.shown is None:
-            self.shown = ShownSlide(store)
         for row, prompt in enumerate(store.request.prompts):
-            self._found[prompt] = (store, row)
-            self._asked[prompt] = (settings, model)
+            self._stores[prompt] = (store, row)
+            self._runs[prompt] = (settings, model)
+            self._shown.setdefault(prompt, ShownSlide(store))
+            self.layer(prompt)
         self.renew()
+
+    def layer(self, prompt: str) -> MaskLayer:
+        """Return the layer of a prompt that was begun, whose levels read its store."""
+        if prompt not in self.layers:
+            if prompt not in self._shown:
+                raise LabelsError(READ_ONLY)
+            self.layers[prompt] = new_mask(self.image, prompt, list(self._shown[prompt].levels))
+            self.show_style(prompt)
+        return self.layers[prompt]
 
     def note(self, report: SlideReport) -> None:
         """Note the presence of each prompt in a block."""
@@ -64,85 +75,65 @@ class SlideAnnotation(Annotation):
 
     def renew(self) -> None:
         """Show every prompt at its present threshold."""
-        if self.shown is not None:
-            self.shown.show([self.shown_prompt(prompt) for prompt in self._found])
+        for prompt, shown in self._shown.items():
+            shown.show([self.shown_prompt(prompt)] if prompt in self._stores else [])
+
+    def read_again(self, store: SlideStore, area: Tile) -> None:
+        """Read a part of a store that was written; safe in any thread."""
+        for row, prompt in enumerate(store.request.prompts):
+            if prompt in self._shown:
+                self._shown[prompt].renew(store, area, [row])
 
     def shown_prompt(self, prompt: str) -> ShownPrompt:
         """Return where a prompt's probabilities lie and how they are shown."""
         from napari_amvlm.slides import ShownPrompt
 
-        store, row = self._found[prompt]
-        return ShownPrompt(store, row, self.value(prompt), self.threshold(prompt))
+        store, row = self._stores[prompt]
+        return ShownPrompt(store, row, 1 + (self.style(prompt).value - 1) % 255, self.threshold(prompt))
+
+    def probability(self, prompt: str, box: Tile) -> np.ndarray:
+        """Return the probabilities of a prompt in a part of the slide, float32 (h, w); safe in any thread."""
+        return self._shown[prompt].probability(self.shown_prompt(prompt), box)
 
     def prompts(self) -> list[str]:
         """Return the prompts that ran here."""
-        return list(self._found)
-
-    def attach(self, labels: Labels, sibling: PlaneLabels | None = None) -> None:
-        """Show results in `labels`, whose levels are those of `shown`."""
-        self.labels = labels
-        self._describe_values()
-
-    def detach(self) -> None:
-        """Forget the labels layer; the results stay where they are."""
-        self.labels = None
+        return list(self._stores)
 
     def forget(self, prompt: str) -> None:
         """Show a prompt no more; what was found stays on the disk, so that running it again takes no time."""
-        for known in (self._found, self._asked, self._presence):
+        for known in (self._stores, self._runs, self._presence):
             known.pop(prompt, None)
         self.renew()
 
-    def asked(self, prompt: str) -> tuple[ScaleSettings, str | None]:
+    def settings(self, prompt: str) -> tuple[ScaleSettings, str | None]:
         """Return the settings and the model that a prompt was run with."""
-        return self._asked[prompt]
+        return self._runs[prompt]
 
     def is_current(self, prompt: str, settings: ScaleSettings, model: str | None) -> bool:
         """Tell whether a prompt was begun with these settings and this model."""
-        return self._asked.get(prompt) == (settings, model)
+        return self._runs.get(prompt) == (settings, model)
 
     def has_run(self, prompt: str) -> bool:
         """Tell whether a prompt was begun."""
-        return prompt in self._found
+        return prompt in self._stores
 
     def presence(self, prompt: str) -> float | None:
         """Return how probably a prompt is on what is done of the slide."""
         return self._presence.get(prompt)
 
-    def value(self, prompt: str) -> int:
-        """Return the label value of a prompt, the smallest that is free when it has none yet."""
-        if prompt not in self._values:
-            taken = set(self._values.values())
-            self._values[prompt] = next(value for value in range(1, len(taken) + 2) if value not in taken)
-            self.owners[self._values[prompt]] = prompt
-            self._describe_values()
-        return self._values[prompt]
-
-    @property
-    def data(self) -> np.ndarray:
-        """Nothing that can be written to.
-
-        Raises
-        ------
-        LabelsError
-            Always.
-        """
-        raise LabelsError(READ_ONLY)
-
-    def proposals(self, prompts: Sequence[str]) -> list[Proposal]:
-        """Return nothing: what the model proposes is composed where it is looked at."""
-        return []
-
-    def mask(self, prompt: str) -> np.ndarray:
+    def plane(self, prompt: str) -> np.ndarray:
         """Raise `LabelsError`: nobody looks at a whole slide pixel by pixel."""
         raise LabelsError(READ_ONLY)
 
-    def clear(self, prompt: str) -> int:
+    def clear(self, prompt: str) -> None:
         """Take a prompt off the slide."""
         self.forget(prompt)
-        if self.labels is not None:
-            self.labels.refresh(extent=False)
-        return 0
+        if prompt in self.layers:
+            self.layers[prompt].refresh(extent=False)
 
     def finish(self, prompt: str, on: bool) -> None:
         """Do nothing: no one is finished with a whole slide."""
+
+    def is_unsaved(self, prompt: str) -> bool:
+        """Return False: nothing is painted on a slide."""
+        return False

@@ -59,8 +59,8 @@ def add_image(viewer: napari.Viewer, pair: ImagePair) -> None:
 
 
 def show_only(viewer: napari.Viewer, name: str) -> None:
-    """Show one image and its masks, and make the image the active layer."""
+    """Show one image, and make it the active layer, so that its masks are shown."""
     for layer in viewer.layers:
-        layer.visible = layer.name in (name, f"{name} masks")
+        layer.visible = layer.name == name
     viewer.layers.selection.active = viewer.layers[name]
     viewer.fit_to_view(layers=[viewer.layers[name]])

@@ -150,7 +150,7 @@ class DemoScript:
         self.annotate.panel.prompt.setValue("")
         keyboard.keyClicks(line, prompt)
         keyboard.keyClick(line, Qt.Key.Key_Return)
-        self._wait(self.annotate.run_of_prompts.is_running, f"the run on {name}")
+        self._wait(self.annotate.prompts.is_running, f"the run on {name}")
         self._wait(lambda: not self._is_predicting(), f"the mask of {name}")
         self.annotate.panel.prompts.setCurrent(prompt)
 
@@ -158,8 +158,8 @@ class DemoScript:
         """Run every prompt, and return its mask."""
         for prompt in PROMPTS:
             self._prompt(viewer, name, prompt)
-        labels = viewer.layers[f"{name} masks"].data
-        return {prompt: labels == value for value, prompt in enumerate(PROMPTS, start=1)}
+        annotation = self.workspace.annotation(viewer.layers[name])
+        return {prompt: annotation.mask(prompt) for prompt in PROMPTS}
 
     def _scores(self, viewer: napari.Viewer) -> Scores:
         """Return Dice on the images that nobody corrects."""
@@ -169,14 +169,13 @@ class DemoScript:
     def _correct(self, viewer: napari.Viewer, name: str) -> None:
         """Paint what an annotator would: the true masks, through the layer's own undoable edits; then accept each."""
         self._ask_all(viewer, name)
-        labels = viewer.layers[f"{name} masks"]
-        true = np.zeros_like(labels.data)
-        for value, prompt in enumerate(PROMPTS, start=1):
-            true[self._truth[prompt][name]] = value
-        wrong = np.nonzero(labels.data != true)
-        labels.data_setitem(wrong, true[wrong])
+        annotation = self.workspace.annotation(viewer.layers[name])
         for prompt in PROMPTS:
             self.annotate.panel.prompts.setCurrent(prompt)
+            true = self._truth[prompt][name]
+            wrong = np.nonzero(annotation.mask(prompt) != true)
+            value = self.workspace.styles.of(prompt).value
+            annotation.layer(prompt).data_setitem(wrong, true[wrong].astype(np.int32) * value)
             self.annotate.panel.accept_button.click()
             self._idle()
 
@@ -211,7 +210,6 @@ class DemoScript:
         """Make the window fit to be looked at."""
         self.dock.show_tab("Learn")
         show_only(viewer, name)
-        viewer.layers.selection.active = viewer.layers[f"{name} masks"]
         settled = time.monotonic() + 1.0
         self._wait(lambda: time.monotonic() > settled, "the last frame")
 
@@ -224,7 +222,7 @@ class DemoScript:
         return [name for name, its in self._roles.items() if its == role]
 
     def _is_predicting(self) -> bool:
-        return self.annotate.run_of_prompts.is_running() or self.annotate.repainter.is_busy()
+        return self.annotate.prompts.is_running() or self.annotate.repainter.is_busy()
 
     def _idle(self) -> None:
         self._wait(lambda: not self.workspace.threads() and not self._is_predicting(), "the work in hand")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from napari.utils.colormaps import label_colormap
 
 from napari_amvlm._qt.layers.image import full_resolution, layer_kind, layer_shape
+from napari_amvlm._qt.layers.mask import OPACITY, MaskLayer
 from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.imaging import MIN_SIDE
 from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
@@ -17,18 +17,11 @@ from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-SUFFIX = " masks"
-"""Ends the name of a labels layer that holds results."""
-
 LARGEST_STACK = 1 << 31
 """Pixels of a stack that labels are made for; of these, only slices that are drawn on take memory."""
 
 OVERLAY = "napari-amvlm overlay"
 """Key in the metadata of layers that only show something: no prompt runs on them, and no result goes there."""
-
-COLOURS = 49
-COLOUR_SEED = 0.475
-"""Give label 1 a yellow that stands out on stained tissue and on gray images, and 2 to 4 other hues."""
 
 
 def images(viewer: ViewerModel) -> list[Image]:
@@ -114,49 +107,45 @@ def pixels(layer: Image, place: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def check_labels(labels: Labels, image: Image) -> None:
-    """Check that results for `image` can be written to `labels`.
+    """Check that a labels layer lies pixel for pixel on an image.
 
     Raises
     ------
     LabelsError
-        Its shape is another, or it cannot be edited.
+        It has levels, or another shape.
     """
     expected = check_image(image)
     if labels.multiscale:
-        raise LabelsError(
-            f"Labels layer {labels.name!r} is multiscale and cannot be edited; choose another or a new one."
-        )
+        raise LabelsError(f"Labels layer {labels.name!r} has several levels, and one was expected; choose another.")
     shape = tuple(int(side) for side in labels.data.shape)
     if shape != expected:
         raise LabelsError(
             f"Labels layer {labels.name!r} has shape {_times(shape)}, but image {image.name!r} has {_times(expected)}; "
-            "choose another labels layer or a new one."
-        )
-    if not isinstance(labels.data, np.ndarray) or not labels.data.flags.writeable:
-        raise LabelsError(
-            f"Labels layer {labels.name!r} lies in a read-only or delayed array and cannot be edited; choose a new one."
+            "choose another labels layer."
         )
 
 
-def add_labels(viewer: ViewerModel, image: Image) -> Labels:
-    """Add an empty labels layer that lies on `image` exactly, however it is moved, turned or sheared."""
-    # of a large stack, only the slices that something is written to take memory
-    return put_labels(viewer, image, np.zeros(check_image(image), np.int32))
+def new_mask(image: Image, prompt: str, data: Any = None) -> MaskLayer:
+    """Return a layer for the mask of a prompt that lies on `image` exactly; it is in no viewer yet.
 
-
-def put_labels(viewer: ViewerModel, image: Image, data: Any) -> Labels:
-    """Add a labels layer with `data`, a list of levels where the image has levels, that lies on `image` exactly."""
-    layer = Labels(
-        data,
-        name=image.name + SUFFIX,
+    Parameters
+    ----------
+    image
+        The image layer.
+    prompt
+        What the mask is of.
+    data
+        Levels, where they are read from the disk; by default an empty mask.
+    """
+    return MaskLayer(
+        # of a large stack, only the slices that something is written to take memory
+        np.zeros(check_image(image), np.int32) if data is None else data,
+        prompt=prompt,
+        name=f"{image.name} \N{MIDDLE DOT} {prompt}",
         **on_top_of(image),
         multiscale=isinstance(data, list),
-        opacity=0.55,
-        colormap=label_colormap(COLOURS, seed=COLOUR_SEED, background_value=0),
+        opacity=OPACITY,
     )
-    index = viewer.layers.index(image) + 1
-    viewer.layers.insert(index, layer)
-    return layer
 
 
 def in_stack(image: Image, place: tuple[int, ...], plane: np.ndarray) -> np.ndarray:
@@ -176,21 +165,9 @@ def write(
     place: tuple[int, ...] = (),
     undoable: bool = True,
 ) -> None:
-    """Write `values` at `indices` (rows, columns), of a stack at `place`; if `undoable`, as one step of undo.
-
-    Raises
-    ------
-    LabelsError
-        The layer's number format is too small for a value.
-    """
+    """Write `values` at `indices` (rows, columns), of a stack at `place`; if `undoable`, as one step of undo."""
     if not values.size:
         return
-    largest = np.iinfo(labels.data.dtype).max
-    if int(values.max()) > largest:
-        raise LabelsError(
-            f"Labels layer {labels.name!r} holds values up to {largest} ({labels.data.dtype}), but {int(values.max())} "
-            "are needed; choose a new labels layer."
-        )
     if undoable:
         labels.data_setitem((*(np.full(values.size, number) for number in place), *indices), values)
     else:

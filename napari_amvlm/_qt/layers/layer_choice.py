@@ -26,12 +26,11 @@ class LayerChoice(QObject):
 
     changed = Signal()
 
-    def __init__(self, box: QComboBox, viewer: ViewerModel, kind: type[Layer], *, first: str = "") -> None:
+    def __init__(self, box: QComboBox, viewer: ViewerModel, kind: type[Layer]) -> None:
         super().__init__(box)
         self._box = box
         self._viewer = viewer
         self._kind = kind
-        self._first = first
         self._layers: list[Layer] = []
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_layers)
@@ -40,16 +39,14 @@ class LayerChoice(QObject):
         self._refill()
 
     def current(self) -> Layer | None:
-        """Return the chosen layer; None for the first entry, or where there is none."""
-        index = self._box.currentIndex() - bool(self._first)
+        """Return the chosen layer; None where there is none."""
+        index = self._box.currentIndex()
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
     def choose(self, layer: Layer | None) -> None:
-        """Choose a layer; None is the first entry."""
+        """Choose a layer, if it is listed."""
         if layer in self._layers:
-            self._box.setCurrentIndex(self._layers.index(layer) + bool(self._first))
-        elif self._first:
-            self._box.setCurrentIndex(0)
+            self._box.setCurrentIndex(self._layers.index(layer))
 
     def _on_layers(self, event: Any) -> None:
         if isalive(self):
@@ -70,8 +67,6 @@ class LayerChoice(QObject):
             layer.events.name.connect(self._on_renamed)
         with QSignalBlocker(self._box):
             self._box.clear()
-            if self._first:
-                self._box.addItem(self._first)
             self._box.addItems([layer.name for layer in self._layers])
             self.choose(chosen)
         if self.current() is not chosen:

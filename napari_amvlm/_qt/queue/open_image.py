@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_amvlm._qt.annotation.mask_layers import mask_layers_for
 from napari_amvlm._qt.corrections import find_image
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.camera import camera_of
@@ -137,10 +138,7 @@ class ImageOpener(QObject):
         """Set the image's number, and show masks that were accepted another day; those of today are shown already."""
         annotation.image_id = stored.record.id
         missing = {prompt: known for prompt, known in stored.accepted.items() if prompt not in annotation.accepted}
-        if missing:
-            if annotation.labels is None:
-                self._workspace.attach(annotation, label_layers.add_labels(viewer, annotation.image))
-            annotation.restore({**annotation.accepted, **missing}, self._workspace.overlaps())
+        annotation.restore(missing)
         if stored.problems:
             self._workspace.said.emit("warning", stored.problems[0])
 
@@ -172,10 +170,8 @@ class ImageOpener(QObject):
     def _show_only(self, viewer: Any, annotation: Annotation) -> None:
         for image in label_layers.images(viewer):
             image.visible = image is annotation.image
-        for other in self._workspace.annotations.values():
-            if other.labels is not None:
-                other.labels.visible = other is annotation
-        viewer.layers.selection.active = annotation.image if annotation.labels is None else annotation.labels
+        viewer.layers.selection.active = annotation.image
+        mask_layers_for(viewer, self._workspace).show(annotation)
         viewer.fit_to_view(layers=[annotation.image])
 
     def _close_oldest(self, viewer: Any, current: Image) -> None:
@@ -184,10 +180,7 @@ class ImageOpener(QObject):
         stored = [image for image in self._opened_here if image is not current and self._is_stored(image)]
         for image in stored[: max(0, len(self._opened_here) - preferences().kept_images)]:
             self._opened_here.remove(image)
-            known = self._workspace.annotations.get(image)
-            for layer in (known.labels if known is not None else None, image):
-                if layer is not None and layer in viewer.layers:
-                    viewer.layers.remove(layer)
+            viewer.layers.remove(image)
 
     def _is_stored(self, image: Image) -> bool:
         known = self._workspace.annotations.get(image)

@@ -1,4 +1,4 @@
-"""What can be done with single objects of the labels layer."""
+"""What can be done with single objects of the chosen mask."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ _NONE = "no object picked"
 
 
 class ObjectRow(QWidget):
-    """Pick objects in the image, then merge, split, lock or unlock them, or give them to another prompt.
+    """Draw and pick objects in the image, then merge, split, lock or unlock them, or give them to another prompt.
 
     Signals
     -------
-    pickToggled : bool
-        Clicks in the image pick objects from now on, or do not.
-    mergeRequested, splitRequested
     lockRequested : bool
     moveRequested : str
         The prompt that the picked objects are to belong to.
+    takeRequested : str
+        The labels layer whose pixels are to be added to the mask.
     """
 
-    pickToggled = Signal(bool)
-    mergeRequested = Signal()
-    splitRequested = Signal()
     lockRequested = Signal(bool)
     moveRequested = Signal(str)
+    takeRequested = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._value: tuple[int, ...] = ()
         # widgets
-        self.pick = QPushButton("Pick")
+        self.pick = _button("Pick", "Click objects in the image to pick them, and again to let them go")
         self.pick.setCheckable(True)
-        self.pick.setToolTip("Click objects in the image to pick them, and again to let them go")
+        self.new = _button(
+            "New",
+            "The next stroke is an object of its own.\nOtherwise a stroke that begins on an object paints that object, "
+            "and one that begins beside all is a new one",
+        )
         self._picked = QLabel(_NONE)
         self._picked.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._picked.setAccessibleName("Picked objects")
@@ -46,32 +47,31 @@ class ObjectRow(QWidget):
         self.split = _button("Split", "Part each picked object where the model was least sure (watershed)")
         self.lock = _button("Lock", "No model paints over the picked objects; accepting an object locks it")
         self.unlock = _button("Unlock", "Let the model paint over the picked objects, though they were accepted")
-        self.target = QComboBox()
-        self.target.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.target.setAccessibleName("Prompt to move the picked objects to")
-        self.target.setToolTip("Give the picked objects to another prompt (relabel)")
+        self.target = _list("Prompt to move the picked objects to", "Give the picked objects to another prompt")
+        self.source = _list("Labels layer to take", "Add what a labels layer of yours shows to the mask")
         # layout
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(4)
         grid.addWidget(self.pick, 0, 0)
-        grid.addWidget(self._picked, 0, 1, 1, 3)
+        grid.addWidget(self.new, 0, 1)
+        grid.addWidget(self._picked, 0, 2, 1, 2)
         for column, button in enumerate((self.merge, self.split, self.lock, self.unlock)):
             grid.addWidget(button, 1, column)
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.target, 2, 0, 1, 4)
+        grid.addWidget(self.target, 2, 0, 1, 2)
+        grid.addWidget(self.source, 2, 2, 1, 2)
         # signals
-        self.pick.toggled.connect(self.pickToggled)
-        self.merge.clicked.connect(self.mergeRequested)
-        self.split.clicked.connect(self.splitRequested)
         self.lock.clicked.connect(lambda: self.lockRequested.emit(True))
         self.unlock.clicked.connect(lambda: self.lockRequested.emit(False))
-        self.target.activated.connect(self._on_move)
+        for box, signal in ((self.target, self.moveRequested), (self.source, self.takeRequested)):
+            box.activated.connect(lambda index, box=box, signal=signal: _choose(box, index, signal.emit))
         self.setPrompts(())
+        self.setLayers(())
         self.setValue(())
 
     def value(self) -> tuple[int, ...]:
-        """Return the label values of the picked objects."""
+        """Return the numbers of the picked objects."""
         return self._value
 
     def setValue(self, values: Sequence[int]) -> None:
@@ -86,15 +86,12 @@ class ObjectRow(QWidget):
 
     def setPrompts(self, prompts: Sequence[str]) -> None:
         """List the prompts that objects can be given to."""
-        with QSignalBlocker(self.target):
-            self.target.clear()
-            self.target.addItem("move to ...")
-            self.target.addItems(list(prompts))
+        _fill(self.target, "move to ...", prompts)
 
-    def _on_move(self, index: int) -> None:
-        if index > 0:
-            self.moveRequested.emit(self.target.itemText(index))
-            self.target.setCurrentIndex(0)
+    def setLayers(self, names: Sequence[str]) -> None:
+        """List the labels layers that can be taken."""
+        _fill(self.source, "take from ...", names)
+        self.source.setEnabled(bool(names))
 
 
 def _button(text: str, tip: str) -> QPushButton:
@@ -102,3 +99,26 @@ def _button(text: str, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.setMinimumWidth(40)
     return button
+
+
+def _list(name: str, tip: str) -> QComboBox:
+    box = QComboBox()
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    box.setAccessibleName(name)
+    box.setToolTip(tip)
+    return box
+
+
+def _fill(box: QComboBox, title: str, entries: Sequence[str]) -> None:
+    if [box.itemText(index) for index in range(1, box.count())] == list(entries) and box.count():
+        return
+    with QSignalBlocker(box):
+        box.clear()
+        box.addItem(title)
+        box.addItems(list(entries))
+
+
+def _choose(box: QComboBox, index: int, tell: object) -> None:
+    if index > 0 and callable(tell):
+        tell(box.itemText(index))
+        box.setCurrentIndex(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QWidget
 
-from napari_amvlm._qt.widgets.prompt_list import ElidedLabel
+from napari_amvlm._qt.widgets.eliding import ElidingLine
 
 
 class ProgressRow(QWidget):
@@ -26,7 +26,7 @@ class ProgressRow(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setMinimumHeight(22)
         self._bar.setAccessibleName("Progress")
-        self._text = ElidedLabel("")
+        self._text = ElidingLine("")
         self._text.setAccessibleName("Progress as text")
         self._button: QPushButton | None = None
         # layout
@@ -55,7 +55,7 @@ class ProgressRow(QWidget):
 
     def text(self) -> str:
         """Return the text beside the bar."""
-        return self._text.whole()
+        return self._text.text()
 
     def setBusy(self, text: str) -> None:
         """Show that something runs whose length is not known."""
@@ -83,5 +83,5 @@ class ProgressRow(QWidget):
             self._button.setEnabled(enabled)
 
     def _show(self, text: str, running: bool) -> None:
-        self._text.setWhole(text)
+        self._text.setText(text)
         self.setCancelEnabled(running)

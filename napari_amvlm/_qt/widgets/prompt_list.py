@@ -2,70 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QFontMetrics, QMouseEvent, QResizeEvent
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.theme import Colours, theme_icon
+from napari_amvlm._qt.widgets.eliding import ElidingLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qtpy.QtGui import QMouseEvent
+
 PRESENT = 0.5
 """Presence scores from here on read as "present"."""
-
-_PADDING = 8
-"""What napari's style sheet leaves free on both sides of a label together, pixels."""
 
 
 @dataclass(frozen=True)
 class PromptEntry:
-    """One prompt as it is shown; `presence` is None until it ran on this image."""
+    """One prompt as it is shown.
+
+    `presence` is None until it ran on this image; `state` is said in its place where there is one, such as "draft".
+    """
 
     prompt: str
     value: int = 0
     colour: str = "#808080"
     presence: float | None = None
     finished: bool = False
+    state: str = ""
 
     def presence_text(self) -> str:
-        """Return the presence in words."""
-        if self.presence is None:
-            return "not run"
+        """Return the state, or else the presence, in words."""
+        if self.state or self.presence is None:
+            return self.state or "not run"
         return f"{'present' if self.presence >= PRESENT else 'absent'} {self.presence:.2f}"
-
-
-class ElidedLabel(QLabel):
-    """A label that ends in dots where there is too little room, and tells all in its tooltip."""
-
-    def __init__(self, text: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._whole = ""
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.setMinimumWidth(40)
-        self.setWhole(text)
-
-    def whole(self) -> str:
-        """Return the text, whatever of it is shown."""
-        return self._whole
-
-    def setWhole(self, text: str) -> None:
-        """Replace the text."""
-        self._whole = text
-        self.setToolTip(text)
-        self._shorten()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Shorten the text to the new width."""
-        super().resizeEvent(event)
-        self._shorten()
-
-    def _shorten(self) -> None:
-        metrics = QFontMetrics(self.font())
-        self.setText(metrics.elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width() - _PADDING))
 
 
 class PromptRow(QFrame):
@@ -73,6 +46,7 @@ class PromptRow(QFrame):
 
     chosen = Signal(str)
     removed = Signal(str)
+    recolourRequested = Signal(str)
     finishedToggled = Signal(str, bool)
 
     def __init__(self, entry: PromptEntry, colours: Colours | None, parent: QWidget | None = None) -> None:
@@ -80,11 +54,13 @@ class PromptRow(QFrame):
         self._prompt = entry.prompt
         self.setObjectName("prompt_row")
         # widgets
-        swatch = QLabel()
-        swatch.setFixedSize(12, 12)
-        swatch.setStyleSheet(f"background: {entry.colour}; border-radius: 2px;")
-        swatch.setToolTip(f"label value {entry.value}" if entry.value else "no label value yet")
-        name = ElidedLabel(entry.prompt)
+        swatch = QToolButton()
+        swatch.setFixedSize(14, 14)
+        swatch.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        swatch.setStyleSheet(f"background: {entry.colour}; border: 1px solid #606060; border-radius: 2px;")
+        swatch.setToolTip(f"Label value {entry.value}. Click to change the colour, in the whole project")
+        swatch.setAccessibleName(f"Colour of {entry.prompt}")
+        name = ElidingLine(entry.prompt)
         presence = QLabel(entry.presence_text())
         presence.setToolTip("How sure the model is that this is in the image at all (0 to 1)")
         presence.setAccessibleName(f"Presence of {entry.prompt}: {entry.presence_text()}")
@@ -113,6 +89,7 @@ class PromptRow(QFrame):
         row.addWidget(lock)
         row.addWidget(cross)
         # signals
+        swatch.clicked.connect(lambda: self.recolourRequested.emit(self._prompt))
         lock.toggled.connect(lambda on: self.finishedToggled.emit(self._prompt, on))
         cross.clicked.connect(lambda: self.removed.emit(self._prompt))
 
@@ -120,6 +97,7 @@ class PromptRow(QFrame):
     def _button(icon: str, fallback: str, colours: Colours | None) -> QToolButton:
         button = QToolButton()
         button.setAutoRaise(True)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         button.setIconSize(QSize(14, 14))
         button.setFixedSize(22, 22)
         if colours is None:
@@ -149,8 +127,9 @@ class PromptList(QWidget):
 
     Signals
     -------
-    currentChanged : str
-    removed : str
+    currentChanged, removed : str
+    recolourRequested : str
+        Another colour is wanted for a prompt.
     finishedToggled : str, bool
     rebuilt
         There are other buttons than before.
@@ -158,6 +137,7 @@ class PromptList(QWidget):
 
     currentChanged = Signal(str)
     removed = Signal(str)
+    recolourRequested = Signal(str)
     finishedToggled = Signal(str, bool)
     rebuilt = Signal()
 
@@ -188,10 +168,6 @@ class PromptList(QWidget):
         if self._current not in names:
             self._current = names[-1] if names else None
         self._rebuild()
-
-    def updateEntry(self, prompt: str, presence: float | None) -> None:
-        """Change the presence of one prompt."""
-        self.setValue([replace(e, presence=presence) if e.prompt == prompt else e for e in self._entries])
 
     def current(self) -> str | None:
         """Return the chosen prompt."""
@@ -225,6 +201,7 @@ class PromptList(QWidget):
             self._column.addWidget(row)
             row.chosen.connect(self.setCurrent)
             row.removed.connect(self.removed)
+            row.recolourRequested.connect(self.recolourRequested)
             row.finishedToggled.connect(self.finishedToggled)
         self._empty.setVisible(not self._rows)
         self._mark()

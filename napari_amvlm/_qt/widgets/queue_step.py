@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from napari_amvlm._qt.widgets.prompt_list import ElidedLabel
+from napari_amvlm._qt.widgets.eliding import ElidingLine
 
 
 class QueueStep(QWidget):
@@ -24,7 +24,7 @@ class QueueStep(QWidget):
         # widgets
         self.previous = QPushButton("Back")
         self.next = QPushButton("Next")
-        self._position = ElidedLabel("")
+        self._position = ElidingLine("")
         self._position.setAccessibleName("Position in the queue")
         # layout
         row = QHBoxLayout(self)
@@ -40,10 +40,10 @@ class QueueStep(QWidget):
 
     def value(self) -> str:
         """Return the line."""
-        return self._position.whole()
+        return self._position.text()
 
     def setValue(self, position: str) -> None:
         """Show the position; where it is empty the queue is empty and the buttons are off."""
-        self._position.setWhole(position or "the queue is empty")
+        self._position.setText(position or "the queue is empty")
         self.previous.setEnabled(bool(position))
         self.next.setEnabled(bool(position))

@@ -87,3 +87,8 @@ class InstancesBox(QCheckBox):
         super().__init__("separate objects", parent)
         self.setAccessibleName("Separate objects")
         self.setToolTip("Give every object (instance) a label value of its own and part those that touch")
+
+    def setValue(self, on: bool) -> None:
+        """Show whether objects are told apart, without telling anybody."""
+        with QSignalBlocker(self):
+            self.setChecked(on)

@@ -15,15 +15,16 @@ CORRECTED = "#ff9f1c"
 
 @dataclass(frozen=True)
 class Shown:
-    """Which layers are shown: the masks, what was reviewed, and where the model is unsure."""
+    """Which layers are shown: the masks, all as outlines, what was reviewed, and where the model is unsure."""
 
     masks: bool = True
+    outlines: bool = False
     reviewed: bool = False
     uncertainty: bool = False
 
 
 class ShownLayers(QWidget):
-    """Three boxes, and a line that says how much was reviewed and corrected.
+    """Four boxes, and a line that says how much was reviewed and corrected.
 
     Signals
     -------
@@ -36,18 +37,23 @@ class ShownLayers(QWidget):
         super().__init__(parent)
         # widgets
         self.masks = QCheckBox("masks")
+        self.outlines = QCheckBox("outlines")
         self.reviewed = QCheckBox("reviewed")
         self.uncertainty = QCheckBox("unsure")
-        self._boxes = {"Masks": self.masks, "Reviewed": self.reviewed, "Where the model is unsure": self.uncertainty}
+        self._boxes = {
+            "Masks": self.masks,
+            "Masks as outlines": self.outlines,
+            "Reviewed": self.reviewed,
+            "Where the model is unsure": self.uncertainty,
+        }
         for name, box in self._boxes.items():
             box.setAccessibleName(f"Show: {name.lower()}")
         self._summary = QLabel()
-        self._summary.setWordWrap(True)
-        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._summary.setAccessibleName("How much was reviewed")
         # layout
         row = QHBoxLayout()
-        row.setSpacing(8)
+        row.setSpacing(4)
         for box in self._boxes.values():
             row.addWidget(box)
         row.addStretch(1)
@@ -64,14 +70,14 @@ class ShownLayers(QWidget):
 
     def value(self) -> Shown:
         """Return what is shown."""
-        return Shown(self.masks.isChecked(), self.reviewed.isChecked(), self.uncertainty.isChecked())
+        return Shown(*(box.isChecked() for box in self._boxes.values()))
 
     def setValue(self, value: Shown) -> None:
         """Show `value` without telling anybody."""
-        with QSignalBlocker(self.masks), QSignalBlocker(self.reviewed), QSignalBlocker(self.uncertainty):
-            self.masks.setChecked(value.masks)
-            self.reviewed.setChecked(value.reviewed)
-            self.uncertainty.setChecked(value.uncertainty)
+        states = (value.masks, value.outlines, value.reviewed, value.uncertainty)
+        for box, on in zip(self._boxes.values(), states, strict=True):
+            with QSignalBlocker(box):
+                box.setChecked(on)
 
     def setSummary(self, reviewed: float, corrected: int) -> None:
         """Say which share of the image was reviewed for the chosen prompt, 0 to 1, and how many pixels corrected."""
@@ -85,7 +91,7 @@ class ShownLayers(QWidget):
         """Return the line as plain words."""
         return self._summary.text()
 
-    def setTips(self, masks: str, reviewed: str, uncertainty: str) -> None:
-        """Say in the tooltips what the boxes do, and with which key."""
-        for box, tip in ((self.masks, masks), (self.reviewed, reviewed), (self.uncertainty, uncertainty)):
+    def setTips(self, *tips: str) -> None:
+        """Say in the tooltips what the boxes do, and with which key, in their order."""
+        for box, tip in zip(self._boxes.values(), tips, strict=True):
             box.setToolTip(tip)

@@ -1,4 +1,4 @@
-"""Review in a real viewer: locks, regions, states on screen, overlaps, and single objects."""
+"""Review in a real viewer: locks, regions, states on screen, and single objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
-from napari_amvlm.review import OverlapRule, PixelState
+from napari_amvlm.review import PixelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ SIDE = 96
 
 
 def _labels(bench: Any) -> Labels:
-    return bench.viewer.layers["slide masks"]
+    return bench.layer()
 
 
 def _say(bench: Any, prompt: str, *boxes: tuple[slice, slice]) -> None:
@@ -29,7 +29,7 @@ def _say(bench: Any, prompt: str, *boxes: tuple[slice, slice]) -> None:
     field[:] = 0.1
     for box in boxes:
         field[box] = 0.9
-    bench.annotate.work.repaint()
+    bench.annotate.draw()
     bench.idle()
 
 
@@ -121,7 +121,7 @@ def test_a_region_beside_the_image_is_refused(found: Any):
 def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found: Any):
     found.annotate.accept()
     found.idle()
-    work, row = found.annotate.work.objects, found.annotate.panel.objects
+    work, row = found.annotate.objects, found.annotate.panel.objects
     row.setValue((_value(found, LEFT),))
 
     work.lock(False)
@@ -143,7 +143,7 @@ def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found: Any):
 def test_locks_speak_of_accepted_objects_only(found: Any):
     found.annotate.panel.objects.setValue((_value(found, LEFT),))
 
-    found.annotate.work.objects.lock(False)
+    found.annotate.objects.lock(False)
 
     assert found.annotate.panel.status.value()[0] == "warning"
 
@@ -164,7 +164,7 @@ def test_merge_is_one_object_and_one_step_of_undo(found: Any):
 
     found.annotate.panel.objects.merge.click()
     found.idle()
-    found.annotate.work.repaint()
+    found.annotate.draw()
     found.idle()
     merged = (_value(found, LEFT), _value(found, RIGHT))
     found.annotate.undo()
@@ -186,14 +186,8 @@ def test_split_parts_an_object_where_the_model_was_least_sure(found: Any):
     found.annotate.panel.objects.split.click()
     found.idle()
 
-    found.annotate.work.repaint()
-    found.idle()
-
-    left, right = int(labels.data[20, 14]), int(labels.data[20, 34])
-    assert left != right
-    assert {found.annotate.annotation().owners[value] for value in (left, right)} == {"nuclei"}
-    found.annotate.undo()  # the model's new drawing elsewhere
-    found.annotate.undo()  # the split
+    assert labels.data[20, 14] != labels.data[20, 34]
+    found.annotate.undo()
     assert labels.data[20, 14] == labels.data[20, 34]
 
 
@@ -214,33 +208,87 @@ def test_an_object_that_cannot_be_split_stays_and_the_sentence_says_why(found: A
 def test_an_object_is_moved_to_another_prompt(found: Any):
     found.run("left lung")
     found.annotate.annotation().thresholds["left lung"] = 1.0
+    found.annotate.draw()
+    found.annotate.panel.prompts.setCurrent("nuclei")
+    found.idle()
     found.annotate.panel.objects.setValue((_value(found, LEFT),))
 
     found.annotate.panel.objects.moveRequested.emit("left lung")
     found.idle()
 
     annotation = found.annotate.annotation()
-    assert annotation.owners[_value(found, LEFT)] == "left lung"
     assert not annotation.mask("nuclei")[LEFT].any()
     assert annotation.mask("left lung")[LEFT].all()
     assert annotation.mask("nuclei")[RIGHT].all()
 
 
 def test_clicks_pick_objects_and_let_them_go(found: Any):
-    class Click:
-        position = (20.0, 20.0)
-
     found.annotate.panel.objects.pick.setChecked(True)
-    [callback] = _labels(found).mouse_drag_callbacks[-1:]
 
-    callback(_labels(found), Click())
+    _press(found, 20, 20)
     picked = found.annotate.panel.objects.value()
-    callback(_labels(found), Click())
+    _press(found, 20, 20)
     found.annotate.panel.objects.pick.setChecked(False)
+    _press(found, 20, 20)
 
     assert picked == (_value(found, LEFT),)
     assert found.annotate.panel.objects.value() == ()
-    assert callback not in _labels(found).mouse_drag_callbacks
+
+
+@pytest.mark.parametrize("how", ["on an object", "beside all", "beside all, one picked", "on an object, new"])
+def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found: Any, how: str):
+    left, right = _value(found, LEFT), _value(found, RIGHT)
+    found.annotate.panel.objects.setValue((right,) if "picked" in how else ())
+    if "new" in how:
+        found.annotate.panel.objects.new.click()
+    _labels(found).mode = "paint"
+
+    _press(found, *((20, 20) if how.startswith("on") else (50, 50)))
+
+    expected = {"on an object": left, "beside all": 3, "beside all, one picked": right, "on an object, new": 3}
+    assert {left, right} == {1, 2}
+    assert _labels(found).selected_label == expected[how]
+
+
+def test_a_cut_off_piece_is_an_object_of_its_own_once_it_is_accepted(found: Any):
+    labels = _labels(found)
+    left, right = _value(found, LEFT), _value(found, RIGHT)
+    rows, columns = np.mgrid[10:30, 19:21]
+    labels.data_setitem((rows.ravel(), columns.ravel()), 0)
+    assert found.annotate.panel.chosen.text().startswith("nuclei \N{MIDDLE DOT} 2 objects")
+
+    found.annotate.accept()
+    found.idle()
+
+    project = found.workspace.project
+    stored = project.corrections.objects(project.corrections.select()[0])
+    np.testing.assert_array_equal(stored, labels.data)
+    assert sorted(np.unique(stored)) == [0, left, right, 3]
+    assert found.annotate.panel.chosen.text().startswith("nuclei \N{MIDDLE DOT} 3 objects")
+
+
+def test_objects_that_were_merged_over_a_gap_stay_one(found: Any):
+    found.annotate.panel.objects.setValue((1, 2))
+    found.annotate.panel.objects.merge.click()
+    found.idle()
+
+    for _ in range(2):
+        found.annotate.accept()
+        found.idle()
+        found.annotate.annotation().joined.clear()  # as on another day
+
+    project = found.workspace.project
+    stored = project.corrections.objects(project.corrections.select()[0])
+    assert np.unique(stored).tolist() == [0, 1]
+
+
+def _press(bench: Any, row: float, column: float) -> None:
+    """Press the mouse on the chosen mask, without what napari then paints."""
+
+    class Press:
+        position = (row, column)
+
+    _labels(bench).mouse_drag_callbacks[0](_labels(bench), Press())
 
 
 def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found: Any):
@@ -260,7 +308,6 @@ def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found: Any):
     colours = {tuple(layer.get_color(state + 1)) for state in PixelState}
     assert len(colours) == 3
     assert "corrected 2 px" in found.annotate.panel.shown.summary()
-    assert found.annotate.panel.labels.findText("slide reviewed") < 0
     assert found.annotate.panel.image.findText("slide reviewed") < 0
 
 
@@ -276,46 +323,21 @@ def test_the_heat_map_is_the_entropy_of_the_model(found: Any):
     np.testing.assert_allclose(shown, [1.0, 0.0, 0.8113], atol=1e-3)
 
 
-def test_the_overlap_rule_is_shown_changed_and_kept(found: Any):
+def test_a_mask_whose_layer_is_deleted_comes_back_whole_when_its_prompt_is_run(found: Any):
     found.annotate.accept()
     found.idle()
-    found.annotate.annotation().accepted.clear()
-    found.annotate.annotation().finish("nuclei", False)
-    found.annotate.panel.instances.setChecked(False)
-    found.run("left lung")
-    _say(found, "nuclei", (slice(0, 90), slice(0, 90)))
-    _say(found, "left lung", LEFT)
-    values = {p: found.annotate.annotation().value(p) for p in ("nuclei", "left lung")}
-    smaller = _value(found, LEFT)
-
-    box = found.annotate.panel.overlaps._rule
-    box.setCurrentIndex(box.findData(OverlapRule.PRIORITY))
-    found.idle()
-    first = _value(found, LEFT)
-    found.annotate.panel.prompts.setCurrent("left lung")
-    found.annotate.panel.overlaps._first.click()
-    found.idle()
-
-    assert (smaller, first, _value(found, LEFT)) == (values["left lung"], values["nuclei"], values["left lung"])
-    prompts = found.workspace.project.prompts
-    assert (prompts.overlap_rule(), prompts.overlap_order()) == (OverlapRule.PRIORITY, ["left lung", "nuclei"])
-
-
-def test_accepted_masks_are_shown_in_a_new_layer_when_theirs_was_deleted(found: Any):
-    found.annotate.accept()
-    found.idle()
-    found.viewer.layers.remove("slide masks")
+    layer = _labels(found)
+    found.viewer.layers.remove(layer)
+    usable, row = found.annotate.panel.accept_button.isEnabled(), found.annotate.panel.prompts.value()[0]
 
     found.annotate.run()
     found.idle()
-    found.annotate.accept()
-    found.idle()
 
-    assert _labels(found).data[LEFT].all()
-    [correction] = found.workspace.project.corrections.select()
-    mask = found.workspace.project.corrections.mask(correction)
-    assert mask[LEFT].all()
-    assert mask[RIGHT].all()
+    assert (usable, row.state) == (False, "hidden")
+    assert layer in found.viewer.layers
+    assert layer.data[LEFT].all()
+    assert layer.data[RIGHT].all()
+    assert found.annotate.panel.accept_button.isEnabled()
 
 
 def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: Any):
@@ -324,7 +346,7 @@ def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: 
     annotation = found.annotate.annotation()
     stored = annotation.is_stored()
 
-    found.viewer.layers["slide masks"].data_setitem((np.array([50]), np.array([50])), 1)
+    _labels(found).data_setitem((np.array([50]), np.array([50])), 1)
     painted = annotation.is_stored()
     found.annotate.accept()
     found.idle()
@@ -343,7 +365,7 @@ def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench
     path.rename(tmp_path / "elsewhere.png")
 
     bench.annotate.reject()
-    bench.idle()
+    bench.confirm()
 
     project = bench.workspace.project
     assert project.corrections.select() == []

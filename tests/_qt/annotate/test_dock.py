@@ -15,12 +15,13 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_amvlm._qt.annotate import repaint
 from napari_amvlm._qt.annotate.dock import AnnotateDock
+from napari_amvlm._qt.annotation import annotation as annotation_module
 from napari_amvlm._qt.corrections import default_project
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workspace import Workspace, workspace_for
 from napari_amvlm.project import Project
+from napari_amvlm.project.prompts import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _labels(bench: Any) -> Labels:
-    return bench.viewer.layers["slide masks"]
+    return bench.layer()
 
 
 def _median(bench: Any, prompt: str) -> float:
@@ -42,7 +43,7 @@ def _median(bench: Any, prompt: str) -> float:
 def _accept_half(bench: Any) -> None:
     """Run a prompt, let it be half of the image, and accept that."""
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
     bench.annotate.accept()
     bench.idle()
@@ -60,7 +61,7 @@ def test_enter_gives_a_mask_on_the_image(bench: Any):
     bench.qtbot.keyClicks(line, "nuclei")
 
     bench.qtbot.keyClick(line, Qt.Key.Key_Return)
-    bench.wait(bench.annotate.run_of_prompts.is_running)
+    bench.wait(bench.annotate.prompts.is_running)
     bench.idle()
 
     stored = bench.annotate.annotation().results["nuclei"].prediction
@@ -83,23 +84,24 @@ def test_the_labels_lie_where_the_image_lies(make_bench: Callable[..., Any]):
         np.testing.assert_allclose(labels.data_to_world(point), image.data_to_world(point))
 
 
-def test_several_prompts_are_several_values_and_one_step_of_undo(bench: Any):
+def test_every_prompt_has_a_mask_of_its_own_which_undo_takes_back_alone(bench: Any):
     bench.run("nuclei; left lung")
     bench.annotate.annotation().thresholds.update({p: _median(bench, p) for p in ("nuclei", "left lung")})
-    bench.annotate._repaint()
+    bench.annotate.draw()
     bench.idle()
-    painted = set(np.unique(_labels(bench).data))
+    painted = {p: bench.layer(p).data.copy() for p in ("nuclei", "left lung")}
 
-    _labels(bench).undo()
-    _labels(bench).undo()
+    bench.layer("nuclei").undo()
 
-    assert {1, 2} <= painted
-    assert not _labels(bench).data.any()
+    assert set(np.unique(painted["nuclei"])) == {0, 1}
+    assert set(np.unique(painted["left lung"])) == {0, 2}
+    assert not np.array_equal(bench.layer("nuclei").data, painted["nuclei"])
+    np.testing.assert_array_equal(bench.layer("left lung").data, painted["left lung"])
 
 
 def test_undo_takes_the_mask_back(bench: Any):
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
     painted = _labels(bench).data.copy()
 
@@ -123,7 +125,7 @@ def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_
     for target in (canvas, line):
         bench.qtbot.keyClicks(line, "nuclei")
         bench.qtbot.keyClick(line, Qt.Key.Key_Return)
-        bench.wait(bench.annotate.run_of_prompts.is_running)
+        bench.wait(bench.annotate.prompts.is_running)
         bench.idle()
         assert _labels(bench).data.any()
 
@@ -141,7 +143,7 @@ def test_the_threshold_works_without_the_model(bench: Any):
     bench.workspace.predictor = None
 
     for threshold in (0.0, _median(bench, "nuclei"), 1.0):
-        bench.annotate.panel.threshold._number.setValue(threshold)
+        bench.annotate.panel.threshold.setValue(threshold)
         bench.idle()
         shown = bench.annotate.panel.threshold.value()
         np.testing.assert_array_equal(_labels(bench).data == 1, probability >= shown)
@@ -150,13 +152,13 @@ def test_the_threshold_works_without_the_model(bench: Any):
 def test_a_drag_is_one_step_of_undo(bench: Any):
     bench.run("nuclei")
     before = _labels(bench).data.copy()
-    slider = bench.annotate.panel.threshold._slider
+    slider = bench.annotate.panel.threshold
 
-    bench.annotate.panel.threshold.dragStarted.emit()
-    for step in (10, 90, 0, 100, 5):
+    slider.sliderPressed.emit()
+    for step in (0.1, 0.9, 0.0, 1.0, 0.05):
         slider.setValue(step)
         bench.wait(lambda: not bench.annotate.repainter.is_busy())
-    bench.annotate.panel.threshold.dragEnded.emit()
+    slider.sliderReleased.emit()
     after = _labels(bench).data.copy()
     _labels(bench).undo()
 
@@ -166,12 +168,12 @@ def test_a_drag_is_one_step_of_undo(bench: Any):
 
 def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench: Any):
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
     rows, columns = np.mgrid[10:20, 10:20]
     _labels(bench).data_setitem((rows.ravel(), columns.ravel()), 0)
 
-    bench.annotate.panel.threshold._number.setValue(0.01)
+    bench.annotate.panel.threshold.setValue(0.01)
     bench.idle()
     bench.run("nuclei")
 
@@ -184,25 +186,25 @@ def test_accepted_objects_are_never_painted_over(bench: Any):
     accepted = _labels(bench).data == 1
 
     bench.run("left lung")
-    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
     bench.annotate.panel.prompt.setValue("nuclei")
     bench.annotate.run()
     bench.idle()
 
     np.testing.assert_array_equal(_labels(bench).data == 1, accepted)
-    np.testing.assert_array_equal(_labels(bench).data == 2, ~accepted)
+    assert bench.layer("left lung").data.all()
 
 
 def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: Any):
     _accept_half(bench)
     accepted = _labels(bench).data == 1
 
-    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
     kept = _labels(bench).data == 1
     bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
-    bench.annotate.panel.threshold._number.setValue(0.01)
+    bench.annotate.panel.threshold.setValue(0.01)
     bench.idle()
     grown = _labels(bench).data == 1
     bench.annotate.accept()
@@ -224,7 +226,7 @@ def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(
     annotation.finish("nuclei", False)
     annotation.set_locked("nuclei", [1], True)
     locked = annotation.accepted["nuclei"].locked()
-    bench.annotate.panel.threshold._number.setValue(1.0)
+    bench.annotate.panel.threshold.setValue(1.0)
     bench.idle()
     left = _labels(bench).data == 1
     annotation.finish("nuclei", True)
@@ -238,7 +240,7 @@ def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(
 
 def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
     _labels(bench).data_setitem((np.array([0, 0, 0]), np.array([0, 1, 2])), 1)
     heard: list[int] = []
@@ -299,20 +301,18 @@ def test_a_changed_image_is_kept_as_it_is_shown(make_bench: Callable[..., Any], 
 
 def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(0.0)
+    bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
     bench.annotate.accept()
     bench.idle()
 
     bench.annotate.reject()
-    bench.idle()
+    bench.confirm()
 
     assert not _labels(bench).data.any()
     assert bench.workspace.project.corrections.select() == []
     assert len(bench.workspace.project.corrections.select(history=True)) == 1
     assert not bench.annotate.panel.prompts.value()[0].finished
-    _labels(bench).undo()
-    assert _labels(bench).data.all()
 
 
 def test_a_second_accept_replaces_the_first(bench: Any):
@@ -322,7 +322,7 @@ def test_a_second_accept_replaces_the_first(bench: Any):
     _labels(bench).data[:] = 0
 
     bench.annotate.accept()
-    bench.idle()
+    bench.confirm()
 
     [correction] = bench.workspace.project.corrections.select()
     assert not bench.workspace.project.corrections.mask(correction).any()
@@ -330,7 +330,7 @@ def test_a_second_accept_replaces_the_first(bench: Any):
 
 def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(1.0)
+    bench.annotate.panel.threshold.setValue(1.0)
     bench.idle()
     _labels(bench).data_setitem((np.array([4, 4]), np.array([5, 6])), 9)
 
@@ -343,7 +343,7 @@ def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
 
 def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(bench: Any):
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(_median(bench, "nuclei"))
+    bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
     blobs = np.zeros((96, 96), np.float32)
     blobs[10:30, 10:30] = blobs[50:70, 50:70] = 1.0
@@ -394,7 +394,8 @@ def test_reject_comes_after_an_accept_that_waits(bench: Any):
     _move_to_middle(bench)
     bench.annotate.accept()
     bench.annotate.reject()
-    bench.idle()
+    bench.wait(lambda: bool(bench.annotate.panel.confirm.text()))
+    bench.confirm()
 
     project = bench.workspace.project
     assert project.corrections.select() == []
@@ -424,7 +425,7 @@ def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, mon
         raise MemoryError
 
     bench.run("nuclei")
-    monkeypatch.setattr(repaint, "compose", full)
+    monkeypatch.setattr(annotation_module, "propose", full)
 
     _move_to_middle(bench)
     bench.annotate.accept()
@@ -436,8 +437,8 @@ def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, mon
 
 def test_the_wheel_over_the_dock_chooses_no_other_layer(bench: Any):
     bench.run("nuclei")
-    box = bench.annotate.panel.labels
-    bench.viewer.add_labels(np.zeros((96, 96), np.uint8), name="truth")
+    box = bench.annotate.panel.image
+    bench.viewer.add_image(np.zeros((96, 96), np.uint8), name="other")
     before = box.currentText()
 
     turn = QWheelEvent(
@@ -450,64 +451,59 @@ def test_the_wheel_over_the_dock_chooses_no_other_layer(bench: Any):
     )
     QApplication.sendEvent(box, turn)
 
-    assert box.count() == 3
+    assert box.count() == 2
     assert box.currentText() == before
-    assert bench.annotate.annotation().labels is _labels(bench)
 
 
-def _choose_labels(bench: Any, name: str) -> None:
-    box = bench.annotate.panel.labels
-    box.setCurrentIndex(box.findText(name))
-    box.activated.emit(box.currentIndex())
+def _take(bench: Any, name: str) -> None:
+    box = bench.annotate.panel.objects.source
+    box.activated.emit(box.findText(name))
 
 
-def test_labels_that_a_person_brings_are_the_images_at_once(bench: Any):
+def test_labels_that_a_person_brings_are_added_to_the_chosen_mask(bench: Any):
     bench.run("nuclei")
-    shown = _labels(bench).data == 1
-    own = bench.viewer.add_labels(np.zeros(shown.shape, np.uint8), name="own")
-    own.data_setitem((np.array([2, 2]), np.array([3, 4])), 1)
+    expected = _labels(bench).data == 1
+    own = bench.viewer.add_labels(np.zeros(expected.shape, np.uint8), name="own")
+    own.data[2, 3:5] = 7
+    expected[2, 3:5] = True
 
-    _choose_labels(bench, "own")
+    _take(bench, "own")
     bench.annotate.accept()
     bench.idle()
 
-    expected = shown.copy()
-    expected[2, 3:5] = True
     [correction] = bench.workspace.project.corrections.select()
-    np.testing.assert_array_equal(own.data > 0, expected)
     np.testing.assert_array_equal(bench.workspace.project.corrections.mask(correction), expected)
+    assert set(np.unique(_labels(bench).data)) <= {0, 1}
 
 
-def test_labels_that_do_not_fit_or_belong_to_another_image_are_refused(bench: Any):
+def test_labels_that_do_not_fit_are_refused(bench: Any):
     bench.run("nuclei")
-    own = bench.annotate.annotation().labels
-    bench.viewer.add_labels(np.zeros((3, 4), np.uint8), name="small")
-    second = bench.viewer.add_image(np.array(bench.viewer.layers["slide"].data), name="other", rgb=True)
+    before = _labels(bench).data.copy()
+    bench.viewer.add_labels(np.ones((3, 4), np.uint8), name="small")
 
-    _choose_labels(bench, "small")
-    small = bench.status()
-    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
-    kept = bench.annotate.panel.labels.currentText()
-    bench.viewer.layers.selection.active = second
-    _choose_labels(bench, own.name)
+    _take(bench, "small")
 
-    assert "Labels layer 'small' has shape 3 x 4" in small
-    assert kept == own.name
-    assert f"Labels layer {own.name!r} holds the masks of 'slide'" in bench.status()
-    assert bench.annotate.panel.labels.currentText() == "(new layer)"
+    assert "Labels layer 'small' has shape 3 x 4" in bench.status()
+    np.testing.assert_array_equal(_labels(bench).data, before)
 
 
-def test_each_image_keeps_its_own_prompts_and_labels(bench: Any):
+def test_each_image_keeps_its_own_masks_and_shows_no_others(bench: Any):
     bench.run("nuclei")
+    first = _labels(bench)
     second = bench.viewer.add_image(255 - bench.viewer.layers["slide"].data, name="other")
     seen = [entry.presence for entry in bench.annotate.panel.prompts.value()]
+    without = [layer.name for layer in bench.viewer.layers]
 
     bench.run("")
+    on_second = [layer.name for layer in bench.viewer.layers]
     bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
 
     assert seen == [None]
-    assert bench.annotate.annotation().labels is _labels(bench)
-    assert bench.annotate._annotations[second].labels is bench.viewer.layers["other masks"]
+    assert without == ["slide", "other"]
+    assert on_second == ["slide", "other", "other \N{MIDDLE DOT} nuclei"]
+    assert _labels(bench) is first
+    assert [layer.name for layer in bench.viewer.layers] == ["slide", "slide \N{MIDDLE DOT} nuclei", "other"]
+    assert bench.workspace.annotations[second].mask("nuclei").shape == (96, 96)
 
 
 def test_a_dock_that_is_opened_again_knows_what_was_done(bench: Any):
@@ -519,7 +515,7 @@ def test_a_dock_that_is_opened_again_knows_what_was_done(bench: Any):
 
     assert [entry.prompt for entry in again.panel.prompts.value()] == ["nuclei"]
     assert again.panel.prompts.value()[0].presence is not None
-    assert again.annotation().labels is _labels(bench)
+    assert again.annotation().layers["nuclei"] in bench.viewer.layers
 
 
 def test_an_image_that_was_removed_is_let_go(bench: Any):
@@ -560,7 +556,7 @@ def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
     dock.run()
 
     assert dock.panel.progress.text() == "Waiting for the model ..."
-    qtbot.waitUntil(lambda: "slide masks" in viewer.layers, timeout=60_000)
+    qtbot.waitUntil(lambda: "slide \N{MIDDLE DOT} nuclei" in viewer.layers, timeout=60_000)
     qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
 
 
@@ -571,9 +567,10 @@ def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
     bench.idle()
     accepted = len(bench.workspace.project.corrections.select())
     ViewerModel.class_keymap[coerce_keybinding("R")](bench.viewer)
-    bench.idle()
+    asked = len(bench.workspace.project.corrections.select())
+    bench.confirm()
 
-    assert (accepted, len(bench.workspace.project.corrections.select())) == (1, 0)
+    assert (accepted, asked, len(bench.workspace.project.corrections.select())) == (1, 1, 0)
 
 
 def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy: Callable[..., Any]):
@@ -590,10 +587,9 @@ def test_the_theme_is_followed(bench: Any):
     assert bench.learn.panel.curve._view.backgroundBrush().color().lightness() > dark
 
 
-def test_the_first_label_is_yellow_which_stained_tissue_is_not(bench: Any):
+def test_the_first_prompt_has_the_first_colour_of_the_palette(bench: Any):
     bench.run("nuclei")
 
-    red, green, blue, _ = _labels(bench).get_color(1)
+    colour = "#" + "".join(f"{round(255 * float(part)):02x}" for part in _labels(bench).get_color(1)[:3])
 
-    assert min(red, green) > 0.85
-    assert blue < 0.4
+    assert colour == PALETTE[0]

@@ -35,13 +35,13 @@ def _work(bench: Any, file: Path, root: Path) -> np.ndarray:
     bench.workspace.open_project(root)
     bench.idle()
     bench.run("nuclei")
-    bench.annotate.panel.threshold._number.setValue(0.4)
+    bench.annotate.panel.threshold.setValue(0.4)
     bench.idle()
     bench.annotate.accept()
     bench.idle()
     camera = camera_of(bench.viewer)
     camera.center, camera.zoom = (0.0, 12.0, 34.0), 7.5
-    return np.asarray(bench.annotate.annotation().labels.data > 0)
+    return np.asarray(bench.layer().data > 0)
 
 
 def test_another_day_goes_on_where_the_last_one_ended(make_bench: Callable[..., Any], file: Path, tmp_path: Path):
@@ -57,8 +57,8 @@ def test_another_day_goes_on_where_the_last_one_ended(make_bench: Callable[..., 
     bench.idle()
 
     camera = camera_of(bench.viewer)
-    assert [layer.name for layer in bench.viewer.layers] == ["tile.png", "tile.png masks"]
-    np.testing.assert_array_equal(bench.viewer.layers["tile.png masks"].data > 0, mask)
+    assert [layer.name for layer in bench.viewer.layers] == ["tile.png", "tile.png \N{MIDDLE DOT} nuclei"]
+    np.testing.assert_array_equal(bench.viewer.layers["tile.png \N{MIDDLE DOT} nuclei"].data > 0, mask)
     assert tuple(camera.center)[-2:] == (12.0, 34.0)
     assert camera.zoom == pytest.approx(7.5)
     assert bench.annotate.panel.prompts.current() == "nuclei"
@@ -95,7 +95,7 @@ def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench: Any,
     bench.viewer.open(file, plugin="napari")
     bench.idle()
 
-    np.testing.assert_array_equal(bench.viewer.layers["tile masks"].data > 0, mask)
+    np.testing.assert_array_equal(bench.viewer.layers["tile \N{MIDDLE DOT} nuclei"].data > 0, mask)
     assert bench.annotate.annotation().accepted["nuclei"].is_whole()
 
 
@@ -108,7 +108,7 @@ def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench: Any, fi
 
     bench.annotate.undo()
 
-    assert bench.annotate.annotation().labels.data.any()
+    assert bench.layer().data.any()
 
 
 def test_a_lost_mask_is_told_of_and_the_rest_is_shown(bench: Any, file: Path, tmp_path: Path):

@@ -52,7 +52,7 @@ def _states(bench: Any, prompt: str = "nuclei") -> np.ndarray:
 
 
 def _levels(bench: Any) -> Any:
-    return bench.viewer.layers["slide masks"].data
+    return bench.workspace.annotation(bench.viewer.layers["slide"]).layers["nuclei"].data
 
 
 def _find_all(bench: Any) -> None:
@@ -74,7 +74,7 @@ def test_what_is_in_view_is_masked_and_nothing_else(slide: Any):
 
 def test_the_view_comes_before_the_rest_of_the_slide(slide: Any):
     found: list[tuple[int, int]] = []
-    slide.annotate.run_of_prompts.found.connect(lambda _asked, piece: found.append(piece.index))
+    slide.annotate.prompts.found.connect(lambda _asked, piece: found.append(piece.index))
 
     _find_all(slide)
 
@@ -84,14 +84,14 @@ def test_the_view_comes_before_the_rest_of_the_slide(slide: Any):
 
 
 def test_cancel_keeps_what_is_done_and_run_goes_on_with_the_rest(slide: Any):
-    runs, words = slide.annotate.run_of_prompts, list[str]()
+    runs = slide.annotate.prompts
     stop = runs.found.connect(lambda _asked, _piece: slide.annotate.panel.progress.cancelled.emit())
     _find_all(slide)
     kept, said = int((_states(slide) == DONE).sum()), slide.status()
     shown = _levels(slide)[0][1024:1500, 1024:1400].copy()
     runs.found.disconnect(stop)
 
-    runs.progressed.connect(lambda _share, text: words.append(text))
+    words = slide.hear_progress()
     _find_all(slide)
 
     assert 1 <= kept < 4
@@ -109,11 +109,11 @@ def test_the_layer_lies_on_the_slide_and_fills_up_without_being_made_anew(slide:
     image.scale, image.translate = (0.25, 0.25), (10, 20)
     _look(slide, 10 + 320, 20 + 320, 75)
     slide.run("nuclei")
-    first = slide.viewer.layers["slide masks"]
+    first = slide.viewer.layers["slide \N{MIDDLE DOT} nuclei"]
 
     _find_all(slide)
 
-    assert slide.viewer.layers["slide masks"] is first
+    assert slide.viewer.layers["slide \N{MIDDLE DOT} nuclei"] is first
     assert first.multiscale
     np.testing.assert_allclose(first.data_to_world((7, 9)), image.data_to_world((7, 9)))
     assert [level.shape for level in first.data] == [(3000, 3000), (1500, 1500), (750, 750)]
@@ -126,7 +126,7 @@ def test_the_threshold_works_on_a_slide_without_the_model(slide: Any):
     slide.workspace.predictor = None
     middle = float(np.median(stored)) / 255
 
-    slide.annotate.panel.threshold._number.setValue(middle)
+    slide.annotate.panel.threshold.setValue(middle)
     slide.idle()
 
     least = np.ceil(slide.annotate.panel.threshold.value() * 255)
@@ -137,13 +137,13 @@ def test_the_threshold_works_on_a_slide_without_the_model(slide: Any):
 
 def test_a_second_prompt_is_a_second_value_and_the_first_is_not_done_again(slide: Any):
     slide.run("nuclei")
-    words: list[str] = []
-    slide.annotate.run_of_prompts.progressed.connect(lambda _share, text: words.append(text))
+    words = slide.hear_progress()
 
     slide.run("cell nuclei")
 
-    annotation = slide.annotate.annotation()
-    assert [annotation.value(prompt) for prompt in ("nuclei", "cell nuclei")] == [1, 2]
+    assert [layer.name for layer in slide.viewer.layers][1:] == [
+        f"slide \N{MIDDLE DOT} {prompt}" for prompt in ("nuclei", "cell nuclei")
+    ]
     assert not any(text.startswith("nuclei:") for text in words)
     assert any(text.startswith("cell nuclei: block 1 of 1") for text in words)
 
@@ -189,9 +189,9 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
     region = slide.annotate.annotation()
     place = region.image.metadata[CUT_FROM]
     top, left = place.y, place.x
-    proposed = region.data.copy()
-    region.labels.data_setitem((np.array([0, 0]), np.array([0, 1])), 1 - int(proposed[0, 0] > 0))
-    corrected = region.data > 0
+    proposed = region.plane("nuclei").copy()
+    region.layer("nuclei").data_setitem((np.array([0, 0]), np.array([0, 1])), 1 - int(proposed[0, 0] > 0))
+    corrected = region.mask("nuclei")
     slide.annotate.accept()
     slide.idle()
 
@@ -247,12 +247,12 @@ def test_objects_and_what_was_reviewed_are_left_alone_on_a_slide(slide: Any):
 
     slide.annotate.toggle_reviewed()
     slide.annotate.toggle_uncertainty()
-    slide.annotate.work.objects.merge()
+    slide.annotate.objects.merge()
     slide.idle()
     slide.annotate.reject()
     slide.idle()
 
-    assert [layer.name for layer in slide.viewer.layers] == ["slide", "slide masks"]
+    assert [layer.name for layer in slide.viewer.layers] == ["slide", "slide \N{MIDDLE DOT} nuclei"]
     assert not _levels(slide)[0][1024:1536, 1024:1536].any()
 
 

@@ -126,7 +126,7 @@ def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path
 
     assert bench.workspace.served_key() == first
     bench.run("nuclei")
-    assert "slide masks" in bench.viewer.layers
+    assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers
 
 
 def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Path):
@@ -173,7 +173,7 @@ def test_prompts_work_while_the_model_learns(bench: Any, tmp_path: Path):
 
     bench.annotate.panel.prompt.setValue("nuclei")
     bench.annotate.run()
-    bench.wait(lambda: "slide masks" in bench.viewer.layers)
+    bench.wait(lambda: "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers)
     bench.annotate.accept()
     bench.wait(lambda: bench.learn.panel.counts.text().startswith("Accepted 3"))
     running = bench.workspace.learning() is not None

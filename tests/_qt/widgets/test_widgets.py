@@ -20,7 +20,6 @@ from napari_amvlm._qt.widgets.curve import CurveWidget
 from napari_amvlm._qt.widgets.key_help import KeyHelp
 from napari_amvlm._qt.widgets.model_list import ModelEntry, ModelList
 from napari_amvlm._qt.widgets.object_row import ObjectRow
-from napari_amvlm._qt.widgets.overlap_choice import OverlapChoice
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.project_row import ProjectRow
 from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
@@ -34,7 +33,6 @@ from napari_amvlm._qt.widgets.shown_layers import Shown, ShownLayers
 from napari_amvlm._qt.widgets.status_line import StatusLine
 from napari_amvlm._qt.widgets.swipe import SwipeRow
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
-from napari_amvlm.review import OverlapRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,17 +85,17 @@ def test_history_comes_before_presets_and_the_text_stays(qtbot: QtBot):
     assert edit.value() == "nuc"
 
 
-def test_threshold_tells_of_a_change_once_and_of_a_set_value_not_at_all(qtbot: QtBot):
+def test_threshold_tells_of_a_change_once_and_of_a_shown_value_not_at_all(qtbot: QtBot):
     slider = ThresholdSlider()
     qtbot.addWidget(slider)
     told: list[float] = []
     slider.valueChanged.connect(told.append)
 
-    slider.setValue(0.3)
-    slider._slider.setValue(70)
+    slider.show_value(0.3)
+    slider.step_by(0.4)
 
-    assert told == [0.7]
-    assert slider.value() == 0.7
+    assert told == [pytest.approx(0.7)]
+    assert slider.value() == pytest.approx(0.7)
 
 
 def test_magnification_is_for_tiles(qtbot: QtBot):
@@ -129,6 +127,7 @@ def test_the_chosen_prompt_survives_a_refresh_and_buttons_tell_which(qtbot: QtBo
 @pytest.mark.parametrize(("presence", "words"), [(None, "not run"), (0.97, "present 0.97"), (0.06, "absent 0.06")])
 def test_presence_in_words(presence: float | None, words: str):
     assert PromptEntry("nuclei", presence=presence).presence_text() == words
+    assert PromptEntry("nuclei", presence=presence, state="draft").presence_text() == "draft"
 
 
 def test_progress_goes_from_busy_to_a_share_to_idle(qtbot: QtBot):
@@ -298,20 +297,6 @@ def test_a_swipe_tells_of_the_person_alone_and_offers_prompts_where_there_are_se
     assert (alone, swipe._prompt.isHidden()) == (True, False)
     assert borders == [0.1]
     assert prompts == ["nuclei"]
-
-
-def test_overlap_rule_tells_of_a_change_and_only_an_order_has_a_first(qtbot: QtBot):
-    choice = OverlapChoice()
-    qtbot.addWidget(choice)
-    told: list[OverlapRule] = []
-    choice.valueChanged.connect(told.append)
-
-    choice.setValue(OverlapRule.SMALLEST, ())
-    without_order = choice._first.isEnabled()
-    choice._rule.setCurrentIndex(1)
-
-    assert told == [OverlapRule.PRIORITY]
-    assert (without_order, choice._first.isEnabled()) == (False, True)
 
 
 def test_objects_can_be_merged_from_two_on(qtbot: QtBot):

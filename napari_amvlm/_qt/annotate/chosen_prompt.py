@@ -1,0 +1,141 @@
+"""The chosen prompt in the Annotate dock: its state, threshold, colour and kind of mask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QColorDialog
+
+from napari_amvlm._qt.annotate.prompts import finished_words
+from napari_amvlm._qt.annotation.slide import SlideAnnotation
+from napari_amvlm.session.accepted import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_amvlm._qt.annotate.objects import Objects
+    from napari_amvlm._qt.annotate.panel import AnnotatePanel
+    from napari_amvlm._qt.annotate.repaint import Repainter
+    from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.workspace import Workspace
+
+
+class ChosenPrompt(QObject):
+    """Binds what the panel shows of one prompt to the mask of the image at hand.
+
+    Signals
+    -------
+    changed
+        The mask is to be shown in another way.
+    drawn : str
+        The model is to draw the prompt anew.
+    """
+
+    changed = Signal()
+    drawn = Signal(str)
+
+    def __init__(
+        self,
+        viewer: Any,
+        workspace: Workspace,
+        panel: AnnotatePanel,
+        objects: Objects,
+        repainter: Repainter,
+        current: Callable[[], Annotation | None],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._workspace = workspace
+        self._panel = panel
+        self._objects = objects
+        self._repainter = repainter
+        self._current = current
+        panel.threshold.valueChanged.connect(self._on_threshold_changed)
+        panel.threshold.sliderPressed.connect(self._on_drag_started)
+        panel.threshold.sliderReleased.connect(repainter.end_drag)
+        panel.instances.toggled.connect(self._on_separate_toggled)
+        panel.prompts.recolourRequested.connect(self._on_recolour)
+        panel.prompts.finishedToggled.connect(self._on_finished_toggled)
+
+    def mask(self) -> tuple[Annotation, str] | None:
+        """Return the image at hand and the chosen prompt; None, which is said, where there is no mask of it."""
+        annotation, prompt = self._current(), self._panel.prompts.current()
+        if annotation is None or prompt is None or prompt not in annotation.layers:
+            self._workspace.say("warning", "There is nothing to accept or reject yet; run a prompt first.")
+            return None
+        return annotation, prompt
+
+    def show(self, annotation: Annotation | None, prompt: str | None) -> None:
+        """Show the state of a mask."""
+        panel = self._panel
+        layer = annotation.layers.get(prompt or "") if annotation is not None else None
+        usable = layer is not None and layer in self._viewer.layers
+        for widget in (panel.accept_button, panel.region_button, panel.reject_button, panel.threshold):
+            widget.setEnabled(usable)
+        known = annotation.accepted.get(prompt or "") if annotation is not None else None
+        panel.shown.setSummary(*summary(known))
+        panel.restore_button.setEnabled(False)
+        panel.instances.setEnabled(prompt is not None)
+        panel.chosen.setText("")
+        if annotation is None or prompt is None:
+            return
+        style = self._workspace.styles.of(prompt)
+        panel.instances.setValue(style.separate_objects)
+        panel.threshold.show_value(annotation.threshold(prompt))
+        panel.restore_button.setEnabled(annotation.differs(prompt))
+        panel.chosen.setText(" \N{MIDDLE DOT} ".join([prompt, *self._state(annotation, prompt)]))
+        if layer is not None and not style.separate_objects and layer.selected_label not in (0, style.value):
+            layer.selected_label = style.value
+
+    def _state(self, annotation: Annotation, prompt: str) -> list[str]:
+        parts, count = list[str](), self._objects.count()
+        if count is not None:
+            parts.append("1 object" if count == 1 else f"{count} objects")
+        if annotation.differs(prompt):
+            parts.append("differs from the project: Accept stores it, Restore brings it back")
+        elif prompt in annotation.finished:
+            parts.append("accepted" if prompt in annotation.accepted else "finished")
+        elif prompt in annotation.drafts:
+            parts.append("draft, not accepted")
+        return parts
+
+    def _on_threshold_changed(self, value: float) -> None:
+        chosen = self.mask()
+        if chosen is None:
+            return
+        annotation, prompt = chosen
+        if annotation.is_open(prompt):
+            annotation.thresholds[prompt] = round(value, 2)
+            self._panel.threshold.show_value(annotation.thresholds[prompt])
+            self.drawn.emit(prompt)
+        else:
+            self._panel.threshold.show_value(annotation.threshold(prompt))
+            self._workspace.say("info", finished_words(prompt))
+
+    def _on_drag_started(self) -> None:
+        chosen = self.mask()
+        if chosen is not None and not isinstance(chosen[0], SlideAnnotation):
+            self._repainter.begin_drag(*chosen)
+
+    def _on_separate_toggled(self, on: bool) -> None:
+        prompt = self._panel.prompts.current()
+        if prompt is not None:
+            self._workspace.styles.set_separate(prompt, on)
+            self.drawn.emit(prompt)
+            self.changed.emit()
+
+    def _on_recolour(self, prompt: str) -> None:
+        present = QColor(self._workspace.styles.of(prompt).colour)
+        colour = QColorDialog.getColor(present, self._panel, f"Colour of {prompt}")
+        if colour.isValid():
+            self._workspace.styles.set_colour(prompt, colour.name())
+            self.changed.emit()
+
+    def _on_finished_toggled(self, prompt: str, on: bool) -> None:
+        annotation = self._current()
+        if annotation is not None:
+            annotation.finish(prompt, on)
+            self.changed.emit()
