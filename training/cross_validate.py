@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from napari_amvlm.cli.console import progress
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import DatasetError
+from napari_amvlm.generators import drain
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model, save_model
@@ -119,12 +120,7 @@ def learnt_model(
     model, _ = load_model(find_model(recipe.start), device=device)
     data = learning_data(split, used_unlabelled(split, recipe.prompts), recipe.prompts, seed=recipe.seed)
     run = fine_tune(model, replace(data, validation=()), recipe.learning_config(), device=device)
-    while True:
-        try:
-            report = next(run)
-        except StopIteration as end:
-            return end.value.model  # type: ignore[no-any-return]
-        show(report.fraction, f"step {report.step}")
+    return drain(run, lambda report: show(report.fraction, f"step {report.step}")).model
 
 
 def cross_validate(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qtpy.QtCore import QObject, QThread, Signal
 
 from napari_amvlm.errors import Cancelled, sentence
+from napari_amvlm.generators import drain
 from napari_amvlm.thread_switching import quick_switching
 
 if TYPE_CHECKING:
@@ -119,13 +120,7 @@ class LearnThread(GuardedThread):
     def work(self) -> object:
         """Run to the end, or until stopped, and keep the result."""
         steps = self._start(self.isInterruptionRequested, self._paused.is_set)
-        while True:
-            try:
-                report = next(steps)
-            except StopIteration as end:
-                result = end.value
-                break
-            self.reported.emit(report)
+        result = drain(steps, self.reported.emit)
         if self._discard.is_set():
             raise Cancelled("Learning was stopped; the served model is as it was.")
         return self._keep(result)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import Cancelled
+from napari_amvlm.generators import drain
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.checkpoint import load_model, save_model
 from training.datasets.asking import learning_data
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_amvlm.imaging import ImagePair
-    from napari_amvlm.learning import StepReport
+    from napari_amvlm.learning import Report, StepReport
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.datasets.opening import DatasetSplit
     from training.runs.folder import RunFolder
@@ -61,14 +62,12 @@ def learn(sitting: Sitting, unlabelled: Sequence[ImagePair], start: Path, text_e
         should_stop=sitting.should_stop,
         keeper=StateFile(folder, recipe.save_every_seconds),
     )
-    while True:
-        try:
-            report = next(run)
-        except StopIteration as end:
-            result = end.value
-            break
+
+    def on_report(report: Report) -> None:
         folder.note(report)
         sitting.show(report.fraction, f"step {report.step}")
+
+    result = drain(run, on_report)
     if result.stopped:
         raise Cancelled(f"Stopped after {result.steps} steps; the same command goes on with {folder.path}.")
     _learnt(folder, result.steps, result.seconds)
