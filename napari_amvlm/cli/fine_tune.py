@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ import typer
 from napari_amvlm.cli.console import DeviceOption, ModelOption, progress, remark, say
 from napari_amvlm.cli.replay import check_parent, find_replay, parent_file
 from napari_amvlm.errors import Cancelled, InputError, ProjectError
+from napari_amvlm.generators import drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from napari_amvlm.cli.replay import Replay
     from napari_amvlm.config import LearningConfig
     from napari_amvlm.learning.data import LearningData
-    from napari_amvlm.learning.reports import FineTuneResult
+    from napari_amvlm.learning.reports import FineTuneResult, Report
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project
 
@@ -235,18 +236,16 @@ def _run(
         def should_stop() -> bool:
             return stopped() or (last_step is not None and config.steps != last_step and taken >= last_step)
 
-        run = fine_tune(
-            predictor.model, data, config, device=predictor.device, should_stop=should_stop, on_message=remark
-        )
-        while True:
-            try:
-                report = next(run)
-            except StopIteration as end:
-                result: FineTuneResult = end.value
-                return result
+        def on_report(report: Report) -> None:
+            nonlocal taken
             if isinstance(report, StepReport):
                 taken = report.step
                 show(report.fraction, f"step {report.step}, loss {report.loss:.3f}, {report.seconds_left:.0f} s left")
+
+        run = fine_tune(
+            predictor.model, data, config, device=predictor.device, should_stop=should_stop, on_message=remark
+        )
+        return drain(run, on_report)
 
 
 @contextlib.contextmanager
@@ -271,7 +270,13 @@ def _write(
 ) -> dict[str, Any]:
     """Write the new model and return what the command prints."""
     from napari_amvlm.models.checkpoint import save_model
+    from napari_amvlm.session import judge
 
+    judgement = judge(result.pairs(data.prompts))
+    if result.unchanged:
+        remark("Nothing better was found; the model is unchanged.")
+    else:
+        remark(f"The new model is {judgement}.")
     parent = predictor.info
     added = f"fine-tuned on {len(data.labelled)} labelled and {len(data.unlabelled)} unlabelled images of the user"
     info = save_model(
@@ -293,6 +298,8 @@ def _write(
         "held_out": len(data.validation),
         "dice_before": result.before,
         "dice_after": result.after,
+        "verdict": "nothing better" if result.unchanged else judgement.verdict.value,
+        "judged": [asdict(each) for each in judgement.prompts],
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         "seed": config.seed,

@@ -7,7 +7,6 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from napari_amvlm.config import LearningConfig, ModelConfig
@@ -23,7 +22,7 @@ from napari_amvlm.learning.networks import learnt_parts
 from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
-from napari_amvlm.learning.validation import validate
+from napari_amvlm.learning.validation import mean_score, prompt_means, validate
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.device_model import cpu_tensors, model_on_cpu
 
@@ -35,16 +34,13 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.data import LearningData
     from napari_amvlm.learning.loop import StepLosses
     from napari_amvlm.learning.run_state import StateKeeper
+    from napari_amvlm.learning.validation import Scores
     from napari_amvlm.models.amvlm import AMVLM
 
 _LOG = logging.getLogger(__name__)
 _RETAINED = 2
 _SCORING_SHARE = 0.25
 """Part of a time budget that scores in the middle of a run may take."""
-
-
-def _mean(per_image: dict[str, float]) -> float:
-    return float(np.mean(list(per_image.values())))
 
 
 def fine_tune(
@@ -152,7 +148,7 @@ class _Run:
         self._budget = Budget(config, unknown=self._source.has_unknown)
         self._loop = Loop(self._budget, keeper, should_stop, should_pause)
         self._memory = MemorySteps(config, model.config.tile, device, tell)
-        self._scores: list[dict[str, float]] = []
+        self._scores: list[Scores] = []
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._validations = 0
@@ -178,27 +174,27 @@ class _Run:
             return
         started = self._budget.seconds
         try:
-            per_image = self._validated()
+            scores = self._validated()
         except Cancelled:
             # A continued run repeats this validation.
             if self._budget.step and self._loop.keeper is not None:
                 self._loop.keeper.save(self._state())
             raise
-        if not per_image:
+        if not scores:
             return
-        score = _mean(per_image)
-        best = not self._scores or score > max(map(_mean, self._scores))
-        self._scores.append(per_image)
+        score = mean_score(scores)
+        best = not self._scores or score > max(map(mean_score, self._scores))
+        self._scores.append(scores)
         self._scoring_seconds += self._budget.seconds - started
         if best:
             self._best = copy.deepcopy(self._teacher.teacher.state_dict())
-        yield ValidationReport(self._budget.step, self._budget.fraction, score, per_image, best)
+        yield ValidationReport(self._budget.step, self._budget.fraction, score, prompt_means(scores), best)
 
-    def _validated(self) -> dict[str, float]:
+    def _validated(self) -> Scores:
         """Score the teacher."""
         validation, memory = self._data.validation, self._memory
 
-        def scores() -> dict[str, float]:
+        def scores() -> Scores:
             return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._loop.should_stop)
 
         return memory.run(scores, memory.fewer_tiles)
@@ -273,18 +269,22 @@ class _Run:
         state = self._teacher.teacher.state_dict() if unscored or last or self._best is None else self._best
         model = _copy(self._model, self._served, self._device)
         learnt_parts(model).load_state_dict(state)
-        first: dict[str, float] = self._scores[0] if self._scores else {}
-        chosen: dict[str, float] = {}
+        first: Scores = self._scores[0] if self._scores else {}
+        chosen: Scores = {}
         if self._scores and not unscored:
-            chosen = self._scores[-1] if last else max(self._scores, key=_mean)
+            chosen = self._scores[-1] if last else max(self._scores, key=mean_score)
         return FineTuneResult(
             model.eval(),
-            _mean(first) if first else None,
-            _mean(chosen) if chosen else None,
+            mean_score(first) if first else None,
+            mean_score(chosen) if chosen else None,
             self._budget.step,
             self._budget.seconds,
             self._loop.stopped,
-            {name: (dice, chosen.get(name)) for name, dice in first.items()},
+            bool(chosen) and not last and chosen is self._scores[0],
+            {
+                prompt: {name: (dice, chosen.get(prompt, {}).get(name)) for name, dice in by_image.items()}
+                for prompt, by_image in first.items()
+            },
             self._teacher.student_weights() if self._budget.step else {},
         )
 

@@ -1,4 +1,4 @@
-"""What a fine-tuning run tells while it goes, and what it leaves."""
+"""Reports of a fine-tuning run, and its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -50,9 +50,9 @@ class ValidationReport:
     step, fraction
         When; step 0 is the model before the run.
     dice
-        Mean over images and prompts.
-    per_image
-        Mean over prompts for each image name.
+        Mean over prompts of `per_prompt`.
+    per_prompt
+        For each prompt the mean over held-out images.
     best
         Whether this is the best teacher so far.
     """
@@ -60,7 +60,7 @@ class ValidationReport:
     step: int
     fraction: float
     dice: float
-    per_image: dict[str, float]
+    per_prompt: dict[str, float]
     best: bool
 
 
@@ -78,8 +78,10 @@ class FineTuneResult:
         How much was learnt.
     stopped
         Whether the person stopped it before its budget was used up.
-    per_image
-        For each held-out image's name its Dice before and after; empty where there was no score.
+    unchanged
+        Whether no teacher scored better than the model before the run, whose weights `model` has then.
+    scores
+        For each prompt, by the names of held-out images, Dice before and after; empty where nothing was scored.
     student
         Weights of the student's learnt parts as the run left it, in half precision and named as in the model; empty
         where no step was made. Where it and the teacher still disagree, learning has not settled.
@@ -91,8 +93,16 @@ class FineTuneResult:
     steps: int
     seconds: float
     stopped: bool
-    per_image: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    unchanged: bool = False
+    scores: Mapping[str, Mapping[str, tuple[float, float | None]]] = field(default_factory=dict)
     student: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def pairs(self, prompts: Iterable[str] = ()) -> dict[str, list[tuple[float, float]]]:
+        """Return Dice before and after of all images that have both, for each prompt scored and each of `prompts`."""
+        pairs: dict[str, list[tuple[float, float]]] = {prompt: [] for prompt in prompts}
+        for prompt, by_image in self.scores.items():
+            pairs[prompt] = [(before, after) for before, after in by_image.values() if after is not None]
+        return pairs
 
 
 Report = StepReport | ValidationReport

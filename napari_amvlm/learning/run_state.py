@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_amvlm.learning.validation import Scores
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -22,7 +24,7 @@ class Progress:
     validations
         How many of the validations that were planned in the middle of the run are behind it, made or left out.
     scores
-        Dice of each image, for every validation that was made.
+        Dice for each prompt and image, of every validation that was made.
     not_finite
         Steps in a row whose loss was not finite.
     """
@@ -31,7 +33,7 @@ class Progress:
     seconds: float
     scoring_seconds: float
     validations: int
-    scores: tuple[dict[str, float], ...]
+    scores: tuple[Scores, ...]
     not_finite: int
 
 

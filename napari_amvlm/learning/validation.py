@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.data import LabelledImage
     from napari_amvlm.models.amvlm import AMVLM
 
+Scores = dict[str, dict[str, float]]
+"""Dice of a model, for each prompt by the names of images."""
+
 
 def validate(
     model: AMVLM,
@@ -25,8 +28,8 @@ def validate(
     *,
     load: TileLoad | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> dict[str, float]:
-    """Return each image's Dice at threshold 0.5, the mean over its prompts; only reviewed pixels count.
+) -> Scores:
+    """Return the Dice of each prompt on each image at threshold 0.5; only reviewed pixels count.
 
     Images without a mask are left out. `load` is how many tiles of which side are computed at once.
 
@@ -35,10 +38,22 @@ def validate(
     Cancelled
         `should_stop` said so.
     """
-    scores: dict[str, float] = {}
+    scores: Scores = {}
     for image in (i for i in images if i.masks):
-        scores[image.name] = mean_dice(image, predicted_masks(model, image, load=load, should_stop=should_stop))
+        masks = predicted_masks(model, image, load=load, should_stop=should_stop)
+        for prompt, score in dice_of(image, masks).items():
+            scores.setdefault(prompt, {})[image.name] = score
     return scores
+
+
+def prompt_means(scores: Scores) -> dict[str, float]:
+    """Return the mean over images for each prompt."""
+    return {prompt: float(np.mean(list(by_image.values()))) for prompt, by_image in scores.items()}
+
+
+def mean_score(scores: Scores) -> float:
+    """Return the mean over prompts of their means over images; every prompt counts the same."""
+    return float(np.mean(list(prompt_means(scores).values())))
 
 
 def predicted_masks(
@@ -67,11 +82,11 @@ def predicted_masks(
     return masks
 
 
-def mean_dice(image: LabelledImage, masks: Mapping[str, NDArray[np.bool_]]) -> float:
-    """Return the mean over an image's prompts of the Dice of `masks`, on the reviewed pixels of each."""
-    found: list[float] = []
+def dice_of(image: LabelledImage, masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
+    """Return for each prompt the Dice of its mask, on the pixels that were reviewed for it."""
+    scores: dict[str, float] = {}
     for prompt, mask in masks.items():
         reviewed = image.reviewed_for(prompt)
         known = np.ones(mask.shape, np.bool_) if reviewed is None else reviewed
-        found.append(dice(mask & known, image.masks[prompt] & known))
-    return float(np.mean(found))
+        scores[prompt] = float(dice(mask & known, image.masks[prompt] & known))
+    return scores

@@ -283,12 +283,34 @@ class ResumeState:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Dice of one held-out image before and after a run, in [0, 1]; None was not measured."""
+    """Dice of one prompt on one held-out image before and after a run.
+
+    Attributes
+    ----------
+    image_id, name
+        The image.
+    before, after
+        Dice in [0, 1]; None was not measured.
+    prompt
+        Empty where a run of an older version has the mean over prompts only.
+    correction_id
+        The accepted mask that the image was scored with; None for a run of an older version.
+    corrected
+        Whether a person corrected that mask. One that was accepted as the model drew it judges nothing.
+    """
 
     image_id: int
     name: str
     before: float | None
     after: float | None
+    prompt: str = ""
+    correction_id: int | None = None
+    corrected: bool = True
+
+    @property
+    def counts(self) -> bool:
+        """Return whether it says anything about the model after the run."""
+        return self.corrected and self.before is not None and self.after is not None
 
 
 @dataclass(frozen=True)

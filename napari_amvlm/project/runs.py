@@ -133,18 +133,31 @@ class RunTable:
         rows = self._ledger.rows("SELECT image_id FROM run_unlabelled WHERE run_id = ? ORDER BY image_id", (run_id,))
         return [row["image_id"] for row in rows]
 
-    def store_scores(self, run_id: int, scores: Mapping[int, tuple[float | None, float | None]]) -> None:
-        """Store Dice before and after a run for each held-out image, by image id."""
+    def store_scores(self, run_id: int, scores: Iterable[ImageScore]) -> None:
+        """Store the scores of a run, each in place of an earlier one of its image and prompt."""
         self.get(run_id)
-        rows = [(run_id, image_id, before, after) for image_id, (before, after) in scores.items()]
+        rows = [(run_id, s.image_id, s.prompt, s.correction_id, s.corrected, s.before, s.after) for s in scores]
         with self._ledger.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO run_scores VALUES (?, ?, ?, ?)", rows)
+            connection.executemany(
+                "INSERT OR REPLACE INTO run_prompt_scores "
+                "VALUES (?, ?, (SELECT id FROM prompts WHERE text = ?), ?, ?, ?, ?)",
+                rows,
+            )
 
     def scores(self, run_id: int) -> list[ImageScore]:
-        """Return Dice before and after a run for each held-out image, the worst after it first."""
+        """Return the scores of a run, the worst after it first; those without a score come last."""
+        order = "ORDER BY after IS NULL, after, before IS NULL, before, image_id"
         rows = self._ledger.rows(
-            "SELECT image_id, images.name, before, after FROM run_scores JOIN images ON images.id = image_id "
-            "WHERE run_id = ? ORDER BY after IS NULL, after, before IS NULL, before, image_id",
+            "SELECT image_id, images.name, before, after, text AS prompt, correction_id, corrected "
+            "FROM run_prompt_scores JOIN images ON images.id = image_id JOIN prompts ON prompts.id = prompt_id "
+            f"WHERE run_id = ? {order}, prompt_id",
             (run_id,),
         )
-        return [ImageScore(**dict(row)) for row in rows]
+        older = self._ledger.rows(
+            "SELECT image_id, images.name, before, after FROM run_scores JOIN images ON images.id = image_id "
+            f"WHERE run_id = ? {order}",
+            (run_id,),
+        )
+        return [ImageScore(**{**dict(row), "corrected": bool(row["corrected"])}) for row in rows] or [
+            ImageScore(**dict(row)) for row in older
+        ]

@@ -219,7 +219,22 @@ _FOURTH = (
         HAVING MAX(id) IS NOT NULL""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+_FIFTH = (
+    # Judging by prompt: of which accepted mask a score is, and whether a person corrected that mask. Runs of older
+    # versions have the mean over prompts in run_scores alone.
+    """CREATE TABLE run_prompt_scores (
+        run_id INTEGER NOT NULL REFERENCES runs (id),
+        image_id INTEGER NOT NULL REFERENCES images (id),
+        prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+        correction_id INTEGER NOT NULL REFERENCES corrections (id),
+        corrected INTEGER NOT NULL CHECK (corrected IN (0, 1)),
+        before REAL,
+        after REAL,
+        PRIMARY KEY (run_id, image_id, prompt_id)
+    ) STRICT, WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 """Statements that lead from schema version i to i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

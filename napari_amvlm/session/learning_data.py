@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ImageError, ProjectError
 from napari_amvlm.imaging import to_rgb01
+from napari_amvlm.review import PixelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,9 +34,9 @@ def learning_data(
 ) -> LearningData:
     """Read what a fine-tuning run may learn from out of a project.
 
-    Held-out images are the validation set and nothing else. An image is one labelled image, whatever was reviewed of
-    it: each prompt brings the pixels that somebody looked at, so that no other pixel counts as background.
-    The order is that of the ledger, so one ledger gives one sequence of images.
+    Held-out images are the validation set, as far as a person corrected their masks, and nothing else. An image is one
+    labelled image, whatever was reviewed of it: each prompt brings the pixels that somebody looked at, so that no other
+    pixel counts as background. The order is that of the ledger, so one ledger gives one sequence of images.
 
     Parameters
     ----------
@@ -89,8 +90,24 @@ def labelled_image(project: Project, image_id: int, *, predictor_scales: ScaleCh
     return images[0]
 
 
+def is_corrected(project: Project, correction: CorrectionRecord) -> bool:
+    """Return whether a person corrected a mask, or drew it, before accepting it.
+
+    A mask that was accepted as the model drew it scores that model with 1, and so judges nothing.
+    """
+    if correction.before_file is None:
+        return True
+    try:
+        return bool((project.corrections.states(correction) == PixelState.CORRECTED).any())
+    except ProjectError:  # said where the mask is read
+        return True
+
+
 def present_entries(project: Project, unlabelled_bytes: int = UNLABELLED_BYTES) -> Entries:
-    """Return what a run that started now would learn from, be scored on, and see without labels."""
+    """Return what a run that started now would learn from, be scored on, and see without labels.
+
+    Held-out masks that nobody corrected are left out.
+    """
     from napari_amvlm.learning.data import Entries
 
     # in this order: an image that is held out from now on is not learnt from, whatever is accepted in between
@@ -98,7 +115,7 @@ def present_entries(project: Project, unlabelled_bytes: int = UNLABELLED_BYTES) 
     held_out = {record.id for record in project.images.held_out()}
     return Entries(
         train=tuple(c.id for c in corrections if c.image_id not in held_out),
-        validate=tuple(c.id for c in corrections if c.image_id in held_out),
+        validate=tuple(c.id for c in corrections if c.image_id in held_out and is_corrected(project, c)),
         unlabelled=tuple(r.id for r in _within(project.images.unlabelled(), unlabelled_bytes)),
     )
 

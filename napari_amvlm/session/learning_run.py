@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import AmvlmError, Cancelled, ProjectBusyError, ProjectError, StorageError, sentence
 from napari_amvlm.session.learning_data import learning_data
-from napari_amvlm.session.run_record import keep_model, start_run
-from napari_amvlm.session.verdict import Verdict, judge
+from napari_amvlm.session.run_record import finish_run, judged_run, keep_model, start_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -18,20 +17,39 @@ if TYPE_CHECKING:
     from napari_amvlm.learning import FineTuneResult, LearningData, Report
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import ImageScore, ModelRecord, Project, RunRecord
+    from napari_amvlm.session.verdict import Judgement
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the model that was kept, its scores, the worst image first, and what they say."""
+    """How a run ended.
 
-    record: ModelRecord
+    Attributes
+    ----------
+    run_id
+        The run's entry in the ledger.
+    record
+        The model that was kept; None where no teacher scored better than the model before the run.
+    before, after
+        Mean Dice on held-out images; None was not measured.
+    stopped
+        Whether a person stopped it.
+    seconds
+        Learning time.
+    scores
+        Of every prompt on every held-out image, the worst first.
+    judgement
+        What the scores say of the model.
+    """
+
+    record: ModelRecord | None
+    run_id: int
     before: float | None
     after: float | None
-    held_out: int
     stopped: bool
     seconds: float
-    verdict: Verdict
-    per_image: tuple[ImageScore, ...] = ()
+    scores: tuple[ImageScore, ...]
+    judgement: Judgement
 
 
 class LearningRun:
@@ -70,7 +88,6 @@ class LearningRun:
         self._info = predictor.info
         self._run: RunRecord | None = None
         self._prompts: tuple[str, ...] = ()
-        self._held_out = 0
 
     def steps(
         self, should_stop: Callable[[], bool], should_pause: Callable[[], bool]
@@ -82,7 +99,6 @@ class LearningRun:
         device = resolve_device(self._device)
         data, self._run = self._entered()
         self._prompts = data.prompts
-        self._held_out = len(data.validation)
         try:
             # one core stays free for the window
             with bounded_threads():
@@ -121,19 +137,23 @@ class LearningRun:
         return data
 
     def keep(self, result: FineTuneResult) -> Outcome:
-        """Store the new model in the project; it does not serve by that."""
-        if result.steps == 0:
+        """Store the new model in the project, if there is one; it does not serve by that."""
+        run = self._run
+        if run is None or result.steps == 0:
             self._end("stopped", "stopped before the first step")
-            raise Cancelled("Stopped before the first step; nothing was learnt, and the served model is as it was.")
+            raise Cancelled("Stopped before the first step; nothing was learnt, and the served model is unchanged.")
+        record: ModelRecord | None = None
         try:
-            record = keep_model(self._project, result, self._info, self._prompts, self._run)
+            if result.unchanged:
+                finish_run(self._project, result, run)
+            else:
+                record = keep_model(self._project, result, self._info, self._prompts, run)
         except BaseException as error:
             self._end("failed", sentence(error))
             raise
-        verdict = judge(result.before, result.after, self._held_out)
-        scores = tuple(self._project.runs.scores(self._run.id)) if self._run is not None else ()
+        scores, judgement = judged_run(self._project, run.id)
         return Outcome(
-            record, result.before, result.after, self._held_out, result.stopped, result.seconds, verdict, scores
+            record, run.id, result.before, result.after, result.stopped, result.seconds, tuple(scores), judgement
         )
 
     def _scale(self, prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import ModelFileError
-from napari_amvlm.session.learning_data import labelled_image
+from napari_amvlm.project import ImageScore
+from napari_amvlm.session.learning_data import is_corrected, labelled_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,8 +40,8 @@ class Compared:
         Of the image in its project.
     name
         Its name.
-    before, after
-        Dice of the earlier and of the later model, in [0, 1]: the mean over prompts, on reviewed pixels, at full size.
+    scores
+        For each prompt the Dice of the earlier and of the later model, on reviewed pixels, at full size.
     shape
         Height and width of the image.
     step
@@ -53,8 +54,7 @@ class Compared:
 
     image_id: int
     name: str
-    before: float
-    after: float
+    scores: tuple[ImageScore, ...]
     shape: tuple[int, int]
     step: int
     pixels: NDArray[np.uint8]
@@ -64,6 +64,10 @@ class Compared:
     def nbytes(self) -> int:
         """Bytes that the arrays take."""
         return self.pixels.nbytes + sum(mask.nbytes for mask in self.masks.values())
+
+    def score(self, prompt: str) -> ImageScore:
+        """Return the score of one prompt."""
+        return next(score for score in self.scores if score.prompt == prompt)
 
 
 class Comparer:
@@ -105,18 +109,31 @@ class Comparer:
             `should_stop` said so.
         """
         from napari_amvlm.device import memory_errors
-        from napari_amvlm.learning.validation import mean_dice, predicted_masks
+        from napari_amvlm.learning.validation import dice_of, predicted_masks
 
+        corrections = self._project.corrections.select(image_id)
         image = labelled_image(self._project, image_id, predictor_scales=self._scales)
         with memory_errors(self._device, "two models at once", "close other programs, or let a learning run end first"):
             found = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
+        before, after = (dice_of(image, masks) for masks in found)
         height, width = image.image.shape[:2]
         step = -(-max(height, width) // LONGEST_SHOWN)
         return Compared(
             image_id=image_id,
             name=image.name,
-            before=mean_dice(image, found[0]),
-            after=mean_dice(image, found[1]),
+            scores=tuple(
+                ImageScore(
+                    image_id,
+                    image.name,
+                    before[c.prompt],
+                    after[c.prompt],
+                    c.prompt,
+                    c.id,
+                    is_corrected(self._project, c),
+                )
+                for c in corrections
+                if c.prompt in image.masks
+            ),
             shape=(height, width),
             step=step,
             pixels=np.rint(255 * image.image[::step, ::step]).astype(np.uint8),

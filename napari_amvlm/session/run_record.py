@@ -6,8 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import StorageError
-from napari_amvlm.session.learning_data import image_names, present_entries
+from napari_amvlm.project import ImageScore
+from napari_amvlm.session.learning_data import image_names, is_corrected, present_entries
 from napari_amvlm.session.student_weights import keep_student
+from napari_amvlm.session.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.reports import FineTuneResult
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.project import ModelRecord, Project, RunRecord
+    from napari_amvlm.session.verdict import Judgement
 
 
 def start_run(
@@ -75,7 +78,7 @@ def keep_model(
     from napari_amvlm.models.checkpoint import save_model
 
     path = project.models.new_path()
-    scores = {k: v for k, v in (("before", result.before), ("after", result.after)) if v is not None}
+    scores = _means(result)
     licence = parent_info.licence if parent_info else "unknown"
     parent = parent_info.sha256 if parent_info else None
     save_model(
@@ -93,14 +96,74 @@ def keep_model(
         path.unlink(missing_ok=True)
         raise
     if run is not None:
-        names = {name: image_id for image_id, name in image_names(project).items()}
-        project.runs.store_scores(run.id, {names[n]: pair for n, pair in result.per_image.items() if n in names})
-        outcome: dict[str, Any] = {"steps": result.steps, "seconds": result.seconds, **scores}
         # Without it the queue is ordered by other signs; the model itself is safe.
         with contextlib.suppress(StorageError):
             keep_student(project, run.id, result.student)
-        project.runs.finish(run.id, "stopped" if result.stopped else "finished", result=outcome, model_id=record.id)
+        finish_run(project, result, run, record)
     return record
+
+
+def finish_run(project: Project, result: FineTuneResult, run: RunRecord, record: ModelRecord | None = None) -> None:
+    """Enter the end of a run and its scores into the ledger; without `record` it found no better model."""
+    project.runs.store_scores(run.id, _image_scores(project, result, run))
+    outcome: dict[str, Any] = {"steps": result.steps, "seconds": result.seconds, **_means(result)}
+    project.runs.finish(
+        run.id,
+        "stopped" if result.stopped else "finished",
+        result=outcome,
+        message=None if record is not None else "nothing better was found",
+        model_id=None if record is None else record.id,
+    )
+
+
+def judged_run(project: Project, run_id: int) -> tuple[list[ImageScore], Judgement]:
+    """Return the scores of a run, and what they say of its model.
+
+    Masks that were withdrawn since are left out; prompts that were learnt without a held-out image are named.
+    """
+    roles = project.runs.corrections(run_id)
+    history = project.corrections.select(history=True)
+    present = {(c.image_id, c.prompt) for c in history if c.state == "current"}
+    scores = [s for s in project.runs.scores(run_id) if not s.prompt or (s.image_id, s.prompt) in present]
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    if all(score.prompt for score in scores):
+        pairs = {c.prompt: [] for c in history if roles.get(c.id) == "train"}
+    for score in scores:
+        if score.counts:
+            pairs.setdefault(score.prompt, []).append((score.before or 0.0, score.after or 0.0))
+    return scores, judge(pairs)
+
+
+def changed_images(project: Project, run_id: int) -> dict[int, tuple[int, ...]]:
+    """Return the images whose masks were changed since a run scored them, with the ids of their present masks."""
+    scored = {(s.image_id, s.prompt): s.correction_id for s in project.runs.scores(run_id)}
+    changed: dict[int, tuple[int, ...]] = {}
+    for c in project.corrections.select():
+        if scored.get((c.image_id, c.prompt), c.id) != c.id:
+            changed[c.image_id] = (*changed.get(c.image_id, ()), c.id)
+    return changed
+
+
+def _means(result: FineTuneResult) -> dict[str, float]:
+    return {name: dice for name, dice in (("before", result.before), ("after", result.after)) if dice is not None}
+
+
+def _image_scores(project: Project, result: FineTuneResult, run: RunRecord) -> list[ImageScore]:
+    """Return the scores of a run by image and prompt, with the held-out masks that nobody corrected."""
+    ids = {name: image_id for image_id, name in image_names(project).items()}
+    names = {record.id: record.name for record in project.images.all()}
+    roles = project.runs.corrections(run.id)
+    pairs = {(p, ids[n]): pair for p, by_image in result.scores.items() for n, pair in by_image.items() if n in ids}
+    scores: list[ImageScore] = []
+    for c in project.corrections.select(history=True):
+        before, after = pairs.get((c.prompt, c.image_id), (None, None))
+        if roles.get(c.id) == "validate":
+            scores.append(ImageScore(c.image_id, names[c.image_id], before, after, c.prompt, c.id))
+    held_out = {record.id for record in project.images.held_out()}
+    for c in project.corrections.select():
+        if c.image_id in held_out and c.id not in roles and not is_corrected(project, c):
+            scores.append(ImageScore(c.image_id, names[c.image_id], None, None, c.prompt, c.id, corrected=False))
+    return scores
 
 
 def _statement(project: Project, parent_info: ModelInfo | None, prompts: Iterable[str], run: RunRecord | None) -> str:

@@ -144,7 +144,7 @@ def _xray(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     desk.learn.panel.budget.setValue(Budget("auto", max(0.1, minutes / 3)))
     _learn(day, album, None)
     album.take("xray-3-question", desk)
-    desk.learn.panel.question._no.click()
+    desk.learn.panel.question.answer("Keep the current model")
     day.idle()
     day.picture = lambda _name, shown: album.take("xray-4-compare", shown)
     day.compare()

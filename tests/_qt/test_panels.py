@@ -96,8 +96,8 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(
     else:
         widget.compare_progress.setProgress(0.5, LONG)
         widget.swipe.setPrompts(["a prompt that is long " * 9, "another"], "another")
-        widget.swipe.setWords("an_image_without_any_blank_" * 9)
-        widget.question.ask("a question " * 30, "Serve a model with a name", "Keep the present model")
+        widget.swipe.setCaption("an_image_without_any_blank_" * 9)
+        widget.question.ask("a question " * 30, {"Serve anyway": int, "Accept more images of a long prompt": int})
     widget.progress.setProgress(0.5, LONG)
     widget.resize(320, 700)
     widget.show()

@@ -108,7 +108,8 @@ def test_a_model_from_a_project(run: Run, binary_folder: Path, tiny_checkpoint: 
     report = json.loads(outcome.out)
     assert outcome.code == 0, outcome.err
     assert (report["labelled"], report["unlabelled"], report["held_out"]) == (2, 1, 0)
-    assert (report["dice_before"], report["dice_after"]) == (None, None)
+    assert (report["dice_before"], report["dice_after"], report["verdict"]) == (None, None, "too_few")
+    assert "not judged on nuclei (0 of 3 corrected held-out images)" in outcome.err
     assert (tmp_path / "new.safetensors").is_file()
 
 

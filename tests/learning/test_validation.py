@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_amvlm.learning import LabelledImage
-from napari_amvlm.learning.validation import validate
+from napari_amvlm.learning.validation import mean_score, prompt_means, validate
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def test_a_perfect_mask_scores_one_and_its_opposite_nothing(tiny_model: AMVLM) -
         LabelledImage("wrong", _IMAGE, {"nuclei": ~found}, {"nuclei": "tiles"}),
     ]
 
-    assert validate(tiny_model, images) == {"right": 1.0, "wrong": 0.0}
+    assert validate(tiny_model, images) == {"nuclei": {"right": 1.0, "wrong": 0.0}}
 
 
 def test_pixels_that_nobody_reviewed_do_not_count(tiny_model: AMVLM) -> None:
@@ -40,22 +40,32 @@ def test_pixels_that_nobody_reviewed_do_not_count(tiny_model: AMVLM) -> None:
 
     image = LabelledImage("half", _IMAGE, {"nuclei": mask}, {"nuclei": "tiles"}, reviewed)
 
-    assert validate(tiny_model, [image])["half"] == 1.0
+    assert validate(tiny_model, [image])["nuclei"]["half"] == 1.0
 
 
-def test_prompts_are_asked_at_their_own_scales_and_averaged(tiny_model: AMVLM) -> None:
+def test_prompts_are_scored_each_at_its_own_scale(tiny_model: AMVLM) -> None:
     masks = {"nuclei": _found(tiny_model, "nuclei", "tiles"), "left lung": ~_found(tiny_model, "left lung", "whole")}
 
     image = LabelledImage("both", _IMAGE, masks, {"nuclei": "tiles", "left lung": "whole"})
 
-    assert validate(tiny_model, [image])["both"] == pytest.approx(0.5)
+    scores = validate(tiny_model, [image])
+
+    assert scores == {"nuclei": {"both": 1.0}, "left lung": {"both": 0.0}}
+    assert mean_score(scores) == 0.5
 
 
 def test_a_prompt_without_a_scale_is_asked_in_tiles(tiny_model: AMVLM) -> None:
     image = LabelledImage("plain", _IMAGE, {"nuclei": _found(tiny_model, "nuclei", "tiles")}, {})
 
-    assert validate(tiny_model, [image]) == {"plain": 1.0}
+    assert validate(tiny_model, [image]) == {"nuclei": {"plain": 1.0}}
 
 
 def test_an_image_without_a_mask_is_left_out(tiny_model: AMVLM) -> None:
     assert validate(tiny_model, [LabelledImage("none", _IMAGE, {}, {})]) == {}
+
+
+def test_every_prompt_counts_the_same_however_many_images_it_has() -> None:
+    scores = {"nuclei": {"a": 1.0, "b": 1.0, "c": 0.4}, "gland": {"a": 0.2}}
+
+    assert prompt_means(scores) == {"nuclei": pytest.approx(0.8), "gland": 0.2}
+    assert mean_score(scores) == pytest.approx(0.5)

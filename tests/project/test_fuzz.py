@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from napari_amvlm.errors import AmvlmError, ProjectError
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.project.ranking import TileScores
-from napari_amvlm.project.records import ResumeState
+from napari_amvlm.project.records import ImageScore, ResumeState
 from tests.damaged import STRANGE, check_message, damages, peak, snapshot, try_cases
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _fill(project: Project, outside: Path) -> dict[int, np.ndarray]:
     record = project.models.add(model, None, {"after": 0.5})
     trained = [c.id for c in project.corrections.select() if not project.images.get(c.image_id).held_out]
     run = project.runs.start({"seed": 1}, parent="start", train=trained, unlabelled=[])
-    project.runs.store_scores(run.id, {images[3].id: (0.25, 0.5)})
+    held_out = project.corrections.select(images[3].id)[0]
+    score = ImageScore(images[3].id, images[3].name, 0.25, 0.5, held_out.prompt, held_out.id)
+    project.runs.store_scores(run.id, [score])
     project.runs.finish(run.id, result={"steps": 3}, model_id=record.id)
     project.models.serve(record.id)
     project.store_resume_state(ResumeState(image_id=1, camera_centre=(1.0, 2.0), step=(3,), prompt="nuclei"))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sqlite3
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_amvlm.errors import ProjectError
-from napari_amvlm.project import Answer, Project
+from napari_amvlm.project import Answer, ImageScore, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     Pixels = Callable[[int], NDArray[np.uint8]]
@@ -151,16 +153,37 @@ def test_a_model_whose_file_is_not_what_it_was_is_not_served(
     assert served.id == models[0]
 
 
-def test_the_worst_image_comes_first(project: Project, images: list[int]) -> None:
+def test_the_worst_score_comes_first(project: Project, images: list[int]) -> None:
     run = project.runs.start({}, unlabelled=images[4:6])
-    scores = {images[0]: (0.9, 0.7), images[1]: (0.2, None), images[2]: (None, 0.1), images[3]: (0.5, 0.9)}
+    mask = np.ones(project.images.get(images[0]).shape, bool)
+    pairs = [(images[0], "nuclei", 0.9, 0.7), (images[1], "nuclei", 0.2, None), (images[0], "gland", None, 0.1)]
+    scores = [
+        ImageScore(image, project.images.get(image).name, before, after, prompt, _accept(project, image, prompt, mask))
+        for image, prompt, before, after in pairs
+    ]
 
     project.runs.store_scores(run.id, scores)
 
     project.close()
     with Project.open(project.root) as again:
-        assert [s.image_id for s in again.runs.scores(run.id)] == [images[2], images[0], images[3], images[1]]
-        assert {s.image_id: (s.before, s.after) for s in again.runs.scores(run.id)} == scores
+        assert again.runs.scores(run.id) == [scores[2], scores[0], scores[1]]
         assert again.runs.unlabelled(run.id) == images[4:6]
+        changed = dataclasses.replace(scores[0], after=0.05, corrected=False)
+        again.runs.store_scores(run.id, [changed])
+        assert again.runs.scores(run.id) == [changed, scores[2], scores[1]]
         with pytest.raises(ProjectError, match="no run 9"):
             again.runs.store_scores(9, scores)
+
+
+def test_a_run_of_an_older_version_has_its_means(project: Project, images: list[int]) -> None:
+    run = project.runs.start({})
+    project.close()
+    connection = sqlite3.connect(project.root / "project.sqlite")
+    connection.execute("INSERT INTO run_scores VALUES (?, ?, 0.5, 0.6)", (run.id, images[0]))
+    connection.commit()
+    connection.close()
+
+    with Project.open(project.root) as again:
+        (score,) = again.runs.scores(run.id)
+
+    assert (score.image_id, score.before, score.after, score.prompt) == (images[0], 0.5, 0.6, "")

@@ -84,9 +84,9 @@ def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkp
     found = _comparer(project, tiny_checkpoint, later).compare(record.id)
 
     assert not found.masks["stroma"][35:].any()
-    for value, mean in ((BEFORE, found.before), (AFTER, found.after)):
-        single = [dice((code & value) > 0, (code & ACCEPTED) > 0) for code in found.masks.values()]
-        assert mean == pytest.approx(np.mean(single))
+    for prompt, code in found.masks.items():
+        both = [dice((code & value) > 0, (code & ACCEPTED) > 0) for value in (BEFORE, AFTER)]
+        assert (found.score(prompt).before, found.score(prompt).after) == pytest.approx(both)
 
 
 def test_a_large_image_is_shown_smaller_and_scored_whole(
@@ -101,7 +101,7 @@ def test_a_large_image_is_shown_smaller_and_scored_whole(
     assert small.step == 3
     assert small.pixels.shape == (24, 30, 3)
     np.testing.assert_array_equal(small.masks["nuclei"], whole.masks["nuclei"][::3, ::3])
-    assert (small.before, small.after) == (whole.before, whole.after)
+    assert small.scores == whole.scores
 
 
 def test_it_stops_when_told(project: Project, tiny_checkpoint: Path, later: Path) -> None:

@@ -12,7 +12,7 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
-from napari_amvlm.session import Verdict, judge, keep_model, learning_data, learning_run, start_run
+from napari_amvlm.session import Verdict, changed_images, judged_run, keep_model, learning_data, learning_run, start_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,8 +154,8 @@ def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_m
     data = learning_data(annotated, predictor_scales=_scale)
     run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, data)
     names = [image.name for image in data.validation]
-    scores = {names[0]: (0.5, 0.9), names[1]: (0.6, 0.2)}
-    result = FineTuneResult(tiny_model, 0.55, 0.55, 3, 1.0, False, scores)
+    scores = {"nuclei": {names[0]: (0.5, 0.9), names[1]: (0.6, 0.2)}}
+    result = FineTuneResult(tiny_model, 0.55, 0.55, 3, 1.0, False, scores=scores)
 
     keep_model(annotated, result, None, ["nuclei"], run)
 
@@ -163,6 +163,52 @@ def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_m
     held_out = [record.id for record in annotated.images.held_out()]
     assert len(names) == 2
     assert [(s.image_id, s.before, s.after) for s in found] == [(held_out[1], 0.6, 0.2), (held_out[0], 0.5, 0.9)]
+
+
+@pytest.fixture
+def judged(annotated: Project, tiny_model: AMVLM) -> tuple[Project, int]:
+    """Return a project with a run, and its number; of four held-out masks one was accepted as the model drew it."""
+    from napari_amvlm.learning.reports import FineTuneResult
+
+    annotated.corrections.accept(6, "nuclei", Answer(_mask(6), before=_mask(6), model="m"))
+    for image_id in (2, 3, 6):
+        annotated.images.set_held_out(image_id, True)
+    annotated.corrections.accept(2, "nuclei", Answer(_mask(2), before=_mask(3), model="m"))
+    annotated.corrections.accept(5, "gland", Answer(_mask(5)))
+    data = learning_data(annotated, predictor_scales=_scale)
+    run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, data)
+    scores = {"nuclei": {image.name: (0.5, 0.7) for image in data.validation}}
+    keep_model(annotated, FineTuneResult(tiny_model, 0.5, 0.7, 3, 1.0, False, scores=scores), None, ["nuclei"], run)
+    return annotated, run.id
+
+
+def test_a_held_out_mask_that_nobody_corrected_judges_nothing(judged: tuple[Project, int]) -> None:
+    project, run_id = judged
+
+    scores, judgement = judged_run(project, run_id)
+
+    assert [(s.image_id, s.before, s.after, s.corrected) for s in scores] == [
+        (2, 0.5, 0.7, True),
+        (3, 0.5, 0.7, True),
+        (4, 0.5, 0.7, True),
+        (6, None, None, False),
+    ]
+    assert {each.prompt: (each.images, each.verdict) for each in judgement.prompts} == {
+        "nuclei": (3, Verdict.IMPROVED),
+        "gland": (0, Verdict.TOO_FEW),
+    }
+
+
+def test_a_mask_that_was_changed_or_withdrawn_since(judged: tuple[Project, int]) -> None:
+    project, run_id = judged
+    unchanged = changed_images(project, run_id)
+
+    corrected = project.corrections.accept(6, "nuclei", Answer(_mask(7), before=_mask(6), model="m"))
+    project.corrections.reject(2, "nuclei")
+
+    assert unchanged == {}
+    assert changed_images(project, run_id) == {6: (corrected.id,)}
+    assert [score.image_id for score in judged_run(project, run_id)[0]] == [3, 4, 6]
 
 
 def test_images_of_one_name_get_names_of_their_own(project: Project) -> None:
@@ -208,22 +254,6 @@ def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated: Project, 
     assert "lost.tif" in problems[1]
     with pytest.raises(ProjectError, match="mask"):
         learning_data(annotated, predictor_scales=_scale)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "held_out", "verdict"),
-    [
-        (0.7, 0.71, 3, Verdict.IMPROVED),
-        (0.7, 0.7, 3, Verdict.WORSE),
-        (0.7, 0.69, 12, Verdict.WORSE),
-        (0.7, float("nan"), 3, Verdict.WORSE),
-        (0.1, 0.9, 2, Verdict.TOO_FEW),
-        (None, None, 0, Verdict.TOO_FEW),
-        (None, 0.9, 5, Verdict.TOO_FEW),
-    ],
-)
-def test_judge(before: float | None, after: float | None, held_out: int, verdict: Verdict) -> None:
-    assert judge(before, after, held_out) is verdict
 
 
 def test_a_kept_model_can_be_loaded_and_is_not_served(

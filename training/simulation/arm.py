@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import Cancelled, DivergedError
 from napari_amvlm.evaluation import evaluate_pairs
+from napari_amvlm.generators import drain
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
-from napari_amvlm.session import Verdict, judge, order_queue
+from napari_amvlm.session import Verdict, judged_run, order_queue
 from napari_amvlm.session.learning_run import LearningRun
 from training.runs.folder import RunFolder, file_hashes
 from training.runs.random_start import random_start
@@ -200,18 +201,18 @@ class SimulatedArm:
     def _learn(self, project: Project, person: SimulatedPerson, present: Predictor) -> tuple[Predictor, str]:
         """Learn from what is accepted; return the model that serves from now on, and what became of the new one.
 
-        As in the Learn dock a model serves that is better on the held-out images, and a person decides where these are
-        too few.
+        As in the Learn dock a model serves by itself that gained on held-out images and took nothing back; a person
+        decides where these are too few.
         """
         record = self._learnt(project) or self._learn_now(project, present)
-        if record is None:
-            return present, "diverged"
+        if isinstance(record, str):
+            return present, record
         if record.id in {serving.model_id for serving in project.models.servings()}:
             return self._load(record.path), "serves"
         if record.discarded:
             return present, "not better"
         run = next(run for run in project.runs.all() if run.model_id == record.id)
-        verdict = judge(record.scores.get("before"), record.scores.get("after"), len(project.runs.scores(run.id)))
+        verdict = judged_run(project, run.id)[1].verdict
         new = self._load(record.path)
         by_choice = "" if verdict != Verdict.TOO_FEW else " by choice"
         if verdict == Verdict.IMPROVED or (by_choice and person.prefers(new, present, self._todo(project))):
@@ -226,23 +227,20 @@ class SimulatedArm:
         ids = {run.model_id for run in project.runs.all() if run.config.get("seed") == seed}
         return next((model for model in project.models.all(discarded=True) if model.id in ids), None)
 
-    def _learn_now(self, project: Project, present: Predictor) -> ModelRecord | None:
-        """Learn as the Learn dock does, and return the new model; None where learning diverged."""
+    def _learn_now(self, project: Project, present: Predictor) -> ModelRecord | str:
+        """Learn as the Learn dock does, and return the new model, or in words why there is none."""
         config = self._recipe.learning_config(self._arm, len(self._rounds))
         started = time.monotonic()
         run = LearningRun(project, present, config, device=str(self._device), on_problem=log.warning)
         reports = run.steps(self._should_stop, lambda: False)
         try:
-            while True:
-                self._tell(next(reports).fraction, "learning")
-        except StopIteration as end:
-            result = end.value
+            result = drain(reports, lambda report: self._tell(report.fraction, "learning"))
         except DivergedError as error:
             log.warning("%s, round %d: %s", self._name, len(self._rounds), error)
             result = None
         if result is not None and result.stopped:
             raise Cancelled(f"Stopped while {self._name} learnt; the same command does its round again.")
-        record = None if result is None else run.keep(result).record
+        record = "diverged" if result is None else run.keep(result).record or "not better"
         self._spend("learning", time.monotonic() - started)
         return record
 

@@ -118,14 +118,14 @@ class DemoScript:
                 "unseen_after": _mean(after),
                 "by_prompt": {p: _both(before[p], after[p]) for p in PROMPTS},
             },
-            "held_out": {"before": outcome.before, "after": outcome.after, "verdict": outcome.verdict.value},
+            "held_out": {"before": outcome.before, "after": outcome.after, "verdict": outcome.judgement.verdict.value},
             "said": self.learn.panel.status.value()[1],
             "steps": len(self.learn.panel.curve.value().loss),
             "seconds": {name: round(spent, 2) for name, spent in self._seconds.items()},
             "prompt_while_learning_seconds": round(busy_prompt, 2),
             "event_loop": {"loading": loading, "learning": learning},
             "device": self._device(str(self.workspace.predictor.device)),
-            "model": {"start": start_model.name if start_model else None, "new": outcome.record.name},
+            "model": {"start": start_model.name if start_model else None, "new": outcome.record.name if outcome.record else None},
             "versions": _versions(),
         }
 

@@ -1,21 +1,19 @@
-"""A model beside the one it was learnt from, on the held-out images: which paints better, and where."""
+"""A model beside the one it was learnt from, on the held-out images: which segments better, and where."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QSignalBlocker, Signal
+from qtpy.QtCore import QObject, QSignalBlocker
 from superqt.utils import qthrottled
 
 from napari_amvlm._qt.learn.comparison_layers import ComparisonLayers
-from napari_amvlm._qt.learn.comparison_thread import CompareThread
+from napari_amvlm._qt.learn.comparison_thread import CompareThread, comparer_of
 from napari_amvlm._qt.learn.model_entries import models_at_hand
 from napari_amvlm._qt.queue.queue import queue_for
-from napari_amvlm._qt.widgets.score_table import ScoreEntry, worst_first
 from napari_amvlm.byte_cache import ByteCache
-from napari_amvlm.session import Comparer, parent_file
+from napari_amvlm.session import parent_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +21,8 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.learn.judge import Judging
     from napari_amvlm._qt.learn.panel import LearnPanel
     from napari_amvlm._qt.workspace import Workspace
-    from napari_amvlm.config import ScaleName
     from napari_amvlm.project import ModelRecord, Project
-    from napari_amvlm.session import Compared
+    from napari_amvlm.session import Compared, Comparer
 
 KEPT_BYTES = 512 << 20
 """So much is kept of images that were compared; the oldest is computed anew when it is wanted again."""
@@ -35,14 +32,7 @@ _REDRAW = 40
 
 
 class Comparison(QObject):
-    """Opens and closes the side-by-side of the model that is being judged.
-
-    Signals
-    -------
-    said : level, text
-    """
-
-    said = Signal(str, str)
+    """Opens and closes the side-by-side of the model that is being judged."""
 
     def __init__(
         self, viewer: Any, panel: LearnPanel, workspace: Workspace, judging: Judging, parent: QObject | None = None
@@ -55,8 +45,10 @@ class Comparison(QObject):
         self.layers = ComparisonLayers(viewer, self)
         self._comparer: Comparer | None = None
         self._thread: CompareThread | None = None
-        self._found: ByteCache[Compared] = ByteCache(KEPT_BYTES)
+        self._compared: ByteCache[Compared] = ByteCache(KEPT_BYTES)
+        self._lowest: dict[int, float] = {}
         self._wanted: int | None = None
+        self._prompt: str | None = None
         self._opening = False
         self._draw = qthrottled(self._on_border, timeout=_REDRAW)
         panel.compare_button.clicked.connect(self._on_clicked)
@@ -82,6 +74,10 @@ class Comparison(QObject):
         """Tell whether anything is still being computed."""
         return self._thread is not None or self._opening
 
+    def compared(self) -> list[int]:
+        """Return the ids of the images that were compared and are kept."""
+        return list(self._lowest)
+
     def open(self, first: int | None = None) -> None:
         """Compare the judged model with the one it came from, on every held-out image; `first` is shown first."""
         project, predictor, record = self._workspace.project, self._workspace.predictor, self._judging.judged()
@@ -94,24 +90,25 @@ class Comparison(QObject):
         self._panel.compare_progress.setBusy("Reading both models ...")
         at_hand = models_at_hand(self._workspace)
 
-        def find() -> tuple[Path, list[tuple[int, str]]]:
+        def prepare() -> tuple[Path, list[int]]:
             return parent_file(project, record, at_hand), _to_compare(project)
 
-        def done(found: tuple[Path, list[tuple[int, str]]]) -> None:
+        def done(prepared: tuple[Path, list[int]]) -> None:
             # closed meanwhile, or about another model by now
             if self._opening and self._judging.judged() is record:
-                self._begin(project, record, *found)
+                self._begin(project, record, *prepared)
 
-        self._workspace.submit(find, done, self._on_failed)
+        self._workspace.submit(prepare, done, self._on_failed)
 
-    def look_at(self, image_id: int) -> None:
-        """Show one image in the comparison, opened first where it is not."""
+    def look_at(self, image_id: int, prompt: str | None = None) -> None:
+        """Show one image, and one prompt of it, in the comparison, opened first where it is not."""
+        self._prompt = prompt or self._prompt
         if not self.is_open():
             self.open(image_id)
             return
         self._wanted = image_id
-        if image_id in self._found:
-            self._show_image(self._found[image_id])
+        if image_id in self._compared:
+            self._show_image(self._compared[image_id])
         elif self._thread is not None:
             self._thread.want(image_id)
         elif self._comparer is not None:
@@ -128,9 +125,10 @@ class Comparison(QObject):
         """End the comparison: its layers go, and the models and masks are forgotten."""
         if self._thread is not None:
             self._thread.stop()
-        self._thread = self._comparer = self._wanted = None
+        self._thread = self._comparer = self._wanted = self._prompt = None
         self._opening = False
-        self._found.clear()
+        self._compared.clear()
+        self._lowest.clear()
         self.layers.remove()
         self._show(False)
 
@@ -162,30 +160,27 @@ class Comparison(QObject):
     def _on_compared(self, compared: Compared) -> None:
         if self.sender() is not self._thread:
             return
-        self._found.put(compared.image_id, compared)
-        known = {entry.key: entry for entry in self._panel.scores.value()}
-        entry = known.get(compared.image_id, ScoreEntry(compared.image_id, compared.name, None, None))
-        known[compared.image_id] = replace(entry, before=compared.before, after=compared.after)
-        self._panel.scores.setValue(list(known.values()))
+        self._compared.put(compared.image_id, compared)
+        self._lowest[compared.image_id] = min(score.after or 0.0 for score in compared.scores)
+        self._judging.note(compared)
         if compared.image_id == self._wanted or (self._wanted is None and self.layers.value() is None):
             self._show_image(compared)
 
     def _on_returned(self, problems: list[str]) -> None:
         if self.sender() is not self._thread:
             return
-        entries = worst_first(self._panel.scores.value())
-        self._panel.scores.setValue(entries)
-        if self._wanted is None and entries and entries[0].key in self._found:
+        worst = min(self._lowest, key=lambda image_id: self._lowest[image_id], default=None)
+        if self._wanted is None and worst in self._compared:
             # the person has not chosen an image: the one that the later model is worst on
-            self._show_image(self._found[entries[0].key])
+            self._show_image(self._compared[worst])
         if problems:
-            self.said.emit("warning", f"Not compared: {len(problems)}. {problems[0]}")
+            self._workspace.said.emit("warning", f"Not compared: {len(problems)}. {problems[0]}")
         self._end()
 
     def _on_cancelled(self) -> None:
         if self.sender() is not self._thread:
             return
-        self.said.emit("info", "Cancelled; the images that were compared can still be looked at.")
+        self._workspace.said.emit("info", "Cancelled; the images that were compared can still be looked at.")
         self._end()
 
     def _on_errored(self, text: str, _error: object) -> None:
@@ -194,7 +189,7 @@ class Comparison(QObject):
 
     def _on_failed(self, text: str) -> None:
         self.close()
-        self.said.emit("error", text)
+        self._workspace.said.emit("error", text)
 
     def _on_dock_gone(self) -> None:
         """Take the layers along; the widgets are gone already."""
@@ -204,29 +199,18 @@ class Comparison(QObject):
 
     # Inner workings
 
-    def _begin(self, project: Project, record: ModelRecord, before: Path, images: list[tuple[int, str]]) -> None:
+    def _begin(self, project: Project, record: ModelRecord, before: Path, images: list[int]) -> None:
         predictor = self._workspace.predictor
         self._opening = False
         if predictor is None or not images:
             self._on_failed("No image is held out any more, so there is nothing to compare on; accept more masks.")
             return
-
-        def scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
-            return predictor.scale_for(prompt, shape, gray=gray).name
-
-        self._comparer = Comparer(project, before, record.path, predictor_scales=scale, device=predictor.device)
-        scored = {entry.key: entry for entry in self._panel.scores.value()}
-        entries = [scored.get(key) or ScoreEntry(key, name, None, None) for key, name in images]
-        entries = worst_first(entries)
-        self._panel.scores.setValue(entries)
-        self._panel.scores.setVisible(True)
-        ids = [entry.key for entry in entries]
-        if self._wanted in ids:
-            ids.remove(self._wanted)
-            ids.insert(0, self._wanted)
-        else:
+        self._comparer = comparer_of(project, before, record, predictor)
+        listed = [entry.key for entry in self._panel.scores.value() if entry.key in images]
+        if self._wanted not in images:
             self._wanted = None
-        self._start(ids)
+        first = [] if self._wanted is None else [self._wanted]
+        self._start(list(dict.fromkeys([*first, *listed, *images])))
 
     def _start(self, ids: list[int]) -> None:
         if self._comparer is None:
@@ -249,16 +233,18 @@ class Comparison(QObject):
 
     def _show_image(self, compared: Compared) -> None:
         swipe = self._panel.swipe
-        before = swipe.prompt()
-        prompt = before if before in compared.masks else next(iter(compared.masks))
+        wanted = self._prompt or swipe.prompt()
+        prompt = wanted if wanted in compared.masks else next(iter(compared.masks))
         swipe.setPrompts(list(compared.masks), prompt)
-        swipe.setWords(f"{compared.name}: Dice {compared.before:.3f} before, {compared.after:.3f} after")
-        self._panel.scores.select(compared.image_id)
         self._show_prompt(compared, prompt)
         self._panel.revealJudging()
 
     def _show_prompt(self, compared: Compared, prompt: str) -> None:
         """Show one prompt, the border through the middle of what is there."""
+        score = compared.score(prompt)
+        self._prompt = prompt
+        self._panel.scores.select(compared.image_id, prompt)
+        self._panel.swipe.setCaption(f"{compared.name}: Dice {score.before:.3f} before, {score.after:.3f} after")
         self._panel.swipe.setBorder(_middle(compared.masks[prompt]))
         self.layers.show(compared, prompt, self._panel.swipe.border())
 
@@ -270,7 +256,7 @@ class Comparison(QObject):
         panel.swipe.setVisible(is_open)
         panel.compare_progress.setVisible(is_open and self.is_busy())
         if not is_open:
-            panel.swipe.setWords("")
+            panel.swipe.setCaption("")
             panel.swipe.setPrompts((), "")
             panel.compare_progress.setIdle()
 
@@ -283,7 +269,7 @@ def _middle(code: np.ndarray) -> float:
     return (int(np.searchsorted(painted, painted[-1] / 2)) + 1) / int(code.shape[1])
 
 
-def _to_compare(project: Project) -> list[tuple[int, str]]:
-    """Return id and name of the held-out images that something is accepted on."""
+def _to_compare(project: Project) -> list[int]:
+    """Return the ids of the held-out images that something is accepted on."""
     accepted = {correction.image_id for correction in project.corrections.select()}
-    return [(record.id, record.name) for record in project.images.held_out() if record.id in accepted]
+    return [record.id for record in project.images.held_out() if record.id in accepted]

@@ -10,11 +10,24 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.errors import Cancelled, ImageError, ProjectError
+from napari_amvlm.session import Comparer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-    from napari_amvlm.session import Comparer
+    from napari_amvlm.config import ScaleName
+    from napari_amvlm.predictor import Predictor
+    from napari_amvlm.project import ModelRecord, Project
+
+
+def comparer_of(project: Project, before: Path, record: ModelRecord, predictor: Predictor) -> Comparer:
+    """Return what compares a model with the one in the file `before`, as the predictor would segment."""
+
+    def scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
+        return predictor.scale_for(prompt, shape, gray=gray).name
+
+    return Comparer(project, before, record.path, predictor_scales=scale, device=predictor.device)
 
 
 class CompareThread(GuardedThread):
@@ -48,13 +61,13 @@ class CompareThread(GuardedThread):
         problems: list[str] = []
         while (image_id := self._next()) is not None:
             try:
-                found = self._comparer.compare(image_id, self.isInterruptionRequested)
+                compared = self._comparer.compare(image_id, self.isInterruptionRequested)
             except (ProjectError, ImageError) as error:
                 problems.append(str(error))
                 continue
             # once cancelled, what came late is not shown any more
             self._raise_if_stopped()
-            self.compared.emit(found)
+            self.compared.emit(compared)
         return problems
 
     def _next(self) -> int | None:

@@ -9,16 +9,17 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.learn.comparison import Comparison
-from napari_amvlm._qt.learn.judge import Judging
+from napari_amvlm._qt.learn.judge import NOTHING_BETTER, Judging
 from napari_amvlm._qt.learn.model_entries import model_entries
 from napari_amvlm._qt.learn.panel import LearnPanel
 from napari_amvlm._qt.queue.add_images import ImageAdder, count
+from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.workers import LearnThread
 from napari_amvlm._qt.workspace import LOADING
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict
+from napari_amvlm.session import Verdict
 from napari_amvlm.session.learning_run import LearningRun, Outcome
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 
     from napari_amvlm._qt.widgets.status_line import Level
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.project import ModelRecord
+    from napari_amvlm.session import Judgement
 
 _IMAGE_FILES = "Images (*.png *.jpg *.jpeg *.tif *.tiff);;All files (*)"
 
 
 class LearnDock(Dock):
-    """Learns in the background and shows what came of it; see `Dock` for the other parameters.
+    """Learns in the background, and shows how good the new model is; see `Dock` for the other parameters.
 
     Parameters
     ----------
@@ -65,14 +68,11 @@ class LearnDock(Dock):
         # signals
         panel = self.panel
         panel.start_button.clicked.connect(self.start)
-        panel.pause_button.clicked.connect(self.pause_or_go_on)
+        panel.pause_button.clicked.connect(self.pause_or_resume)
         panel.stop_button.clicked.connect(self.stop)
         panel.add_open.clicked.connect(self.adding.add_open_images)
         panel.add_files.clicked.connect(self._on_add_files)
-        panel.question.answered.connect(self._on_answered)
         panel.auto.valueChanged.connect(self._on_auto_changed)
-        for part in (self.judging, self.comparison):
-            part.said.connect(self.say)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
         self.workspace.projectOpened.connect(self._on_project_opened)
@@ -119,19 +119,19 @@ class LearnDock(Dock):
         thread = LearnThread(run.steps, run.keep)
         self._follow(thread)
         self.panel.progress.setBusy("Reading the project ...")
-        self.say("info", "Learning; you can go on working.")
+        self.say("info", "Learning; you can keep working.")
         workspace.start(thread)
 
-    def pause_or_go_on(self) -> None:
-        """Let the run stand still, or go on."""
+    def pause_or_resume(self) -> None:
+        """Pause the run, or resume it."""
         if self._thread is None:
             return
         if self._thread.is_paused():
             self._thread.resume()
-            self.say("info", "Learning; you can go on working.")
+            self.say("info", "Learning; you can keep working.")
         else:
             self._thread.pause()
-            self.say("info", "Paused; the budget stands still too.")
+            self.say("info", "Paused; the budget is paused too.")
         self._refresh_buttons()
 
     def stop(self) -> None:
@@ -149,9 +149,8 @@ class LearnDock(Dock):
     # Slots
 
     def _on_reported(self, report: Any) -> None:
-        dice = getattr(report, "dice", None)
-        if dice is not None:
-            self.panel.curve.addDice(report.fraction, dice)
+        if hasattr(report, "dice"):
+            self.panel.curve.addDice(report.fraction, report.dice, report.per_prompt)
             return
         self.panel.curve.addLoss(report.fraction, report.loss)
         if not self._stopping:
@@ -164,28 +163,42 @@ class LearnDock(Dock):
         self.workspace.with_project(lambda _project: None)
         self.judging.show_outcome(outcome)
         left_out = f" Left out: {count(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
-        scores = _scores(outcome)
-        name = outcome.record.name
-        if outcome.stopped:
-            self.say("info", f"Stopped. {scores}{name} is kept; the served model is as it was.{left_out}")
-        elif outcome.verdict == Verdict.IMPROVED:
-            words = f"{scores}{name} is better and serves now.{left_out}"
-            self.judging.serve(outcome.record.path, outcome.record.id, words)
-        elif outcome.verdict == Verdict.WORSE:
-            self.say("warning", f"{scores}{name} is not better, so the served model stays.{left_out}")
+        stopped = "Stopped. " if outcome.stopped else ""
+        record, judgement = outcome.record, outcome.judgement
+        if record is None:
+            self.say("info", f"{stopped}{NOTHING_BETTER}{left_out}")
+        elif judgement.verdict == Verdict.IMPROVED and not outcome.stopped:
+            self.judging.serve(record.path, record.id, f"{record.name} serves now: {judgement}.{left_out}")
         else:
-            self.say("info", f"{scores}{name} is kept.{left_out}")
-            self.panel.question.ask(
-                f"{_few(outcome.held_out)} {scores}Look at its masks before you trust it.",
-                f"Serve {name}",
-                "Keep the present model",
-            )
+            level: Level = "warning" if judgement.verdict == Verdict.WORSE else "info"
+            reason = (judgement.unsettled or judgement.prompts)[0]
+            self.say(level, f"{stopped}{record.name} is {reason}; the current model stays.{left_out}")
+            if judgement.verdict != Verdict.SAME and not outcome.stopped:
+                self._ask(record, judgement)
+
+    def _ask(self, record: ModelRecord, judgement: Judgement) -> None:
+        """Let the person decide about a model that lost on a prompt, or that too few images judge."""
+        name, unsettled = record.name, judgement.unsettled
+        answers: dict[str, Callable[[], object]] = {
+            "Serve anyway": lambda: self.judging.serve(record.path, record.id, f"{name} serves now."),
+            "Keep the current model": lambda: self.say("info", f"The current model stays; {name} is in the list."),
+        }
+        if unsettled:
+            prompt = unsettled[0].prompt
+            answers[f"Accept more images of {prompt}"] = lambda: self._accept_more(prompt)
+        reasons = "; ".join(map(str, unsettled)) or str(judgement)
+        self.panel.question.ask(f"{name} is {reasons}. Look at its masks before you let it serve.", answers)
+
+    def _accept_more(self, prompt: str) -> None:
+        """Open the next image to annotate."""
+        self.say("info", f"Correct and accept masks of {prompt}; one image in four is held out to judge.")
+        queue_for(self._viewer, self.workspace).step(1)
 
     def _on_cancelled(self) -> None:
-        self.say("info", "Stopped before anything was learnt; the served model is as it was.")
+        self.say("info", "Stopped before anything was learnt; the model is unchanged.")
 
     def _on_errored(self, text: str, _error: object) -> None:
-        self.say("error", f"{text} The served model is as it was.")
+        self.say("error", f"{text} The model is unchanged.")
 
     def _on_finished(self) -> None:
         self._thread = None
@@ -198,15 +211,6 @@ class LearnDock(Dock):
         self.panel.question.withdraw()
         self.panel.curve.clear()
         self.outcome = None
-
-    def _on_answered(self, yes: bool) -> None:
-        if self.outcome is None:
-            return
-        record = self.outcome.record
-        if yes:
-            self.judging.serve(record.path, record.id, f"{record.name} serves now.")
-        else:
-            self.say("info", f"The served model stays; {record.name} is in the list.")
 
     def _on_add_files(self) -> None:
         picked, _ = QFileDialog.getOpenFileNames(self, "Images to learn from", "", _IMAGE_FILES)
@@ -267,16 +271,3 @@ class LearnDock(Dock):
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def _scores(outcome: Outcome) -> str:
-    if outcome.before is None or outcome.after is None:
-        return ""
-    return f"Dice on held-out images {outcome.before:.3f} before, {outcome.after:.3f} after. "
-
-
-def _few(held_out: int) -> str:
-    if held_out == 0:
-        return f"No image is held out to judge the new model ({ENOUGH_HELD_OUT} are needed)."
-    are = "image is" if held_out == 1 else "images are"
-    return f"Only {held_out} {are} held out, too few to judge ({ENOUGH_HELD_OUT} are needed)."

@@ -1,4 +1,4 @@
-"""Judging a model: single held-out images before and after its run, and whether it serves."""
+"""Judging a model: each prompt on held-out images before and after its run, and whether the model serves."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.widgets.score_table import ScoreEntry
-from napari_amvlm.session import ENOUGH_HELD_OUT, Verdict, judge
+from napari_amvlm._qt.learn.comparison_thread import CompareThread, comparer_of
+from napari_amvlm._qt.learn.model_entries import models_at_hand
+from napari_amvlm._qt.widgets.score_table import BETTER, SAME, WORSE, PromptRow, ScoreEntry, worst_first
+from napari_amvlm.session import Verdict, changed_images, judged_run, parent_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,22 +18,24 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.learn.panel import LearnPanel
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import ImageScore, ModelRecord, Project
+    from napari_amvlm.session import Compared, Judgement
     from napari_amvlm.session.learning_run import Outcome
+
+NOTHING_BETTER = "Nothing better was found; the model is unchanged."
 
 
 class Judging(QObject):
-    """Shows what the last run brought; promotes its model, discards it, or goes back to an earlier one.
+    """Shows the scores of a run; promotes its model, discards it, or goes back to an earlier one.
 
-    A model is in the ledger as serving only once it was loaded.
+    A model is in the ledger as serving only once it was loaded. Where a held-out mask changes, its image is scored
+    anew with the model before the run and the model after it.
 
     Signals
     -------
-    said : level, text
     judgedChanged
         Another model is judged, or none.
     """
 
-    said = Signal(str, str)
     judgedChanged = Signal()
 
     def __init__(self, panel: LearnPanel, workspace: Workspace, parent: QObject | None = None) -> None:
@@ -39,12 +43,16 @@ class Judging(QObject):
         self._panel = panel
         self._workspace = workspace
         self._judged: ModelRecord | None = None
+        self._run_id: int | None = None
+        self._renewing: CompareThread | None = None
+        self._tried: set[tuple[int, ...]] = set()
         panel.promote_button.clicked.connect(self.promote)
         panel.discard_button.clicked.connect(self.discard)
         panel.models.serveRequested.connect(self._on_serve_requested)
         panel.models.rollBackRequested.connect(self.roll_back)
         workspace.projectOpened.connect(self._on_project_opened)
         workspace.projectChanged.connect(self._refresh)
+        workspace.projectChanged.connect(self._renew)
         workspace.modelChanged.connect(self._refresh)
         workspace.busyChanged.connect(self._refresh)  # the buttons wait for the run that they are about
         # the dock may be opened after the project
@@ -52,8 +60,8 @@ class Judging(QObject):
 
     def show_outcome(self, outcome: Outcome) -> None:
         """Show the scores of a run that has just ended."""
-        words = verdict_words(outcome.verdict, outcome.held_out, outcome.before, outcome.after)
-        self._show(outcome.record, outcome.per_image, words)
+        self._set_judged(outcome.record, outcome.run_id if outcome.record is not None else None)
+        self._show(outcome.scores, outcome.judgement)
 
     def judged(self) -> ModelRecord | None:
         """Return the model that is judged."""
@@ -81,7 +89,7 @@ class Judging(QObject):
             self._workspace.with_project(
                 lambda project: project.models.discard(record.id),
                 lambda _: self._discarded(record),
-                lambda text: self.said.emit("error", text),
+                lambda text: self._workspace.said.emit("error", text),
             )
 
         if record.sha256 == self._workspace.served_key():
@@ -101,33 +109,35 @@ class Judging(QObject):
             path = record.path if record is not None else base.path if base is not None else None
             name = record.name if record is not None else base.name if base is not None else "the installed model"
             if path is None:
-                self.said.emit("error", "The installed model is not known; choose one in the list.")
+                self._workspace.said.emit("error", "The installed model is not known; choose one in the list.")
                 return
 
             def finish() -> None:
-                self.said.emit("info", f"Rolled back: {name} serves again.")
+                self._workspace.said.emit("info", f"Rolled back: {name} serves again.")
                 if after is not None:
                     after()
 
-            self._workspace.serve(path, finish, lambda text: self.said.emit("error", text))
+            self._workspace.serve(path, finish, lambda text: self._workspace.said.emit("error", text))
 
-        self._workspace.with_project(go, done, lambda text: self.said.emit("error", text))
+        self._workspace.with_project(go, done, lambda text: self._workspace.said.emit("error", text))
 
-    def serve(self, path: Path, model_id: int | None, words: str) -> None:
+    def serve(self, path: Path, model_id: int | None, message: str) -> None:
         """Load a model file, then note in the project that it serves."""
 
         def done() -> None:
-            self.said.emit("info", words)
+            self._workspace.said.emit("info", message)
             if self._workspace.project is not None:
                 self._workspace.with_project(lambda project: project.models.serve(model_id))
 
-        self._workspace.serve(path, done, lambda text: self.said.emit("error", text))
+        self._workspace.serve(path, done, lambda text: self._workspace.said.emit("error", text))
 
     # Inner workings
 
     def _discarded(self, record: ModelRecord) -> None:
-        self._show(None, (), "")
-        self.said.emit("info", f"{record.name} is discarded; its file stays in the project, and no list shows it.")
+        self._set_judged(None)
+        self._workspace.said.emit(
+            "info", f"{record.name} is discarded; its file stays in the project, out of the list."
+        )
 
     def _on_serve_requested(self, key: str) -> None:
         view = self._workspace.view
@@ -141,37 +151,111 @@ class Judging(QObject):
         models = {record.id: record for record in view.models} if view is not None else {}
         run = next((run for run in reversed(view.runs) if run.model_id in models), None) if view is not None else None
         if run is None or run.model_id is None:
-            self._show(None, (), "")
+            self._set_judged(None)
         else:
             self._show_run_of(models[run.model_id])
 
     def _show_run_of(self, record: ModelRecord, then: Callable[[], None] | None = None) -> None:
-        """Show what the run brought that ended with a model; one that came from elsewhere has no scores."""
-        before, after = record.scores.get("before"), record.scores.get("after")
+        """Show the scores of the run that made a model; a model from elsewhere has none."""
         runs = self._workspace.view.runs if self._workspace.view is not None else ()
         run_id = next((run.id for run in reversed(runs) if run.model_id == record.id), None)
+        self._set_judged(record, run_id)
 
-        def read(project: Project) -> list[ImageScore]:
-            return project.runs.scores(run_id) if run_id is not None else []
+        def done(judged: tuple[list[ImageScore], Judgement]) -> None:
+            if self._judged is record:
+                self._show(*judged)
+                if then is not None:
+                    then()
 
-        def done(scores: list[ImageScore]) -> None:
-            words = verdict_words(judge(before, after, len(scores)), len(scores), before, after)
-            self._show(record, scores, words)
-            if then is not None:
-                then()
+        if run_id is not None:
+            self._workspace.with_project(lambda project: judged_run(project, run_id), done)
+        elif then is not None:
+            then()
 
-        self._workspace.with_project(read, done)
+    def note(self, compared: Compared) -> None:
+        """Store the scores of an image that both models were just compared on, and show them."""
+        run_id, record = self._run_id, self._judged
+        if run_id is None or record is None:
+            return
 
-    def _show(self, record: ModelRecord | None, scores: Sequence[ImageScore], words: str) -> None:
-        self._judged = record
+        def store(project: Project) -> tuple[list[ImageScore], Judgement]:
+            if not project.read_only:
+                project.runs.store_scores(run_id, compared.scores)
+            return judged_run(project, run_id)
+
+        def done(judged: tuple[list[ImageScore], Judgement]) -> None:
+            if self._judged is record:
+                self._show(*judged)
+
+        self._workspace.with_project(store, done)
+
+    def _renew(self) -> None:
+        """Score images anew whose held-out masks were changed since the run, unless the models are in use."""
+        run_id, record, workspace, project = self._run_id, self._judged, self._workspace, self._workspace.project
+        if run_id is None or record is None or project is None or self._renewing is not None:
+            return
+        if workspace.learning() is not None:
+            return
+        at_hand = models_at_hand(workspace)
+
+        def prepare() -> tuple[list[int], Path | None]:
+            changed = {i: masks for i, masks in changed_images(project, run_id).items() if masks not in self._tried}
+            self._tried.update(changed.values())
+            return list(changed), parent_file(project, record, at_hand) if changed else None
+
+        def done(prepared: tuple[list[int], Path | None]) -> None:
+            images, before = prepared
+            if before is not None and self._judged is record and self._renewing is None:
+                self._start_renewing(record, before, images)
+
+        workspace.submit(prepare, done)
+
+    def _start_renewing(self, record: ModelRecord, before: Path, images: list[int]) -> None:
+        project, predictor = self._workspace.project, self._workspace.predictor
+        if project is None or predictor is None:
+            return
+        self._renewing = CompareThread(comparer_of(project, before, record, predictor), images)
+        self._renewing.compared.connect(self._on_compared)
+        self._renewing.returned.connect(self._on_renewed)
+        self._renewing.errored.connect(lambda text: self._on_renewed([text]))
+        self._workspace.start(self._renewing)
+
+    def _on_compared(self, compared: Compared) -> None:
+        if self.sender() is self._renewing:
+            self.note(compared)
+
+    def _on_renewed(self, problems: list[str]) -> None:
+        self._renewing = None
+        if problems:
+            self._workspace.said.emit("warning", f"A changed held-out mask could not be scored: {problems[0]}")
+
+    def _set_judged(self, record: ModelRecord | None, run_id: int | None = None) -> None:
+        self._judged, self._run_id = record, run_id
+        self._tried.clear()
+        if self._renewing is not None:
+            self._renewing.stop()
+            self._renewing = None
         self.judgedChanged.emit()
         panel = self._panel
-        panel.scores.setValue([ScoreEntry(s.image_id, s.name, s.before, s.after) for s in scores])
-        panel.verdict.setText(f"{record.name}: {words}" if record is not None else "")
+        panel.scores.setValue([])
+        panel.scores.hide()
+        panel.verdict.setText(f"{record.name}: it was not scored in this project." if record is not None else "")
         for widget in (panel.judge_heading, panel.verdict, panel.judge_buttons):
             widget.setVisible(record is not None)
-        panel.scores.setVisible(bool(scores))
         self._refresh()
+
+    def _show(self, scores: Sequence[ImageScore], judgement: Judgement) -> None:
+        panel, order = self._panel, [each.prompt for each in judgement.prompts]
+        order += [score.prompt for score in scores if score.prompt not in order]
+        entries = [ScoreEntry(s.image_id, s.name, s.before, s.after, s.prompt, s.corrected) for s in scores]
+        entries = sorted(worst_first(entries), key=lambda entry: order.index(entry.prompt))
+        signs = {Verdict.IMPROVED: BETTER, Verdict.WORSE: WORSE, Verdict.SAME: SAME, Verdict.TOO_FEW: "?"}
+        rows = {p.prompt: PromptRow(p.before, p.after, signs[p.verdict], str(p)) for p in judgement.prompts if p.images}
+        panel.scores.setValue(entries, rows)
+        panel.scores.setVisible(bool(entries))
+        panel.judge_heading.show()
+        panel.verdict.setText(f"{self._judged.name}: {judgement}." if self._judged is not None else NOTHING_BETTER)
+        panel.verdict.show()
 
     def _refresh(self) -> None:
         workspace, record = self._workspace, self._judged
@@ -184,11 +268,3 @@ class Judging(QObject):
         )
         served = workspace.view.served if workspace.view is not None else None
         self._panel.models.setRollBackEnabled(served is not None and idle)
-
-
-def verdict_words(verdict: Verdict, held_out: int, before: float | None, after: float | None) -> str:
-    """Say what the held-out images say about a model."""
-    if verdict == Verdict.TOO_FEW:
-        return f"not enough to judge: {held_out} of at least {ENOUGH_HELD_OUT} held-out images."
-    better = "better" if verdict == Verdict.IMPROVED else "not better"
-    return f"{better}, mean Dice {before or 0.0:.3f} before, {after or 0.0:.3f} after on {held_out} held-out images."

@@ -1,4 +1,4 @@
-"""The Learn dock as it looks: widgets and layout, without viewer, model or project."""
+"""Widgets and layout of the Learn dock, without viewer, model or project."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class LearnPanel(QWidget):
         self.counts = QLabel()
         self.counts.setWordWrap(True)
         self.counts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self.counts.setAccessibleName("What there is to learn from")
+        self.counts.setAccessibleName("Images to learn from")
         self.counts.setToolTip(
-            "accepted: images with an accepted mask. held out: those of them that only judge, every fourth.\n"
+            "accepted: images with an accepted mask. held out: those of them that only judge, one in four; correct\n"
+            "their masks, since a mask that was accepted as the model drew it judges nothing.\n"
             "unlabelled: the other images of the project; the model learns from them too."
         )
         self.add_open = QPushButton("Add open images")
@@ -41,11 +42,11 @@ class LearnPanel(QWidget):
         self.add_files.setToolTip("Put image files into the project, to be learnt from without labels")
         self.budget = BudgetRow()
         self.start_button = QPushButton("Start")
-        self.start_button.setToolTip("Learn from the accepted masks in the background; go on working meanwhile")
+        self.start_button.setToolTip("Learn from the accepted masks in the background; you can keep working")
         self.pause_button = QPushButton("Pause")
-        self.pause_button.setToolTip("Let the run and its budget stand still")
+        self.pause_button.setToolTip("Pause the run and its budget")
         self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("End the run now: what it learnt goes on the list, and the served model stays")
+        self.stop_button.setToolTip("End the run now: what it learnt goes on the list, and the current model stays")
         self.auto = AutoLearnRow()
         self.progress = ProgressRow(button="")
         self.question = Question()
@@ -116,7 +117,7 @@ class LearnPanel(QWidget):
         """Allow the buttons that make sense now."""
         self.start_button.setEnabled(ready and not running)
         self.pause_button.setEnabled(running and not stopping)
-        self.pause_button.setText("Go on" if paused else "Pause")
+        self.pause_button.setText("Resume" if paused else "Pause")
         self.stop_button.setEnabled(running and not stopping)
         self.budget.setEnabled(not running)
         self.models.setServeEnabled(not running)

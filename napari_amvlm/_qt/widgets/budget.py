@@ -31,7 +31,7 @@ class BudgetRow(QWidget):
         self._device = QComboBox()
         self._device.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._device.setAccessibleName("Device")
-        self._device.addItem("best there is", "auto")
+        self._device.addItem("Best available", "auto")
         self._device.setToolTip("Where the model learns; the best device comes first")
         self._minutes = QDoubleSpinBox()
         self._minutes.setRange(0.1, 24 * 60)

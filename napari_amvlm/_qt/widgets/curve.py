@@ -1,15 +1,18 @@
-"""Live curves of a learning run: Dice on held-out images, and loss."""
+"""Live curves of a learning run: Dice of each prompt on held-out images, and loss."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_amvlm._qt.theme import Colours
 
 SMOOTH = 0.9
@@ -18,18 +21,24 @@ SMOOTH = 0.9
 REDRAW = 250
 """Milliseconds from one drawing of the loss to the next at least: a fast device makes many steps a second."""
 
-HEIGHT = 236
+HEIGHT = 220
 """Of both plots together, pixels."""
+
+PROMPT_COLOURS = ("#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#0072b2")
+"""Colours of prompts that the colour-blind can tell apart (Okabe and Ito, Color Universal Design, 2008)."""
+
+_SYMBOLS = "ostd+x"
 
 
 @dataclass
 class Curves:
-    """What is drawn: per cent of the budget against loss and against Dice."""
+    """What is drawn: per cent of the budget against loss, and against Dice: the mean, and that of each prompt."""
 
     loss_at: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     dice_at: list[float] = field(default_factory=list)
     dice: list[float] = field(default_factory=list)
+    prompts: dict[str, list[float]] = field(default_factory=dict)
 
 
 class CurveWidget(QWidget):
@@ -64,6 +73,12 @@ class CurveWidget(QWidget):
         self._raw_line = self._loss_plot.plot()
         self._loss_line = self._loss_plot.plot()
         self._dice_line = self._dice_plot.plot(symbol="o", symbolSize=6)
+        self._prompt_lines: dict[str, pg.PlotDataItem] = {}
+        self._key = QLabel()
+        self._key.setWordWrap(True)
+        self._key.setTextFormat(Qt.TextFormat.RichText)
+        self._key.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._key.setAccessibleName("Dice of each prompt on held-out images")
         for line in (self._raw_line, self._loss_line):
             line.setDownsampling(auto=True, method="subsample")  # thousands of steps on some hundred pixels
         self._redraw = QTimer(self)
@@ -73,7 +88,10 @@ class CurveWidget(QWidget):
         # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
         column.addWidget(self._view)
+        column.addWidget(self._key)
+        self._key.hide()
         self._title()
 
     def value(self) -> Curves:
@@ -83,6 +101,9 @@ class CurveWidget(QWidget):
     def clear(self) -> None:
         """Begin anew."""
         self._curves, self._smooth = Curves(), _Smooth()
+        for line in self._prompt_lines.values():
+            self._dice_plot.removeItem(line)
+        self._prompt_lines.clear()
         self._draw_dice()
         self._draw_loss()
 
@@ -94,11 +115,17 @@ class CurveWidget(QWidget):
         if not self._redraw.isActive():
             self._redraw.start()
 
-    def addDice(self, fraction: float, dice: float) -> None:
-        """Add the mean Dice on held-out images at this share of the budget."""
+    def addDice(self, fraction: float, dice: float, prompts: Mapping[str, float] | None = None) -> None:
+        """Add Dice on held-out images at this share of the budget: the mean, and that of each prompt."""
         self._curves.dice_at.append(100 * fraction)
         self._curves.dice.append(dice)
+        for prompt, value in (prompts or {}).items():
+            self._curves.prompts.setdefault(prompt, []).append(value)
         self._draw_dice()
+
+    def key(self) -> str:
+        """Return the legend of the prompts as plain text; empty with a single one, whose line is the mean."""
+        return " ".join(f"{prompt} {values[-1]:.3f}" for prompt, values in self._shown_prompts().items())
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
@@ -111,9 +138,9 @@ class CurveWidget(QWidget):
             plot.titleLabel.setAttr("color", colours.text)
         self._raw_line.setPen(pg.mkPen(_faint(colours.second), width=1))
         self._loss_line.setPen(pg.mkPen(colours.second, width=2))
-        self._dice_line.setPen(pg.mkPen(colours.accent, width=2))
-        self._dice_line.setSymbolBrush(colours.accent)
-        self._dice_line.setSymbolPen(colours.accent)
+        self._dice_line.setPen(pg.mkPen(colours.text, width=2))
+        self._dice_line.setSymbolBrush(colours.text)
+        self._dice_line.setSymbolPen(colours.text)
         self._titles.clear()
         self._title()
 
@@ -122,15 +149,29 @@ class CurveWidget(QWidget):
         last = f": {self._curves.loss[-1]:.3f}" if self._curves.loss else ""
         # one plot alone is laid out and painted anew where only one has changed: this is done while work goes on
         for name, plot, words in (
-            ("dice", self._dice_plot, f"Dice on held-out images{best}"),
+            ("dice", self._dice_plot, f"{'mean ' if self._shown_prompts() else ''}Dice on held-out images{best}"),
             ("loss", self._loss_plot, f"loss{last}"),
         ):
             if self._titles.get(name) != words:
                 self._titles[name] = words
                 plot.setTitle(words, size="9pt")
 
+    def _shown_prompts(self) -> dict[str, list[float]]:
+        return self._curves.prompts if len(self._curves.prompts) > 1 else {}
+
     def _draw_dice(self) -> None:
         self._dice_line.setData(self._curves.dice_at, self._curves.dice)
+        legend = []
+        for number, (prompt, values) in enumerate(self._shown_prompts().items()):
+            colour, symbol = PROMPT_COLOURS[number % len(PROMPT_COLOURS)], _SYMBOLS[number % len(_SYMBOLS)]
+            if prompt not in self._prompt_lines:
+                style = {"symbol": symbol, "symbolSize": 6, "symbolBrush": colour, "symbolPen": colour}
+                self._prompt_lines[prompt] = self._dice_plot.plot(pen=pg.mkPen(colour, width=1), **style)
+            self._prompt_lines[prompt].setData(self._curves.dice_at[-len(values) :], values)
+            square = f'<span style="color: {colour};">\N{BLACK SQUARE}</span>'
+            legend.append(f"{square}&nbsp;{escape(prompt)}&nbsp;{values[-1]:.3f}")
+        self._key.setText(" ".join(legend))
+        self._key.setVisible(bool(legend))
         self._title()
 
     def _draw_loss(self) -> None:

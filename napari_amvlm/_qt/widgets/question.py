@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from typing import TYPE_CHECKING
+
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Question(QFrame):
-    """A sentence and two answers; hidden while there is nothing to ask.
-
-    Signals
-    -------
-    answered : bool
-        True for the first answer.
-    """
-
-    answered = Signal(bool)
+    """A sentence and a button for each answer; hidden while there is nothing to ask."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("question")
-        # widgets
+        self._buttons: dict[str, QPushButton] = {}
         self._text = QLabel()
         self._text.setWordWrap(True)
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self._yes = QPushButton("Yes")
-        self._no = QPushButton("No")
-        for button in (self._yes, self._no):
-            button.setToolTip(button.text())
-        # layout
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)
         column.addWidget(self._text)
-        column.addWidget(self._yes)
-        column.addWidget(self._no)
-        # signals
-        self._yes.clicked.connect(lambda: self._on_answer(True))
-        self._no.clicked.connect(lambda: self._on_answer(False))
         self.hide()
 
     def text(self) -> str:
         """Return the question; empty while there is none."""
         return self._text.text() if not self.isHidden() else ""
 
-    def ask(self, text: str, yes: str, no: str) -> None:
-        """Show the question."""
+    def answers(self) -> list[str]:
+        """Return the answers that can be given; none while there is no question."""
+        return list(self._buttons)
+
+    def ask(self, text: str, answers: Mapping[str, Callable[[], object]]) -> None:
+        """Show a question; the function of the answer that is clicked is called once."""
+        self.withdraw()
         self._text.setText(text)
-        self._yes.setText(yes)
-        self._no.setText(no)
-        self._yes.setToolTip(yes)
-        self._no.setToolTip(no)
+        for answer, function in answers.items():
+            button = QPushButton(answer)
+            button.setToolTip(answer)
+            button.clicked.connect(lambda _=False, function=function: self._on_clicked(function))
+            self._buttons[answer] = button
+            self.layout().addWidget(button)  # type: ignore[union-attr]
         self.show()
+
+    def answer(self, answer: str) -> None:
+        """Click an answer."""
+        self._buttons[answer].click()
 
     def setColours(self, *, edge: str) -> None:
         """Take the colours of the theme."""
@@ -58,8 +55,12 @@ class Question(QFrame):
 
     def withdraw(self) -> None:
         """Take the question back without an answer."""
+        for button in self._buttons.values():
+            button.hide()
+            button.deleteLater()
+        self._buttons.clear()
         self.hide()
 
-    def _on_answer(self, yes: bool) -> None:
-        self.hide()
-        self.answered.emit(yes)
+    def _on_clicked(self, function: Callable[[], object]) -> None:
+        self.withdraw()
+        function()

@@ -33,10 +33,10 @@ class SwipeRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self._words = QLabel()
-        self._words.setWordWrap(True)
-        self._words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self._words.setAccessibleName("The image that is compared, and its Dice")
+        self._caption = QLabel()
+        self._caption.setWordWrap(True)
+        self._caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._caption.setAccessibleName("The image that is compared, and its Dice")
         self._prompt = QComboBox()
         self._prompt.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._prompt.setAccessibleName("Prompt that is compared")
@@ -56,7 +56,7 @@ class SwipeRow(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        column.addWidget(self._words)
+        column.addWidget(self._caption)
         column.addWidget(self._prompt)
         row = QHBoxLayout()
         row.setSpacing(6)
@@ -92,13 +92,13 @@ class SwipeRow(QWidget):
             self._prompt.setCurrentText(chosen)
         self._prompt.setVisible(len(prompts) > 1)
 
-    def words(self) -> str:
-        """Return what is said of the image."""
-        return self._words.text()
+    def caption(self) -> str:
+        """Return the line about the image."""
+        return self._caption.text()
 
-    def setWords(self, words: str) -> None:
-        """Say which image is shown, and its scores."""
-        self._words.setText(words)
+    def setCaption(self, caption: str) -> None:
+        """Show which image it is, and its scores."""
+        self._caption.setText(caption)
 
 
 def _patch(text: str, colour: str) -> QLabel:

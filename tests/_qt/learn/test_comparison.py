@@ -107,17 +107,19 @@ def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged: Jud
     # half precision may let a pixel at the very threshold fall to either side
     assert all(entry.before > 0.98 for entry in entries)
     shown = judged.shown()
-    assert shown.image_id == judged.learn.panel.scores.selected() == entries[0].key
+    assert shown.image_id == entries[0].key
+    assert judged.learn.panel.scores.selected() == (shown.image_id, "nuclei")
     kinds = ("compared", "before | after", "accepted", "border")
     assert judged.names() == ["slide", *(f"{shown.name}, {kind}" for kind in kinds)]
-    words = f"{shown.name}: Dice {shown.before:.3f} before, {shown.after:.3f} after"
-    assert judged.learn.panel.swipe.words() == words
+    score = shown.score("nuclei")
+    caption = f"{shown.name}: Dice {score.before:.3f} before, {score.after:.3f} after"
+    assert judged.learn.panel.swipe.caption() == caption
     assert judged.learn.panel.compare_progress.isHidden()
     assert not judged.learn.panel.scores.isHidden()
 
     other = entries[2].key
     judged.learn.panel.scores.select(other)
-    judged.learn.panel.scores.looked.emit(other)
+    judged.learn.panel.scores.looked.emit(other, "nuclei")
     assert judged.shown().image_id == other
     assert len(judged.names()) == 5
 
@@ -138,7 +140,7 @@ def test_the_slider_moves_the_border(judged: Judged) -> None:
 def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(judged: Judged) -> None:
     last = judged.workspace.project.images.held_out()[-1].id
 
-    judged.learn.panel.scores.looked.emit(last)
+    judged.learn.panel.scores.looked.emit(last, "nuclei")
     judged.idle()
     shown, pressed = judged.shown().image_id, judged.learn.panel.compare_button.isChecked()
     judged.learn.panel.compare_button.click()
@@ -170,23 +172,23 @@ def test_it_ends_when_what_it_shows_goes_away(judged: Judged, tmp_path: Path, ho
 def test_cancel_keeps_what_was_compared_and_others_can_still_be_asked_for(judged: Judged) -> None:
     comparison = judged.learn.comparison
     judged.learn.panel.compare_button.click()
-    judged.wait_until(lambda: len(comparison._found) > 0, timeout=TIMEOUT)
+    judged.wait_until(lambda: len(comparison.compared()) > 0, timeout=TIMEOUT)
 
     comparison.cancel()
     judged.idle()
-    kept = set(comparison._found)
-    for entry in judged.learn.panel.scores.value():
-        comparison.look_at(entry.key)
+    kept = set(comparison.compared())
+    for record in judged.workspace.project.images.held_out():
+        comparison.look_at(record.id)
         judged.idle()
-        assert judged.shown().image_id == entry.key
+        assert judged.shown().image_id == record.id
 
     assert kept
-    assert len(comparison._found) == HELD_OUT
+    assert len(comparison.compared()) == HELD_OUT
 
 
 def test_closed_while_it_computes(judged: Judged) -> None:
     judged.learn.panel.compare_button.click()
-    judged.wait_until(lambda: judged.learn.comparison._thread is not None, timeout=TIMEOUT)
+    judged.wait_until(lambda: judged.learn.comparison.is_busy(), timeout=TIMEOUT)
 
     judged.learn.panel.compare_button.click()
     judged.idle()
@@ -202,7 +204,7 @@ def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged
 
     judged.open()
 
-    assert len(judged.learn.comparison._found) == HELD_OUT - 1
+    assert len(judged.learn.comparison.compared()) == HELD_OUT - 1
     level, text = judged.status()
     assert (level, text.startswith("Not compared: 1. ")) == ("warning", True)
 
@@ -223,7 +225,7 @@ def test_a_model_of_the_list_is_compared(judged: Judged) -> None:
     models = judged.learn.panel.models
     models.select(models.value()[0].key)
 
-    models._compare.click()
+    models.compareRequested.emit(models.selected())
     judged.idle()
 
     assert judged.learn.panel.verdict.text().startswith(models.value()[0].name)

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from napari_amvlm._qt.learn.dock import LearnDock
+from napari_amvlm._qt.widgets.auto_learn import AutoLearn
+from napari_amvlm._qt.widgets.budget import Budget
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Answer, Project
+from napari_amvlm.session import Verdict
 from napari_amvlm.session.learning_run import LearningRun
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=2)
 LONG = SHORT.model_copy(update={"steps": 1_000_000})
+LAST = SHORT.model_copy(update={"keep": "last"})
+"""Keeps the last teacher, also where it is no better."""
+TAUGHT = SHORT.model_copy(update={"steps": 40, "learning_rate": 1e-2, "consistency": 0.0, "retention": 0.0})
 
 
 def _with_config(config: LearningConfig) -> Any:
@@ -27,8 +33,20 @@ def _with_config(config: LearningConfig) -> Any:
     return lambda project, predictor, _config, **options: LearningRun(project, predictor, config, **options)
 
 
-def _fill(bench: Any, path: Path, *, labelled: int, held_out: int, unlabelled: int = 1, right: bool = True) -> None:
-    """Make a project whose masks are what the model says now, or the very opposite, and open it."""
+def _fill(
+    bench: Any,
+    path: Path,
+    *,
+    labelled: int,
+    held_out: int,
+    unlabelled: int = 1,
+    right: bool = True,
+    proposed: bool = False,
+) -> None:
+    """Make a project whose masks are what the model says now, or the very opposite, and open it.
+
+    With `proposed` they were accepted as the model drew them.
+    """
     rng = np.random.default_rng(1)
     predictor = bench.workspace.predictor
     with Project.create(path) as project:
@@ -37,8 +55,9 @@ def _fill(bench: Any, path: Path, *, labelled: int, held_out: int, unlabelled: i
             record = project.images.add_array(pixels, name=f"image {index}")
             if index < labelled + held_out:
                 predictor.set_image(pixels)
-                mask = predictor.predict("nuclei").mask(0.5)
-                project.corrections.accept(record.id, "nuclei", Answer(mask if right else ~mask))
+                drawn = predictor.predict("nuclei").mask(0.5)
+                mask, before = drawn if right else ~drawn, drawn if proposed else None
+                project.corrections.accept(record.id, "nuclei", Answer(mask, before=before))
                 project.images.set_held_out(record.id, index >= labelled)
     bench.workspace.open_project(path)
     bench.idle()
@@ -63,14 +82,14 @@ def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
     before = bench.workspace.served_key()
 
-    _learn(bench, SHORT.model_copy(update={"steps": 40, "learning_rate": 1e-2, "consistency": 0.0, "retention": 0.0}))
+    _learn(bench, TAUGHT)
     bench.idle()
 
     outcome = bench.learn.outcome
     # Its own opposite scores next to nothing: a pixel at the very threshold may fall to either side.
     assert outcome.before < 0.01
-    assert outcome.after > outcome.before + 0.01
-    assert "is better and serves now" in bench.learn.panel.status.value()[1]
+    assert outcome.judgement.verdict is Verdict.IMPROVED
+    assert f"{outcome.record.name} serves now: better on nuclei (+" in bench.learn.panel.status.value()[1]
     assert bench.workspace.served_key() != before
     assert bench.workspace.project.models.served().id == outcome.record.id
     curve = bench.learn.panel.curve.value()
@@ -80,37 +99,166 @@ def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
     assert serving == [outcome.record.name]
 
 
-def test_a_model_that_is_not_better_does_not_serve(bench: Any, tmp_path: Path):
+def test_a_run_that_found_nothing_better_offers_no_model(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     before = bench.workspace.served_key()
 
     _learn(bench)
     bench.idle()
 
-    level, text = bench.learn.panel.status.value()
-    assert level == "warning"
-    assert "is not better, so the served model stays" in text
+    nothing_better = "Nothing better was found; the model is unchanged."
+    assert bench.learn.panel.status.value() == ("info", nothing_better)
+    assert bench.learn.panel.verdict.text() == nothing_better
+    assert bench.learn.panel.question.text() == ""
+    assert not bench.learn.panel.promote_button.isEnabled()
+    assert bench.workspace.served_key() == before
+    assert bench.workspace.project.models.all() == []
+    assert [run.state for run in bench.workspace.project.runs.all()] == ["finished"]
+    assert len(bench.learn.panel.scores.value()) == 3
+
+
+def test_a_model_that_is_no_better_does_not_serve(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    before = bench.workspace.served_key()
+
+    _learn(bench, LAST)
+    bench.idle()
+
+    assert "the current model stays." in bench.learn.panel.status.value()[1]
     assert bench.workspace.served_key() == before
     assert bench.workspace.project.models.served() is None
     assert len(bench.workspace.project.models.all()) == 1
 
 
-@pytest.mark.parametrize("answer", [True, False])
-def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, answer: bool):
-    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=1)
+def _fill_with_two_prompts(bench: Any, path: Path) -> None:
+    """Make a project that teaches the opposite of what the model says; of "nuclei" the model says right."""
+    rng = np.random.default_rng(1)
+    predictor = bench.workspace.predictor
+    with Project.create(path) as project:
+        for index in range(6):
+            pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            record = project.images.add_array(pixels, name=f"image {index}")
+            predictor.set_image(pixels)
+            for prompt in ("nuclei", "pink tissue") if index < 5 else ():
+                opposite = ~predictor.predict(prompt).mask(0.5)
+                right = prompt == "nuclei" and index >= 2
+                project.corrections.accept(record.id, prompt, Answer(~opposite if right else opposite))
+                project.images.set_held_out(record.id, index >= 2)
+    bench.workspace.open_project(path)
+    bench.idle()
+
+
+@pytest.mark.parametrize("answer", ["Serve anyway", "Keep the current model", "Accept more images of nuclei"])
+def test_a_model_that_lost_on_one_prompt_asks_first(bench: Any, tmp_path: Path, answer: str):
+    _fill_with_two_prompts(bench, tmp_path / "p.amvlm")
     before = bench.workspace.served_key()
-    _learn(bench)
+
+    _learn(bench, TAUGHT.model_copy(update={"keep": "last"}))
+    bench.idle()
+    question, verdict = bench.learn.panel.question.text(), bench.learn.panel.verdict.text()
+    answers, undecided = bench.learn.panel.question.answers(), bench.workspace.served_key()
+    bench.learn.panel.question.answer(answer)
+    bench.idle()
+
+    outcome = bench.learn.outcome
+    assert outcome.judgement.lost == ["nuclei"]
+    assert verdict.startswith(f"{outcome.record.name}: worse on nuclei (-")
+    assert "better on pink tissue (+" in verdict
+    assert question.startswith(f"{outcome.record.name} is worse on nuclei (-")
+    assert "pink tissue" not in question
+    assert answers == ["Serve anyway", "Keep the current model", "Accept more images of nuclei"]
+    assert undecided == before
+    assert (bench.workspace.served_key() != before) == (answer == "Serve anyway")
+    assert bench.learn.panel.question.text() == ""
+    if answer.startswith("Accept more"):
+        assert bench.viewer.layers.selection.active.name.startswith("image 5")
+    headings = bench.learn.panel.scores.headings()
+    assert [line.split(" 0")[0].split(" 1")[0] for line in headings] == ["nuclei", "pink tissue"]
+    assert headings[0].endswith("\N{BLACK DOWN-POINTING TRIANGLE}")
+    assert headings[1].endswith("\N{BLACK UP-POINTING TRIANGLE}")
+    curve = bench.learn.panel.curve
+    assert list(curve.value().prompts) == ["nuclei", "pink tissue"]
+    assert curve.key().startswith("nuclei ")
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, serves: bool):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=1, right=False)
+    before = bench.workspace.served_key()
+    _learn(bench, LAST)
     bench.idle()
     asked = bench.learn.panel.question.text()
     undecided = bench.workspace.served_key()
 
-    (bench.learn.panel.question._yes if answer else bench.learn.panel.question._no).click()
+    bench.learn.panel.question.answer("Serve anyway" if serves else "Keep the current model")
     bench.idle()
 
-    assert asked.startswith("Only 1 image is held out, too few to judge (3 are needed).")
+    assert "not judged on nuclei (1 of 3 corrected held-out images)" in asked
     assert undecided == before
-    assert (bench.workspace.served_key() != before) == answer
-    assert (bench.workspace.project.models.served() is not None) == answer
+    assert (bench.workspace.served_key() != before) == serves
+    assert (bench.workspace.project.models.served() is not None) == serves
+
+
+def test_held_out_masks_that_nobody_corrected_judge_nothing(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, proposed=True)
+
+    _learn(bench)
+    bench.idle()
+
+    table = bench.learn.panel.scores
+    assert "not judged on nuclei (0 of 3 corrected held-out images)" in bench.learn.panel.question.text()
+    assert [(entry.before, entry.after, entry.corrected) for entry in table.value()] == [(None, None, False)] * 3
+    assert bench.learn.panel.curve.value().dice == []
+
+
+def test_scores_are_renewed_when_a_held_out_mask_changes(bench: Any, tmp_path: Path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
+    _learn(bench, LAST)
+    bench.idle()
+    scores = {entry.key: entry.before for entry in bench.learn.panel.scores.value()}
+    image_id = next(iter(scores))
+
+    def swap(project: Project) -> None:
+        (correction,) = project.corrections.select(image_id)
+        project.corrections.accept(image_id, "nuclei", Answer(~project.corrections.mask(correction)))
+
+    bench.workspace.with_project(swap)
+    bench.idle()
+
+    renewed = {entry.key: entry.before for entry in bench.learn.panel.scores.value()}
+    assert renewed.pop(image_id) > 0.98
+    assert renewed == {key: before for key, before in scores.items() if key != image_id}
+    assert scores[image_id] < 0.01
+    assert bench.workspace.project.runs.scores(1)[-1].image_id == image_id
+
+
+@pytest.mark.parametrize("damage", ["vanished", "other shape"])
+def test_a_held_out_image_that_cannot_be_read(bench: Any, tmp_path: Path, damage: str):
+    import PIL.Image
+
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0, unlabelled=0)
+    file = tmp_path / "held out.png"
+    PIL.Image.fromarray(np.full((64, 64), 9, np.uint8)).save(file)
+
+    def hold_out(project: Project) -> None:
+        record = project.images.add_file(file)
+        project.corrections.accept(record.id, "nuclei", Answer(np.ones((64, 64), bool)))
+        project.images.set_held_out(record.id, True)
+
+    bench.workspace.with_project(hold_out)
+    bench.idle()
+    if damage == "vanished":
+        file.unlink()
+    else:
+        PIL.Image.fromarray(np.full((64, 32), 9, np.uint8)).save(file)
+
+    _learn(bench)
+    bench.idle()
+
+    text = bench.learn.panel.status.value()[1]
+    assert "Left out: 1 image. " in text
+    assert "held out.png" in text
+    assert bench.learn.outcome.record is not None
 
 
 def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path, tiny_checkpoint: Path):
@@ -118,7 +266,7 @@ def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path
     first = bench.workspace.served_key()
     _learn(bench)
     bench.idle()
-    bench.learn.panel.question._yes.click()
+    bench.learn.panel.question.answer("Serve anyway")
     bench.idle()
 
     bench.workspace.serve(tiny_checkpoint)
@@ -162,7 +310,7 @@ def test_pause_stands_still_and_goes_on(bench: Any, tmp_path: Path):
     bench.learn.stop()
     bench.idle()
 
-    assert words == "Go on"
+    assert words == "Resume"
     assert still
 
 
@@ -317,7 +465,7 @@ def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     _learn(bench)
     bench.idle()
-    bench.learn.panel.question._yes.click()
+    bench.learn.panel.question.answer("Serve anyway")
     bench.idle()
     served = bench.workspace.served_key()
 
@@ -335,7 +483,7 @@ def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path
     # Half precision rounds by the number of threads, and a mask must be the model's own to the pixel.
     monkeypatch.setattr("napari_amvlm.device.supports_bfloat16", lambda _device: False)
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
-    _learn(bench)
+    _learn(bench, LAST)
     bench.idle()
 
     entries = bench.learn.panel.scores.value()
@@ -343,7 +491,7 @@ def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path
     assert len(entries) == 3
     assert after == sorted(after)
     assert all(entry.before == 1.0 for entry in entries)
-    assert "not better, mean Dice 1.000 before" in bench.learn.panel.verdict.text()
+    assert bench.learn.panel.scores.headings()[0].startswith("nuclei 1.000 ")
     bench.learn.panel.scores.chosen.emit(entries[0].key)
     bench.idle()
     assert bench.viewer.layers.selection.active.name.startswith(entries[0].name)
@@ -352,7 +500,7 @@ def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path
 def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     installed = bench.workspace.served_key()
-    _learn(bench)
+    _learn(bench, LAST)
     bench.idle()
     panel, project = bench.learn.panel, bench.workspace.project
     learnt = bench.learn.outcome.record
@@ -360,9 +508,9 @@ def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
     panel.promote_button.click()
     bench.idle()
     promoted = (bench.workspace.served_key(), project.models.served().id, panel.promote_button.isEnabled())
-    panel.models._roll_back.click()
+    panel.models.rollBackRequested.emit()
     bench.idle()
-    rolled_back = (bench.workspace.served_key(), project.models.served(), panel.models._roll_back.isEnabled())
+    rolled_back = (bench.workspace.served_key(), project.models.served(), panel.models.canRollBack())
     panel.promote_button.click()
     bench.idle()
     panel.discard_button.click()
@@ -377,17 +525,17 @@ def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
 
 
 def test_too_few_held_out_images_are_not_enough_to_judge(bench: Any, tmp_path: Path):
-    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=2)
-    _learn(bench)
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=2, right=False)
+    _learn(bench, LAST)
     bench.idle()
 
-    assert "not enough to judge: 2 of at least 3 held-out images" in bench.learn.panel.verdict.text()
+    assert "not judged on nuclei (2 of 3 corrected held-out images)" in bench.learn.panel.verdict.text()
     assert len(bench.learn.panel.scores.value()) == 2
 
 
 def test_the_last_run_is_shown_when_a_project_is_opened_again(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
-    _learn(bench)
+    _learn(bench, LAST)
     bench.idle()
     shown = bench.learn.panel.scores.value()
 
@@ -423,8 +571,7 @@ def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Pat
 def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     bench.learn._make_run = _with_config(SHORT)
-    bench.learn.panel.auto._on.setChecked(True)
-    bench.learn.panel.auto._after.setValue(2)
+    bench.learn.panel.auto.setValue(AutoLearn(on=True, after=2))
 
     runs = []
     for seed in (11, 12, 13):  # none of them is an image that the project has
@@ -444,7 +591,7 @@ def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
         return LearningRun(project, predictor, SHORT, **options)
 
     bench.learn._make_run = make
-    bench.learn.panel.budget._minutes.setValue(2.5)
+    bench.learn.panel.budget.setValue(Budget("auto", 2.5))
     bench.learn.panel.start_button.click()
     bench.idle()
 
@@ -469,7 +616,7 @@ def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Pat
 
 def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
-    _learn(bench)
+    _learn(bench, LAST)
     bench.idle()
 
     again = LearnDock(bench.viewer, bench.workspace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ from napari_amvlm._qt.widgets.question import Question
 from napari_amvlm._qt.widgets.queue_list import QueueEntry, QueueList
 from napari_amvlm._qt.widgets.queue_step import QueueStep
 from napari_amvlm._qt.widgets.scale_choice import ScaleChoice, ScaleSettings
-from napari_amvlm._qt.widgets.score_table import ScoreEntry, ScoreTable, worst_first
+from napari_amvlm._qt.widgets.score_table import BETTER, WORSE, PromptRow, ScoreEntry, ScoreTable, worst_first
 from napari_amvlm._qt.widgets.shown_layers import Shown, ShownLayers
 from napari_amvlm._qt.widgets.status_line import StatusLine
 from napari_amvlm._qt.widgets.swipe import SwipeRow
@@ -211,13 +212,16 @@ def test_only_a_model_that_does_not_serve_can_be_served(qtbot: QtBot):
 def test_a_question_goes_when_answered(qtbot: QtBot):
     question = Question()
     qtbot.addWidget(question)
-    question.ask("Too few to judge.", "Serve", "Keep")
+    given: list[str] = []
+    question.ask("An earlier question.", {"Yes": lambda: given.append("yes")})
+    question.ask("Too few to judge.", {answer: partial(given.append, answer) for answer in ("Serve", "Keep")})
+    answers = question.answers()
 
-    with qtbot.waitSignal(question.answered) as signal:
-        question.findChildren(QPushButton)[1].click()
+    question.answer("Keep")
 
-    assert signal.args == [False]
-    assert question.text() == ""
+    assert answers == ["Serve", "Keep"]
+    assert given == ["Keep"]
+    assert (question.text(), question.answers()) == ("", [])
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
@@ -239,29 +243,74 @@ def test_scores_say_which_way_they_went(qtbot: QtBot):
     entries = [ScoreEntry(key, f"tile {key}", *pair) for key, pair in scores.items()]
 
     table.setValue(entries)
-    rows = [table._table.topLevelItem(row).text(2) for row in range(3)]
+    above = table._table.topLevelItem(0)
+    rows = [above.child(row).text(2) for row in range(3)]
     with qtbot.waitSignal(table.chosen) as signal:
-        table._table.itemActivated.emit(table._table.topLevelItem(1), 0)
+        table._table.itemActivated.emit(above.child(1), 0)
 
     assert table.value() == entries
     assert rows == ["0.250 \N{BLACK DOWN-POINTING TRIANGLE}", "0.750 \N{BLACK UP-POINTING TRIANGLE}", "0.800"]
     assert signal.args == [8]
 
 
+def test_scores_lie_below_their_prompts(qtbot: QtBot):
+    table = ScoreTable()
+    qtbot.addWidget(table)
+    entries = [
+        ScoreEntry(7, "tile", 0.9, 0.8, "nuclei"),
+        ScoreEntry(8, "drawn", None, None, "nuclei", corrected=False),
+        ScoreEntry(7, "tile", 0.0, 0.9, "gland"),
+    ]
+    looked: list[tuple[int, str]] = []
+    table.looked.connect(lambda key, prompt: looked.append((key, prompt)))
+
+    table.setValue(entries, {"nuclei": PromptRow(0.9, 0.8, WORSE), "gland": PromptRow(0.0, 0.9, BETTER)})
+    table._table.itemClicked.emit(table._table.topLevelItem(0), 0)
+    table._table.itemClicked.emit(table._table.topLevelItem(1).child(0), 0)
+    table.select(7, "gland")
+
+    assert table.headings() == [
+        "nuclei 0.900 0.800 \N{BLACK DOWN-POINTING TRIANGLE}",
+        "gland 0.000 0.900 \N{BLACK UP-POINTING TRIANGLE}",
+    ]
+    assert table._table.topLevelItem(0).child(1).text(2) == "not corrected"
+    assert looked == [(7, "gland")]
+    assert table.selected() == (7, "gland")
+
+
 def test_a_click_looks_at_a_score_and_new_scores_keep_it_selected(qtbot: QtBot):
     table = ScoreTable()
     qtbot.addWidget(table)
-    told: list[int] = []
-    table.looked.connect(told.append)
+    looked: list[int] = []
+    table.looked.connect(lambda key, _prompt: looked.append(key))
     table.setValue([ScoreEntry(7, "tile 7", 0.5, 0.25), ScoreEntry(8, "tile 8", 0.5, 0.75)])
 
-    table._table.setCurrentItem(table._table.topLevelItem(1))
+    table._table.setCurrentItem(table._table.topLevelItem(0).child(1))
     table.setValue(worst_first([ScoreEntry(7, "tile 7", 0.5, None), ScoreEntry(8, "tile 8", 0.5, 0.1)]))
+    kept = table.selected()
     table.select(7)
 
-    assert told == [8]
+    assert looked == [8]
     assert [entry.key for entry in table.value()] == [8, 7]
-    assert table.selected() == 7
+    assert (kept, table.selected()) == ((8, ""), (7, ""))
+
+
+@pytest.mark.parametrize("number", [1, 2, 6])
+def test_a_curve_has_a_line_for_each_prompt(qtbot: QtBot, number: int):
+    curve = CurveWidget()
+    qtbot.addWidget(curve)
+    curve.setColours(theme_colours("dark"))
+    prompts = {f"prompt {index}": index / 10 for index in range(number)}
+
+    curve.addDice(0.0, 0.5, prompts)
+    curve.addDice(0.5, 0.6, {prompt: value + 0.1 for prompt, value in prompts.items()})
+
+    lines = list(curve._prompt_lines.values())
+    assert len(lines) == (number if number > 1 else 0)
+    assert all(list(line.getData()[0]) == [0.0, 50.0] for line in lines)
+    assert curve.key() == (" ".join(f"{p} {v + 0.1:.3f}" for p, v in prompts.items()) if number > 1 else "")
+    curve.clear()
+    assert curve._prompt_lines == {}
 
 
 def test_only_a_model_of_the_project_can_be_compared(qtbot: QtBot):
