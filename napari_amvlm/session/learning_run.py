@@ -1,4 +1,4 @@
-"""One learning run on the open project: what it reads, what it keeps.  The docks call it in a thread."""
+"""One learning run on the open project. The docks call it in a thread."""
 
 from __future__ import annotations
 
@@ -161,6 +161,6 @@ class LearningRun:
 
     def _end(self, state: str, message: str) -> None:
         if self._run is not None:
-            # the failure itself is what the person must hear of, not that the ledger could not note it
+            # the person must hear of the failure itself, not of a ledger that could not note it
             with contextlib.suppress(AmvlmError, OSError):
                 self._project.runs.finish(self._run.id, "stopped" if state == "stopped" else "failed", message=message)

@@ -1,4 +1,4 @@
-"""Two models side by side on one accepted image: what each paints, and its Dice there."""
+"""Two models side by side on one accepted image: the mask of each, and its Dice."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from napari_amvlm.session.learning_data import ScaleChooser
 
 LONGEST_SHOWN = 4096
-"""Pictures for the eye have at most so many pixels along a side; scores are taken at full size."""
+"""Longest side of shown pictures, px; scores are taken at full size."""
 
 BEFORE, AFTER, ACCEPTED = 1, 2, 4
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What two models paint on one image.
+    """The masks of two models on one image.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Compared:
     shape
         Height and width of the image.
     step
-        Every so many pixels of the image are in the arrays below.
+        The arrays below hold every `step`-th pixel of the image.
     pixels
         The image, uint8 `(h, w, 3)`.
     masks
@@ -71,7 +71,7 @@ class Compared:
 
 
 class Comparer:
-    """Lets two models answer on images of a project; the models are read at the first one and kept.
+    """Runs two models on images of a project; the models are read for the first image and kept.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Comparer:
         self._models: tuple[AMVLM, AMVLM] | None = None
 
     def compare(self, image_id: int, should_stop: Callable[[], bool] | None = None) -> Compared:
-        """Let both models answer every prompt that is accepted on an image.
+        """Run both models with every prompt that is accepted on an image.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Comparer:
         OutOfMemoryError
             The device has not enough memory.
         Cancelled
-            `should_stop` said so.
+            `should_stop` returned True.
         """
         from napari_amvlm.device import memory_errors
         from napari_amvlm.learning.validation import dice_of, predicted_masks

@@ -1,4 +1,4 @@
-"""A run in the project's ledger: entered when it starts, and its model and scores kept when it ends."""
+"""A run in the ledger: entered when it starts, with its model and scores when it ends, and judged."""
 
 from __future__ import annotations
 

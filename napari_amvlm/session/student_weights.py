@@ -1,4 +1,4 @@
-"""The student of a run, kept beside its teacher: where both disagree, there is something to learn."""
+"""Weights of a run's student, stored beside its teacher; where both disagree, there is something to learn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def keep_student(project: Project, run_id: int, weights: Mapping[str, Tensor]) -
     Returns
     -------
     bool
-        False where there was nothing to keep: no step was made, or a weight is not finite.
+        False if nothing was stored: no step was made, or a weight is not finite.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def load_student(project: Project, teacher: AMVLM, sha256: str | None) -> AMVLM 
 
 
 def _alike(model: AMVLM) -> AMVLM:
-    """Return a model with copies of the parts that are learnt, and the very others."""
+    """Return a model with copies of the learnt parts; the other parts are shared."""
     from napari_amvlm.learning.networks import LEARNT
     from napari_amvlm.models.amvlm import AMVLM
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SHORT = LearningConfig(minutes=None, steps=6, crop=64, labelled_batch=2, unlabelled_batch=1, validations=1)
+SHORT = LearningConfig(minutes=None, steps=6, crop=64, labelled_batch=2, unlabelled_batch=1, validations=1, keep="last")
 ACCEPTED = 8
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_amvlm.session import Compared, Comparer
 
 KEPT_BYTES = 512 << 20
-"""So much is kept of images that were compared; the oldest is computed anew when it is wanted again."""
+"""Bytes of compared images that are kept; an older one is computed again when it is shown again."""
 
 _REDRAW = 40
 """Milliseconds between two drawings while the border is dragged."""
@@ -192,7 +192,7 @@ class Comparison(QObject):
         self._workspace.said.emit("error", text)
 
     def _on_dock_gone(self) -> None:
-        """Take the layers along; the widgets are gone already."""
+        """Remove the layers; the widgets are gone already."""
         if self._thread is not None:
             self._thread.stop()
         self.layers.remove()

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 CLEAR = "#00000000"
 REACH = 8
-"""So near to the border, in pixels of the screen, the mouse takes it."""
+"""Distance to the border, in screen pixels, within which the mouse drags it."""
 
 _GAP = 0.5
 """Free space beside the person's own layers, in widths of the compared image."""
 
 
 class ComparisonLayers(QObject):
-    """An image, the two masks, and the accepted mask's outline; beside the person's layers, which stay as they are.
+    """An image, the two masks, and the outline of the accepted mask, beside the layers of the person.
 
     Signals
     -------
@@ -50,26 +50,26 @@ class ComparisonLayers(QObject):
         self._shown: tuple[Compared, str] | None = None
         self._column = 0
         self._camera: tuple[Any, float] | None = None
-        self._at_work = False
+        self._removing = False
 
     def value(self) -> tuple[Compared, str] | None:
         """Return what is shown: the comparison, and for which prompt."""
         return self._shown
 
     def show(self, compared: Compared, prompt: str, border: float) -> None:
-        """Show one image, in place of what was shown before."""
+        """Show one image instead of the one before."""
         same_image = self._shown is not None and self._shown[0].image_id == compared.image_id
         if self._camera is None:
             camera = camera_of(self._viewer)
             self._camera = (tuple(camera.center), float(camera.zoom))
             self._viewer.layers.events.removed.connect(self._on_layer_removed)
             self._viewer.mouse_drag_callbacks.append(self._on_drag)
-        self._take_away()
+        self._remove_layers()
         self._shown = compared, prompt
         self._column = _column(compared, border)
         active = self._viewer.layers.selection.active
-        place = self._place(compared)
-        for layer in _made(compared, prompt, self._column, place):
+        transform = self._beside(compared)
+        for layer in _made(compared, prompt, self._column, transform):
             self._layers.append(layer)
             self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = active
@@ -77,7 +77,7 @@ class ComparisonLayers(QObject):
             self._viewer.fit_to_view(layers=[self._layers[0]])
 
     def setBorder(self, border: float) -> None:
-        """Move the border to a share of the width, without telling anybody."""
+        """Move the border to a share of the width, without a signal."""
         if self._shown is None:
             return
         compared, prompt = self._shown
@@ -87,17 +87,17 @@ class ComparisonLayers(QObject):
         if first == last:
             return
         masks, line = self._layers[1], self._layers[3]
-        # only the strip between the two places changes sides
+        # only the strip between the two borders changes sides
         masks.data[:, first:last] = _sides(compared.masks[prompt], column)[:, first:last]
         masks.refresh()
         line.data = _line(compared, column)
 
     def remove(self) -> None:
-        """Take every layer away again, and look where the person looked, if they still look here."""
+        """Remove every layer, and restore the camera if it still shows the comparison."""
         if self._camera is None:
             return
         looks_here = self._looks_here()
-        self._take_away()
+        self._remove_layers()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._viewer.mouse_drag_callbacks.remove(self._on_drag)
         if looks_here:
@@ -107,8 +107,8 @@ class ComparisonLayers(QObject):
 
     # Inner workings
 
-    def _place(self, compared: Compared) -> dict[str, Any]:
-        """Lie to the right of all other layers: they need not be hidden, and painting on them reaches no pixel here."""
+    def _beside(self, compared: Compared) -> dict[str, Any]:
+        """Return a transform to the right of all other layers, so that painting on them reaches no pixel here."""
         origin = np.zeros(2)
         units: Any = None
         if len(self._viewer.layers):
@@ -118,14 +118,14 @@ class ComparisonLayers(QObject):
             units = extent.units[-2:] if extent.units is not None else None
         return {"scale": (compared.step, compared.step), "translate": origin, "units": units}
 
-    def _take_away(self) -> None:
-        self._at_work = True
+    def _remove_layers(self) -> None:
+        self._removing = True
         try:
             for layer in self._layers:
                 if layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
         finally:
-            self._at_work = False
+            self._removing = False
         self._layers = []
 
     def _looks_here(self) -> bool:
@@ -136,11 +136,11 @@ class ComparisonLayers(QObject):
         return bool(top <= row <= bottom and left <= column <= right)
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not self._at_work and event.value in self._layers:
+        if not self._removing and event.value in self._layers:
             self.removedByHand.emit()
 
     def _on_drag(self, _viewer: Any, event: Any) -> Generator[None, None, None]:
-        """Let the mouse take the border in the canvas."""
+        """Drag the border in the canvas with the mouse."""
         if self._shown is None or not self._is_near(event.position):
             return
         camera = camera_of(self._viewer)
@@ -185,10 +185,10 @@ def _line(compared: Compared, column: int) -> np.ndarray:
     return np.array([[[-0.5, column - 0.5], [compared.pixels.shape[0], 0]]], np.float32)
 
 
-def _made(compared: Compared, prompt: str, column: int, place: dict[str, Any]) -> list[Layer]:
+def _made(compared: Compared, prompt: str, column: int, transform: dict[str, Any]) -> list[Layer]:
     thickness = max(1, round(max(compared.pixels.shape[:2]) / 400))
     code, name = compared.masks[prompt], compared.name
-    options = {"metadata": {label_layers.OVERLAY: compared.image_id}, **place}
+    options = {"metadata": {label_layers.OVERLAY: compared.image_id}, **transform}
     image = Image(compared.pixels, name=f"{name}, compared", rgb=True, **options)
     swipe = DirectLabelColormap(color_dict={None: CLEAR, 0: CLEAR, BEFORE: BEFORE_COLOUR, AFTER: AFTER_COLOUR})
     masks = Labels(_sides(code, column), name=f"{name}, before | after", colormap=swipe, opacity=0.6, **options)

@@ -1,4 +1,4 @@
-"""The thread that lets two models answer on one held-out image after the other."""
+"""The thread that runs two models on held-out images, one after the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def comparer_of(project: Project, before: Path, record: ModelRecord, predictor: 
 
 
 class CompareThread(GuardedThread):
-    """Compares images in order; one that the person wants to see is taken next.
+    """Compares images in order; one that the person asks for comes next.
 
     `progressed(done, total)` counts images, `compared` carries each comparison, and `returned` the sentences about
     images that could not be compared.
@@ -48,7 +48,7 @@ class CompareThread(GuardedThread):
         self._lock = threading.Lock()
 
     def want(self, image_id: int) -> None:
-        """Take an image next, again if it was compared before."""
+        """Compare an image next, again if it was compared before."""
         with self._lock:
             if image_id in self._waiting:
                 self._waiting.remove(image_id)
@@ -57,7 +57,7 @@ class CompareThread(GuardedThread):
             self._waiting.appendleft(image_id)
 
     def work(self) -> list[str]:
-        """Compare until no image waits any more."""
+        """Compare until no image is left, and return the sentences about those that failed."""
         problems: list[str] = []
         while (image_id := self._next()) is not None:
             try:

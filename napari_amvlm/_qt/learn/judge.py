@@ -217,7 +217,7 @@ class Judging(QObject):
         self._renewing = CompareThread(comparer_of(project, before, record, predictor), images)
         self._renewing.compared.connect(self._on_compared)
         self._renewing.returned.connect(self._on_renewed)
-        self._renewing.errored.connect(lambda text: self._on_renewed([text]))
+        self._renewing.errored.connect(self._on_errored)
         self._workspace.start(self._renewing)
 
     def _on_compared(self, compared: Compared) -> None:
@@ -225,9 +225,14 @@ class Judging(QObject):
             self.note(compared)
 
     def _on_renewed(self, problems: list[str]) -> None:
+        if self.sender() is not self._renewing:
+            return  # another model is judged by now, or another project is open
         self._renewing = None
         if problems:
             self._workspace.said.emit("warning", f"A changed held-out mask could not be scored: {problems[0]}")
+
+    def _on_errored(self, text: str, _error: object) -> None:
+        self._on_renewed([text])
 
     def _set_judged(self, record: ModelRecord | None, run_id: int | None = None) -> None:
         self._judged, self._run_id = record, run_id

@@ -1,4 +1,4 @@
-"""Whether the model learns by itself while a person annotates."""
+"""Automatic learning while a person annotates: on or off, and how often."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AutoLearnRow(QWidget):
         return AutoLearn(self._on.isChecked(), int(self._after.value()))
 
     def setValue(self, value: AutoLearn) -> None:
-        """Show `value` without telling anybody."""
+        """Show `value` without a signal."""
         with QSignalBlocker(self._on), QSignalBlocker(self._after):
             self._on.setChecked(value.on)
             self._after.setValue(value.after)

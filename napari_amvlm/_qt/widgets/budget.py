@@ -1,4 +1,4 @@
-"""On which device to learn, and for how long."""
+"""The device to learn on, and the learning time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """A device by its torch name ("auto" until they are known), and minutes."""
+    """A device by its torch name ("auto" until the devices are known), and minutes."""
 
     device: str = "auto"
     minutes: float = 5.0
@@ -58,10 +58,10 @@ class BudgetRow(QWidget):
         self._minutes.setValue(value.minutes)
 
     def setDevices(self, devices: Mapping[str, str]) -> None:
-        """List the devices that are there, `{"cuda:0": "NVIDIA RTX 4070", ...}`, best first."""
+        """List the available devices, `{"cuda:0": "NVIDIA RTX 4070", ...}`, best first."""
         chosen = self._device.currentData()
         with QSignalBlocker(self._device):
             self._device.clear()
-            for name, words in devices.items():
-                self._device.addItem(words, name)
+            for name, description in devices.items():
+                self._device.addItem(description, name)
             self._device.setCurrentIndex(max(0, self._device.findData(chosen)))

@@ -1,4 +1,4 @@
-"""Where the border lies between two masks that are shown side by side, for which prompt, and what the colours mean."""
+"""The border between two masks that are shown side by side: slider, prompt and legend."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SwipeRow(QWidget):
         return self._slider.value() / STEPS
 
     def setBorder(self, border: float) -> None:
-        """Show where the border is, without telling anybody."""
+        """Show the border, without a signal."""
         with QSignalBlocker(self._slider):
             self._slider.setValue(round(STEPS * border))
 
@@ -85,7 +85,7 @@ class SwipeRow(QWidget):
         return self._prompt.currentText()
 
     def setPrompts(self, prompts: Sequence[str], chosen: str) -> None:
-        """Offer prompts, without telling anybody; a single one needs no choice."""
+        """Offer prompts, without a signal; a single one needs no choice."""
         with QSignalBlocker(self._prompt):
             self._prompt.clear()
             self._prompt.addItems(list(prompts))
@@ -102,7 +102,7 @@ class SwipeRow(QWidget):
 
 
 def _patch(text: str, colour: str) -> QLabel:
-    """Return a word after a square in its colour."""
+    """Return text after a square in its colour."""
     label = QLabel(f'<span style="color: {colour};">\N{BLACK SQUARE}</span> {text}')
     label.setTextFormat(Qt.TextFormat.RichText)
     return label
