@@ -52,7 +52,7 @@ def test_the_manifest_names_the_reader_and_only_endings_it_reads() -> None:
     (command,) = [one for one in manifest.contributions.commands or () if one.id == reader.command]
     assert command.python_name == f"{get_reader.__module__}:{get_reader.__name__}"
     assert reader.accepts_directories
-    endings = "tif tiff btf svs png jpg jpeg dcm nii nii.gz".split()
+    endings = "tif tiff btf svs png jpg jpeg dcm ima nii nii.gz ndpi mrxs scn bif vms vmu svslide czi".split()
     assert reader.filename_patterns == [f"*.{ending}" for ending in endings]
 
 

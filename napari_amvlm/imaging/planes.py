@@ -11,6 +11,8 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.image_data import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging.image_data import ImageData
@@ -23,6 +25,8 @@ _PLANES: dict[Plane, str] = {"sagittal": "RIP", "coronal": "PIL", "axial": "SPL"
 """What Z, Y and X grow towards in each plane, as in a sorted DICOM series; in the order of `_SIDES`."""
 _TIE = 0.99
 """Distances that differ by less than 1 % are equal."""
+_FEW = 4
+"""An axis with so many times fewer slices than the others is that of the slices."""
 
 
 def in_plane(image: ImageData, plane: Plane) -> ImageData:
@@ -57,18 +61,32 @@ def in_acquired_plane(image: ImageData, slice_axis: str | None = None) -> ImageD
         A volume with the axes of its file.
     slice_axis
         The letter of the axis that the file names as that of the slices; it decides where distances are equal. Without
-        it, equal distances give axial slices.
+        it, equal distances give the plane across the axis that has far fewer slices than the others, else axial ones.
     """
     lengths = dict(zip(image.axes, image.data.shape, strict=False))
-    sizes = dict(zip(image.axes, image.scale, strict=True))
-    coarse = [axis for axis in _SPATIAL if lengths[axis] == 1]
-    coarse = coarse or [axis for axis in _SPATIAL if sizes[axis] >= _TIE * max(sizes[other] for other in _SPATIAL)]
-    sides = dict(zip(_SPATIAL, image.orientation or "SPL", strict=True))
-    across = slice_axis if slice_axis in coarse else next((axis for axis in coarse if sides[axis] in "SI"), coarse[0])
+    across = _slice_axis(image, lengths, slice_axis)
     if not image.orientation:
         first = _SPATIAL.index(across)
         return _reordered(image, Turn((first, *(n for n in range(3) if n != first)), (False,) * 3), "")
-    return _turned_to(image, [*_PLANES.values()][_side_number(sides[across])])
+    side = image.orientation[_SPATIAL.index(across)]
+    return _turned_to(image, [*_PLANES.values()][_side_number(side)])
+
+
+def _slice_axis(image: ImageData, lengths: Mapping[str, int], named: str | None) -> str:
+    """Return the letter of the axis across the plane in which a volume was acquired."""
+    sizes = dict(zip(image.axes, image.scale, strict=True))
+    largest = max(sizes[axis] for axis in _SPATIAL)
+    single = [axis for axis in _SPATIAL if lengths[axis] == 1]
+    coarse = single or [axis for axis in _SPATIAL if sizes[axis] >= _TIE * largest]
+    if len(coarse) == 1:
+        return coarse[0]
+    if named in coarse:
+        return str(named)
+    fewest = min(coarse, key=lambda axis: lengths[axis])
+    if _FEW * lengths[fewest] <= min(lengths[axis] for axis in _SPATIAL if axis != fewest):
+        return fewest
+    sides = dict(zip(_SPATIAL, image.orientation or "SPL", strict=True))
+    return next((axis for axis in coarse if sides[axis] in "SI"), coarse[0])
 
 
 def to_file_axes(array: NDArray[Any], image: ImageData) -> NDArray[Any]:

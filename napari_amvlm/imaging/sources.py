@@ -73,14 +73,18 @@ def find_sources(paths: Iterable[Path]) -> list[ImageSource]:
 
 
 def _named_apart(sources: Sequence[ImageSource]) -> list[ImageSource]:
-    """Give the full name, with its ending, to files that only differ by it."""
-    counts = Counter(source.name for source in sources)
+    """Give the full name, with its ending, to files that only differ by it and have results of one kind."""
+    counts = Counter((source.name, _is_called_nifti(source.path)) for source in sources)
     return [
         replace(source, name=source.path.name.replace(".", "_"))
-        if counts[source.name] > 1 and not source.files
+        if counts[source.name, _is_called_nifti(source.path)] > 1 and not source.files
         else source
         for source in sources
     ]
+
+
+def _is_called_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _in_folder(folder: Path) -> list[ImageSource]:

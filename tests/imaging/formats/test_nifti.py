@@ -278,3 +278,13 @@ def test_an_oblique_volume_keeps_its_main_directions(tmp_path: Path) -> None:
 
     assert image.orientation == "RIP"
     np.testing.assert_array_equal(image.data, LPS[::-1, :, ::-1].transpose(0, 2, 1))
+
+
+def test_equal_distances_with_few_slices_give_the_plane_of_those(tmp_path: Path) -> None:
+    few = LPS[:3]
+    nibabel.save(nibabel.Nifti1Image(few, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "a.nii")
+
+    image = _one(tmp_path / "a.nii")
+
+    assert image.orientation == "RIP"
+    np.testing.assert_array_equal(image.data, few[::-1, :, ::-1].transpose(0, 2, 1))
