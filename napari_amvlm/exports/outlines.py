@@ -111,20 +111,20 @@ def _walk(start: Point, following: dict[Point, list[Point]]) -> list[Ring]:
     """Follow the border from `start` until it closes, using it up; cut a ring off wherever a corner comes again."""
     rings: list[Ring] = []
     path = [start]
-    place = {start: 0}
+    position = {start: 0}
     while path[-1] in following:
         ends = following[path[-1]]
         corner = ends.pop(_right_turn(path, ends) if len(ends) > 1 else 0)
         if not ends:
             del following[path[-1]]
-        if corner in place:
-            first = place[corner]
+        if corner in position:
+            first = position[corner]
             rings.append([*path[first:], corner])
             for passed in path[first + 1 :]:
-                del place[passed]
+                del position[passed]
             del path[first + 1 :]
         else:
-            place[corner] = len(path)
+            position[corner] = len(path)
             path.append(corner)
     return rings
 

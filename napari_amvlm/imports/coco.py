@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class _Parsed:
 
 def read_coco(
     path: Path, content: Any, on_problem: Callable[[str], None], crowds: Crowds = "object"
-) -> Iterator[Found]:
+) -> Iterator[ImportedMasks]:
     """Yield the answers of a COCO file, image by image.
 
     An image answers the categories that it has annotations of, and those that this program's own export names.
@@ -135,7 +135,7 @@ def read_coco(
             reference = ImageReference(
                 image.file_name, image.sha256, path.parent / image.file_name, shape, _extent(by_image[image.id])
             )
-            yield Found(path, reference, partial(_answers, path, image, parsed))
+            yield ImportedMasks(path, reference, partial(_answers, path, image, parsed))
 
 
 def _annotation(raw: Any, number: int, path: Path) -> CocoAnnotation:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import polygon_mask
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def is_geojson(content: Any) -> bool:
     return isinstance(content, list) and all(isinstance(f, dict) and f.get("type") == "Feature" for f in content)
 
 
-def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "cell") -> Found:
+def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "cell") -> ImportedMasks:
     """Return what a GeoJSON file holds; its coordinates are pixels.
 
     A feature's prompt is the name of its classification, or `prompt` where it has none. The image is the one that the
@@ -57,7 +57,7 @@ def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "c
     sha256 = known.get("sha256")
     digest = sha256 if isinstance(sha256, str) else None
     reference = ImageReference(str(known.get("name") or _stem(path.name)), digest, None, shape)
-    return Found(path, reference, partial(_answers, path, features, known, prompt, cells))
+    return ImportedMasks(path, reference, partial(_answers, path, features, known, prompt, cells))
 
 
 def _stem(name: str) -> str:

@@ -61,7 +61,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedMasks:
     """Answers for one image.
 
     Attributes

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imports.coco import Crowds
     from napari_amvlm.imports.geojson import Cells
-    from napari_amvlm.imports.imported_masks import Answers, Found
+    from napari_amvlm.imports.imported_masks import Answers, ImportedMasks
     from napari_amvlm.project import ImageRecord, Project
 
 _KINDS = ".json (COCO, GeoJSON), .geojson, .tif and .png"
@@ -136,7 +136,7 @@ def import_files(
 
 def _read(
     path: Path, prompt: str | None, cells: Cells, crowds: Crowds, on_problem: Callable[[str], None]
-) -> Iterator[Found]:
+) -> Iterator[ImportedMasks]:
     name = path.name.lower().removesuffix(".gz")
     if path.is_dir():
         yield from read_label_folder(path, prompt)
@@ -155,7 +155,7 @@ def _read(
         raise InputError(f"{path} ends in {ending}, but masks are read from {_KINDS}: convert it.")
 
 
-def _read_upright(part: Found, record: ImageRecord) -> Answers:
+def _read_upright(part: ImportedMasks, record: ImageRecord) -> Answers:
     """Return the answers for an image as it is shown, also where they were drawn on a photo that lies on its side."""
     declared, extent = part.image.shape, part.image.extent
     if declared is None or declared == record.shape:
@@ -180,7 +180,7 @@ class _Options:
 def _enter(
     project: Project,
     record: ImageRecord,
-    part: Found,
+    part: ImportedMasks,
     answers: Answers,
     options: _Options,
     report: ImportReport,

@@ -12,7 +12,7 @@ from napari_amvlm.errors import DatasetError, InputError, LabelsError
 from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import read_mask
 from napari_amvlm.imaging.folder import SUFFIXES, read_classes
-from napari_amvlm.imports.imported_masks import Answers, Found, ImageReference
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_label_folder(folder: Path, prompt: str | None) -> Iterator[Found]:
+def read_label_folder(folder: Path, prompt: str | None) -> Iterator[ImportedMasks]:
     """Yield the label images of a folder that has `labelcol/`.
 
     Raises
@@ -29,15 +29,15 @@ def read_label_folder(folder: Path, prompt: str | None) -> Iterator[Found]:
     DatasetError
         There is no `labelcol/`, or no label image in it.
     """
-    place = folder / "labelcol"
-    files = [path for path in sorted(place.iterdir()) if _is_label(path)] if place.is_dir() else []
+    labels = folder / "labelcol"
+    files = [path for path in sorted(labels.iterdir()) if _is_label(path)] if labels.is_dir() else []
     if not files:
         raise DatasetError(f"{folder} has no label images in labelcol/: give a folder that has, or single files.")
     for path in files:
         yield read_label_file(path, prompt)
 
 
-def read_label_file(path: Path, prompt: str | None) -> Found:
+def read_label_file(path: Path, prompt: str | None) -> ImportedMasks:
     """Return what one label image holds.
 
     Its values are classes where a `classes.csv` lies beside it or one folder higher, and the numbers of objects of
@@ -58,8 +58,8 @@ def read_label_file(path: Path, prompt: str | None) -> Found:
     name, sha256 = _images(path.parent, root).get(path.stem, (path.stem, None))
     reference = ImageReference(name, sha256, path=None)
     if prompt:
-        return Found(path, reference, partial(_objects_of_one_prompt, path, prompt))
-    return Found(path, reference, partial(_classes_of, path, dict(classes)))
+        return ImportedMasks(path, reference, partial(_objects_of_one_prompt, path, prompt))
+    return ImportedMasks(path, reference, partial(_classes_of, path, dict(classes)))
 
 
 def _is_label(path: Path) -> bool:
@@ -119,9 +119,9 @@ def _beside(path: Path, *folders: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _images(*places: Path) -> dict[str, tuple[str, str | None]]:
+def _images(*folders: Path) -> dict[str, tuple[str, str | None]]:
     """Return name and hash of the images by the stem of their label images, out of `images.csv`."""
-    for path in (place / "images.csv" for place in places):
+    for path in (folder / "images.csv" for folder in folders):
         if not path.is_file():
             continue
         try:

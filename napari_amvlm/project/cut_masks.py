@@ -53,7 +53,7 @@ def find_cut_masks(ledger: Ledger, images: ImageTable, corrections: CorrectionTa
     if row is None or not row["value"].isdigit():
         return []
     last = int(row["value"])
-    found: list[CutMask] = []
+    cut_masks: list[CutMask] = []
     for image in images.accepted():
         old = [c for c in corrections.select(image.id) if c.id <= last and c.origin is None]
         if len(old) < 2:
@@ -63,8 +63,8 @@ def find_cut_masks(ledger: Ledger, images: ImageTable, corrections: CorrectionTa
             others = [(c.prompt, other) for c, other in masks if c is not correction]
             cut = _cut(mask, _proposal(corrections, correction), others)
             if cut is not None:
-                found.append(CutMask(correction.id, image.id, image.name, correction.prompt, *cut))
-    return sorted(found, key=lambda each: -each.pixels)
+                cut_masks.append(CutMask(correction.id, image.id, image.name, correction.prompt, *cut))
+    return sorted(cut_masks, key=lambda each: -each.pixels)
 
 
 def _readable(

@@ -16,10 +16,11 @@ from napari_amvlm.errors import ImageError, ProjectError, StorageError
 from napari_amvlm.files import remove_quietly, write_atomically
 from napari_amvlm.imaging import read_image, slide_key
 from napari_amvlm.project.hold_out import SHARES_HELD_OUT
+from napari_amvlm.project.image_content import array_hash, has_content, read_stored, storable_array
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.masks import encode_tiff
 from napari_amvlm.project.records import ImageRecord, ProjectCounts, SlidePlace
-from napari_amvlm.project.storage import inside, sha256_of_file, shown
+from napari_amvlm.project.storage import inside, sha256_of_file, short_path
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,10 +60,10 @@ class ImageTable:
 
     def get(self, image_id: int) -> ImageRecord:
         """Return one record; `ProjectError` when there is none of that id."""
-        found = self.select("id = ?", (image_id,))
-        if not found:
+        records = self.select("id = ?", (image_id,))
+        if not records:
             raise ProjectError(f"the project {self._ledger.root} has no image {image_id}: add the image first.")
-        return found[0]
+        return records[0]
 
     def all(self) -> list[ImageRecord]:
         """Return all images in the order they were added."""
@@ -129,13 +130,13 @@ class ImageTable:
             raise ImageError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
         height, width = image.data.shape[:2]
         key = slide_key(image.data) if height * width > _SMALLEST_SLIDE else None
-        place = SlidePlace(key, 0, 0) if key is not None else None
+        cut_from = SlidePlace(key, 0, 0) if key is not None else None
         known = self.select("sha256 = ?", (digest,))
         if known:
-            self._place_on_slide(known[0], place)
+            self._note_slide(known[0], cut_from)
             return self._refresh(known[0], path)
         row: dict[str, Any] = {"sha256": digest, "source": "file", "name": name or path.name, "bytes": size}
-        row |= {"height": height, "width": width} | _slide_columns(place)
+        row |= {"height": height, "width": width} | _slide_columns(cut_from)
         if content is None:
             return self._insert(row, path)
         return self._store(row, content, path.suffix)
@@ -162,11 +163,11 @@ class ImageTable:
             The disk refused.
         """
         self._ledger.require_writer()
-        array = _storable(array)
-        digest = _hash_array(array)
+        array = storable_array(array)
+        digest = array_hash(array)
         known = self.select("sha256 = ?", (digest,))
         if known:
-            self._place_on_slide(known[0], cut_from)
+            self._note_slide(known[0], cut_from)
             return known[0]
         content = encode_tiff(array)
         row: dict[str, Any] = {
@@ -180,16 +181,16 @@ class ImageTable:
 
     def find_array(self, array: npt.NDArray[Any]) -> ImageRecord | None:
         """Return the image that was added as this very array, for instance a slice of a stack; None where none was."""
-        known = self.select("source = 'array' AND sha256 = ?", (_hash_array(_storable(array)),))
+        known = self.select("source = 'array' AND sha256 = ?", (array_hash(storable_array(array)),))
         return known[0] if known else None
 
-    def _place_on_slide(self, record: ImageRecord, place: SlidePlace | None) -> None:
+    def _note_slide(self, record: ImageRecord, cut_from: SlidePlace | None) -> None:
         """Note where on a slide an image lies that was added before that was known."""
-        if place is not None:
+        if cut_from is not None:
             with self._ledger.transaction() as connection:
                 connection.execute(
                     "UPDATE images SET slide = ?, slide_y = ?, slide_x = ? WHERE id = ? AND slide IS NULL",
-                    (place.slide, place.y, place.x, record.id),
+                    (cut_from.slide, cut_from.y, cut_from.x, record.id),
                 )
 
     def _store(self, row: dict[str, Any], content: bytes, suffix: str) -> ImageRecord:
@@ -204,7 +205,7 @@ class ImageTable:
             raise
 
     def _insert(self, row: dict[str, Any], path: Path, *, stored_as: str | None = None) -> ImageRecord:
-        values = row | _place(self._ledger.root, path, stored_as) | {"added_at": now()}
+        values = row | _path_columns(self._ledger.root, path, stored_as) | {"added_at": now()}
         columns = ", ".join(values)
         marks = ", ".join("?" * len(values))
         with self._ledger.transaction() as connection:
@@ -223,11 +224,11 @@ class ImageTable:
         return self._move(record, path)
 
     def _move(self, record: ImageRecord, path: Path) -> ImageRecord:
-        place = _place(self._ledger.root, path, None)
+        columns = _path_columns(self._ledger.root, path, None)
         with self._ledger.transaction() as connection:
             connection.execute(
                 "UPDATE images SET path = ?, relative = ?, stored = 0 WHERE id = ?",
-                (place["path"], place["relative"], record.id),
+                (columns["path"], columns["relative"], record.id),
             )
             connection.execute("INSERT OR IGNORE INTO folders VALUES (?)", (str(path.parent),))
         return self.get(record.id)
@@ -241,14 +242,14 @@ class ImageTable:
             The image was moved out of reach, or changed since it was added.
         """
         if record.source == "array":
-            return _read_stored(record)
+            return read_stored(record)
         path = self.locate(record)
         if path != record.path and not self._ledger.read_only:
             self._move(record, path)
         data = read_image(path).data
         if data.shape[:2] != record.shape:
             raise ProjectError(
-                f"{shown(path)} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the "
+                f"{short_path(path)} has the shape {data.shape[:2]}, but was added with {record.shape}: restore the "
                 "original."
             )
         return np.asarray(data)
@@ -264,18 +265,18 @@ class ImageTable:
         if record.source == "array":
             return record.path
         changed = os.path.isfile(record.path)
-        if changed and _has_content(record.path, record.sha256):
+        if changed and has_content(record.path, record.sha256):
             return record.path
         for path in self._candidates(record):
-            if _has_content(path, record.sha256):
+            if has_content(path, record.sha256):
                 return path
         if changed:
             raise ProjectError(
-                f"{shown(record.path)} was changed since it was added to the project: restore it, or add it as a new "
-                "image."
+                f"{short_path(record.path)} was changed since it was added to the project: restore it, or add it as a "
+                "new image."
             )
         raise ProjectError(
-            f"the image {shown(record.path)} was not found: put it back, or add it again from where it is now."
+            f"the image {short_path(record.path)} was not found: put it back, or add it again from where it is now."
         )
 
     def missing(self) -> list[ImageRecord]:
@@ -285,7 +286,7 @@ class ImageTable:
     def _is_there(self, record: ImageRecord) -> bool:
         if os.path.isfile(record.path):
             return True
-        return any(_has_content(path, record.sha256) for path in self._candidates(record))
+        return any(has_content(path, record.sha256) for path in self._candidates(record))
 
     def find(self, folder: str | Path) -> list[ImageRecord]:
         """Seek missing images by content in a folder and below it; return those that were found, with new paths."""
@@ -296,15 +297,15 @@ class ImageTable:
         missing = {record.sha256: record for record in self.missing()}
         rows = self._ledger.rows("SELECT sha256, bytes FROM images")
         sizes = {row["bytes"] for row in rows if row["sha256"] in missing}
-        found = []
+        moved = []
         for path in sorted(Path(os.path.abspath(folder)).rglob("*")):
             if not missing:
                 break
             if path.is_file() and path.stat().st_size in sizes:
                 record = missing.pop(sha256_of_file(path), None)
                 if record is not None:
-                    found.append(self._move(record, path))
-        return found
+                    moved.append(self._move(record, path))
+        return moved
 
     def _candidates(self, record: ImageRecord) -> Iterator[Path]:
         root = self._ledger.root
@@ -320,11 +321,11 @@ class ImageTable:
                 yield from sorted(p for p in folder.iterdir() if p.is_file() and p.stat().st_size == row["bytes"])
 
 
-def _slide_columns(place: SlidePlace | None) -> dict[str, Any]:
-    return {} if place is None else {"slide": place.slide, "slide_y": place.y, "slide_x": place.x}
+def _slide_columns(cut_from: SlidePlace | None) -> dict[str, Any]:
+    return {} if cut_from is None else {"slide": cut_from.slide, "slide_y": cut_from.y, "slide_x": cut_from.x}
 
 
-def _place(root: Path, path: Path, stored_as: str | None) -> dict[str, Any]:
+def _path_columns(root: Path, path: Path, stored_as: str | None) -> dict[str, Any]:
     if stored_as is not None:
         return {"path": stored_as, "relative": None, "stored": 1}
     try:
@@ -332,44 +333,3 @@ def _place(root: Path, path: Path, stored_as: str | None) -> dict[str, Any]:
     except ValueError:  # another drive on Windows
         relative = None
     return {"path": str(path), "relative": relative, "stored": 0}
-
-
-def _storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array as it is kept: without alpha, in this machine's byte order."""
-    array = np.asarray(array)
-    if array.ndim == 3 and array.shape[-1] == 4:
-        array = array[..., :3]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or 0 in array.shape:
-        raise ImageError(f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane.")
-    if array.dtype.kind not in "buif":
-        raise ImageError(f"an image must hold numbers, but holds {array.dtype}: convert it to integers or floats.")
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    array = np.ascontiguousarray(array)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _hash_array(array: npt.NDArray[Any]) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
-    digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _has_content(path: Path, sha256: str) -> bool:
-    """Tell whether a file can be read and has this hash."""
-    try:
-        return sha256_of_file(path) == sha256
-    except OSError:
-        return False
-
-
-def _read_stored(record: ImageRecord) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.asarray(read_image(record.path).data)
-    except ImageError as error:
-        raise ProjectError(
-            f"the stored image {shown(record.path)} cannot be read: restore it from a backup."
-        ) from error
-    if _hash_array(array) != record.sha256:
-        raise ProjectError(f"the stored image {shown(record.path)} was changed: restore it from a backup.")
-    return array

@@ -14,7 +14,7 @@ from napari_amvlm.errors import ImageError, LabelsError, ProjectError
 from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.limits import MAX_PIXELS
-from napari_amvlm.project.storage import shown
+from napari_amvlm.project.storage import short_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def check_shape(path: Path, shape: tuple[int, int]) -> None:
     """Raise a `ProjectError` where the ledger at `path` gives an image a size that no image can have."""
     if shape[0] * shape[1] > MAX_PIXELS:
         raise ProjectError(
-            f"{shown(path)} is damaged, it has an image of {shape[0]}x{shape[1]} pixels: restore a backup."
+            f"{short_path(path)} is damaged, it has an image of {shape[0]}x{shape[1]} pixels: restore a backup."
         )
 
 
@@ -107,13 +107,13 @@ def read_map(path: Path, shape: tuple[int, int], sha256: str) -> npt.NDArray[Any
         content = path.read_bytes()
     except OSError as error:
         raise ProjectError(
-            f"the mask {shown(path)} cannot be read ({error.strerror}): restore it from a backup, or accept that image "
-            "again."
+            f"the mask {short_path(path)} cannot be read ({error.strerror}): restore it from a backup, or accept that "
+            "image again."
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ProjectError(
-            f"the mask {shown(path)} was changed after it was accepted: restore it from a backup, or accept that image "
-            "again."
+            f"the mask {short_path(path)} was changed after it was accepted: restore it from a backup, or accept that "
+            "image again."
         )
     check_shape(path, shape)
     try:
@@ -122,8 +122,8 @@ def read_map(path: Path, shape: tuple[int, int], sha256: str) -> npt.NDArray[Any
             series = file.series[0]
             if series.shape != shape or series.dtype.kind not in "bu":
                 raise ProjectError(
-                    f"the mask {shown(path)} has the shape {series.shape} where its image has {shape}: accept that "
-                    "image again."
+                    f"the mask {short_path(path)} has the shape {series.shape} where its image has {shape}: accept "
+                    "that image again."
                 )
             return np.asarray(series.asarray())
     except ImageError as error:

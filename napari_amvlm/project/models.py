@@ -12,7 +12,7 @@ from napari_amvlm.errors import ProjectError
 from napari_amvlm.files import disk_errors, fsync_directory, write_atomically
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ModelRecord, Serving
-from napari_amvlm.project.storage import inside, sha256_of_file, understood
+from napari_amvlm.project.storage import inside, sha256_of_file, value_errors
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,7 @@ class ModelTable:
         self._ledger = ledger
 
     def _record(self, row: sqlite3.Row) -> ModelRecord:
-        with understood(self._ledger.path, f"what model {row['id']} scored"):
+        with value_errors(self._ledger.path, f"what model {row['id']} scored"):
             scores = {str(name): float(score) for name, score in json.loads(row["scores"]).items()}
         return ModelRecord(
             id=row["id"],

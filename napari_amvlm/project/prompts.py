@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import InputError, ProjectError, PromptError
 from napari_amvlm.project.records import PromptRecord, PromptStyle
-from napari_amvlm.project.storage import understood
+from napari_amvlm.project.storage import value_errors
 from napari_amvlm.review.overlaps import OverlapRule
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class PromptTable:
     def overlap_rule(self) -> OverlapRule:
         """Return who wins a pixel that several masks claim; `OverlapRule.SMALLEST` until somebody changes it."""
         row = self._ledger.row("SELECT value FROM facts WHERE key = ?", (_RULE,))
-        with understood(self._ledger.path, "the rule for overlaps"):
+        with value_errors(self._ledger.path, "the rule for overlaps"):
             return OverlapRule.SMALLEST if row is None else OverlapRule(row["value"])
 
     def set_overlap_rule(self, rule: OverlapRule, order: Sequence[str] = ()) -> None:

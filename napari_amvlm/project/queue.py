@@ -69,8 +69,8 @@ class QueueTable(QueueScores):
     def counts(self) -> dict[QueueStatus, int]:
         """Return how many listed items have each status."""
         rows = self._ledger.rows(f"SELECT status, COUNT(*) AS n FROM queue_items WHERE {_LISTED} GROUP BY status")
-        found = {row["status"]: int(row["n"]) for row in rows}
-        return {status: found.get(status, 0) for status in STATUSES}
+        counts = {row["status"]: int(row["n"]) for row in rows}
+        return {status: counts.get(status, 0) for status in STATUSES}
 
     def add_regions(self, image_id: int, regions: Iterable[Region]) -> list[QueueItem]:
         """Work through an image in regions instead of as a whole; those that are there already stay as they are.
@@ -135,10 +135,10 @@ class QueueTable(QueueScores):
         here = -1
         if item_id is not None:
             self.get(item_id)
-            here = next((place for place, item in enumerate(everything) if item.id == item_id), -1)
+            here = next((index for index, item in enumerate(everything) if item.id == item_id), -1)
         ahead = everything[here + 1 :] if by > 0 else everything[: max(here, 0)][::-1]
-        found = [item for item in ahead if item.status in wanted]
-        return found[abs(by) - 1] if 0 < abs(by) <= len(found) else None
+        stops = [item for item in ahead if item.status in wanted]
+        return stops[abs(by) - 1] if 0 < abs(by) <= len(stops) else None
 
     # What teaches most
 
@@ -170,7 +170,7 @@ class QueueTable(QueueScores):
         order = rank(values, features, diversity=diversity, count=_SPREAD, seen=seen)
         unscored = sorted(item_id for item_id in waiting if item_id not in scored)
         done = sorted(item.id for item in items if item.status not in TO_DO)
-        ids = [*(known[place] for place in order), *unscored, *done]
+        ids = [*(known[index] for index in order), *unscored, *done]
         with self._ledger.transaction() as connection:
             connection.execute("UPDATE queue_items SET position = NULL WHERE position IS NOT NULL")
             connection.executemany("UPDATE queue_items SET position = ? WHERE id = ?", enumerate(ids))
@@ -182,12 +182,12 @@ def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.N
     updates: list[tuple[str, int]] = []
     rows = connection.execute("SELECT id, y, x, height, width FROM queue_items WHERE image_id = ?", (image_id,))
     for row in rows.fetchall():
-        part, place = _region(row), (slice(None), slice(None))
-        if part is not None:
-            place = slice(part.y, part.y + part.height), slice(part.x, part.x + part.width)
-        if reviewed is None or reviewed[place].all():
+        region, pixels = _region(row), (slice(None), slice(None))
+        if region is not None:
+            pixels = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
+        if reviewed is None or reviewed[pixels].all():
             updates.append(("accepted", row["id"]))
-        elif reviewed[place].any():
+        elif reviewed[pixels].any():
             updates.append(("in work", row["id"]))
     for status, item_id in updates:
         # What is accepted for one prompt stays so while another prompt is worked on.

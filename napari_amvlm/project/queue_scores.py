@@ -11,7 +11,7 @@ from napari_amvlm.errors import InputError, ProjectError
 from napari_amvlm.project.ledger import now
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt
 from napari_amvlm.project.ranking import TileScores, heat_map, in_units, mix
-from napari_amvlm.project.storage import understood
+from napari_amvlm.project.storage import value_errors
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,7 +55,7 @@ class QueueScores:
             "WHERE item_id = ? ORDER BY prompt_id",
             (item_id,),
         )
-        with understood(self._ledger.path, f"the tile scores of item {item_id}"):
+        with value_errors(self._ledger.path, f"the tile scores of item {item_id}"):
             return {row["prompt"]: _tile_scores(row) for row in rows}
 
     def scored_by(self, item_id: int) -> dict[str, str | None]:
@@ -80,11 +80,14 @@ class QueueScores:
             "SELECT item_id, prompts.text AS prompt, disagreement_score, entropy_score FROM tile_scores "
             "JOIN prompts ON prompts.id = prompt_id ORDER BY item_id, prompt_id"
         )
-        found: dict[int, dict[str, tuple[float, float]]] = {}
+        summaries: dict[int, dict[str, tuple[float, float]]] = {}
         for row in rows:
             if wanted is None or row["prompt"] in wanted:
-                found.setdefault(row["item_id"], {})[row["prompt"]] = row["disagreement_score"], row["entropy_score"]
-        return found
+                summaries.setdefault(row["item_id"], {})[row["prompt"]] = (
+                    row["disagreement_score"],
+                    row["entropy_score"],
+                )
+        return summaries
 
     def units(self, item_ids: Iterable[int] | None = None, prompts: Sequence[str] | None = None) -> tuple[float, float]:
         """Return the largest disagreement and entropy that an item has for a prompt: what counts as 1 in the order.
@@ -123,8 +126,8 @@ class QueueScores:
         ndarray or None
             float32 `shape`, in [0, 1], where 1 is what the most instructive item has on average; None without scores.
         """
-        found = [self.scores(item_id) for item_id in item_ids]
-        scores = [each[prompt] for each in found if prompt in each]
+        of_items = [self.scores(item_id) for item_id in item_ids]
+        scores = [each[prompt] for each in of_items if prompt in each]
         if not scores:
             return None
         units = self.units()
@@ -148,7 +151,7 @@ class QueueScores:
     def feature(self, item_id: int) -> npt.NDArray[np.float32] | None:
         """Return the stored vector of an item, None where there is none."""
         row = self._ledger.row("SELECT feature FROM item_features WHERE item_id = ?", (item_id,))
-        with understood(self._ledger.path, f"the feature of item {item_id}"):
+        with value_errors(self._ledger.path, f"the feature of item {item_id}"):
             return None if row is None else np.frombuffer(row["feature"], dtype="<f4").astype(np.float32)
 
     def described_by(self, item_id: int) -> str | None:
@@ -183,16 +186,16 @@ class QueueScores:
     def _features(self, item_ids: Sequence[int], seen: Sequence[int]) -> tuple[Features | None, Features | None]:
         """Return the features `(N, D)` of items, None unless all have one by one model, and those of `seen` by it."""
         rows = self._ledger.rows("SELECT item_id, feature, model FROM item_features")
-        found = {row["item_id"]: row for row in rows}
-        if not item_ids or any(item_id not in found for item_id in item_ids):
+        stored = {row["item_id"]: row for row in rows}
+        if not item_ids or any(item_id not in stored for item_id in item_ids):
             return None, None
-        kinds = {_kind(found[item_id]) for item_id in item_ids}
+        kinds = {_kind(stored[item_id]) for item_id in item_ids}
         if len(kinds) > 1:
             return None, None
-        alike = [item_id for item_id in seen if item_id in found and _kind(found[item_id]) in kinds][-_COMPARED:]
-        with understood(self._ledger.path, "the features of the queue"):
-            features = np.stack([_vector(found[item_id]) for item_id in item_ids])
-            others = np.stack([_vector(found[item_id]) for item_id in alike]) if alike else None
+        alike = [item_id for item_id in seen if item_id in stored and _kind(stored[item_id]) in kinds][-_COMPARED:]
+        with value_errors(self._ledger.path, "the features of the queue"):
+            features = np.stack([_vector(stored[item_id]) for item_id in item_ids])
+            others = np.stack([_vector(stored[item_id]) for item_id in alike]) if alike else None
         if not np.isfinite(features).all() or (others is not None and not np.isfinite(others).all()):
             return None, None
         return features, others

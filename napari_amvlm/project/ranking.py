@@ -61,8 +61,8 @@ class TileScores:
     def summary(self) -> tuple[float, float]:
         """Return disagreement and entropy of the whole: the mean of the hardest tenth of its tiles, at least one."""
         count = max(1, round(_HARDEST * len(self.tiles)))
-        found = [float(np.sort(values)[-count:].mean()) for values in (self.disagreement, self.entropy)]
-        return found[0], found[1]
+        means = [float(np.sort(values)[-count:].mean()) for values in (self.disagreement, self.entropy)]
+        return means[0], means[1]
 
     def mixed(
         self, disagreement_weight: float = 0.5, *, units: tuple[float, float] = (1.0, 1.0)

@@ -9,7 +9,7 @@ from napari_amvlm.errors import ProjectError
 from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ImageScore, RunRecord, RunState
-from napari_amvlm.project.storage import inside, understood
+from napari_amvlm.project.storage import inside, value_errors
 
 if TYPE_CHECKING:
     import sqlite3
@@ -96,7 +96,7 @@ class RunTable:
 
     def _record(self, row: sqlite3.Row) -> RunRecord:
         values = {name: row[name] for name in RunRecord.__dataclass_fields__}
-        with understood(self._ledger.path, f"the configuration or the result of run {row['id']}"):
+        with value_errors(self._ledger.path, f"the configuration or the result of run {row['id']}"):
             values |= {name: dict(json.loads(row[name])) for name in ("config", "result")}
         return RunRecord(**values)
 

@@ -254,15 +254,17 @@ def lost_columns(connection: sqlite3.Connection) -> list[str]:
 
 def _columns(connection: sqlite3.Connection) -> set[str]:
     tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    found = ((table, connection.execute("SELECT name FROM pragma_table_info(?)", (table,))) for table in tables)
-    return {f"{table}.{row[0]}" for table, rows in found for row in rows}
+    tables_columns = (
+        (table, connection.execute("SELECT name FROM pragma_table_info(?)", (table,))) for table in tables
+    )
+    return {f"{table}.{row[0]}" for table, rows in tables_columns for row in rows}
 
 
 def strange_programs(connection: sqlite3.Connection) -> list[str]:
     """Return kind and name of each trigger and view that no migration made: they would run when tables are used."""
     own = {" ".join(statement.split()) for migration in MIGRATIONS for statement in migration}
-    found = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')")
-    return [f"{kind} {name!r}" for kind, name, sql in found if " ".join(str(sql).split()) not in own]
+    programs = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')")
+    return [f"{kind} {name!r}" for kind, name, sql in programs if " ".join(str(sql).split()) not in own]
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -42,13 +42,13 @@ def ledger_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def understood(path: Path, what: str) -> Iterator[None]:
-    """Turn what comes of a value in the ledger at `path` that cannot be understood into a `ProjectError`."""
+def value_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn the errors of a value that the ledger at `path` cannot hold into a `ProjectError`; `what` names it."""
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, InputError) as error:
         reason = printable(str(error))[:200] or type(error).__name__
-        raise ProjectError(f"{path} is damaged, {what} cannot be understood ({reason}): restore a backup.") from error
+        raise ProjectError(f"{path} is damaged, {what} cannot be read ({reason}): restore a backup.") from error
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -72,7 +72,7 @@ def inside(root: Path, relative: str) -> Path:
     return path
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Return a path out of a ledger as a message may show it: on one line, and not longer than a screen."""
     text = printable(str(path))
     return text if len(text) <= 400 else f"{text[:200]}...{text[-100:]}"

@@ -1,4 +1,4 @@
-"""What of an image is on the disk already: accepted masks, read in a thread and kept with the image.  Knows no Qt."""
+"""The accepted masks of an image, read in a thread and kept with the image. Knows no Qt."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def read_accepted(project: Project, correction: CorrectionRecord) -> Accepted:
 
 
 def accepted_on(project: Project, image_id: int, on_problem: Callable[[str], None]) -> dict[str, Accepted]:
-    """Return the accepted masks of an image by prompt; one that cannot be read is told of and left out."""
-    found: dict[str, Accepted] = {}
+    """Return the accepted masks of an image by prompt; one that cannot be read is reported and left out."""
+    masks: dict[str, Accepted] = {}
     for correction in project.corrections.select(image_id):
         try:
-            found[correction.prompt] = read_accepted(project, correction)
+            masks[correction.prompt] = read_accepted(project, correction)
         except ProjectError as error:
             on_problem(str(error))
-    return found
+    return masks
 
 
 def summary(accepted: Accepted | None) -> tuple[float, int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     ScaleChooser = Callable[[str, tuple[int, int], bool], ScaleName]
 
 UNLABELLED_BYTES = 2 << 30
-"""So much memory goes to unlabelled images unless told otherwise."""
+"""Memory for unlabelled images, unless the caller says otherwise."""
 
 
 def learning_data(
@@ -43,14 +43,14 @@ def learning_data(
     project
         An open project.
     predictor_scales
-        Gives the working scale of a prompt on an image of shape `(H, W)`, and told whether the image is gray; asked
-        where no person chose one by hand.
+        Gives the working scale from a prompt, the image's shape `(H, W)` and whether it is gray. Called where no
+        person chose one by hand.
     on_problem
         Called with one sentence for each image or mask that cannot be read, which is then left out; None raises.
     unlabelled_bytes
-        At most so much memory goes to unlabelled images; beyond it a fixed choice of them is taken.
+        Memory for unlabelled images; where they need more, a fixed choice of them is taken.
     run
-        Give what this earlier run saw instead, whatever was accepted since.
+        Read what this earlier run saw instead, whatever was accepted since.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def image_names(project: Project) -> dict[int, str]:
 
 
 class _Reader:
-    """Reads the images of a run; what cannot be read is told and left out."""
+    """Reads the images of a run; what cannot be read is reported and left out."""
 
     def __init__(self, project: Project, scales: ScaleChooser, on_problem: Callable[[str], None] | None) -> None:
         self._project, self._scales, self._on_problem = project, scales, on_problem
@@ -202,7 +202,7 @@ class _Reader:
 
 
 class _Reporting:
-    """Passes the sentence of a project or image error on instead of raising it, where somebody listens."""
+    """Reports the sentence of a project or image error instead of raising it, where there is a callback."""
 
     def __init__(self, on_problem: Callable[[str], None] | None) -> None:
         self._on_problem = on_problem

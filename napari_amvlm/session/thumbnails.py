@@ -28,11 +28,11 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def thumbnails(project: Project, image_ids: Iterable[int]) -> dict[int, np.ndarray]:
-    """Return the thumbnails of images; one that cannot be read is an empty gray square, and is told of when opened."""
-    found: dict[int, np.ndarray] = {}
+    """Return the thumbnails of images; one that cannot be read is an empty gray square."""
+    pictures: dict[int, np.ndarray] = {}
     for image_id in image_ids:
         try:
-            found[image_id] = thumbnail(project.images.load(project.images.get(image_id)))
+            pictures[image_id] = thumbnail(project.images.load(project.images.get(image_id)))
         except AmvlmError:
-            found[image_id] = np.full((SIDE, SIDE, 3), 110, np.uint8)
-    return found
+            pictures[image_id] = np.full((SIDE, SIDE, 3), 110, np.uint8)
+    return pictures

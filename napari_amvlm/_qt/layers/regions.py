@@ -10,6 +10,7 @@ from napari.layers import Shapes
 from napari_amvlm._qt.layers.image import layer_shape
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging import Tile
+from napari_amvlm.imports.shapes import polygon_mask
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -89,11 +90,11 @@ def _outside(words: str, image: Image) -> LabelsError:
 
 def _inside(layer: Shapes, image: Image, shape: tuple[int, int], place: tuple[int, ...]) -> np.ndarray:
     """Return the pixels of a slice of `image` inside the shapes of a layer, wherever either lies."""
-    from skimage.draw import polygon2mask
-
     region = np.zeros(shape, np.bool_)
     for outline in _outlines(layer, image, place):
-        region |= polygon2mask(shape, outline)
+        if len(outline) > 2:
+            # napari has the centre of a pixel at whole numbers, `polygon_mask` its corner
+            region |= polygon_mask([outline[:, ::-1] + 0.5], shape)
     return region
 
 
