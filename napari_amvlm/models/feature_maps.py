@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.inference import EncodedImage
 
@@ -29,6 +30,8 @@ class FeatureMaps:
     ----------
     shape
         Height and width of the image (or of the part) at its own size, pixels.
+    scale
+        How it was looked at: "whole" or "tiles".
     pixels
         The image at working scale with its padding, float32 `(3, H, W)` in [0, 1].
     content
@@ -39,6 +42,7 @@ class FeatureMaps:
     """
 
     shape: tuple[int, int]
+    scale: ScaleName
     pixels: Tensor
     content: tuple[int, int, int, int]
     maps: tuple[Tensor, ...]
@@ -59,6 +63,7 @@ def feature_maps(encoded: EncodedImage) -> FeatureMaps:
             f"Features of {height}x{width} pixels do not fit into one piece; ask for a smaller part of the image."
         )
     maps = tuple(m[0].float().cpu() for m in (*features.skips, features.dense))
+    return FeatureMaps(encoded.shape, encoded.scale.name, encoded.pixels.float().cpu(), encoded.content, maps)
     return FeatureMaps(encoded.shape, encoded.pixels.float().cpu(), encoded.content, maps)
 
 

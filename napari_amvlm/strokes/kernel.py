@@ -8,7 +8,7 @@ f are principal components of the network's maps, c is colour and g appearance, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,22 +19,43 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.strokes.descriptors import Descriptors
 
 Reach = Literal["near", "whole"]
 """How far a stroke reaches: to what looks alike near it, or also to what looks alike anywhere in the image."""
 
-_FEATURE, _COLOUR, _APPEARANCE = 0.5, 0.5, 0.3
-"""Length scales l_f, l_c and l_g."""
+_FEATURE, _COLOUR = 0.5, 0.5
+"""Length scales l_f and l_c."""
 
 _DISTANCE = 40.0
 """Length scale l_x, pixels at working scale."""
 
-_SHARE = {"near": 0.25, "whole": 0.15}
-"""Share a of the appearance."""
 
-_REACH = {"near": 60.0, "whole": float("inf")}
-"""Length scale l_r, pixels at working scale."""
+class _Setting(NamedTuple):
+    """What depends on how far strokes reach.
+
+    Attributes
+    ----------
+    share
+        Share a of the appearance.
+    appearance
+        Length scale l_g.
+    distance
+        Length scale l_r, pixels at working scale.
+    scatter
+        Variance that the pixels of one stroke have in common: in tissue one stroke is one opinion of many objects.
+    """
+
+    share: float
+    appearance: float
+    distance: float
+    scatter: float
+
+
+_NEAR = _Setting(0.25, 0.3, 60.0, 0.0)
+_WHOLE = _Setting(0.15, 0.3, float("inf"), 0.0)
+_TISSUE = _Setting(0.15, 0.5, float("inf"), 0.5)
 
 _BYTES = 512 << 20
 """Columns beyond this size are computed again when they are needed."""
@@ -49,13 +70,22 @@ class Kernel:
         Of the grid.
     reach
         "near" or "whole".
+    scale
+        How the image was looked at.
+
+    Attributes
+    ----------
+    scatter
+        Variance that the pixels of one stroke have in common.
     """
 
-    def __init__(self, descriptors: Descriptors, reach: Reach) -> None:
+    def __init__(self, descriptors: Descriptors, reach: Reach, scale: ScaleName) -> None:
+        setting = _NEAR if reach == "near" else _WHOLE if scale == "whole" else _TISSUE
+        self.scatter = setting.scatter
         place = torch.from_numpy(np.indices(descriptors.size, np.float32).reshape(2, -1).T * 2)
         near = (descriptors.components / _FEATURE, descriptors.colour / _COLOUR, place / _DISTANCE)
-        alike = (descriptors.appearance / _APPEARANCE, place / _REACH[reach])
-        self._terms = [(1 - _SHARE[reach], *_with_squares(near)), (_SHARE[reach], *_with_squares(alike))]
+        alike = (descriptors.appearance / setting.appearance, place / setting.distance)
+        self._terms = [(1 - setting.share, *_with_squares(near)), (setting.share, *_with_squares(alike))]
         self._columns: ByteCache[Tensor] = ByteCache(_BYTES)
 
     def columns(self, pixels: NDArray[np.int64]) -> Tensor:

@@ -2,11 +2,11 @@
 
 The logits of a mask are those of the model and a residual that the strokes determine:
 
-    z(x) = z_model(x) + k(x, S) (K(S, S) + s^2 I)^-1 (t - z_model(S))
+    z(x) = z_model(x) + k(x, S) (K(S, S) + s^2 I + c B)^-1 (t - z_model(S))
 
-S are at most 12 pixels of each stroke, t is 5 or -5, and z_model is clipped to [-6, 6]; `kernel` has k. Far from all
-strokes the residual is 0, and the mask is the model's. Where there is a residual, the border of the mask is moved to
-the edges of the image (`edges`). What was painted stays as it was painted.
+S are at most 12 pixels of each stroke, t is 5 or -5, B is 1 for two pixels of one stroke, and z_model is clipped to
+[-6, 6]; `kernel` has k and c. Far from all strokes the residual is 0, and the mask is the model's. Where there is a
+residual, the border of the mask is moved to the edges of the image (`edges`). What was painted stays as it was.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Spread:
         described = describe(features)
         self._grid = described.size
         self._canvas = (2 * self._grid[0], 2 * self._grid[1])
-        self._kernel = Kernel(described, reach)
+        self._kernel = Kernel(described, reach, features.scale)
         self._fine = described.guide.size <= _FINE
         guide = described.guide if self._fine else _halved(described.guide)
         self._edges = EdgeFilter(guide, _WINDOW if self._fine else _WINDOW // 2)
@@ -192,14 +192,17 @@ class Spread:
 
     def _residual(self, base: NDArray[np.float32]) -> Tensor:
         """Return the residual logits of the grid, float32 `(h, w)`; `base` are its logits, `(h * w,)`."""
+        counts = [len(each.pixels) for each in self._evidence]
         points = np.concatenate([each.pixels for each in self._evidence])
-        targets = np.repeat([each.logit for each in self._evidence], [len(each.pixels) for each in self._evidence])
+        targets = np.repeat([each.logit for each in self._evidence], counts)
+        stroke = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
         columns = [self._kernel.columns(each.pixels) for each in self._evidence]
-        among = torch.cat([each[torch.from_numpy(points)] for each in columns], 1).double()
-        system = among + _NOISE * torch.eye(len(points), dtype=torch.float64)
+        system = torch.cat([each[torch.from_numpy(points)] for each in columns], 1).double()
+        system += self._kernel.scatter * (stroke[:, None] == stroke[None])
+        system += _NOISE * torch.eye(len(points), dtype=torch.float64)
         weights = torch.linalg.solve(system, torch.from_numpy(targets - base[points])).float()
         total = torch.zeros(len(base))
-        for column, weight in zip(columns, weights.split([c.shape[1] for c in columns]), strict=True):
+        for column, weight in zip(columns, weights.split(counts), strict=True):
             total.addmv_(column, weight)
         return total.reshape(self._grid)
 

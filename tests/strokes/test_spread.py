@@ -33,7 +33,9 @@ def bright_discs(noise: float = 0.02) -> FeatureMaps:
     """Return an image whose discs are bright, and a map at half its resolution."""
     values = np.random.default_rng(0).normal(0.2, noise, (SIDE, SIDE)) + 0.6 * discs()
     pixels = torch.from_numpy(np.repeat(values[None], 3, 0).astype(np.float32))
-    return FeatureMaps((SIDE, SIDE), pixels, (0, 0, SIDE, SIDE), (nn.functional.avg_pool2d(pixels[None], 2)[0],))
+    return FeatureMaps(
+        (SIDE, SIDE), "whole", pixels, (0, 0, SIDE, SIDE), (nn.functional.avg_pool2d(pixels[None], 2)[0],)
+    )
 
 
 def down(spread: Spread, positive: bool = True, column: int = 32) -> NDArray[np.bool_]:
@@ -170,7 +172,7 @@ def test_a_mask_of_another_image_is_refused() -> None:
 
 def test_an_image_of_one_value_spreads_without_an_error() -> None:
     pixels = torch.zeros(3, 64, 64)
-    spread = Spread(FeatureMaps((64, 64), pixels, (0, 0, 64, 64), (torch.zeros(4, 32, 32),)), None)
+    spread = Spread(FeatureMaps((64, 64), "whole", pixels, (0, 0, 64, 64), (torch.zeros(4, 32, 32),)), None)
 
     spread.stroke([32], [32], True)
 

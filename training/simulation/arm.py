@@ -106,7 +106,14 @@ class SimulatedArm:
         with Project.open_or_create(self._folder.path / "project.amvlm") as project:
             pairs = enter_images(project, material, None if recipe.cut else recipe.region)
             person = SimulatedPerson(
-                project, material, pairs, recipe.mouse, spend=self._spend, should_stop=self._should_stop
+                project,
+                material,
+                pairs,
+                recipe.mouse,
+                corrections=recipe.corrections,
+                good_enough=recipe.good_enough,
+                spend=self._spend,
+                should_stop=self._should_stop,
             )
             served = project.models.served()
             predictor = self._load(served.path if served else self._start())

@@ -8,7 +8,9 @@ import numpy as np
 
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.project import Answer
-from training.simulation.mouse import correct
+from napari_amvlm.strokes import Spread
+from training.simulation.corrections import steps, until
+from training.simulation.mouse import Corrected, correct
 from training.simulation.project import region_of
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging import ImagePair
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project, QueueItem
-    from training.simulation.mouse import Corrected, MouseModel
+    from training.simulation.corrections import Corrections
+    from training.simulation.mouse import MouseModel
     from training.simulation.project import Material
 
 _LOOKS = 3
@@ -39,6 +42,10 @@ class SimulatedPerson:
         The image with its mask file for each image id.
     mouse
         What correcting costs.
+    corrections
+        How masks are corrected.
+    good_enough
+        With strokes and clicks a mask is accepted at this Dice.
     spend
         Told what takes time that the ledger does not hold, "prediction" or "choosing", and how many seconds.
     should_stop
@@ -52,17 +59,23 @@ class SimulatedPerson:
         pairs: Mapping[int, ImagePair],
         mouse: MouseModel,
         *,
+        corrections: Corrections = "paint",
+        good_enough: float = 0.95,
         spend: Callable[[str, float], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._project, self._material, self._pairs, self._mouse = project, material, pairs, mouse
+        self._corrections, self._good_enough = corrections, good_enough
         self._spend, self._should_stop = spend, should_stop
 
     def accept(self, item: QueueItem, predictor: Predictor) -> Corrected:
         """Correct the mask that a model proposes for a piece of work, accept it, and return what that took."""
         record = self._project.images.get(item.image_id)
         proposed = self._proposed(item, predictor)
-        corrected = self._corrected(item, proposed)
+        if self._corrections == "paint":
+            corrected = self._corrected(item, proposed)
+        else:
+            corrected = self._corrected_interactively(item, predictor)
         place = region_of(item, record.shape)
         mask, region = proposed.copy(), np.zeros(record.shape, np.bool_)
         mask[place], region[place] = corrected.mask, True
@@ -109,3 +122,16 @@ class SimulatedPerson:
         place = region_of(item, shape)
         truth = self._material.truth(self._pairs[item.image_id], shape)
         return correct(proposed[place], truth[place], self._mouse)
+
+    def _corrected_interactively(self, item: QueueItem, predictor: Predictor) -> Corrected:
+        """Correct the mask of an image that was just looked at by strokes or clicks, until it is good enough."""
+        prompt = self._material.prompt
+        found = predictor.predict(prompt, should_stop=self._should_stop)
+        shape = (found.probability.shape[0], found.probability.shape[1])
+        truth = self._material.truth(self._pairs[item.image_id], shape)
+        spread = None
+        if self._corrections == "strokes":
+            spread = Spread(predictor.features(prompt), found.probability, reach="whole")
+        taken = steps(self._corrections, found.probability, truth, self._mouse, spread, found.scale.factor)
+        step, _ = until(taken, truth, self._good_enough)
+        return Corrected(step.mask, step.seconds, 0, 0.0, cleared=False)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from napari_amvlm.config import Config, LearningConfig
+from training.simulation.corrections import Corrections
 from training.simulation.mouse import MouseModel
 
 _OWN = ("minutes", "steps", "seed")
@@ -79,6 +80,10 @@ class SimulationRecipe(Config):
         Whether an arm ends where it has reached the target.
     mouse
         What correcting costs.
+    corrections
+        How masks are corrected: "paint", "strokes" or "clicks", see `training.simulation.corrections`.
+    good_enough
+        With strokes and clicks a mask is accepted at this Dice, or after 200 actions; painting makes all right.
     learning
         Fields of `LearningConfig` other than budget and seed.
     arms
@@ -100,6 +105,8 @@ class SimulationRecipe(Config):
     target: float = Field(0.78, gt=0, le=1)
     stop_at_target: bool = False
     mouse: MouseModel = MouseModel()
+    corrections: Corrections = "paint"
+    good_enough: float = Field(0.95, gt=0, le=1)
     learning: dict[str, Any] = Field(default_factory=dict)
     arms: tuple[str, ...] = Field(tuple(ARMS), min_length=1)
 
@@ -110,6 +117,8 @@ class SimulationRecipe(Config):
             raise ValueError(f"{own[0]} belongs to the recipe itself, not under learning")
         if self.cut and self.region is None:
             raise ValueError("cut needs the side of the regions: set region too")
+        if self.corrections != "paint" and self.region is not None and not self.cut:
+            raise ValueError(f"corrections by {self.corrections} take images whole: set cut too, or leave out region")
         unknown = [arm for arm in self.arms if arm not in ARMS]
         if unknown:
             raise ValueError(f"there is no arm {', '.join(unknown)}; choose from {', '.join(ARMS)}")

@@ -51,7 +51,7 @@ def next_stroke(
     if largest is None:
         return None
     _, piece, positive = largest
-    row, column = _deepest(piece)
+    row, column = deepest(piece)
     along = np.arange(length) - length // 2
     best: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
     most = -1
@@ -70,7 +70,7 @@ def next_stroke(
     return Stroke(rows, columns, positive)
 
 
-def _deepest(piece: NDArray[np.bool_]) -> tuple[int, int]:
+def deepest(piece: NDArray[np.bool_]) -> tuple[int, int]:
     """Return the pixel of a piece that is farthest from its border, which the image's border is part of."""
     place = ndimage.find_objects(piece.astype(np.int8))[0]
     depth = ndimage.distance_transform_edt(np.pad(piece[place], 1))[1:-1, 1:-1]
