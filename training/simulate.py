@@ -129,12 +129,17 @@ def main(
         Path | None, typer.Option(help="More images for the projects, which nobody annotates.")
     ] = None,
     arms: Annotated[str | None, typer.Option(metavar="NAME,NAME", help=f"Some of {', '.join(ARMS)}.")] = None,
+    corrections: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How masks are corrected: paint, strokes or clicks.")
+    ] = None,
     minutes: MinutesOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Simulate an annotator, and print the minutes that each arm needs to reach the target."""
-    chosen = {} if arms is None else {"arms": [name.strip() for name in arms.split(",")]}
+    chosen: dict[str, object] = {} if arms is None else {"arms": [name.strip() for name in arms.split(",")]}
+    if corrections is not None:
+        chosen["corrections"] = corrections
     resolved = read_recipe(SimulationRecipe, recipe, settings, **chosen)
     material = read_material(data, validate, unlabelled, resolved.prompt)
     with stop_on_interrupt() as stopped, progress("Simulating") as show:

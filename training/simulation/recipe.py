@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from napari_amvlm.config import Config, LearningConfig
-from training.simulation.corrections import Corrections
+from training.simulation.corrections import Corrections  # noqa: TC001 - pydantic reads it
 from training.simulation.mouse import MouseModel
 
 _OWN = ("minutes", "steps", "seed")
