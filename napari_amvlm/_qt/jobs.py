@@ -123,11 +123,13 @@ class JobQueue(QObject):
         """Wait for every thread, and run the jobs that are left here and now."""
         for thread in self.threads():
             thread.wait()
+        self._threads.clear()
         self._jobs.finish()
         self._long_jobs.finish()
 
     def _on_thread_finished(self, thread: GuardedThread) -> None:
-        self._threads.remove(thread)
+        if thread in self._threads:
+            self._threads.remove(thread)
         for line in (self._jobs, self._long_jobs):
             line.release(thread)
         thread.deleteLater()

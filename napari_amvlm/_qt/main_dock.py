@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
@@ -63,6 +64,7 @@ class MainDock(QWidget):
         column.addWidget(self.tabs)
         # signals
         self.tabs.currentChanged.connect(lambda _index: self._remember())
+        self.workspace.modelChanged.connect(self._freeze_objects)
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front: "Annotate", "Learn" or "Queue"."""
@@ -73,14 +75,16 @@ class MainDock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Take the remembered side and width once the dock is in a window."""
         super().showEvent(event)
+        self._freeze_objects()
         if self._window is None:
             QTimer.singleShot(0, self._settle)
         else:
             self._limit_neighbours()
 
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """Give napari's docks their room back."""
+        """Give napari's docks their room back, and the garbage collector its objects."""
         super().hideEvent(event)
+        gc.unfreeze()
         self._limit_neighbours(_UNLIMITED)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -108,6 +112,14 @@ class MainDock(QWidget):
         self._limit_neighbours()
         window.resizeDocks([dock], [layout.width or _WIDTH], Qt.Orientation.Horizontal)
         QTimer.singleShot(0, self._make_room)
+
+    def _freeze_objects(self) -> None:
+        """Let the garbage collector pass over what the model brought in, while the dock is in view.
+
+        napari collects whenever a layer is removed, which takes a second over the objects of torch.
+        """
+        if self.workspace.model_state == "ready" and self.isVisible():
+            gc.freeze()
 
     def _make_room(self) -> None:
         """Take width from this dock where the image has too little."""

@@ -169,7 +169,8 @@ class ImageOpener(QObject):
 
     def _show_only(self, viewer: Any, annotation: Annotation) -> None:
         for image in label_layers.images(viewer):
-            image.visible = image is annotation.image
+            if image.visible != (image is annotation.image):  # napari draws anew also where nothing changes
+                image.visible = image is annotation.image
         viewer.layers.selection.active = annotation.image
         mask_layers_for(viewer, self._workspace).show(annotation)
         viewer.fit_to_view(layers=[annotation.image])
