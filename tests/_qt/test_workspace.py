@@ -181,3 +181,36 @@ def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(
 
     assert workspace.base.name == "tiny"
     assert workspace.predictor.info.name == "other"
+
+
+def test_prompts_of_a_project_that_is_left_are_not_those_of_the_next(qtbot: QtBot, tmp_path: Path):
+    workspace = Workspace()
+    workspace.prompts[:] = ["typed before a project was open"]
+    for name in ("first", "second"):
+        with Project.create(tmp_path / f"{name}.amvlm") as project:
+            project.prompts.set_up(f"{name} prompt", threshold=0.5)
+    prompts: list[list[str]] = []
+
+    for name in ("first", "second"):
+        workspace.open_project(tmp_path / f"{name}.amvlm", lambda: prompts.append(list(workspace.prompts)))
+        qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+
+    assert prompts == [["typed before a project was open", "first prompt"], ["second prompt"]]
+    workspace.shut_down()
+
+
+def test_a_project_that_is_open_elsewhere_can_be_opened_for_reading(qtbot: QtBot, tmp_path: Path):
+    workspace, busy = Workspace(), list[object]()
+    workspace.projectBusy.connect(busy.append)
+
+    with Project.create(tmp_path / "p.amvlm"):
+        workspace.open_project(tmp_path / "p.amvlm")
+        qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+        without = workspace.project
+        workspace.open_project(tmp_path / "p.amvlm", read_only=True)
+        qtbot.waitUntil(lambda: workspace.project is not None and not workspace.threads(), timeout=10_000)
+
+    assert without is None
+    assert busy == [tmp_path / "p.amvlm"]
+    assert workspace.project.read_only
+    workspace.shut_down()

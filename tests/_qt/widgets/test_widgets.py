@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,6 @@ from napari_amvlm._qt.widgets.swipe import SwipeRow
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
@@ -431,3 +431,27 @@ def test_an_empty_queue_has_no_steps(qtbot: QtBot):
     assert not empty
     assert step.next.isEnabled()
     assert step.value() == "2 of 9, tile-4.png: new"
+
+
+def test_projects_of_one_name_show_what_tells_them_apart(qtbot: QtBot):
+    row = ProjectRow()
+    qtbot.addWidget(row)
+
+    row.setRecent([Path("/a/day/p.amvlm"), Path("/b/day/p.amvlm"), Path("/a/day/q.amvlm")])
+
+    assert [row._list.itemText(index) for index in range(1, 4)] == [
+        f"p.amvlm ({Path('a/day')})",
+        f"p.amvlm ({Path('b/day')})",
+        "q.amvlm",
+    ]
+
+
+def test_a_status_line_of_a_fixed_height_keeps_it(qtbot: QtBot):
+    line = StatusLine(lines=3)
+    qtbot.addWidget(line)
+    before = line.height()
+
+    line.setValue("info", "a long message " * 60)
+
+    assert line.height() == before
+    assert line.toolTip().startswith("a long message")
