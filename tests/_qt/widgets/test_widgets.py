@@ -37,7 +37,6 @@ from napari_amvlm._qt.widgets.swipe import SwipeRow
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
 
 if TYPE_CHECKING:
-
     from pytestqt.qtbot import QtBot
 
 
