@@ -12,6 +12,7 @@ import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.device import autocast, supports_bfloat16
+from napari_amvlm.generators import drain
 from napari_amvlm.learning import LabelledImage, LearningData, StepReport, UnlabelledImage, fine_tune
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.models.build import build_model
@@ -49,11 +50,8 @@ def _run(model: AMVLM, told: list[str] | None = None, **changes: Any) -> tuple[l
     config = LearningConfig.model_validate(base | changes)
     messages = [] if told is None else told
     run, reports = fine_tune(model, _data(), config, device=torch.device("cuda"), on_message=messages.append), []
-    while True:
-        try:
-            reports.append(next(run))
-        except StopIteration as end:
-            return [report for report in reports if isinstance(report, StepReport)], end.value
+    result = drain(run, reports.append)
+    return [report for report in reports if isinstance(report, StepReport)], result
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DivergedError, LabelsError, NotEnoughDataError, OutOfMemoryError
+from napari_amvlm.generators import drain
 from napari_amvlm.learning import (
     FineTuneResult,
     LabelledImage,
@@ -79,11 +80,7 @@ def _finish(
 ) -> tuple[list[Report], FineTuneResult]:
     run = fine_tune(model, data, config, should_stop=should_stop, on_message=on_message)
     reports: list[Report] = []
-    while True:
-        try:
-            reports.append(next(run))
-        except StopIteration as end:
-            return reports, end.value
+    return reports, drain(run, reports.append)
 
 
 def test_it_learns_and_the_given_model_is_unchanged(tiny_model: AMVLM) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import OutOfMemoryError
+from napari_amvlm.generators import drain
 from napari_amvlm.learning import (
     FineTuneResult,
     LabelledImage,
@@ -51,11 +52,7 @@ def _finish(
 ) -> tuple[list[Report], FineTuneResult]:
     run = fine_tune(model, data, config, on_message=tell)
     reports: list[Report] = []
-    while True:
-        try:
-            reports.append(next(run))
-        except StopIteration as end:
-            return reports, end.value
+    return reports, drain(run, reports.append)
 
 
 def _fail_above(monkeypatch: pytest.MonkeyPatch, crops: int, side: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_amvlm.config import LearningConfig
+from napari_amvlm.generators import drain
 from napari_amvlm.learning import LabelledImage, LearningData, StepReport, UnlabelledImage, ValidationReport, fine_tune
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource, Rounds
@@ -71,11 +72,7 @@ def _finish(
 ) -> tuple[list[Report], FineTuneResult]:
     reports: list[Report] = []
     run = fine_tune(model, data or _data(), _config(**changes), should_stop=lambda: should_stop(reports), keeper=keeper)
-    while True:
-        try:
-            reports.append(next(run))
-        except StopIteration as end:
-            return reports, end.value
+    return reports, drain(run, reports.append)
 
 
 def _never(reports: list[Report]) -> bool:
