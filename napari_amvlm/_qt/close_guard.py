@@ -1,4 +1,4 @@
-"""Closing napari while work is under way: ask where something would be lost, then stop cleanly."""
+"""Closing napari while threads run: ask if something would be lost, then stop cleanly."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class CloseGuard(QObject):
         if not self._workspace.threads():
             return True
         self._waiting = True
-        self._window.setWindowTitle("napari: stopping the work under way, then closing")
+        self._window.setWindowTitle("napari: stopping, then closing")
         self._window.setCursor(Qt.CursorShape.BusyCursor)
         self._workspace.stop_all()
         return False
@@ -86,8 +86,8 @@ def guard_window(widget: QWidget, workspace: Workspace) -> CloseGuard | None:
         window = window.parentWidget()
     if window is None:
         return None
-    found = window.findChild(CloseGuard, _NAME)
-    return found if isinstance(found, CloseGuard) else CloseGuard(window, workspace)
+    guard = window.findChild(CloseGuard, _NAME)
+    return guard if isinstance(guard, CloseGuard) else CloseGuard(window, workspace)
 
 
 def ask_to_stop(window: QWidget) -> bool:

@@ -114,8 +114,8 @@ class Comparer:
         corrections = self._project.corrections.select(image_id)
         image = labelled_image(self._project, image_id, predictor_scales=self._scales)
         with memory_errors(self._device, "two models at once", "close other programs, or let a learning run end first"):
-            found = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
-        before, after = (dice_of(image, masks) for masks in found)
+            masks = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
+        before, after = (dice_of(image, of_model) for of_model in masks)
         height, width = image.image.shape[:2]
         step = -(-max(height, width) // LONGEST_SHOWN)
         return Compared(
@@ -137,7 +137,7 @@ class Comparer:
             shape=(height, width),
             step=step,
             pixels=np.rint(255 * image.image[::step, ::step]).astype(np.uint8),
-            masks={prompt: _coded(image, prompt, found, step) for prompt in image.masks},
+            masks={prompt: _coded(image, prompt, masks, step) for prompt in image.masks},
         )
 
     def _both(self) -> tuple[AMVLM, AMVLM]:
@@ -184,10 +184,10 @@ def parent_file(project: Project, record: ModelRecord, installed: Iterable[Model
 
 
 def _coded(
-    image: LabelledImage, prompt: str, found: Iterable[Mapping[str, NDArray[np.bool_]]], step: int
+    image: LabelledImage, prompt: str, masks: Iterable[Mapping[str, NDArray[np.bool_]]], step: int
 ) -> NDArray[np.uint8]:
     """Return one prompt's three masks in one array; what nobody looked at counts for no score, and is left out."""
-    before, after = (masks[prompt] for masks in found)
+    before, after = (of_model[prompt] for of_model in masks)
     code = np.zeros(before[::step, ::step].shape, np.uint8)
     for value, mask in ((BEFORE, before), (AFTER, after), (ACCEPTED, image.masks[prompt])):
         code[mask[::step, ::step]] += np.uint8(value)

@@ -67,7 +67,7 @@ class PromptJudgement:
         if self.verdict == Verdict.TOO_FEW:
             return f"not judged on {name} ({self.images} of {ENOUGH_HELD_OUT} corrected held-out images)"
         numbers = f"{name} ({self.change:+.3f}, noise {self.noise:.3f})"
-        heads = {Verdict.IMPROVED: "better on", Verdict.WORSE: "worse on", Verdict.SAME: "no clear difference on"}
+        heads = {Verdict.IMPROVED: "better on", Verdict.WORSE: "worse on", Verdict.SAME: "about as good on"}
         return f"{heads[self.verdict]} {numbers}"
 
 

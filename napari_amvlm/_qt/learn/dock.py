@@ -150,7 +150,8 @@ class LearnDock(Dock):
 
     def _on_reported(self, report: Any) -> None:
         if hasattr(report, "dice"):
-            self.panel.curve.addDice(report.fraction, report.dice, report.per_prompt)
+            colours = {prompt: self.workspace.styles.of(prompt).colour for prompt in report.per_prompt}
+            self.panel.curve.addDice(report.fraction, report.dice, report.per_prompt, colours)
             return
         self.panel.curve.addLoss(report.fraction, report.loss)
         if not self._stopping:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def models_at_hand(workspace: Workspace) -> list[ModelInfo]:
     """Return the installed models, the one that was loaded first, and the one that serves."""
     present = workspace.predictor.info if workspace.predictor is not None else None
-    found: dict[str, ModelInfo] = {}
+    models: dict[str, ModelInfo] = {}
     for info in (*workspace.installed, workspace.base, present):
         if info is not None:
-            found.setdefault(info.sha256, info)
-    return list(found.values())
+            models.setdefault(info.sha256, info)
+    return list(models.values())
 
 
 def model_entries(workspace: Workspace) -> list[ModelEntry]:

@@ -10,6 +10,8 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_amvlm.project.prompts import PALETTE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,9 +25,6 @@ REDRAW = 250
 
 HEIGHT = 220
 """Of both plots together, pixels."""
-
-PROMPT_COLOURS = ("#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#0072b2")
-"""Colours of prompts that the colour-blind can tell apart (Okabe and Ito, Color Universal Design, 2008)."""
 
 _SYMBOLS = "ostd+x"
 
@@ -74,6 +73,7 @@ class CurveWidget(QWidget):
         self._loss_line = self._loss_plot.plot()
         self._dice_line = self._dice_plot.plot(symbol="o", symbolSize=6)
         self._prompt_lines: dict[str, pg.PlotDataItem] = {}
+        self._prompt_colours: dict[str, str] = {}
         self._key = QLabel()
         self._key.setWordWrap(True)
         self._key.setTextFormat(Qt.TextFormat.RichText)
@@ -115,8 +115,15 @@ class CurveWidget(QWidget):
         if not self._redraw.isActive():
             self._redraw.start()
 
-    def addDice(self, fraction: float, dice: float, prompts: Mapping[str, float] | None = None) -> None:
-        """Add Dice on held-out images at this share of the budget: the mean, and that of each prompt."""
+    def addDice(
+        self,
+        fraction: float,
+        dice: float,
+        prompts: Mapping[str, float] | None = None,
+        colours: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add Dice on held-out images at this share of the budget: the mean, and that of each prompt, in its colour."""
+        self._prompt_colours.update(colours or {})
         self._curves.dice_at.append(100 * fraction)
         self._curves.dice.append(dice)
         for prompt, value in (prompts or {}).items():
@@ -148,13 +155,13 @@ class CurveWidget(QWidget):
         best = f": {self._curves.dice[-1]:.3f}" if self._curves.dice else ""
         last = f": {self._curves.loss[-1]:.3f}" if self._curves.loss else ""
         # one plot alone is laid out and painted anew where only one has changed: this is done while work goes on
-        for name, plot, words in (
+        for name, plot, title in (
             ("dice", self._dice_plot, f"{'mean ' if self._shown_prompts() else ''}Dice on held-out images{best}"),
             ("loss", self._loss_plot, f"loss{last}"),
         ):
-            if self._titles.get(name) != words:
-                self._titles[name] = words
-                plot.setTitle(words, size="9pt")
+            if self._titles.get(name) != title:
+                self._titles[name] = title
+                plot.setTitle(title, size="9pt")
 
     def _shown_prompts(self) -> dict[str, list[float]]:
         return self._curves.prompts if len(self._curves.prompts) > 1 else {}
@@ -163,7 +170,8 @@ class CurveWidget(QWidget):
         self._dice_line.setData(self._curves.dice_at, self._curves.dice)
         legend = []
         for number, (prompt, values) in enumerate(self._shown_prompts().items()):
-            colour, symbol = PROMPT_COLOURS[number % len(PROMPT_COLOURS)], _SYMBOLS[number % len(_SYMBOLS)]
+            symbol = _SYMBOLS[number % len(_SYMBOLS)]
+            colour = self._prompt_colours.get(prompt, PALETTE[number % len(PALETTE)])
             if prompt not in self._prompt_lines:
                 style = {"symbol": symbol, "symbolSize": 6, "symbolBrush": colour, "symbolPen": colour}
                 self._prompt_lines[prompt] = self._dice_plot.plot(pen=pg.mkPen(colour, width=1), **style)

@@ -123,8 +123,8 @@ class ModelList(QWidget):
             dice = "" if entry.dice is None else f"{entry.dice:.3f}"
             item = QTreeWidgetItem([dot + entry.name, dice, entry.licence])
             item.setData(0, _KEY, entry.key)
-            words = "serving" if entry.serving else "not serving"
-            item.setToolTip(0, f"{entry.name} ({words})\n{entry.details}".strip())
+            state = "serving" if entry.serving else "not serving"
+            item.setToolTip(0, f"{entry.name} ({state})\n{entry.details}".strip())
             font = item.font(0)
             font.setBold(entry.serving)
             item.setFont(0, font)
