@@ -239,4 +239,4 @@ def test_an_image_that_is_opened_to_be_corrected_ends_the_comparison(judged: Jud
     judged.learn.panel.scores.chosen.emit(entry.key)
     judged.idle()
 
-    assert judged.names() == ["slide", entry.name, f"{entry.name} masks"]
+    assert judged.names() == ["slide", entry.name, f"{entry.name} \N{MIDDLE DOT} nuclei"]

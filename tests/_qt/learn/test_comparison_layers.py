@@ -23,7 +23,7 @@ def _compared(image_id: int = 1, step: int = 1) -> Compared:
     code = rng.integers(0, 8, SHAPE, dtype=np.uint8)
     pixels = rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     shape = (SHAPE[0] * step, SHAPE[1] * step)
-    return Compared(image_id, f"tile {image_id}", 0.5, 0.75, shape, step, pixels, {PROMPT: code, "stroma": code ^ 7})
+    return Compared(image_id, f"tile {image_id}", (), shape, step, pixels, {PROMPT: code, "stroma": code ^ 7})
 
 
 @pytest.fixture
