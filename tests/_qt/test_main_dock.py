@@ -76,8 +76,9 @@ def test_a_tab_fits_without_scrolling_and_the_window_keeps_its_size(
     assert (window.width(), window.height()) == (1280, 800)
     assert _share(viewer) >= CANVAS_SHARE
     dock.workspace.said.emit("info", "Ready.")
-    bars = [area.verticalScrollBar() for area in dock.tabs.currentWidget().findChildren(QScrollArea)]
-    qtbot.waitUntil(lambda: all(bar.maximum() == 0 for bar in bars), timeout=TIMEOUT)
+    areas = dock.tabs.currentWidget().findChildren(QScrollArea)
+    qtbot.waitUntil(lambda: all(area.verticalScrollBar().maximum() == 0 for area in areas), timeout=TIMEOUT)
+    assert all(area.widget().minimumSizeHint().width() <= area.width() for area in areas)
 
 
 def test_the_tab_and_the_width_are_remembered(open_dock: Callable[..., Any], qtbot: Any):

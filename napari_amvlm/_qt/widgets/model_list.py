@@ -67,7 +67,7 @@ class ModelList(QWidget):
         self._table.setRootIsDecorated(False)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._table.setFixedHeight(88)
+        self._table.setFixedHeight(76)
         self._table.setAccessibleName("Models")
         self._table.setToolTip("Every model of this project and those installed; the filled dot serves")
         header = self._table.header()

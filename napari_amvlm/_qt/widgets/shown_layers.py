@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 NEVER = "#202020"
 RIGHT = "#3b9dff"
@@ -52,15 +52,14 @@ class ShownLayers(QWidget):
         self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._summary.setAccessibleName("How much was reviewed")
         # layout
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for box in self._boxes.values():
-            row.addWidget(box)
-        row.addStretch(1)
+        grid = QGridLayout()  # four in a row are wider than the dock in a window of 1280 pixels
+        grid.setSpacing(2)
+        for index, box in enumerate(self._boxes.values()):
+            grid.addWidget(box, *divmod(index, 2))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        column.addLayout(row)
+        column.addLayout(grid)
         column.addWidget(self._summary)
         # signals
         for box in self._boxes.values():
