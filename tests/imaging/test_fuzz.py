@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_amvlm._reader import get_reader
-from napari_amvlm.errors import ImageError, LabelsError
-from napari_amvlm.imaging import open_images, read_image, read_mask
+from napari_amvlm.errors import DatasetError, ImageError, LabelsError
+from napari_amvlm.imaging import find_sources, open_images, read_image, read_mask, to_file_axes
 from tests.damaged import check_message, damages, peak, snapshot, try_cases
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
     aperio = "Aperio Image Library v11.2.1\r\n320x256 JPEG/RGB Q=70|AppMag = 20|MPP = 0.4990"
     slide = {"photometric": "rgb", "description": aperio, "metadata": None}
     ome = {"axes": "TZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
-    found: dict[str, Seed] = {
+    channels = {"axes": "CYX", "Channel": {"Name": ["DNA", "actin", "tubulin"]}}
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    files: dict[str, Seed] = {
         "gray.png": _pillow(Image.fromarray(GRAY), "PNG"),
         "deep.png": _pillow(Image.fromarray(VOLUME[0, 0, 0]), "PNG"),
         "palette.png": _pillow(Image.fromarray(COLOUR).quantize(16), "PNG"),
@@ -109,6 +113,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
         "big.tif": _tiff((VOLUME[0, 0], gray | {"tile": (32, 32), "compression": "zlib"}), bigtiff=True),
         "image.ome.tif": _tiff((VOLUME, gray | {"metadata": ome, "tile": (32, 32)}), ome=True),
         "slide.svs": _tiff((BIG, tiled | slide), (BIG[::8, ::8], slide), (BIG[::4, ::4], tiled | slide)),
+        "turned.jpg": _pillow(Image.fromarray(COLOUR), "JPEG", exif=sideways),
+        "channels.ome.tif": _tiff((VOLUME[0, 0, :3], gray | {"metadata": channels}), ome=True),
+        "packed.nii": _nifti(nibabel.Nifti1Image, packed=True),
         "brain.nii": _nifti(nibabel.Nifti1Image, packed=False),
         "brain2.nii": _nifti(nibabel.Nifti2Image, packed=False),
         "brain.nii.gz": _nifti(nibabel.Nifti1Image, packed=True),
@@ -129,10 +136,37 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
         "SC_ybr_full_422_uncompressed.dcm",
         "examples_palette.dcm",
     ):
-        found[name] = _dicom(name)
+        files[name] = _dicom(name)
     series = [_dicom(f"dicomdirtests/98892001/CT5N/{number}") for number in (2062, 2392, 2693, 3023, 3353)]
-    found["series"] = {f"slice {number}": content for number, content in enumerate(series)}
-    return found
+    files["series"] = {f"slice {number}": content for number, content in enumerate(series)}
+    files["IM000001"] = _dicom("MR_small_RLE.dcm")
+    files["converted.zarr"] = {".zgroup": b'{"zarr_format": 2}', ".zattrs": b'{"bioformats2raw.layout": 3}'}
+    plate = b'{"plate": {"wells": [{"path": "A/1"}]}}'
+    well = {"A/.zgroup": b'{"zarr_format": 2}', "A/1/.zgroup": b'{"zarr_format": 2}'}
+    well["A/1/.zattrs"] = b'{"well": {"images": [{"path": "0"}]}}'
+    files["plate.zarr"] = {".zgroup": b'{"zarr_format": 2}', ".zattrs": plate, **well}
+    for root, at in (("converted.zarr", "0"), ("plate.zarr", "A/1/0")):
+        image = files["old.zarr"]
+        assert isinstance(image, dict)
+        files[root] |= {f"{at}/{name}": content for name, content in image.items()}  # type: ignore[operator]
+    files |= _of_vendors(place)
+    return files
+
+
+def _of_vendors(folder: Path) -> dict[str, Seed]:
+    """Return files whose libraries are installed."""
+    files: dict[str, Seed] = {}
+    if importlib.util.find_spec("openslide") is not None:
+        tiled = {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg"}
+        files["slide.ndpi"] = _tiff((BIG, tiled), (BIG[::2, ::2], tiled | {"subfiletype": 1}))
+    if importlib.util.find_spec("pylibCZIrw") is not None:
+        from pylibCZIrw import czi
+
+        with czi.create_czi(str(folder / "a.czi")) as file:
+            for z in range(2):
+                file.write(data=VOLUME[0, 0, z][..., None], plane={"C": 0, "Z": z, "T": 0})
+        files["a.czi"] = (folder / "a.czi").read_bytes()
+    return files
 
 
 def written(folder: Path, name: str, seed: Seed, damage: Callable[[bytes], bytes], which: int) -> Path:
@@ -167,14 +201,26 @@ def look(path: Path) -> None:
             assert options["multiscale"] == isinstance(data, list)
 
 
+def _in_another_plane(path: Path) -> None:
+    """Cut a volume into coronal slices, and bring it back."""
+    for image in open_images(path, "coronal"):
+        assert to_file_axes(np.asarray(image.data), image).size == image.data.size
+
+
+def _in_folder(path: Path) -> None:
+    """Find the images of the folder that a file lies in, and open them."""
+    for source in find_sources([path.parent]):
+        source.open()
+
+
 def examine(path: Path) -> bool:
-    """Return whether `path` cannot be opened; it is read in three ways, each of which may only end in a clear error."""
+    """Return whether `path` cannot be opened; it is read in five ways, each of which may only end in a clear error."""
     before = snapshot(path.parent)
     refused = False
-    for read in (look, read_image, read_mask):
+    for read in (look, read_image, read_mask, _in_another_plane, _in_folder):
         try:
             read(path)
-        except (ImageError, LabelsError) as error:
+        except (DatasetError, ImageError, LabelsError) as error:
             check_message(error, str(path.parent))
             refused |= read is look
     assert snapshot(path.parent) == before

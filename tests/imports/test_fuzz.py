@@ -28,6 +28,38 @@ MEMORY = 1 << 30
 MINE = np.eye(60, 48, dtype=bool)
 
 
+_RING = [[2, 3], [12, 3], [12, 9], [2, 9], [2, 3]]
+_AREA = {"type": "Polygon", "coordinates": [_RING, [[4, 4], [6, 4], [6, 6]]]}
+_NAMED = {"classification": {"name": "nuclei"}}
+QUPATH = {
+    "type": "FeatureCollection",
+    "features": [
+        {"type": "Feature", "geometry": _AREA, "nucleusGeometry": _AREA, "properties": _NAMED},
+        {"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": [[_RING]]}, "properties": _NAMED},
+        {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "properties": _NAMED},
+        {"type": "Feature", "geometry": {"type": "GeometryCollection", "geometries": [_AREA]}, "properties": {}},
+    ],
+    "image": {"name": "other"},
+}
+_FLAT = [2.0, 3.0, 12.0, 3.0, 12.0, 9.0]
+ODD_COCO = {
+    "images": [{"id": "x", "file_name": "other.png", "height": 60, "width": 48}],
+    "categories": [{"id": "c", "name": "nuclei"}],
+    "annotations": [
+        {"id": "a", "image_id": "x", "category_id": "c", "segmentation": _FLAT, "bbox": [2, 3, 10, 6]},
+        {"id": "a", "image_id": "x", "category_id": "c", "segmentation": [_FLAT, [1.0, 1.0]]},
+        {"image_id": "x", "category_id": "c", "segmentation": None, "bbox": [20, 30, 10, 6]},
+        {
+            "id": 4,
+            "image_id": "x",
+            "category_id": "c",
+            "segmentation": {"size": [60, 48], "counts": [0, 2880]},
+            "iscrowd": 1,
+        },
+    ],
+}
+
+
 @pytest.fixture
 def exported(source: Project, tmp_path: Path) -> Path:
     """Return a folder with every kind of export."""
@@ -40,19 +72,30 @@ def exported(source: Project, tmp_path: Path) -> Path:
 def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
     """Return how many cases were tried, and after how many of them something could not be used."""
     geojson = sorted((exported / "geojson").iterdir())[-1]
+    others = {"qupath": exported / "chest.json", "odd coco": exported / "odd.json"}
+    others["qupath"].write_text(json.dumps(QUPATH), encoding="utf-8")
+    others["odd coco"].write_text(json.dumps(ODD_COCO), encoding="utf-8")
     tables = [exported / "labels" / name for name in ("classes.csv", "images.csv")]
-    intact = {path: path.read_bytes() for path in (exported / "masks.json", geojson, *tables)}
+    intact = {path: path.read_bytes() for path in (exported / "masks.json", geojson, *tables, *others.values())}
     kept = project.corrections.accept(3, "mine", Answer(MINE))
     told = 0
 
     def case(kind: str, damage: Callable[[bytes], bytes], change: Callable[[Any], bytes], which: int) -> None:
         nonlocal told
-        path = tables[which % 2] if kind == "table" else geojson if kind == "geojson" else exported / "masks.json"
+        files = {"table": tables[which % 2], "geojson": geojson, "coco": exported / "masks.json"} | others
+        path = files[kind]
         as_text = kind == "table" or which % 5 == 0
         path.write_bytes(damage(intact[path]) if as_text else change(json.loads(intact[path])))
         before = snapshot(exported)
         given = exported / "labels" if kind == "table" else path
-        report = import_files(project, [given], prompt="cells" if which % 3 == 0 else None, replace=which % 4 == 0)
+        report = import_files(
+            project,
+            [given],
+            prompt="cells" if which % 3 == 0 else None,
+            replace=which % 4 == 0,
+            cells="nucleus" if which % 2 else "cell",
+            crowds="ignore" if which % 2 else "object",
+        )
         for problem in report.problems:
             check_message(Exception(problem))
         told += bool(report.problems)
@@ -62,7 +105,7 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
             assert np.array_equal(project.corrections.objects(correction) > 0, project.corrections.mask(correction))
         path.write_bytes(intact[path])
 
-    kinds = st.sampled_from(("coco", "coco", "geojson", "geojson", "table"))
+    kinds = st.sampled_from(("coco", "geojson", "table", "qupath", "odd coco"))
     count = try_cases(cases, case, kinds, damages(), json_damages(), st.integers(0, 1000))
     assert np.array_equal(project.corrections.mask(kept), MINE)
     return count, told

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """One plane: its file, its place in the file, and what the header says of it."""
+    """One plane: its file, its place in the file, and what the header says of it.
+
+    `kind` is what the frames of one volume have in common.
+    """
 
     path: Path
     index: int
     frames: int
     shape: tuple[int, int] | tuple[int, int, int]
     header: Dataset
-    series: str
+    kind: tuple[Any, ...]
     geometry: dicom_headers.Geometry
     rescaling: dicom_values.Rescaling
 
@@ -60,7 +63,7 @@ def grouped(frames: Iterable[Frame]) -> list[list[Frame]]:
     """Return the frames of each volume; a frame without a position is alone."""
     groups: list[tuple[tuple[Any, ...], list[Frame]]] = []
     for frame in frames:
-        kind = _kind(frame)
+        kind = (frame.shape, frame.kind)
         same = (group for key, group in groups if key == kind and group[0].geometry.is_parallel(frame.geometry))
         group = next(same, None) if frame.geometry.is_known else None
         if group is None:
@@ -70,18 +73,16 @@ def grouped(frames: Iterable[Frame]) -> list[list[Frame]]:
     return [group for _, group in groups]
 
 
-def _kind(frame: Frame) -> tuple[Any, ...]:
-    """Return what the frames of one volume have in common, beside their direction."""
-    header = frame.header
-    echo = header.get("EffectiveEchoTime") or header.get("EchoTime")
+def _kind(header: Dataset, series: str, geometry: dicom_headers.Geometry) -> tuple[Any, ...]:
+    """Return what the frames of one volume have in common, beside their size and direction."""
+    echo = dicom_headers.first_number(header.get("EffectiveEchoTime") or header.get("EchoTime"))
     return (
-        frame.geometry.is_known,
-        frame.series,
-        frame.shape,
+        geometry.is_known,
+        series,
         str(header.get("FrameType") or header.get("ImageType", "")),
         str(header.get("StackID", "")),
         str(header.get("EchoNumbers", "")),
-        None if echo is None else round(float(echo), 2),
+        None if echo is None else round(echo, 2),
     )
 
 
@@ -107,7 +108,8 @@ def read_frames(path: Path, header: Dataset) -> list[Frame]:
         values = dicom_values.rescaling(own, stored)
         if colour:
             values = dicom_values.Rescaling(1, 0, None, None, stored, None)
-        frames.append(Frame(path, index, count, shape, own, series, dicom_headers.geometry(own), values))
+        geometry = dicom_headers.geometry(own)
+        frames.append(Frame(path, index, count, shape, own, _kind(own, series, geometry), geometry, values))
     return frames
 
 

@@ -149,7 +149,7 @@ def image_window(header: Dataset) -> tuple[float, float] | None:
 
     The limits are those of C.11.2.1.2 and C.11.2.1.3 of the standard, part 3.
     """
-    center, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
+    center, width = first_number(header.get("WindowCenter")), first_number(header.get("WindowWidth"))
     if center is not None and width is not None and width > 0:
         if str(header.get("VOILUTFunction") or "LINEAR") == "LINEAR" and width > 1:
             return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
@@ -217,7 +217,7 @@ def _side(vector: Sequence[float] | np.ndarray) -> str:
     return _SIDES[main][0 if vector[main] > 0 else 1]
 
 
-def _first(value: Any) -> float | None:
+def first_number(value: Any) -> float | None:
     """Return the first of several numbers, None where there is none."""
     if value is None or value == "":
         return None

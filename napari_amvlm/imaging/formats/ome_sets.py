@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.lazy import reading
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -48,9 +51,9 @@ def set_key(path: Path) -> frozenset[str]:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with reading(path), tifffile.TiffFile(path) as file:
             members = frozenset(number for number, _ in set_members(file.ome_metadata))
-    except (OSError, ValueError, tifffile.TiffFileError):
+    except ImageError:  # it is reported when it is opened
         return frozenset()
     return members if len(members) > 1 else frozenset()
 
@@ -100,9 +103,9 @@ def _identified(folder: Path) -> Iterator[tuple[str, str]]:
         if path.name.startswith("."):
             continue
         try:
-            with tifffile.TiffFile(path) as file:
+            with reading(path), tifffile.TiffFile(path) as file:
                 match = _OWN.search((file.ome_metadata or "")[:10_000])
-        except (OSError, ValueError, tifffile.TiffFileError):
+        except ImageError:
             continue
         if match is not None:
             yield match[1], path.name
