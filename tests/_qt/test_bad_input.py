@@ -156,11 +156,13 @@ def test_a_device_that_is_not_there(bench: Any):
 
 
 def test_a_project_that_another_program_uses(bench: Any, tmp_path: Path):
+    offered: list[Path] = []
+    bench.annotate.ask_read_only = lambda _dock, path: offered.append(path)
     with Project.create(tmp_path / "busy.amvlm"):
         bench.annotate.panel.project.chosen.emit(tmp_path / "busy.amvlm")
         bench.idle()
 
-    assert bench.annotate.panel.status.value()[0] == "error"
+    assert offered == [tmp_path / "busy.amvlm"]
     assert bench.workspace.project is None
 
 

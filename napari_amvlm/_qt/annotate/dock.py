@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_amvlm._qt import keys, settings
 from napari_amvlm._qt.annotate.accept_reject import AcceptReject
+from napari_amvlm._qt.annotate.actions import AnnotateActions
 from napari_amvlm._qt.annotate.chosen_prompt import ChosenPrompt
 from napari_amvlm._qt.annotate.current_image import CurrentImage
 from napari_amvlm._qt.annotate.drafts import Drafts
@@ -20,15 +21,12 @@ from napari_amvlm._qt.annotate.repaint import Repainter
 from napari_amvlm._qt.annotate.resume import Resume
 from napari_amvlm._qt.annotate.slides import Slides
 from napari_amvlm._qt.annotation.mask_layers import mask_layers_for
-from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
+from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.corrections import default_project
-from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import place_in_view
-from napari_amvlm._qt.layers.regions import chosen_region
 from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.widgets.project_row import ask_read_only
-from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,13 +37,9 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.layers.mask import MaskLayer
     from napari_amvlm._qt.workspace import Workspace
 
-THRESHOLD_STEP = 0.05
 
-
-class AnnotateDock(Dock):
+class AnnotateDock(AnnotateActions):
     """Type what to find, correct it, accept it; see `Dock` for the parameters."""
-
-    panel: AnnotatePanel
 
     def __init__(self, viewer: napari.viewer.Viewer, workspace: Workspace | None = None) -> None:
         panel = AnnotatePanel()
@@ -79,115 +73,10 @@ class AnnotateDock(Dock):
         self._on_model_changed()
         self._on_project_changed()
 
-    def annotation(self) -> Annotation | None:
-        """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
-        return self.current_image.annotation()
-
     def is_busy(self) -> bool:
         """Tell whether anything is still to be run, drawn, opened or changed."""
         parts = (self.slides, self.repainter, self.objects, self.overlays, self.queue)
         return self.prompts.is_running() or any(part.is_busy() for part in parts)
-
-    # What buttons and keys do
-
-    def run(self) -> None:
-        """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
-        annotation = self.annotation()
-        try:
-            self.current_image.check_side()
-        except InputError as error:
-            self.say("error", str(error))
-            return
-        if self.prompts.run(annotation, self.slides.view(annotation)):
-            self._focus_canvas()
-
-    def accept(self) -> None:
-        """Store the chosen prompt's mask in the project; only then is it called finished."""
-        chosen = self.chosen.mask()
-        if chosen is not None and isinstance(chosen[0], SlideAnnotation):
-            self.say("warning", READ_ONLY)
-        elif chosen is not None:
-            self.repainter.when_painted(lambda: self.review.accept(*chosen), self._say_not_painted)
-
-    def accept_region(self) -> None:
-        """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
-        chosen = self.chosen.mask()
-        if chosen is None:
-            return
-        annotation, prompt = chosen
-        if isinstance(annotation, SlideAnnotation):
-            self.slides.open_region(annotation)
-            return
-        item = self.queue.current
-        region_of_item = item.region if item is not None and item.image_id == annotation.image_id else None
-        try:
-            label_layers.check_image(annotation.image)
-            region, name = chosen_region(self._viewer, annotation.image, region_of_item, annotation.place)
-        except InputError as error:
-            self.say("error", str(error))
-            return
-        self.say("info", f"Accepting {name}: {region.mean():.0%} of the image ...")
-        self.repainter.when_painted(lambda: self.review.accept(annotation, prompt, region), self._say_not_painted)
-
-    def reject(self) -> None:
-        """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
-        chosen = self.chosen.mask()
-        if chosen is not None:
-            self.repainter.when_painted(lambda: self.review.reject(*chosen))
-
-    def restore(self) -> None:
-        """Show the chosen prompt's mask as it is in the project."""
-        chosen = self.chosen.mask()
-        if chosen is not None:
-            self.review.restore(*chosen)
-
-    def undo(self) -> None:
-        """Take back what was done last with the chosen prompt's mask."""
-        self._undo_or_redo(self.review.undo)
-
-    def redo(self) -> None:
-        """Do again what was taken back last."""
-        self._undo_or_redo(self.review.redo)
-
-    def next_item(self) -> None:
-        """Open the next image of the queue."""
-        self.queue.step(1)
-
-    def previous_item(self) -> None:
-        """Open the image before."""
-        self.queue.step(-1)
-
-    def next_prompt(self) -> None:
-        """Choose the next prompt of the list; after the last comes the first."""
-        self.panel.prompts.step(1)
-
-    def previous_prompt(self) -> None:
-        """Choose the prompt before."""
-        self.panel.prompts.step(-1)
-
-    def toggle_masks(self) -> None:
-        """Show or hide the masks."""
-        self.panel.shown.masks.toggle()
-
-    def toggle_outlines(self) -> None:
-        """Show all masks as outlines, or the chosen one filled."""
-        self.panel.shown.outlines.toggle()
-
-    def toggle_reviewed(self) -> None:
-        """Show or hide what was reviewed."""
-        self.panel.shown.reviewed.toggle()
-
-    def toggle_uncertainty(self) -> None:
-        """Show or hide where the model is unsure."""
-        self.panel.shown.uncertainty.toggle()
-
-    def lower_threshold(self) -> None:
-        """Paint more of the chosen prompt."""
-        self._move_threshold(-THRESHOLD_STEP)
-
-    def raise_threshold(self) -> None:
-        """Paint less of the chosen prompt."""
-        self._move_threshold(THRESHOLD_STEP)
 
     # What is shown
 
@@ -262,22 +151,6 @@ class AnnotateDock(Dock):
         workspace.projectBusy.connect(self._on_project_busy)
         self._on_queue_changed()
 
-    def _undo_or_redo(self, step: Any) -> None:
-        annotation, prompt = self.annotation(), self.panel.prompts.current()
-        if annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation):
-            self.repainter.when_painted(lambda: step(annotation, prompt))
-
-    def _move_threshold(self, by: float) -> None:
-        if self.panel.threshold.isEnabled():
-            self.panel.threshold.step_by(by)
-
-    def _say_not_painted(self) -> None:
-        self.say("error", "Nothing was accepted, for the mask could not be painted; move the threshold and try again.")
-
-    def _focus_canvas(self, _index: int = 0) -> None:
-        """Let keys act on the image again."""
-        self._viewer.window._qt_viewer.canvas.native.setFocus()
-
     # Slots
 
     def _on_undo_key(self, layer: MaskLayer, undoing: bool) -> None:
@@ -351,7 +224,7 @@ class AnnotateDock(Dock):
     def _on_layer_removed(self, event: Any) -> None:
         if isalive(self) and not self.masks.is_busy and not label_layers.is_overlay(event.value):
             for annotation in self.workspace.annotations_of(event.value):
-                self.drafts.keep(annotation)
+                self.drafts.keep(annotation, last_chance=True)
             self.workspace.forget_image(event.value)
             self.refresh()
 

@@ -43,21 +43,24 @@ class Drafts(QObject):
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(lambda: self.keep(workspace.at_hand))
-        workspace.ending.connect(self.keep_all)
+        workspace.ending.connect(lambda: self.keep_all(last_chance=True))
 
     def keep_soon(self) -> None:
-        """Keep the work on the image at hand once nothing is painted for a while; only where a project is open."""
-        if self._workspace.project is not None:
-            self._pause.start()
+        """Keep the work on the image at hand once nothing is painted for a while."""
+        self._pause.start()
 
-    def keep_all(self) -> None:
+    def keep_all(self, *, last_chance: bool = False) -> None:
         """Keep the work on every image."""
         for annotation in list(self._workspace.annotations.values()):
-            self.keep(annotation)
+            self.keep(annotation, last_chance=last_chance)
 
-    def keep(self, annotation: Annotation | None) -> None:
-        """Keep what a person painted on an image and did not accept, in a thread; without a project one is made."""
-        if annotation is None or (self._workspace.project is not None and self._workspace.project.read_only):
+    def keep(self, annotation: Annotation | None, *, last_chance: bool = False) -> None:
+        """Keep what a person painted on an image and did not accept, in a thread.
+
+        Where no project is open, one is made for it at the `last_chance`; until then the window holds the work.
+        """
+        project = self._workspace.project
+        if annotation is None or (not last_chance if project is None else project.read_only):
             return
         waiting = [prompt for prompt in annotation.layers if not self._review.is_storing(annotation, prompt)]
         unsaved = [prompt for prompt in waiting if annotation.is_unsaved(prompt)]

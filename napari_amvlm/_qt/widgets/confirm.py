@@ -33,6 +33,7 @@ class Confirm(QFrame):
         self._text.setWordWrap(True)
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self.yes, self.no = QPushButton("Yes"), QPushButton("Cancel")
+        self.yes.setToolTip("Do it")
         self.no.setToolTip("Leave everything as it is")
         self.quiet = QCheckBox("do not ask again")
         self.quiet.setToolTip("Until napari is closed")

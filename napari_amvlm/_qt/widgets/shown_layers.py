@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QWidget
 
 NEVER = "#202020"
 RIGHT = "#3b9dff"
@@ -52,15 +52,15 @@ class ShownLayers(QWidget):
         self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._summary.setAccessibleName("How much was reviewed")
         # layout
-        grid = QGridLayout()  # four in a row are wider than the dock in a window of 1280 pixels
-        grid.setSpacing(2)
-        for index, box in enumerate(self._boxes.values()):
-            grid.addWidget(box, *divmod(index, 2))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(grid)
-        column.addWidget(self._summary)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(2)
+        for column, box in enumerate((self.masks, self.reviewed, self.uncertainty)):
+            grid.addWidget(box, 0, column)
+        grid.addWidget(self.outlines, 1, 0)
+        grid.addWidget(self._summary, 1, 1, 1, 2)
+        grid.setColumnStretch(2, 1)
         # signals
         for box in self._boxes.values():
             box.toggled.connect(lambda: self.valueChanged.emit(self.value()))

@@ -111,6 +111,21 @@ def test_closing_keeps_a_draft_without_a_question(make_bench: Callable[..., Any]
         np.testing.assert_array_equal(project.drafts.load(draft).mask, painted)
 
 
+def test_without_a_project_one_is_made_only_when_work_would_be_lost(bench: Any):
+    bench.run("nuclei")
+    painted, image = _paint(bench), bench.annotate.annotation().image
+    bench.viewer.add_image(picture(1, 64), name="other")
+    bench.idle()
+    while_shown = bench.workspace.project
+
+    bench.viewer.layers.remove(image)
+    bench.idle()
+
+    assert while_shown is None
+    [draft] = bench.workspace.project.drafts.all()
+    np.testing.assert_array_equal(bench.workspace.project.drafts.load(draft).mask, painted)
+
+
 def test_what_was_accepted_or_taken_back_leaves_no_draft(project_bench: Any):
     bench = project_bench
     _paint(bench)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+from napari_amvlm.exports.label_files import prompt_folders
+from napari_amvlm.imaging import read_mask
 from napari_amvlm.imaging.scale import WorkingScale
 from napari_amvlm.predictor import Prediction
+from napari_amvlm.session.export import export_project
 from tests._qt.conftest import picture
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROMPTS = ("lungs", "left lung", "right lung", "infection")
 SIDE = 64
@@ -77,6 +79,7 @@ def test_each_mask_is_stored_whole_in_every_order(bench: Any, tmp_path: Path):
         bench.viewer.layers.remove(name)
 
     _check_project(bench.workspace.project, shown)
+    _check_exports(bench.workspace.project, tmp_path, shown)
     _check_reopened(bench, root, shown)
 
 
@@ -87,6 +90,26 @@ def _check_project(project: Any, shown: dict[str, dict[str, np.ndarray]]) -> Non
     for correction in corrections:
         expected = shown[names[correction.image_id]][correction.prompt]
         np.testing.assert_array_equal(project.corrections.mask(correction), expected)
+
+
+def _check_exports(project: Any, folder: Path, shown: dict[str, dict[str, np.ndarray]]) -> None:
+    """Compare the exports that can hold overlaps: run lengths, and a label image for each prompt."""
+    export_project(project, "coco", folder / "masks.json")
+    export_project(project, "tiff", folder / "labels")
+    coco = json.loads((folder / "masks.json").read_text(encoding="utf-8"))
+    names = {image["id"]: image["file_name"] for image in coco["images"]}
+    prompts = {category["id"]: category["name"] for category in coco["categories"]}
+    decoded = {(name, prompt): np.zeros((SIDE, SIDE), bool) for name in names.values() for prompt in PROMPTS}
+    for each in coco["annotations"]:
+        counts = each["segmentation"]["counts"]
+        pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(SIDE, SIDE, order="F")
+        decoded[names[each["image_id"]], prompts[each["category_id"]]] |= pixels
+    folders = prompt_folders(PROMPTS)
+    for (name, prompt), mask in decoded.items():
+        expected = shown[Path(name).stem][prompt]
+        np.testing.assert_array_equal(mask, expected)
+        [file] = (folder / "labels" / "masks" / folders[prompt]).glob(f"{Path(name).stem}.*")
+        np.testing.assert_array_equal(read_mask(file) > 0, expected)
 
 
 def _check_reopened(bench: Any, root: Path, shown: dict[str, dict[str, np.ndarray]]) -> None:

@@ -1,0 +1,156 @@
+"""What the buttons and keys of the Annotate dock do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
+from napari_amvlm._qt.dock import Dock
+from napari_amvlm._qt.layers import labels as label_layers
+from napari_amvlm._qt.layers.regions import chosen_region
+from napari_amvlm.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_amvlm._qt.annotate.accept_reject import AcceptReject
+    from napari_amvlm._qt.annotate.chosen_prompt import ChosenPrompt
+    from napari_amvlm._qt.annotate.current_image import CurrentImage
+    from napari_amvlm._qt.annotate.panel import AnnotatePanel
+    from napari_amvlm._qt.annotate.prompts import Prompts
+    from napari_amvlm._qt.annotate.repaint import Repainter
+    from napari_amvlm._qt.annotate.slides import Slides
+    from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.queue.queue import Queue
+
+THRESHOLD_STEP = 0.05
+
+
+class AnnotateActions(Dock):
+    """The dock as far as a person commands it: each public method but `annotation` is a button or a key."""
+
+    panel: AnnotatePanel
+    current_image: CurrentImage
+    queue: Queue
+    prompts: Prompts
+    slides: Slides
+    repainter: Repainter
+    review: AcceptReject
+    chosen: ChosenPrompt
+
+    def annotation(self) -> Annotation | None:
+        """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
+        return self.current_image.annotation()
+
+    def run(self) -> None:
+        """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
+        annotation = self.annotation()
+        try:
+            self.current_image.check_side()
+        except InputError as error:
+            self.say("error", str(error))
+            return
+        if self.prompts.run(annotation, self.slides.view(annotation)):
+            self._focus_canvas()
+
+    def accept(self) -> None:
+        """Store the chosen prompt's mask in the project; only then is it called finished."""
+        chosen = self.chosen.mask()
+        if chosen is not None and isinstance(chosen[0], SlideAnnotation):
+            self.say("warning", READ_ONLY)
+        elif chosen is not None:
+            self.repainter.when_painted(lambda: self.review.accept(*chosen), self._say_not_painted)
+
+    def accept_region(self) -> None:
+        """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
+        chosen = self.chosen.mask()
+        if chosen is None:
+            return
+        annotation, prompt = chosen
+        if isinstance(annotation, SlideAnnotation):
+            self.slides.open_region(annotation)
+            return
+        item = self.queue.current
+        region_of_item = item.region if item is not None and item.image_id == annotation.image_id else None
+        try:
+            label_layers.check_image(annotation.image)
+            region, name = chosen_region(self._viewer, annotation.image, region_of_item, annotation.place)
+        except InputError as error:
+            self.say("error", str(error))
+            return
+        self.say("info", f"Accepting {name}: {region.mean():.0%} of the image ...")
+        self.repainter.when_painted(lambda: self.review.accept(annotation, prompt, region), self._say_not_painted)
+
+    def reject(self) -> None:
+        """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
+        chosen = self.chosen.mask()
+        if chosen is not None:
+            self.repainter.when_painted(lambda: self.review.reject(*chosen))
+
+    def restore(self) -> None:
+        """Show the chosen prompt's mask as it is in the project."""
+        chosen = self.chosen.mask()
+        if chosen is not None:
+            self.review.restore(*chosen)
+
+    def undo(self) -> None:
+        """Take back what was done last with the chosen prompt's mask."""
+        self._undo_or_redo(self.review.undo)
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self._undo_or_redo(self.review.redo)
+
+    def next_item(self) -> None:
+        """Open the next image of the queue."""
+        self.queue.step(1)
+
+    def previous_item(self) -> None:
+        """Open the image before."""
+        self.queue.step(-1)
+
+    def next_prompt(self) -> None:
+        """Choose the next prompt of the list; after the last comes the first."""
+        self.panel.prompts.step(1)
+
+    def previous_prompt(self) -> None:
+        """Choose the prompt before."""
+        self.panel.prompts.step(-1)
+
+    def toggle_masks(self) -> None:
+        """Show or hide the masks."""
+        self.panel.shown.masks.toggle()
+
+    def toggle_outlines(self) -> None:
+        """Show all masks as outlines, or the chosen one filled."""
+        self.panel.shown.outlines.toggle()
+
+    def toggle_reviewed(self) -> None:
+        """Show or hide what was reviewed."""
+        self.panel.shown.reviewed.toggle()
+
+    def toggle_uncertainty(self) -> None:
+        """Show or hide where the model is unsure."""
+        self.panel.shown.uncertainty.toggle()
+
+    def lower_threshold(self) -> None:
+        """Paint more of the chosen prompt."""
+        self._move_threshold(-THRESHOLD_STEP)
+
+    def raise_threshold(self) -> None:
+        """Paint less of the chosen prompt."""
+        self._move_threshold(THRESHOLD_STEP)
+
+    def _undo_or_redo(self, step: Any) -> None:
+        annotation, prompt = self.annotation(), self.panel.prompts.current()
+        if annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation):
+            self.repainter.when_painted(lambda: step(annotation, prompt))
+
+    def _move_threshold(self, by: float) -> None:
+        if self.panel.threshold.isEnabled():
+            self.panel.threshold.step_by(by)
+
+    def _say_not_painted(self) -> None:
+        self.say("error", "Nothing was accepted, for the mask could not be painted; move the threshold and try again.")
+
+    def _focus_canvas(self, _index: int = 0) -> None:
+        """Let keys act on the image again."""
+        self._viewer.window._qt_viewer.canvas.native.setFocus()
