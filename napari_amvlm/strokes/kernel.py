@@ -55,6 +55,7 @@ class _Setting(NamedTuple):
 
 _NEAR = _Setting(0.25, 0.3, 60.0, 0.0)
 _WHOLE = _Setting(0.15, 0.3, float("inf"), 0.0)
+_NEAR_TISSUE = _Setting(0.0, 0.5, 60.0, 0.0)
 _TISSUE = _Setting(0.15, 0.5, float("inf"), 0.5)
 
 _BYTES = 512 << 20
@@ -80,12 +81,14 @@ class Kernel:
     """
 
     def __init__(self, descriptors: Descriptors, reach: Reach, scale: ScaleName) -> None:
-        setting = _NEAR if reach == "near" else _WHOLE if scale == "whole" else _TISSUE
+        close, far = (_NEAR, _WHOLE) if scale == "whole" else (_NEAR_TISSUE, _TISSUE)
+        setting = close if reach == "near" else far
         self.scatter = setting.scatter
         place = torch.from_numpy(np.indices(descriptors.size, np.float32).reshape(2, -1).T * 2)
         near = (descriptors.components / _FEATURE, descriptors.colour / _COLOUR, place / _DISTANCE)
         alike = (descriptors.appearance / setting.appearance, place / setting.distance)
-        self._terms = [(1 - setting.share, *_with_squares(near)), (setting.share, *_with_squares(alike))]
+        terms = ((1 - setting.share, near), (setting.share, alike))
+        self._terms = [(share, *_with_squares(parts)) for share, parts in terms if share]
         self._columns: ByteCache[Tensor] = ByteCache(_BYTES)
 
     def columns(self, pixels: NDArray[np.int64]) -> Tensor:

@@ -100,6 +100,7 @@ class Spread:
         self.shape, self._content = features.shape, features.content
         ground = _checked(probability, self.shape)
         described = describe(features)
+        self._whole = features.scale == "whole"  # in tissue the model's borders are better than those of the stain
         self._grid = described.size
         self._canvas = (2 * self._grid[0], 2 * self._grid[1])
         self._kernel = Kernel(described, reach, features.scale)
@@ -219,7 +220,9 @@ class Spread:
             base, change = coarse, residual.numpy()
             known = np.sign(_halved(self._known.astype(np.float32))).astype(np.int8)
         before = np.tanh(base / 2)
-        after = self._edges(np.tanh((base + change) / 2), known)
+        after = np.tanh((base + change) / 2)
+        if self._whole:
+            after = self._edges(after, known)
         moved = (after - before) * np.clip(np.abs(change) / _SPEAKS, 0, 1) / 2
         top, left, height, width = (side if self._fine else side // 2 for side in self._content)
         shown = self._ground + resize(moved[top : top + height, left : left + width], self.shape)

@@ -57,9 +57,9 @@ def correct_image(
     }
 
 
-def seen_at(factor: float) -> MouseModel:
-    """Return the mouse of a person who sees an image resized by `factor`: its speed is in pixels of the image."""
-    plain = MouseModel()
+def seen_at(factor: float, speed: float) -> MouseModel:
+    """Return the mouse of a person who sees an image resized by `factor`; its speed is in pixels of the image."""
+    plain = MouseModel(pixels_per_second=speed)
     return MouseModel(
         pixels_per_second=plain.pixels_per_second * factor, tolerance=round(plain.tolerance * min(factor, 1))
     )
@@ -70,6 +70,7 @@ def measure(
     prompt: Annotated[str, typer.Option(help="What its masks show.")],
     corrections: Annotated[str, typer.Option(help="Ways to correct, separated by commas.")] = "paint,strokes,clicks",
     target: Annotated[float, typer.Option(min=0, max=1, help="Dice at which the person stops.")] = 0.85,
+    speed: Annotated[float, typer.Option(min=1, help="Of the mouse along a contour, image pixels a second.")] = 400,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
     scale: Annotated[str, typer.Option(help="auto, whole or tiles.")] = "auto",
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spaced.")] = None,
@@ -95,7 +96,7 @@ def measure(
         truth = binary_mask(read_mask(pair.required_mask(), image.shape[:2]), value)
         chosen = cast("ScaleChoice", scale)
         small, right = at_working_size(predictor, image[:crop, :crop], truth[:crop, :crop], asked, chosen)
-        mouse = seen_at(max(right.shape) / max(truth[:crop, :crop].shape))
+        mouse = seen_at(max(right.shape) / max(truth[:crop, :crop].shape), speed)
         for kind in kinds:
             row = correct_image(predictor, small, right, asked, cast("Corrections", kind), target, mouse, chosen)
             rows[kind].append(row)
