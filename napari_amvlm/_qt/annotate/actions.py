@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
 from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.layers import labels as label_layers
@@ -153,4 +155,5 @@ class AnnotateActions(Dock):
 
     def _focus_canvas(self, _index: int = 0) -> None:
         """Let keys act on the image again."""
-        self._viewer.window._qt_viewer.canvas.native.setFocus()
+        # once a list that popped up has closed, which gives the focus back to its field
+        QTimer.singleShot(0, self._viewer.window._qt_viewer.canvas.native.setFocus)

@@ -135,7 +135,10 @@ def _forget_vertex_arrays(viewer: Any) -> None:
     vispy leaves vertex arrays enabled whose buffers it deletes with a layer; drawing anything else afterwards may then
     read freed memory, and end the program. Every draw enables what it needs.
     """
-    canvas = viewer.window._qt_viewer.canvas.native
+    window = getattr(viewer.window, "_qt_window", None)
+    if window is None or not isalive(window):
+        return  # it is closed already
+    canvas = window._qt_viewer.canvas.native
     if canvas.isVisible():
         canvas.makeCurrent()
         for index in range(_VERTEX_ARRAYS):

@@ -48,6 +48,7 @@ def _paint(bench: Any) -> np.ndarray:
     rows, columns = (part.ravel() for part in np.mgrid[BOX])
     layer.data_setitem((rows, columns), 1)
     layer.data_setitem((rows + 30, columns), 0)
+    bench.idle()
     return np.array(layer.data > 0)
 
 
