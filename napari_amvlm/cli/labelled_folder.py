@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import LabelsError, PromptError
+from napari_amvlm.errors import ImageError, LabelsError, PromptError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, read_reviewed, to_rgb01
 from napari_amvlm.session.learning_data import UNLABELLED_BYTES
@@ -68,14 +68,14 @@ def folder_data(
     unlabelled_bytes
         At most so much memory goes to unlabelled images; beyond it a fixed choice of them is taken.
     on_message
-        Called with a sentence where there are more than that.
+        Called with a sentence where there are more than that, and for each unlabelled image that cannot be used.
 
     Raises
     ------
     DatasetError
         The folder of unlabelled images is not there or holds none.
     ImageError, LabelsError
-        An image or a mask cannot be used.
+        A labelled image or its mask cannot be used; unlabelled images that cannot are left out.
     """
     from napari_amvlm.learning.data import LearningData
 
@@ -130,12 +130,16 @@ def _unlabelled_images(
     room = f"{limit / 2**30:.3g} GiB"
     say = on_message or (lambda _text: None)
     for number, pair in enumerate(sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.name)).digest())):
-        array: NDArray[np.generic] = read_image(pair.image).data
+        try:
+            array: NDArray[np.generic] = read_image(pair.image).data
+            image = to_rgb01(array, name=pair.name)
+        except ImageError as error:
+            say(f"{error} It is left out.")
+            continue
         content = _content(array)
         if content in seen:
             continue
         seen.add(content)
-        image = to_rgb01(array, name=pair.name)
         if image.nbytes > limit:
             say(f"{pair.image} alone takes more than the {room} that unlabelled images have; it is left out.")
             continue

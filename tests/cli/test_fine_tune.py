@@ -126,6 +126,21 @@ def test_images_that_are_labelled_are_not_unlabelled(tiny_model: AMVLM, class_fo
     assert data.validation == ()
 
 
+def test_an_unlabelled_image_that_cannot_be_used_is_left_out(
+    tiny_model: AMVLM, class_folder: Path, flat_images: Path
+) -> None:
+    (flat_images / "bad.png").write_text("no image")
+    predictor = Predictor(tiny_model, device="cpu")
+    folder = read_folder(class_folder)
+    messages: list[str] = []
+
+    data = folder_data(predictor, folder, folder_prompts(folder, ()), flat_images, on_message=messages.append)
+
+    assert [image.name for image in data.unlabelled] == ["new"]
+    (message,) = messages
+    assert "bad.png" in message
+
+
 def test_more_unlabelled_images_than_memory_are_told_of(tiny_model: AMVLM, class_folder: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     for number in range(6):
