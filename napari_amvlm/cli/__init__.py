@@ -67,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except _USAGE_ERROR as error:
-        # The message is empty where no argument was given, and the help was shown.
-        if error.format_message():
+        # Where no argument was given the message is the help itself.
+        if type(error).__name__ == "NoArgsIsHelpError":
+            say(error.format_message())
+        else:
             complain(f"{error.format_message().rstrip('.')}; see --help.")
         return int(error.exit_code)
     except AmvlmError as error:
