@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotation.annotation import Annotation
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
-from napari_amvlm._qt.annotation.styles import Styles
+from napari_amvlm._qt.annotation.styles import Styles, enter_styles
 from napari_amvlm._qt.jobs import JobQueue
 from napari_amvlm._qt.layers.image import layer_kind
 from napari_amvlm._qt.notices import notify
@@ -217,7 +217,7 @@ class Workspace(JobQueue):
             return
 
         # prompts that were typed before a project was open belong to it; those of another project do not
-        typed = list(self.prompts) if project is None else []
+        typed = {prompt: self.styles.of(prompt) for prompt in self.prompts} if project is None else {}
 
         def work() -> tuple[Project, ProjectView, ResumeState | None]:
             known = self._opened
@@ -226,8 +226,7 @@ class Workspace(JobQueue):
             try:
                 project = Project.open(path, read_only=True) if read_only else Project.open_or_create(path)
                 if not project.read_only:
-                    for prompt in typed:  # in this order they keep their colours in a new project
-                        project.prompts.add(prompt)
+                    enter_styles(project, typed)
                 opened = project, look_at(project), project.resume_state()
             except AmvlmError as error:
                 self._not_opened = error

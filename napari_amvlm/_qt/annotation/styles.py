@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.project.prompts import next_style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import Project, PromptStyle
@@ -86,3 +86,16 @@ class Styles:
             annotation.show_style(prompt)
             if before is not None and before.separate_objects != style.separate_objects:
                 annotation.set_separate(prompt, style.separate_objects)
+
+
+def enter_styles(project: Project, styles: Mapping[str, PromptStyle]) -> None:
+    """Enter prompts that were used before the project was open, with the look that they have; others keep theirs."""
+    known = {record.text for record in project.prompts.all()}
+    for prompt, style in styles.items():
+        if prompt in known:
+            continue
+        entered = project.prompts.add(prompt).style
+        if style.colour != entered.colour and not known:
+            project.prompts.set_colour(prompt, style.colour)
+        if style.separate_objects:
+            project.prompts.set_separate_objects(prompt, True)

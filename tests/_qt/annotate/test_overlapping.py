@@ -177,3 +177,17 @@ def test_every_prompt_keeps_its_colour_and_value_on_every_image(bench: Any):
     bench.workspace.styles.set_colour("lungs", "#123456")
     assert first.layers["lungs"].get_color(1)[2] == second.layers["lungs"].get_color(1)[2]
     assert tuple(first.layers["lungs"].get_color(1)) != colours["lungs"]
+
+
+def test_a_look_that_was_chosen_before_there_was_a_project_is_the_projects(bench: Any, tmp_path: Path):
+    _show(bench, "x-ray", 0)
+    bench.annotate.panel.prompts.setCurrent("infection")
+    bench.annotate.panel.instances.setChecked(True)
+    bench.workspace.styles.set_colour("lungs", "#123456")
+    before = {prompt: bench.workspace.styles.of(prompt) for prompt in PROMPTS}
+
+    bench.workspace.open_project(tmp_path / "new.amvlm")
+    bench.idle()
+
+    assert {prompt: bench.workspace.styles.of(prompt) for prompt in PROMPTS} == before
+    assert {record.text: record.style for record in bench.workspace.project.prompts.all()} == before
