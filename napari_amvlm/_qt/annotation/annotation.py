@@ -36,7 +36,7 @@ class StoredPrediction:
     model: str | None
 
 
-@dataclass
+@dataclass(eq=False)
 class Decision:
     """An Accept or a Reject that Ctrl+Z takes back.
 
