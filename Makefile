@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all it takes on a fresh Debian or Ubuntu machine with Python 3.11 or newer.
 .PHONY: help setup venv demo test coverage check docs bench pictures clean
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
-PYTEST := OMP_NUM_THREADS=1 .ci/display $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 .ci/display $(BIN)/python -m pytest -n 2 --dist worksteal
 
 help:
 	@echo "make demo      the whole loop on sample data: in napari where there is a screen, else under a virtual one"

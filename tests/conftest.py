@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from napari_amvlm._qt.demo.virtual_screen import virtual_screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,15 +20,18 @@ if TYPE_CHECKING:
     from napari_amvlm.models.text_encoder import TextEncoder
 
 
-_WINDOWS = {"qtbot", "qapp", "make_napari_viewer"}
-"""Fixtures that open a window."""
+_screen = contextlib.ExitStack()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all windows in one process: two that shared a screen would take the focus from one another."""
-    for item in items:
-        if "_qt" in item.path.parts or _WINDOWS.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("windows"))
+def pytest_configure() -> None:
+    """Give each process of a shared run a virtual screen: two windows on one take the focus from one another."""
+    if os.environ.get("PYTEST_XDIST_WORKER") and sys.platform.startswith("linux") and shutil.which("Xvfb"):
+        _screen.enter_context(virtual_screen(1600, 1200))
+
+
+def pytest_unconfigure() -> None:
+    """End the virtual screen."""
+    _screen.close()
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,12 @@ def ledger_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError:
         raise
+    except UnicodeDecodeError as error:
+        # SQLite quotes a damaged schema in its message, and Python cannot decode that message
+        raise ProjectError(
+            f"{path} is not a readable project ledger (its schema is damaged): restore it from a backup, or start a "
+            "new project."
+        ) from error
     except sqlite3.DatabaseError as error:
         reason = printable(str(error))[:200]
         if isinstance(error, sqlite3.IntegrityError):

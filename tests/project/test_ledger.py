@@ -137,6 +137,17 @@ def test_open_refuses_garbage(project: Project, read_only: bool) -> None:
         Project.open(project.root, read_only=read_only)
 
 
+def test_open_refuses_a_schema_that_is_no_text(project: Project) -> None:
+    root = project.root
+    project.close()
+    ledger = root / "project.sqlite"
+    content = ledger.read_bytes()
+    ledger.write_bytes(content.replace(b"CREATE TABLE images", b"CREATE T\xab\xabLE images"))
+
+    with pytest.raises(ProjectError, match="is not a readable project ledger"):
+        Project.open(root)
+
+
 def test_open_refuses_a_truncated_ledger(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
     project.images.add_array(pixels(0))
     project.close()
