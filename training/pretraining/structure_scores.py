@@ -73,7 +73,7 @@ def score_structure(model: AMVLM, images: Iterable[LabelledImage]) -> list[Struc
                 scales[scale] = encode_image(model, pixels, scale)
             prompt = referent.wordings[0]
             answers = [decode_prompt(model, scales[scale], text).probability >= THRESHOLD for text in (prompt, word)]
-            form, *words = referent.meaning.split("|")
+            form, *words = (referent.form,) if referent.form == "level" else referent.meaning.split("|")
             found.append(
                 StructureScore(
                     image.key,
