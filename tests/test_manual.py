@@ -23,7 +23,9 @@ def test_the_page_of_keys_says_what_the_keys_do() -> None:
 
     rows = [re.fullmatch(r"\| `(.+)` \| (.+) \|", line) for line in table.splitlines()[2:]]
 
-    assert [(row.group(1), row.group(2)) for row in rows if row] == [(action.key, action.words) for action in ACTIONS]
+    assert [(row.group(1), row.group(2)) for row in rows if row] == [
+        (action.key, action.description) for action in ACTIONS
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

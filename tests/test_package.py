@@ -60,7 +60,12 @@ def test_manifest_is_found_and_every_command_can_be_imported() -> None:
     manifest.validate_imports()
 
     commands = {command.id for command in manifest.contributions.commands or ()}
-    assert {widget.display_name for widget in manifest.contributions.widgets or ()} == {"Annotate", "Learn", "Queue"}
+    assert {widget.display_name for widget in manifest.contributions.widgets or ()} == {
+        "AMVLM",
+        "Annotate",
+        "Learn",
+        "Queue",
+    }
     assert [item.command for item in manifest.contributions.menus["napari/layers/segment"]] == [
         "napari-amvlm.annotate",
         "napari-amvlm.learn",

@@ -15,7 +15,7 @@ from napari_amvlm.exports.label_files import file_slug, made_with
 from napari_amvlm.exports.nifti_labels import nifti_made_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -69,14 +69,14 @@ class ImageResult:
         float16, with an axis of prompts before those; None where they are not wanted.
     objects
         Numbered objects for each prompt; empty where they are not wanted.
-    presences
-        Prompts with their presence.
+    answers
+        What is said of each prompt (`answers`).
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[np.float16] | None
     objects: list[NDArray[Any]]
-    presences: list[tuple[str, float]]
+    answers: list[str]
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,16 @@ def numbered(objects: NDArray[Any]) -> NDArray[Any]:
     return objects.astype(np.uint16 if objects.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
 
 
-def presence_text(prompt: str, presence: float) -> str:
-    """Return for instance "nuclei present 0.97"."""
-    return f"{prompt} {'present' if presence >= PRESENT else 'absent'} {presence:.2f}"
+def answers(predictor: Predictor, presences: Iterable[tuple[str, float]]) -> list[str]:
+    """Return for instance "nuclei present 0.97", or "heart not taught", for prompts with their presence."""
+    from napari_amvlm.models.taught import taught
+
+    return [
+        f"{prompt} not taught"
+        if taught(predictor.model.config, prompt) is None
+        else f"{prompt} {'present' if presence >= PRESENT else 'absent'} {presence:.2f}"
+        for prompt, presence in presences
+    ]
 
 
 def model_token(predictor: Predictor) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 from napari_amvlm.cli.predict_request import (
     ImageResult,
     Outcome,
+    answers,
     model_token,
     numbered,
     output_files,
-    presence_text,
     result_token,
     store_folder,
 )
@@ -141,7 +141,7 @@ def _predict_image(predictor: Predictor, task: _Task, show: Progress, remark: Re
             prompts = "Q" if "C" in image.axes else "C"
             axes = prompts * (array.ndim - len(image.axes)) + image.axes
             write_tiff(file, to_file_axes(array, image), axes=axes, made_with=task.token)
-    return f"{path}: {', '.join(presence_text(*one) for one in result.presences)} -> {files[-1]}"
+    return f"{path}: {', '.join(result.answers)} -> {files[-1]}"
 
 
 def _magnification(
@@ -183,16 +183,16 @@ def _predict_channels(
         for number in range(len(image.channel_titles))
     ]
     maps = [result.probabilities for result in results if result.probabilities is not None]
-    presences = [
-        (f"{prompt} in {title}", presence)
+    titled = [
+        answer.replace(prompt, f"{prompt} in {title}", 1)
         for title, result in zip(image.channel_titles, results, strict=True)
-        for prompt, presence in result.presences
+        for prompt, answer in zip(task.request.prompts, result.answers, strict=True)
     ]
     return ImageResult(
         np.stack([result.labels for result in results], position),
         np.stack(maps, position + 1) if maps else None,
         [np.stack(objects, position) for objects in zip(*(result.objects for result in results), strict=True)],
-        presences,
+        titled,
     )
 
 
@@ -274,12 +274,12 @@ def _predict_plane(
     ]
     maps = [prediction.probability for prediction in predictions]
     objects = [numbered(split_instances(m, request.threshold)) for m in maps] if request.instances else []
-    presences = [(prediction.prompt, prediction.presence) for prediction in predictions]
+    said = answers(predictor, [(prediction.prompt, prediction.presence) for prediction in predictions])
     return ImageResult(
         label_image(maps, request.threshold),
         np.stack(maps).astype(np.float16) if request.probabilities else None,
         objects,
-        presences,
+        said,
     )
 
 

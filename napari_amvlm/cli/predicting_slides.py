@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_amvlm.cli.predict_request import model_token, presence_text
+from napari_amvlm.cli.predict_request import answers, model_token
 from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def predict_one_slide(
     remark(f"{path}: {run.total} blocks to do; {memory_note(needed, predictor.device)}.")
     for report in run.run():
         show(report.done / report.total, f"{image.name}, block {report.done} of {report.total}")
-    presences = zip(request.prompts, store.presence(), strict=True)
-    return f"{path}: {', '.join(presence_text(*one) for one in presences)} -> {store.path}"
+    said = answers(predictor, zip(request.prompts, store.presence(), strict=True))
+    return f"{path}: {', '.join(said)} -> {store.path}"
 
 
 def _store(predictor: Predictor, image: ImageData, folder: Path, request: Request) -> SlideStore:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.cli.predict_request import ImageResult, numbered
+from napari_amvlm.cli.predict_request import ImageResult, answers, numbered
 
 if TYPE_CHECKING:
     from napari_amvlm.cli.predict_request import Progress, Request
@@ -53,5 +53,5 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
         labels,
         maps if request.probabilities else None,
         [numbered(volume) for volume in objects],
-        list(zip(request.prompts, presence, strict=True)),
+        answers(predictor, zip(request.prompts, presence, strict=True)),
     )

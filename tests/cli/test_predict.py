@@ -67,6 +67,17 @@ def test_every_image_has_a_line_with_presence(
     assert [line.split(" -> ")[1] for line in lines] == [str(tmp_path / "out" / f"{name}.tif") for name in "abc"]
 
 
+def test_a_prompt_that_was_not_taught_is_called_so(
+    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    prompts = ["--prompt", "heart", "--prompt", "cell nuclei"]
+
+    outcome = run("predict", image, *prompts, "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    assert outcome.code == 0, outcome.err
+    assert re.search(r": heart not taught, cell nuclei (present|absent) \d\.\d\d ->", outcome.out)
+
+
 def test_instances_are_numbered_for_each_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     run("predict", image, *PROMPTS, "--instances", "--model", tiny_checkpoint, "-o", tmp_path / "out")
 

@@ -14,7 +14,7 @@ from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import describe_layer, full_resolution
 from napari_amvlm._qt.predict.request import PromptRequest, thread_for
 from napari_amvlm._qt.predict.slide_threads import SlideThread, StackThread
-from napari_amvlm._qt.widgets.prompt_list import PRESENT, PromptEntry
+from napari_amvlm._qt.widgets.prompt_list import PromptEntry
 from napari_amvlm.errors import ImageError, InputError
 
 if TYPE_CHECKING:
@@ -201,6 +201,8 @@ class Prompts(QObject):
             state = "hidden"
         elif prompt in annotation.drafts and prompt not in annotation.results:
             state = "draft"
+        elif prompt in annotation.results and not annotation.results[prompt].prediction.taught:
+            state = "not taught"
         return PromptEntry(
             prompt, style.value, style.colour, annotation.presence(prompt), prompt in annotation.finished, state
         )
@@ -255,9 +257,15 @@ def describe(annotation: Annotation, predictions: list[Prediction]) -> str:
     """Say what a run found, one line for each prompt."""
     lines = []
     for each in predictions:
-        presence = f"{'present' if each.presence >= PRESENT else 'absent'} {each.presence:.2f}"
+        if not each.taught:
+            lines.append(
+                f"{each.prompt} is not taught yet, so the mask is a guess. Correct it on a few images and learn, or "
+                "choose a known word."
+            )
+            continue
         scale = "whole image" if each.scale.name == "whole" else "tiles"
-        lines.append(f"{each.prompt} in {annotation.name}: {presence}, {each.seconds:.1f} s, {scale}")
+        answer = f"{each.answer} {each.presence:.2f}"
+        lines.append(f"{each.prompt} in {annotation.name}: {answer}, {each.seconds:.1f} s, {scale}")
     finished = [each.prompt for each in predictions if each.prompt in annotation.finished]
     if finished:
         lines.append(finished_words(", ".join(finished)))

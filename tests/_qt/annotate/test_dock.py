@@ -56,6 +56,15 @@ def _move_to_middle(bench: Any) -> None:
     bench.annotate.panel.threshold.valueChanged.emit(middle)
 
 
+def test_a_prompt_that_was_not_taught_is_called_so(bench: Any) -> None:
+    bench.run("heart; nuclei")
+
+    heart, nuclei = bench.annotate.panel.prompts.value()
+    assert heart.presence_text() == "not taught"
+    assert nuclei.presence_text().startswith(("present", "absent"))
+    assert "heart is not taught yet" in bench.status()
+
+
 def test_enter_gives_a_mask_on_the_image(bench: Any):
     line = bench.annotate.panel.prompt.lineEdit()
     bench.qtbot.keyClicks(line, "nuclei")
