@@ -67,6 +67,7 @@ def test_manifest_is_found_and_every_command_can_be_imported() -> None:
         "Queue",
     }
     assert [item.command for item in manifest.contributions.menus["napari/layers/segment"]] == [
+        "napari-amvlm.main",
         "napari-amvlm.annotate",
         "napari-amvlm.learn",
         "napari-amvlm.queue",
