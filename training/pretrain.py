@@ -25,10 +25,10 @@ from training.pretraining.presence import fit_presence
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import Pretraining
 from training.pretraining.scoring import by_concept, mean_scores
-from training.pretraining.word_run import WordRun, load_corpus
-from training.pretraining.word_scores import by_pair, mean_dice, score_words
 from training.runs.folder import DATA, SCORES, RunFolder, environment, file_hash
 from training.runs.recipe import read_recipe
+from training.words.run import WordRun, load_corpus
+from training.words.scores import by_pair, mean_dice, score_words
 
 if TYPE_CHECKING:
     import torch

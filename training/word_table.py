@@ -17,13 +17,13 @@ import typer
 from napari_amvlm.errors import InputError
 from training.benchmarks.taught import UNKNOWN
 from training.command import run_command
-from training.pretraining.answers import answers, calibration_error, confusion
-from training.pretraining.corpus import split_subjects
 from training.pretraining.recipe import Recipe
-from training.pretraining.structure_scores import by_form, complement_overlap, score_structure
-from training.pretraining.word_run import load_corpus
-from training.pretraining.word_scores import by_pair, mean_dice, score_words
 from training.runs.recipe import read_toml, validated
+from training.words.answers import answers, calibration_error, confusion
+from training.words.corpus import split_subjects
+from training.words.run import load_corpus
+from training.words.scores import by_pair, mean_dice, score_words
+from training.words.structure_scores import by_form, complement_overlap, score_structure
 
 log = logging.getLogger("training.word_table")
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.config import Concept
 from napari_amvlm.errors import InputError
-from training.pretraining.corpus import words_of
-from training.pretraining.levels import LEVELS
 from training.pretraining.prompts import CONCEPTS
-from training.pretraining.referents import level_wordings
+from training.words.corpus import words_of
+from training.words.levels import LEVELS
+from training.words.referents import level_wordings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from training.pretraining.corpus import LabelledImage
+    from training.words.corpus import LabelledImage
 
 _OLD = {concept.name: concept for concept in CONCEPTS}
 

@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader, Dataset
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import save_model
 from training.datasets.word_sets import read_index, read_wordings
-from training.pretraining.corpus import LabelledImage, load_set, split_subjects
 from training.pretraining.run import Pretraining
-from training.pretraining.vocabulary import concepts_of
-from training.pretraining.word_batches import WordSource
-from training.pretraining.word_scores import by_pair, few_of_each, mean_dice, score_words
+from training.words.batches import WordSource
+from training.words.corpus import LabelledImage, load_set, split_subjects
+from training.words.scores import by_pair, few_of_each, mean_dice, score_words
+from training.words.vocabulary import concepts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

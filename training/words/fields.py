@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from training.datasets.word_sets import SetSpec
-    from training.pretraining.corpus import LabelledImage
+    from training.words.corpus import LabelledImage
 
 _FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("microscopy", ("histology", "smear", "fluorescence", "tem ", "em ", "phase contrast", "cytology", "microscop")),

@@ -11,9 +11,9 @@ import torch
 
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 from training.pretraining.batches import OBJECT_SIZES, TISSUE, TISSUE_LOOK, Batch
-from training.pretraining.fields import EVERYDAY, deniable, field_of
-from training.pretraining.referents import FORMS, Referent, View, held_out_combination
 from training.pretraining.text_views import swap_sides
+from training.words.fields import EVERYDAY, deniable, field_of
+from training.words.referents import FORMS, Referent, View, held_out_combination
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import Concept
     from training.datasets.word_sets import SetSpec
-    from training.pretraining.corpus import LabelledImage
+    from training.words.corpus import LabelledImage
 
 _WHOLE = GeometryConfig(rotation=12, zoom=(0.85, 1.2), shear=0.04, shift=0.06, flip=0.5)
 _LOOK = AppearanceConfig(stain=0, colour=0.06, intensity=0.25, shade=0.2, blur=0.7, noise=0.02, gray=0.05)

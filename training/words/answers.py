@@ -12,14 +12,14 @@ import numpy as np
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
 from napari_amvlm.models.taught import taught
 from napari_amvlm.predictor import PRESENT
-from training.pretraining.fields import deniable
+from training.words.fields import deniable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.models.amvlm import AMVLM
-    from training.pretraining.corpus import LabelledImage
+    from training.words.corpus import LabelledImage
 
 ANSWERS = ("present", "absent", "not taught")
 _BINS = 10

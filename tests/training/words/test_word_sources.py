@@ -16,16 +16,16 @@ from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.models.model_info import read_info
 from training.datasets.word_sets import SetSpec
 from training.pretrain import teach_words
-from training.pretraining.answers import Answered, calibration_error
-from training.pretraining.corpus import LabelledImage, load_set, split_subjects, words_of
-from training.pretraining.fields import EVERYDAY, deniable
-from training.pretraining.levels import LEVELS, spine_levels
 from training.pretraining.recipe import Recipe
-from training.pretraining.referents import View, held_out_combination
-from training.pretraining.vocabulary import concepts_of
-from training.pretraining.word_batches import WordSource
-from training.pretraining.word_scores import boundary_f1
 from training.word_table import main as word_table
+from training.words.answers import Answered, calibration_error
+from training.words.batches import WordSource
+from training.words.corpus import LabelledImage, load_set, split_subjects, words_of
+from training.words.fields import EVERYDAY, deniable
+from training.words.levels import LEVELS, spine_levels
+from training.words.referents import View, held_out_combination
+from training.words.scores import boundary_f1
+from training.words.vocabulary import concepts_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,15 +13,15 @@ import numpy as np
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.metrics import dice, iou
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
-from training.pretraining.referents import FORMS, View, held_out_combination
+from training.words.referents import FORMS, View, held_out_combination
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.models.amvlm import AMVLM
-    from training.pretraining.corpus import LabelledImage
-    from training.pretraining.referents import Referent
+    from training.words.corpus import LabelledImage
+    from training.words.referents import Referent
 
 _TRIES = 12
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.models.amvlm import AMVLM
-    from training.pretraining.corpus import LabelledImage
+    from training.words.corpus import LabelledImage
 
 _TOLERANCE = 2 / 512
 """Distance that boundaries may be apart, as a share of the longer side."""

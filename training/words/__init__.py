@@ -1,0 +1,1 @@
+"""A vocabulary from many small sets: corpus, referents, batches, run and scores."""
