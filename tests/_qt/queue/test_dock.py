@@ -304,7 +304,7 @@ def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, 
 
     bench.annotate.next_item()
     bench.idle()
-    labels = bench.viewer.layers["tile-0.png masks"]
+    labels = bench.viewer.layers["tile-0.png · nuclei"]
     restored = labels.data > 0
     bench.run("nuclei")
 
@@ -345,7 +345,7 @@ def test_images_that_are_done_make_room(bench: Any, queue: QueueDock, monkeypatc
         bench.idle()
 
     names = [layer.name for layer in bench.viewer.layers]
-    assert names == ["tile-0.png", "tile-0.png masks", "tile-3.png"]
+    assert names == ["tile-2.png", "tile-3.png"]
 
 
 @pytest.mark.parametrize(("kind", "written"), [("coco", "masks.json"), ("png", "labelcol")])
