@@ -109,7 +109,7 @@ def _accepted(bench: Any) -> dict[tuple[int, str], bytes]:
     return {(each.image_id, each.prompt): project.corrections.mask(each).tobytes() for each in corrections}
 
 
-@pytest.mark.parametrize("steps", [150, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [60, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_random_steps_change_the_ledger_only_by_a_decision(bench: Any, tmp_path: Path, steps: int):
     bench.viewer.layers.clear()
     files = [tmp_path / f"tile-{seed}.png" for seed in range(IMAGES)]
