@@ -29,14 +29,13 @@ def measure(
     """
     from napari_amvlm.measure import masks_in_folder, masks_in_project, write_plot, write_tables
     from napari_amvlm.measure import measure as measured
-    from napari_amvlm.measure.tables import refuse_existing
+    from napari_amvlm.measure.tables import refuse_existing, table_files
     from napari_amvlm.project import Project
 
     if not masks.exists():
         raise InputError(f"There is no project or file {masks}; check the path.")
     picture = output.with_suffix(".png")
-    tables = [output, output.with_name(f"{output.stem}-images{output.suffix}")]
-    refuse_existing([*tables, *([picture] if plot else [])], overwrite=overwrite)
+    refuse_existing([*table_files(output), *([picture] if plot else [])], overwrite=overwrite)
     notes: list[str] = []
     if (masks / "project.sqlite").is_file():
         if images is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +23,7 @@ from napari_amvlm.cli.predict_request import Outcome, Request, output_files, res
 from napari_amvlm.cli.predicting import predict_file
 from napari_amvlm.errors import AmvlmError, InputError, OutOfMemoryError, PromptError, sentence
 from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
+from napari_amvlm.imaging.folder import normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -206,7 +206,7 @@ def check_outputs(sources: Sequence[ImageSource], request: Request) -> None:
         for target in (*reversed(output_files(source, request)), store_folder(source, request)):
             if target.resolve() in inputs:
                 raise InputError(f"{target} is one of the images and would be replaced; give another folder with -o.")
-            name = unicodedata.normalize("NFC", target.name)
+            name = normal_form(target.name)
             if name in owners:
                 raise InputError(
                     f"{source.path} and {owners[name]} would both write {target}; predict them into folders of their "

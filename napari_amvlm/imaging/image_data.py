@@ -15,6 +15,9 @@ Spacing = tuple[float, str]
 
 NO_SPACING: Spacing = (1.0, "pixel")
 
+MICROMETERS = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+"""Micrometers in each unit of length."""
+
 _UNITS = {
     "nanometer": ("nm", "nanometer", "nanometre"),
     "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import ImageError, InputError
+from napari_amvlm.imaging.image_data import MICROMETERS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging.image_data import ImageData
 
 
-_MICROMETERS = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 _SAME_SIZE = 0.1
 _MOST_RESIZED = 8.0
 
@@ -69,9 +69,9 @@ def magnification_by_size(image: ImageData, micrometers: float) -> float | None:
         sizes differ by more than a factor of 8: then the image is no picture through a microscope.
     """
     sizes = [
-        size * _MICROMETERS[unit]
+        size * MICROMETERS[unit]
         for size, unit in zip(image.scale[-2:], image.units[-2:], strict=True)
-        if unit in _MICROMETERS
+        if unit in MICROMETERS
     ]
     if len(sizes) < 2 or abs(sizes[0] / sizes[1] - 1) > _SAME_SIZE:
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.image_data import MICROMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 _SHAPE = ("label", "area", "centroid", "axis_major_length", "axis_minor_length", "perimeter")
 _SHAPE_3D = ("label", "area", "centroid", "axis_major_length", "axis_minor_length")
 _COLOURS = ("red", "green", "blue")
-_METERS = {"nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3, "centimeter": 1e-2, "meter": 1.0}
-_FINE = 2e-5
-"""Pixels smaller than this many meters are measured in um, others in mm."""
+_FINE = 20.0
+"""Pixels smaller than this many micrometers are measured in um, others in mm."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def physical_unit(image: ImageData | None, dimensions: int) -> tuple[tuple[float
     if image is None or image.spacing is None:
         return None
     lengths = [image.spacing.get(axis) for axis in "ZYX"[-dimensions:]]
-    if any(length is None or length[1] not in _METERS for length in lengths):
+    if any(length is None or length[1] not in MICROMETERS for length in lengths):
         return None
-    meters = [length[0] * _METERS[length[1]] for length in lengths if length is not None]
-    unit, factor = ("um", 1e6) if min(meters) < _FINE else ("mm", 1e3)
-    return tuple(length * factor for length in meters), unit
+    micrometers = [length[0] * MICROMETERS[length[1]] for length in lengths if length is not None]
+    unit, factor = ("um", 1.0) if min(micrometers) < _FINE else ("mm", 1e-3)
+    return tuple(length * factor for length in micrometers), unit
 
 
 def _in_pixels(numbers: NDArray[np.integer], channels: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

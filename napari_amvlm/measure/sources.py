@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from napari_amvlm.errors import DatasetError, ImageError, InputError
 from napari_amvlm.exports import annotated_images
 from napari_amvlm.exports.label_files import file_slug
 from napari_amvlm.imaging import image_name, open_images
-from napari_amvlm.imaging.folder import read_classes
+from napari_amvlm.imaging.folder import normal_form, read_classes
 from napari_amvlm.measure.objects import MaskedImage
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
             numbered = _numbered_file(root, folder, stem, slug)
             if numbered is not None:
                 objects[prompt] = _labels(numbered)
-        image = by_stem.get(_key(stem))
+        image = by_stem.get(normal_form(stem))
         yield MaskedImage(stem, objects, _opened(image) if image else None)
 
 
@@ -131,9 +130,4 @@ def _label_files(folder: Path) -> list[Path]:
 
 def _images_by_stem(images: Path) -> dict[str, Path]:
     paths = sorted(images.iterdir()) if images.is_dir() else [images]
-    return {_key(image_name(path)): path for path in paths if not path.name.startswith(".")}
-
-
-def _key(stem: str) -> str:
-    """Return a stem so that composed and decomposed accents are the same."""
-    return unicodedata.normalize("NFC", stem)
+    return {normal_form(image_name(path)): path for path in paths if not path.name.startswith(".")}

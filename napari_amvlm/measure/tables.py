@@ -63,6 +63,11 @@ def measure(masked_images: Iterable[MaskedImage]) -> Tables:
     return Tables(pd.concat(filled or objects[:1], ignore_index=True), pd.DataFrame(images))
 
 
+def table_files(path: Path) -> list[Path]:
+    """Return the files of the tables of objects and of images; the first is `path`."""
+    return [path, path.with_name(f"{path.stem}-images{path.suffix}")]
+
+
 def write_tables(tables: Tables, path: Path, *, overwrite: bool = False) -> list[Path]:
     """Write `NAME.csv` with a row for each object, and `NAME-images.csv` with a row for each image and prompt.
 
@@ -73,7 +78,7 @@ def write_tables(tables: Tables, path: Path, *, overwrite: bool = False) -> list
     StorageError
         The disk refused.
     """
-    files = [path, path.with_name(f"{path.stem}-images{path.suffix}")]
+    files = table_files(path)
     refuse_existing(files, overwrite=overwrite)
     for file, table in zip(files, (tables.objects, tables.images), strict=True):
         write_text(file, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
