@@ -20,8 +20,7 @@ from napari_amvlm.project.decisions import (
 )
 from napari_amvlm.project.drafts import remove_draft
 from napari_amvlm.project.ledger import Ledger, author, now
-from napari_amvlm.project.mask_files import MaskFiles, checked_maps
-from napari_amvlm.project.masks import BoolArray, as_mask, check_shape
+from napari_amvlm.project.mask_files import BoolArray, MaskFiles, as_mask, check_shape, checked_maps
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt, find_prompt
 from napari_amvlm.project.queue import mark_reviewed, mark_unreviewed, mark_withdrawn
 from napari_amvlm.project.records import Answer, CorrectionRecord, ImageRecord

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_amvlm.project.corrections import CorrectionTable
     from napari_amvlm.project.images import ImageTable
     from napari_amvlm.project.ledger import Ledger
-    from napari_amvlm.project.masks import BoolArray
+    from napari_amvlm.project.mask_files import BoolArray
     from napari_amvlm.project.records import CorrectionRecord
 
 LAST_SHARED = "last correction of a shared layer"

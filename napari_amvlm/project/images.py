@@ -16,11 +16,18 @@ from napari_amvlm.errors import ImageError, ProjectError, StorageError
 from napari_amvlm.files import remove_quietly, write_atomically
 from napari_amvlm.imaging import read_image, slide_key
 from napari_amvlm.project.hold_out import SHARES_HELD_OUT
-from napari_amvlm.project.image_content import array_hash, has_content, read_stored, storable_array
 from napari_amvlm.project.ledger import Ledger, now
-from napari_amvlm.project.masks import encode_tiff
+from napari_amvlm.project.mask_files import encode_tiff
 from napari_amvlm.project.records import ImageRecord, ProjectCounts, SlidePlace
-from napari_amvlm.project.storage import inside, sha256_of_file, short_path
+from napari_amvlm.project.storage import (
+    array_hash,
+    has_content,
+    inside,
+    read_stored,
+    sha256_of_file,
+    short_path,
+    storable_array,
+)
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ProjectError, printable
 from napari_amvlm.files import TEMPORARY, disk_errors, fsync_directory, remove_quietly, write_atomically
-from napari_amvlm.project.lock import WriterLock
 from napari_amvlm.project.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -20,7 +19,7 @@ from napari_amvlm.project.schema import (
     schema_version,
     strange_programs,
 )
-from napari_amvlm.project.storage import inside, ledger_errors, remove_leftovers
+from napari_amvlm.project.storage import WriterLock, inside, ledger_errors, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

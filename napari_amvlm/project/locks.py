@@ -8,14 +8,14 @@ import numpy as np
 
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.project.ledger import Ledger, author, now
-from napari_amvlm.project.masks import check_shape
+from napari_amvlm.project.mask_files import check_shape
 from napari_amvlm.review import locked_pixels, set_locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari_amvlm.project.corrections import CorrectionTable
-    from napari_amvlm.project.masks import BoolArray
+    from napari_amvlm.project.mask_files import BoolArray
     from napari_amvlm.project.records import CorrectionRecord, ImageRecord
 
 

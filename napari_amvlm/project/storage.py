@@ -1,18 +1,31 @@
-"""Paths and files of a project folder, and SQLite's refusals as project errors."""
+"""Paths, files, stored images and the writer's lock of a project folder; SQLite's refusals as project errors."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, StorageError, printable
-from napari_amvlm.files import TEMPORARY, remove_quietly
+import numpy as np
+
+from napari_amvlm.errors import ImageError, InputError, ProjectBusyError, ProjectError, StorageError, printable
+from napari_amvlm.files import TEMPORARY, disk_errors, remove_quietly
+from napari_amvlm.imaging import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_amvlm.project.records import ImageRecord
+
+
+_OFFSET = 1 << 30
+"""Byte that is locked on Windows: beyond the content, so that others can still read who holds the lock."""
 
 
 @contextlib.contextmanager
@@ -88,3 +101,108 @@ def sha256_of_file(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def storable_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array as it is kept: without alpha, in this machine's byte order.
+
+    Raises
+    ------
+    ImageError
+        It is no image, or holds no numbers.
+    """
+    array = np.asarray(array)
+    if array.ndim == 3 and array.shape[-1] == 4:
+        array = array[..., :3]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or 0 in array.shape:
+        raise ImageError(f"an image must have the shape (H, W) or (H, W, 3), but has {array.shape}: pick one plane.")
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"an image must hold numbers, but holds {array.dtype}: convert it to integers or floats.")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    array = np.ascontiguousarray(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def array_hash(array: npt.NDArray[Any]) -> str:
+    """Return the hex SHA-256 of dtype, shape and pixels."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def has_content(path: Path, sha256: str) -> bool:
+    """Tell whether a file can be read and has this hash."""
+    try:
+        return sha256_of_file(path) == sha256
+    except OSError:
+        return False
+
+
+def read_stored(record: ImageRecord) -> npt.NDArray[Any]:
+    """Return the pixels of an image that the project keeps itself; `ProjectError` where its file is gone or changed."""
+    try:
+        array: npt.NDArray[Any] = np.asarray(read_image(record.path).data)
+    except ImageError as error:
+        raise ProjectError(
+            f"the stored image {short_path(record.path)} cannot be read: restore it from a backup."
+        ) from error
+    if array_hash(array) != record.sha256:
+        raise ProjectError(f"the stored image {short_path(record.path)} was changed: restore it from a backup.")
+    return array
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, _OFFSET, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class WriterLock:
+    """One writer per project: an exclusive lock on the file `path`, held from construction until `release`.
+
+    The system drops it when its process dies, however it dies.
+
+    Raises
+    ------
+    ProjectBusyError
+        Another program, or another `Project` of this one, holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with disk_errors(path):
+            # Its content is replaced, so a link to somebody's file must not be followed.
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        try:
+            _lock(self._descriptor)
+        except OSError as error:
+            holder = os.pread(self._descriptor, 64, 0) if hasattr(os, "pread") else b""
+            os.close(self._descriptor)
+            self._descriptor = -1
+            process = holder.decode("ascii", "replace").strip()
+            process = process if process.isdigit() else ""
+            who = f"another program (process {process})" if process else "another program"
+            raise ProjectBusyError(
+                f"{path.parent} is open for writing in {who}: close it there, or open it here for reading only."
+            ) from error
+        self._tell_process()
+
+    def _tell_process(self) -> None:
+        try:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, str(os.getpid()).encode("ascii"))
+        except OSError:  # a full disk: the lock holds all the same, its message is only less helpful
+            return
+
+    def release(self) -> None:
+        """Let the next writer in; calling it twice does no harm."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

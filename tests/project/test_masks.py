@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 
 from napari_amvlm.errors import LabelsError, ProjectError
-from napari_amvlm.project.masks import as_mask, read_mask, write_mask
+from napari_amvlm.project.mask_files import as_mask, read_mask, write_mask
 
 if TYPE_CHECKING:
     from pathlib import Path
