@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging import read_image
     from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage, fine_tune
     from napari_amvlm.models.checkpoint import load_model, save_model
-    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.prediction import Prediction
+    from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project
 
 __version__ = "0.5.0"
@@ -41,7 +42,7 @@ _HOMES = {
     "LabelledImage": "napari_amvlm.learning",
     "LearningConfig": "napari_amvlm.config",
     "LearningData": "napari_amvlm.learning",
-    "Prediction": "napari_amvlm.predictor",
+    "Prediction": "napari_amvlm.prediction",
     "Predictor": "napari_amvlm.predictor",
     "Project": "napari_amvlm.project",
     "UnlabelledImage": "napari_amvlm.learning",

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from napari_amvlm.models.positions import names_position
 from napari_amvlm.models.taught import taught
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
+from napari_amvlm.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -45,55 +46,9 @@ if TYPE_CHECKING:
     from napari_amvlm.models.model_info import ModelInfo
 
 _LOG = logging.getLogger(__name__)
-_NO_IMAGE = "There is no image to look at; choose one first."
 
 ScaleChoice = Literal["auto", "whole", "tiles"]
-Answer = Literal["present", "absent", "not taught"]
-
-PRESENT = 0.5
-"""Presence from which something counts as present."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What one prompt found in one image.
-
-    Attributes
-    ----------
-    prompt
-        What was asked.
-    probability
-        Of each pixel, float32 `(H, W)` in [0, 1], at the image's own size.
-    text_probability
-        The text-guided mask alone, before the U-Net; same shape.
-    presence
-        Probability that what the prompt says is in the image at all.
-    scale
-        Working scale that was used.
-    seconds
-        Wall time that the answer took.
-    taught
-        Whether the model was taught what the prompt says; if not, mask and presence are a guess.
-    """
-
-    prompt: str
-    probability: NDArray[np.float32]
-    text_probability: NDArray[np.float32]
-    presence: float
-    scale: WorkingScale
-    seconds: float
-    taught: bool = True
-
-    @property
-    def answer(self) -> Answer:
-        """What is said of the prompt: "present", "absent" or "not taught"."""
-        if not self.taught:
-            return "not taught"
-        return "present" if self.presence >= PRESENT else "absent"
-
-    def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
-        """Return the pixels whose probability is at least `threshold`, `(H, W)`."""
-        return self.probability >= threshold
+T = TypeVar("T")
 
 
 @dataclass
@@ -101,6 +56,10 @@ class _CurrentImage:
     key: Hashable
     pixels: NDArray[np.float32]
     gray: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 class Predictor:
@@ -255,34 +214,26 @@ class Predictor:
         """
         started = time.perf_counter()
         with self._lock:
-            if self._image is None:
-                raise ImageError(_NO_IMAGE)
-            shape = (self._image.pixels.shape[0], self._image.pixels.shape[1])
-            chosen = self.scale_for(prompt, shape, scale=scale, gray=self._image.gray, magnification=magnification)
-            image = self._image
-
+            image = self._current()
+            chosen = self.scale_for(prompt, image.shape, scale=scale, gray=image.gray, magnification=magnification)
             views = range(self._views if chosen.name == "tiles" and not names_position(prompt) else 1)
 
             def look(view: int) -> DecodedPrompt:
                 encoded = self._encoded(image, chosen, view, on_progress, should_stop)
-                found = decode_prompt(self.model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
-                probability, text = (turned_back(m, view) for m in (found.probability, found.text_probability))
-                return DecodedPrompt(probability, text, found.presence)
+                answer = decode_prompt(self.model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
+                probability, text = (turned_back(m, view) for m in (answer.probability, answer.text_probability))
+                return DecodedPrompt(probability, text, answer.presence)
 
-            def answer() -> DecodedPrompt:
-                return mean_answer([look(view) for view in views])
-
-            found = self._served.run(
-                answer,
-                on_message or _LOG.warning,
-                what="this image",
+            answer = self._run(
+                lambda: mean_answer([look(view) for view in views]),
                 advice="look at it whole, choose a smaller magnification, or close other programs",
                 # A whole image is one tile of a fixed size.
                 least=TileLoad(1, LEAST_TILE if chosen.name == "tiles" else self._served.load.side),
+                tell=on_message,
             )
         seconds = time.perf_counter() - started
         known = taught(self.model.config, prompt) is not None
-        return Prediction(prompt, found.probability, found.text_probability, found.presence, chosen, seconds, known)
+        return Prediction(prompt, answer.probability, answer.text_probability, answer.presence, chosen, seconds, known)
 
     def describe(self, *, should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32]:
         """Return what the current image looks like, whatever is asked of it: its embedding, seen whole.
@@ -308,16 +259,11 @@ class Predictor:
             The device has not enough memory; what was cached is forgotten.
         """
         with self._lock:
-            if self._image is None:
-                raise ImageError(_NO_IMAGE)
-            image = self._image
-            scale = named_scale(self.model, "whole", (image.pixels.shape[0], image.pixels.shape[1]))
-            return self._served.run(
+            image = self._current()
+            scale = named_scale(self.model, "whole", image.shape)
+            return self._run(
                 lambda: image_embedding(self.model, self._encoded(image, scale, 0, None, should_stop)),
-                _LOG.warning,
-                what="this image",
                 advice="close other programs",
-                least=self._served.load,
             )
 
     def features(
@@ -346,18 +292,13 @@ class Predictor:
             The device has not enough memory; what was cached is forgotten.
         """
         with self._lock:
-            if self._image is None:
-                raise ImageError(_NO_IMAGE)
-            image, shape = self._image, (self._image.pixels.shape[0], self._image.pixels.shape[1])
-            chosen = self.scale_for(prompt, shape, scale=scale, gray=image.gray, magnification=magnification)
+            image = self._current()
+            chosen = self.scale_for(prompt, image.shape, scale=scale, gray=image.gray, magnification=magnification)
             if box is not None and chosen.name == "tiles":
                 image = _part(image, box)
-            return self._served.run(
+            return self._run(
                 lambda: feature_maps(self._encoded(image, chosen, 0, None, None)),
-                _LOG.warning,
-                what="this image",
                 advice="zoom in, so that a smaller part is in view, or close other programs",
-                least=self._served.load,
             )
 
     def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
@@ -381,13 +322,25 @@ class Predictor:
         what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
         advice = "take fewer or smaller tiles, or close other programs"
         with self._lock:
-            return self._served.run(
-                lambda: tile_maps(self.model, tiles, prompts),
-                _LOG.warning,
-                what=what,
-                advice=advice,
-                least=self._served.load,
-            )
+            return self._run(lambda: tile_maps(self.model, tiles, prompts), advice=advice, what=what)
+
+    def _current(self) -> _CurrentImage:
+        if self._image is None:
+            raise ImageError("There is no image to look at; choose one first.")
+        return self._image
+
+    def _run(
+        self,
+        work: Callable[[], T],
+        *,
+        advice: str,
+        what: str = "this image",
+        least: TileLoad | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> T:
+        """Return the result of `work`, see `ServedModel.run`; without `least` it needs the memory of one go."""
+        least = least or self._served.load
+        return self._served.run(work, tell or _LOG.warning, what=what, advice=advice, least=least)
 
     def _encoded(
         self,

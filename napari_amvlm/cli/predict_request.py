@@ -13,6 +13,7 @@ import numpy as np
 from napari_amvlm.errors import ImageError
 from napari_amvlm.exports.label_files import file_slug, made_with
 from napari_amvlm.exports.nifti_labels import nifti_made_with
+from napari_amvlm.prediction import answer_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     Progress = Callable[[float, str], None]
     Remark = Callable[[str], None]
 
-PRESENT = 0.5
 _LONGEST_NAME = 225
 """Bytes in the name of a result: file systems take 255, and a file that is being written has a longer name."""
 _LEAST_STEM = 40
@@ -152,12 +152,8 @@ def answers(predictor: Predictor, presences: Iterable[tuple[str, float]]) -> lis
     """Return for instance "nuclei present 0.97", or "heart not taught", for prompts with their presence."""
     from napari_amvlm.models.taught import taught
 
-    return [
-        f"{prompt} not taught"
-        if taught(predictor.model.config, prompt) is None
-        else f"{prompt} {'present' if presence >= PRESENT else 'absent'} {presence:.2f}"
-        for prompt, presence in presences
-    ]
+    config = predictor.model.config
+    return [f"{p} {answer_text(presence, taught=taught(config, p) is not None)}" for p, presence in presences]
 
 
 def model_token(predictor: Predictor) -> str:

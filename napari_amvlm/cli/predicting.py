@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from napari_amvlm.cli.predict_request import Progress, Remark, Request
     from napari_amvlm.imaging import ImageData, ImageSource
     from napari_amvlm.imaging.turning import Views
-    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.prediction import Prediction
+    from napari_amvlm.predictor import Predictor
 
 Kind = Literal["plane", "slide", "stack"]
 _ONE_FILE = threading.Lock()

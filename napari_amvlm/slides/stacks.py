@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging import ImageData
-    from napari_amvlm.predictor import Prediction, Predictor, ScaleChoice
+    from napari_amvlm.prediction import Prediction
+    from napari_amvlm.predictor import Predictor, ScaleChoice
 
 _SAMPLED = 16
 """Slices from which the values that become 0 and 1 are taken."""

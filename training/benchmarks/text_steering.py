@@ -18,12 +18,14 @@ import numpy as np
 
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.metrics import dice, iou
-from napari_amvlm.predictor import Prediction, Predictor
+from napari_amvlm.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from napari_amvlm.prediction import Prediction
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 PRESENT: dict[str, dict[str, tuple[int, ...]]] = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
 from napari_amvlm.models.taught import taught
-from napari_amvlm.predictor import PRESENT
+from napari_amvlm.prediction import answer_of
 from training.words.fields import deniable
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def answers(model: AMVLM, images: Sequence[LabelledImage], unknown: Sequence[str
             if scale not in scales:
                 scales[scale] = encode_image(model, pixels, scale)
             presence = decode_prompt(model, scales[scale], prompt).presence
-            known = taught(model.config, prompt) is not None
-            answer = "not taught" if not known else "present" if presence >= PRESENT else "absent"
+            answer = answer_of(presence, taught=taught(model.config, prompt) is not None)
             found.append(Answered(image.key, prompt, truth, answer, presence))
     return found
 

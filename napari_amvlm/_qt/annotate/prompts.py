@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.predict.plane_thread import PromptThread
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.imaging import Tile
-    from napari_amvlm.predictor import Prediction
+    from napari_amvlm.prediction import Prediction
 
     Limits = tuple[float, float]
 

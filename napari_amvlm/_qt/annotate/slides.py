@@ -122,7 +122,7 @@ class Slides(QObject):
         self._workspace.submit(read, done, failed)
 
     def _open(self, slide: SlideAnnotation, read: _Region) -> None:
-        from napari_amvlm.predictor import Prediction
+        from napari_amvlm.prediction import Prediction
 
         layer = _region_layer(slide.image, read)
         region = self._workspace.annotation(layer)

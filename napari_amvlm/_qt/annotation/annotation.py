@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
-    from napari_amvlm.predictor import Prediction
+    from napari_amvlm.prediction import Prediction
     from napari_amvlm.project import Answer, PromptStyle
     from napari_amvlm.review.proposal import Splitter
     from napari_amvlm.session.accepted import Accepted

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.prediction import Prediction
+    from napari_amvlm.predictor import Predictor
     from napari_amvlm.predictor import ScaleChoice as ScaleName
 
 

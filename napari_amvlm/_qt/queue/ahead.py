@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_amvlm._qt.workspace import Workspace
-    from napari_amvlm.predictor import Prediction, Predictor
+    from napari_amvlm.prediction import Prediction
+    from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project
 
 COUNT = 6

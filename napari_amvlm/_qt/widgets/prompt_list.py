@@ -10,14 +10,12 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout
 
 from napari_amvlm._qt.theme import Colours, theme_icon
 from napari_amvlm._qt.widgets.eliding import ElidingLine
+from napari_amvlm.prediction import PRESENT, answer_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qtpy.QtGui import QMouseEvent
-
-PRESENT = 0.5
-"""Presence scores from here on read as "present"."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class PromptEntry:
         """Return the state, or else the presence, in words."""
         if self.state or self.presence is None:
             return self.state or "not run"
-        return f"{'present' if self.presence >= PRESENT else 'absent'} {self.presence:.2f}"
+        return answer_text(self.presence)
 
 
 class PromptRow(QFrame):

@@ -1,0 +1,70 @@
+"""What the predictor answers: a mask, and whether the prompt is in the image at all. Loads neither torch nor numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import WorkingScale
+
+Answer = Literal["present", "absent", "not taught"]
+
+PRESENT = 0.5
+"""Presence from which something counts as present."""
+
+
+def answer_of(presence: float, *, taught: bool = True) -> Answer:
+    """Return what a presence in [0, 1] says; of a prompt that was not taught it says nothing."""
+    if not taught:
+        return "not taught"
+    return "present" if presence >= PRESENT else "absent"
+
+
+def answer_text(presence: float, *, taught: bool = True) -> str:
+    """Return for instance "present 0.97", or "not taught"."""
+    answer = answer_of(presence, taught=taught)
+    return f"{answer} {presence:.2f}" if taught else answer
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one prompt found in one image.
+
+    Attributes
+    ----------
+    prompt
+        What was asked.
+    probability
+        Of each pixel, float32 `(H, W)` in [0, 1], at the image's own size.
+    text_probability
+        The text-guided mask alone, before the U-Net; same shape.
+    presence
+        Probability that what the prompt says is in the image at all.
+    scale
+        Working scale that was used.
+    seconds
+        Wall time that the answer took.
+    taught
+        Whether the model was taught what the prompt says; if not, mask and presence are a guess.
+    """
+
+    prompt: str
+    probability: NDArray[np.float32]
+    text_probability: NDArray[np.float32]
+    presence: float
+    scale: WorkingScale
+    seconds: float
+    taught: bool = True
+
+    @property
+    def answer(self) -> Answer:
+        """What is said of the prompt: "present", "absent" or "not taught"."""
+        return answer_of(self.presence, taught=self.taught)
+
+    def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
+        """Return the pixels whose probability is at least `threshold`, `(H, W)`."""
+        return self.probability >= threshold
