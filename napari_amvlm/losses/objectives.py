@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def text_mask_loss(text_logits: Tensor, target: Tensor, known: Tensor | None = None, *, balance: float = 1.0) -> Tensor:
+def text_mask_loss(
+    text_logits: Tensor, target: Tensor, known: Tensor | None = None, *, balance: float | Tensor = 1.0
+) -> Tensor:
     """Return the mean segmentation loss of the text mask, which lies at a quarter of the resolution.
 
     Parameters

@@ -37,7 +37,7 @@ def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> T
 
 
 def balanced_cross_entropy(
-    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float = 1.0
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float | Tensor = 1.0
 ) -> Tensor:
     """Return the class-balanced binary cross-entropy for each pair, `(N,)`.
 
@@ -53,7 +53,7 @@ def balanced_cross_entropy(
     weight
         `(N, 1, H, W)`, not negative; None means 1 everywhere.
     balance
-        Between 0 and 1.
+        Between 0 and 1; a tensor `(N, 1, 1, 1)` gives each pair its own.
     """
     t = target.float()
     w = t.new_ones(()).expand_as(t) if weight is None else weight.float()
@@ -61,7 +61,7 @@ def balanced_cross_entropy(
     count = w.sum(axes, keepdim=True)
     foreground = (w * t).sum(axes, keepdim=True)
     background = count - foreground
-    if balance:
+    if isinstance(balance, Tensor) or balance:
         # A class that is (nearly) absent must not get a huge weight: its share is bounded below.
         floor = (0.02 * count).clamp_min(1e-6)
         up = (count / (2 * foreground.maximum(floor))) ** balance
@@ -71,7 +71,9 @@ def balanced_cross_entropy(
     return (w * loss).sum(axes) / w.sum(axes).clamp_min(1e-6)
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float = 1.0) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float | Tensor = 1.0
+) -> Tensor:
     """Return 0.5 Dice loss + 0.5 class-balanced cross-entropy for each pair, `(N,)`; arguments as above."""
     dice = dice_loss(logits, target, weight)
     return 0.5 * dice + 0.5 * balanced_cross_entropy(logits, target, weight, balance=balance)

@@ -103,3 +103,14 @@ def test_huge_logits_stay_finite(value: float) -> None:
     assert torch.isfinite(loss)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def test_each_pair_may_have_a_balance_of_its_own() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, 1, 6, 6, generator=generator)
+    target = (torch.rand(2, 1, 6, 6, generator=generator) < 0.2).float()
+
+    both = balanced_cross_entropy(logits, target, balance=torch.tensor([0.0, 0.5]).reshape(2, 1, 1, 1))
+
+    for row, balance in enumerate((0.0, 0.5)):
+        torch.testing.assert_close(both[row], balanced_cross_entropy(logits, target, balance=balance)[row])

@@ -50,7 +50,7 @@ def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -
     present = area > _SEEN
     sure = present | (area == 0)
     presence = presence_loss(out.presence, present, sure) if bool(sure.any()) else out.presence.sum() * 0
-    balance = recipe.class_balance
+    balance = recipe.class_balance * (area < recipe.balance_below)[..., None, None, None]
     return {
         "segmentation": (1.0, segmentation_loss(out.logits, targets, balance=balance).mean()),
         "text_mask": (recipe.text_mask_weight, text_mask_loss(out.text_logits, targets, balance=balance)),

@@ -34,6 +34,8 @@ class Recipe(Config):
     sets: tuple[SetSpec, ...] = Field((), description="sets that the recipe itself describes")
     index: tuple[Index, ...] = Field((), description="files that describe sets")
     sides: dict[str, int] = Field({}, description="words seen in tiles of the image at this long side, pixels")
+    emphasis: dict[str, float] = Field({}, description="factor on how often a set without a share of its own is drawn")
+    levels: float = Field(0.5, ge=0, le=1, description="how often a view of a spine is asked for a numbered level")
     batch: int = Field(10, ge=1, description="images in a batch of a vocabulary")
     loaders: int = Field(1, ge=0, le=16, description="processes that make batches of a vocabulary; 0: none of its own")
     schedule: Literal["cosine", "constant", "linear"] = "cosine"
@@ -54,6 +56,12 @@ class Recipe(Config):
     first_crop: int = Field(0, ge=0, multiple_of=16, description="side of the views of a vocabulary's first steps")
     first_steps: int = Field(0, ge=0, description="how many steps have smaller views: they cost much less")
     ema_decay: float = Field(0.999, ge=0, lt=1)
+    balance_below: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of foreground below which `class_balance` acts; above, cross-entropy is plain",
+    )
     text_mask_weight: float = 0.5
     step_one: StepOneConfig = StepOneConfig()
     step_one_weight: float = Field(0.1, ge=0, description="weight of step 1's losses beside those of the masks")

@@ -32,9 +32,9 @@ _ANY_WAY_UP = ("histology", "dermoscopy", "oct ", "clinical photograph", "smear"
 _MIRRORED = ("lung", "clavicle", "kidney", "breast", "eye")
 """Organs of which a mirrored image shows the other one; of other words with a side, images are not mirrored."""
 
-_SECOND, _DENIED, _STRUCTURED, _LEVEL, _MODALITY, _CAPTION = 0.6, 0.35, 0.35, 0.5, 0.12, 0.3
-"""How often: an image is asked twice; the second prompt is for what is absent; if not, it has structure; a spine is
-asked for a level; a prompt says how the image was made; a prompt is the image's own caption."""
+_SECOND, _DENIED, _STRUCTURED, _MODALITY, _CAPTION = 0.6, 0.35, 0.35, 0.12, 0.3
+"""How often: an image is asked twice; the second prompt is for what is absent; if not, it has structure; a prompt says
+how the image was made; a prompt is the image's own caption."""
 
 
 class WordSource:
@@ -50,6 +50,10 @@ class WordSource:
         Seed, images in a batch, and side of a view in pixels.
     first
         Number of the first steps whose views are smaller, and their side.
+    emphasis
+        Factors on how often sets without a share of their own are drawn, by name.
+    levels
+        How often a view of a spine is asked for a numbered level.
     """
 
     def __init__(
@@ -61,8 +65,10 @@ class WordSource:
         batch: int,
         size: int,
         first: tuple[int, int] = (0, 0),
+        emphasis: Mapping[str, float] | None = None,
+        levels: float = 0.5,
     ) -> None:
-        self._seed, self._batch, self._size, self._first = seed, batch, size, first
+        self._seed, self._batch, self._size, self._first, self._levels = seed, batch, size, first, levels
         self._concepts = {concept.name: concept for concept in concepts}
         self._wordings = {name: concept.prompts for name, concept in self._concepts.items()}
         self._absent = deniable(images, self._wordings)
@@ -72,7 +78,8 @@ class WordSource:
             for word in image.shown():
                 of_set.setdefault(word, []).append(image)
         self._specs = {image.spec.name: image.spec for image in images}
-        self._weights = _set_weights(self._specs, {name: len(words) for name, words in self._by_word.items()})
+        words = {name: len(words) for name, words in self._by_word.items()}
+        self._weights = _set_weights(self._specs, words, emphasis or {})
 
     def draw(self, step: int) -> Batch:
         """Return the batch of `step`."""
@@ -147,7 +154,7 @@ class WordSource:
         self, image: LabelledImage, word: str, view: View, chance: random.Random
     ) -> list[tuple[str, Referent]]:
         levels = list(view.numbered())
-        first = chance.choice(levels) if levels and chance.random() < _LEVEL else self._plain(word, view)
+        first = chance.choice(levels) if levels and chance.random() < self._levels else self._plain(word, view)
         if image.spec.paired and chance.random() < 0.3:
             first = self._plain(chance.choice(image.spec.paired), view)
         if image.caption and len(image.words) == 1 and chance.random() < _CAPTION:
@@ -199,10 +206,12 @@ class WordSource:
         return text
 
 
-def _set_weights(specs: Mapping[str, SetSpec], words: Mapping[str, int]) -> dict[str, float]:
+def _set_weights(
+    specs: Mapping[str, SetSpec], words: Mapping[str, int], emphasis: Mapping[str, float]
+) -> dict[str, float]:
     """Return how often each set is drawn: its own share, or its part of the rest by the number of its words."""
     fixed = {name: spec.share for name, spec in specs.items() if spec.share is not None}
-    free = {name: words[name] ** 0.8 for name in specs if name not in fixed}
+    free = {name: words[name] ** 0.8 * emphasis.get(name, 1.0) for name in specs if name not in fixed}
     left = 1 - sum(fixed.values()) if free else 0.0
     total = sum(free.values())
     return {name: fixed.get(name) or left * free[name] / total for name in specs}

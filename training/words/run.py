@@ -88,6 +88,12 @@ class WordRun(Pretraining):
 
     def _prepare(self, images: list[LabelledImage]) -> ModelConfig:
         recipe = self.recipe
+        nowhere = sorted(set(recipe.emphasis) - {image.spec.name for image in images if image.spec.share is None})
+        if nowhere:
+            raise InputError(
+                f"The recipe's emphasis names {nowhere[0]!r}, which no set without a share of its own is called; "
+                "correct its name or take it out."
+            )
         self.training, self.validation = split_subjects(images)
         concepts = concepts_of(images, self._wordings, recipe.sides)
         source = WordSource(
@@ -97,6 +103,8 @@ class WordRun(Pretraining):
             batch=recipe.batch,
             size=recipe.crop,
             first=(recipe.first_steps, recipe.first_crop),
+            emphasis=recipe.emphasis,
+            levels=recipe.levels,
         )
         self.source = Ahead(source, recipe.loaders)
         return recipe.model.model_copy(update={"concepts": concepts, "structure": True})

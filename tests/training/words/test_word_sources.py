@@ -239,6 +239,16 @@ def test_smaller_views_come_first(images: list[LabelledImage]) -> None:
     assert [source.draw(step).images.shape[-1] for step in (0, 1, 2)] == [32, 32, 64]
 
 
+def test_an_emphasised_set_is_drawn_more_often(images: list[LabelledImage]) -> None:
+    concepts = concepts_of(images, {}, {})
+
+    def share(emphasis: dict[str, float]) -> float:
+        source = WordSource(images, concepts, seed=0, batch=8, size=32, emphasis=emphasis)
+        return float(torch.cat([source.draw(step).whole for step in range(20)]).float().mean())
+
+    assert share({HEART.name: 10.0}) > share({}) > share({CELLS.name: 10.0})
+
+
 def _sides(images: list[LabelledImage], left: str, right: str) -> list[bool]:
     """Return for views that show two words whether the first lies on the left of the second."""
     source = WordSource(images, concepts_of(images, {}, {}), seed=1, batch=4, size=64)
@@ -328,6 +338,8 @@ def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: 
         teach_words(recipe, data, tmp_path / "run", torch.device("cpu"))
     with pytest.raises(InputError, match="no set teaches it"):
         teach_words(_recipe(tiny_config, sides={"veins": 512}), data, tmp_path / "run", torch.device("cpu"))
+    with pytest.raises(InputError, match="emphasis names 'Veins'"):
+        teach_words(_recipe(tiny_config, emphasis={"Veins": 2.0}), data, tmp_path / "run", torch.device("cpu"))
     assert not (tmp_path / "run").exists()
 
 
