@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from torch import Tensor
+
     from napari_amvlm.config import Concept, ModelConfig
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
 
 _FILLING = frozenset(
     "a an the of in on at by with from all both every any some each only there is it its this that s patient "
@@ -107,6 +111,39 @@ def taught(config: ModelConfig, prompt: str) -> Meaning | None:
                 return None
             found.append(concept)
     return Meaning(tuple(found), structured=True) if found else None
+
+
+def nearest(model: AMVLM, prompt: str) -> tuple[str, float] | None:
+    """Return the taught word that is nearest to `prompt` in meaning, and how near; None where nothing was taught.
+
+    Nearness is the largest cosine between the prompt and the word's wordings, by sentence embedding. It helps a person
+    to find a word and decides nothing: a "lung cancer screening report" is near to a lung tumour, and is none.
+
+    Parameters
+    ----------
+    model
+        The model that is asked.
+    prompt
+        What a person typed; not empty.
+
+    Returns
+    -------
+    tuple or None
+        Name of the concept, and the cosine, in [-1, 1].
+    """
+    if not model.config.concepts:
+        return None
+    names, embeddings = _embedded(model.text_encoder, model.config.concepts)
+    similarity = embeddings @ model.text_encoder.sentence([prompt])[0]
+    best = int(similarity.argmax())
+    return names[best], float(similarity[best])
+
+
+@functools.lru_cache(maxsize=2)
+def _embedded(encoder: TextEncoder, concepts: tuple[Concept, ...]) -> tuple[list[str], Tensor]:
+    """Return the concept and the embedding `(N, D')` of every wording; all are read at once, which is much quicker."""
+    said = [(concept.name, text) for concept in concepts for text in (concept.name, *concept.prompts)]
+    return [name for name, _ in said], encoder([text for _, text in said]).sentence
 
 
 def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:

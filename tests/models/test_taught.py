@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from napari_amvlm.config import Concept, ModelConfig
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.taught import nearest, taught
+
+if TYPE_CHECKING:
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_encoder import TextEncoder
 
 _CONCEPTS = (
     Concept(name="nuclei", prompts=("nuclei", "cell nuclei", "the nuclei of the cells"), scale="tiles"),
@@ -81,3 +88,16 @@ def test_structure_of_unknown_words_or_of_none_is_not_taught(prompt: str) -> Non
 
 def test_a_model_without_concepts_was_taught_nothing() -> None:
     assert taught(ModelConfig(structure=True), "nuclei") is None
+
+
+def test_the_nearest_word_is_found_by_meaning(
+    tiny_model: AMVLM, tiny_config: ModelConfig, text_encoder: TextEncoder
+) -> None:
+    word, similarity = nearest(tiny_model, "cell nucleus") or ("", 0.0)
+    empty = build_model(tiny_config.model_copy(update={"concepts": ()}), text_encoder=text_encoder, seed=0)
+
+    assert word == "nuclei"
+    assert 0.7 < similarity < 1
+    assert nearest(tiny_model, "left lung") == ("left lung", pytest.approx(1, abs=1e-5))
+    assert nearest(tiny_model, "lobe of the lung") == ("left lung", pytest.approx(0.6, abs=0.3))
+    assert nearest(empty, "nuclei") is None
