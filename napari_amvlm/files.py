@@ -8,10 +8,10 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import StorageError
+from napari_amvlm.errors import InputError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -63,6 +63,13 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"{path} could not be written ({reason}); nothing was changed: {advice} and try again."
         ) from error
+
+
+def refuse_existing(files: Iterable[Path], *, overwrite: bool = False) -> None:
+    """Raise InputError where a file is there already."""
+    for file in files:
+        if file.exists() and not overwrite:
+            raise InputError(f"{file} is there already; give another -o, or --overwrite to replace it.")
 
 
 def fsync_directory(folder: Path) -> None:

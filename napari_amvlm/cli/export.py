@@ -14,15 +14,19 @@ from napari_amvlm.errors import InputError
 def export(
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A project folder NAME.amvlm.")],
     kind: Annotated[
-        Literal["coco", "geojson", "tiff", "png"],
-        typer.Option("--format", help="COCO file, GeoJSON for QuPath, or label images."),
+        Literal["coco", "geojson", "tiff", "png", "nifti", "ome-tiff"],
+        typer.Option("--format", help="What to write; nifti and ome-tiff lie over the scans."),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="PATH", help="File for coco, folder for the other formats.")
     ],
+    scans: Annotated[
+        list[Path] | None,
+        typer.Option("--scans", metavar="PATH", help="Scans that the images are parts of: file or folder, repeatable."),
+    ] = None,
     images: Annotated[bool, typer.Option("--images", help="With tiff and png: write the images to img/ too.")] = False,
     objects: Annotated[
-        bool, typer.Option("--objects", help="With tiff and png: write the numbers of objects to objects/PROMPT/ too.")
+        bool, typer.Option("--objects", help="With label images: write the numbers of objects to objects/PROMPT/ too.")
     ] = False,
     segmentation: Annotated[
         Literal["rle", "polygons"] | None,
@@ -31,30 +35,19 @@ def export(
 ) -> None:
     """Write the accepted masks of a project.
 
-    tiff and png: labelcol/ with values 1..K and classes.csv, which evaluate and fine-tune read.
+    Label images: labelcol/ with values 1..K and classes.csv; of tiff and png, evaluate and fine-tune read them.
     """
-    from napari_amvlm.exports import LEFT_OUT, export_coco, export_geojson, export_labels
+    from napari_amvlm.exports import LEFT_OUT, ExportOptions, export_as
     from napari_amvlm.project import Project
 
     if not project.is_dir():
         raise InputError(f"There is no project folder {project}; check the path.")
-    if images and kind not in ("tiff", "png"):
-        raise InputError(f"--images goes with --format tiff or png, not with {kind}; leave it out.")
-    if objects and kind not in ("tiff", "png"):
-        raise InputError(f"--objects goes with --format tiff or png, not with {kind}; leave it out.")
-    if segmentation and kind != "coco":
-        raise InputError(f"--segmentation goes with --format coco, not with {kind}; leave it out.")
-    if kind == "coco" and output.is_dir():
-        raise InputError(f"{output} is a folder, but COCO is one file; give for instance -o {output / 'masks.json'}.")
-    if kind != "coco" and output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file, but {kind} needs a folder; give another -o.")
+    missing = [path for path in scans or () if not path.exists()]
+    if missing:
+        raise InputError(f"There is no file or folder {missing[0]}; check --scans.")
+    options = ExportOptions(images=images, objects=objects, segmentation=segmentation, scans=tuple(scans or ()))
     with Project.open(project, read_only=True) as opened:
-        if kind == "coco":
-            notes = export_coco(opened, output, segmentation=segmentation or "rle")
-        elif kind == "geojson":
-            notes = export_geojson(opened, output)
-        else:
-            notes = export_labels(opened, output, kind, images=images, objects=objects)
+        notes = export_as(opened, kind, output, options)
         count = opened.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
     for note in notes:
         remark(note)

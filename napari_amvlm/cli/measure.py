@@ -27,9 +27,10 @@ def measure(
 
     TABLE-images.csv has counts and areas for each image and prompt.
     """
+    from napari_amvlm.files import refuse_existing
     from napari_amvlm.measure import masks_in_folder, masks_in_project, write_plot, write_tables
     from napari_amvlm.measure import measure as measured
-    from napari_amvlm.measure.tables import refuse_existing, table_files
+    from napari_amvlm.measure.tables import table_files
     from napari_amvlm.project import Project
 
     if not masks.exists():

@@ -12,7 +12,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -97,7 +97,9 @@ def project_prompts(project: Project) -> tuple[str, ...]:
     return prompts
 
 
-def annotated_images(project: Project, remarks: list[str]) -> Iterator[AnnotatedImage]:
+def annotated_images(
+    project: Project, remarks: list[str], *, only: Collection[int] | None = None
+) -> Iterator[AnnotatedImage]:
     """Yield the images that have accepted masks, in the order they were added, one in memory at a time.
 
     Parameters
@@ -107,6 +109,8 @@ def annotated_images(project: Project, remarks: list[str]) -> Iterator[Annotated
     remarks
         Gets sentences that a reader of the export should know. Those that begin with `LEFT_OUT` name an image whose
         masks cannot be read.
+    only
+        The ids of the images that are wanted; None is all.
 
     Raises
     ------
@@ -120,8 +124,9 @@ def annotated_images(project: Project, remarks: list[str]) -> Iterator[Annotated
     failure: ProjectError | None = None
     some = False
     for record in project.images.accepted():
-        stem = _free_stem(record, taken)
-        taken.add(stem.casefold())
+        stem = free_name(record.name, record.id, taken)
+        if only is not None and record.id not in only:
+            continue
         try:
             image = _annotated(project, record, stem, prompts)
         except (ProjectBusyError, StorageError):
@@ -163,12 +168,22 @@ def _remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> Iterator[str]:
         yield f"{image.stem}: only {share:.0f} % of its pixels were reviewed."
 
 
-def _free_stem(record: ImageRecord, taken: set[str]) -> str:
-    """Return a file name for an image that no other image has, on file systems that ignore case too."""
-    name = Path(record.name)
-    stem = name.stem if name.suffix.casefold() in IMAGE_SUFFIXES else record.name
+def free_name(title: str, number: int, taken: set[str]) -> str:
+    """Return a file name without suffix that is not `taken`, on file systems that ignore case too, and note it there.
+
+    Parameters
+    ----------
+    title
+        What the image is called.
+    number
+        Follows the name where it is taken.
+    taken
+        Names in use, case-folded.
+    """
+    path = Path(title)
+    stem = path.stem if path.suffix.casefold() in IMAGE_SUFFIXES else title
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", stem).strip(" .") or "image"
-    number = record.id
     while stem.casefold() in taken:
         stem, number = f"{stem}-{number}", number + 1
+    taken.add(stem.casefold())
     return stem

@@ -8,7 +8,7 @@ from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
-from napari_amvlm.imaging.planes import Plane, in_plane, to_file_axes
+from napari_amvlm.imaging.planes import Plane, from_file_axes, in_plane, to_file_axes
 from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import WorkingScale, magnification_by_size, resize, tile_scale, whole_scale
 from napari_amvlm.imaging.slide_key import slide_key
@@ -30,6 +30,7 @@ __all__ = [
     "choose_channel",
     "count_nonfinite",
     "find_sources",
+    "from_file_axes",
     "image_kind",
     "image_name",
     "in_plane",

@@ -80,6 +80,8 @@ class ImageData:
         Names along the axis C; may be empty.
     turn
         Of a volume that is not shown with the axes of its file: how they were moved.
+    origins
+        Of DICOM images: the file of each plane and its frame in it, from 0, in the order of the file's leading axes.
     """
 
     data: Any
@@ -93,6 +95,7 @@ class ImageData:
     window: tuple[float, float] | None = None
     channels: tuple[str, ...] = ()
     turn: Turn | None = None
+    origins: tuple[tuple[Path, int], ...] = ()
 
     @property
     def levels(self) -> tuple[Any, ...]:

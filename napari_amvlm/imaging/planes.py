@@ -108,6 +108,17 @@ def to_file_axes(array: NDArray[Any], image: ImageData) -> NDArray[Any]:
     return array[(..., *mirrored)].transpose(*range(lead), *(lead + int(axis) for axis in back))
 
 
+def from_file_axes(array: NDArray[Any], image: ImageData) -> NDArray[Any]:
+    """Return what `to_file_axes` was given: an array with the axes of `image`, of one with the axes of its file."""
+    turn = image.turn
+    if turn is None:
+        return array
+    lead = array.ndim - 3
+    moved = array.transpose(*range(lead), *(lead + axis for axis in turn.axes))
+    moved = moved[(..., *(slice(None, None, -1) if flipped else slice(None) for flipped in turn.mirrored))]
+    return moved if "Z" in image.axes else moved[(slice(None),) * lead + (0,)]
+
+
 def _turned_to(image: ImageData, wanted: str) -> ImageData:
     """Return a volume whose Z, Y and X grow towards the sides `wanted`."""
     numbers = [_side_number(letter) for letter in image.orientation]

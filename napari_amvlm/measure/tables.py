@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.exports.label_files import write_text
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import refuse_existing, write_atomically
 from napari_amvlm.measure.objects import measure_image, physical_unit
 
 if TYPE_CHECKING:
@@ -117,13 +117,6 @@ def area_column(tables: Tables) -> str:
         if name in table and table[name].notna().all():
             return name
     raise DatasetError("Planes and volumes cannot be drawn in one picture; measure them apart.")
-
-
-def refuse_existing(files: Iterable[Path], *, overwrite: bool) -> None:
-    """Raise InputError where a file is there already."""
-    for file in files:
-        if file.exists() and not overwrite:
-            raise InputError(f"{file} is there already; give another -o, or --overwrite to replace it.")
 
 
 def _summary(masked: MaskedImage, prompt: str, rows: pd.DataFrame, pixels: int, dimensions: int) -> dict[str, object]:

@@ -191,6 +191,11 @@ class ImageTable:
         known = self.select("source = 'array' AND sha256 = ?", (array_hash(storable_array(array)),))
         return known[0] if known else None
 
+    def cut_from(self, record: ImageRecord) -> SlidePlace | None:
+        """Return where on a slide an image was cut out; None where that is not known."""
+        row = self._ledger.row("SELECT slide, slide_y, slide_x FROM images WHERE id = ?", (record.id,))
+        return None if row is None or row["slide"] is None else SlidePlace(*row)
+
     def _note_slide(self, record: ImageRecord, cut_from: SlidePlace | None) -> None:
         """Note where on a slide an image lies that was added before that was known."""
         if cut_from is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm._qt import keys
 from napari_amvlm._qt.dock import Dock
+from napari_amvlm._qt.layers.image import layer_path
 from napari_amvlm._qt.queue.add_images import ImageAdder
 from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.queue.queue import queue_for
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.exports import FormatName
     from napari_amvlm.project import QueueItem
 
 
@@ -58,8 +60,9 @@ class QueueDock(Dock):
         """Put first what would teach the served model most."""
         self.queue.sort(tuple(self.workspace.prompts))
 
-    def export(self, kind: str, path: Path) -> None:
-        """Write the accepted masks of the project to `path`, in a thread."""
+    def export(self, kind: FormatName, path: Path) -> None:
+        """Write the accepted masks of the project to `path`, in a thread; open images are scans that they lie in."""
+        scans = list(dict.fromkeys(filter(None, map(layer_path, self._viewer.layers))))
 
         def done(exported: tuple[str, list[str]]) -> None:
             message, notes = exported
@@ -67,7 +70,7 @@ class QueueDock(Dock):
 
         self.say("info", "Exporting ...")
         self.workspace.with_project(
-            lambda project: export_project(project, kind, path),
+            lambda project: export_project(project, kind, path, scans),
             done,
             lambda text: self.say("error", text),
             long=True,

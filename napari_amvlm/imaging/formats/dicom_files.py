@@ -140,6 +140,7 @@ def _plane(frame: Frame, name: str) -> ImageData:
         spacing=dicom_headers.pixel_spacing(frame.header),
         orientation=where[-2:],
         window=frame.rescaling.window,
+        origins=((frame.path, frame.index),),
     )
 
 
@@ -247,6 +248,7 @@ def _stack(
         spacing=dicom_headers.pixel_spacing(first.header) | distances,
         orientation=where if "Z" in axes and len(where) == 3 else where[-2:],
         window=windows.pop() if len(windows) == 1 else frames[len(frames) // 2].rescaling.window,
+        origins=tuple((frame.path, frame.index) for frame in frames),
     )
 
 
