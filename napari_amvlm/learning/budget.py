@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from napari_amvlm.config import LearningConfig
 
 _SLICE = 0.05
+_SCORING_SHARE = 0.25
+"""Part of a time budget that scores in the middle of a run may take."""
 _SECOND_RATE = 0.5
 """Share of the learning rate at which the second part of a run, with pseudo-labels, begins."""
 
@@ -102,6 +104,10 @@ class Budget:
             return self._decay
         expected = self._steps if self._steps is not None else self.step / max(self.fraction, 1e-6)
         return min(self._decay, max(0.0, 1 - 1 / max(1.0, self._window * expected)))
+
+    def may_score(self, scoring_seconds: float) -> bool:
+        """Return whether scoring, which may be slow on large images, has not used too much of a time budget."""
+        return self._limit is None or scoring_seconds <= _SCORING_SHARE * self.seconds
 
     def wait_while(self, paused: Callable[[], bool], stopped: Callable[[], bool]) -> None:
         """Sleep in short slices while `paused()`; the budget stands still."""

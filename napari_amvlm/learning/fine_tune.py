@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _RETAINED = 2
-_SCORING_SHARE = 0.25
-"""Part of a time budget that scores in the middle of a run may take."""
 
 
 def fine_tune(
@@ -105,19 +103,20 @@ def fine_tune(
     device = device or model.device
     tell = on_message or _LOG.warning
     snapshots, tensors = Snapshots(keeper), cpu_tensors(model)
-    try:
+
+    def reports(start: AMVLM, device: torch.device) -> Generator[Report, None, FineTuneResult]:
         with memory_errors(device, "this run", ADVICE), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
-            settings = (model, data, config, device, should_stop, should_pause, snapshots, tell)
-            return (yield from _Run(*settings).reports())
+            return (yield from _Run(start, data, config, device, should_stop, should_pause, snapshots, tell).reports())
+
+    try:
+        return (yield from reports(model, device))
     except DeviceLostError as error:
         lost = str(error)
     finally:
         release_memory(device)
     tell(f"{lost} Learning goes on with the processor.")
-    start, device = model_on_cpu(model.config, tensors), torch.device("cpu")
-    with memory_errors(device, "this run", ADVICE):
-        return (yield from _Run(start, data, config, device, should_stop, should_pause, snapshots, tell).reports())
+    return (yield from reports(model_on_cpu(model.config, tensors), torch.device("cpu")))
 
 
 class _Run:
@@ -130,9 +129,9 @@ class _Run:
         config: LearningConfig,
         device: torch.device,
         should_stop: Callable[[], bool],
-        should_pause: Callable[[], bool] = never,
-        keeper: StateKeeper | None = None,
-        tell: Callable[[str], None] = _LOG.warning,
+        should_pause: Callable[[], bool],
+        keeper: StateKeeper | None,
+        tell: Callable[[str], None],
     ) -> None:
         self._device = device
         tell_of_scales(data, tell)
@@ -235,7 +234,7 @@ class _Run:
         """Score the teacher if a validation in the middle of the run is due."""
         fraction, every = self._budget.fraction, 1 / self._config.validations
         if (self._validations + 1) * every <= fraction < 1:
-            if self._may_score():
+            if self._budget.may_score(self._scoring_seconds):
                 yield from self._validation()
             self._validations = math.floor(self._budget.fraction / every)
 
@@ -257,10 +256,6 @@ class _Run:
         self._scores, self._scoring_seconds = list(done.scores), done.scoring_seconds
         self._validations, self._loop.not_finite = done.validations, done.not_finite
         self._budget.resume(done.step, done.seconds)
-
-    def _may_score(self) -> bool:
-        """Return whether scoring, which may be slow on large images, has not used too much of a time budget."""
-        return self._config.minutes is None or self._scoring_seconds <= _SCORING_SHARE * self._budget.seconds
 
     def _result(self) -> FineTuneResult:
         """Return the chosen teacher as a model of its own; stopped before the second score, the last one, unscored."""

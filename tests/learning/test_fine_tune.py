@@ -25,7 +25,6 @@ from napari_amvlm.learning import (
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
-from napari_amvlm.learning.fine_tune import _Run
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.validation import mean_score, validate
 from napari_amvlm.models.build import build_model
@@ -179,14 +178,14 @@ def test_stopping_returns_what_was_learnt(tiny_model: AMVLM, validation: int) ->
     assert not torch.equal(result.model.unet.head.weight, tiny_model.unet.head.weight)
 
 
-def test_scoring_may_not_use_up_a_time_budget(tiny_model: AMVLM) -> None:
-    config = _config(steps=None, minutes=60, validations=100)
-    run = _Run(tiny_model, _data(), config, torch.device("cpu"), lambda: False)
+def test_scoring_may_not_use_up_a_time_budget() -> None:
+    timed, counted = Budget(_config(steps=None, minutes=60)), Budget(_config(steps=20))
 
-    run._scoring_seconds = 1000
+    timed.resume(5, 100.0)
 
-    assert not run._may_score()
-    assert _Run(tiny_model, _data(), _config(validations=100), torch.device("cpu"), lambda: False)._may_score()
+    assert timed.may_score(20.0)
+    assert not timed.may_score(1000.0)
+    assert counted.may_score(1000.0)
 
 
 def test_the_sentence_encoder_is_shared_and_left_where_it_is(tiny_model: AMVLM) -> None:

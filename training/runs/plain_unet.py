@@ -198,50 +198,65 @@ def train_plain_unet(
     DivergedError
         The loss was not finite several times in a row.
     """
-    config = config.model_copy(update={"unlabelled_batch": 0, "consistency": 0.0})
-    torch.manual_seed(config.seed)
-    prompts = tuple(dict.fromkeys(p for image in images for p in image.masks))
-    network = PlainUNet(len(prompts)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = averaged(network, config.ema_decay)
-    data = LearningData(labelled=tuple(images), unlabelled=(), validation=(), prompts=prompts)
-    source = CropSource(data, config, ModelConfig(), device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    budget = Budget(config)
-    loop = Loop(budget, keeper, should_stop)
-
-    def step(rate: float) -> StepLosses:
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        batch = source.draw()
-        with autocast(device):
-            logits = network(batch.strong.contiguous(memory_format=torch.channels_last))
-        masks = logits[range(len(batch.prompts)), [prompts.index(p) for p in batch.prompts]][:, None]
-        loss = segmentation_loss(masks, batch.target, batch.known, balance=config.class_balance).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        average.update_parameters(network)
-        return StepLosses(float(loss.detach()), float(loss.detach()))
-
-    def state() -> RunState:
-        parts = {"network": network.state_dict(), "average": average.state_dict()}
-        parts |= {"optimiser": optimiser_tensors(optimiser), "crops": source.state()}
-        tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        return RunState(tensors, Progress(budget.step, budget.seconds, 0.0, 0, (), loop.not_finite))
-
+    run = _Training(images, config, device)
+    loop = Loop(run.budget, keeper, should_stop)
     saved = keeper.load() if keeper is not None else None
     if saved is not None:
-        network.load_state_dict(below(saved.tensors, "network."))
-        average.load_state_dict(below(saved.tensors, "average."))
-        restore_optimiser(optimiser, below(saved.tensors, "optimiser."))
-        source.restore(below(saved.tensors, "crops."))
+        run.restore(saved)
         loop.not_finite = saved.progress.not_finite
-        budget.resume(saved.progress.step, saved.progress.seconds)
-    for report in loop.steps(step, state):
+    for report in loop.steps(run.step, lambda: run.state(loop.not_finite)):
         on_step(report)
-    network.load_state_dict(average.module.state_dict())
-    return network.eval(), budget.step
+    run.network.load_state_dict(run.average.module.state_dict())
+    return run.network.eval(), run.budget.step
+
+
+class _Training:
+    """The state of one run: network, average of its weights, optimiser, crops and budget."""
+
+    def __init__(self, images: Sequence[LabelledImage], config: LearningConfig, device: torch.device) -> None:
+        self._config, self._device = config.model_copy(update={"unlabelled_batch": 0, "consistency": 0.0}), device
+        torch.manual_seed(config.seed)
+        self._prompts = tuple(dict.fromkeys(p for image in images for p in image.masks))
+        network = PlainUNet(len(self._prompts))
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = averaged(self.network, config.ema_decay)
+        data = LearningData(labelled=tuple(images), unlabelled=(), validation=(), prompts=self._prompts)
+        self._source = CropSource(data, self._config, ModelConfig(), device)
+        self._optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.budget = Budget(self._config)
+
+    def step(self, rate: float) -> StepLosses:
+        """Make one step."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        batch = self._source.draw()
+        with autocast(self._device):
+            logits = self.network(batch.strong.contiguous(memory_format=torch.channels_last))
+        masks = logits[range(len(batch.prompts)), [self._prompts.index(p) for p in batch.prompts]][:, None]
+        loss = segmentation_loss(masks, batch.target, batch.known, balance=self._config.class_balance).mean()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimiser.step()
+        self.average.update_parameters(self.network)
+        return StepLosses(float(loss.detach()), float(loss.detach()))
+
+    def state(self, not_finite: int) -> RunState:
+        """Return the state between two steps."""
+        parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
+        parts |= {"optimiser": optimiser_tensors(self._optimiser), "crops": self._source.state()}
+        tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        return RunState(tensors, Progress(self.budget.step, self.budget.seconds, 0.0, 0, (), not_finite))
+
+    def restore(self, saved: RunState) -> None:
+        """Continue the run that saved this state."""
+        self.network.load_state_dict(below(saved.tensors, "network."))
+        self.average.load_state_dict(below(saved.tensors, "average."))
+        restore_optimiser(self._optimiser, below(saved.tensors, "optimiser."))
+        self._source.restore(below(saved.tensors, "crops."))
+        self.budget.resume(saved.progress.step, saved.progress.seconds)
 
 
 def save_plain_unet(network: PlainUNet, path: Path, prompts: Sequence[str]) -> None:
