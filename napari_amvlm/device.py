@@ -26,14 +26,14 @@ def available_devices() -> dict[str, str]:
     """Return the available devices, best first: `{"cuda:0": "NVIDIA RTX 4070", "cpu": "CPU, 8 cores"}`."""
     import torch
 
-    found: dict[str, str] = {}
+    devices: dict[str, str] = {}
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            found[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+            devices[f"cuda:{index}"] = torch.cuda.get_device_name(index)
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
-    found["cpu"] = f"CPU, {os.cpu_count() or 1} cores"
-    return found
+        devices["mps"] = "Apple GPU"
+    devices["cpu"] = f"CPU, {os.cpu_count() or 1} cores"
+    return devices
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -46,12 +46,12 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     import torch
 
-    found = available_devices()
+    devices = available_devices()
     if name == "auto":
-        return torch.device(next(iter(found)))
+        return torch.device(next(iter(devices)))
     wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in found:
-        raise DeviceError(f"Device {name!r} is not there; choose one of: {', '.join(['auto', *found])}.")
+    if wanted not in devices:
+        raise DeviceError(f"Device {name!r} is not there; choose one of: {', '.join(['auto', *devices])}.")
     return torch.device(wanted)
 
 

@@ -151,10 +151,10 @@ def evaluate_pairs(
         factor = magnification * magnification_in(protocol, shape)
         predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
         for text, value in classes.items():
-            asked = text if wording is None else wording(pair.name, text)
-            found = predictor.predict(asked, scale=scale, magnification=factor)
+            prompt = text if wording is None else wording(pair.name, text)
+            prediction = predictor.predict(prompt, scale=scale, magnification=factor)
             target = binary_mask(labels, value) & known
-            probability = np.where(known, found.probability, 0)
+            probability = np.where(known, prediction.probability, 0)
             scores[text][pair.name] = overlap(probability, target, threshold=THRESHOLD)
         if on_progress is not None:
             on_progress(index + 1, len(pairs))

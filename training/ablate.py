@@ -114,13 +114,13 @@ def start_files(given: Sequence[str]) -> dict[str, Path]:
     InputError
         One is not of that form.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for item in given:
         name, equals, file = item.partition("=")
         if not equals or not name or not file:
             raise InputError(f"--start {item!r} must look like NAME=FILE.safetensors.")
-        found[name] = Path(file)
-    return found
+        files[name] = Path(file)
+    return files
 
 
 def main(

@@ -169,19 +169,19 @@ def main(
         minutes=minutes,
         text_encoder=load_text_encoder(recipe.model.text_encoder),
     )
-    found = tables(list(wanted.runs(str(grid))), out)
-    write_tables(out, "step-one", found, markdown(found))
+    report = tables(list(wanted.runs(str(grid))), out)
+    write_tables(out, "step-one", report, markdown(report))
     typer.echo(f"{len(chosen) - left} of {len(chosen)} runs are finished; wrote {out / 'step-one.md'}.")
 
 
 def _images(data: Path, recipe: Recipe, held_out: int) -> list[TaughtImage]:
     """Return all training images, and some validation images of each data set."""
-    found: list[TaughtImage] = []
+    chosen: list[TaughtImage] = []
     for source in recipe.sources:
         every = list(load_taught_images(data, source, whole=recipe.model.whole))
-        found += [i for i in every if not is_validation(source, i.name)]
-        found += spread_evenly([i for i in every if is_validation(source, i.name)], held_out)
-    return found
+        chosen += [i for i in every if not is_validation(source, i.name)]
+        chosen += spread_evenly([i for i in every if is_validation(source, i.name)], held_out)
+    return chosen
 
 
 if __name__ == "__main__":

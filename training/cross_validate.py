@@ -141,9 +141,9 @@ def cross_validate(
             scores = score_split(Predictor(model), split, held_out, (recipe.prompts,), seed=recipe.seed)
             file.write_text(json.dumps(scores[recipe.prompts], indent=1))
         for protocol, report in json.loads(file.read_text()).items():
-            found = {name: row["dice"] for name, row in report["per_image"].items()}
-            per_image.setdefault(protocol, {}).update(found)
-    means = {protocol: sum(found.values()) / len(found) for protocol, found in per_image.items()}
+            dices = {name: row["dice"] for name, row in report["per_image"].items()}
+            per_image.setdefault(protocol, {}).update(dices)
+    means = {protocol: sum(dices.values()) / len(dices) for protocol, dices in per_image.items()}
     return {"folds": recipe.folds, "dice": means, "per_image": per_image}
 
 
@@ -182,10 +182,10 @@ def main(
     where = resolve_device(device)
     RunFolder(out).claim(settings_of(resolved, split, where))
     with progress("learning") as show:
-        found = cross_validate(split, resolved, out, where, show)
-        (out / "cross-validation.json").write_text(json.dumps(found, indent=1))
-        typer.echo(json.dumps(found["dice"]))
-        named = {f"{resolved.dataset} cross-validation, {k}": round(v, 4) for k, v in found["dice"].items()}
+        report = cross_validate(split, resolved, out, where, show)
+        (out / "cross-validation.json").write_text(json.dumps(report, indent=1))
+        typer.echo(json.dumps(report["dice"]))
+        named = {f"{resolved.dataset} cross-validation, {k}": round(v, 4) for k, v in report["dice"].items()}
         path = release(split, resolved, out, where, show, named)
     typer.echo(f"wrote {path}")
 

@@ -106,10 +106,10 @@ def run_recipe(model: str, dataset: str | None, prompts: Sequence[str]) -> RunRe
     InputError
         There is no run, and no data set was named.
     """
-    told = RunFolder(Path(model)).read(CONFIG) if (Path(model) / CONFIG).is_file() else None
-    if told is None and dataset is None:
+    stored = RunFolder(Path(model)).read(CONFIG) if (Path(model) / CONFIG).is_file() else None
+    if stored is None and dataset is None:
         raise InputError(f"{model} is no folder of a run, so the data set is not known; give --dataset NAME.")
-    values = {"name": model, "steps": 1} if told is None else dict(told["recipe"])
+    values = {"name": model, "steps": 1} if stored is None else dict(stored["recipe"])
     if dataset is not None:
         values["dataset"] = dataset
     if prompts:

@@ -78,17 +78,17 @@ def pretrain(
     """
     check_start(recipe, start)
     folder = RunFolder(out)
-    told = {
+    settings = {
         "recipe": recipe.model_dump(mode="json"),
         "start": None if start is None else file_hash(start),
         "environment": environment(device),
     }
     if folder.finished:
-        folder.claim(told)
+        folder.claim(settings)
         return True
     run = Pretraining(recipe, images, out, device, text_encoder=text_encoder)
     if run.workers.leads:
-        folder.claim(told)
+        folder.claim(settings)
         folder.write(DATA, used_files(data, images))
     if start is not None:
         run.start_from(start)

@@ -73,12 +73,12 @@ def read_runs(*roots: Path) -> list[Measured]:
     InputError
         One of the folders holds none.
     """
-    found = [run for root in dict.fromkeys(roots) for run in _runs_below(root)]
+    measured = [run for root in dict.fromkeys(roots) for run in _runs_below(root)]
     paths: dict[tuple[str, ...], set[Path]] = defaultdict(set)
-    for run in found:
+    for run in measured:
         paths[_key(run)].add(run.path)
-    alike = {run.row for run in found if len(paths[_key(run)]) > 1}
-    return [replace(run, row=f"{run.row} ({run.path.name})") if run.row in alike else run for run in found]
+    alike = {run.row for run in measured if len(paths[_key(run)]) > 1}
+    return [replace(run, row=f"{run.row} ({run.path.name})") if run.row in alike else run for run in measured]
 
 
 def _key(run: Measured) -> tuple[str, ...]:
@@ -171,20 +171,20 @@ def _per_image(runs: Sequence[Measured]) -> dict[str, float]:
     for run in runs:
         for name, dice in run.per_image.items():
             values[name].append(dice)
-    return {name: float(np.mean(found)) for name, found in values.items()}
+    return {name: float(np.mean(scores)) for name, scores in values.items()}
 
 
 def _count(runs: Sequence[Measured], labels: str) -> int:
     return min(run.labelled for run in runs if run.labels == labels)
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
-    return "\n".join(line for each in found["tables"] for line in _lines(each))
+    return "\n".join(line for each in report["tables"] for line in _lines(each))
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
-    columns, ours, theirs = found["columns"], found["rows"], found["published"]
+def _lines(content: dict[str, Any]) -> list[str]:
+    columns, ours, theirs = content["columns"], content["rows"], content["published"]
     methods = dict.fromkeys(method for row in theirs.values() for method in row)
     heads = [f"{labels} ({c['labelled']} of {c['training']})" for labels, c in columns.items()]
     rows = [[row, *(_shown(cells.get(labels)) for labels in columns)] for row, cells in ours.items()]
@@ -192,7 +192,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         values = (theirs[labels].get(method) for labels in columns)
         rows.append([f"*published: {method}* †", *("" if v is None else f"*{v:.2f}*" for v in values)])
     lines = [
-        f"### {found['dataset']}, protocol {found['protocol']}",
+        f"### {content['dataset']}, protocol {content['protocol']}",
         "",
         "Dice (IoU) of validation images, mean over seeds ± standard deviation; per cent.",
         "",
@@ -200,7 +200,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         *(["", f"† {ANOTHER_PROTOCOL}."] if methods else []),
         "",
     ]
-    return [*lines, *_test_lines(found["tests"]), ""] if found["tests"] else lines
+    return [*lines, *_test_lines(content["tests"]), ""] if content["tests"] else lines
 
 
 def _test_lines(tests: Sequence[dict[str, Any]]) -> list[str]:
@@ -246,13 +246,13 @@ def main(
     for folder in runs:
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; give one that training.ablate or training.semi_supervised wrote.")
-    found = tables(read_runs(*runs))
+    report = tables(read_runs(*runs))
     target = out or (runs[0] if len(runs) == 1 else None)
     if target is None:
-        typer.echo(markdown(found))
+        typer.echo(markdown(report))
         return
     target.mkdir(parents=True, exist_ok=True)
-    write_tables(target, "tables", found, markdown(found))
+    write_tables(target, "tables", report, markdown(report))
     typer.echo(f"Wrote {target / 'tables.md'} and {target / 'tables.json'}.")
 
 

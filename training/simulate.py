@@ -115,8 +115,8 @@ def simulate(
 
 def report(out: Path, target: float) -> list[str]:
     """Write the figures of all arms that have a round, and return them as lines for people."""
-    found = {name: read_rounds(RunFolder(out / name)) for name in ARMS}
-    arms = {name: rounds for name, rounds in found.items() if rounds}
+    rounds_of = {name: read_rounds(RunFolder(out / name)) for name in ARMS}
+    arms = {name: rounds for name, rounds in rounds_of.items() if rounds}
     return write_report(out, arms, target) if arms else []
 
 

@@ -38,10 +38,10 @@ def folder_prompts(data: DataFolder, prompts: Sequence[str]) -> dict[str, int | 
             f"{data.root} has no classes.csv, so its masks show one thing, but {len(prompts)} prompts were given; "
             "give one, or add a classes.csv of value,prompt."
         )
-    found: dict[str, int | None] = {}
+    classes: dict[str, int | None] = {}
     for prompt in prompts:
-        found.update(wanted_classes(data, prompt))
-    return found
+        classes.update(wanted_classes(data, prompt))
+    return classes
 
 
 def folder_data(

@@ -23,14 +23,14 @@ def models(
     """List the models: name, licence, prompts they know, size and SHA-256."""
     from napari_amvlm.models.catalog import installed_models
 
-    found = installed_models(files or [])
+    infos = installed_models(files or [])
     if as_json:
-        say(json.dumps([_describe(info) for info in found]))
+        say(json.dumps([_describe(info) for info in infos]))
         return
-    if not found:
+    if not infos:
         remark("No model is installed; give --model FILE to the other commands, or reinstall napari-amvlm.")
         return
-    for info in found:
+    for info in infos:
         for line in _lines(info):
             say(line)
 

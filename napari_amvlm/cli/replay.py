@@ -69,15 +69,15 @@ def find_replay(project: Project, number: int | None) -> Replay:
 
 def parent_file(project: Project, run: RunRecord) -> Path | None:
     """Return the file of the project's model that a run started from, None where it was an installed one."""
-    found = [model.path for model in project.models.all(discarded=True) if model.sha256 == run.parent]
-    return found[0] if found else None
+    files = [model.path for model in project.models.all(discarded=True) if model.sha256 == run.parent]
+    return files[0] if files else None
 
 
 def check_parent(predictor: Predictor, run: RunRecord) -> None:
     """Raise an `InputError` where a model is not the one that a run started from."""
-    found = predictor.info.sha256 if predictor.info else None
-    if run.parent is not None and found != run.parent:
+    given = predictor.info.sha256 if predictor.info else None
+    if run.parent is not None and given != run.parent:
         raise InputError(
             f"Run {run.id} started from the model with the hash {run.parent[:12]}, but this one has "
-            f"{(found or 'none')[:12]}; give the original with --model."
+            f"{(given or 'none')[:12]}; give the original with --model."
         )

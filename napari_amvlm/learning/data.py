@@ -126,16 +126,16 @@ class LearningData:
     def __post_init__(self) -> None:
         """Collect the prompts where none were given."""
         if not self.prompts:
-            found = dict.fromkeys(prompt for image in self.labelled for prompt in image.masks)
-            object.__setattr__(self, "prompts", tuple(found))
+            prompts = dict.fromkeys(prompt for image in self.labelled for prompt in image.masks)
+            object.__setattr__(self, "prompts", tuple(prompts))
 
     def prompt_scales(self) -> dict[str, ScaleName]:
         """Return the working scale that each prompt is learnt at: that of most labelled images, else of the first."""
-        found: dict[str, Counter[ScaleName]] = {}
+        counted: dict[str, Counter[ScaleName]] = {}
         for image in self.labelled:
             for prompt in image.masks:
-                found.setdefault(prompt, Counter())[image.scales.get(prompt, "tiles")] += 1
-        return {prompt: counts.most_common(1)[0][0] for prompt, counts in found.items()}
+                counted.setdefault(prompt, Counter())[image.scales.get(prompt, "tiles")] += 1
+        return {prompt: counts.most_common(1)[0][0] for prompt, counts in counted.items()}
 
     def at_one_scale(self) -> LearningData:
         """Return the same images, labelled and held-out, with each prompt at its working scale of `prompt_scales`."""

@@ -87,9 +87,9 @@ class Snapshots:
 
     def due(self, step: int) -> bool:
         """Tell whether the state after `step` steps is wanted here or there."""
-        asked = self._keeper is not None and self._keeper.due(step)
-        self._own_alone = not asked and step % _SNAPSHOT_STEPS == 0
-        return asked or self._own_alone
+        keeper_due = self._keeper is not None and self._keeper.due(step)
+        self._own_alone = not keeper_due and step % _SNAPSHOT_STEPS == 0
+        return keeper_due or self._own_alone
 
     def save(self, state: RunState) -> None:
         """Copy a state; the other keeper gets it too, unless it was only due here."""

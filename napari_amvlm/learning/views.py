@@ -221,12 +221,12 @@ def random_crop(
     h, w = image.shape[-2:]
     seen = size / zoom
     room = torch.tensor([max(0.0, 1 - seen / w), max(0.0, 1 - seen / h)])
-    place = torch.rand(2, generator=generator) * 2 - 1
+    offset = torch.rand(2, generator=generator) * 2 - 1
     if showing is None:
-        theta[0, :, 2] = place * room
+        theta[0, :, 2] = offset * room
     else:
         sides = torch.tensor([w, h])
-        centre = torch.tensor([showing[1], showing[0]]) + 0.5 + place * _NEAR * seen
+        centre = torch.tensor([showing[1], showing[0]]) + 0.5 + offset * _NEAR * seen
         theta[0, :, 2] = (2 * centre / sides - 1).clamp(-room, room)
     pixels, labels = warp(image[None], masks[None], theta, size)
     return pixels[0], labels[0]

@@ -144,8 +144,8 @@ class Ledger:
 
     def _structure(self, version: int) -> str:
         """Say what is wrong with the tables, "ok" where they are those that the migrations make."""
-        if strangers := strange_programs(self.connection):
-            return f"it holds the {strangers[0]}, which napari-amvlm did not write"
+        if foreign := strange_programs(self.connection):
+            return f"it holds the {foreign[0]}, which napari-amvlm did not write"
         if version == SCHEMA_VERSION and (lost := lost_columns(self.connection)):
             return f"it lacks {lost[0]}"
         return "ok"

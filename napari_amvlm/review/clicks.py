@@ -78,9 +78,9 @@ def object_at(probability: ArrayLike, row: int, column: int, *, radius: int = 64
         raise LabelsError(
             f"Nothing stands out at row {row}, column {column}: click on the middle of an object, or paint it."
         )
-    found = np.zeros(values.shape, np.bool_)
-    found[window] = ndimage.binary_fill_holes(best)
-    return found
+    mask = np.zeros(values.shape, np.bool_)
+    mask[window] = ndimage.binary_fill_holes(best)
+    return mask
 
 
 def add_object(labels: Labels, mask: NDArray[np.bool_]) -> tuple[Labels, int]:

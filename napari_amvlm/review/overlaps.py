@@ -94,5 +94,5 @@ def _painting_order(masks: Mapping[str, NDArray[np.bool_]], rule: OverlapRule, o
     """Return the prompts from the one that loses to the one that wins."""
     if rule is OverlapRule.SMALLEST:
         return sorted(masks, key=lambda prompt: -np.count_nonzero(masks[prompt]))
-    place = {prompt: number for number, prompt in enumerate(order)}
-    return sorted(masks, key=lambda prompt: -place.get(prompt, len(order)))
+    rank = {prompt: number for number, prompt in enumerate(order)}
+    return sorted(masks, key=lambda prompt: -rank.get(prompt, len(order)))

@@ -42,26 +42,26 @@ if TYPE_CHECKING:
 _DRAWN = ("right captions", "wrong captions", "saying nothing")
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(report: Mapping[str, Any]) -> str:
     """Return the figures as Markdown."""
     states = (
         [
             *(state["state"], state["step"], state["w"], group, f"{row['cosine']:.3f}", f"{row['spread']:.3f}"),
             *(None if row[key] is None else f"{row[key]:.4f}" for key in ("ratio", "sigma")),
         ]
-        for state in found["states"]
+        for state in report["states"]
         for group, row in state["groups"].items()
     )
     nearer = (
         [state["state"], *(f"{state['right_nearer'][what]:.4f}" for what in ("captions", "prompts"))]
-        for state in found["states"]
+        for state in report["states"]
     )
     tests = [
         [
             *(test["group"], test["first"], test["second"], test["images"], f"{test['difference']:+.4f}"),
             *("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")),
         ]
-        for test in found["tests"]
+        for test in report["tests"]
     ]
     lines = table(["state", "steps", "w", "wordings", "cosine", "spread over wordings", "r", "sigma"], states)
     heads = ["state", "right caption nearer than a wrong one", "right prompt nearer than a wrong one"]
@@ -89,10 +89,10 @@ def draw_similarities(states: Mapping[str, Sequence[Compared]], path: Path) -> N
     axes = figure.subplots()
     axes.set(xlim=(-1, 1), xlabel="cosine similarity")
     axes.set_yticks([-3.0 * number for number in range(len(firsts))], [f"{name}, {row.kind}" for name, row in firsts])
-    for place, (group, colour) in enumerate(zip(_DRAWN, COLOURS, strict=False)):
+    for position, (group, colour) in enumerate(zip(_DRAWN, COLOURS, strict=False)):
         for number, (_, row) in enumerate(firsts):
             values = np.concatenate(row.similar[group])
-            y = 0.7 - 0.7 * place - 3 * number
+            y = 0.7 - 0.7 * position - 3 * number
             axes.errorbar(values.mean(), y, xerr=values.std(), c=colour, label=None if number else group)
             axes.plot(values, np.full(len(values), y), "o", mfc="none", c=colour)
     axes.legend()
@@ -101,11 +101,11 @@ def draw_similarities(states: Mapping[str, Sequence[Compared]], path: Path) -> N
 
 def held_out(data: Path, sources: Sequence[str], *, whole: int, count: int) -> list[TaughtImage]:
     """Return up to `count` validation images of each data set, evenly spread over their names."""
-    found: list[TaughtImage] = []
+    chosen: list[TaughtImage] = []
     for source in sources:
         images = list(load_taught_images(data, source, whole=whole, wanted=partial(is_validation, source)))
-        found += spread_evenly(images, count)
-    return found
+        chosen += spread_evenly(images, count)
+    return chosen
 
 
 def states_of(runs: Sequence[Path], device: torch.device, text_encoder: TextEncoder | None = None) -> list[Aligned]:
@@ -130,12 +130,12 @@ def main(
     states = states_of(runs, resolve_device(device))
     shown = held_out(data, SOURCES, whole=states[0].recipe.model.whole, count=images)
     rows = {state.name: compared(state, shown) for state in states}
-    found = {"states": [summary(s, rows[s.name]) for s in states], "tests": spread_tests(rows)}
+    report = {"states": [summary(s, rows[s.name]) for s in states], "tests": spread_tests(rows)}
     if out is None:
-        typer.echo(markdown(found))
+        typer.echo(markdown(report))
         return
     out.mkdir(parents=True, exist_ok=True)
-    write_tables(out, "ambiguity", found, markdown(found))
+    write_tables(out, "ambiguity", report, markdown(report))
     draw_similarities(rows, out / "ambiguity.png")
     typer.echo(f"Wrote {out / 'ambiguity.json'}, ambiguity.md and ambiguity.png.")
 

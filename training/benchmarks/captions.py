@@ -102,7 +102,7 @@ def asked_images(
     """
     texts = {mode: wordings(split, pairs, mode, seed=seed) for mode in MODES}
     (thing,) = split.prompts()
-    found: list[Asked] = []
+    images_asked: list[Asked] = []
     for number, pair in enumerate(pairs):
         show(number / len(pairs), pair.name)
         pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
@@ -112,7 +112,7 @@ def asked_images(
         encoded = encode_image(model, pixels, scale, keep_bytes=sys.maxsize)
         answers = {mode: decode_prompt(model, encoded, texts[mode][pair.name][thing]) for mode in MODES}
         seen = torch.cat([f.v_cls for f in encoded.features if f is not None]).mean(0)
-        found.append(
+        images_asked.append(
             Asked(
                 pair.name,
                 pair.caption or "",
@@ -121,20 +121,20 @@ def asked_images(
                 torch.nn.functional.normalize(seen.float(), dim=0),
             )
         )
-    return found
+    return images_asked
 
 
 def contribution(rows: Sequence[Asked]) -> dict[str, Any]:
     """Return the mean Dice of each way of asking, and paired tests of every two, for both masks."""
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for what in ("dice", "text_dice"):
         by_mode = {mode: {row.name: getattr(row, what)[mode] for row in rows} for mode in MODES}
-        found[what] = {mode: round(float(np.mean([*values.values()])), 4) for mode, values in by_mode.items()}
-        found[f"{what}_tests"] = [
+        report[what] = {mode: round(float(np.mean([*values.values()])), 4) for mode, values in by_mode.items()}
+        report[f"{what}_tests"] = [
             {"first": one, "second": other, **compare(by_mode[one], by_mode[other]).to_json()}
             for one, other in itertools.combinations(MODES, 2)
         ]
-    return found
+    return report
 
 
 @torch.inference_mode()
@@ -167,28 +167,28 @@ def matching(model: AMVLM, rows: Sequence[Asked]) -> dict[str, Any]:
         "own": round(float(np.mean([*own.values()])), 4),
         "other": round(float(np.mean([*others.values()])), 4),
         "nearer": round(float(np.mean(nearer)), 4),
-        "first": round(float(np.mean([place == 1 for place in places])), 4),
+        "first": round(float(np.mean([rank == 1 for rank in places])), 4),
         "place": round(float(np.mean(places)), 2),
         "test": compare(own, others).to_json(),
     }
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(reports: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     lines = [f"| data set | images | mask | {' | '.join(MODES)} |", "|" + "---|" * (3 + len(MODES))]
-    for name, report in found.items():
+    for name, report in reports.items():
         for what, called in (("dice", "segmentation"), ("text_dice", "text mask")):
             values = " | ".join(f"{report[what][mode]:.4f}" for mode in MODES)
             lines.append(f"| {name} | {report['n']} | {called} | {values} |")
     lines += ["", "| data set | mask | first | second | first - second | t-test p | Wilcoxon p |", "|" + "---|" * 7]
-    for name, report in found.items():
+    for name, report in reports.items():
         for what, called in (("dice", "segmentation"), ("text_dice", "text mask")):
             for test in report[f"{what}_tests"]:
                 names = f"| {name} | {called} | {test['first']} | {test['second']} "
                 lines.append(f"{names}| {test['difference']:+.4f} | {_p(test['t_p'])} | {_p(test['w_p'])} |")
     head = "| data set | captions | cosine with own | with others | own nearer | own nearest | place | t-test p |"
     lines += ["", head, "|" + "---|" * 8]
-    for name, report in found.items():
+    for name, report in reports.items():
         m = report["matching"]
         figures = f"{m['own']:.3f} | {m['other']:.3f} | {m['nearer']:.3f} | {m['first']:.3f} | {m['place']:.1f}"
         lines.append(f"| {name} | {m['captions']} | {figures} | {_p(m['test']['t_p'])} |")
@@ -220,20 +220,20 @@ def main(
     """Measure what captions add to the masks, and whether they fit their images."""
     given = Path(model) if model is not None and Path(model).exists() else find_model(model)
     network, info = load_model(given / WEIGHTS if given.is_dir() else given, device=resolve_device(device))
-    found: dict[str, Any] = {}
+    reports: dict[str, Any] = {}
     with progress("asking") as show:
         for name in dataset or DATASETS:
             split = open_dataset(dataset_called(name), data, SplitConfig(), seed=seed)
             pairs = _pairs(split, part)[:images]
             rows = asked_images(network, split, pairs, seed=seed, show=show)
-            found[split.spec.name] = {"n": len(rows), **contribution(rows), "matching": matching(network, rows)}
+            reports[split.spec.name] = {"n": len(rows), **contribution(rows), "matching": matching(network, rows)}
     if out is None:
-        typer.echo(markdown(found))
+        typer.echo(markdown(reports))
         return
     out.mkdir(parents=True, exist_ok=True)
-    report = {"model": info.name, "version": info.version, "sha256": info.sha256, "part": part, "datasets": found}
+    report = {"model": info.name, "version": info.version, "sha256": info.sha256, "part": part, "datasets": reports}
     (out / "captions.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (out / "captions.md").write_text(markdown(found), encoding="utf-8")
+    (out / "captions.md").write_text(markdown(reports), encoding="utf-8")
     typer.echo(f"Wrote {out / 'captions.json'} and captions.md.")
 
 

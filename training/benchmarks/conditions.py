@@ -81,8 +81,8 @@ def load() -> str:
 
 
 def _versions() -> list[str]:
-    found = []
+    versions = []
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return found
+            versions.append(f"{package} {version(package)}")
+    return versions

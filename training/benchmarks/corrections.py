@@ -45,9 +45,9 @@ def correct_image(
 ) -> dict[str, float]:
     """Return what one way to correct costs in one image, and what it comes to."""
     predictor.set_image(image, limits=(0.0, 1.0))
-    found = predictor.predict(prompt, scale=scale).probability
-    spread = Spread(predictor.features(prompt, scale=scale), found, reach="whole") if kind == "strokes" else None
-    step, reached = until(steps(kind, found, truth, mouse, spread), truth, target)
+    probability = predictor.predict(prompt, scale=scale).probability
+    spread = Spread(predictor.features(prompt, scale=scale), probability, reach="whole") if kind == "strokes" else None
+    step, reached = until(steps(kind, probability, truth, mouse, spread), truth, target)
     objects = object_scores(connected_objects(step.mask), connected_objects(truth))
     return {
         "minutes": step.seconds / 60,
@@ -85,7 +85,7 @@ def measure(
             f"{corrections} and {scale}."
         )
     data = read_folder(folder)
-    ((asked, value),) = wanted_classes(data, prompt).items()
+    ((wanted, value),) = wanted_classes(data, prompt).items()
     predictor = Predictor.from_file(model, device="cpu")
     pairs = data.pairs
     if images is not None and images < len(pairs):
@@ -95,10 +95,10 @@ def measure(
         image = read_image(pair.image).data
         truth = binary_mask(read_mask(pair.required_mask(), image.shape[:2]), value)
         chosen = cast("ScaleChoice", scale)
-        small, right = at_working_size(predictor, image[:crop, :crop], truth[:crop, :crop], asked, chosen)
+        small, right = at_working_size(predictor, image[:crop, :crop], truth[:crop, :crop], wanted, chosen)
         mouse = seen_at(max(right.shape) / max(truth[:crop, :crop].shape), speed)
         for kind in kinds:
-            row = correct_image(predictor, small, right, asked, cast("Corrections", kind), target, mouse, chosen)
+            row = correct_image(predictor, small, right, wanted, cast("Corrections", kind), target, mouse, chosen)
             rows[kind].append(row)
     report: dict[str, Any] = {
         kind: {name: round(float(np.mean([row[name] for row in found])), 4) for name in found[0]}
@@ -107,7 +107,7 @@ def measure(
     if as_json:
         typer.echo(json.dumps(report, indent=1))
         return
-    typer.echo(f"{len(pairs)} images, {asked!r}, until Dice {target:g}")
+    typer.echo(f"{len(pairs)} images, {wanted!r}, until Dice {target:g}")
     for kind, row in report.items():
         typer.echo(
             f"{kind:8s} {row['minutes']:6.2f} minutes an image, reached in {row['reached']:.0%}, "

@@ -80,10 +80,10 @@ def _score(root: Path) -> None:
 
 def timings(root: Path) -> dict[str, float]:
     """Return the seconds of opening for writing, listing the queue, listing a part of it, counting, and sorting."""
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
 
     def note(name: str, started: float) -> None:
-        found[name] = time.perf_counter() - started
+        seconds[name] = time.perf_counter() - started
 
     started = time.perf_counter()
     with Project.open(root) as project:
@@ -99,7 +99,7 @@ def timings(root: Path) -> dict[str, float]:
             started = time.perf_counter()
             action()
             note(name, started)
-    return found
+    return seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,8 +75,8 @@ def run_part(name: str, options: Options) -> list[Row]:
     """Run one part in a process of its own, and return its lines; what it could not measure is a line too."""
     part = PARTS[name]
     with tempfile.TemporaryDirectory() as folder, _screen(part):
-        found, errors = Path(folder) / "rows.json", Path(folder) / "errors.txt"
-        command = [sys.executable, "-m", "training.benchmarks.parts", name, options.model_dump_json(), str(found)]
+        results, errors = Path(folder) / "rows.json", Path(folder) / "errors.txt"
+        command = [sys.executable, "-m", "training.benchmarks.parts", name, options.model_dump_json(), str(results)]
         with errors.open("wb") as stream:
             process = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=os.name == "posix")
             try:
@@ -85,7 +85,7 @@ def run_part(name: str, options: Options) -> list[Row]:
                 code = None
             finally:
                 _end(process)
-        rows = read_rows(found) if found.is_file() else []
+        rows = read_rows(results) if results.is_file() else []
         if code:
             words = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["without a word"]
             rows.append(missing(name, f"ended with exit code {code}: {words[-1][:200]}"))

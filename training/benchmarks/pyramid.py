@@ -118,13 +118,13 @@ class _Level:
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[np.uint8]:
         rows, columns = (range(*part.indices(length)) for part, length in zip(key, self.shape[:2], strict=False))
         down, across = np.array(rows), np.array(columns)
-        found = np.empty((len(down), len(across), 3), np.uint8)
+        pixels = np.empty((len(down), len(across), 3), np.uint8)
         for row in np.unique(down // PIECE):
             for column in np.unique(across // PIECE):
                 ys, xs = np.nonzero(down // PIECE == row)[0], np.nonzero(across // PIECE == column)[0]
                 tile = self._mosaic.tile(int(row), int(column), self._step)
-                found[np.ix_(ys, xs)] = tile[np.ix_(down[ys] % PIECE, across[xs] % PIECE)]
-        return found
+                pixels[np.ix_(ys, xs)] = tile[np.ix_(down[ys] % PIECE, across[xs] % PIECE)]
+        return pixels
 
 
 def write_pyramid(path: Path, mosaic: Mosaic) -> None:

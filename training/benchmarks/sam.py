@@ -61,12 +61,12 @@ class SamPath:
         where = torch.tensor([[[[point[1] * scale, point[0] * scale]]]], device=self._device)
         labels = torch.ones((1, 1, 1), dtype=torch.long, device=self._device)
         with self._computing():
-            found = self._model(
+            logits = self._model(
                 image_embeddings=embedding, input_points=where, input_labels=labels, multimask_output=False
             ).pred_masks[:, 0]
         down, across = self._size(*shape)
         large = nn.functional.interpolate(
-            found.float(), size=(self._side, self._side), mode="bilinear", align_corners=False
+            logits.float(), size=(self._side, self._side), mode="bilinear", align_corners=False
         )
         own = nn.functional.interpolate(large[..., :down, :across], size=shape, mode="bilinear", align_corners=False)
         mask: NDArray[np.bool_] = (own[0, 0] > 0).cpu().numpy()

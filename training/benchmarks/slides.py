@@ -104,19 +104,19 @@ class SlideBench:
 
     def cancel_seconds(self, times: int = _CANCELS) -> list[float]:
         """Return how long each of several cancellations took, from asking until the run had ended."""
-        store, found = self.store("cancel"), []
+        store, seconds = self.store("cancel"), []
         for turn in range(times):
-            asked, when = threading.Event(), [0.0]
-            timer = threading.Timer(0.5 + 0.13 * turn, _ask(asked, when))
-            reports = SlideRun(self.predictor, self.image, store).run(asked.is_set)
+            cancelled, when = threading.Event(), [0.0]
+            timer = threading.Timer(0.5 + 0.13 * turn, _ask(cancelled, when))
+            reports = SlideRun(self.predictor, self.image, store).run(cancelled.is_set)
             timer.start()
             try:
                 for _ in reports:
                     pass
             except Cancelled:
-                found.append(time.perf_counter() - when[0])
+                seconds.append(time.perf_counter() - when[0])
             timer.cancel()
-        return found
+        return seconds
 
     def seam_share(self, blocks: int = 3) -> float:
         """Return the share of pixels of a region whose label hangs on whether it is done in blocks or as one block."""
@@ -136,7 +136,7 @@ class SlideBench:
         side, source, across = self.predictor.model.config.tile, SlideSource(self.image), 8
         down = -(-count // across)
         places = [Tile(y * side, x * side, side, side) for y, x in itertools.product(range(down), range(across))]
-        return np.stack([source.pixels(place) for place in places[:count]])
+        return np.stack([source.pixels(tile) for tile in places[:count]])
 
     def _bare(self, tiles: NDArray[np.float32], batch: int) -> float:
         """Return how many tiles the network alone does in a second: image side and one prompt, in the run's batches."""
@@ -190,11 +190,11 @@ def _pyramid_rows(bench: SlideBench, what: str) -> Iterator[Row]:
     yield within("labels that change with the seams between blocks", 100 * bench.seam_share(), 0.1, "%", how)
 
 
-def _ask(asked: threading.Event, when: list[float]) -> Callable[[], None]:
+def _ask(cancelled: threading.Event, when: list[float]) -> Callable[[], None]:
     """Return what notes the time, and then asks."""
 
     def ask() -> None:
         when[0] = time.perf_counter()
-        asked.set()
+        cancelled.set()
 
     return ask

@@ -68,9 +68,9 @@ def correct_by_strokes(
 ) -> Corrected:
     """Correct the mask of one image by strokes; without `spread` they are painted and nothing else changes."""
     predictor.set_image(image, limits=(0.0, 1.0))
-    found = predictor.predict(prompt, scale=scale).probability
-    corrector = Spread(predictor.features(prompt, scale=scale), found, reach=reach) if spread else None
-    mask = found >= _EVIDENT
+    probability = predictor.predict(prompt, scale=scale).probability
+    corrector = Spread(predictor.features(prompt, scale=scale), probability, reach=reach) if spread else None
+    mask = probability >= _EVIDENT
     scores, seconds = [dice(mask, truth)], list[float]()
     for _ in range(strokes):
         stroke = next_stroke(mask, truth)
@@ -101,7 +101,7 @@ def measure(
             f"Expected --reach near, whole or off and --scale auto, whole or tiles, but got {reach}, {scale}."
         )
     data = read_folder(folder)
-    ((asked, value),) = wanted_classes(data, prompt).items()
+    ((wanted, value),) = wanted_classes(data, prompt).items()
     predictor = Predictor.from_file(model, device=device)
     pairs = data.pairs
     if images is not None and images < len(pairs):
@@ -111,12 +111,12 @@ def measure(
         image = read_image(pair.image).data
         truth = binary_mask(read_mask(pair.required_mask(), image.shape[:2]), value)
         options = cast("ScaleChoice", scale)
-        small, target = at_working_size(predictor, image, truth, asked, options)
+        small, target = at_working_size(predictor, image, truth, wanted, options)
         results[pair.name] = correct_by_strokes(
             predictor,
             small,
             target,
-            asked,
+            wanted,
             strokes,
             scale=options,
             reach=cast("Reach", "near" if reach == "off" else reach),
@@ -127,7 +127,7 @@ def measure(
         typer.echo(json.dumps(report, indent=1))
         return
     name = predictor.info.name if predictor.info else "unknown"
-    typer.echo(f"{len(results)} images, {asked!r}, model {name}, reach {reach}")
+    typer.echo(f"{len(results)} images, {wanted!r}, model {name}, reach {reach}")
     for count, value_ in enumerate(report["dice"]):
         typer.echo(f"{count:3d} strokes: Dice {value_:.3f}")
     if report["seconds_p95"] is not None:

@@ -76,16 +76,16 @@ SAID_OTHERWISE: tuple[tuple[str, str], ...] = (
 def measured(config: ModelConfig) -> dict[str, Any]:
     """Return how many unknown words are called not taught, by half, and how many other sayings are understood."""
     known = {text.casefold() for concept in config.concepts for text in (concept.name, *concept.prompts)}
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for name, words in (("tuning", UNKNOWN[::2]), ("held out", UNKNOWN[1::2])):
-        asked = [word for word in words if word.casefold() not in known]
-        wrong = [word for word in asked if taught(config, word) is not None]
-        found[name] = {"words": len(asked), "not taught": len(asked) - len(wrong), "called taught": wrong}
+        unknown = [word for word in words if word.casefold() not in known]
+        wrong = [word for word in unknown if taught(config, word) is not None]
+        report[name] = {"words": len(unknown), "not taught": len(unknown) - len(wrong), "called taught": wrong}
     names = {concept.name for concept in config.concepts}
     said = [(text, name) for text, name in SAID_OTHERWISE if name in names]
     missed = [text for text, name in said if not _means(config, text, name)]
-    found["said otherwise"] = {"prompts": len(said), "understood": len(said) - len(missed), "missed": missed}
-    return found
+    report["said otherwise"] = {"prompts": len(said), "understood": len(said) - len(missed), "missed": missed}
+    return report
 
 
 def _means(config: ModelConfig, text: str, name: str) -> bool:

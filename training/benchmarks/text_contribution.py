@@ -65,13 +65,13 @@ def contribution(predictor: Predictor, images: Iterator[Scored]) -> dict[str, ob
     absent: list[float] = []
     for shown in images:
         predictor.set_image(shown.image)
-        found = {p: predictor.predict(p) for p in {*(c.name for c in CONCEPTS), NOTHING_SAID}}
+        predictions = {p: predictor.predict(p) for p in {*(c.name for c in CONCEPTS), NOTHING_SAID}}
         for concept, mask in shown.masks.items():
-            asked = {"right": concept, "shuffled": OTHER[concept], "none": NOTHING_SAID}
-            for name, prompt in asked.items():
-                rows.setdefault(concept, {}).setdefault(name, []).append(dice(found[prompt].mask(), mask))
-        there += [found[c].presence for c, mask in shown.masks.items() if mask.any()]
-        absent += [found[c].presence for c in ABSENT[shown.kind]]
+            prompts = {"right": concept, "shuffled": OTHER[concept], "none": NOTHING_SAID}
+            for name, prompt in prompts.items():
+                rows.setdefault(concept, {}).setdefault(name, []).append(dice(predictions[prompt].mask(), mask))
+        there += [predictions[c].presence for c, mask in shown.masks.items() if mask.any()]
+        absent += [predictions[c].presence for c in ABSENT[shown.kind]]
     means = {c: {n: round(float(np.mean(v)), 4) for n, v in kinds.items()} for c, kinds in rows.items()}
     counts = {c: len(k["right"]) for c, k in rows.items()}
     return {"dice": means, "n": counts, "presence_auc": round(roc_auc(there, absent), 4)}

@@ -52,13 +52,17 @@ def steering(predictor: Predictor, root: Path = SAMPLES) -> dict[str, Any]:
             image = read_image(pair.image).data
             labels = read_mask(pair.mask, image.shape[:2]) if pair.mask else np.zeros(image.shape[:2], np.int32)
             predictor.set_image(image)
-            found = {p: predictor.predict(p) for p in (*prompts, *ABSENT[name])}
+            predictions = {p: predictor.predict(p) for p in (*prompts, *ABSENT[name])}
             for prompt, values in prompts.items():
                 target = np.isin(labels, values) if values else binary_mask(labels)
-                rows.setdefault(prompt, []).append((dice(found[prompt].mask(), target), found[prompt].presence))
+                rows.setdefault(prompt, []).append(
+                    (dice(predictions[prompt].mask(), target), predictions[prompt].presence)
+                )
             for prompt in ABSENT[name]:
-                rows.setdefault(prompt, []).append((float(found[prompt].mask().mean()), found[prompt].presence))
-            _compare(name, found, agreement)
+                rows.setdefault(prompt, []).append(
+                    (float(predictions[prompt].mask().mean()), predictions[prompt].presence)
+                )
+            _compare(name, predictions, agreement)
         report[name] = {
             prompt: _row("dice" if prompt in prompts else "found_share", values) for prompt, values in rows.items()
         }
@@ -66,12 +70,12 @@ def steering(predictor: Predictor, root: Path = SAMPLES) -> dict[str, Any]:
     return report
 
 
-def _compare(name: str, found: dict[str, Prediction], agreement: dict[str, list[float]]) -> None:
+def _compare(name: str, predictions: dict[str, Prediction], agreement: dict[str, list[float]]) -> None:
     pairs = [(a, b) for sample, a, b in WORDINGS if sample == name]
     if name == "lungs":
         pairs += [("left lung", "right lung"), ("left lung", "lungs")]
     for a, b in pairs:
-        agreement.setdefault(f"{a} / {b}", []).append(_iou(found[a].mask(), found[b].mask()))
+        agreement.setdefault(f"{a} / {b}", []).append(_iou(predictions[a].mask(), predictions[b].mask()))
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -120,11 +120,11 @@ def dataset_root(spec: DatasetSpec, data: Path) -> Path:
         if (root / spec.train / "img").is_dir():
             return root
     wanted = "img/" if spec.train == "." else f"{spec.train}/img/"
-    place = data / spec.name if (data / spec.name).is_dir() else data
-    found = sorted(path.name + "/" * path.is_dir() for path in place.iterdir() if not path.name.startswith("."))
+    folder = data / spec.name if (data / spec.name).is_dir() else data
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
     raise DatasetError(
-        f"{spec.name} is expected as {place / wanted} with masks beside it in labelcol/ or instances/ "
-        f"({spec.note.rstrip('.')}), but {place} holds {', '.join(found[:6]) or 'nothing'}."
+        f"{spec.name} is expected as {folder / wanted} with masks beside it in labelcol/ or instances/ "
+        f"({spec.note.rstrip('.')}), but {folder} holds {', '.join(names[:6]) or 'nothing'}."
     )
 
 

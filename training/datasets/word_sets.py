@@ -93,26 +93,26 @@ def read_index(path: Path, weights: tuple[str, ...] = ()) -> tuple[SetSpec, ...]
     DatasetError
         The file is missing or has a row that cannot be used.
     """
-    found: list[SetSpec] = []
+    specs: list[SetSpec] = []
     for number, row in enumerate(_rows(path, "set"), start=2):
         values: dict[str, Any] = {
             key: row[key] for key in ("modality", "kind", "licence", "weights", "subject", "notes")
         }
         values |= {"name": row["set"], "prompts": tuple(p.strip() for p in row["prompts"].split(";") if p.strip())}
         try:
-            found.append(SetSpec(**values, folder=str(path.parent / row["set"])))
+            specs.append(SetSpec(**values, folder=str(path.parent / row["set"])))
         except ValidationError as error:
             first = error.errors()[0]
             raise DatasetError(
                 f"{path}, line {number} (set {row['set']!r}): {first['loc'][0]} is {first.get('input')!r}, but "
                 f"{first['msg'].removeprefix('Value error, ')}; correct that line."
             ) from error
-    if not found:
+    if not specs:
         raise DatasetError(f"{path} names no set; give it a row for each set.")
-    unknown = set(weights) - {spec.weights for spec in found}
+    unknown = set(weights) - {spec.weights for spec in specs}
     if unknown:
         raise DatasetError(f"{path} has no set whose weights are {sorted(unknown)}; see its column `weights`.")
-    return tuple(spec for spec in found if not weights or spec.weights in weights)
+    return tuple(spec for spec in specs if not weights or spec.weights in weights)
 
 
 def read_wordings(path: Path) -> dict[str, tuple[str, ...]]:
@@ -123,12 +123,12 @@ def read_wordings(path: Path) -> dict[str, tuple[str, ...]]:
     DatasetError
         The file is missing or is no such table.
     """
-    found: dict[str, list[str]] = {}
+    wordings_of: dict[str, list[str]] = {}
     for row in _rows(path, "prompt"):
         prompt, wording = (" ".join(row[key].split()) for key in ("prompt", "wording"))
-        if prompt and wording and wording not in found.setdefault(prompt, []):
-            found[prompt].append(wording)
-    return {prompt: tuple(wordings) for prompt, wordings in found.items()}
+        if prompt and wording and wording not in wordings_of.setdefault(prompt, []):
+            wordings_of[prompt].append(wording)
+    return {prompt: tuple(wordings) for prompt, wordings in wordings_of.items()}
 
 
 _COLUMNS = {

@@ -144,8 +144,8 @@ def load_aligned(run: Path, device: torch.device, *, text_encoder: TextEncoder |
         )
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-        recipe, step = Recipe.model_validate_json(told["recipe"]), int(told["step"])
+            metadata = file.metadata() or {}
+        recipe, step = Recipe.model_validate_json(metadata["recipe"]), int(metadata["step"])
         tensors = load_file(path)
         if text_encoder is not None and recipe.model.text_encoder.trainable:
             text_encoder = text_encoder.copied()

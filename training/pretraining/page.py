@@ -105,15 +105,15 @@ def curve_records(logged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     A sitting that began again before the last line of the one before it has logged some steps twice; the last counts.
     """
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    records: dict[tuple[str, int], dict[str, Any]] = {}
     for record in logged:
         step = record["step"]
         if "segmentation" in record:
-            found["step", step] = {"event": "step", "step": step, "loss": record["segmentation"]}
+            records["step", step] = {"event": "step", "step": step, "loss": record["segmentation"]}
         concepts = [value for name, value in record.get("dice", {}).items() if name != "absent"]
         if concepts:
-            found["validation", step] = {"event": "validation", "step": step, "dice": float(np.mean(concepts))}
-    return sorted(found.values(), key=lambda record: int(record["step"]))
+            records["validation", step] = {"event": "validation", "step": step, "dice": float(np.mean(concepts))}
+    return sorted(records.values(), key=lambda record: int(record["step"]))
 
 
 def _table(each: Sequence[ImageScores], scores: Mapping[str, Any]) -> list[str]:

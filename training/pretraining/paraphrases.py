@@ -71,7 +71,7 @@ def wordings_for(image: TaughtImage) -> Wordings:
 
 def compared(state: Aligned, images: Sequence[TaughtImage]) -> list[Compared]:
     """Return the similarities of each image and all its wordings."""
-    found: list[Compared] = []
+    rows: list[Compared] = []
     for image in images:
         v_cls, patches = state.image(_pixels(image), whole=image.kind != "tissue")
         said = wordings_for(image)
@@ -84,8 +84,8 @@ def compared(state: Aligned, images: Sequence[TaughtImage]) -> list[Compared]:
             of_group = {g: [spreads[t] for words in meanings for t in words] for g, meanings in said.items()}
             ratio = {g: float(np.mean([s.ratio for s in learnt])) for g, learnt in of_group.items() if learnt}
             sigma = {g: float(np.mean([s.sigma for s in learnt])) for g, learnt in of_group.items() if learnt}
-        found.append(Compared(f"{image.source}/{image.name}", image.kind, similar, ratio, sigma))
-    return found
+        rows.append(Compared(f"{image.source}/{image.name}", image.kind, similar, ratio, sigma))
+    return rows
 
 
 def summary(state: Aligned, rows: Sequence[Compared]) -> dict[str, Any]:
@@ -115,12 +115,12 @@ def summary(state: Aligned, rows: Sequence[Compared]) -> dict[str, Any]:
 
 def spread_tests(states: Mapping[str, Sequence[Compared]]) -> list[dict[str, Any]]:
     """Return paired tests of the spread of right captions and prompts, for every two states."""
-    found: list[dict[str, Any]] = []
+    tests: list[dict[str, Any]] = []
     for one, other in itertools.combinations(states, 2):
         for group in ("right captions", "right prompts"):
             first, second = ({r.image: r.spread(group) for r in states[s] if r.similar[group]} for s in (one, other))
-            found.append({"group": group, "first": one, "second": other, **compare(first, second).to_json()})
-    return found
+            tests.append({"group": group, "first": one, "second": other, **compare(first, second).to_json()})
+    return tests
 
 
 def retrieval(state: Aligned, images: Sequence[TaughtImage]) -> float:
@@ -136,8 +136,8 @@ def retrieval(state: Aligned, images: Sequence[TaughtImage]) -> float:
     right: list[float] = []
     for number in range(rounds):
         texts = [CAPTIONS[kind][number % len(CAPTIONS[kind])].format(name) for kind, name in meanings]
-        found = (v_cls @ state.texts(texts).T).argmax(1).cpu()
-        right.append(float((found == own).float().mean()))
+        nearest = (v_cls @ state.texts(texts).T).argmax(1).cpu()
+        right.append(float((nearest == own).float().mean()))
     return round(float(np.mean(right)), 4)
 
 
@@ -163,8 +163,8 @@ def _middle(image: TaughtImage, side: int = 256) -> tuple[slice, slice]:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return round(float(np.mean(found)), 4) if found else None
+    numbers = [value for value in values if value is not None]
+    return round(float(np.mean(numbers)), 4) if numbers else None
 
 
 def _right_nearer(rows: Sequence[Compared], what: str) -> float:

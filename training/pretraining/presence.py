@@ -98,8 +98,8 @@ def _loss(model: AMVLM, batches: list[Batch], chance: random.Random) -> Tensor:
     logits, truth, v_cls, captions, meanings = [], [], [], [], []
     for batch in batches:
         prompts, index, there = _questions(batch, chance)
-        found, seen = _presence(model, batch, prompts, index)
-        logits.append(found)
+        logit, seen = _presence(model, batch, prompts, index)
+        logits.append(logit)
         truth += there
         v_cls.append(seen)
         captions += batch.captions

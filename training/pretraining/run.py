@@ -121,10 +121,10 @@ class Pretraining:
         InputError
             It is not the file that the recipe names, or holds another model.
         """
-        found = file_hash(weights)
-        if self.recipe.start not in (found, "given"):
+        sha256 = file_hash(weights)
+        if self.recipe.start not in (sha256, "given"):
             raise InputError(
-                f"{weights} has SHA-256 {found}; the recipe starts from {self.recipe.start}. Give --start."
+                f"{weights} has SHA-256 {sha256}; the recipe starts from {self.recipe.start}. Give --start."
             )
         released, _ = load_model(weights, text_encoder=self.model.text_encoder)
         learnt = learnt_parts(released).state_dict()
@@ -166,7 +166,7 @@ class Pretraining:
             group["lr"] = recipe.learning_rate * rate * group["factor"]
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.optimiser.zero_grad(set_to_none=True)
-        found: list[dict[str, float]] = []
+        losses: list[dict[str, float]] = []
         for index in self.workers.share(recipe.accumulate):
             number = self.step * recipe.accumulate + index
             chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
@@ -178,7 +178,7 @@ class Pretraining:
                     "go on from the last state."
                 )
             (loss / recipe.accumulate).backward()
-            found.append(parts)
+            losses.append(parts)
         self.workers.sum_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimiser.step()
@@ -186,7 +186,7 @@ class Pretraining:
         if recipe.step_one_weight:
             self.alignment.follow(self.model)
         self.step += 1
-        return self.workers.mean({name: sum(p[name] for p in found) / len(found) for name in found[0]})
+        return self.workers.mean({name: sum(p[name] for p in losses) / len(losses) for name in losses[0]})
 
     def averaged_model(self) -> AMVLM:
         """Return the averaged model in eval mode, sharing a frozen text encoder."""

@@ -48,7 +48,7 @@ def score_each(model: AMVLM, images: list[TaughtImage], device: torch.device) ->
     Whole images are scored on their square canvas. Every image is also asked for "nuclei" or "lungs", whichever it
     does not show.
     """
-    found: list[ImageScores] = []
+    scores: list[ImageScores] = []
     for image in images:
         pixels = image.image.astype(np.float32) / np.float32(255)
         scale = tile_scale() if image.kind == "tissue" else whole_scale(pixels.shape[:2], model.config.whole)
@@ -61,14 +61,14 @@ def score_each(model: AMVLM, images: list[TaughtImage], device: torch.device) ->
             of_text[name] = float(dice(answer.text_probability >= THRESHOLD, mask > 0))
         absent = decode_prompt(model, encoded, "lungs" if image.kind == "tissue" else "nuclei").probability
         share = float((absent >= THRESHOLD).mean())
-        found.append(ImageScores(f"{image.source}/{image.name}", of_mask, of_text, share))
-    return found
+        scores.append(ImageScores(f"{image.source}/{image.name}", of_mask, of_text, share))
+    return scores
 
 
 def mean_scores(scores: Sequence[ImageScores]) -> dict[str, float]:
     """Return the mean Dice of the segmentation of each concept, and the mean share where it is absent as `absent`."""
-    found = by_concept([scored.dice for scored in scores])
-    return found | ({"absent": round(float(np.mean([s.absent for s in scores])), 4)} if scores else {})
+    means = by_concept([scored.dice for scored in scores])
+    return means | ({"absent": round(float(np.mean([s.absent for s in scores])), 4)} if scores else {})
 
 
 def by_concept(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -77,7 +77,7 @@ def by_concept(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
     for of_image in values:
         for name, value in of_image.items():
             lists.setdefault(name, []).append(value)
-    return {name: round(float(np.mean(found)), 4) for name, found in lists.items()}
+    return {name: round(float(np.mean(scores)), 4) for name, scores in lists.items()}
 
 
 def roc_auc(present: Sequence[float], absent: Sequence[float]) -> float:

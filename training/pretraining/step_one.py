@@ -107,14 +107,14 @@ class Alignment(nn.Module):
         image = _Side(model.image_projection(seen.cls), self.heads.patches(_sequence(seen.tokens)))
         words = _Side(model.text_projection(text.sentence), self.heads.words(text.words), text.padding)
         same = same_meaning(batch.meanings, device)
-        found: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         if config.ita:
-            found["ita"] = info_nce(image.cls, words.cls, temperature=config.temperature, same=same)
+            losses["ita"] = info_nce(image.cls, words.cls, temperature=config.temperature, same=same)
         if config.css:
-            found["css"] = self._css(image, words, chance)
+            losses["css"] = self._css(image, words, chance)
         if config.icl:
-            found["icl"] = self._icl(model, image, words, batch, same)
-        return found
+            losses["icl"] = self._icl(model, image, words, batch, same)
+        return losses
 
     def _css(self, image: _Side, words: _Side, chance: torch.Generator) -> Tensor:
         """L_CSS over some patches and all words of each pair."""

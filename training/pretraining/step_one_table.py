@@ -32,20 +32,20 @@ def tables(runs: Sequence[tuple[str, str, Recipe]], out: Path) -> dict[str, Any]
     InputError
         No run is finished.
     """
-    found: dict[str, list[_Finished]] = {}
+    finished: dict[str, list[_Finished]] = {}
     for row, folder, _ in runs:
         scores, aligned = (RunFolder(out / folder).read(name) for name in (SCORES, ALIGNED))
         if scores is not None and aligned is not None:
-            found.setdefault(row, []).append((scores, aligned))
-    if not found:
+            finished.setdefault(row, []).append((scores, aligned))
+    if not finished:
         raise InputError(f"{out} holds no finished run of the grid; give the command more --minutes.")
-    first = next(iter(found))
-    rows = {name: _means(of_row) for name, of_row in found.items()}
+    first = next(iter(finished))
+    rows = {name: _means(of_row) for name, of_row in finished.items()}
     tests = [
-        {"row": name, "against": first, "of": what, **compare(_per_image(found[name], what), base).to_json()}
+        {"row": name, "against": first, "of": what, **compare(_per_image(finished[name], what), base).to_json()}
         for what in ("text_mask", "spread")
-        for base in [_per_image(found[first], what)]
-        for name in found
+        for base in [_per_image(finished[first], what)]
+        for name in finished
         if name != first
     ]
     return {"rows": rows, "tests": tests}
@@ -82,22 +82,22 @@ def _per_image(of_row: Sequence[_Finished], what: str) -> dict[str, float]:
             of_run = {k: float(np.mean([*v["text_mask"].values()])) for k, v in scores["per_image"].items()}
         for image, value in of_run.items():
             values.setdefault(image, []).append(value)
-    return {image: float(np.mean(found)) for image, found in values.items()}
+    return {image: float(np.mean(of_image)) for image, of_image in values.items()}
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(report: Mapping[str, Any]) -> str:
     """Return the tables as Markdown."""
-    names = [name for name in next(iter(found["rows"].values())) if name != "seeds"]
+    names = [name for name in next(iter(report["rows"].values())) if name != "seeds"]
     rows = (
         [row, figures["seeds"], *(None if figures[name] is None else f"{figures[name]:.4f}" for name in names)]
-        for row, figures in found["rows"].items()
+        for row, figures in report["rows"].items()
     )
     tests = (
         [
             *(test["of"].replace("_", " "), test["row"], test["against"], test["images"], f"{test['difference']:+.4f}"),
             *("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")),
         ]
-        for test in found["tests"]
+        for test in report["tests"]
     )
     heads = ["of", "row", "against", "images", "difference", "t-test p", "Wilcoxon p"]
     lines = [*table(["row", "seeds", *(name.replace("_", " ") for name in names)], rows), "", *table(heads, tests)]

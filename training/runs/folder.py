@@ -85,10 +85,10 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}); remove the folder and run again.") from error
-        return found
+        return content
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON object; the file appears whole or not at all."""

@@ -22,9 +22,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     return [*lines, *map(_line, rows)]
 
 
-def write_tables(folder: Path, stem: str, found: dict[str, Any], text: str) -> None:
+def write_tables(folder: Path, stem: str, report: dict[str, Any], text: str) -> None:
     """Write tables as `STEM.json`, and for people as `STEM.md`."""
-    (folder / f"{stem}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    (folder / f"{stem}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     (folder / f"{stem}.md").write_text(text, encoding="utf-8")
 
 

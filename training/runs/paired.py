@@ -64,7 +64,7 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> PairedTe
     if np.ptp(differences) <= 1e-12 * abs(mean):
         t, t_p = math.copysign(math.inf, mean), 0.0
     else:
-        found = stats.ttest_rel([first[name] for name in names], [second[name] for name in names])
-        t, t_p = float(found.statistic), float(found.pvalue)
+        test = stats.ttest_rel([first[name] for name in names], [second[name] for name in names])
+        t, t_p = float(test.statistic), float(test.pvalue)
     ranks = stats.wilcoxon(differences)
     return PairedTest(len(names), mean, t, t_p, float(ranks.statistic), float(ranks.pvalue))

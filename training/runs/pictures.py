@@ -61,9 +61,9 @@ def draw_overlay(
     predictor.set_image(image)
     width = max(1, round(max(labels.shape) / _LONG_SIDE)) if scale == "whole" else 1
     for thing, value in asked.items():
-        found = predictor.predict(texts[thing], scale=scale).probability >= THRESHOLD
+        mask = predictor.predict(texts[thing], scale=scale).probability >= THRESHOLD
         pixels[_outline(binary_mask(labels, value), width)] = _RIGHT
-        pixels[_outline(found, width)] = _FOUND
+        pixels[_outline(mask, width)] = _FOUND
     if scale == "tiles":
         top, left = (max(0, (side - _WINDOW) // 2) for side in labels.shape)
         pixels = pixels[top : top + _WINDOW, left : left + _WINDOW]

@@ -143,8 +143,8 @@ class PlainPredictor:
         padded = nn.functional.pad(pixels, (0, -w % STRIDE, 0, -h % STRIDE), mode="replicate")
         with torch.no_grad(), autocast(self._device):
             logits = self._network(padded.contiguous(memory_format=torch.channels_last))
-        found: NDArray[np.float32] = torch.sigmoid(logits.float())[0, :, :h, :w].cpu().numpy()
-        return found
+        probabilities: NDArray[np.float32] = torch.sigmoid(logits.float())[0, :, :h, :w].cpu().numpy()
+        return probabilities
 
     def _enlarged(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the K probabilities of an image that is looked at under a magnification."""
@@ -158,8 +158,8 @@ class PlainPredictor:
         """Return the K probabilities of an image that is looked at on a square canvas."""
         shape = (image.shape[0], image.shape[1])
         top, left, height, width = canvas_box(shape, _CANVAS)
-        found = self._masks(fit_square(image, _CANVAS))[:, top : top + height, left : left + width]
-        return _resized(found, shape)
+        probabilities = self._masks(fit_square(image, _CANVAS))[:, top : top + height, left : left + width]
+        return _resized(probabilities, shape)
 
 
 def _resized(masks: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -136,14 +136,14 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[st
         if not equals or not key.strip():
             raise InputError(f"Setting {setting!r} must look like key=value, for instance learning.consistency=0.5.")
         *tables, last = key.strip().split(".")
-        place = changed
+        target = changed
         for table in tables:
-            inner = place.get(table, {})
+            inner = target.get(table, {})
             if not isinstance(inner, dict):
                 raise InputError(f"Setting {setting!r} leads into {table}, which holds a value and no table.")
-            place[table] = dict(inner)
-            place = place[table]
-        place[last] = _value(text.strip())
+            target[table] = dict(inner)
+            target = target[table]
+        target[last] = _value(text.strip())
     return changed
 
 

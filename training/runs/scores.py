@@ -47,14 +47,14 @@ def score_split(
     protocols
         Sizes to score at.
     """
-    found: ScoresByMode = {}
+    scores: ScoresByMode = {}
     for mode in dict.fromkeys(modes):
         texts = wordings(split, pairs, mode, seed=seed)
 
         def wording(name: str, thing: str, texts: dict[str, dict[str, str]] = texts) -> str:
             return texts[name][thing]
 
-        found[mode] = {
+        scores[mode] = {
             protocol: evaluate_pairs(
                 predictor,
                 pairs,
@@ -66,7 +66,7 @@ def score_split(
             )
             for protocol in protocols
         }
-    return found
+    return scores
 
 
 def summary_lines(scores: ScoresByMode) -> list[str]:

@@ -164,7 +164,7 @@ def outline_length(piece: NDArray[np.bool_]) -> float:
 def _mend(proposed: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseModel, *, cleared: bool) -> Corrected:
     pieces = wrong_pieces(proposed, truth, mouse.tolerance)
     places = ndimage.find_objects(pieces)
-    lengths = [outline_length(pieces[place] == number) for number, place in enumerate(places, start=1)]
+    lengths = [outline_length(pieces[box] == number) for number, box in enumerate(places, start=1)]
     clicks = len(lengths) + cleared
     seconds = mouse.look_seconds + clicks * mouse.piece_seconds + sum(map(mouse.stroke_seconds, lengths))
     mask = np.where(pieces > 0, truth, proposed)

@@ -76,9 +76,9 @@ class SimulatedPerson:
             corrected = self._corrected(item, proposed)
         else:
             corrected = self._corrected_interactively(item, predictor)
-        place = region_of(item, record.shape)
+        box = region_of(item, record.shape)
         mask, region = proposed.copy(), np.zeros(record.shape, np.bool_)
-        mask[place], region[place] = corrected.mask, True
+        mask[box], region[box] = corrected.mask, True
         self._project.corrections.accept(
             record.id,
             self._material.prompt,
@@ -110,28 +110,28 @@ class SimulatedPerson:
         """Return the mask that is shown of an item's image: what was accepted, and elsewhere the model's."""
         record, prompt = self._project.images.get(item.image_id), self._material.prompt
         predictor.set_image(self._project.images.load(record), key=record.id)
-        found = predictor.predict(prompt, should_stop=self._should_stop)
-        self._spend("prediction", found.seconds)
-        mask = found.mask(THRESHOLD)
+        prediction = predictor.predict(prompt, should_stop=self._should_stop)
+        self._spend("prediction", prediction.seconds)
+        mask = prediction.mask(THRESHOLD)
         for earlier in self._project.corrections.select(record.id, prompt):
             mask = np.where(self._project.corrections.reviewed(earlier), self._project.corrections.mask(earlier), mask)
         return mask
 
     def _corrected(self, item: QueueItem, proposed: NDArray[np.bool_]) -> Corrected:
         shape = (proposed.shape[0], proposed.shape[1])
-        place = region_of(item, shape)
+        box = region_of(item, shape)
         truth = self._material.truth(self._pairs[item.image_id], shape)
-        return correct(proposed[place], truth[place], self._mouse)
+        return correct(proposed[box], truth[box], self._mouse)
 
     def _corrected_interactively(self, item: QueueItem, predictor: Predictor) -> Corrected:
         """Correct the mask of an image that was just looked at by strokes or clicks, until it is good enough."""
         prompt = self._material.prompt
-        found = predictor.predict(prompt, should_stop=self._should_stop)
-        shape = (found.probability.shape[0], found.probability.shape[1])
+        prediction = predictor.predict(prompt, should_stop=self._should_stop)
+        shape = (prediction.probability.shape[0], prediction.probability.shape[1])
         truth = self._material.truth(self._pairs[item.image_id], shape)
         spread = None
         if self._corrections == "strokes":
-            spread = Spread(predictor.features(prompt), found.probability, reach="whole")
-        taken = steps(self._corrections, found.probability, truth, self._mouse, spread, found.scale.factor)
+            spread = Spread(predictor.features(prompt), prediction.probability, reach="whole")
+        taken = steps(self._corrections, prediction.probability, truth, self._mouse, spread, prediction.scale.factor)
         step, _ = until(taken, truth, self._good_enough)
         return Corrected(step.mask, step.seconds, 0, 0.0, cleared=False)

@@ -97,9 +97,9 @@ def cut_folder(folder: DataFolder, target: Path, side: int) -> DataFolder:
             image = read_image(pair.image).data
             labels = read_mask(pair.required_mask(), image.shape[:2])
             for tile in tile_grid((image.shape[0], image.shape[1]), side, 0):
-                name, place = f"{pair.name}-y{tile.y}-x{tile.x}.tif", _slices(tile)
-                tifffile.imwrite(unfinished / "img" / name, np.ascontiguousarray(image[place]))
-                tifffile.imwrite(unfinished / "labelcol" / name, np.ascontiguousarray(labels[place]))
+                name, box = f"{pair.name}-y{tile.y}-x{tile.x}.tif", _slices(tile)
+                tifffile.imwrite(unfinished / "img" / name, np.ascontiguousarray(image[box]))
+                tifffile.imwrite(unfinished / "labelcol" / name, np.ascontiguousarray(labels[box]))
         if (folder.root / "classes.csv").is_file():
             shutil.copyfile(folder.root / "classes.csv", unfinished / "classes.csv")
         try:
@@ -154,5 +154,5 @@ def region_of(item: QueueItem, shape: tuple[int, int]) -> tuple[slice, slice]:
     return _slices(item.region or whole)
 
 
-def _slices(place: Tile | Region) -> tuple[slice, slice]:
-    return slice(place.y, place.y + place.height), slice(place.x, place.x + place.width)
+def _slices(box: Tile | Region) -> tuple[slice, slice]:
+    return slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)

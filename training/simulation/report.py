@@ -65,8 +65,8 @@ class Round:
 
 def read_rounds(folder: RunFolder) -> list[Round]:
     """Return the rounds that an arm has finished."""
-    found = folder.read(ROUNDS) or {"rounds": []}
-    return [Round(**values) for values in found["rounds"]]
+    stored = folder.read(ROUNDS) or {"rounds": []}
+    return [Round(**values) for values in stored["rounds"]]
 
 
 def write_rounds(folder: RunFolder, rounds: Sequence[Round]) -> None:
@@ -108,18 +108,18 @@ def reached(arms: Mapping[str, Sequence[Round]], target: float) -> dict[str, Any
         true ratio is below; None where ours did not get there.
     """
     ours = minutes_to(arms.get("ours", ()), target)
-    found: dict[str, Any] = {}
+    of_arm: dict[str, Any] = {}
     for name, rounds in arms.items():
         took, spent = minutes_to(rounds, target), rounds[-1].annotation
         by = took[1] if took else spent
-        found[name] = {
+        of_arm[name] = {
             "minutes": took and took[0],
             "interpolated": took and took[1],
             "spent": spent,
             "best": max(each.dice for each in rounds),
             "ratio": ours[1] / by if ours and by else None,
         }
-    return {"target": target, "arms": found}
+    return {"target": target, "arms": of_arm}
 
 
 def reached_lines(figures: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,7 @@ def next_stroke(
 
 def deepest(piece: NDArray[np.bool_]) -> tuple[int, int]:
     """Return the pixel of a piece that is farthest from its border, which the image's border is part of."""
-    place = ndimage.find_objects(piece.astype(np.int8))[0]
-    depth = ndimage.distance_transform_edt(np.pad(piece[place], 1))[1:-1, 1:-1]
+    box = ndimage.find_objects(piece.astype(np.int8))[0]
+    depth = ndimage.distance_transform_edt(np.pad(piece[box], 1))[1:-1, 1:-1]
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(row) + place[0].start, int(column) + place[1].start
+    return int(row) + box[0].start, int(column) + box[1].start

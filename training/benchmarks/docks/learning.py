@@ -89,11 +89,11 @@ def learn(window: Window, root: Path, minutes: float) -> tuple[FirstBetter, dict
         raise AmvlmError(f"Learning did not start: {panel.status.value()[1]}")
     thread.reported.connect(heard.note)
     wait_until(lambda: workspace.learning() is None, seconds=_PATIENCE + 60 * minutes, what="the end of learning")
-    found = heartbeat.stop()
+    beats = heartbeat.stop()
     window.settle()
     if not heard.scores:
         raise AmvlmError(f"Learning gave no score: {panel.status.value()[1]}")
-    return heard, found
+    return heard, beats
 
 
 def first_better_row(heard: FirstBetter, minutes: float, how: str) -> Row:
@@ -115,8 +115,8 @@ def rows(options: Options) -> Iterator[Row]:
         counts = make_project(root, options.learning, options.prompt)
         with open_window(options.model) as window:
             idle = beats(_IDLE_SECONDS)
-            heard, found = learn(window, root, options.minutes)
+            heard, heartbeats = learn(window, root, options.minutes)
     images = ", ".join(f"{number} {role.replace('_', ' ')}" for role, number in counts.items())
     how = f"Start pressed in the dock, {options.learning.name}: {images} images, prompt {options.prompt!r}"
     yield first_better_row(heard, options.minutes, f"{how}; mean Dice on the held-out images, scored up to six times")
-    yield from beat_rows("learning", found, idle, f"{how}; from Start to the end of the run")
+    yield from beat_rows("learning", heartbeats, idle, f"{how}; from Start to the end of the run")

@@ -61,7 +61,7 @@ def step_through(
     queue.ahead.update()
     ahead = [item.image_id for item in queue.items()][:COUNT]
     wait_until(lambda: all(i in queue.ahead for i in ahead), seconds=_PATIENCE, what="the images ahead")
-    found = heartbeat.stop()
+    beats = heartbeat.stop()
     seconds, computing = [], []
     for item in queue.items()[:steps]:
         wait_until(lambda i=item.image_id: i in queue.ahead, seconds=_PATIENCE, what="the next image")  # type: ignore[misc]
@@ -70,7 +70,7 @@ def step_through(
         wait_until(lambda i=item.image_id: _is_shown(window, i, prompt), seconds=_PATIENCE, what="the mask")  # type: ignore[misc]
         seconds.append(time.perf_counter() - started)
         computing.append(time.thread_time() - computed)
-    return seconds, computing, found
+    return seconds, computing, beats
 
 
 def _is_shown(window: Window, image_id: int, prompt: str) -> bool:
@@ -87,11 +87,11 @@ def rows(options: Options) -> Iterator[Row]:
         root = Path(folder) / "bench.amvlm"
         make_project(root, options.tissue)
         idle = beats(_IDLE_SECONDS)
-        seconds, computing, found = step_through(window, root, options.prompt, _STEPS)
+        seconds, computing, heartbeats = step_through(window, root, options.prompt, _STEPS)
     images = f"{_IMAGES} images of {SIDE}x{SIDE} tissue, prompt {options.prompt!r}"
     how = f"{images}; from the key to image and mask, the image predicted in the background before; median of {_STEPS}"
     yield within("Next, image and mask", statistics.median(seconds), NEXT, "s", how)
     yield within("Next, image and mask, longest", max(seconds), NEXT, "s", how)
     busy = f"{how}; what the thread of the window computed of it, which other programs do not lengthen much"
     yield within("Next, image and mask, processor time", statistics.median(computing), NEXT, "s", busy)
-    yield from beat_rows("predicting the next images", found, idle, f"{images}; {COUNT} predicted one by one")
+    yield from beat_rows("predicting the next images", heartbeats, idle, f"{images}; {COUNT} predicted one by one")

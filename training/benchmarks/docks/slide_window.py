@@ -91,22 +91,22 @@ def predict_in_window(
         heartbeat.start()
         thread.start()
         wait_until(lambda: time.monotonic() > end or thread.isFinished(), seconds=seconds + _PATIENCE, what="the slide")
-        found = heartbeat.stop()
+        heartbeats = heartbeat.stop()
         thread.stop()
         wait_until(thread.isFinished, seconds=_PATIENCE, what="the slide's thread")
     if failures:
         raise AmvlmError(failures[0])
-    return idle, found, memory, len(blocks)
+    return idle, heartbeats, memory, len(blocks)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Yield the event loop while a slide is predicted, and the memory above the idle viewer."""
     mosaic = Mosaic(options.side, read_tissue(options.tissue))
     with tempfile.TemporaryDirectory() as folder, open_window(options.model) as window:
-        idle, found, memory, count = predict_in_window(window, mosaic, Path(folder), options.prompt, _SECONDS)
+        idle, beats, memory, count = predict_in_window(window, mosaic, Path(folder), options.prompt, _SECONDS)
     how = (
         f"slide of {options.side:,} px squared, made where it is looked at, and its labels shown in napari; {count} "
         f"blocks in {_SECONDS:g} s, the view first, labels drawn anew every {_REFRESH:g} s"
     )
-    yield from beat_rows("predicting a slide", found, idle, how)
+    yield from beat_rows("predicting a slide", beats, idle, how)
     yield within("peak memory above the idle viewer", memory.megabytes, MOST, "MB", f"{how}; resident, every 20 ms")

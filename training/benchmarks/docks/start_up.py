@@ -27,7 +27,7 @@ def opened(model: str | None, *, docks: bool) -> dict[str, float]:
 
     began = psutil.Process().create_time()
     viewer = napari.Viewer(show=True, show_welcome_screen=False)
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     workspace = None
     if docks:
         from napari_amvlm._qt.workspace import workspace_for
@@ -38,15 +38,15 @@ def opened(model: str | None, *, docks: bool) -> dict[str, float]:
         wait_until(dock.panel.prompt.isVisible, seconds=_PATIENCE, what="the dock")
     frames = [0]
     wait_until(lambda: _second(frames), seconds=_PATIENCE, what="the event loop")
-    found["usable"] = time.time() - began
+    seconds["usable"] = time.time() - began
     if workspace is not None:
         wait_until(lambda: workspace.model_state != "loading", seconds=_PATIENCE, what="the model")
         if workspace.predictor is None:
             raise AmvlmError(workspace.model_message)
-        found["model"] = time.time() - began
+        seconds["model"] = time.time() - began
         workspace.shut_down()
     viewer.close()
-    return found
+    return seconds
 
 
 def rows(options: Options) -> Iterator[Row]:

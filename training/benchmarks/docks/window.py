@@ -87,9 +87,9 @@ def beats(seconds: float) -> dict[str, float]:
     return heartbeat.stop()
 
 
-def beat_rows(when: str, found: dict[str, float], idle: dict[str, float], how: str) -> Iterator[Row]:
+def beat_rows(when: str, beats: dict[str, float], idle: dict[str, float], how: str) -> Iterator[Row]:
     """Yield median, 99th percentile and longest time between two ticks, beside those of the idle window."""
-    how = f"{how}; a timer of {TICK} ms in the real window ({_SIZE[0]}x{_SIZE[1]}), {found['ticks']:.0f} ticks"
-    yield within(f"event loop while {when}, p99", found["p99_ms"], P99, "ms", how)
-    yield beside(f"event loop while {when}, p50", found["p50_ms"], idle["p50_ms"], "ms", "idle", how)
-    yield beside(f"event loop while {when}, longest", found["longest_ms"], idle["longest_ms"], "ms", "idle", how)
+    how = f"{how}; a timer of {TICK} ms in the real window ({_SIZE[0]}x{_SIZE[1]}), {beats['ticks']:.0f} ticks"
+    yield within(f"event loop while {when}, p99", beats["p99_ms"], P99, "ms", how)
+    yield beside(f"event loop while {when}, p50", beats["p50_ms"], idle["p50_ms"], "ms", "idle", how)
+    yield beside(f"event loop while {when}, longest", beats["longest_ms"], idle["longest_ms"], "ms", "idle", how)
