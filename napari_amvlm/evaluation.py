@@ -65,16 +65,12 @@ def evaluate_folder(
 
     Parameters
     ----------
-    predictor
-        Its model is scored.
     folder
         LViT layout: `img/` and `labelcol/`; with a `classes.csv` its masks hold one value per prompt.
     prompt
         What is to be found. With a `classes.csv` it must be one of its prompts, or None for all of them.
     protocol
         "native" or "224".
-    scale
-        Passed to the predictor.
     magnification
         Relative to the image's own size, in both protocols.
     on_progress
@@ -129,8 +125,6 @@ def evaluate_pairs(
     ----------
     predictor, protocol, scale, magnification, on_progress
         As in `evaluate_folder`.
-    pairs
-        Images with masks, at least one.
     classes
         What is to be found, with its mask value; None means every value above 0.
     wording

@@ -70,10 +70,6 @@ def ablate(
         See `Grid.runs`.
     data
         The data set's folder, or one that holds it.
-    out
-        Folder of all runs.
-    device
-        Where to compute.
     minutes
         Of this sitting; None works until all is done.
     should_stop

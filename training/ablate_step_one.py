@@ -65,11 +65,6 @@ class StepOneGrid(RowGrid[StepOneRow]):
     def runs(self, where: str) -> Iterator[GridRun[Recipe]]:
         """Yield every run, in their order.
 
-        Parameters
-        ----------
-        where
-            The grid's file, for messages.
-
         Raises
         ------
         InputError
@@ -102,12 +97,6 @@ def run_grid(
         See `StepOneGrid.runs`.
     images
         Training images, and the validation images to score on.
-    data
-        Folder that holds the data sets.
-    out
-        Folder of all runs.
-    device
-        Where to compute.
     start
         Weights to go on from, where the recipe names some.
     minutes

@@ -79,8 +79,6 @@ def folds_of(
 
     Parameters
     ----------
-    pairs
-        All images.
     count
         Number of parts; they hold nearly equally many subjects.
     seed

@@ -61,12 +61,8 @@ def evaluate(
         Says the data set, how it is split, and how images are asked.
     data
         The data set's folder, or one that holds it.
-    device
-        Where to compute.
     part
         "validation": as the recipe splits; "train" or "test": that folder of the data set.
-    protocols
-        Sizes to score at.
     beside
         A second model that answers together with the first; None means the first alone.
     share

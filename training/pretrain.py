@@ -54,16 +54,8 @@ def pretrain(
 
     Parameters
     ----------
-    recipe
-        What to do.
-    images
-        All images of its sources.
-    data
-        Folder that holds the data sets.
     out
         The run's folder; a finished run there is not repeated.
-    device
-        Where to compute.
     start
         Weights to go on from; None where the recipe begins at random weights.
     minutes

@@ -38,16 +38,12 @@ class Measured:
     ----------
     dataset, protocol, labels, row
         Where it stands: labels as the recipe has them; a row is a run's name and way of asking.
-    seed
-        Of the run.
     labelled, training
         Number of labelled and of all training images.
     dice, iou
         Means over images.
     per_image
         Dice by image.
-    path
-        The run's folder.
     """
 
     dataset: str

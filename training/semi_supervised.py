@@ -62,14 +62,10 @@ def execute(
 
     Parameters
     ----------
-    recipe
-        What to do.
     data
         The data set's folder, or one that holds it.
     out
         The run's folder; a finished run there is not repeated.
-    device
-        Where to compute.
     text_encoder
         A loaded sentence encoder to share between runs.
     should_stop

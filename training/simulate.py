@@ -65,14 +65,10 @@ def simulate(
 
     Parameters
     ----------
-    recipe
-        What to do.
     material
         Images and what is right in them, see `read_material`.
     out
         Folder of the arms and the figures; the figures are of all arms that were ever begun there.
-    device
-        Where to compute.
     text_encoder
         A loaded sentence encoder to share.
     minutes

@@ -41,8 +41,6 @@ class _Sample:
     ----------
     pixels, answer
         float32 `(3, H, W)`, and mask and known pixels, uint8 `(2, H, W)` of 0 and 1.
-    prompt
-        Of the mask.
     spots
         Rows and columns of some of the known pixels, `(N, 2)`, where only a part of the image was reviewed.
     """
@@ -60,17 +58,6 @@ class CropSource:
     rounds, so that all are seen before any is seen twice. An unlabelled image has its own prompt, or the prompts of the
     run in turn. Each prompt has one working scale (`LearningData.prompt_scales`). Tiles are turned and mirrored unless
     the prompt names a position.
-
-    Parameters
-    ----------
-    data
-        Images of the run.
-    config
-        Batch sizes, crop side and seed.
-    model
-        Canvas side and known wordings.
-    device
-        Where the views go.
     """
 
     def __init__(self, data: LearningData, config: LearningConfig, model: ModelConfig, device: torch.device) -> None:

@@ -22,8 +22,6 @@ class LabelledImage:
 
     Attributes
     ----------
-    name
-        Shown in reports.
     image
         float32 `(H, W, 3)` in [0, 1].
     masks
@@ -68,8 +66,6 @@ class UnlabelledImage:
 
     Attributes
     ----------
-    name
-        Shown in reports.
     image
         float32 `(H, W, 3)` in [0, 1].
     prompt
@@ -107,8 +103,6 @@ class LearningData:
 
     Attributes
     ----------
-    labelled
-        Trained on.
     unlabelled
         Used through the teacher's pseudo-labels.
     validation

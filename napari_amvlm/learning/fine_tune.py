@@ -61,10 +61,6 @@ def fine_tune(
     ----------
     model
         Where to start; it is never changed.
-    data
-        What to learn from.
-    config
-        Budget, rates and weights.
     device
         Where to compute; None means where the model is.
     should_stop

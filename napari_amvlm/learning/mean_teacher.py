@@ -48,8 +48,6 @@ class CropBatch:
         The teacher's and the student's view of the same B crops, `(B, 3, H, W)` in [0, 1].
     whole
         Bool `(B,)`.
-    prompts
-        The prompt asked of each crop.
     meanings
         What each prompt means: wordings of one concept have the same.
     target
@@ -84,8 +82,6 @@ class MeanTeacher:
     ----------
     model
         Where both start; it is not changed.
-    config
-        Weights, rates and decays.
     labelled, unlabelled
         Numbers of images; they set two weights that the configuration leaves open. In pseudo-labels the starting model
         counts as two labelled images. Beside pseudo-labels each labelled image counts as much as each unlabelled one,

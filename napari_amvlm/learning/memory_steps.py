@@ -25,12 +25,8 @@ class MemorySteps:
 
     Parameters
     ----------
-    config
-        Batches and crops to begin with.
     tile
         Side of a tile in validation, pixels.
-    device
-        Where the run computes.
     tell
         Called with a sentence for each step down.
 
@@ -38,8 +34,6 @@ class MemorySteps:
     ----------
     config
         The configuration with the batches and crops that are used now.
-    load
-        What is used now in validation.
     """
 
     def __init__(self, config: LearningConfig, tile: int, device: torch.device, tell: Callable[[str], None]) -> None:

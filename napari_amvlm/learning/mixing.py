@@ -55,8 +55,6 @@ def draw_mixture(
         Height and width of the crops, pixels.
     probability
         How often a crop gets a rectangle.
-    generator
-        Source of chance.
     """
     partner = torch.arange(len(meanings))
     inside = torch.zeros(len(meanings), 1, *size, dtype=torch.bool)

@@ -43,8 +43,6 @@ class TextEvidence:
 
     Parameters
     ----------
-    parts
-        The network, for instance the teacher.
     weight
         beta; at 0 the text has no part in the label.
     """

@@ -74,8 +74,6 @@ class FineTuneResult:
         A new model on the device of the run; the one that was given is unchanged.
     before, after
         Validation Dice before and after; None without held-out images, `after` also where a run was stopped unscored.
-    steps, seconds
-        How much was learnt.
     stopped
         Whether the person stopped it before its budget was used up.
     unchanged

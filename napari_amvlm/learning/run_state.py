@@ -17,8 +17,6 @@ class Progress:
 
     Attributes
     ----------
-    step
-        Steps made.
     seconds, scoring_seconds
         Learning time used, and how much of it went into validations.
     validations

@@ -201,10 +201,6 @@ def random_crop(
         `(K, H, W)` in [0, 1].
     size
         Side of the crop, pixels.
-    geometry
-        Bounds of the view.
-    generator
-        Source of chance.
     zoom
         A magnification on top of the random one.
     showing

@@ -73,8 +73,6 @@ def ambiguity_ratio(distance: Tensor, identity: Tensor, *, eps: float = 1e-4) ->
     ----------
     distance
         W2 of `pairwise_wasserstein`, any shape.
-    identity
-        Ds, of the same shape.
     eps
         Keeps r finite where the means coincide, and its gradient small where they nearly do; positive. Unit
         embeddings are 0 to 4 apart in Ds.

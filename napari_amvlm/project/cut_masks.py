@@ -26,12 +26,6 @@ class CutMask:
 
     Attributes
     ----------
-    correction_id
-        The accepted mask.
-    image_id, image_name
-        Its image.
-    prompt
-        Its prompt.
     hidden_by
         The prompts whose masks lie where pixels may be missing.
     pixels

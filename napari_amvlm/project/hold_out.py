@@ -60,8 +60,6 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
     ----------
     connection
         Inside the transaction that entered the correction.
-    image_id, prompt_id
-        What was accepted.
     """
     connection.execute(
         "UPDATE images SET accepted_index = (SELECT COALESCE(MAX(accepted_index) + 1, 0) FROM images) "
@@ -88,8 +86,6 @@ def take_back_draw(connection: sqlite3.Connection, image_id: int, held_out_befor
     ----------
     connection
         Inside the transaction that undoes the decision.
-    image_id
-        The image.
     held_out_before
         -1 where nothing was decided about it, 0 where it was for learning.
     """

@@ -108,12 +108,8 @@ class ImageTable:
 
         Parameters
         ----------
-        path
-            The image file.
         name
             What to call it; the file's name if left out.
-        copy
-            Copy the file into the project.
 
         Raises
         ------

@@ -38,8 +38,6 @@ class Project:
     ----------
     images
         The images, and which of them are held out.
-    corrections
-        What a person accepted.
     drafts
         What was painted and not accepted yet.
     prompts

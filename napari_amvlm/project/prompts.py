@@ -160,8 +160,6 @@ class PromptTable:
 
         Parameters
         ----------
-        rule
-            The rule.
         order
             Prompts from the one that wins to the one that loses, for `OverlapRule.PRIORITY`; others lose to these.
 

@@ -114,10 +114,6 @@ class QueueScores:
         ----------
         item_ids
             The pieces of work of the image.
-        prompt
-            The prompt.
-        shape
-            Height and width of the image.
         entropy
             `shape`, in [0, 1]: the entropy of a probability at hand, pixel by pixel, instead of that of the tiles.
 

@@ -86,8 +86,6 @@ def score_tiles(student: ArrayLike, teacher: ArrayLike, tiles: Sequence[Tile]) -
     ----------
     student, teacher
         `(H, W)`, in [0, 1].
-    tiles
-        Rectangles inside the image.
 
     Raises
     ------
@@ -229,8 +227,6 @@ def heat_map(tiles: ArrayLike, values: ArrayLike, shape: tuple[int, int]) -> NDA
         `(N, 4)`: y, x, height, width.
     values
         `(N,)`.
-    shape
-        Height and width of the image.
 
     Returns
     -------

@@ -79,8 +79,6 @@ class Answer:
         The mask that the model had proposed, bool `(H, W)`; None where there was none.
     model, threshold
         What the proposal came from; the threshold in [0, 1].
-    seconds_spent
-        Time of the person.
     scale, magnification
         The working scale; None where it was chosen automatically.
     origin
@@ -207,10 +205,6 @@ class PromptRecord:
         Its place among the prompts, 0 wins overlaps; None loses to those that have one.
     threshold
         In [0, 1].
-    scale, magnification
-        The working scale chosen by hand.
-    style
-        How it looks on every image.
     """
 
     id: int
@@ -287,8 +281,6 @@ class ImageScore:
 
     Attributes
     ----------
-    image_id, name
-        The image.
     before, after
         Dice in [0, 1]; None was not measured.
     prompt
@@ -360,8 +352,6 @@ class ProjectCounts:
     ----------
     accepted
         With a current correction; held-out ones included.
-    held_out
-        Accepted ones that score models.
     unlabelled
         Without a current correction, and not held out.
     """

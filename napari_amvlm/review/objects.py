@@ -172,8 +172,6 @@ def split_at_line(labels: Labels, value: int, line: Sequence[tuple[float, float]
     ----------
     labels
         `(H, W)`, of an integer type.
-    value
-        The object.
     line
         Points `(row, column)` of an open line, at least two.
 
@@ -199,8 +197,6 @@ def split_by_probability(labels: Labels, value: int, probability: ArrayLike, *, 
     ----------
     labels
         `(H, W)`, of an integer type.
-    value
-        The object.
     probability
         `(H, W)`, in [0, 1].
     least_distance

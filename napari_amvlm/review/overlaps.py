@@ -48,8 +48,6 @@ def compose_classes(
         For each prompt a mask `(H, W)`; at least one.
     values
         The label value of each prompt, above 0.
-    rule
-        Who wins where masks overlap.
     order
         Prompts from the one that wins to the one that loses, for `OverlapRule.PRIORITY`; prompts that are not in it
         lose to those that are.

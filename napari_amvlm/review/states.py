@@ -68,8 +68,6 @@ def carry_states(
     ----------
     states, mask
         Of the new answer, `(H, W)`.
-    earlier_states, earlier_mask
-        Of the answer that it follows.
     """
     kept = (mask == earlier_mask) & (states == PixelState.RIGHT) & (earlier_states == PixelState.CORRECTED)
     return np.where(kept, np.uint8(PixelState.CORRECTED), states)

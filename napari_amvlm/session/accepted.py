@@ -22,8 +22,6 @@ class Accepted:
 
     Attributes
     ----------
-    correction
-        Its id in the ledger.
     states
         uint8 (H, W), values of `napari_amvlm.review.PixelState`.
     objects

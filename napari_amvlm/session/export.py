@@ -20,12 +20,6 @@ def export_project(project: Project, kind: FormatName, path: Path, scans: Sequen
 
     Parameters
     ----------
-    project
-        Where the masks are.
-    kind
-        The format.
-    path
-        Its file or folder.
     scans
         Files and folders of scans, for formats that want them.
 

@@ -40,8 +40,6 @@ def learning_data(
 
     Parameters
     ----------
-    project
-        An open project.
     predictor_scales
         Gives the working scale from a prompt, the image's shape `(H, W)` and whether it is gray. Called where no
         person chose one by hand.

@@ -26,16 +26,12 @@ class Outcome:
 
     Attributes
     ----------
-    run_id
-        The run's entry in the ledger.
     record
         The model that was kept; None where no teacher scored better than the model before the run.
     before, after
         Mean Dice on held-out images; None was not measured.
     stopped
         Whether a person stopped it.
-    seconds
-        Learning time.
     scores
         Of every prompt on every held-out image, the worst first.
     judgement
@@ -59,8 +55,6 @@ class LearningRun:
     ----------
     project, predictor
         The predictor's model is the start; it is never changed here.
-    config
-        Budget and rates.
     device
         Name of the device to learn on; "auto" takes the best.
     on_problem

@@ -36,14 +36,8 @@ class Compared:
 
     Attributes
     ----------
-    image_id
-        Of the image in its project.
-    name
-        Its name.
     scores
         For each prompt the Dice of the earlier and of the later model, on reviewed pixels, at full size.
-    shape
-        Height and width of the image.
     step
         The arrays below hold every `step`-th pixel of the image.
     pixels
@@ -75,14 +69,8 @@ class Comparer:
 
     Parameters
     ----------
-    project
-        An open project.
-    before, after
-        Files of the two models.
     predictor_scales
         Gives the working scale of a prompt, as for `learning_data`.
-    device
-        Where to compute.
     """
 
     def __init__(
@@ -162,10 +150,6 @@ def parent_file(project: Project, record: ModelRecord, installed: Iterable[Model
     ----------
     project
         Its models, discarded ones too, are looked through first.
-    record
-        A model of the project.
-    installed
-        Other models that are at hand.
 
     Raises
     ------

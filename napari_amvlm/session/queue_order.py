@@ -88,10 +88,6 @@ def order_queue(
         A project open for writing.
     predictor
         Serves the model; what image it looks at does not change.
-    items
-        Items to score.
-    prompts
-        Prompts that count.
     on_item
         Called with the index and the item before each one is scored.
     should_stop

@@ -31,8 +31,6 @@ def start_run(
     ----------
     project
         A project open for writing.
-    config
-        The run's configuration.
     parent_info
         Header of the model that it starts from.
     data
@@ -65,8 +63,6 @@ def keep_model(
         What `fine_tune` returned.
     parent_info
         Header of the model that the run started from; its licence holds for the new one too.
-    prompts
-        What the run learnt.
     run
         The run's entry, which is finished with this model; the student is kept beside it.
 

@@ -81,8 +81,6 @@ def draw_similarities(states: Mapping[str, Sequence[Compared]], path: Path) -> N
     ----------
     states
         Images beside their wordings, by state; the first image of each kind is drawn.
-    path
-        PNG file to write.
     """
     firsts = [(name, row) for name, rows in states.items() for row in {r.kind: r for r in reversed(rows)}.values()]
     figure = Figure(figsize=(8.2, 1 + 0.66 * len(firsts)), layout="tight")

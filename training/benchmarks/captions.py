@@ -90,8 +90,6 @@ def asked_images(
         The data set; its masks show one thing.
     pairs
         Its images to ask, all with captions; captions are shuffled among them.
-    seed
-        Of the shuffling.
     show
         Told the share that is done, and the next image.
 

@@ -49,12 +49,8 @@ class Mosaic:
 
     Parameters
     ----------
-    side
-        Pixels.
     tissue
         Images `(h, w, 3)` to make it of.
-    seed
-        Which slide.
     """
 
     def __init__(self, side: int, tissue: Sequence[NDArray[np.uint8]], *, seed: int = 0) -> None:

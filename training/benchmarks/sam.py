@@ -26,8 +26,6 @@ class SamPath:
 
     Parameters
     ----------
-    device
-        Where it computes.
     config
         A `SamConfig`; by default that of ViT-B at 1024x1024 pixels.
     half

@@ -41,19 +41,7 @@ _CANCELS = 5
 
 
 class SlideBench:
-    """One slide, one prompt, and the results of several passes over it.
-
-    Parameters
-    ----------
-    predictor
-        With the model loaded.
-    image
-        The slide.
-    folder
-        Where results go.
-    prompt
-        What is looked for.
-    """
+    """One slide, one prompt, and the results of several passes over it."""
 
     def __init__(self, predictor: Predictor, image: ImageData, folder: Path, prompt: str) -> None:
         self.predictor, self.image, self.folder, self.prompt = predictor, image, folder, prompt

@@ -27,8 +27,6 @@ class Row:
 
     Attributes
     ----------
-    what
-        Name of the line.
     measured
         The figure with its unit; "not measured" where there is none.
     against
@@ -39,8 +37,6 @@ class Row:
         What the ratio should be, "at least 10"; empty where there is no aim.
     met
         Whether it is so; None without an aim or a ratio.
-    how
-        How the figure was made.
     """
 
     what: str

@@ -29,14 +29,10 @@ def wordings(split: DatasetSplit, pairs: Sequence[ImagePair], mode: PromptMode, 
 
     Parameters
     ----------
-    split
-        The data set.
     pairs
         Images of one part of it: captions are shuffled among these.
     mode
         See `PromptMode`.
-    seed
-        Of the shuffling.
 
     Raises
     ------

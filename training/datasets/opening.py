@@ -21,8 +21,6 @@ class DatasetSplit:
 
     Attributes
     ----------
-    spec
-        What it is.
     root
         Its folder; paths in reports are relative to it.
     classes
@@ -53,14 +51,10 @@ def open_dataset(spec: DatasetSpec, data: Path, config: SplitConfig, *, seed: in
 
     Parameters
     ----------
-    spec
-        What it is.
     data
         The data set's own folder, or one that holds it under its name.
     config
         How to split.
-    seed
-        Of the choice of labelled images.
 
     Raises
     ------

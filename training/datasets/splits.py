@@ -57,8 +57,6 @@ def pick_labelled(
 
     Parameters
     ----------
-    names
-        All training images.
     labels
         See `Labels`. A share is rounded to whole images, at least one.
     pick
@@ -120,13 +118,6 @@ def held_out_subjects(subjects: Iterable[str], config: SplitConfig, dataset: str
 
 def another_for_each(texts: dict[str, str], *, seed: int) -> dict[str, str]:
     """Give every image the text of another one, a different one as far as there are enough different texts.
-
-    Parameters
-    ----------
-    texts
-        Text of each image.
-    seed
-        Of the random order.
 
     Raises
     ------

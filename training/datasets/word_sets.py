@@ -23,8 +23,6 @@ class SetSpec(Config):
 
     Attributes
     ----------
-    name
-        Name of the set.
     folder
         Its folder, relative to the index file or to the data folder; empty: `name`.
     prompts
@@ -37,8 +35,6 @@ class SetSpec(Config):
         Licence of the data, and which weights it may train.
     subject
         Regular expression whose first group is the subject in a file's stem; empty: every image is its own.
-    split
-        How its validation images are chosen.
     share
         Share of all images drawn that come from the set; None: what is left is balanced over sets and words.
     paired

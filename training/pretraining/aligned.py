@@ -51,8 +51,6 @@ class Aligned:
 
     Attributes
     ----------
-    name
-        What tables call it.
     step, recipe
         How long it has learnt, and what it was told.
     model
@@ -127,8 +125,6 @@ def load_aligned(run: Path, device: torch.device, *, text_encoder: TextEncoder |
     ----------
     run
         The run's folder, or its `state.safetensors`.
-    device
-        Where to compute.
     text_encoder
         A loaded text encoder to share; None loads the configured one. A trainable one is copied.
 

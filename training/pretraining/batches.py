@@ -68,10 +68,6 @@ class BatchSource:
 
     Parameters
     ----------
-    images
-        What to draw from.
-    seed
-        Seed.
     tile_batch, whole_batch
         Number of images in a batch of either kind.
     size

@@ -41,8 +41,6 @@ class TaughtImage:
         uint8 `(H, W, 3)`; whole images are fitted into a square canvas.
     masks
         uint8 0 or 1, `(K, H, W)`.
-    concepts
-        Names of the K concepts.
     object_size
         Median diameter of an object in pixels (tissue), else 0.
     full
@@ -130,8 +128,6 @@ def load_taught_images(
 
     Parameters
     ----------
-    data
-        Folder that holds the data sets.
     source
         "DSB2018", "TNBC", "CXR-Lungs" or "SPIDER-Spine".
     whole

@@ -36,15 +36,7 @@ _OVERLAYS = 2
 
 
 def used_files(data: Path, images: Sequence[TaughtImage]) -> dict[str, Any]:
-    """Return the images by name, for training and validation, and the SHA-256 of every image and mask file.
-
-    Parameters
-    ----------
-    data
-        Folder that holds the data sets.
-    images
-        All images of a run.
-    """
+    """Return the images by name, for training and validation, and the SHA-256 of every image and mask file."""
     names = [f"{image.source}/{image.name}" for image in images]
     held_out = [is_validation(image.source, image.name) for image in images]
     pairs = _pairs(data, {image.source for image in images})
@@ -72,12 +64,6 @@ def write_pretrain_page(
     ----------
     folder
         The run; its log gives the curves.
-    recipe
-        What it was told.
-    data
-        Folder that holds the data sets.
-    model
-        The averaged model.
     each, scores
         Its scores on every validation image, and what `scores.json` will hold.
     """

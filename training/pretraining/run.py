@@ -58,14 +58,8 @@ class Pretraining:
 
     Parameters
     ----------
-    recipe
-        What to do.
-    images
-        All images, training and validation.
     out
         Folder for `state.safetensors`, `log.jsonl` and the final weights.
-    device
-        Where to compute.
     text_encoder
         A loaded text encoder; None loads the configured one.
     """

@@ -58,17 +58,7 @@ class _Side:
 
 
 class Alignment(nn.Module):
-    """Losses of step 1.
-
-    Parameters
-    ----------
-    model
-        Whose encoders are aligned.
-    config
-        Weights and options.
-    seed
-        Seed of the random weights.
-    """
+    """Losses of step 1."""
 
     def __init__(self, model: AMVLM, config: StepOneConfig, *, seed: int = 0) -> None:
         super().__init__()
@@ -93,8 +83,6 @@ class Alignment(nn.Module):
 
         Parameters
         ----------
-        model
-            Whose projection heads are used.
         seen
             What the image encoder saw in the batch.
         batch

@@ -40,8 +40,6 @@ def drop_words(
     ----------
     text
         A sentence; its words are told apart by spaces.
-    chance
-        Source of chance.
     share
         Probability with which each droppable word goes.
     droppable

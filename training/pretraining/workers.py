@@ -26,8 +26,6 @@ class Workers:
     ----------
     batches
         Batches a step; each process takes as many.
-    device
-        Where this process computes.
 
     Raises
     ------

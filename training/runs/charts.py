@@ -19,15 +19,7 @@ _SMOOTHING = 25
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the smoothed loss of every step, and the Dice of every validation.
-
-    Parameters
-    ----------
-    records
-        Lines of the run's log.
-    path
-        PNG file to write.
-    """
+    """Draw the smoothed loss of every step, and the Dice of every validation."""
     losses = [(r["step"], r["loss"]) for r in records if r.get("event") == "step" and np.isfinite(r["loss"])]
     scores = [(r["step"], r["dice"]) for r in records if r.get("event") == "validation"]
     figure = Figure(figsize=(7.2, 3.6), layout="tight")

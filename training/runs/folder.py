@@ -135,8 +135,6 @@ class StateFile:
 
     Parameters
     ----------
-    folder
-        The run.
     every_seconds
         Time between two states; 0 saves every one.
     """

@@ -89,8 +89,6 @@ class Row(NamedRow):
 
     Attributes
     ----------
-    kind
-        "amvlm" or "plain-unet".
     start
         Weights that the row starts from: a name given on the command line by `--start NAME=FILE`, an installed model or
         a file; None leaves the recipe's.
@@ -119,8 +117,6 @@ class Grid(RowGrid[Row]):
         ----------
         starts
             Files of the weights that rows name.
-        where
-            The grid's file, for messages.
 
         Raises
         ------
@@ -159,17 +155,11 @@ def make_runs(
 
     Parameters
     ----------
-    runs
-        What to make.
-    out
-        Folder of the grid.
     make
         Called with recipe and folder, also for a finished run, to check that it has the same settings; returns whether
         it is finished now.
     finished
         Tells whether a folder holds a finished run.
-    over
-        Tells whether this sitting is over.
     """
     for number, (_, folder, recipe) in enumerate(runs, start=1):
         if not finished(out / folder):

@@ -31,8 +31,6 @@ def write_page(
         The run; its log gives the curves.
     recipe, split
         What the run was told and what it used.
-    predictor
-        Its weights.
     scores
         What `scores.json` will hold.
     """

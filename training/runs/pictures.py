@@ -44,16 +44,8 @@ def draw_overlay(
 
     Parameters
     ----------
-    predictor
-        Finds the masks.
-    pair
-        Image and mask file.
     asked, texts
         What is asked with its mask value, and the text to ask it with.
-    scale
-        Working scale.
-    path
-        PNG file to write.
     """
     image = read_image(pair.image).data
     labels = read_mask(pair.required_mask(), image.shape[:2])

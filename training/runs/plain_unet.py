@@ -56,13 +56,7 @@ class _Block(nn.Sequential):
 
 
 class PlainUNet(nn.Module):
-    """U-Net (Ronneberger et al., MICCAI 2015) with batch normalisation and bilinear upsampling.
-
-    Parameters
-    ----------
-    classes
-        Number of masks K.
-    """
+    """U-Net (Ronneberger et al., MICCAI 2015) with batch normalisation and bilinear upsampling."""
 
     def __init__(self, classes: int = 1) -> None:
         super().__init__()
@@ -89,10 +83,6 @@ class PlainPredictor:
 
     Parameters
     ----------
-    network
-        What was learnt.
-    device
-        Where to compute.
     prompts
         What its K masks show. A network of one mask gives that one, whatever it is asked.
     """
@@ -184,8 +174,6 @@ def train_plain_unet(
         for each prompt, in the order of their first appearance.
     config
         Budget, rate, crop, labelled batch and seed; what concerns teacher, unlabelled images and text is not used.
-    device
-        Where to compute.
     keeper
         Saves the run's state, and loads the state to continue from, as in `fine_tune`.
     should_stop

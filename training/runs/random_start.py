@@ -24,10 +24,6 @@ def random_start(folder: Path, seed: int, like: Path | None = None, text_encoder
 
     Parameters
     ----------
-    folder
-        Of the run.
-    seed
-        Of the weights.
     like
         Weights whose sizes and frozen sentence encoder are taken over; None means the default model's.
     text_encoder

@@ -39,8 +39,6 @@ class RunRecipe(SplitConfig):
         Of the choice of labelled images and of learning.
     minutes, steps
         The budget; one of the two.
-    prompts
-        What every image is asked.
     score_prompts
         Other ways of asking that the result is scored with too.
     start

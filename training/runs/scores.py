@@ -34,18 +34,8 @@ def score_split(
 
     Parameters
     ----------
-    predictor
-        A model, or the plain U-Net.
-    split
-        The data set.
     pairs
         Its images to score; captions are shuffled among them.
-    modes
-        Ways of asking.
-    seed
-        Of the shuffling.
-    protocols
-        Sizes to score at.
     """
     scores: ScoresByMode = {}
     for mode in dict.fromkeys(modes):

@@ -37,8 +37,6 @@ def load_predictor(
     ----------
     path
         A weights file, or the folder of a run.
-    device
-        Where to compute.
     text_encoder
         A loaded sentence encoder to share.
     views
@@ -72,8 +70,6 @@ class AveragedPredictor:
 
     Parameters
     ----------
-    first, second
-        Whose answers are averaged.
     share
         Of the second, 0 to 1.
     """

@@ -50,14 +50,8 @@ class SimulatedArm:
     ----------
     name
         Of `ARMS`.
-    recipe
-        What to do.
     material
         Images and what is right in them.
-    folder
-        Of the arm.
-    device
-        Where to compute.
     text_encoder
         A loaded sentence encoder to share.
     should_stop

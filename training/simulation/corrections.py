@@ -67,14 +67,10 @@ def steps(
 
     Parameters
     ----------
-    kind
-        "paint", "strokes" or "clicks".
     probability
         What the model found, `(H, W)`.
     truth
         What is right, bool `(H, W)`.
-    mouse
-        What things cost.
     spread
         For strokes: of the same image and probability.
     factor

@@ -76,10 +76,6 @@ class Corrected:
     ----------
     mask
         The corrected mask, bool `(H, W)`.
-    seconds
-        What it took, looking included.
-    pieces
-        Number of pieces that were outlined.
     outlined
         Length of all their contours, pixels.
     cleared
@@ -100,8 +96,6 @@ def correct(proposed: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseM
     ----------
     proposed, truth
         bool `(H, W)`.
-    mouse
-        What things cost.
 
     Raises
     ------

@@ -34,16 +34,10 @@ class SimulatedPerson:
 
     Parameters
     ----------
-    project
-        Open for writing.
     material
         What is annotated, and what is right.
     pairs
         The image with its mask file for each image id.
-    mouse
-        What correcting costs.
-    corrections
-        How masks are corrected.
     good_enough
         With strokes and clicks a mask is accepted at this Dice.
     spend

@@ -82,8 +82,6 @@ def cut_folder(folder: DataFolder, target: Path, side: int) -> DataFolder:
 
     Parameters
     ----------
-    folder
-        Images with masks.
     target
         Where the squares go, in LViT layout, as TIFF called `NAME-yY-xX`; if it is there, it is taken as it is.
     side

@@ -20,8 +20,6 @@ class Arm:
 
     Attributes
     ----------
-    meaning
-        A few words for figures.
     order
         "queue": what teaches most comes first, asked anew in each round; "random": one random order.
     unlabelled
@@ -51,8 +49,6 @@ class SimulationRecipe(Config):
 
     Attributes
     ----------
-    name
-        Of the figures.
     prompt
         What is annotated; with a `classes.csv` one of its prompts.
     seed
@@ -78,8 +74,6 @@ class SimulationRecipe(Config):
         The Dice that figures tell the time to.
     stop_at_target
         Whether an arm ends where it has reached the target.
-    mouse
-        What correcting costs.
     corrections
         How masks are corrected: "paint", "strokes" or "clicks", see `training.simulation.corrections`.
     good_enough

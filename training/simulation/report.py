@@ -32,8 +32,6 @@ class Round:
     ----------
     number
         0 is before anything was annotated.
-    accepted
-        Pieces of work.
     held_out
         Images that judge models.
     annotation
@@ -43,8 +41,6 @@ class Round:
         queue.
     dice
         Mean over the validation images, of the model that serves.
-    verdict
-        What became of the round's model.
     """
 
     number: int
@@ -143,8 +139,6 @@ def write_report(out: Path, arms: Mapping[str, Sequence[Round]], target: float) 
 
     Parameters
     ----------
-    out
-        Folder.
     arms
         The rounds of each arm, at least one.
     target
