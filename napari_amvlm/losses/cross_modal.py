@@ -19,7 +19,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from napari_amvlm.losses.tokens import check_padding, check_temperature, full_precision, mean_over_tokens, widen
+from napari_amvlm.losses.tokens import (
+    check_padding,
+    check_pair,
+    check_temperature,
+    full_precision,
+    mean_over_tokens,
+    widen,
+)
 
 
 def match_weights(query: Tensor, key: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -46,11 +53,7 @@ def match_weights(query: Tensor, key: Tensor, padding: Tensor | None = None) -> 
     ValueError
         Shapes do not fit, or the padding is not bool.
     """
-    if query.ndim != 3 or key.ndim != 3 or query.shape[::2] != key.shape[::2]:
-        raise ValueError(
-            "Expected arguments `query` (B, P, d) and `key` (B, K, d) of one batch and width, "
-            f"but got {tuple(query.shape)} and {tuple(key.shape)}."
-        )
+    check_pair(query=query, key=key)
     check_padding(padding, tuple(key.shape[:2]))
     with full_precision(query):
         query, key = widen(query, key)
@@ -123,11 +126,7 @@ def pairwise_cosine(a: Tensor, b: Tensor) -> Tensor:
     ValueError
         Shapes do not fit.
     """
-    if a.ndim != 3 or b.ndim != 3 or a.shape[::2] != b.shape[::2]:
-        raise ValueError(
-            "Expected arguments `a` (B, P, d) and `b` (B, K, d) of one batch and width, "
-            f"but got {tuple(a.shape)} and {tuple(b.shape)}."
-        )
+    check_pair(a=a, b=b)
     with full_precision(a):
         a, b = widen(a, b)
         return normalize(a, dim=-1) @ normalize(b, dim=-1).mT
@@ -178,24 +177,8 @@ def v2t_loss(similarity: Tensor, padding: Tensor | None = None, *, temperature: 
 
         L_V2T = -1/2BP sum_i sum_p [ log softmax_k( sim(v_p, t~_k) / tau )_p + log softmax_k( sim(t~_p, v_k) / tau )_p ]
 
-    Parameters
-    ----------
-    similarity
-        sim(v_p, t~_k), `(B, P, P)`.
-    padding
-        Padding of the *words*, bool `(B, W)`; None if none is. An image whose text has no word is left out.
-    temperature
-        tau, positive.
-
-    Returns
-    -------
-    Tensor
-        A scalar, never negative.
-
-    Raises
-    ------
-    ValueError
-        As in `matched_contrast`.
+    This is `matched_contrast` of sim(v_p, t~_k), `(B, P, P)`, but `padding` is that of the *words*, bool `(B, W)`. An
+    image whose text has no word is left out.
     """
     wordless = None
     if padding is not None:
@@ -210,24 +193,8 @@ def t2v_loss(similarity: Tensor, padding: Tensor | None = None, *, temperature: 
         L_T2V = -1/2B sum_i 1/W_i sum_w [ log softmax_k( sim(t_w, v~_k) / tau )_w
                                           + log softmax_k( sim(v~_w, t_k) / tau )_w ]
 
-    Parameters
-    ----------
-    similarity
-        sim(t_w, v~_k), `(B, W, W)`.
-    padding
-        Padding of the words, bool `(B, W)`; None if none is. Padding is neither an anchor, nor a match, nor a negative.
-    temperature
-        tau, positive.
-
-    Returns
-    -------
-    Tensor
-        A scalar, never negative.
-
-    Raises
-    ------
-    ValueError
-        As in `matched_contrast`.
+    This is `matched_contrast` of sim(t_w, v~_k), `(B, W, W)`, with the padding of the words: padding is neither an
+    anchor, nor a match, nor a negative.
     """
     return matched_contrast(similarity, padding, temperature=temperature)
 
@@ -242,15 +209,8 @@ def css_loss(v2t: Tensor, t2v: Tensor, padding: Tensor | None = None, *, tempera
         `losses.wasserstein.supervised_similarity` made of it.
     t2v
         Similarity of words and their matches, `(B, W, W)`, made alike.
-    padding
-        Padding of the words, bool `(B, W)`; None if none is.
-    temperature
-        tau, positive.
-
-    Returns
-    -------
-    Tensor
-        A scalar, never negative.
+    padding, temperature
+        Padding of the words, bool `(B, W)`; the rest as in `matched_contrast`.
 
     Raises
     ------

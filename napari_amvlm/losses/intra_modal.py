@@ -120,28 +120,6 @@ def icl_loss(
     temperature: float = 0.07,
     same: Tensor | None = None,
 ) -> Tensor:
-    """Return (L_coarse + L_fine) / 2 of one modality.
-
-    Parameters
-    ----------
-    cls
-        Class token of the query encoder, `(B, d)`; carries the gradient.
-    cls_a, tokens_a
-        Class token `(B, d)` and tokens `(B, S, d)` of the augmented view from the momentum encoder; no gradient.
-    padding
-        Bool `(B, S)`, True where a token of the augmented view is padding; None if none is.
-    temperature, same
-        As in `coarse_icl_loss`.
-
-    Returns
-    -------
-    Tensor
-        A scalar, never negative.
-
-    Raises
-    ------
-    ValueError
-        As in `coarse_icl_loss` and `fine_icl_loss`.
-    """
+    """Return (L_coarse + L_fine) / 2 of one modality; see `coarse_icl_loss` and `fine_icl_loss`."""
     coarse = coarse_icl_loss(cls, cls_a, temperature=temperature, same=same)
     return (coarse + fine_icl_loss(cls, tokens_a, padding, temperature=temperature, same=same)) / 2

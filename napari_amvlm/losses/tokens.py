@@ -46,6 +46,16 @@ def check_padding(padding: Tensor | None, shape: tuple[int, ...]) -> None:
         )
 
 
+def check_pair(**tensors: Tensor) -> None:
+    """Raise `ValueError` unless two token sets, given by their argument names, are of one batch and width."""
+    (name, a), (other, b) = tensors.items()
+    if a.ndim != 3 or b.ndim != 3 or a.shape[::2] != b.shape[::2]:
+        raise ValueError(
+            f"Expected arguments `{name}` (B, P, d) and `{other}` (B, K, d) of one batch and width, "
+            f"but got {tuple(a.shape)} and {tuple(b.shape)}."
+        )
+
+
 def mean_over_tokens(values: Tensor, padding: Tensor | None) -> Tensor:
     """Return 1/B sum_i 1/P_i sum_p values[i, p], where P_i counts the tokens of item i that are no padding.
 

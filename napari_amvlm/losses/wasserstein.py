@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from napari_amvlm.losses.tokens import full_precision, widen
+from napari_amvlm.losses.tokens import check_pair, full_precision, widen
 
 WeightForm = Literal["sigmoid", "exponential"]
 
@@ -47,11 +47,7 @@ def pairwise_wasserstein(mu_a: Tensor, sigma_a: Tensor, mu_b: Tensor, sigma_b: T
     ValueError
         Shapes do not fit.
     """
-    if mu_a.ndim != 3 or mu_b.ndim != 3 or mu_a.shape[::2] != mu_b.shape[::2]:
-        raise ValueError(
-            "Expected arguments `mu_a` (B, P, d) and `mu_b` (B, K, d) of one batch and width, "
-            f"but got {tuple(mu_a.shape)} and {tuple(mu_b.shape)}."
-        )
+    check_pair(mu_a=mu_a, mu_b=mu_b)
     for name, mu, sigma in (("a", mu_a, sigma_a), ("b", mu_b, sigma_b)):
         if sigma.shape != mu.shape:
             raise ValueError(
