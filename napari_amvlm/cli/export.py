@@ -14,11 +14,12 @@ from napari_amvlm.errors import InputError
 def export(
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A project folder NAME.amvlm.")],
     kind: Annotated[
-        Literal["coco", "geojson", "tiff", "png", "nifti", "ome-tiff"],
-        typer.Option("--format", help="What to write; nifti and ome-tiff lie over the scans."),
+        Literal["coco", "geojson", "tiff", "png", "nifti", "ome-tiff", "dicom-seg", "ome-zarr", "imagej"],
+        typer.Option("--format", help="What to write; docs/export-formats.md describes each."),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PATH", help="File for coco, folder for the other formats.")
+        Path,
+        typer.Option("-o", "--output", metavar="PATH", help="File for coco, the image for ome-zarr, else a folder."),
     ],
     scans: Annotated[
         list[Path] | None,

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.exports.coco import Segmentation, export_coco
+from napari_amvlm.exports.dicom_seg import export_dicom_seg
 from napari_amvlm.exports.geojson import export_geojson
+from napari_amvlm.exports.imagej import export_imagej
 from napari_amvlm.exports.labels import export_labels
+from napari_amvlm.exports.ome_zarr import export_ome_zarr
 from napari_amvlm.exports.scan_labels import export_scan_labels
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.project import Project
 
-FormatName = Literal["coco", "geojson", "tiff", "png", "nifti", "ome-tiff"]
+FormatName = Literal["coco", "geojson", "tiff", "png", "nifti", "ome-tiff", "dicom-seg", "ome-zarr", "imagej"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,17 @@ FORMATS: dict[FormatName, ExportFormat] = {
         lambda project, path, o: export_scan_labels(project, path, "ome-tiff", scans=o.scans, objects=o.objects),
         options=("scans", "objects"),
     ),
+    "dicom-seg": ExportFormat(
+        "DICOM segmentations",
+        lambda project, path, o: export_dicom_seg(project, path, o.scans),
+        options=("scans",),
+    ),
+    "ome-zarr": ExportFormat(
+        "Labels in OME-Zarr images",
+        lambda project, path, o: export_ome_zarr(project, path, o.scans),
+        options=("scans",),
+    ),
+    "imagej": ExportFormat("ROIs for ImageJ", lambda project, path, _: export_imagej(project, path)),
 }
 
 

@@ -53,7 +53,7 @@ def open_ome_zarr(path: Path) -> list[ImageData]:
 
 def _in_folder(path: Path) -> list[ImageData]:
     """Describe the multiscales of one folder."""
-    ome = _ome(path)
+    ome = ome_metadata(path)
     every = ome.get("multiscales")
     if not isinstance(every, list) or not every:
         raise ImageError(
@@ -69,7 +69,7 @@ def _in_folder(path: Path) -> list[ImageData]:
 
 def _image_folders(path: Path) -> list[str]:
     """Return the folders of the images within `path`; "" is the folder itself."""
-    ome = _ome(path)
+    ome = ome_metadata(path)
     if ome.get("multiscales"):
         return [""]
     if "plate" in ome:
@@ -78,7 +78,7 @@ def _image_folders(path: Path) -> list[str]:
     elif "well" in ome:
         folders = _fields(path)
     else:
-        named = _ome(path / "OME").get("series") if (path / "OME").is_dir() else ome.get("series")
+        named = ome_metadata(path / "OME").get("series") if (path / "OME").is_dir() else ome.get("series")
         folders = [str(name) for name in named or ()] or sorted(
             (one.name for one in path.iterdir() if one.name.isdecimal() and is_zarr(one)), key=int
         )
@@ -90,11 +90,17 @@ def _image_folders(path: Path) -> list[str]:
 
 
 def _fields(well: Path) -> list[str]:
-    return [str(field["path"]) for field in (_ome(well).get("well") or {}).get("images") or ()]
+    return [str(field["path"]) for field in (ome_metadata(well).get("well") or {}).get("images") or ()]
 
 
-def _ome(path: Path) -> dict[str, Any]:
-    """Return what the folder says of its images."""
+def ome_metadata(path: Path) -> dict[str, Any]:
+    """Return what an OME-Zarr folder says of its images, in the form of either version.
+
+    Raises
+    ------
+    ImageError
+        It is of another version, or its metadata are no JSON objects.
+    """
     metadata = zarr_metadata(path)
     if "zarr.json" in metadata:
         ome = (metadata["zarr.json"].get("attributes") or {}).get("ome") or {}

@@ -1,0 +1,208 @@
+"""DICOM segmentations: one segment a prompt, each frame with a reference to the image that it lies on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.exports.annotated import project_prompts
+from napari_amvlm.exports.scan_labels import require_empty
+from napari_amvlm.exports.scans import annotated_scans
+from napari_amvlm.files import write_atomically
+from napari_amvlm.imaging.formats.dicom_headers import read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+    from napari_amvlm.exports.scans import AnnotatedScan
+    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.project import Project
+
+_PROGRAM = "napari-amvlm"
+_SCHEME = "99AMVLM"
+"""Of the codes of prompts that SNOMED CT has none for; 99 is DICOM's mark of a private scheme."""
+
+_ANATOMY, _ABNORMAL, _TISSUE = "AnatomicalStructure", "MorphologicallyAbnormalStructure", "Tissue"
+_CONCEPTS = {
+    "lung": (_ANATOMY, "Lung"),
+    "lungs": (_ANATOMY, "Lung"),
+    "heart": (_ANATOMY, "Heart"),
+    "liver": (_ANATOMY, "Liver"),
+    "kidney": (_ANATOMY, "Kidney"),
+    "spleen": (_ANATOMY, "Spleen"),
+    "brain": (_ANATOMY, "Brain"),
+    "spine": (_ANATOMY, "Spine"),
+    "spinal canal": (_ANATOMY, "VertebralCanal"),
+    "spinal cord": (_ANATOMY, "SpinalCord"),
+    "vertebra": (_ANATOMY, "Vertebra"),
+    "vertebrae": (_ANATOMY, "Vertebra"),
+    "nucleus": (_ANATOMY, "Nucleus"),
+    "nuclei": (_ANATOMY, "Nucleus"),
+    "cell nuclei": (_ANATOMY, "Nucleus"),
+    "lesion": (_ABNORMAL, "Lesion"),
+    "tumor": (_ABNORMAL, "Neoplasm"),
+    "tumour": (_ABNORMAL, "Neoplasm"),
+    "edema": (_ABNORMAL, "Edema"),
+}
+"""SNOMED CT's category and type of a prompt, by the names that pydicom has for them."""
+
+_OFTEN_LEFT_OUT = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
+
+
+def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -> list[str]:
+    """Write a DICOM segmentation over each scan that accepted images are parts of.
+
+    Every prompt is a segment of its own, so prompts may overlap. A frame refers to the image, or the frame of a
+    multi-frame image, that its pixels lie on. Frames without a pixel are left out.
+
+    Parameters
+    ----------
+    project
+        Where the masks are.
+    root
+        Folder to write `NAME.dcm` to, new or empty.
+    scans
+        Files and folders of scans, see `annotated_scans`.
+
+    Returns
+    -------
+    list of str
+        What a reader should know about single images.
+
+    Raises
+    ------
+    InputError
+        highdicom is not installed, nothing was accepted, no scan is DICOM, or the folder holds files.
+    StorageError
+        The disk refused.
+    """
+    need_highdicom()
+    project_prompts(project)
+    require_empty(root)
+    by_model = {correction.prompt for correction in project.corrections.select() if correction.model}
+    colours = {record.text: record.style.colour for record in project.prompts.all()}
+    notes: list[str] = []
+    for scan in annotated_scans(project, scans, notes, _check, single=False):
+        segments = [
+            _segment(n, prompt, colours[prompt], prompt in by_model) for n, prompt in enumerate(scan.prompts, 1)
+        ]
+        result = _segmentation(scan, segments)
+        write_atomically(root / f"{scan.stem}.dcm", result.save_as, make_folder=True)
+    return notes
+
+
+def need_highdicom() -> None:
+    """Raise InputError where highdicom is not installed."""
+    if importlib.util.find_spec("highdicom") is None:
+        raise InputError(
+            'DICOM segmentations take the library highdicom; install it: pip install "napari-amvlm[dicom-seg]".'
+        )
+
+
+def _check(image: ImageData) -> None:
+    if not image.origins:
+        raise DatasetError(f"{image.path or image.name} is no DICOM scan; export its masks in another format.")
+
+
+def _segmentation(scan: AnnotatedScan, segments: list[Any]) -> Any:
+    """Return highdicom's segmentation of a scan."""
+    import highdicom
+
+    sources, masks = _frames(scan)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that are not quite as the standard says
+            result = highdicom.seg.Segmentation(
+                sources,
+                masks,
+                highdicom.seg.SegmentationTypeValues.BINARY,
+                segments,
+                series_instance_uid=highdicom.UID(),
+                series_number=1000,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer=_PROGRAM,
+                manufacturer_model_name=_PROGRAM,
+                software_versions=importlib.metadata.version(_PROGRAM),
+                device_serial_number="0",
+                content_description="Accepted masks",
+                series_description=f"{_PROGRAM} masks",
+            )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{scan.image.path} has no header that a DICOM segmentation can refer to ({error}); export its masks in "
+            "another format."
+        ) from error
+    return result
+
+
+def _frames(scan: AnnotatedScan) -> tuple[list[Dataset], NDArray[np.uint8]]:
+    """Return the source images, and masks `(frames, H, W, segments)`: of a multi-frame image, all of its frames."""
+    lengths = scan.image.data.shape[: len(scan.axes) - 2]
+    numbers = sorted({place.index for place, _ in scan.parts})
+    origins = [scan.image.origins[int(np.ravel_multi_index(index, lengths)) if index else 0] for index in numbers]
+    headers = {path: _completed(read_header(path)) for path in dict.fromkeys(path for path, _ in origins)}
+    stored = [int(header.get("NumberOfFrames") or 1) for header in headers.values()]
+    if max(stored) > 1 and len(headers) > 1:
+        raise DatasetError(
+            f"{scan.image.path} is made of several multi-frame files, and a DICOM segmentation refers to one; export "
+            "its masks in another format."
+        )
+    count = stored[0] if max(stored) > 1 else len(numbers)
+    maps = [scan.mask(prompt) for prompt in scan.prompts]
+    masks = np.zeros((count, *maps[0].shape[-2:], len(maps)), np.uint8)
+    for row, (index, (_, frame)) in enumerate(zip(numbers, origins, strict=True)):
+        for segment, labels in enumerate(maps):
+            masks[frame if count == stored[0] > 1 else row, ..., segment] = labels.block(
+                index, 0, 0, *labels.shape[-2:]
+            )
+    return list(headers.values()), masks
+
+
+def _completed(header: Dataset) -> Dataset:
+    """Return a header with what every image has to have, empty where it was left out."""
+    for keyword in _OFTEN_LEFT_OUT:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    return header
+
+
+def _segment(number: int, prompt: str, colour: str, by_model: bool) -> Any:
+    """Describe one prompt in coded concepts."""
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    category, kind = _CONCEPTS.get(prompt.casefold(), (_TISSUE, None))
+    slug = re.sub(r"[^A-Z0-9]+", "_", prompt.upper()).strip("_")[:16] or "PROMPT"
+    own = highdicom.sr.CodedConcept(slug, _SCHEME, prompt[:64])
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        _PROGRAM, family=codes.cid7162.ArtificialIntelligence, version=importlib.metadata.version(_PROGRAM)
+    )
+    return highdicom.seg.SegmentDescription(
+        number,
+        prompt[:64],
+        getattr(codes.SCT, category),
+        getattr(codes.SCT, kind) if kind else own,
+        "SEMIAUTOMATIC" if by_model else "MANUAL",
+        algorithm_identification=algorithm if by_model else None,
+        display_color=highdicom.color.CIELabColor.from_string(colour),
+    )

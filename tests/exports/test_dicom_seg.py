@@ -1,0 +1,139 @@
+"""DICOM segmentations, read back by highdicom and by pydicom alone."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.exports import ExportOptions, export_as
+from napari_amvlm.imaging import open_images
+from napari_amvlm.project import Answer, Project
+from tests.exports.scans import annotate, write_series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+highdicom = pytest.importorskip("highdicom")
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    return write_series(tmp_path / "series")
+
+
+def test_highdicom_reads_back_every_bit_by_source_image(tmp_path: Path, series: Path) -> None:
+    (image,) = open_images(series)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        wanted = annotate(project, image)
+
+        notes = export_as(project, "dicom-seg", tmp_path / "out", ExportOptions(scans=(series,)))
+
+    assert notes == []
+    read = highdicom.seg.segread(tmp_path / "out" / "series.dcm")
+    uids = [pydicom.dcmread(image.origins[number][0]).SOPInstanceUID for number in (1, 3)]
+    frames = read.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
+    for number in read.segment_numbers:
+        prompt = read.get_segment_description(number).segment_label
+        np.testing.assert_array_equal(frames[..., number - 1] > 0, wanted[prompt][[1, 3]])
+    description = read.get_segment_description(1)
+    assert description.segmented_property_type.meaning == "Vertebra"
+    assert description.segmented_property_type.scheme_designator == "SCT"
+    volume = read.get_volume(combine_segments=False)
+    assert volume.spacing[1:] == pytest.approx(image.scale[1:])
+
+
+def test_pydicom_finds_patient_study_and_positions_of_the_source(tmp_path: Path, series: Path) -> None:
+    (image,) = open_images(series)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        wanted = annotate(project, image)
+        export_as(project, "dicom-seg", tmp_path / "out", ExportOptions(scans=(series,)))
+
+    read = pydicom.dcmread(tmp_path / "out" / "series.dcm")
+    sources = {str(h.SOPInstanceUID): h for h in map(pydicom.dcmread, series.iterdir())}
+    source = next(iter(sources.values()))
+    for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID", "StudyID"):
+        assert read[keyword].value == source[keyword].value
+    pixels = read.pixel_array
+    assert len(pixels) == 4
+    for frame, groups in zip(pixels, read.PerFrameFunctionalGroupsSequence, strict=True):
+        uid = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        assert groups.PlanePositionSequence[0].ImagePositionPatient == sources[uid].ImagePositionPatient
+        segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        prompt = read.SegmentSequence[segment - 1].SegmentLabel
+        number = [str(pydicom.dcmread(path).SOPInstanceUID) for path, _ in image.origins].index(uid)
+        np.testing.assert_array_equal(frame > 0, wanted[prompt][number])
+
+
+def test_a_prompt_without_a_code_has_one_of_its_own_and_a_model_is_told(tmp_path: Path, series: Path) -> None:
+    (image,) = open_images(series)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        record = project.images.add_array(np.asarray(image.data[0]))
+        mask = np.ones(record.shape, bool)
+        project.corrections.accept(record.id, "frothy thing", Answer(mask, model="amvlm-open", threshold=0.5))
+        export_as(project, "dicom-seg", tmp_path / "out", ExportOptions(scans=(series,)))
+
+    (segment,) = pydicom.dcmread(tmp_path / "out" / "series.dcm").SegmentSequence
+    code = segment.SegmentedPropertyTypeCodeSequence[0]
+    assert (code.CodingSchemeDesignator, code.CodeMeaning) == ("99AMVLM", "frothy thing")
+    assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
+
+
+def _enhanced(path: Path, source: Path) -> Path:
+    """Put the files of a series together to one multi-frame file."""
+    headers = [pydicom.dcmread(file) for file in sorted(source.iterdir())]
+    header = headers[0]
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedCTImageStorage
+    header.NumberOfFrames, header.PixelData = len(headers), b"".join(one.PixelData for one in headers)
+    orientation, measures, shared = (pydicom.Dataset() for _ in range(3))
+    orientation.ImageOrientationPatient = header.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = header.PixelSpacing, header.SliceThickness
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    header.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for one in headers:
+        position, group = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = one.ImagePositionPatient
+        group.PlanePositionSequence = [position]
+        groups.append(group)
+    header.PerFrameFunctionalGroupsSequence = groups
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(header, keyword)
+    header.save_as(path)
+    return path
+
+
+def test_masks_on_a_multi_frame_image_refer_to_its_frames(tmp_path: Path, series: Path) -> None:
+    path = _enhanced(tmp_path / "enhanced.dcm", series)
+    (image,) = open_images(path)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        wanted = annotate(project, image, numbers=(1, 2))
+        export_as(project, "dicom-seg", tmp_path / "out", ExportOptions(scans=(path,)))
+
+    read = highdicom.seg.segread(tmp_path / "out" / "enhanced.dcm")
+    for number in (1, 2):
+        frame = image.origins[number][1]
+        pixels = read.get_pixels_by_source_frame(pydicom.dcmread(path).SOPInstanceUID, [frame + 1])
+        np.testing.assert_array_equal(pixels[0, ..., 0] > 0, wanted["vertebrae"][number])
+
+
+def test_a_scan_that_is_no_dicom_is_refused_by_name(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is no DICOM scan"):
+        export_as(project, "dicom-seg", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_highdicom_one_sentence_says_what_to_install(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    lacking: Any = lambda name, *rest: None if name == "highdicom" else found(name, *rest)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", lacking)
+
+    with pytest.raises(InputError, match=r"pip install .napari-amvlm\[dicom-seg\]"):
+        export_as(project, "dicom-seg", tmp_path / "out")
