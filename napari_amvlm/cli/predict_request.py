@@ -113,8 +113,9 @@ def output_files(source: ImageSource, request: Request, title: str = "") -> list
 
 
 def store_folder(source: ImageSource, request: Request, title: str = "") -> Path:
-    """Return the folder that a slide gives."""
-    return request.output / f"{_stem(source, title, len('.zarr'))}.zarr"
+    """Return the folder that a slide gives; that of a NIfTI file has a name of its own, as its other results have."""
+    ending = "_nii.zarr" if is_nifti(source.path) else ".zarr"
+    return request.output / f"{_stem(source, title, len(ending))}{ending}"
 
 
 def _stem(source: ImageSource, title: str, addition: int) -> str:

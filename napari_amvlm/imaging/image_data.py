@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +30,20 @@ _UNITS = {
     "minute": ("min", "minute"),
     "hour": ("h", "hour"),
 }
+INCHES = ("in", "inch", "inches")
+
+_OTHER_UNITS = {
+    "pm": 1e-6,
+    "å": 1e-4,
+    "angstrom": 1e-4,
+    "angstroms": 1e-4,
+    "dm": 1e5,
+    "ft": 304_800.0,
+    "thou": 25.4,
+    "pt": 25_400 / 72,
+    **dict.fromkeys(INCHES, 25_400.0),
+}
+"""Micrometers in further units, in which nobody wants to see an image."""
 _UNIT_OF = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
 
 
@@ -175,9 +190,10 @@ def spacing(size: object, unit: str | None) -> Spacing | None:
     >>> spacing("0.25", "µm"), spacing(0, "mm"), spacing(1, "furlong")
     ((0.25, 'micrometer'), None, None)
     """
-    name = _UNIT_OF.get((unit or "").strip().lower())
+    unit = unicodedata.normalize("NFC", unit or "").strip().lower()
+    name = "micrometer" if unit in _OTHER_UNITS else _UNIT_OF.get(unit)
     try:
-        length = float(size)  # type: ignore[arg-type]
+        length = float(size) * _OTHER_UNITS.get(unit, 1.0)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
     return (length, name) if name and math.isfinite(length) and 1e-9 < length < 1e9 else None

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 Crowds = Literal["object", "ignore"]
-Identifier = int | str
-"""COCO numbers what it lists; some writers use texts."""
+
+
+def _as_text(number: object) -> object:
+    """Return a number as a text; what is no number is returned as it is."""
+    return str(int(number)) if isinstance(number, (int, float)) and float(number).is_integer() else number
+
+
+Identifier = Annotated[str, BeforeValidator(_as_text)]
+"""COCO numbers what it lists; some writers use texts, or both for one thing."""
 
 
 class _Part(BaseModel):
@@ -56,7 +63,7 @@ class CocoCategory(_Part):
     """One class."""
 
     id: Identifier
-    name: str
+    name: Identifier
 
 
 class CocoAnnotation(_Part):
@@ -73,17 +80,17 @@ class CocoAnnotation(_Part):
 class CocoFile(_Part):
     """A file of instances; what is in its lists is parsed one by one."""
 
-    images: list[CocoImage]
+    images: list[Any]
     annotations: list[Any]
-    categories: list[CocoCategory]
+    categories: list[Any]
 
 
 @dataclass(frozen=True)
 class _Parsed:
     """The annotations of a file by image, and sentences about what was left out."""
 
-    by_image: Mapping[Identifier, list[CocoAnnotation]]
-    names: Mapping[Identifier, str]
+    by_image: Mapping[str, list[CocoAnnotation]]
+    names: Mapping[str, str]
     crowds: Crowds
 
 
@@ -99,7 +106,7 @@ def read_coco(
     path, content
         The file and what `read_json` found in it.
     on_problem
-        Called with a sentence for each annotation that belongs to no image or category.
+        Called with a sentence for each image, category and annotation that is left out.
     crowds
         What a crowd is: an object, or pixels that nobody reviewed.
 
@@ -109,15 +116,10 @@ def read_coco(
         It is no COCO file of instances.
     """
     file = _validated(CocoFile, content, path)
-    names: dict[Identifier, str] = {}
-    for category in file.categories:
-        name = " ".join(category.name.split())
-        if not name or names.setdefault(category.id, name) != name:
-            raise DatasetError(f"{path} has categories with the same id or without a name: give each its own.")
-    images = {image.id: image for image in file.images}
-    if len(images) < len({(image.id, image.file_name) for image in file.images}):
-        raise DatasetError(f"{path} lists two images with the same id: give each its own.")
-    by_image: dict[Identifier, list[CocoAnnotation]] = {number: [] for number in images}
+    categories = _by_id(_listed(CocoCategory, file.categories, path, "category", on_problem), "name", path, on_problem)
+    names = {number: name for number, one in categories.items() if (name := " ".join(one.name.split()))}
+    images = _by_id(_listed(CocoImage, file.images, path, "image", on_problem), "file_name", path, on_problem)
+    by_image: dict[str, list[CocoAnnotation]] = {number: [] for number in images}
     for number, raw in enumerate(file.annotations, 1):
         try:
             annotation = _annotation(raw, number, path)
@@ -131,11 +133,35 @@ def read_coco(
     parsed = _Parsed(by_image, names, crowds)
     for image in images.values():
         if by_image[image.id] or image.answered:
-            shape = None if image.height is None or image.width is None else (image.height, image.width)
+            shape = (image.height, image.width) if image.height and image.width else None
             reference = ImageReference(
                 image.file_name, image.sha256, path.parent / image.file_name, shape, _extent(by_image[image.id])
             )
             yield ImportedMasks(path, reference, partial(_answers, path, image, parsed))
+
+
+def _listed(
+    kind: type[_Kind], content: Sequence[Any], path: Path, what: str, on_problem: Callable[[str], None]
+) -> Iterator[_Kind]:
+    """Yield the parts of a list that can be understood."""
+    for number, raw in enumerate(content, 1):
+        try:
+            yield _validated(kind, raw, path, f"{what} {number}")
+        except DatasetError as error:
+            on_problem(str(error))
+
+
+def _by_id(parts: Iterable[Any], name: str, path: Path, on_problem: Callable[[str], None]) -> dict[str, Any]:
+    """Return images or categories by their id; of those that share one and differ by name, nobody knows which."""
+    found: dict[str, Any] = {}
+    unclear: dict[str, str] = {}
+    for part in parts:
+        if getattr(found.setdefault(part.id, part), name) != getattr(part, name):
+            unclear[part.id] = f"{getattr(found[part.id], name)} and {getattr(part, name)}"
+    for number, both in unclear.items():
+        on_problem(f"{path} has the id {number} twice, for {both}; both are left out: give each its own.")
+        del found[number]
+    return found
 
 
 def _annotation(raw: Any, number: int, path: Path) -> CocoAnnotation:
@@ -170,7 +196,7 @@ def _extent(annotations: Sequence[CocoAnnotation]) -> tuple[float, float] | None
 
 def _answers(path: Path, image: CocoImage, parsed: _Parsed, shape: tuple[int, int]) -> Answers:
     # Crowds first, so that objects in them are painted over them.
-    annotations = sorted(parsed.by_image[image.id], key=lambda annotation: not annotation.iscrowd)
+    annotations = sorted(parsed.by_image[image.id], key=lambda annotation: not _is_crowd(annotation))
     names = parsed.names
     objects = {names[c]: np.zeros(shape, np.int32) for c in image.answered or () if c in names}
     ignored = np.zeros(shape, np.bool_)
@@ -181,9 +207,9 @@ def _answers(path: Path, image: CocoImage, parsed: _Parsed, shape: tuple[int, in
         name = names.get(annotation.category_id)
         try:
             if name is None:
-                raise LabelsError(f"its category {annotation.category_id!r} is not listed.")
+                raise LabelsError(f"its category {annotation.category_id} is not listed.")
             mask, degenerate = _mask(annotation.segmentation, shape)
-            if annotation.iscrowd and parsed.crowds == "ignore":
+            if _is_crowd(annotation) and parsed.crowds == "ignore":
                 ignored |= mask
                 incomplete.add(name)
                 continue
@@ -209,6 +235,10 @@ def _answers(path: Path, image: CocoImage, parsed: _Parsed, shape: tuple[int, in
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
 
 
+def _is_crowd(annotation: CocoAnnotation) -> bool:
+    return str(annotation.iscrowd).lower() in ("1", "1.0", "true")
+
+
 def _polygons(segmentation: Any) -> list[Any]:
     """Return the flat polygons of a segmentation, of which some writers give one without a list around it."""
     if not isinstance(segmentation, list):
@@ -232,7 +262,7 @@ def _mask(segmentation: Any, shape: tuple[int, int]) -> tuple[NDArray[np.bool_],
         polygons = _polygons(segmentation)
         if not polygons:
             raise LabelsError("it has no outline, only a box or points: draw it as a polygon.")
-        usable = [flat for flat in polygons if not (isinstance(flat, list) and len(flat) in (2, 4))]
+        usable = [flat for flat in polygons if not _is_degenerate(flat)]
         degenerate = len(polygons) - len(usable)
         if not usable:
             raise LabelsError("its polygon has fewer than three points: redraw it.")
@@ -245,9 +275,20 @@ def _mask(segmentation: Any, shape: tuple[int, int]) -> tuple[NDArray[np.bool_],
 
 
 def _points(flat: Any) -> Any:
+    if _are_pairs(flat):
+        return flat
     if not isinstance(flat, list) or len(flat) % 2:
         raise LabelsError("a polygon has an odd number of coordinates: export it again.")
     return [flat[number : number + 2] for number in range(0, len(flat), 2)]
+
+
+def _is_degenerate(flat: Any) -> bool:
+    return isinstance(flat, list) and (len(flat) < 3 if _are_pairs(flat) else len(flat) in (0, 2, 4))
+
+
+def _are_pairs(flat: Any) -> bool:
+    """Tell whether a polygon is a list of points and not of single coordinates, as some writers have it."""
+    return isinstance(flat, list) and bool(flat) and all(isinstance(point, list) for point in flat)
 
 
 def _run_lengths(segmentation: RunLengths | dict[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 Cells = Literal["cell", "nucleus"]
 
-_ENDINGS = (".gz", ".json", ".geojson")
+_ENDINGS = (".gz", ".zip", ".json", ".geojson")
+_AREAS = ("Polygon", "MultiPolygon")
+_GEOMETRIES = (*_AREAS, "GeometryCollection")
 
 
 def is_geojson(content: Any) -> bool:
-    """Tell whether the content of a JSON file is a GeoJSON feature, or several."""
+    """Tell whether the content of a JSON file is a GeoJSON feature, several, or a geometry alone."""
     if isinstance(content, dict):
-        return content.get("type") in ("FeatureCollection", "Feature")
-    return isinstance(content, list) and all(isinstance(f, dict) and f.get("type") == "Feature" for f in content)
+        return content.get("type") in ("FeatureCollection", "Feature", *_GEOMETRIES)
+    return isinstance(content, list) and any(isinstance(f, dict) and f.get("type") == "Feature" for f in content)
 
 
 def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "cell") -> ImportedMasks:
@@ -67,20 +69,22 @@ def _stem(name: str) -> str:
     return name
 
 
-def _features(path: Path, content: Any) -> list[dict[str, Any]]:
+def _features(path: Path, content: Any) -> list[Any]:
     kind = content.get("type") if isinstance(content, dict) else None
     if kind == "FeatureCollection":
         content = content.get("features")
     elif kind == "Feature":
         content = [content]
-    if not isinstance(content, list) or not all(isinstance(f, dict) and f.get("type") == "Feature" for f in content):
+    elif kind in _GEOMETRIES:
+        content = [{"type": "Feature", "geometry": content}]
+    if not isinstance(content, list) or (content and not is_geojson(content)):
         raise DatasetError(f"{path} is no GeoJSON with features: export the objects of one image as GeoJSON.")
     return content
 
 
 def _answers(
     path: Path,
-    features: Sequence[dict[str, Any]],
+    features: Sequence[Any],
     known: dict[str, Any],
     prompt: str | None,
     cells: Cells,
@@ -91,47 +95,67 @@ def _answers(
     objects: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.int32) for name in names}
     problems: list[str] = []
     incomplete: set[str | None] = set()
-    for number, feature in enumerate(features, start=1):
+    planes = [_plane(feature) for feature in features]
+    shown = planes[0] if len(set(planes)) == 1 else (0, 0)
+    for number, (feature, plane) in enumerate(zip(features, planes, strict=True), start=1):
         name = _class_name(feature) or prompt
         try:
-            mask = _feature_mask(feature, cells, shape)
+            if plane != shown:
+                raise LabelsError(f"it lies in slice {plane[0]} at time {plane[1]}: export each plane as a file.")
+            mask, parts = _feature_mask(feature, cells, shape)
             if name is None:
                 raise LabelsError("it has no class: set one in the other program, or give --prompt.")
         except LabelsError as error:
             problems.append(f"{path}: {_title(number, feature, name)} is left out, {error}")
             incomplete.add(name)
             continue
+        if parts:
+            problems.append(f"{path}: {parts} parts without area of {_title(number, feature, name)} are left out.")
         objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
         reason = problems[0] if problems else f"{path} has no features: export at least one."
         raise LabelsError(reason if len(problems) < 2 else f"{reason} So are {len(problems) - 1} others.")
-    reviewed = geometry_mask(known["reviewed"], shape) if known.get("reviewed") else None
+    reviewed = geometry_mask(known["reviewed"], shape)[0] if known.get("reviewed") else None
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
 
 
-def _feature_mask(feature: dict[str, Any], cells: Cells, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _plane(feature: Any) -> tuple[int, int]:
+    """Return the slice and the time of a feature, which QuPath writes into the geometry of stacks."""
+    geometry = feature.get("geometry") if isinstance(feature, dict) else None
+    plane = geometry.get("plane") if isinstance(geometry, dict) else None
+    if not isinstance(plane, dict):
+        return 0, 0
+    z, t = (plane.get(axis) for axis in "zt")
+    return (z if isinstance(z, int) else 0, t if isinstance(t, int) else 0)
+
+
+def _feature_mask(feature: Any, cells: Cells, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
+    """Return the pixels of a feature, and how many of its parts have no area."""
+    if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        raise LabelsError("it is no GeoJSON feature: export it again.")
     nucleus = feature.get("nucleusGeometry")
     geometry = nucleus if nucleus is not None and cells == "nucleus" else feature.get("geometry")
-    mask = geometry_mask(geometry, shape)
+    mask, parts = geometry_mask(geometry, shape)
     if not mask.any():
         raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
-    return mask
+    return mask, parts
 
 
-def _title(number: int, feature: dict[str, Any], name: str | None) -> str:
+def _title(number: int, feature: Any, name: str | None) -> str:
     """Return what a feature is called in messages: its number, its class and its own name."""
-    properties = feature.get("properties")
+    properties = feature.get("properties") if isinstance(feature, dict) else None
     own = properties.get("name") if isinstance(properties, dict) else None
     called = ", ".join(str(part) for part in (name, own) if part)
     return f"feature {number} ({called})" if called else f"feature {number}"
 
 
-def geometry_mask(geometry: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels whose centre lies inside a Polygon or MultiPolygon, bool `shape`.
+def geometry_mask(geometry: Any, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
+    """Return the pixels whose centre lies inside a Polygon or MultiPolygon, bool `shape`, and a number of parts.
 
-    Of a GeometryCollection, what has an area counts.
+    Of a GeometryCollection, what has an area counts. The parts are those with fewer than three points, which are left
+    out; holes that have no area are no parts.
 
     Raises
     ------
@@ -142,24 +166,32 @@ def geometry_mask(geometry: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     if kind == "GeometryCollection":
         parts = geometry.get("geometries")
         parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-        areas = [part for part in parts if part.get("type") in ("Polygon", "MultiPolygon")]
+        areas = [geometry_mask(part, shape) for part in parts if part.get("type") in _AREAS]
         if areas:
-            return np.asarray(np.any([geometry_mask(part, shape) for part in areas], axis=0))
-    if kind not in ("Polygon", "MultiPolygon"):
-        raise LabelsError(f"a {kind} has no area: redraw it as a polygon, or remove it.")
+            return np.asarray(np.any([mask for mask, _ in areas], axis=0)), sum(count for _, count in areas)
+    if kind not in _AREAS:
+        what = f"a {kind} has no area" if kind else "it has no outline"
+        raise LabelsError(f"{what}: redraw it as a polygon, or remove it.")
     coordinates = geometry.get("coordinates")
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not all(isinstance(rings, list) and rings for rings in polygons):
         raise LabelsError(f"a {kind} must be a list of rings, but is not: export it again.")
+    usable = [rings for rings in polygons if not _is_degenerate(rings[0])]
+    if polygons and not usable:
+        raise LabelsError("its polygon has fewer than three points: redraw it.")
     mask = np.zeros(shape, np.bool_)
-    for rings in polygons:
-        mask |= polygon_mask(rings, shape)
-    return mask
+    for outline, *holes in usable:
+        mask |= polygon_mask([outline, *(hole for hole in holes if not _is_degenerate(hole))], shape)
+    return mask, len(polygons) - len(usable)
 
 
-def _class_name(feature: dict[str, Any]) -> str | None:
+def _is_degenerate(ring: Any) -> bool:
+    return isinstance(ring, list) and len(ring) < 3
+
+
+def _class_name(feature: Any) -> str | None:
     """Return the name of a feature's class; one that is made of several names is joined as QuPath shows it."""
-    properties = feature.get("properties")
+    properties = feature.get("properties") if isinstance(feature, dict) else None
     classification = properties.get("classification") if isinstance(properties, dict) else None
     if isinstance(classification, dict):
         names = classification.get("names")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imaging import read_image
@@ -102,7 +103,8 @@ class ImageFinder:
 
 
 def _file_name(reference: ImageReference) -> str:
-    return normal_form(PurePosixPath(reference.name.replace("\\", "/")).name)
+    name = unquote(reference.name.partition("?")[0]) if "://" in reference.name else reference.name
+    return normal_form(PurePosixPath(name.replace("\\", "/")).name)
 
 
 def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:

@@ -137,12 +137,12 @@ def import_files(
 def _read(
     path: Path, prompt: str | None, cells: Cells, crowds: Crowds, on_problem: Callable[[str], None]
 ) -> Iterator[ImportedMasks]:
-    name = path.name.lower().removesuffix(".gz")
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zip")
     if path.is_dir():
         yield from read_label_folder(path, prompt)
     elif not path.is_file():
         raise InputError(f"there is no file {path}: check the path.")
-    elif name.endswith((".json", ".geojson")):
+    elif name.endswith((".json", ".geojson")) or path.name.lower().endswith(".zip"):
         content = read_json(path)
         if name.endswith(".geojson") or is_geojson(content):
             yield read_geojson(path, content, prompt, cells)

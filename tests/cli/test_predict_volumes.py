@@ -108,3 +108,16 @@ def test_a_plane_of_an_image_without_orientation_is_refused(run: Run, command: l
 
     assert outcome.code == 2
     assert "stack.tif cannot be cut into axial slices, because its file does not say where left" in outcome.err
+
+
+def test_a_scan_and_a_picture_of_one_name_have_results_of_their_own(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "upper"
+    folder.mkdir()
+    nibabel.save(nibabel.Nifti1Image(SAGITTAL, np.eye(4)), tmp_path / "a.nii.gz")
+    (tmp_path / "a.nii.gz").rename(folder / "A.NII.GZ")
+    tifffile.imwrite(folder / "A.TIF", np.zeros((32, 32), np.uint8))
+
+    assert run(*command, folder).code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"A.nii.gz", "A.tif", "classes.csv"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_amvlm.errors import DatasetError
+from napari_amvlm.errors import DatasetError, ImageError
 from napari_amvlm.imaging import find_sources, read_folder
 
 if TYPE_CHECKING:
@@ -71,6 +72,18 @@ def test_companions_of_a_mac_are_no_images(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_bytes(bytes(8))
 
     assert [source.path.name for source in find_sources([tmp_path])] == ["a.png", "b.png"]
+
+
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.PNG")
+    os.mkfifo(tmp_path / "b.tif")
+    os.mkfifo(tmp_path / "c")
+
+    first, second = find_sources([tmp_path])
+
+    assert first.open()[0].data.shape == (20, 20)
+    with pytest.raises(ImageError, match=r"b\.tif is a pipe or a device"):
+        second.open()
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import unicodedata
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from napari_amvlm.imports import import_files
 from napari_amvlm.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HEIGHT, WIDTH = 60, 48
@@ -123,6 +124,53 @@ def test_ids_may_be_texts(project: Project, photo: Path, tmp_path: Path) -> None
     assert len(project.corrections.select()) == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        pytest.param(lambda c: c["images"].append({"id": 2, "file_name": None}), 1, id="image without name"),
+        pytest.param(lambda c: c["images"].append({"file_name": "b.png"}), 1, id="image without id"),
+        pytest.param(
+            lambda c: c["images"].extend([{"id": 2, "file_name": "b.png"}, {"id": 2, "file_name": "c.png"}]),
+            1,
+            id="two images of one id",
+        ),
+        pytest.param(lambda c: c["images"].append(c["images"][0]), 0, id="an image twice"),
+        pytest.param(lambda c: c["images"][0].update(width=None, height=0), 0, id="no size"),
+        pytest.param(lambda c: c["images"][0].update(file_name="https://x.org/d/a.png?v=1"), 0, id="address"),
+        pytest.param(lambda c: c["images"][0].update(file_name="d\\img\\a.png"), 0, id="Windows"),
+        pytest.param(lambda c: c["categories"].append({"id": 1, "name": None}), 1, id="category without name"),
+        pytest.param(lambda c: c["categories"].append({"id": 1, "name": 7}), 0, id="category called 7"),
+        pytest.param(
+            lambda c: c["categories"].extend([{"id": 1, "name": "x"}, {"id": 1, "name": "y"}]),
+            1,
+            id="two categories of one id",
+        ),
+        pytest.param(lambda c: c["annotations"][0].update(image_id="1", category_id="0"), 0, id="ids as texts"),
+        pytest.param(lambda c: c["annotations"][0].update(image_id=1.0, iscrowd="0"), 0, id="ids as fractions"),
+        pytest.param(lambda c: c["annotations"].append(None), 1, id="no annotation"),
+        pytest.param(lambda c: c["annotations"][0]["segmentation"].append([]), 1, id="empty part"),
+        pytest.param(
+            lambda c: c["annotations"][0].update(segmentation=[np.reshape(_square(2, 3, 10), (4, 2)).tolist()]),
+            0,
+            id="pairs",
+        ),
+        pytest.param(lambda c: c.update(info=None, licenses=None, videos=[]), 0, id="other keys"),
+    ],
+)
+def test_one_odd_entry_keeps_no_other_out(
+    project: Project, photo: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], problems: int
+) -> None:
+    path = _coco(tmp_path / "a.json", GOOD)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+    report = import_files(project, [path], images=photo, crowds="ignore")
+
+    assert len(report.problems) == problems
+    assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10), (30, 40, 6)))
+
+
 def test_a_crowd_is_an_object_below_the_others_or_not_reviewed(photo: Path, tmp_path: Path) -> None:
     crowd = _note(7, {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}, iscrowd=1)
     path = _coco(tmp_path / "a.json", [*GOOD, crowd])
@@ -165,14 +213,17 @@ AREA = _feature(_polygon(_ring(2, 3, 10)))
     [
         (_feature({"type": "LineString", "coordinates": [[1, 1], [9, 9]]}, "scale bar"), "a LineString has no area"),
         (_feature({"type": "MultiPoint", "coordinates": [[1, 1]]}, "mitosis"), "a MultiPoint has no area"),
-        (_feature(None), "a None has no area"),
+        (_feature(None), "it has no outline"),
         (_feature(_polygon(_ring(1, 1, 40)), None), "has no class"),
         (_feature(_polygon(_ring(400, 400, 4))), "no pixel in the image"),
-        (_feature(_polygon([[1, 1], [2, 2]])), "at least three points"),
+        (_feature(_polygon([[1, 1], [2, 2]])), "fewer than three points"),
+        ({"type": "Banana"}, "no GeoJSON feature"),
+        (None, "no GeoJSON feature"),
+        (_feature(_polygon(_ring(20, 20, 4)) | {"plane": {"c": -1, "z": 3, "t": 0}}), "slice 3 at time 0"),
     ],
 )
 def test_a_feature_that_cannot_be_used_is_listed(
-    project: Project, photo: Path, tmp_path: Path, feature: dict[str, Any], reason: str
+    project: Project, photo: Path, tmp_path: Path, feature: Any, reason: str
 ) -> None:
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [AREA, feature]}))
@@ -198,6 +249,45 @@ def test_holes_and_several_areas(project: Project, photo: Path, tmp_path: Path) 
     assert np.array_equal(_objects(project) > 0, expected)
 
 
+def test_a_part_without_area_is_told_and_a_hole_without_area_is_none(
+    project: Project, photo: Path, tmp_path: Path
+) -> None:
+    several = {
+        "type": "MultiPolygon",
+        "coordinates": [[_ring(20, 20, 12), [[24, 24], [25, 25]], []], [[[1, 1], [2, 2]]]],
+    }
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([_feature(several)]))
+
+    (problem,) = import_files(project, [path], images=photo).problems
+
+    assert "1 parts without area of feature 1 (nuclei)" in problem
+    assert np.array_equal(_objects(project) > 0, _expected((20, 20, 12)))
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        pytest.param(AREA | {"geometry": _polygon([[*point, 0] for point in _ring(2, 3, 10)])}, id="three coordinates"),
+        pytest.param(AREA | {"geometry": _polygon(_ring(2, 3, 10)[:-1])}, id="not closed"),
+        pytest.param(AREA | {"properties": {"classification": {"names": ["nuclei"]}}}, id="names"),
+        pytest.param(AREA | {"properties": {"classification": "nuclei"}, "bbox": [0, 0, 1, 1]}, id="a text"),
+        pytest.param(AREA | {"properties": None}, id="no properties"),
+        pytest.param(_polygon(_ring(2, 3, 10)), id="a geometry alone"),
+        pytest.param(AREA | {"geometry": _polygon(_ring(2, 3, 10)) | {"plane": {"c": -1, "z": 3, "t": 0}}}, id="slice"),
+    ],
+)
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_legal_geojson_of_any_kind_is_read(
+    project: Project, photo: Path, tmp_path: Path, feature: dict[str, Any], coding: str
+) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_bytes(json.dumps(feature).encode(coding))
+
+    assert import_files(project, [path], images=photo, prompt="nuclei").problems == []
+    assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10)))
+
+
 @pytest.mark.parametrize(("cells", "square"), [("cell", (10, 10, 20)), ("nucleus", (15, 15, 6))])
 def test_a_cell_is_entered_by_its_outline_or_its_nucleus(
     project: Project, photo: Path, tmp_path: Path, cells: Any, square: tuple[int, int, int]
@@ -211,10 +301,14 @@ def test_a_cell_is_entered_by_its_outline_or_its_nucleus(
     assert np.array_equal(_objects(project) > 0, _expected(square))
 
 
-@pytest.mark.parametrize("name", ["a.geojson.gz", "a.geojson", "a.json", "a.json.gz"])
+@pytest.mark.parametrize("name", ["a.geojson.gz", "a.geojson", "a.json", "a.json.gz", "a.zip", "a.geojson.zip"])
 def test_geojson_is_known_by_its_content(project: Project, photo: Path, tmp_path: Path, name: str) -> None:
     content = json.dumps([AREA]).encode()
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("a.geojson", content)
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
 
     assert import_files(project, [tmp_path / name], images=photo).problems == []
     assert len(project.corrections.select()) == 1

@@ -54,8 +54,15 @@ def decode(path: Path, *, indices: bool) -> Decoded:
     return Decoded(native, start.startswith(LOSSY))
 
 
+def check_is_file(path: Path) -> None:
+    """Raise `ImageError` for a pipe or a device, from which reading might never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path} is a pipe or a device, not a file; give an image file.")
+
+
 def _start(path: Path) -> bytes:
     """Return the first bytes of a file."""
+    check_is_file(path)
     try:
         with path.open("rb") as file:
             start = file.read(4)

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+_ECHO_JITTER = 0.05
+"""Milliseconds; the times of two echoes differ by more."""
+
 
 @dataclass(frozen=True)
 class Frame:
     """One plane: its file, its place in the file, and what the header says of it.
 
-    `kind` is what the frames of one volume have in common.
+    `kind` is what the frames of one volume have in common; so is `echo`, the time of the echo in milliseconds, but for
+    jitter.
     """
 
     path: Path
@@ -34,6 +38,13 @@ class Frame:
     kind: tuple[Any, ...]
     geometry: dicom_headers.Geometry
     rescaling: dicom_values.Rescaling
+    echo: float | None = None
+
+    def belongs_to(self, other: Frame) -> bool:
+        """Tell whether both frames are of one volume."""
+        same = (self.shape, self.kind) == (other.shape, other.kind) and (self.echo is None) == (other.echo is None)
+        echoes = abs((self.echo or 0.0) - (other.echo or 0.0))
+        return same and echoes < _ECHO_JITTER and other.geometry.is_parallel(self.geometry)
 
 
 def dicom_groups(paths: Iterable[Path]) -> tuple[list[list[Frame]], dict[Path, ImageError]]:
@@ -61,28 +72,25 @@ def dicom_groups(paths: Iterable[Path]) -> tuple[list[list[Frame]], dict[Path, I
 
 def grouped(frames: Iterable[Frame]) -> list[list[Frame]]:
     """Return the frames of each volume; a frame without a position is alone."""
-    groups: list[tuple[tuple[Any, ...], list[Frame]]] = []
+    groups: list[list[Frame]] = []
     for frame in frames:
-        kind = (frame.shape, frame.kind)
-        same = (group for key, group in groups if key == kind and group[0].geometry.is_parallel(frame.geometry))
+        same = (group for group in groups if frame.belongs_to(group[0]))
         group = next(same, None) if frame.geometry.is_known else None
         if group is None:
-            groups.append((kind, [frame]))
+            groups.append([frame])
         else:
             group.append(frame)
-    return [group for _, group in groups]
+    return groups
 
 
 def _kind(header: Dataset, series: str, geometry: dicom_headers.Geometry) -> tuple[Any, ...]:
-    """Return what the frames of one volume have in common, beside their size and direction."""
-    echo = dicom_headers.first_number(header.get("EffectiveEchoTime") or header.get("EchoTime"))
+    """Return what the frames of one volume have in common, beside their size, direction and echo."""
     return (
         geometry.is_known,
         series,
         str(header.get("FrameType") or header.get("ImageType", "")),
         str(header.get("StackID", "")),
         str(header.get("EchoNumbers", "")),
-        None if echo is None else round(echo, 2),
     )
 
 
@@ -109,7 +117,8 @@ def read_frames(path: Path, header: Dataset) -> list[Frame]:
         if colour:
             values = dicom_values.Rescaling(1, 0, None, None, stored, None)
         geometry = dicom_headers.geometry(own)
-        frames.append(Frame(path, index, count, shape, own, _kind(own, series, geometry), geometry, values))
+        echo = dicom_headers.first_number(own.get("EffectiveEchoTime") or own.get("EchoTime"))
+        frames.append(Frame(path, index, count, shape, own, _kind(own, series, geometry), geometry, values, echo))
     return frames
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats import czi_files
-from napari_amvlm.imaging.formats.decoding import TIFF_STARTS
+from napari_amvlm.imaging.formats.decoding import TIFF_STARTS, check_is_file
 from napari_amvlm.imaging.formats.dicom_files import MAX_FILES
 from napari_amvlm.imaging.formats.nifti_files import is_nifti, nifti_start
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
@@ -88,6 +88,7 @@ def dicom_files(folder: Path) -> Iterator[Path]:
 
 
 def _start(path: Path) -> bytes:
+    check_is_file(path)
     try:
         with path.open("rb") as file:
             return file.read(552).ljust(552, b"\0")

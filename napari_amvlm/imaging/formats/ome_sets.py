@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MAX_FILES = 2000
 """At most so many files beside one are asked for their identifier."""
 _MEMBER = re.compile(r'<(?:\w+:)?UUID\b[^>]*?FileName="([^"]*)"[^>]*>\s*([^<\s]+)\s*<')
+_ELSEWHERE = re.compile(r'<(?:\w+:)?BinaryOnly\b[^>]*?\sMetadataFile="([^"]+)"')
+_XML_START = 10_000
+_MAX_XML = 1 << 26
 _OWN = re.compile(r'<(?:\w+:)?OME\b[^>]*?\sUUID="([^"]+)"')
 
 
@@ -28,6 +31,9 @@ def open_tiff_file(path: Path) -> Any:
     import tifffile
 
     file = tifffile.TiffFile(path)
+    if companion := _companion(path, file.ome_metadata or ""):
+        file.close()
+        file = tifffile.TiffFile(path, omexml=companion)
     xml = file.ome_metadata or ""
     members = dict(set_members(xml))
     missing = [number for number, name in members.items() if not (path.parent / name).is_file()]
@@ -41,6 +47,15 @@ def open_tiff_file(path: Path) -> Any:
     return tifffile.TiffFile(path, omexml=text)
 
 
+def _companion(path: Path, xml: str) -> str:
+    """Return the OME-XML of a set that lies in a file beside its planes; empty where it does not, or is not there."""
+    match = _ELSEWHERE.search(xml[:_XML_START])
+    companion = path.parent / match[1] if match and "/" not in match[1] and "\\" not in match[1] else path
+    if companion == path or not companion.is_file() or companion.stat().st_size > _MAX_XML:
+        return ""
+    return companion.read_text(encoding="utf-8", errors="replace")
+
+
 def set_members(xml: str | None) -> Iterator[tuple[str, str]]:
     """Yield identifier and file name of every file that OME-XML names."""
     yield from ((match[2], match[1]) for match in _MEMBER.finditer(xml or ""))
@@ -52,7 +67,8 @@ def set_key(path: Path) -> frozenset[str]:
 
     try:
         with reading(path), tifffile.TiffFile(path) as file:
-            members = frozenset(number for number, _ in set_members(file.ome_metadata))
+            xml = file.ome_metadata or ""
+            members = frozenset(number for number, _ in set_members(_companion(path, xml) or xml))
     except ImageError:  # it is reported when it is opened
         return frozenset()
     return members if len(members) > 1 else frozenset()
@@ -104,7 +120,7 @@ def _identified(folder: Path) -> Iterator[tuple[str, str]]:
             continue
         try:
             with reading(path), tifffile.TiffFile(path) as file:
-                match = _OWN.search((file.ome_metadata or "")[:10_000])
+                match = _OWN.search((file.ome_metadata or "")[:_XML_START])
         except ImageError:
             continue
         if match is not None:

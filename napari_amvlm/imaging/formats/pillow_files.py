@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.limits import MAX_PIXELS, check_size
-from napari_amvlm.imaging.formats.tiff_spacing import spacing_from_inches
+from napari_amvlm.imaging.formats.tiff_spacing import ON_ITS_SIDE, spacing_from_inches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,25 +65,37 @@ def photo_spacing(path: Path) -> dict[str, Spacing]:
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             x, y = (float(value) for value in image.info.get("dpi", (0, 0)))
+            if image.getexif().get(_ORIENTATION, 1) in ON_ITS_SIDE:
+                x, y = y, x
     except (OSError, ValueError, TypeError, SyntaxError):
         return {}
     return spacing_from_inches(1 / y if y else None, 1 / x if x else None)
 
 
-def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def upright(pixels: Any, orientation: int, first: int = 0) -> Any:
     """Return pixels as viewers show them, for a value of the tag Orientation of EXIF and TIFF; others change nothing.
+
+    Parameters
+    ----------
+    pixels
+        An array of numpy or dask.
+    orientation
+        Value of the tag.
+    first
+        The number of the axis of the rows; that of the columns follows.
 
     Examples
     --------
     >>> upright(np.array([[1, 2], [3, 4]]), 6).tolist()
     [[3, 1], [4, 2]]
     """
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
+    lead, mirrored = (slice(None),) * first, slice(None, None, -1)
+    if orientation in ON_ITS_SIDE:
+        pixels = pixels.swapaxes(first, first + 1)
     if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
+        pixels = pixels[(*lead, slice(None), mirrored)]
     if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
+        pixels = pixels[(*lead, mirrored)]
     return pixels
 
 

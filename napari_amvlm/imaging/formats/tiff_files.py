@@ -11,7 +11,7 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.frame_headers import frame_shape
 from napari_amvlm.imaging.formats.limits import check_size
 from napari_amvlm.imaging.formats.pillow_files import FAX, gray_if_equal, upright
-from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels
+from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ _TO_RGB = (6, 7, 33003, 33005, 34712)
 """Compressions (JPEG and JPEG 2000) whose decoder turns YCbCr into RGB."""
 _FRAMELESS = (1, 5, 8, 32773, 32946, 50000, *FAX)
 """Compressions that decode to as many bytes as the page says, and no more."""
+_FLOAT = 3
+"""Value of the tag SampleFormat for real numbers."""
 _OVERSIZE = 4
 """Frames may be larger than their tile by this factor: writers fill them up."""
 _ALPHA = (1, 2)
@@ -56,6 +58,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         check_size(path, lengths["Y"], lengths["X"])
         if not has_known_colours(page) or int(page.compression) in FAX:
             return None
+        check_bits(path, page)
         channels = _channels(lengths, series, path, named=file.is_imagej or bool(tiff_channels(file, series, 0)))
         stored = path.stat().st_size
         if len(page.dataoffsets) < math.prod(page.chunked) or plain_bytes(page) > stored:
@@ -71,8 +74,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         order = [*lengths].index
         pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
         values = _values(pixels[..., :channels] if channels else pixels, page, indices=indices)
-        tag = page.tags.get("Orientation")
-        return np.ascontiguousarray(upright(values, int(tag.value) if tag is not None else 1))
+        return np.ascontiguousarray(upright(values, tiff_orientation(page)))
 
 
 def plain_bytes(page: Any) -> int:
@@ -105,6 +107,14 @@ def has_known_colours(page: Any) -> bool:
     known = colours in (MINISWHITE, MINISBLACK, RGB, PALETTE)
     known = known or (colours == _YCBCR and int(page.compression) in _TO_RGB)
     return known and int(page.compression) in (*_FRAMELESS, *_TO_RGB)
+
+
+def check_bits(path: Path, page: Any) -> None:
+    """Raise `ImageError` for whole numbers of 17 to 31 bits, which tifffile decodes wrongly in some byte orders."""
+    if 16 < int(page.bitspersample) < 32 and int(page.sampleformat) != _FLOAT:
+        raise ImageError(
+            f"{path}: expected at most 16, 32 or 64 bits in a value, but got {page.bitspersample}; save it with 32."
+        )
 
 
 def has_alpha(page: Any) -> bool:

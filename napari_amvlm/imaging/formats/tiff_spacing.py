@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from napari_amvlm.imaging.image_data import Spacing, known, spacing
+from napari_amvlm.imaging.image_data import INCHES, Spacing, known, spacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,19 +18,48 @@ _UM_PER_INCH = 25_400.0
 _FINEST_PRINT = 5.0
 """Micrometers: larger pixels in inches tell how large an image is printed, not how large a pixel was."""
 
-_MPP = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
+_MPP = re.compile(r"\bMPP\s*=\s*([-+0-9.,eE]+)")
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""Values of the tag Orientation with which rows are stored as columns."""
 _MAX_XML = 1 << 26
 
 
 def tiff_spacing(file: Any, series: Any, index: int) -> dict[str, Spacing]:
     """Return what the file says of the distances along the axes of series `index`, by axis letter."""
+    found = _as_stored(file, series, index)
+    if tiff_orientation(series.keyframe) in ON_ITS_SIDE:
+        return {{"X": "Y", "Y": "X"}.get(axis, axis): distance for axis, distance in found.items()}
+    return found
+
+
+def tiff_orientation(page: Any) -> int:
+    """Return the value of the tag Orientation, 1 where there is none."""
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag is not None else 1
+
+
+def _as_stored(file: Any, series: Any, index: int) -> dict[str, Spacing]:
     if series.kind == "ome":
         return ome_spacing(_ome_pixels(file, index))
     if file.is_imagej:
         return _imagej(file.imagej_metadata or {}, series.keyframe)
     if file.is_svs and (found := _MPP.search(series.keyframe.description)):
-        return known(dict.fromkeys("YX", spacing(found[1], "um")))
-    return _from_tags(series.keyframe)
+        return known(dict.fromkeys("YX", spacing(found[1].replace(",", "."), "um")))
+    return _from_microscope(file) or _from_tags(series.keyframe)
+
+
+def _from_microscope(file: Any) -> dict[str, Spacing]:
+    """Return the distances that an electron or a laser scanning microscope wrote into tags of its own, in meters."""
+    scan = (file.fei_metadata or {}).get("Scan", {})
+    sem, lsm = file.sem_metadata or {}, file.lsm_metadata or {}
+    size = sem.get("ap_image_pixel_size", sem.get("ap_pixel_size"))
+    found = {"X": spacing(scan.get("PixelWidth"), "m"), "Y": spacing(scan.get("PixelHeight"), "m")}
+    if isinstance(size, tuple) and len(size) > 2:
+        found = dict.fromkeys("YX", spacing(size[1], str(size[2])))
+    if lsm:
+        found = {axis: spacing(lsm.get(f"VoxelSize{axis}"), "m") for axis in "XYZ"}
+        found["T"] = spacing(lsm.get("TimeIntervall"), "s")
+    return known(found)
 
 
 def tiff_channels(file: Any, series: Any, index: int) -> tuple[str, ...]:
@@ -77,14 +106,12 @@ def _local(tag: str) -> str:
 
 def _imagej(metadata: Mapping[str, Any], page: Any) -> dict[str, Spacing]:
     unit = str(metadata.get("unit", ""))
-    return known(
-        {
-            "X": spacing(_size(page, "XResolution"), unit),
-            "Y": spacing(_size(page, "YResolution"), unit),
-            "Z": spacing(metadata.get("spacing"), unit),
-            "T": spacing(metadata.get("finterval"), "s"),
-        }
-    )
+    along = known({"Z": spacing(metadata.get("spacing"), unit), "T": spacing(metadata.get("finterval"), "s")})
+    x, y = _size(page, "XResolution"), _size(page, "YResolution")
+    if unit.strip().lower() in INCHES:
+        return along | spacing_from_inches(y, x)
+    plane = known({"X": spacing(x, unit), "Y": spacing(y, unit)}) if unit else _from_tags(page)
+    return plane | along
 
 
 def _from_tags(page: Any) -> dict[str, Spacing]:

@@ -20,11 +20,13 @@ from napari_amvlm.imaging.formats.limits import (
     check_shape,
 )
 from napari_amvlm.imaging.formats.ome_sets import absence, open_tiff_file, present_planes
+from napari_amvlm.imaging.formats.pillow_files import upright
 from napari_amvlm.imaging.formats.tiff_files import (
     MINISWHITE,
     PALETTE,
     RGB,
     brighter,
+    check_bits,
     guard_frames,
     has_alpha,
     has_known_colours,
@@ -32,7 +34,7 @@ from napari_amvlm.imaging.formats.tiff_files import (
     plain_bytes,
     shows_colours,
 )
-from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_spacing
+from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation, tiff_spacing
 from napari_amvlm.imaging.image_data import ImageData, image_name
 
 if TYPE_CHECKING:
@@ -86,9 +88,7 @@ def plane_spacing(path: Path) -> dict[str, Any]:
 
 def is_stack(path: Path) -> bool:
     """Tell whether a TIFF file is more than a plane of gray or colours at one resolution that fits into memory."""
-    import tifffile
-
-    with reading(path), tifffile.TiffFile(path) as file:
+    with reading(path), open_tiff_file(path) as file:
         series = file.series[0]
         if any(page is None or page.parent is not file for page in series.pages):
             return True
@@ -112,7 +112,8 @@ def _describe(file: Any, path: Path, every: Sequence[Any], index: int, notes: li
     colours = shows_colours(series, named=file.is_imagej or bool(channels))
     arranged = [_arranged(array, series, path, colours=colours) for array in arrays]
     axes, rgb = arranged[0][1], arranged[0][2]
-    levels = with_small_levels([array for array, _, _ in arranged], axes.index("Y"))
+    rows = axes.index("Y")
+    levels = with_small_levels([upright(array, tiff_orientation(page), rows) for array, _, _ in arranged], rows)
     if len(levels) == 1 and series.nbytes <= EAGER_BYTES:
         levels = [np.ascontiguousarray(levels[0].compute(scheduler="synchronous"))]
     else:
@@ -153,6 +154,7 @@ def _check(path: Path, series: Any, page: Any) -> None:
             f"{path}: expected gray, RGB or a palette in a common compression, but got {page.photometric!r} in "
             f"{page.compression!r}; save it as RGB, compressed with deflate or JPEG."
         )
+    check_bits(path, page)
     stored = path.stat().st_size
     own = sum(one.parent is page.parent for one in every_page(series))
     if len(page.dataoffsets) < math.prod(page.chunked) or own * plain_bytes(page) > _size_of(page, path):

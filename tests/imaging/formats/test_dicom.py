@@ -388,6 +388,15 @@ def test_echoes_and_kinds_of_frames_are_volumes_of_their_own(tmp_path: Path, ele
     np.testing.assert_array_equal([image.data for image in images], PIXELS.reshape(2, 3, 20, 30))
 
 
+def test_jitter_of_the_echo_time_splits_nothing(tmp_path: Path) -> None:
+    for number in range(6):
+        place = {"ImagePositionPatient": [0, 0, number], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        echo = 2.995 + (number % 2 - 0.5) * 1e-5
+        _save(tmp_path / f"{number}", PIXELS[number], SeriesInstanceUID="1.2.3", EchoTime=echo, **place)
+
+    np.testing.assert_array_equal(_one(tmp_path).data, PIXELS)
+
+
 def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     folder = _series(tmp_path, [0, 1, 2, 3, 4, 5])
     for path in list(folder.iterdir())[:2]:

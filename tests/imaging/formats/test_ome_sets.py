@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 import warnings
 from typing import TYPE_CHECKING
@@ -92,3 +93,18 @@ def test_of_several_axes_the_one_that_loses_less_gives_way(tmp_path: Path) -> No
 
     np.testing.assert_array_equal(image.data, PLANES[:, :2])
     assert image.channels == ("n0", "n1")
+
+
+def test_a_set_whose_xml_lies_beside_it(one_channel: Path) -> None:
+    files = sorted(one_channel.iterdir())
+    xml = re.sub('UUID="[^"]*"', 'UUID="urn:uuid:companion"', str(tifffile.TiffFile(files[0]).ome_metadata), count=1)
+    (one_channel / "s.companion.ome").write_text(xml, encoding="utf-8")
+    other = '<OME><BinaryOnly MetadataFile="s.companion.ome" UUID="urn:uuid:x"/></OME>'
+    for z, path in enumerate(files):
+        tifffile.imwrite(path, PLANES[0, z], description=other, metadata=None, photometric="minisblack")
+
+    (source,) = find_sources([one_channel])
+    (image,) = open_images(files[1])
+
+    np.testing.assert_array_equal(source.open()[0].data, PLANES[0])
+    np.testing.assert_array_equal(image.data, PLANES[0])
