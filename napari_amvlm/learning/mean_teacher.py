@@ -181,7 +181,7 @@ class MeanTeacher:
         self._decay = self._config.ema_decay if decay is None else decay
         unlabelled = batch.known.amin((1, 2, 3)) < 1
         has_pseudo = consistency > 0 and bool(unlabelled.any())
-        pseudo = self._pseudo_label(batch, unlabelled) if has_pseudo else None
+        pseudo = self.pseudo_label(batch, unlabelled) if has_pseudo else None
         batch = batch.mixed()
         text = self._text(batch.prompts)
         with autocast(self._model.device):
@@ -210,7 +210,7 @@ class MeanTeacher:
             return self._model.encode_text(prompts)
 
     @torch.no_grad()
-    def _pseudo_label(self, batch: CropBatch, rows: Tensor) -> Tensor:
+    def pseudo_label(self, batch: CropBatch, rows: Tensor) -> Tensor:
         """Return q of the crops `rows` as the student sees them, `(B, 1, H, W)`; the others hold 0.5."""
         prompts = [p for p, wanted in zip(batch.prompts, rows.tolist(), strict=True) if wanted]
         text = self._text(prompts)

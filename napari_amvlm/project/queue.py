@@ -34,7 +34,6 @@ class QueueTable(QueueScores):
         statuses: Iterable[QueueStatus] | None = None,
         *,
         image_id: int | None = None,
-        name_contains: str = "",
     ) -> list[QueueItem]:
         """Return the items in the order that was stored last, later ones at the end.
 
@@ -44,8 +43,6 @@ class QueueTable(QueueScores):
             Only items of these; None is all.
         image_id
             Only items of this image.
-        name_contains
-            Only items whose image's name contains this, in any case.
         """
         conditions: list[str] = [_LISTED]
         values: list[Any] = []
@@ -55,9 +52,6 @@ class QueueTable(QueueScores):
         if image_id is not None:
             conditions.append("image_id = ?")
             values.append(image_id)
-        if name_contains:
-            conditions.append("instr(lower(images.name), lower(?)) > 0")
-            values.append(name_contains)
         rows = self._ledger.rows(f"{_SELECT} WHERE {' AND '.join(conditions)} {_ORDER}", values)
         return [_item(row) for row in rows]
 
@@ -142,9 +136,7 @@ class QueueTable(QueueScores):
 
     # What teaches most
 
-    def sort(
-        self, *, prompts: Sequence[str] | None = None, disagreement_weight: float = 0.5, diversity: float = 0.5
-    ) -> list[QueueItem]:
+    def sort(self, *, prompts: Sequence[str] | None = None, diversity: float = 0.5) -> list[QueueItem]:
         """Order the queue by what teaches most, store that order, and return it.
 
         Only what is still to do is ranked: by disagreement and entropy, each as a share of the largest one there is,
@@ -156,14 +148,12 @@ class QueueTable(QueueScores):
         ----------
         prompts
             Prompts whose scores count; None is all.
-        disagreement_weight
-            Weight of the disagreement against the entropy, in [0, 1].
         diversity
             Weight of looking different from what is ahead in the queue, in [0, 1].
         """
         items = self.items()
         waiting = [item.id for item in items if item.status in TO_DO]
-        scored = self._mean_scores(waiting, prompts, disagreement_weight)
+        scored = self._mean_scores(waiting, prompts)
         known = [item_id for item_id in waiting if item_id in scored]
         features, seen = self._features(known, [item.id for item in items if item.status == "accepted"])
         values = np.array([scored[item_id] for item_id in known], dtype=np.float64)

@@ -155,15 +155,13 @@ class QueueScores:
         row = self._ledger.row("SELECT model FROM item_features WHERE item_id = ?", (item_id,))
         return None if row is None else row["model"]
 
-    def _mean_scores(self, item_ids: Sequence[int], prompts: Sequence[str] | None, weight: float) -> dict[int, float]:
+    def _mean_scores(self, item_ids: Sequence[int], prompts: Sequence[str] | None) -> dict[int, float]:
         """Return how much each item teaches, in [0, 1], the mean over its prompts; items without scores are left out.
 
         The units are those of all prompts together: a prompt about which the model is sure everywhere counts little.
         """
-        if not 0 <= weight <= 1:
-            raise InputError(f"the weight of the disagreement must lie in [0, 1], but is {weight}: choose another.")
         units = self.units(item_ids, prompts)
-        parts = [share / unit if unit > 0 else 0.0 for share, unit in zip((weight, 1 - weight), units, strict=True)]
+        parts = [0.5 / unit if unit > 0 else 0.0 for unit in units]
         scores = self.summaries(prompts)
         return {
             item_id: sum(parts[0] * d + parts[1] * e for d, e in scores[item_id].values()) / len(scores[item_id])

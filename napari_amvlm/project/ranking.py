@@ -64,19 +64,9 @@ class TileScores:
         means = [float(np.sort(values)[-count:].mean()) for values in (self.disagreement, self.entropy)]
         return means[0], means[1]
 
-    def mixed(
-        self, disagreement_weight: float = 0.5, *, units: tuple[float, float] = (1.0, 1.0)
-    ) -> NDArray[np.float32]:
-        """Return the weighted mean of disagreement and entropy of each tile, float32 `(N,)` in [0, 1].
-
-        Parameters
-        ----------
-        disagreement_weight
-            In [0, 1]; entropy has the rest.
-        units
-            How much disagreement and entropy count as 1, see `in_units`.
-        """
-        return mix(in_units(self.disagreement, units[0]), in_units(self.entropy, units[1]), disagreement_weight)
+    def mixed(self, units: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float32]:
+        """Return the mean of disagreement and entropy of each tile in `units` (see `in_units`), float32 `(N,)`."""
+        return mix(in_units(self.disagreement, units[0]), in_units(self.entropy, units[1]))
 
 
 def score_tiles(student: ArrayLike, teacher: ArrayLike, tiles: Sequence[Tile]) -> TileScores:
@@ -123,10 +113,10 @@ def in_units(values: ArrayLike, unit: float) -> NDArray[np.float32]:
     return np.minimum(numbers / unit, 1).astype(np.float32) if unit > 0 else np.zeros(numbers.shape, np.float32)
 
 
-def mix(disagreement: ArrayLike, entropy: ArrayLike, disagreement_weight: float = 0.5) -> NDArray[np.float32]:
-    """Return how much something teaches: the weighted mean of disagreement and entropy."""
+def mix(disagreement: ArrayLike, entropy: ArrayLike) -> NDArray[np.float32]:
+    """Return how much something teaches: the mean of disagreement and entropy."""
     one, other = np.asarray(disagreement, np.float32), np.asarray(entropy, np.float32)
-    return np.asarray(disagreement_weight * one + (1 - disagreement_weight) * other, dtype=np.float32)
+    return np.asarray((one + other) / 2, dtype=np.float32)
 
 
 def binary_entropy(probability: ArrayLike) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Which pixels a person changed since the model last drew.  Numpy only."""
+"""Which pixels a person changed since the model last drew. Numpy only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import zlib
 from typing import Any
 
 import numpy as np
+
+_REMEMBERED = 32
+"""States of a layer that are recognised."""
 
 
 class EditTracker:
@@ -15,8 +18,7 @@ class EditTracker:
     Ctrl+Z) is recognised, so that an undone result does not count as a correction.
     """
 
-    def __init__(self, data: np.ndarray, *, remembered: int = 32) -> None:
-        self._remembered = remembered
+    def __init__(self, data: np.ndarray) -> None:
         self._states: dict[tuple[int, int], np.ndarray | None] = {}
         self._written: np.ndarray = np.zeros_like(data)
         self._edited: np.ndarray | None = None
@@ -53,7 +55,7 @@ class EditTracker:
         key = digest(data)
         self._states.pop(key, None)
         self._states[key] = self._edited
-        if len(self._states) > self._remembered:
+        if len(self._states) > _REMEMBERED:
             del self._states[next(iter(self._states))]
 
 

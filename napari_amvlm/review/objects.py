@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.integer]
 
+_TOPS_APART = 5
+"""Two tops of the probability count as two objects if they are farther apart, pixels."""
 _SMOOTHING = 1.0
 """Of a probability before its hills are counted, pixels (standard deviation)."""
 
@@ -190,7 +192,7 @@ def split_at_line(labels: Labels, value: int, line: Sequence[tuple[float, float]
     return _renumbered(labels, value, _grown(pieces, own))
 
 
-def split_by_probability(labels: Labels, value: int, probability: ArrayLike, *, least_distance: int = 5) -> Labels:
+def split_by_probability(labels: Labels, value: int, probability: ArrayLike) -> Labels:
     """Part an object where the model was least sure: watershed on the smoothed probability.
 
     Parameters
@@ -199,8 +201,6 @@ def split_by_probability(labels: Labels, value: int, probability: ArrayLike, *, 
         `(H, W)`, of an integer type.
     probability
         `(H, W)`, in [0, 1].
-    least_distance
-        Two tops of the probability count as two objects if they are farther apart, pixels.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def split_by_probability(labels: Labels, value: int, probability: ArrayLike, *, 
     # Smoothed within the object alone, so that its narrow places are not pale for being near the background.
     weight = ndimage.gaussian_filter(own.astype(np.float64), _SMOOTHING)
     smooth = ndimage.gaussian_filter(np.where(own, sure, 0.0), _SMOOTHING) / np.where(own, weight, 1.0)
-    tops = peak_local_max(smooth, min_distance=least_distance, labels=own.astype(np.int32), exclude_border=False)
+    tops = peak_local_max(smooth, min_distance=_TOPS_APART, labels=own.astype(np.int32), exclude_border=False)
     if len(tops) < 2:
         raise LabelsError(
             f"the probability has one top in object {value}, so it was not split: erase a line through it instead."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_amvlm.review.overlaps import Overlaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from napari_amvlm.project import ModelRecord, Project, ProjectCounts, PromptRecord, QueueItem, RunRecord, Serving
 
@@ -33,26 +33,6 @@ class ProjectView:
     prompts: tuple[PromptRecord, ...]
     overlaps: Overlaps
     scores: Mapping[int, Mapping[str, tuple[float, float]]]
-
-
-def project_titles(roots: Sequence[Path]) -> list[str]:
-    """Return a title for each project folder: its name, and as much of its folder as no other one of that name has.
-
-    Examples
-    --------
-    >>> project_titles([Path("/data/may/chest.amvlm"), Path("/data/june/chest.amvlm"), Path("/data/spine.amvlm")])
-    ['chest (may)', 'chest (june)', 'spine']
-    """
-    return [_title(root, [other for other in roots if other.stem == root.stem and other != root]) for root in roots]
-
-
-def _title(root: Path, namesakes: list[Path]) -> str:
-    if not namesakes:
-        return root.stem
-    folders, depth = root.parent.parts, 1
-    while depth < len(folders) and any(other.parent.parts[-depth:] == folders[-depth:] for other in namesakes):
-        depth += 1
-    return f"{root.stem} ({Path(*folders[-depth:])})"
 
 
 def look_at(project: Project) -> ProjectView:

@@ -30,7 +30,7 @@ def learning(bench: Any, tmp_path: Path) -> Any:
         project.corrections.accept(record.id, "nuclei", Answer(np.eye(96, dtype=bool)))
     bench.workspace.open_project(path)
     bench.idle()
-    bench.learn._make_run = lambda project, predictor, _config, **options: LearningRun(
+    bench.learn.make_run = lambda project, predictor, _config, **options: LearningRun(
         project, predictor, LONG, **options
     )
     bench.learn.start()

@@ -51,7 +51,7 @@ def test_an_annotators_day(
     # one in four is held out by itself; a third one is, by hand, so that there is a verdict
     learnt_from = next(image for image in project.images.accepted() if not image.held_out)
     project.images.set_held_out(learnt_from.id, True)
-    day.desk.learn._make_run = lambda opened, predictor, _config, **options: LearningRun(
+    day.desk.learn.make_run = lambda opened, predictor, _config, **options: LearningRun(
         opened, predictor, SHORT, **options
     )
     installed = day.desk.workspace.served_key()

@@ -44,7 +44,7 @@ def _learn(bench: Any) -> list[str]:
     said: list[str] = []
     say = bench.learn.say
     bench.learn.say = lambda level, text: (said.append(text), say(level, text))
-    bench.learn._make_run = lambda project, predictor, _config, **options: LearningRun(
+    bench.learn.make_run = lambda project, predictor, _config, **options: LearningRun(
         project, predictor, SHORT, **options
     )
     bench.learn.start()

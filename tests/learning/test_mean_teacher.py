@@ -59,7 +59,7 @@ def test_the_text_moves_the_pseudo_label(tiny_model: AMVLM) -> None:
     rows = torch.ones(2, dtype=torch.bool)
 
     teachers = [MeanTeacher(tiny_model, _config(text_evidence=beta)) for beta in (0, 1)]
-    without, with_text = (teacher._pseudo_label(views, rows) for teacher in teachers)
+    without, with_text = (teacher.pseudo_label(views, rows) for teacher in teachers)
 
     assert not torch.allclose(without, with_text, atol=1e-3)
     assert not without.requires_grad
@@ -71,7 +71,7 @@ def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model: AMVLM) ->
     for teacher in (free, anchored, start):
         with torch.no_grad():
             teacher.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
-    logits = [torch.logit(t._pseudo_label(views, rows)).mean() for t in (free, anchored, start)]
+    logits = [torch.logit(t.pseudo_label(views, rows)).mean() for t in (free, anchored, start)]
 
     assert float(logits[0] - logits[2]) == pytest.approx(3, abs=0.05)
     assert float(logits[1] - logits[2]) == pytest.approx(1.5, abs=0.05)
@@ -82,7 +82,7 @@ def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM)
     teaching = MeanTeacher(tiny_model, _config(anchor=1.0, start_share=0.25, text_evidence=0))
 
     def pseudo() -> float:
-        return float(torch.logit(teaching._pseudo_label(views, rows)).mean())
+        return float(torch.logit(teaching.pseudo_label(views, rows)).mean())
 
     def raise_teacher(by: float) -> None:
         with torch.no_grad():
@@ -98,7 +98,7 @@ def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM)
     resumed = MeanTeacher(tiny_model, _config(anchor=1.0, start_share=0.25, text_evidence=0))
     resumed.restore(teaching.state())
     assert resumed.settled
-    assert torch.equal(resumed._pseudo_label(views, rows), teaching._pseudo_label(views, rows))
+    assert torch.equal(resumed.pseudo_label(views, rows), teaching.pseudo_label(views, rows))
 
 
 @pytest.mark.parametrize(("labelled", "share"), [(2, 1 / 2), (6, 1 / 4), (14, 1 / 8)])
@@ -106,12 +106,12 @@ def test_the_start_counts_like_two_labelled_images(tiny_model: AMVLM, labelled: 
     views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
     teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0), labelled=labelled)
 
-    start = torch.logit(teaching._pseudo_label(views, rows)).mean()
+    start = torch.logit(teaching.pseudo_label(views, rows)).mean()
     with torch.no_grad():
         teaching.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
     teaching.settle()
 
-    assert float(torch.logit(teaching._pseudo_label(views, rows)).mean() - start) == pytest.approx(
+    assert float(torch.logit(teaching.pseudo_label(views, rows)).mean() - start) == pytest.approx(
         (1 - share) * 3, abs=0.05
     )
 
@@ -120,11 +120,11 @@ def test_the_start_has_no_vote_on_what_it_was_never_taught(tiny_model: AMVLM) ->
     views, rows = _views(known=0.0, prompts=("nuclei", "zebra crossing")), torch.ones(2, dtype=torch.bool)
     teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0, start_share=1.0))
 
-    start = torch.logit(teaching._pseudo_label(views, rows)).mean((1, 2, 3))
+    start = torch.logit(teaching.pseudo_label(views, rows)).mean((1, 2, 3))
     with torch.no_grad():
         teaching.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
     teaching.settle()
-    moved = torch.logit(teaching._pseudo_label(views, rows)).mean((1, 2, 3)) - start
+    moved = torch.logit(teaching.pseudo_label(views, rows)).mean((1, 2, 3)) - start
 
     assert moved.tolist() == pytest.approx([0, 3], abs=0.05)
 
@@ -174,7 +174,7 @@ def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model: AMVLM) 
     shown = labelled.mixed()
     assert torch.equal(shown.strong[0][:, 8:40, 8:40], views.strong[1][:, 8:40, 8:40])
     assert float(shown.known[0].sum()) == 64 * 64 - 32 * 32
-    q = MeanTeacher(tiny_model, _config())._pseudo_label(labelled, torch.tensor([False, True]))
+    q = MeanTeacher(tiny_model, _config()).pseudo_label(labelled, torch.tensor([False, True]))
     assert torch.equal(q[0][:, 8:40, 8:40], q[1][:, 8:40, 8:40])
     assert bool((q[0][~inside[0]] == 0.5).all())
     assert MeanTeacher(tiny_model, _config()).step(labelled, learning_rate=0.0, consistency=1.0).consistency > 0

@@ -73,10 +73,10 @@ def test_absent_concepts_have_empty_targets(images: list[TaughtImage]) -> None:
     assert absent > 5
 
 
-def test_strangers_share_the_scale_of_a_batch_and_are_asked_only_for_what_they_do_not_show(
+def test_negatives_share_the_scale_of_a_batch_and_are_asked_only_for_what_they_do_not_show(
     images: list[TaughtImage],
 ) -> None:
-    source = BatchSource(images, seed=0, tile_batch=3, whole_batch=2, size=64, strangers=1)
+    source = BatchSource(images, seed=0, tile_batch=3, whole_batch=2, size=64, negatives=1)
     denied: dict[bool, set[str]] = {True: set(), False: set()}
     for step in range(40):
         batch = source.draw(step)

@@ -74,7 +74,7 @@ class BatchSource:
         Side of a crop of tissue, pixels.
     tile_every
         Every so many steps the batch is tissue; the others are whole images.
-    strangers
+    negatives
         Images of the other kinds on top of a batch, seen at its scale and asked only for what they do not show: parts
         of X-rays and spines among tissue, whole pieces of tissue among X-rays and spines.
     """
@@ -88,12 +88,12 @@ class BatchSource:
         whole_batch: int,
         size: int,
         tile_every: int = 2,
-        strangers: int = 0,
+        negatives: int = 0,
     ) -> None:
         self._by_source: dict[str, list[TaughtImage]] = {}
         for image in images:
             self._by_source.setdefault(image.source, []).append(image)
-        self._tile_every, self._strangers = tile_every, strangers
+        self._tile_every, self._negatives = tile_every, negatives
         self._seed, self._tile_batch, self._whole_batch, self._size = seed, tile_batch, whole_batch, size
         # Whole images come on a canvas; tissue among them is fitted into the same.
         self._canvas = next((i.image.shape[0] for i in images if i.kind != "tissue"), size)
@@ -111,7 +111,7 @@ class BatchSource:
             chosen = [chance.choice(self._by_source[whole[i % len(whole)]]) for i in range(self._whole_batch)]
         others = whole if tiles else tissue
         if others:
-            chosen += [chance.choice(self._by_source[chance.choice(others)]) for _ in range(self._strangers)]
+            chosen += [chance.choice(self._by_source[chance.choice(others)]) for _ in range(self._negatives)]
         views = [self._view(image, chance, generator, tiles=tiles) for image in chosen]
         plain = torch.stack([v[0] for v in views])
         looks = _other_looks(plain, chosen, generator), _other_looks(plain, chosen, generator)

@@ -103,7 +103,7 @@ class Pretraining:
             whole_batch=recipe.whole_batch,
             size=recipe.crop,
             tile_every=recipe.tile_every,
-            strangers=recipe.strangers,
+            negatives=recipe.negatives,
         )
         return taught_config(recipe)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection
 
 _SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
 _NOTHING_SAID = frozenset(("a", "an", "the", "of", "in", "with", "showing", "image", "section", "on", "all"))
@@ -31,10 +30,8 @@ def swap_sides(text: str) -> str:
     return _SIDES.sub(other, text)
 
 
-def drop_words(
-    text: str, chance: random.Random, *, share: float = 0.5, droppable: Collection[str] = _NOTHING_SAID
-) -> str:
-    """Return the sentence without some of the words that say nothing about the image.
+def drop_words(text: str, chance: random.Random, *, share: float = 0.5) -> str:
+    """Return the sentence without some of the words that say nothing about the image; at least one word is left.
 
     Parameters
     ----------
@@ -42,9 +39,7 @@ def drop_words(
         A sentence; its words are told apart by spaces.
     share
         Probability with which each droppable word goes.
-    droppable
-        Words in lower case that may go; everything else stays, so that the meaning does. At least one word is left.
     """
     words = text.split()
-    kept = [word for word in words if word.strip(".,").lower() not in droppable or chance.random() >= share]
+    kept = [word for word in words if word.strip(".,").lower() not in _NOTHING_SAID or chance.random() >= share]
     return " ".join(kept or words)

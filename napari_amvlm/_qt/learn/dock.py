@@ -53,7 +53,7 @@ class LearnDock(Dock):
         make_run: Callable[..., LearningRun] = LearningRun,
     ) -> None:
         super().__init__(viewer, LearnPanel(), workspace)
-        self._make_run = make_run
+        self.make_run = make_run
         self._thread: LearnThread | None = None
         self._stopping = False
         self._problems: list[str] = []
@@ -108,7 +108,7 @@ class LearnDock(Dock):
         self.panel.question.withdraw()
         self.panel.curve.clear()
         thread: LearnThread
-        run = self._make_run(
+        run = self.make_run(
             workspace.project,
             workspace.predictor,
             LearningConfig(minutes=minutes),

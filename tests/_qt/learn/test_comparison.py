@@ -166,7 +166,9 @@ def test_it_ends_when_what_it_shows_goes_away(judged: Judged, tmp_path: Path, ho
     else:
         judged.learn.panel.discard_button.click()
 
-    judged.wait_until(lambda: judged.names() == ["slide"] and not judged.workspace.threads(), timeout=TIMEOUT)
+    judged.wait_until(lambda: len(judged.names()) == 1 and not judged.workspace.threads(), timeout=TIMEOUT)
+
+    assert judged.names() == ["slide"]
 
 
 def test_cancel_keeps_what_was_compared_and_others_can_still_be_asked_for(judged: Judged) -> None:

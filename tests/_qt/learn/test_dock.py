@@ -64,7 +64,7 @@ def _fill(
 
 
 def _learn(bench: Any, config: LearningConfig = SHORT) -> None:
-    bench.learn._make_run = _with_config(config)
+    bench.learn.make_run = _with_config(config)
     bench.learn.start()
 
 
@@ -295,22 +295,33 @@ def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Pat
 
 def test_pause_stands_still_and_goes_on(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
-    _learn(bench, LONG)
+    pauses: list[bool] = []
+
+    class Run(LearningRun):
+        def steps(self, should_stop: Any, should_pause: Any) -> Any:
+            def paused() -> bool:
+                pauses.append(should_pause())
+                return pauses[-1]
+
+            return super().steps(should_stop, paused)
+
+    bench.learn.make_run = lambda project, predictor, _config, **options: Run(project, predictor, LONG, **options)
+    bench.learn.start()
     _first_step(bench)
     steps = bench.learn.panel.curve.value().loss
 
     bench.learn.panel.pause_button.click()
-    words = bench.learn.panel.pause_button.text()
-    bench.qtbot.wait(300)
+    text = bench.learn.panel.pause_button.text()
+    bench.wait(lambda: pauses.count(True) >= 2)
     paused_at = len(steps)
-    bench.qtbot.wait(300)
+    bench.wait(lambda: pauses.count(True) >= 6)
     still = len(steps) == paused_at
     bench.learn.panel.pause_button.click()
     bench.wait(lambda: len(steps) > paused_at)
     bench.learn.stop()
     bench.idle()
 
-    assert words == "Resume"
+    assert text == "Resume"
     assert still
 
 
@@ -559,7 +570,7 @@ def _accept_another(bench: Any, seed: int) -> None:
 
 def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
-    bench.learn._make_run = _with_config(SHORT)
+    bench.learn.make_run = _with_config(SHORT)
     off = bench.learn.panel.auto.value()
 
     _accept_another(bench, 1)
@@ -570,7 +581,7 @@ def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Pat
 
 def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
-    bench.learn._make_run = _with_config(SHORT)
+    bench.learn.make_run = _with_config(SHORT)
     bench.learn.panel.auto.setValue(AutoLearn(on=True, after=2))
 
     runs = []
@@ -590,7 +601,7 @@ def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
         seen.append(config)
         return LearningRun(project, predictor, SHORT, **options)
 
-    bench.learn._make_run = make
+    bench.learn.make_run = make
     bench.learn.panel.budget.setValue(Budget("auto", 2.5))
     bench.learn.panel.start_button.click()
     bench.idle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.project import Project
-from tests._qt.conftest import picture
+from tests._qt.conftest import TIMEOUT, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,9 +66,12 @@ def test_next_shows_the_mask_that_a_run_would_give(bench: Any, queue: QueueDock)
 
 def test_the_images_that_come_next_follow_the_person(bench: Any, queue: QueueDock):
     bench.wait(lambda: len(_ready(queue)) == 2)
-    bench.annotate.next_item()
 
-    bench.wait(lambda: _statuses(queue) == ["predicted", "predicted", "predicted", "new"])
+    bench.annotate.next_item()
+    bench.wait(lambda: "new" not in _statuses(queue)[:3])
+    bench.idle()
+
+    assert _statuses(queue) == ["predicted", "predicted", "predicted", "new"]
 
 
 def test_another_prompt_makes_what_is_ready_out_of_date(bench: Any, queue: QueueDock):
@@ -89,12 +92,15 @@ def test_a_request_of_the_person_stops_the_background(bench: Any, queue: QueueDo
     bench.wait(lambda: any(isinstance(thread, AheadThread) for thread in bench.workspace.threads()))
     thread = next(thread for thread in bench.workspace.threads() if isinstance(thread, AheadThread))
 
-    bench.workspace.start(CallThread(lambda: time.sleep(0.5)))
-    started = time.monotonic()
+    done = threading.Event()
+    request = CallThread(lambda: done.wait(TIMEOUT / 1000))
+    bench.workspace.start(request)
     bench.wait(lambda: thread not in bench.workspace.threads())
-
-    assert time.monotonic() - started < 0.4
+    beside = [each for each in bench.workspace.threads() if each is not request]
+    done.set()
     bench.wait(lambda: len(_ready(queue)) == 4)
+
+    assert beside == []
 
 
 def test_an_image_that_is_gone_is_passed_by(bench: Any, queue: QueueDock, tmp_path: Path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QLabel,
     QPushButton,
     QToolButton,
@@ -65,8 +66,8 @@ def test_enter_in_the_list_of_completions_submits_the_completed_prompt_once(qtbo
 
     qtbot.keyClick(popup, Qt.Key.Key_Down)
     qtbot.keyClick(popup, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: bool(told))
-    qtbot.wait(50)
+    qtbot.waitUntil(lambda: bool(told) and not popup.isVisible())
+    QApplication.processEvents()
 
     assert told == [["nuclei"]]
     assert not popup.isVisible()
