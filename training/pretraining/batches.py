@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from training.pretraining.prompts import ABSENT, CAPTIONS, NEVER_THERE, concept_
 from training.pretraining.text_views import drop_words, swap_sides
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from training.pretraining.data import TaughtImage
@@ -169,6 +171,15 @@ def _other_looks(images: Tensor, chosen: list[TaughtImage], generator: torch.Gen
     return out
 
 
+class _Question(NamedTuple):
+    """What is asked of one image of a batch, by number, and the mask `(1, H, W)` that is right."""
+
+    image: int
+    concept: str
+    prompt: str
+    target: Tensor
+
+
 def _ask(
     chosen: list[TaughtImage],
     looks: tuple[Tensor, Tensor],
@@ -177,46 +188,44 @@ def _ask(
     *,
     tiles: bool,
 ) -> Batch:
-    images, images_a = looks
-    prompts: list[str] = []
-    concepts: list[str] = []
-    index: list[int] = []
-    targets: list[Tensor] = []
-    captions: list[str] = []
-    captions_a: list[str] = []
-    meanings: list[str] = []
-    nothing = torch.zeros(1, *images.shape[-2:])
+    questions: list[_Question] = []
+    captions: list[tuple[str, str, str]] = []
     for i, image in enumerate(chosen):
-        at_home = (image.kind == "tissue") == tiles
-        for k in chance.sample(range(len(image.concepts)), min(2, len(image.concepts)) if at_home else 0):
-            concepts.append(image.concepts[k])
-            prompts.append(chance.choice(wordings(image.concepts[k])))
-            targets.append(masks[i][k : k + 1])
-            index.append(i)
-        if not at_home or chance.random() < _DENIED:
-            taught = chance.random() < _TAUGHT
-            denied = [c for c in ABSENT[image.kind] if at_home or (concept_called(c).scale == "tiles") == tiles]
-            concept = chance.choice(denied) if taught else chance.choice(NEVER_THERE)
-            concepts.append(concept)
-            prompts.append(chance.choice(wordings(concept)) if taught else concept)
-            targets.append(nothing)
-            index.append(i)
-        share = float(masks[i][0].mean())
-        meaning = density_called(share) if image.kind == "tissue" else image.kind
-        # Two wordings of one meaning; the augmented one may also lose words that say nothing.
-        captions.append(chance.choice(CAPTIONS[image.kind]).format(meaning))
-        captions_a.append(drop_words(chance.choice(CAPTIONS[image.kind]).format(meaning), chance))
-        meanings.append(meaning)
-    whole = torch.full((len(chosen),), not tiles)
+        questions += _questions(i, image, masks[i], chance, tiles=tiles)
+        captions.append(_captions(image, float(masks[i][0].mean()), chance))
+    index, concepts, prompts, targets = zip(*questions, strict=True)
+    caption, meanings, caption_a = (list(column) for column in zip(*captions, strict=True))
     return Batch(
-        images,
-        whole,
-        prompts,
-        concepts,
+        looks[0],
+        torch.full((len(chosen),), not tiles),
+        list(prompts),
+        list(concepts),
         torch.tensor(index),
         torch.stack(targets),
-        captions,
+        caption,
         meanings,
-        images_a,
-        captions_a,
+        looks[1],
+        caption_a,
     )
+
+
+def _questions(
+    index: int, image: TaughtImage, masks: Tensor, chance: random.Random, *, tiles: bool
+) -> Iterator[_Question]:
+    """Yield up to two concepts of an image seen at its own scale, and often one that it does not show."""
+    at_home = (image.kind == "tissue") == tiles
+    for k in chance.sample(range(len(image.concepts)), min(2, len(image.concepts)) if at_home else 0):
+        yield _Question(index, image.concepts[k], chance.choice(wordings(image.concepts[k])), masks[k : k + 1])
+    if not at_home or chance.random() < _DENIED:
+        taught = chance.random() < _TAUGHT
+        denied = [c for c in ABSENT[image.kind] if at_home or (concept_called(c).scale == "tiles") == tiles]
+        concept = chance.choice(denied) if taught else chance.choice(NEVER_THERE)
+        prompt = chance.choice(wordings(concept)) if taught else concept
+        yield _Question(index, concept, prompt, torch.zeros_like(masks[:1]))
+
+
+def _captions(image: TaughtImage, share: float, chance: random.Random) -> tuple[str, str, str]:
+    """Return a caption, its meaning, and another wording, which may also lose words that say nothing."""
+    meaning = density_called(share) if image.kind == "tissue" else image.kind
+    caption = chance.choice(CAPTIONS[image.kind]).format(meaning)
+    return caption, meaning, drop_words(chance.choice(CAPTIONS[image.kind]).format(meaning), chance)
