@@ -154,10 +154,9 @@ class Predictor:
         ImageError
             The image cannot be used.
         """
-        pixels = to_rgb01(image, limits=limits)
-        gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
+        read = _read(image, key, limits)
         with self._lock:
-            self._image = _CurrentImage(object() if key is None else key, pixels, gray)
+            self._image = read
 
     def scale_for(
         self,
@@ -273,6 +272,9 @@ class Predictor:
         scale: ScaleChoice = "auto",
         magnification: float = 1.0,
         box: tuple[int, int, int, int] | None = None,
+        image: NDArray[np.generic] | None = None,
+        key: Hashable | None = None,
+        limits: tuple[float, float] | None = None,
     ) -> FeatureMaps:
         """Return the maps that strokes of a prompt spread on (`strokes.Spread`), out of the cache where it has them.
 
@@ -283,6 +285,8 @@ class Predictor:
         box
             The part of the image that is wanted: top, left, height and width in pixels of the image; None is all of it.
             An image that is looked at whole is always given whole.
+        image, key, limits
+            Another image than the one that was set, which stays set, as in `set_image`.
 
         Raises
         ------
@@ -291,13 +295,13 @@ class Predictor:
         OutOfMemoryError
             The device has not enough memory; what was cached is forgotten.
         """
+        given = None if image is None else _read(image, key, limits)
         with self._lock:
-            image = self._current()
-            chosen = self.scale_for(prompt, image.shape, scale=scale, gray=image.gray, magnification=magnification)
-            if box is not None and chosen.name == "tiles":
-                image = _part(image, box)
+            wanted = given or self._current()
+            chosen = self.scale_for(prompt, wanted.shape, scale=scale, gray=wanted.gray, magnification=magnification)
+            part = wanted if box is None or chosen.name == "whole" else _part(wanted, box)
             return self._run(
-                lambda: feature_maps(self._encoded(image, chosen, 0, None, None)),
+                lambda: feature_maps(self._encoded(part, chosen, 0, None, None)),
                 advice="zoom in, so that a smaller part is in view, or close other programs",
             )
 
@@ -365,6 +369,12 @@ class Predictor:
             )
 
         return encode() if view else self._cache.get_or_make((image.key, scale), encode)
+
+
+def _read(image: NDArray[np.generic], key: Hashable | None, limits: tuple[float, float] | None) -> _CurrentImage:
+    pixels = to_rgb01(image, limits=limits)
+    gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
+    return _CurrentImage(object() if key is None else key, pixels, gray)
 
 
 def _part(image: _CurrentImage, box: tuple[int, int, int, int]) -> _CurrentImage:

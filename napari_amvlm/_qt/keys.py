@@ -53,6 +53,7 @@ ACTIONS = (
     KeyAction("toggle_outlines", "Show the masks as outlines, or filled", "I"),
     KeyAction("toggle_reviewed", "Show or hide what was reviewed", "D"),
     KeyAction("toggle_uncertainty", "Show or hide where the model is unsure", "U"),
+    KeyAction("toggle_spread", "Strokes spread: off, near, whole image", "S"),
     KeyAction("lower_threshold", "Threshold down: paint more", ",", repeatable=True),
     KeyAction("raise_threshold", "Threshold up: paint less", ".", repeatable=True),
 )

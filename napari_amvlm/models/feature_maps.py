@@ -64,7 +64,6 @@ def feature_maps(encoded: EncodedImage) -> FeatureMaps:
         )
     maps = tuple(m[0].float().cpu() for m in (*features.skips, features.dense))
     return FeatureMaps(encoded.shape, encoded.scale.name, encoded.pixels.float().cpu(), encoded.content, maps)
-    return FeatureMaps(encoded.shape, encoded.pixels.float().cpu(), encoded.content, maps)
 
 
 def image_embedding(model: AMVLM, encoded: EncodedImage) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from napari_amvlm.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_amvlm.config import ScaleName
     from napari_amvlm.models.feature_maps import FeatureMaps
 
 COMPONENTS = 24
@@ -41,6 +42,8 @@ class Descriptors:
 
     Attributes
     ----------
+    shape, scale, content
+        Of the image; as in `FeatureMaps`.
     size
         Height h and width w of the grid.
     components
@@ -53,6 +56,9 @@ class Descriptors:
         Intensity in each pixel at working scale, float32 `(H, W)`; edges in it are edges of objects.
     """
 
+    shape: tuple[int, int]
+    scale: ScaleName
+    content: tuple[int, int, int, int]
     size: tuple[int, int]
     components: Tensor
     colour: Tensor
@@ -78,6 +84,9 @@ def describe(features: FeatureMaps) -> Descriptors:
     size = (planes.shape[1] // 2, planes.shape[2] // 2)
     standard = _standardised(planes, features.content)
     return Descriptors(
+        features.shape,
+        features.scale,
+        features.content,
         size,
         _rows(_components(features, size)),
         _rows(_halved(standard / np.sqrt(len(standard)))),

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.imaging import resize
-from napari_amvlm.strokes.descriptors import describe
+from napari_amvlm.strokes.descriptors import Descriptors, describe
 from napari_amvlm.strokes.edges import EdgeFilter
 from napari_amvlm.strokes.kernel import Kernel, Reach
 
@@ -75,7 +75,7 @@ class Spread:
     Parameters
     ----------
     features
-        Of the image, see `Predictor.features`.
+        Of the image, see `Predictor.features`; or what `describe` made of them, which takes most of the time.
     probability
         What the model found, float `(H, W)` in [0, 1] at the image's own size; None for a prompt that the model was not
         taught: its mask begins empty.
@@ -93,13 +93,17 @@ class Spread:
     """
 
     def __init__(
-        self, features: FeatureMaps, probability: NDArray[np.floating] | None = None, *, reach: Reach = "near"
+        self,
+        features: FeatureMaps | Descriptors,
+        probability: NDArray[np.floating] | None = None,
+        *,
+        reach: Reach = "near",
     ) -> None:
         if reach not in get_args(Reach):
             raise InputError(f"Expected reach to be one of {list(get_args(Reach))}, but got {reach!r}.")
         self.shape, self._content = features.shape, features.content
         ground = _checked(probability, self.shape)
-        described = describe(features)
+        described = features if isinstance(features, Descriptors) else describe(features)
         self._whole = features.scale == "whole"  # in tissue the model's borders are better than those of the stain
         self._grid = described.size
         self._canvas = (2 * self._grid[0], 2 * self._grid[1])

@@ -13,6 +13,8 @@ from napari_amvlm._qt.layers.regions import chosen_region
 from napari_amvlm.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_amvlm._qt.annotate.accept_reject import AcceptReject
     from napari_amvlm._qt.annotate.chosen_prompt import ChosenPrompt
     from napari_amvlm._qt.annotate.current_image import CurrentImage
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotate.slides import Slides
     from napari_amvlm._qt.annotation.annotation import Annotation
     from napari_amvlm._qt.queue.queue import Queue
+    from napari_amvlm._qt.strokes.spreading import Spreading
 
 THRESHOLD_STEP = 0.05
 
@@ -37,6 +40,7 @@ class AnnotateActions(Dock):
     repainter: Repainter
     review: AcceptReject
     chosen: ChosenPrompt
+    spreading: Spreading
 
     def annotation(self) -> Annotation | None:
         """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
@@ -59,7 +63,7 @@ class AnnotateActions(Dock):
         if chosen is not None and isinstance(chosen[0], SlideAnnotation):
             self.say("warning", READ_ONLY)
         elif chosen is not None:
-            self.repainter.when_painted(lambda: self.review.accept(*chosen), self._say_not_painted)
+            self._when_shown(lambda: self.review.accept(*chosen), self._say_not_painted)
 
     def accept_region(self) -> None:
         """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
@@ -79,13 +83,13 @@ class AnnotateActions(Dock):
             self.say("error", str(error))
             return
         self.say("info", f"Accepting {name}: {region.mean():.0%} of the image ...")
-        self.repainter.when_painted(lambda: self.review.accept(annotation, prompt, region), self._say_not_painted)
+        self._when_shown(lambda: self.review.accept(annotation, prompt, region), self._say_not_painted)
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
         chosen = self.chosen.mask()
         if chosen is not None:
-            self.repainter.when_painted(lambda: self.review.reject(*chosen))
+            self._when_shown(lambda: self.review.reject(*chosen))
 
     def restore(self) -> None:
         """Show the chosen prompt's mask as it is in the project."""
@@ -133,6 +137,10 @@ class AnnotateActions(Dock):
         """Show or hide where the model is unsure."""
         self.panel.shown.uncertainty.toggle()
 
+    def toggle_spread(self) -> None:
+        """Let strokes spread no more, near, or over the whole image."""
+        self.panel.brush.step()
+
     def lower_threshold(self) -> None:
         """Paint more of the chosen prompt."""
         self._move_threshold(-THRESHOLD_STEP)
@@ -140,6 +148,10 @@ class AnnotateActions(Dock):
     def raise_threshold(self) -> None:
         """Paint less of the chosen prompt."""
         self._move_threshold(THRESHOLD_STEP)
+
+    def _when_shown(self, then: Callable[[], None], failed: Callable[[], None] | None = None) -> None:
+        """Call `then` once all that was asked for is drawn, and the mask has followed every stroke."""
+        self.repainter.when_painted(lambda: self.spreading.when_followed(then), failed)
 
     def _undo_or_redo(self, step: Any) -> None:
         annotation, prompt = self.annotation(), self.panel.prompts.current()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotate.panel import AnnotatePanel
     from napari_amvlm._qt.annotate.repaint import Repainter
     from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.strokes.spreading import Spreading
     from napari_amvlm._qt.workspace import Workspace
 
 
@@ -42,6 +43,7 @@ class ChosenPrompt(QObject):
         workspace: Workspace,
         panel: AnnotatePanel,
         objects: Objects,
+        spreading: Spreading,
         repainter: Repainter,
         current: Callable[[], Annotation | None],
         parent: QObject,
@@ -51,6 +53,7 @@ class ChosenPrompt(QObject):
         self._workspace = workspace
         self._panel = panel
         self._objects = objects
+        self._spreading = spreading
         self._repainter = repainter
         self._current = current
         panel.threshold.valueChanged.connect(self._on_threshold_changed)
@@ -91,7 +94,8 @@ class ChosenPrompt(QObject):
             layer.selected_label = style.value
 
     def _state(self, annotation: Annotation, prompt: str) -> list[str]:
-        parts, count = list[str](), self._objects.count()
+        busy, count = self._spreading.state(), self._objects.count()
+        parts = [f"{busy} ..."] if busy else list[str]()
         if count is not None:
             parts.append("1 object" if count == 1 else f"{count} objects")
         if annotation.differs(prompt):

@@ -26,6 +26,7 @@ from napari_amvlm._qt.corrections import default_project
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import place_in_view
 from napari_amvlm._qt.queue.queue import queue_for
+from napari_amvlm._qt.strokes.spreading import Spreading
 from napari_amvlm._qt.widgets.project_row import ask_read_only
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class AnnotateDock(AnnotateActions):
         self.drafts = Drafts(self.workspace, self.review, self)
         self.objects = Objects(self._viewer, panel.objects, self.workspace, self)
         self.overlays = Overlays(self._viewer, self.workspace, self)
+        self.spreading = Spreading(self.workspace, panel.brush, self.prompts.limits_of, self)
         self.chosen = ChosenPrompt(
-            self._viewer, self.workspace, panel, self.objects, self.repainter, self.annotation, self
+            self._viewer, self.workspace, panel, self.objects, self.spreading, self.repainter, self.annotation, self
         )
         self.resume = Resume(self._viewer, self.workspace, panel, self.queue, self.annotation, self)
         # signals
@@ -75,7 +77,7 @@ class AnnotateDock(AnnotateActions):
 
     def is_busy(self) -> bool:
         """Tell whether anything is still to be run, drawn, opened or changed."""
-        parts = (self.slides, self.repainter, self.objects, self.overlays, self.queue)
+        parts = (self.slides, self.repainter, self.objects, self.overlays, self.queue, self.spreading)
         return self.prompts.is_running() or any(part.is_busy() for part in parts)
 
     # What is shown
@@ -90,6 +92,7 @@ class AnnotateDock(AnnotateActions):
         self.masks.set_shown(visible=shown.masks, outlines=shown.outlines)
         self.masks.show(annotation)
         self.objects.show(annotation, prompt)
+        self.spreading.show(annotation, prompt)
         self.overlays.show(annotation, prompt, shown)
         self.chosen.show(annotation, prompt)
         if annotation is not None and prompt in annotation.layers:
@@ -125,7 +128,7 @@ class AnnotateDock(AnnotateActions):
                 box.activated.connect(self._focus_canvas)
 
     def _connect_parts(self) -> None:
-        workspace = self.workspace
+        workspace, panel = self.workspace, self.panel
         self.current_image.changed.connect(self._on_image_changed)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._viewer.layers.events.inserted.connect(self._on_layer_inserted)
@@ -138,6 +141,8 @@ class AnnotateDock(AnnotateActions):
         self.review.changed.connect(self.refresh)
         self.objects.changed.connect(self.refresh)
         self.objects.changed.connect(self.drafts.keep_soon)
+        self.spreading.changed.connect(self._on_followed)
+        self.spreading.stateChanged.connect(lambda: self.chosen.show(self.annotation(), panel.prompts.current()))
         self.drafts.changed.connect(self._on_shown)
         self.objects.unlocked.connect(self.draw)
         self.chosen.changed.connect(self.refresh)
@@ -169,6 +174,13 @@ class AnnotateDock(AnnotateActions):
         self.draw(annotation)
         self.refresh()
         self.queue.note_predicted(annotation)
+
+    def _on_followed(self, annotation: Annotation) -> None:
+        self.refresh()
+        if annotation is self.annotation():
+            self.drafts.keep_soon()
+        else:
+            self.drafts.keep(annotation)
 
     def _on_accepted(self, annotation: Annotation) -> None:
         listed = self.workspace.prompts

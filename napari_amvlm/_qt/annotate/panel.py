@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_amvlm._qt.layout import ScrollColumn, named_rows, tab_through
+from napari_amvlm._qt.widgets.brush_row import BrushRow
 from napari_amvlm._qt.widgets.confirm import Confirm
 from napari_amvlm._qt.widgets.eliding import ElidingLine
 from napari_amvlm._qt.widgets.extent_choice import ExtentChoice
@@ -59,6 +60,7 @@ class AnnotatePanel(QWidget):
         self.run_button = QPushButton("Run")
         self.prompts = PromptList()
         self.threshold = ThresholdSlider()
+        self.brush = BrushRow()
         self.extent = ExtentChoice()
         self.scale = ScaleChoice()
         self.instances = InstancesBox()
@@ -97,7 +99,9 @@ class AnnotatePanel(QWidget):
         body.column.addLayout(top)
         body.add(self.prompts)
         body.add(_row(self.chosen, self.restore_button))
-        body.column.addLayout(named_rows({"Threshold": self.threshold, "Scale": self.scale, "": self.instances}))
+        body.column.addLayout(
+            named_rows({"Brush": self.brush, "Threshold": self.threshold, "Scale": self.scale, "": self.instances})
+        )
         body.add(self.progress)
         body.column.addLayout(_buttons(self.accept_button, self.region_button, self.reject_button))
         body.add(self.shown)
@@ -183,6 +187,7 @@ class AnnotatePanel(QWidget):
         )
         self.step.next.setToolTip(with_key("The next image of the queue", "next_item"))
         self.step.previous.setToolTip(with_key("The image before", "previous_item"))
+        self.brush.setKey(words("toggle_spread"))
         self.threshold.setKeys(words("lower_threshold"), words("raise_threshold"))
 
     def _shortcut(self, key: str) -> QShortcut:

@@ -143,7 +143,7 @@ class Prompts(QObject):
             return
         request = self._requests[0]
         progress.setBusy("Looking at the image ...")
-        thread = thread_for(request, workspace.predictor, workspace, self._limits_of(request.annotation.image))
+        thread = thread_for(request, workspace.predictor, workspace, self.limits_of(request.annotation.image))
         self._thread = thread
         thread.noticed.connect(lambda text: workspace.say("warning", text))
         thread.progressed.connect(self._on_progressed)
@@ -156,7 +156,7 @@ class Prompts(QObject):
             thread.opened.connect(self._on_opened)
         workspace.start(thread)
 
-    def _limits_of(self, image: Image) -> Callable[[], Limits]:
+    def limits_of(self, image: Image) -> Callable[[], Limits]:
         """Return what gives the values that become 0 and 1 in all slices of a stack, read once and in a thread."""
         described, data = describe_layer(image), full_resolution(image)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+from napari.utils.events import Event
 from qtpy.QtGui import QColor
 
 if TYPE_CHECKING:
@@ -18,6 +20,29 @@ OPACITY = 0.55
 _CLEAR = "#00000000"
 _SHADES = ((0, 1.0), (24, 0.9), (-24, 0.95), (12, 0.8), (-12, 0.85))
 """Turn of the hue in degrees, and share of the brightness, of objects that are told apart."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What a brush changed on one slice.
+
+    Attributes
+    ----------
+    part
+        A part of the change in the layer's history, which tells the change from others.
+    rows, columns
+        Its pixels, int64 `(K,)`.
+    before
+        Their values before it.
+    value
+        What was painted; 0 erases.
+    """
+
+    part: Any
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    before: NDArray[np.integer]
+    value: int
 
 
 class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
@@ -33,6 +58,11 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         How it was shown last: "filled", "outlined", or "below" another.
     on_undo
         Called in place of `undo` (True) and `redo` (False), which it does with `undo_at`.
+
+    Events
+    ------
+    stepped : change, bool
+        A change was taken back (True) or done again.
     """
 
     def __init__(self, data: Any, *, prompt: str, **options: Any) -> None:
@@ -41,6 +71,7 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         self.hidden = False
         self.look = ""
         self.on_undo: Callable[[MaskLayer, bool], None] | None = None
+        self.events.add(stepped=Event)
 
     @property
     def _type_string(self) -> str:
@@ -86,6 +117,23 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         # undo and redo reverse the parts of a change, but keep each
         return None if number is None else min(history[number], key=id)
 
+    def extend_change(self, part: Any, indices: tuple[NDArray[np.intp], ...], values: NDArray[np.integer]) -> None:
+        """Write values as a part of an earlier change, with which they are taken back from now on.
+
+        Where the change is too old to be taken back, so are they.
+        """
+        change = next((each for each in reversed(self._undo_history) if any(one is part for one in each)), None)
+        if change is not None:
+            change.append((indices, self.data[indices].copy(), values))
+        self.data[indices] = values
+        self.refresh(extent=False)
+
+    def _load_history(self, before: Any, after: Any, undoing: bool = True) -> None:
+        change = before[-1] if before else None
+        super()._load_history(before, after, undoing)
+        if change is not None:
+            self.events.stepped(value=(change, undoing))
+
     def _newest(self, place: tuple[int, ...], undoing: bool) -> int | None:
         history = self._undo_history if undoing else self._redo_history
         for number in reversed(range(len(history))):
@@ -105,6 +153,29 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
             self.colormap = CyclicLabelColormap(colors=colours, background_value=0)
         else:
             self.colormap = DirectLabelColormap(color_dict={0: _CLEAR, None: colour})
+
+
+def painted_at(change: Any, place: tuple[int, ...]) -> Painted | None:
+    """Return what a brush changed on a slice; None where it changed nothing there, or it was no brush."""
+    parts = [part for part in change if hasattr(part, "slice_key")]
+    found = [_pixels_at(part, place) for part in parts]
+    if not any(len(rows) for rows, _, _ in found):
+        return None
+    rows, columns, before = (np.concatenate(each) for each in zip(*found, strict=True))
+    pixels, first = np.unique(np.stack([rows, columns], 1), axis=0, return_index=True)
+    return Painted(parts[0], pixels[:, 0], pixels[:, 1], before[first], int(parts[-1].new_value))
+
+
+def _pixels_at(part: Any, place: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.integer]]:
+    """Return rows, columns and former values of the pixels that one dab of a brush changed on a slice."""
+    shape = tuple(axis.stop - axis.start for axis in part.slice_key)
+    inside = np.nonzero(np.ones(shape, np.bool_) if part.mask is None else np.broadcast_to(part.mask, shape))
+    where = [axis.start + numbers for axis, numbers in zip(part.slice_key, inside, strict=True)]
+    here = np.ones(len(where[0]), np.bool_)
+    for numbers, number in zip(where, place, strict=False):
+        here &= numbers == number
+    rows, columns = (numbers[here].astype(np.int64) for numbers in where[-2:])
+    return rows, columns, np.asarray(part.old_values).ravel()[here]
 
 
 def _touches(part: Any, place: tuple[int, ...]) -> tuple[bool, bool]:

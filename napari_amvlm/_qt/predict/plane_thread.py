@@ -68,7 +68,7 @@ class PredictThread(PromptThread):
         array = self._image()
         words = self._look(array)
         limits = self._limits()
-        self._predictor.set_image(array, key=(_content_key(array), limits), limits=limits)
+        self._predictor.set_image(array, key=(content_key(array), limits), limits=limits)
         if words:
             self.noticed.emit(words)
         predictions = []
@@ -95,7 +95,7 @@ class PredictThread(PromptThread):
             raise Cancelled("The prediction was cancelled; the labels are as they were.")
 
 
-def _content_key(array: np.ndarray) -> str:
+def content_key(array: np.ndarray) -> str:
     """Identify an image by what it holds: painting on it in place gives another key."""
     import hashlib
 

@@ -1,0 +1,1 @@
+"""The brush of the docks: strokes that spread over the image."""

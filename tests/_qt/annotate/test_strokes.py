@@ -1,0 +1,222 @@
+"""Strokes that spread, in a real viewer: one step of undo, painted pixels stay, stacks, faults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIDE = 96
+
+
+def _discs(side: int = SIDE) -> np.ndarray:
+    """Return a gray image, float32, with two bright discs."""
+    y, x = np.indices((side, side))
+    discs = ((y - 28) ** 2 + (x - 28) ** 2 < 144) | ((y - 68) ** 2 + (x - 68) ** 2 < 144)
+    return (0.2 + 0.6 * discs + np.random.default_rng(0).normal(0, 0.02, discs.shape)).astype(np.float32)
+
+
+def _begin(bench: Any, prompt: str = "bright thing") -> Any:
+    """Run a prompt that the model was never taught, which finds nothing, and let strokes spread."""
+    bench.workspace.load_model()  # the one that is installed: features of random weights tell nothing apart
+    bench.idle()
+    bench.run(prompt)
+    assert not bench.annotate.annotation().mask(prompt).any()
+    bench.annotate.panel.brush.spread.setCurrentIndex(1)
+    bench.idle()
+    return bench.layer(prompt)
+
+
+def _paint(bench: Any, layer: Any, row: int, column: int, value: int | None = None, *, wait: bool = True) -> None:
+    """Paint a short stroke down a column, as a drag of the mouse does."""
+    layer.brush_size = 3
+    with layer.block_history():
+        for each in range(row - 4, row + 5, 2):
+            layer.paint(
+                (*bench.annotate.annotation().place, each, column), layer.selected_label if value is None else value
+            )
+    if wait:
+        bench.idle()
+
+
+@pytest.fixture
+def begun(make_bench: Callable[..., Any]) -> Any:
+    bench = make_bench(_discs())
+    _begin(bench)
+    return bench
+
+
+def _mask(bench: Any, prompt: str = "bright thing") -> np.ndarray:
+    return bench.annotate.annotation().mask(prompt).copy()
+
+
+def test_a_stroke_and_what_follows_it_are_one_step_of_undo(begun: Any):
+    layer = begun.layer("bright thing")
+
+    _paint(begun, layer, 28, 28)
+    followed = _mask(begun)
+    begun.annotate.undo()
+    begun.idle()
+    undone = _mask(begun)
+    begun.annotate.redo()
+    begun.idle()
+
+    assert followed[20:37, 20:37].mean() > 0.5
+    assert not undone.any()
+    assert np.array_equal(_mask(begun), followed)
+
+
+def test_what_was_painted_stays_when_a_later_stroke_says_otherwise(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28)
+
+    _paint(begun, layer, 28, 34, 0)
+
+    mask = _mask(begun)
+    assert mask[24:33, 28].all()
+    assert not mask[24:33, 34].any()
+
+
+def test_a_stroke_after_an_undone_one_begins_where_the_mask_is(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28)
+    alone = _mask(begun)
+    _paint(begun, layer, 80, 20)
+    begun.annotate.undo()
+    begun.idle()
+
+    _paint(begun, layer, 68, 68)
+
+    mask = _mask(begun)
+    assert mask[60:77, 60:77].mean() > 0.5
+    assert np.array_equal(mask[:45, :45], alone[:45, :45])
+
+
+def test_without_spread_only_what_is_painted_changes(begun: Any):
+    layer = begun.layer("bright thing")
+    begun.annotate.panel.brush.spread.setCurrentIndex(0)
+
+    _paint(begun, layer, 28, 28)
+
+    assert _mask(begun).sum() < 60
+
+
+def test_strokes_painted_faster_than_they_spread_are_followed_one_by_one(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28, wait=False)
+    _paint(begun, layer, 68, 68)
+    both = _mask(begun)
+
+    begun.annotate.undo()
+    begun.idle()
+
+    assert both[20:37, 20:37].mean() > 0.5
+    assert both[60:77, 60:77].mean() > 0.5
+    one = _mask(begun)
+    assert one[20:37, 20:37].mean() > 0.5
+    assert one[60:77, 60:77].mean() < 0.5
+
+
+def test_accept_waits_for_the_mask_to_follow_and_stores_what_is_shown(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28, wait=False)
+
+    begun.annotate.accept()
+    begun.idle()
+
+    project = begun.workspace.project
+    [correction] = project.corrections.select()
+    stored = project.corrections.mask(correction)
+    assert np.array_equal(stored, _mask(begun))
+    assert stored[20:37, 20:37].mean() > 0.5
+
+
+def test_a_finished_mask_is_painted_on_but_follows_nothing(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28)
+    begun.annotate.accept()
+    begun.idle()
+    before = _mask(begun)
+
+    _paint(begun, layer, 68, 68)
+
+    assert "marked finished" in begun.status()
+    assert (_mask(begun) & ~before).sum() < 60
+
+
+def test_separate_objects_get_numbers_of_their_own(begun: Any):
+    begun.annotate.panel.instances.setChecked(True)
+    begun.idle()
+    layer = begun.layer("bright thing")
+    layer.selected_label = 1
+    _paint(begun, layer, 28, 28)
+    layer.selected_label = 2
+    _paint(begun, layer, 68, 68)
+
+    plane = begun.annotate.annotation().plane("bright thing")
+    assert set(np.unique(plane[20:37, 20:37])) - {0} == {1}
+    assert set(np.unique(plane[60:77, 60:77])) - {0} == {2}
+
+
+def test_strokes_spread_on_the_slice_in_view_and_on_no_other(make_bench: Callable[..., Any]):
+    bench = make_bench(np.stack([_discs(), _discs()]))
+    bench.viewer.dims.set_current_step(0, 1)
+    bench.idle()
+    layer = _begin(bench)
+
+    _paint(bench, layer, 28, 28)
+    followed = layer.data.copy()
+    bench.annotate.undo()
+    bench.idle()
+
+    assert (followed[1, 20:37, 20:37] > 0).mean() > 0.5
+    assert not followed[0].any()
+    assert not layer.data.any()
+
+
+def test_switching_the_image_while_a_stroke_spreads_loses_nothing(begun: Any):
+    layer, annotation = begun.layer("bright thing"), begun.annotate.annotation()
+    _paint(begun, layer, 28, 28, wait=False)
+    begun.viewer.add_image(_discs().T[::-1], name="another")
+    begun.idle()
+
+    assert annotation is not begun.annotate.annotation()
+    assert annotation.mask("bright thing")[20:37, 20:37].mean() > 0.5
+
+
+def test_another_model_meanwhile_leaves_what_strokes_did(begun: Any, tiny_checkpoint: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28)
+    before = _mask(begun)
+
+    _paint(begun, layer, 68, 68, wait=False)
+    begun.workspace.serve(tiny_checkpoint)
+    begun.idle()
+    _paint(begun, layer, 20, 75, wait=True)
+
+    after = _mask(begun)
+    assert (after & before).sum() > 0.95 * before.sum()
+    assert after[60:77, 60:77].mean() > 0.5
+
+
+def test_the_key_goes_through_off_near_and_whole_image(bench: Any):
+    seen = []
+    for _ in range(3):
+        bench.annotate.toggle_spread()
+        seen.append(bench.annotate.panel.brush.value())
+
+    assert seen == ["near", "whole", "off"]
+
+
+def test_the_brush_size_is_that_of_the_mask_in_hand(begun: Any):
+    layer = begun.layer("bright thing")
+
+    layer.brush_size = 17
+    shown = begun.annotate.panel.brush.brush_size.value()
+    begun.annotate.panel.brush.brush_size.setValue(5)
+
+    assert (shown, layer.brush_size) == (17, 5)
