@@ -22,7 +22,9 @@ def import_(
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A project NAME.amvlm; made with --images.")],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="COCO .json, .geojson, label .tif or .png, or a folder with labelcol/."),
+        typer.Argument(
+            metavar="FILE...", help="COCO or Label Studio .json, .geojson, CVAT .xml, label .tif or .png, or a folder."
+        ),
     ],
     prompt: Annotated[
         str | None, typer.Option("--prompt", metavar="TEXT", help="What masks without a class of their own show.")

@@ -1,4 +1,4 @@
-"""Masks of other programs as corrections of a project: label images, COCO, GeoJSON. Neither torch nor Qt."""
+"""Masks of other programs as corrections of a project, of label images and JSON and XML. Neither torch nor Qt."""
 
 from napari_amvlm.imports.importing import ImportReport, import_files
 

@@ -104,7 +104,7 @@ def read_coco(
     Parameters
     ----------
     path, content
-        The file and what `read_json` found in it.
+        The file and what `parse_json` found in it.
     on_problem
         Called with a sentence for each image, category and annotation that is left out.
     crowds

@@ -40,7 +40,7 @@ def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "c
     Parameters
     ----------
     path, content
-        The file and what `read_json` found in it.
+        The file and what `parse_json` found in it.
     prompt
         What features without a class show; without it, they are left out.
     cells

@@ -12,10 +12,12 @@ from napari_amvlm.errors import InputError, ProjectBusyError, ProjectError, Stor
 from napari_amvlm.imaging.folder import SUFFIXES
 from napari_amvlm.imaging.formats.pillow_files import upright
 from napari_amvlm.imports.coco import read_coco
+from napari_amvlm.imports.cvat import read_cvat
 from napari_amvlm.imports.geojson import is_geojson, read_geojson
 from napari_amvlm.imports.image_finder import ImageFinder, photo_orientation
-from napari_amvlm.imports.json_files import read_json
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
+from napari_amvlm.imports.label_studio import is_label_studio, read_label_studio
+from napari_amvlm.imports.text_files import parse_json, read_text
 from napari_amvlm.project import Answer
 from napari_amvlm.project.prompts import clean_prompt
 
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from napari_amvlm.imports.imported_masks import Answers, ImportedMasks
     from napari_amvlm.project import ImageRecord, Project
 
-_KINDS = ".json (COCO, GeoJSON), .geojson, .tif and .png"
+_KINDS = ".json (COCO, GeoJSON, Label Studio), .geojson, .xml (CVAT), .tif and .png"
+_PACKED = (".gz", ".zip")
+_TEXTS = (".json", ".geojson", ".xml", *_PACKED)
+_BEFORE_TEXT = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 _LONGEST = 1000
 
 
@@ -68,7 +73,7 @@ def import_files(
     crowds: Crowds = "object",
     on_problem: Callable[[str], None] | None = None,
 ) -> ImportReport:
-    """Enter the masks of label images, COCO and GeoJSON files as corrections.
+    """Enter the masks of label images, COCO, GeoJSON, CVAT and Label Studio files as corrections.
 
     An image of a file is found by its content or its name. Each mask is on the disk before the next one is looked at;
     an accepted mask that is there already is kept unless `replace` is set, and then stays in the history. Objects that
@@ -79,9 +84,10 @@ def import_files(
     project
         Open for writing.
     files
-        `.tif`, `.png` and `.jpg` label images, COCO and GeoJSON, also packed by gzip, and folders with `labelcol/`.
+        `.tif`, `.png` and `.jpg` label images, COCO, GeoJSON, XML of CVAT and JSON of Label Studio, also packed by gzip
+        or zip, and folders with `labelcol/`.
     prompt
-        What label images without `classes.csv`, and features without a class, show.
+        What label images without `classes.csv`, and objects without a class, show.
     images
         Folder of the images, which are added to the project where they are not in it.
     replace
@@ -137,22 +143,37 @@ def import_files(
 def _read(
     path: Path, prompt: str | None, cells: Cells, crowds: Crowds, on_problem: Callable[[str], None]
 ) -> Iterator[ImportedMasks]:
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zip")
     if path.is_dir():
         yield from read_label_folder(path, prompt)
     elif not path.is_file():
         raise InputError(f"there is no file {path}: check the path.")
-    elif name.endswith((".json", ".geojson")) or path.name.lower().endswith(".zip"):
-        content = read_json(path)
-        if name.endswith(".geojson") or is_geojson(content):
-            yield read_geojson(path, content, prompt, cells)
-        else:
-            yield from read_coco(path, content, on_problem, crowds)
+    elif path.name.lower().endswith(_TEXTS):
+        yield from _read_text(path, prompt, cells, crowds, on_problem)
     elif path.suffix.lower() in SUFFIXES:
         yield read_label_file(path, prompt)
     else:
         ending = path.suffix or "nothing"
         raise InputError(f"{path} ends in {ending}, but masks are read from {_KINDS}: convert it.")
+
+
+def _read_text(
+    path: Path, prompt: str | None, cells: Cells, crowds: Crowds, on_problem: Callable[[str], None]
+) -> Iterator[ImportedMasks]:
+    """Yield the masks of a JSON or XML file, whichever program wrote it."""
+    text = read_text(path)
+    if text[:64].lstrip(_BEFORE_TEXT).startswith(b"<"):
+        yield from read_cvat(path, text, prompt, on_problem)
+        return
+    content = parse_json(path, text)
+    name = path.name.lower()
+    for ending in _PACKED:
+        name = name.removesuffix(ending)
+    if is_label_studio(content):
+        yield from read_label_studio(path, content, prompt, on_problem)
+    elif name.endswith(".geojson") or is_geojson(content):
+        yield read_geojson(path, content, prompt, cells)
+    else:
+        yield from read_coco(path, content, on_problem, crowds)
 
 
 def _read_upright(part: ImportedMasks, record: ImageRecord) -> Answers:

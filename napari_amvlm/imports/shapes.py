@@ -109,11 +109,86 @@ def run_length_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape[1], shape[0]).T
 
 
+def row_run_length_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask of run lengths along the rows, background first.
+
+    Raises
+    ------
+    LabelsError
+        The runs do not make up the image.
+
+    Examples
+    --------
+    >>> row_run_length_mask([1, 2, 3], (2, 3)).astype(int)
+    array([[0, 1, 1],
+           [0, 0, 0]])
+    """
+    return run_length_mask(counts, shape[::-1]).T
+
+
+def box_points(
+    box: tuple[float, float, float, float], degrees: float, around: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Return the corners of a box (x, y, width, height), turned clockwise, as a picture is seen, around a point.
+
+    Examples
+    --------
+    >>> box_points((0, 0, 2, 1), 90, (0, 0))
+    [(0.0, 0.0), (0.0, 2.0), (-1.0, 2.0), (-1.0, 0.0)]
+    """
+    x, y, width, height = box
+    cosine, sine = _direction(degrees)
+    corners = ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
+    offsets = [(px - around[0], py - around[1]) for px, py in corners]
+    return [(around[0] + dx * cosine - dy * sine, around[1] + dx * sine + dy * cosine) for dx, dy in offsets]
+
+
+def ellipse_mask(
+    centre: tuple[float, float], radii: tuple[float, float], degrees: float, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return the pixels whose centre lies in an ellipse, turned clockwise, as a picture is seen, bool `shape`.
+
+    Raises
+    ------
+    LabelsError
+        A number is not finite, or a radius is not above 0.
+
+    Examples
+    --------
+    >>> ellipse_mask((1.5, 0.5), (1.5, 0.5), 0, (2, 3)).astype(int)
+    array([[1, 1, 1],
+           [0, 0, 0]])
+    """
+    if not (np.abs([*centre, *radii]) < _FARTHEST).all() or min(radii) <= 0 or not abs(degrees) < _FARTHEST:
+        raise LabelsError("an ellipse has a radius of 0 or numbers that are no pixels: redraw it.")
+    cosine, sine = _direction(degrees)
+    reach = max(radii)
+    (left, right), (top, bottom) = (
+        np.clip(np.ceil([place - reach - 0.5, place + reach - 0.5]), 0, n).astype(int)
+        for place, n in zip(centre, shape[::-1], strict=True)
+    )
+    x = np.arange(left, right) + 0.5 - centre[0]
+    y = (np.arange(top, bottom) + 0.5 - centre[1])[:, None]
+    mask = np.zeros(shape, np.bool_)
+    along, across = (x * cosine + y * sine) / radii[0], (y * cosine - x * sine) / radii[1]
+    mask[top:bottom, left:right] = along**2 + across**2 <= 1
+    return mask
+
+
+def _direction(degrees: float) -> tuple[float, float]:
+    """Return cosine and sine, exact for right angles."""
+    if not abs(degrees) < _FARTHEST:
+        raise LabelsError("it is turned by an angle that is no number: redraw it.")
+    right_angles: dict[float, tuple[float, float]] = {0: (1.0, 0.0), 90: (0.0, 1.0), 180: (-1.0, 0.0), 270: (0.0, -1.0)}
+    angle = float(np.deg2rad(degrees % 360))
+    return right_angles.get(degrees % 360, (float(np.cos(angle)), float(np.sin(angle))))
+
+
 def decode_counts(text: str) -> list[int]:
     """Return the run lengths that COCO packs into a string.
 
     Each number is five bits a character, from the lowest on; a sixth bit says that more follow, and the last one's top
-    bit is the sign. From the third on, the difference to the number two places before is stored.
+    bit is the sign. From the fourth on, the difference to the number two places before is stored.
 
     Raises
     ------
@@ -123,7 +198,7 @@ def decode_counts(text: str) -> list[int]:
     Examples
     --------
     >>> decode_counts("321")
-    [3, 2, 4]
+    [3, 2, 1]
     """
     counts: list[int] = []
     value, shift = 0, 0

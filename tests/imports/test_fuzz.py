@@ -60,6 +60,33 @@ ODD_COCO = {
 }
 
 
+_VALUE = {"points": [[2, 3], [40, 3], [40, 50]], "polygonlabels": ["nuclei"]}
+_BRUSH = {"rle": [0, 0, 45, 0, 57, 153, 153, 152, 24, 127, 128], "format": "rle", "brushlabels": ["nuclei"]}
+_ROUND = {"x": 40, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": 30, "ellipselabels": ["nuclei"]}
+_WIDE = {"x": 40, "y": 50, "width": 10, "height": 5, "rotation": 30, "rectanglelabels": ["nuclei"]}
+LABEL_STUDIO = [
+    {
+        "id": 1,
+        "data": {"image": "/data/upload/1/01234567-other.png"},
+        "annotations": [
+            {
+                "was_cancelled": False,
+                "result": [
+                    {"id": f"r{number}", "value": value, "original_width": 48, "original_height": 60}
+                    for number, value in enumerate((_VALUE, _BRUSH, _ROUND, _WIDE))
+                ],
+            }
+        ],
+    }
+]
+CVAT = b"""<?xml version="1.0"?><annotations><image id="0" name="other.png" width="48" height="60">
+<polygon label="nuclei" points="2.0,3.0;12.0,3.0;12.0,13.0" z_order="1"/>
+<box label="nuclei" xtl="4" ytl="8" xbr="14" ybr="12" rotation="30.0"/>
+<ellipse label="nuclei" cx="20" cy="30" rx="12" ry="4" rotation="45"/>
+<mask label="nuclei" rle="0, 4, 2, 2" left="10" top="20" width="4" height="2"/>
+<points label="nuclei" points="1,2"/></image><track id="1" label="nuclei"/></annotations>"""
+
+
 @pytest.fixture
 def exported(source: Project, tmp_path: Path) -> Path:
     """Return a folder with every kind of export."""
@@ -73,8 +100,11 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
     """Return how many cases were tried, and after how many of them something could not be used."""
     geojson = sorted((exported / "geojson").iterdir())[-1]
     others = {"qupath": exported / "chest.json", "odd coco": exported / "odd.json"}
+    others |= {"cvat": exported / "cvat.xml", "label studio": exported / "tasks.json"}
     others["qupath"].write_text(json.dumps(QUPATH), encoding="utf-8")
     others["odd coco"].write_text(json.dumps(ODD_COCO), encoding="utf-8")
+    others["label studio"].write_text(json.dumps(LABEL_STUDIO), encoding="utf-8")
+    others["cvat"].write_bytes(CVAT)
     tables = [exported / "labels" / name for name in ("classes.csv", "images.csv")]
     intact = {path: path.read_bytes() for path in (exported / "masks.json", geojson, *tables, *others.values())}
     kept = project.corrections.accept(3, "mine", Answer(MINE))
@@ -84,7 +114,7 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
         nonlocal told
         files = {"table": tables[which % 2], "geojson": geojson, "coco": exported / "masks.json"} | others
         path = files[kind]
-        as_text = kind == "table" or which % 5 == 0
+        as_text = kind in ("table", "cvat") or which % 5 == 0
         path.write_bytes(damage(intact[path]) if as_text else change(json.loads(intact[path])))
         before = snapshot(exported)
         given = exported / "labels" if kind == "table" else path
@@ -105,7 +135,7 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
             assert np.array_equal(project.corrections.objects(correction) > 0, project.corrections.mask(correction))
         path.write_bytes(intact[path])
 
-    kinds = st.sampled_from(("coco", "geojson", "table", "qupath", "odd coco"))
+    kinds = st.sampled_from(("coco", "geojson", "table", *others))
     count = try_cases(cases, case, kinds, damages(), json_damages(), st.integers(0, 1000))
     assert np.array_equal(project.corrections.mask(kept), MINE)
     return count, told
@@ -123,7 +153,7 @@ def test_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -
 def test_many_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -> None:
     before = peak()
 
-    cases, told = _fuzz(target, exported, 600)
+    cases, told = _fuzz(target, exported, 1000)
 
     print(f"{cases} cases, {told} with something left out, {(peak() - before) >> 20} MB more at most")
     assert told > cases // 10

@@ -1,0 +1,233 @@
+"""JSON of Label Studio as answers: brushes, polygons, rectangles and ellipses, one object for each region."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from napari_amvlm.errors import LabelsError
+from napari_amvlm.imaging.folder import SUFFIXES
+from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
+from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
+from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+"""What Label Studio puts before the names of files that were uploaded."""
+_COUNT_BITS, _WORD_BITS, _RUN_BITS = 32, 5, 4
+_CHANNELS = 4
+
+
+def is_label_studio(content: Any) -> bool:
+    """Tell whether the content of a JSON file is a list of tasks as Label Studio exports them, long or short."""
+    if not isinstance(content, list) or not content:
+        return False
+    return any(isinstance(task, dict) and ("annotations" in task or _regions(task)) for task in content)
+
+
+def read_label_studio(
+    path: Path, content: Any, prompt: str | None, on_problem: Callable[[str], None]
+) -> Iterator[ImportedMasks]:
+    """Yield the answers of an export (JSON or JSON-MIN), task by task.
+
+    Of several annotations of a task, that which is marked as ground truth counts, else the last one.
+
+    Parameters
+    ----------
+    path, content
+        The file and what is in it.
+    prompt
+        What regions without a label show.
+    on_problem
+        Called with a sentence for each task and annotation that is left out.
+    """
+    for number, task in enumerate(content, 1):
+        title = f"{path}: task {task.get('id', number) if isinstance(task, dict) else number}"
+        if not isinstance(task, dict):
+            on_problem(f"{title} is left out: it is no task of Label Studio.")
+            continue
+        name = _image_name(task)
+        if name is None:
+            on_problem(f"{title} is left out: it does not say which image it is about.")
+            continue
+        results = _results(task, title, on_problem)
+        objects = [Drawn(*one) for one in _objects(results, f"{title}, {{}} of {name}", prompt)]
+        if objects:
+            sizes = {size for size in map(_size, results) if size is not None}
+            shape = next(iter(sizes)) if len(sizes) == 1 else None
+            reference = ImageReference(name, path=path.parent / name, shape=shape)
+            yield ImportedMasks(path, reference, partial(answers_of, objects))
+
+
+def _image_name(task: Mapping[str, Any]) -> str | None:
+    """Return the file name of a task's image, out of the addresses that Label Studio gives it."""
+    data = task.get("data", task)
+    values = [data.get("image"), *data.values()] if isinstance(data, dict) else []
+    names = [_file_name(value) for value in values if isinstance(value, str)]
+    return next((name for name in names if name.lower().endswith(SUFFIXES)), None)
+
+
+def _file_name(address: str) -> str:
+    local = "/data/local-files/" in address
+    path = address.partition("?d=")[2] if local else address.partition("?")[0]
+    name = re.split(r"[/\\]", unquote(path))[-1]
+    return _UPLOAD.sub("", name) if "/upload/" in address else name
+
+
+def _results(task: Mapping[str, Any], title: str, on_problem: Callable[[str], None]) -> list[Any]:
+    """Return the results of the annotation that counts."""
+    if "annotations" not in task:
+        return _regions(task)
+    annotations = task["annotations"] if isinstance(task["annotations"], list) else []
+    usable = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
+    if len(usable) < len(annotations):
+        on_problem(f"{title}: {len(annotations) - len(usable)} annotations are left out: they were skipped.")
+    if len(usable) > 1:
+        on_problem(
+            f"{title}: {len(usable) - 1} of its {len(usable)} annotations are left out: the ground truth or the last "
+            "one counts."
+        )
+    usable.sort(key=lambda one: bool(one.get("ground_truth")))
+    results = usable[-1].get("result") if usable else []
+    return results if isinstance(results, list) else []
+
+
+def _regions(task: Mapping[str, Any]) -> list[Any]:
+    """Return the results of a task in the short form, which lie in it without a list of annotations."""
+    lists = [value for value in task.values() if isinstance(value, list)]
+    regions = [one for part in lists for one in part if isinstance(one, dict) and "original_width" in one]
+    return [{"value": one, **{key: one[key] for key in one if key.startswith("original")}} for one in regions]
+
+
+def _objects(
+    results: Sequence[Any], title: str, prompt: str | None
+) -> Iterator[tuple[str, str | None, Callable[[tuple[int, int]], NDArray[np.bool_]]]]:
+    """Yield title, prompt and pixels of every region; a region's label may be a result of its own."""
+    regions = [one for one in results if isinstance(one, dict) and isinstance(one.get("value"), dict)]
+    labels = {one["id"]: label for one in regions if isinstance(one.get("id"), str) and (label := _label(one["value"]))}
+    drawn_by = {one["id"] for one in regions if isinstance(one.get("id"), str) and _kind(one["value"])}
+    done: set[str] = set()
+    for number, one in enumerate(regions, 1):
+        value, own = one["value"], one.get("id")
+        kind = _kind(value)
+        if kind is None and ("choices" in value or "text" in value or (isinstance(own, str) and own in drawn_by)):
+            continue  # about the whole image, or about a region that is drawn by another result
+        if isinstance(own, str):
+            if own in done:
+                continue
+            done.add(own)
+        label = _label(value) or (labels.get(own) if isinstance(own, str) else None)
+        what = title.format(f"region {own or number} ({label or 'no label'})")
+        drawn = partial(_draw, kind, one) if kind else no_area(str(one.get("type", "region"))[:40])
+        yield what, label or prompt, drawn
+
+
+def _label(value: Mapping[str, Any]) -> str | None:
+    for key, names in value.items():
+        if key.endswith("labels") and isinstance(names, list) and names:
+            return " ".join(str(names[0]).split()) or None
+    return None
+
+
+def _kind(value: Mapping[str, Any]) -> str | None:
+    if "rle" in value:
+        return "brush"
+    if "points" in value:
+        return "polygon"
+    if "radiusX" in value:
+        return "ellipse"
+    return "rectangle" if {"x", "y", "width", "height"} <= set(value) and "text" not in value else None
+
+
+def _size(result: Any) -> tuple[int, int] | None:
+    if not isinstance(result, dict):
+        return None
+    height, width = result.get("original_height"), result.get("original_width")
+    if not (isinstance(height, int) and isinstance(width, int)):
+        return None
+    return (height, width) if min(height, width) > 0 else None
+
+
+def _draw(kind: str, result: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    if result.get("image_rotation"):
+        raise LabelsError("its image was turned in Label Studio: turn it back there, and export it again.")
+    value = result["value"]
+    try:
+        if kind == "brush":
+            return brush_mask(value["rle"], shape)
+        # All lengths are percents of the sides of the image.
+        height, width = (side / 100 for side in shape)
+        if kind == "polygon":
+            return polygon_mask([[(float(x) * width, float(y) * height) for x, y in value["points"]]], shape)
+        x, y, turn = float(value["x"]) * width, float(value["y"]) * height, float(value.get("rotation") or 0)
+        if kind == "ellipse":
+            return ellipse_mask(
+                (x, y), (float(value["radiusX"]) * width, float(value["radiusY"]) * height), turn, shape
+            )
+        sides = (float(value["width"]) * width, float(value["height"]) * height)
+        return polygon_mask([box_points((x, y, *sides), turn, (x, y))], shape)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise LabelsError(f"its numbers cannot be read ({type(error).__name__}): export it again.") from error
+
+
+def brush_mask(packed: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask of a brush, bool `shape`: where the fourth channel of its picture, alpha, is above 0.
+
+    The bytes are one number after another, in bits: how many values there are (32 bits), the bits of a value less one
+    (5), the bits of four kinds of run lengths, each less one (4 times 4); then runs, each a bit that says whether its
+    values are equal, the kind of its length (2), its length less one, and its value, or its values.
+
+    Raises
+    ------
+    LabelsError
+        They are cut off, are no bytes, or are for another image.
+
+    Examples
+    --------
+    >>> brush_mask([0, 0, 0, 4, 57, 153, 153, 152, 24, 127, 128], (1, 1))
+    array([[ True]])
+    """
+    numbers = np.asarray(packed)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < 256)).all():
+        raise LabelsError("a brush must be a list of bytes, but is not: export it again.")
+    bits = np.unpackbits(numbers.astype(np.uint8))
+    position = 0
+
+    def read(count: int) -> int:
+        nonlocal position
+        part = bits[position : position + count]
+        if len(part) < count:
+            raise LabelsError("a brush is cut off: export it again.")
+        position += count
+        return int.from_bytes(np.packbits(part).tobytes(), "big") >> -count % 8
+
+    if (values := read(_COUNT_BITS)) != (expected := shape[0] * shape[1] * _CHANNELS):
+        raise LabelsError(f"a brush has {values} values, but the image has {expected}: it is of another image.")
+    word = read(_WORD_BITS) + 1
+    lengths = [read(_RUN_BITS) + 1 for _ in range(4)]
+    flat = np.zeros(values, np.bool_)
+    done = 0
+    while done < values:
+        equal = read(1)
+        end = done + read(lengths[read(2)]) + 1
+        if end > values:
+            raise LabelsError("a brush has a run that is too long: export it again.")
+        if equal:
+            flat[done:end] = read(word) > 0
+        else:
+            part = bits[position : position + word * (end - done)]
+            if len(part) < word * (end - done):
+                raise LabelsError("a brush is cut off: export it again.")
+            flat[done:end] = part.reshape(-1, word).any(axis=1)
+            position += len(part)
+        done = end
+    return flat.reshape(*shape, _CHANNELS)[..., 3]
