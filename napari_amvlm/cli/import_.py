@@ -23,7 +23,8 @@ def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="COCO or Label Studio .json, .geojson, CVAT .xml, label .tif or .png, or a folder."
+            metavar="FILE...",
+            help="COCO, GeoJSON, CVAT, Label Studio, label images, NIfTI, DICOM-SEG, OME-Zarr, ROI .zip; or a folder.",
         ),
     ],
     prompt: Annotated[

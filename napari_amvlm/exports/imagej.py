@@ -61,7 +61,7 @@ def export_imagej(project: Project, root: Path) -> list[str]:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
             for count, (prompt, region) in enumerate(image.single_objects(), 1):
                 roi = _roi(region, f"{count:04d}-{file_slug(prompt)}", colours[prompt])
-                roi.props = f"prompt: {prompt}\n" + (f"sha256: {image.file_hash}\n" if image.file_hash else "")
+                roi.props = f"prompt: {prompt}\nsha256: {image.record.sha256}\n"
                 file.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
         if count:
             _write(root / f"{image.stem}.zip", packed.getvalue())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from napari_amvlm.errors import DatasetError, LabelsError
@@ -12,6 +12,8 @@ from napari_amvlm.imaging.folder import SUFFIXES, normal_form
 from napari_amvlm.project.records import ImageRecord
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_amvlm.imports.imported_masks import ImageReference
     from napari_amvlm.project import Project
 
@@ -52,6 +54,8 @@ class ImageFinder:
         ImageError
             It had to be added, and cannot be read.
         """
+        if reference.pixels is not None:
+            return self._added_pixels(reference, reference.pixels())
         record = self._by_content(reference) or self._by_name(reference) or self._added(reference)
         if record is None:
             raise DatasetError(
@@ -100,6 +104,17 @@ class ImageFinder:
         # The same content under another name may be in the project already.
         self._images = [*(r for r in self._images if r.id != record.id), record]
         return record
+
+    def _added_pixels(self, reference: ImageReference, pixels: NDArray[Any]) -> ImageRecord:
+        """Return a slice of a scan that is added to the project: by its file where the scan is that file alone."""
+        path = reference.path
+        if not self._add:
+            height, width = pixels.shape[:2]
+            where = path or Path(reference.name)
+            return ImageRecord(_NOT_ADDED, reference.name, where, (height, width), "", "array", False, False)
+        if path is not None and path.is_file():
+            return self._project.images.add_file(path)
+        return self._project.images.add_array(pixels, name=reference.name)
 
 
 def _file_name(reference: ImageReference) -> str:

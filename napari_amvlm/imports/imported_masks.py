@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +29,8 @@ class ImageReference:
         Height and width that the masks were made for; None where the file does not say.
     extent
         Greatest y and x of the outlines, where they are known.
+    pixels
+        Reads the pixels of an image that is to be added to the project, `(H, W)` or `(H, W, 3)`; None elsewhere.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ImageReference:
     path: Path | None = None
     shape: tuple[int, int] | None = None
     extent: tuple[float, float] | None = None
+    pixels: Callable[[], NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True)

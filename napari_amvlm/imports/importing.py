@@ -17,6 +17,8 @@ from napari_amvlm.imports.geojson import is_geojson, read_geojson
 from napari_amvlm.imports.image_finder import ImageFinder, photo_orientation
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
 from napari_amvlm.imports.label_studio import is_label_studio, read_label_studio
+from napari_amvlm.imports.over_scans import read_over_scans
+from napari_amvlm.imports.scan_masks import Scans
 from napari_amvlm.imports.text_files import parse_json, read_text
 from napari_amvlm.project import Answer
 from napari_amvlm.project.prompts import clean_prompt
@@ -122,7 +124,8 @@ def import_files(
     for path in files:
         try:
             # All of a file is parsed before its first mask is entered.
-            parts = list(_read(path, wanted, cells, crowds, report_problem))
+            over_scans = read_over_scans(path, wanted, Scans(project, images), report_problem)
+            parts = list(over_scans or _read(path, wanted, cells, crowds, report_problem))
         except InputError as error:
             report_problem(str(error))
             continue

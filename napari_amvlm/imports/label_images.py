@@ -83,13 +83,13 @@ def _classes_of(path: Path, classes: Mapping[int, str], shape: tuple[int, int]) 
     objects: dict[str, NDArray[Any]] = {}
     folders = prompt_folders(list(classes.values()))
     for value, prompt in classes.items():
-        file = _beside(path, "masks", folders[prompt])
+        file = beside(path, "masks", folders[prompt])
         if file is not None:
             whole = read_mask(file, shape) > 0
             # Label images that were changed since they were exported count more than the masks beside them.
             if whole[labels == value].all() and labels[whole].all():
                 masks[prompt] = whole
-        file = _beside(path, "objects", folders[prompt])
+        file = beside(path, "objects", folders[prompt])
         if file is not None:
             objects[prompt] = _labels(file, shape)
             masks[prompt] = objects[prompt] > 0
@@ -106,11 +106,11 @@ def _labels(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def _reviewed(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    file = _beside(path, "reviewed")
+    file = beside(path, "reviewed")
     return None if file is None else read_mask(file, shape) > 0
 
 
-def _beside(path: Path, *folders: str) -> Path | None:
+def beside(path: Path, *folders: str) -> Path | None:
     """Return the label image of the same stem in another folder of an export, None where there is none."""
     if path.parent.name != "labelcol":
         return None

@@ -32,7 +32,7 @@ def _by_key(project: Project) -> dict[tuple[str, str], CorrectionRecord]:
     return {(project.images.get(c.image_id).sha256, c.prompt): c for c in project.corrections.select()}
 
 
-def _assert_equal(source: Project, target: Project, *, objects: bool, answers: set[str] | None = None) -> None:
+def assert_equal(source: Project, target: Project, *, objects: bool, answers: set[str] | None = None) -> None:
     ours, theirs = _by_key(source), _by_key(target)
     assert ours.keys() == theirs.keys()
     for key, correction in ours.items():
@@ -52,7 +52,7 @@ def test_coco_gives_everything_back(
     report = import_files(target, [tmp_path / "masks.json"])
 
     assert report.problems == []
-    _assert_equal(source, target, objects=True)
+    assert_equal(source, target, objects=True)
     assert {c.origin for c in target.corrections.select()} == {str(tmp_path / "masks.json")}
 
 
@@ -62,7 +62,7 @@ def test_geojson_gives_everything_back(source: Project, target: Project, tmp_pat
     report = import_files(target, sorted((tmp_path / "out").iterdir()))
 
     assert report.problems == []
-    _assert_equal(source, target, objects=True)
+    assert_equal(source, target, objects=True)
 
 
 @pytest.mark.parametrize("kind", ["tiff", "png"])
@@ -74,7 +74,7 @@ def test_label_images_with_objects_give_everything_back(
     report = import_files(target, [tmp_path / "out"])
 
     assert report.problems == []
-    _assert_equal(source, target, objects=True)
+    assert_equal(source, target, objects=True)
 
 
 @pytest.mark.parametrize("kind", ["tiff", "png"])
@@ -99,7 +99,7 @@ def test_masks_that_overlap_come_back_whole(source: Project, target: Project, tm
     report = import_files(target, [tmp_path / "out"])
 
     assert report.problems == []
-    _assert_equal(source, target, objects=False)
+    assert_equal(source, target, objects=False)
 
 
 def test_a_label_image_that_was_edited_counts_more_than_the_masks_beside_it(
@@ -162,7 +162,7 @@ def test_packed_run_lengths_of_pycocotools_are_read(source: Project, target: Pro
 
     assert import_files(target, [path]).problems == []
 
-    _assert_equal(source, target, objects=True)
+    assert_equal(source, target, objects=True)
 
 
 def test_geometries_are_valid_and_have_the_area_they_say(source: Project, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""DICOM segmentations as answers for the images that they refer to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.exports.dicom_seg import need_highdicom
+from napari_amvlm.imaging import ImageSource, image_kind
+from napari_amvlm.imaging.formats.dicom_headers import read_header
+from napari_amvlm.imports.scan_masks import ScanMasks, Scans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import ImageData
+
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+
+
+def is_dicom_seg(path: Path) -> bool:
+    """Tell whether a file is a DICOM segmentation, by its content."""
+    try:
+        if path.is_dir() or image_kind(path) != "dicom":
+            return False
+        return str(read_header(path).get("SOPClassUID", "")) in _SEGMENTATIONS
+    except (ImageError, OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def read_dicom_seg(
+    path: Path, prompt: str | None, scans: Scans, on_problem: Callable[[str], None]
+) -> Iterator[ScanMasks]:
+    """Yield the masks of a segmentation, scan by scan.
+
+    A segment's prompt is its label, or `prompt` where there is one segment. Fractions count from one half on.
+
+    Raises
+    ------
+    InputError
+        highdicom is not installed, the file is damaged, or it is of another study than the scans.
+    """
+    need_highdicom()
+    segmentation = _read(path)
+    names = _names(segmentation, prompt)
+    wanted = {str(uid) for _, _, uid in segmentation.get_source_image_uids()}
+    found: set[str] = set()
+    for _, image in scans.images(lambda source: _refers_to(source, wanted)):
+        uids = _instances(image)
+        if wanted.isdisjoint(uids):
+            continue
+        found |= wanted & set(uids)
+        yield ScanMasks(image, _masks(path, segmentation, image, uids, wanted, names))
+    if not found:
+        study = segmentation.get("StudyInstanceUID", "unknown")
+        raise LabelsError(
+            f"{path} is a segmentation of another study than the scans here, {study}: say with --images where the "
+            "scan lies that it refers to."
+        )
+    if len(found) < len(wanted):
+        on_problem(f"{path}: {len(wanted) - len(found)} of the {len(wanted)} images that it refers to were not found.")
+
+
+def _read(path: Path) -> Any:
+    import highdicom
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return highdicom.seg.segread(path)
+    except Exception as error:  # highdicom fails in many ways on damaged files
+        raise LabelsError(f"{path} cannot be read as a DICOM segmentation ({error}): export it again.") from error
+
+
+def _names(segmentation: Any, prompt: str | None) -> dict[int, str]:
+    numbers = list(segmentation.segment_numbers)
+    if prompt and len(numbers) == 1:
+        return {int(numbers[0]): prompt}
+    labels = {int(n): " ".join(str(segmentation.get_segment_description(n).segment_label).split()) for n in numbers}
+    return {number: label or f"segment {number}" for number, label in labels.items()}
+
+
+def _refers_to(source: ImageSource, wanted: set[str]) -> bool:
+    """Tell whether one of a scan's files is among those that are wanted."""
+    files = source.files or (source.path,)
+    return image_kind(files[0]) == "dicom" and any(_uid(path) in wanted for path in files)
+
+
+def _uid(path: Path) -> str:
+    return str(read_header(path).get("SOPInstanceUID", ""))
+
+
+def _instances(image: ImageData) -> list[str]:
+    """Return the SOP Instance UID of each plane, in the order of the scan's planes."""
+    uids = {path: _uid(path) for path in {path for path, _ in image.origins}}
+    return [uids[path] for path, _ in image.origins]
+
+
+def _masks(
+    path: Path, segmentation: Any, image: ImageData, uids: Sequence[str], wanted: set[str], names: dict[int, str]
+) -> dict[str, NDArray[np.bool_]]:
+    """Return bool volumes with the axes of the scan."""
+    shape = image.data.shape[: len(image.axes)]
+    if (segmentation.Rows, segmentation.Columns) != shape[-2:]:
+        raise LabelsError(
+            f"{path} has frames of {segmentation.Rows}x{segmentation.Columns} pixels, but the images that it refers to "
+            f"have {shape[-2]}x{shape[-1]}: resample it to the scan."
+        )
+    flat = np.zeros((len(uids), *shape[-2:], len(names)), np.bool_)
+    try:
+        if len(set(uids)) == len(uids):
+            rows = [row for row, uid in enumerate(uids) if uid in wanted]
+            frames = segmentation.get_pixels_by_source_instance(
+                [uids[row] for row in rows], ignore_spatial_locations=False, assert_missing_frames_are_empty=True
+            )
+        else:
+            rows = list(range(len(uids)))
+            frames = segmentation.get_pixels_by_source_frame(
+                uids[0], [frame + 1 for _, frame in image.origins], assert_missing_frames_are_empty=True
+            )
+    except Exception as error:  # highdicom fails in many ways on odd files
+        raise LabelsError(f"{path} cannot be brought to the images that it refers to ({error}).") from error
+    flat[rows] = np.asarray(frames) >= 0.5
+    result: dict[str, NDArray[np.bool_]] = {}
+    for column, name in enumerate(names.values()):
+        volume = flat[..., column].reshape(shape)
+        result[name] = result[name] | volume if name in result else volume
+    return result

@@ -1,0 +1,55 @@
+"""Labels within OME-Zarr images as answers for the planes of the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.exports.placing import mask_axes, mask_shape
+from napari_amvlm.imaging import is_zarr, open_images
+from napari_amvlm.imaging.formats.ome_zarr import ome_metadata
+from napari_amvlm.imports.scan_masks import ScanMasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str], None]) -> Iterator[ScanMasks]:
+    """Yield the labels of an OME-Zarr image, or those of one folder `labels/NAME` in it.
+
+    Values are the numbers of objects. Their prompt is the name that the labels give themselves, or `prompt` where that
+    is given.
+
+    Raises
+    ------
+    InputError
+        There are no labels.
+    """
+    root, folders = _labels_of(path)
+    if not folders:
+        raise LabelsError(f"{path} has no labels: give an OME-Zarr image that has, or the folder of one.")
+    (image,) = open_images(root)
+    labels: dict[str, Any] = {}
+    for folder in folders:
+        try:
+            (stored,) = open_images(folder)
+            if stored.data.dtype.kind not in "bu" and stored.data.dtype.kind != "i":
+                raise LabelsError(f"{folder} holds {stored.data.dtype}, not labels: save whole numbers.")
+            if (mask_axes(stored), mask_shape(stored)) != (mask_axes(image), mask_shape(image)):
+                raise LabelsError(f"{folder} has other pixels than its image, {stored.size} and {image.size}.")
+        except (ImageError, LabelsError) as error:
+            on_problem(str(error))
+            continue
+        name = " ".join(str(ome_metadata(folder)["multiscales"][0].get("name") or folder.name).split())
+        labels[prompt or name] = stored.data
+    yield ScanMasks(image, labels, labels)
+
+
+def _labels_of(path: Path) -> tuple[Path, list[Path]]:
+    """Return the image and the folders of its labels."""
+    if path.parent.name == "labels" and is_zarr(path.parent.parent):
+        return path.parent.parent, [path]
+    group = path / "labels"
+    folders = [one for one in sorted(group.iterdir()) if is_zarr(one)] if group.is_dir() else []
+    return path, folders

@@ -1,0 +1,162 @@
+"""Masks over whole scans, brought to the images of a project that lie in them: slices, regions of slides, planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_amvlm.errors import AmvlmError, ImageError, LabelsError
+from napari_amvlm.exports.placing import Place, PlaneFinder, mask_shape
+from napari_amvlm.imaging import ImageSource, find_sources
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.project import Project
+
+
+@dataclass(frozen=True)
+class ScanMasks:
+    """Masks with the axes of a scan, without its channels.
+
+    Attributes
+    ----------
+    image
+        The scan.
+    masks
+        For each prompt an array, numpy or dask; above 0 is foreground.
+    objects
+        For some of these prompts the numbers of the objects.
+    reviewed
+        Above 0 where somebody looked; None is everywhere.
+    """
+
+    image: ImageData
+    masks: Mapping[str, Any]
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    reviewed: Any = None
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Where scans may lie: in a folder, whose images may be added to the project, or among the project's own files."""
+
+    project: Project
+    folder: Path | None
+
+    def images(self, wanted: Callable[[ImageSource], bool]) -> Iterator[tuple[ImageSource, ImageData]]:
+        """Yield the images of the scans that are `wanted`; those that cannot be read are passed over."""
+        for source in find_sources([self.folder]) if self.folder else self._own_files():
+            try:
+                if wanted(source):
+                    yield from ((source, image) for image in source.open())
+            except (ImageError, OSError):
+                continue
+
+    def _own_files(self) -> Iterator[ImageSource]:
+        for record in self.project.images.all():
+            if record.source == "file":
+                try:
+                    yield ImageSource(self.project.images.locate(record), record.name)
+                except AmvlmError:  # it was moved out of reach
+                    continue
+
+    def masks(self, origin: Path, scan: ScanMasks, on_problem: Callable[[str], None]) -> Iterator[ImportedMasks]:
+        """Yield the masks of each image of the project that lies in a scan, then those of slices that can be added.
+
+        A plane without a pixel of any prompt is no answer.
+
+        Parameters
+        ----------
+        origin
+            The file of the masks.
+        scan
+            The masks.
+        on_problem
+            Called with a sentence for masks that lie on no image of the project.
+        """
+        places = PlaneFinder(self.project, self.project.images.all()).places(scan.image)
+        for place in places:
+            record = place.record
+            reference = ImageReference(record.name, record.sha256, shape=record.shape)
+            yield ImportedMasks(origin, reference, partial(_answers, scan, place))
+        missing = [index for index in np.ndindex(mask_shape(scan.image)[:-2]) if _outside(scan, index, places).any()]
+        lacking = [index for index in missing if all(place.index != index for place in places)]
+        if self.folder is not None and "C" not in scan.image.axes:
+            yield from (_new_plane(origin, scan, index) for index in lacking)
+            missing = [index for index in missing if index not in lacking]
+        if missing:
+            on_problem(
+                f"{origin}: masks on {len(missing)} {'plane' if len(missing) == 1 else 'planes'} of {scan.image.name} "
+                "lie on no image of the project: add these images first, or say with --images where the scan lies."
+            )
+
+
+def _outside(scan: ScanMasks, index: tuple[int, ...], places: list[Place]) -> NDArray[np.bool_]:
+    """Return the pixels of masks on one plane that lie on no image of the project."""
+    found = np.zeros(mask_shape(scan.image)[-2:], np.bool_)
+    for mask in scan.masks.values():
+        found |= np.asarray(mask[index]) > 0
+    for place in places:
+        if place.index == index:
+            found[_region(place)] = False
+    return found
+
+
+def _region(place: Place) -> tuple[slice, slice]:
+    height, width = place.record.shape
+    return slice(place.y, place.y + height), slice(place.x, place.x + width)
+
+
+def _answers(scan: ScanMasks, place: Place, _shape: tuple[int, int]) -> Answers:
+    where = (*place.index, *_region(place))
+    return _answers_at(scan, where)
+
+
+def _answers_at(scan: ScanMasks, where: tuple[Any, ...]) -> Answers:
+    masks = {prompt: np.asarray(mask[where]) > 0 for prompt, mask in scan.masks.items()}
+    masks = {prompt: mask for prompt, mask in masks.items() if mask.any()}
+    objects = {p: whole_numbers(np.asarray(numbers[where])) for p, numbers in scan.objects.items() if p in masks}
+    reviewed = None if scan.reviewed is None else np.asarray(scan.reviewed[where]) > 0
+    return Answers(masks, objects, None if reviewed is None or reviewed.all() else reviewed)
+
+
+def _new_plane(origin: Path, scan: ScanMasks, index: tuple[int, ...]) -> ImportedMasks:
+    """Return the masks of a plane that has to be added to the project."""
+    letters = scan.image.axes.lower()
+    place = " ".join(f"{axis}{number}" for axis, number in zip(letters, index, strict=False))
+    reference = ImageReference(
+        f"{scan.image.name} {place}".rstrip(),
+        shape=(mask_shape(scan.image)[-2], mask_shape(scan.image)[-1]),
+        path=scan.image.path if not index else None,
+        pixels=lambda: np.asarray(scan.image.data[index]),
+    )
+    return ImportedMasks(origin, reference, lambda _shape: _answers_at(scan, (*index,)))
+
+
+def whole_numbers(labels: NDArray[Any]) -> NDArray[np.integer]:
+    """Return labels of an integer type, none below 0.
+
+    Raises
+    ------
+    LabelsError
+        They have fractions, or are below 0.
+    """
+    if not np.issubdtype(labels.dtype, np.integer):
+        whole = (
+            np.isfinite(labels).all() and (labels == np.rint(labels)).all() and np.abs(labels).max(initial=0) < 2**31
+        )
+        if not whole:
+            raise LabelsError("label values must be whole numbers, but have fractions: save labels as integers.")
+        labels = labels.astype(np.int32)
+    if labels.min(initial=0) < 0:
+        raise LabelsError("label values lie below 0: number objects and classes from 1 on.")
+    return labels

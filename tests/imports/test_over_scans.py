@@ -1,0 +1,219 @@
+"""What lies over scans comes in again: NIfTI, DICOM-SEG, OME-Zarr labels, and outlines of ImageJ."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from napari_amvlm.exports import ExportOptions, export_as
+from napari_amvlm.imaging import open_images, slide_key
+from napari_amvlm.imports import import_files
+from napari_amvlm.project import Answer, Project, SlidePlace
+from tests.exports.scans import PROMPTS, annotate, write_series, write_zarr
+from tests.imports.test_round_trips import assert_equal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_amvlm.exports import FormatName
+
+nibabel = pytest.importorskip("nibabel")
+roifile = pytest.importorskip("roifile")
+RNG = np.random.default_rng(4)
+OBLIQUE = np.array([[0.46, 0.19, 0.5, -9], [-0.2, 0.71, 0.1, 4], [-0.1, -0.12, 1.9, 30], [0, 0, 0, 1.0]])
+
+
+def _write_nifti(path: Path, codes: str) -> Path:
+    voxels = np.random.default_rng(0).integers(-900, 2000, (40, 44, 8), np.int16)
+    if codes == "oblique":
+        nibabel.save(nibabel.Nifti1Image(voxels, OBLIQUE), path)
+        return path
+    o = nibabel.orientations
+    turn = o.ornt_transform(o.axcodes2ornt("LPS"), o.axcodes2ornt(codes))
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-0.5, -0.75, 2.0, 1.0])).as_reoriented(turn), path)
+    return path
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Project]:
+    with Project.create(tmp_path / "ours.amvlm") as project:
+        yield project
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[Project]:
+    with Project.create(tmp_path / "theirs.amvlm") as project:
+        yield project
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL", "oblique"])
+def test_nifti_in_any_orientation_comes_back_bit_by_bit(
+    tmp_path: Path, ours: Project, theirs: Project, codes: str
+) -> None:
+    (tmp_path / "scans").mkdir()
+    scan = _write_nifti(tmp_path / "scans" / "spine.nii.gz", codes)
+    annotate(ours, open_images(scan)[0])
+    part = ours.images.add_array(np.asarray(open_images(scan)[0].data[5]))
+    half = np.zeros(part.shape, bool)
+    half[:20] = True
+    ours.corrections.accept(part.id, PROMPTS[0], Answer(half & (RNG.random(part.shape) > 0.5), reviewed=half))
+    export_as(ours, "nifti", tmp_path / "out", ExportOptions(scans=(scan,), objects=True))
+
+    report = import_files(theirs, [tmp_path / "out"], images=tmp_path / "scans")
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=True)
+
+
+def _dicom(tmp_path: Path) -> Path:
+    return write_series(tmp_path / "series")
+
+
+def _zarr(tmp_path: Path) -> Path:
+    (tmp_path / "scans").mkdir()
+    return write_zarr(tmp_path / "scans" / "cells.zarr", RNG.integers(0, 255, (5, 64, 80), np.uint8), "zyx", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "written"),
+    [("dicom-seg", _dicom, "out/series.dcm"), ("ome-zarr", _zarr, "scans/cells.zarr")],
+)
+def test_dicom_seg_and_zarr_labels_come_back_bit_by_bit(
+    tmp_path: Path, ours: Project, theirs: Project, kind: FormatName, make: Any, written: str
+) -> None:
+    scan = make(tmp_path)
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, kind, scan if kind == "ome-zarr" else tmp_path / "out", ExportOptions(scans=(scan,)))
+    for number in (1, 3):  # without --images, slices have to be in the project
+        theirs.images.add_array(np.asarray(open_images(scan)[0].data[number]))
+    images = scan if kind == "dicom-seg" else None
+
+    report = import_files(theirs, [tmp_path / written], images=images)
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=True)
+    assert import_files(theirs, [tmp_path / written], images=images).unchanged == 4
+
+
+def test_slices_that_are_in_no_project_are_added_with_images_and_told_without(
+    tmp_path: Path, ours: Project, theirs: Project
+) -> None:
+    scan = _zarr(tmp_path)
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, "ome-zarr", scan)
+
+    lacking = import_files(theirs, [scan])
+    dry = import_files(theirs, [scan], images=tmp_path / "scans", dry_run=True)
+    assert theirs.images.all() == []
+    report = import_files(theirs, [scan], images=tmp_path / "scans")
+
+    assert "masks on 2 planes of cells lie on no image of the project" in lacking.problems[0]
+    assert len(dry.entered) == len(report.entered) == 4
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=True)
+
+
+def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path: Path, ours: Project, theirs: Project) -> None:
+    pixels = RNG.integers(0, 255, (700, 900), np.uint8)
+    root = write_zarr(tmp_path / "slide.zarr", pixels, "yx", "0.4")
+    for project in (ours, theirs):
+        for y, x in ((10, 20), (400, 480)):
+            place = SlidePlace(str(slide_key(pixels)), y, x)
+            project.images.add_array(pixels[y : y + 200, x : x + 300], cut_from=place)
+    for record in ours.images.all():
+        ours.corrections.accept(record.id, "tumor", Answer(RNG.random(record.shape) > 0.5))
+    export_as(ours, "ome-zarr", root)
+
+    report = import_files(theirs, [root])
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
+
+
+def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path: Path, ours: Project, theirs: Project) -> None:
+    scan = _dicom(tmp_path)
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
+    other = write_series(tmp_path / "other")
+
+    report = import_files(theirs, [tmp_path / "out" / "series.dcm"], images=other)
+
+    study = pydicom.dcmread(next(scan.iterdir())).StudyInstanceUID
+    assert report.accepted == []
+    (problem,) = report.problems
+    assert "series.dcm is a segmentation of another study" in problem
+    assert study in problem
+
+
+def test_labels_with_zero_affine_or_other_voxels_are_refused(tmp_path: Path, ours: Project) -> None:
+    (tmp_path / "scans").mkdir()
+    scan = _write_nifti(tmp_path / "scans" / "spine.nii.gz", "RAS")
+    labels = np.asanyarray(nibabel.load(scan).dataobj) > 1500
+    (tmp_path / "flat").mkdir()
+    flat = nibabel.Nifti1Image(labels.astype(np.uint8), None)
+    flat.header["sform_code"], flat.header["qform_code"] = 1, 0
+    content = bytearray(flat.to_bytes())
+    content[254:256] = (1).to_bytes(2, "little")
+    content[280:328] = bytes(48)
+    (tmp_path / "flat" / "spine.nii").write_bytes(content)
+    (tmp_path / "moved").mkdir()
+    moved = nibabel.load(scan).affine.copy()
+    moved[0, 3] += 7
+    nibabel.save(nibabel.Nifti1Image(labels.astype(np.uint8), moved), tmp_path / "moved" / "spine.nii.gz")
+
+    files = [tmp_path / "flat" / "spine.nii", tmp_path / "moved" / "spine.nii.gz"]
+    report = import_files(ours, files, images=tmp_path / "scans", prompt="bone")
+
+    assert report.accepted == []
+    assert "affine that is zero" in report.problems[0]
+    assert "has other voxels than its scan" in report.problems[1]
+
+
+def test_rois_come_back_bit_by_bit(source: Project, target: Project, tmp_path: Path) -> None:
+    export_as(source, "imagej", tmp_path / "out")
+
+    report = import_files(target, sorted((tmp_path / "out").iterdir()))
+
+    assert report.problems == []
+    kept = {c.prompt: c for c in source.corrections.select(3) if source.corrections.mask(c).any()}
+    for theirs_ in target.corrections.select():
+        (mine,) = source.corrections.select(theirs_.image_id, theirs_.prompt)
+        assert np.array_equal(source.corrections.mask(mine), target.corrections.mask(theirs_))
+    assert {c.prompt for c in target.corrections.select(3)} == set(kept)
+
+
+def test_rois_drawn_in_imagej_are_entered_and_others_are_listed(target: Project, tmp_path: Path) -> None:
+    square = roifile.ImagejRoi.frompoints([[5, 5], [15, 5], [15, 15], [5, 15]], name="square")
+    oval = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.OVAL, top=20, left=10, bottom=50, right=40, name="oval")
+    line = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.LINE, x1=1, y1=1, x2=9, y2=9, name="line")
+    deep = roifile.ImagejRoi.frompoints([[5, 5], [15, 5], [15, 15]], name="deep", position=4)
+    roifile.roiwrite(tmp_path / "other.zip", [square, oval, line, deep])
+
+    report = import_files(target, [tmp_path / "other.zip"], prompt="nuclei")
+
+    (correction,) = target.corrections.select()
+    mask = target.corrections.mask(correction)
+    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    wanted = (y - 34.5) ** 2 + (x - 24.5) ** 2 < 15**2
+    wanted[5:15, 5:15] = True
+    np.testing.assert_array_equal(mask, wanted)
+    assert [problem.split("ROI ")[1].split(" is")[0] for problem in report.problems] == ["line.roi", "deep.roi"]
+
+
+def test_archives_that_are_damaged_or_hold_something_else(target: Project, tmp_path: Path) -> None:
+    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        pass
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        file.writestr("a.roi", b"Iout and no more")
+
+    report = import_files(target, [tmp_path / n for n in ("cut.zip", "empty.zip", "bad.zip")], prompt="nuclei")
+
+    assert report.accepted == []
+    assert len(report.problems) == 3
+    assert all(name in problem for name, problem in zip(("cut", "empty", "bad"), report.problems, strict=True))
