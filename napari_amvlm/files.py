@@ -1,9 +1,10 @@
-"""Whole files or none: the one way in which files are written that must survive a crash."""
+"""Whole files or none: the one way in which files are written that must survive a crash; and hashes of files."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import uuid
 from typing import TYPE_CHECKING
@@ -63,6 +64,12 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"{path} could not be written ({reason}); nothing was changed: {advice} and try again."
         ) from error
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_existing(files: Iterable[Path], *, overwrite: bool = False) -> None:

@@ -8,12 +8,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-import numpy as np
-
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging import WorkingScale, to_rgb01
+from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
 from napari_amvlm.imaging.turning import Views, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
+    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -373,8 +372,7 @@ class Predictor:
 
 def _read(image: NDArray[np.generic], key: Hashable | None, limits: tuple[float, float] | None) -> _CurrentImage:
     pixels = to_rgb01(image, limits=limits)
-    gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
-    return _CurrentImage(object() if key is None else key, pixels, gray)
+    return _CurrentImage(object() if key is None else key, pixels, is_gray(pixels))
 
 
 def _part(image: _CurrentImage, box: tuple[int, int, int, int]) -> _CurrentImage:

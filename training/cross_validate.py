@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from napari_amvlm.cli.console import progress
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import DatasetError
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.generators import drain
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.catalog import find_model
@@ -30,7 +31,7 @@ from training.command import DataSetsOption, DeviceOption, OutOption, RecipeArgu
 from training.datasets import open_dataset
 from training.datasets.asking import learning_data, used_unlabelled
 from training.datasets.splits import SplitConfig
-from training.runs.folder import RunFolder, environment, file_hash
+from training.runs.folder import RunFolder, environment
 from training.runs.recipe import RunRecipe, read_recipe
 from training.runs.scores import score_split
 
@@ -105,7 +106,7 @@ def settings_of(recipe: ReleaseRecipe, split: DatasetSplit, device: torch.device
     return {
         "recipe": recipe.model_dump(mode="json"),
         "learning": recipe.learning_config().model_dump(mode="json"),
-        "start": file_hash(find_model(recipe.start)),
+        "start": sha256_of_file(find_model(recipe.start)),
         "training": sorted(pair.name for pair in split.labelled),
         "environment": environment(device),
     }

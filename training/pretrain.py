@@ -17,6 +17,7 @@ import typer
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.models.checkpoint import save_model
 from training.command import DataSetsOption, DeviceOption, MinutesOption, OutOption, RecipeArgument, run_command
 from training.pretraining.data import load_taught_images
@@ -25,7 +26,7 @@ from training.pretraining.presence import fit_presence
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import Pretraining
 from training.pretraining.scoring import by_concept, mean_scores
-from training.runs.folder import DATA, SCORES, RunFolder, environment, file_hash
+from training.runs.folder import DATA, SCORES, RunFolder, environment
 from training.runs.recipe import read_recipe
 from training.words.run import WordRun, load_corpus
 from training.words.scores import by_pair, mean_dice, score_words
@@ -72,7 +73,7 @@ def pretrain(
     folder = RunFolder(out)
     settings = {
         "recipe": recipe.model_dump(mode="json"),
-        "start": None if start is None else file_hash(start),
+        "start": None if start is None else sha256_of_file(start),
         "environment": environment(device),
     }
     if folder.finished:
@@ -118,7 +119,7 @@ def teach_words(
         folder.claim(
             {
                 "recipe": recipe.model_dump(mode="json"),
-                "start": None if start is None else file_hash(start),
+                "start": None if start is None else sha256_of_file(start),
                 "environment": environment(device),
             }
         )

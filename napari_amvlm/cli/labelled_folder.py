@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ImageError, LabelsError, PromptError
 from napari_amvlm.evaluation import wanted_classes
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, read_reviewed, to_rgb01
+from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, read_mask, read_reviewed, to_rgb01
+from napari_amvlm.project.storage import array_hash
 from napari_amvlm.session.learning_data import UNLABELLED_BYTES
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def folder_data(
     seen: set[str] = set()
     for pair in labelled.pairs:
         array = read_image(pair.image).data
-        seen.add(_content(array))
+        seen.add(array_hash(array))
         images.append(_labelled_image(predictor, pair, array, prompts))
     if not any(mask.any() for image in images for mask in image.masks.values()):
         raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
@@ -105,7 +106,7 @@ def _labelled_image(
     shape = (array.shape[0], array.shape[1])
     labels = read_mask(mask, shape)
     pixels = to_rgb01(array, name=pair.name)
-    gray = bool((pixels[..., :1] == pixels).all())
+    gray = is_gray(pixels)
     return LabelledImage(
         image=pixels,
         masks={prompt: binary_mask(labels, value) for prompt, value in prompts.items()},
@@ -136,7 +137,7 @@ def _unlabelled_images(
         except ImageError as error:
             say(f"{error} It is left out.")
             continue
-        content = _content(array)
+        content = array_hash(array)
         if content in seen:
             continue
         seen.add(content)
@@ -149,10 +150,3 @@ def _unlabelled_images(
         used += image.nbytes
         images[pair.name] = UnlabelledImage(image=image, name=pair.name)
     return tuple(images[pair.name] for pair in pairs if pair.name in images)
-
-
-def _content(array: NDArray[Any]) -> str:
-    """Return a hash of the pixels, whatever file they came from."""
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    digest.update(array.tobytes())
-    return digest.hexdigest()

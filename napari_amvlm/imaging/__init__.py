@@ -14,7 +14,7 @@ from napari_amvlm.imaging.scale import WorkingScale, magnification_by_size, resi
 from napari_amvlm.imaging.slide_key import slide_key
 from napari_amvlm.imaging.sources import ImageSource, find_sources
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
-from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, to_rgb01, value_limits
+from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, is_gray, to_rgb01, value_limits
 
 __all__ = [
     "MIN_SIDE",
@@ -34,6 +34,7 @@ __all__ = [
     "image_kind",
     "image_name",
     "in_plane",
+    "is_gray",
     "is_zarr",
     "magnification_by_size",
     "open_images",

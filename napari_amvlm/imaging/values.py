@@ -79,6 +79,11 @@ def value_limits(array: ArrayLike, *, name: str = "image") -> tuple[float, float
     return float(low), float(high)
 
 
+def is_gray(pixels: NDArray[Any]) -> bool:
+    """Tell whether an image `(H, W)` or `(H, W, C)` has no colours; alpha does not count."""
+    return pixels.ndim == 2 or bool((pixels[..., :1] == pixels[..., 1:3]).all())
+
+
 def count_nonfinite(array: ArrayLike) -> int:
     """Return how many values are NaN or infinite.
 

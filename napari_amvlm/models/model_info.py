@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.config import ModelConfig
 from napari_amvlm.errors import ModelFileError, printable
+from napari_amvlm.files import sha256_of_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,8 +76,7 @@ def read_info(path: Path) -> ModelInfo:
         )
     try:
         scores = {str(k): float(v) for k, v in json.loads(metadata["scores"]).items()}
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of_file(path)
         return ModelInfo(
             name=metadata["name"],
             version=metadata["version"],

@@ -7,7 +7,6 @@ The weights of a frozen one are not part of a checkpoint. They come from the opt
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib.util
 import threading
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
+from napari_amvlm.files import sha256_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,8 +215,7 @@ def _check_hash(path: Path, expected: str | None) -> None:
     if expected is None:
         return
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of_file(path)
     except OSError as error:
         raise TextEncoderError(
             f"The text encoder's weights {path} cannot be read ({error}); install them again."

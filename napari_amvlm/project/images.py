@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
-from napari_amvlm.files import remove_quietly, write_atomically
+from napari_amvlm.files import remove_quietly, sha256_of_file, write_atomically
 from napari_amvlm.imaging import read_image, slide_key
 from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.ledger import Ledger, now
@@ -24,7 +24,6 @@ from napari_amvlm.project.storage import (
     has_content,
     inside,
     read_stored,
-    sha256_of_file,
     short_path,
     storable_array,
 )

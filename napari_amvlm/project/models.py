@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ProjectError
-from napari_amvlm.files import disk_errors, fsync_directory, write_atomically
+from napari_amvlm.files import disk_errors, fsync_directory, sha256_of_file, write_atomically
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.records import ModelRecord, Serving
-from napari_amvlm.project.storage import inside, sha256_of_file, value_errors
+from napari_amvlm.project.storage import inside, value_errors
 
 if TYPE_CHECKING:
     import sqlite3

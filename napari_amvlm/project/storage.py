@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError, InputError, ProjectBusyError, ProjectError, StorageError, printable
-from napari_amvlm.files import TEMPORARY, disk_errors, remove_quietly
+from napari_amvlm.files import TEMPORARY, disk_errors, remove_quietly, sha256_of_file
 from napari_amvlm.imaging import read_image
 
 if TYPE_CHECKING:
@@ -95,12 +95,6 @@ def short_path(path: Path) -> str:
     """Return a path out of a ledger as a message may show it: on one line, and not longer than a screen."""
     text = printable(str(path))
     return text if len(text) <= 400 else f"{text[:200]}...{text[-100:]}"
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def storable_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

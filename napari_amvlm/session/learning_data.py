@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ImageError, ProjectError
-from napari_amvlm.imaging import to_rgb01
+from napari_amvlm.imaging import is_gray, to_rgb01
 from napari_amvlm.review import PixelState
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class _Reader:
         from napari_amvlm.learning.data import LabelledImage
 
         pixels = self._pixels(record)
-        gray = bool((pixels[..., :1] == pixels).all())
+        gray = is_gray(pixels)
         return LabelledImage(
             name=self._names[record.id],
             image=pixels,

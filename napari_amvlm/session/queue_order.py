@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import AmvlmError, Cancelled
-from napari_amvlm.imaging import Tile, tile_grid
+from napari_amvlm.imaging import Tile, is_gray, tile_grid
 from napari_amvlm.imaging.values import value_limits
 from napari_amvlm.project import TileScores, score_tiles
 from napari_amvlm.project.prompts import clean_prompt
@@ -215,8 +215,7 @@ class QueueScorer:
         if self._seen is None or self._seen.image_id != item.image_id:
             self._seen = None
             pixels = self._project.images.load(self._project.images.get(item.image_id))
-            gray = pixels.ndim == 2 or bool((pixels[..., :1] == pixels[..., :3]).all())
-            self._seen = _Seen(item.image_id, pixels, value_limits(pixels), gray)
+            self._seen = _Seen(item.image_id, pixels, value_limits(pixels), is_gray(pixels))
         return self._seen
 
     @staticmethod

@@ -21,7 +21,7 @@ import typer
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import wanted_classes
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, resize, to_rgb01
+from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, read_mask, resize, to_rgb01
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.strokes import Reach, Spread
@@ -48,9 +48,8 @@ def at_working_size(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return an image, float32 `(H, W, 3)` in [0, 1], and its mask at the size that the model looks at them."""
     pixels = to_rgb01(image)
-    gray = bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
     shape = (pixels.shape[0], pixels.shape[1])
-    factor = predictor.scale_for(prompt, shape, scale=scale, gray=gray).factor
+    factor = predictor.scale_for(prompt, shape, scale=scale, gray=is_gray(pixels)).factor
     size = (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
     return resize(pixels, size), resize(truth.astype(np.float32), size) >= _EVIDENT
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from napari_amvlm.errors import DivergedError, InputError
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.models.build import build_model
@@ -26,7 +27,7 @@ from training.pretraining.recipe import Recipe
 from training.pretraining.scoring import mean_scores, score_each
 from training.pretraining.step_one import Alignment
 from training.pretraining.workers import Workers
-from training.runs.folder import LOG, STATE, file_hash, save_tensors
+from training.runs.folder import LOG, STATE, save_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ class Pretraining:
         InputError
             It is not the file that the recipe names, or holds another model.
         """
-        sha256 = file_hash(weights)
+        sha256 = sha256_of_file(weights)
         if self.recipe.start not in (sha256, "given"):
             raise InputError(
                 f"{weights} has SHA-256 {sha256}; the recipe starts from {self.recipe.start}. Give --start."

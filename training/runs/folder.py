@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import napari_amvlm
 from napari_amvlm.errors import InputError
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import sha256_of_file, write_atomically
 from napari_amvlm.learning.reports import StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
 
@@ -181,13 +180,7 @@ class StateFile:
 
 def file_hashes(paths: Iterable[Path], root: Path) -> dict[str, str]:
     """Return the SHA-256 of files by their path below `root`."""
-    return dict(sorted((path.relative_to(root).as_posix(), file_hash(path)) for path in paths))
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(sorted((path.relative_to(root).as_posix(), sha256_of_file(path)) for path in paths))
 
 
 def environment(device: torch.device) -> dict[str, str]:

@@ -14,9 +14,9 @@ import tifffile
 
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.evaluation import wanted_classes
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, tile_grid
 from napari_amvlm.project import TO_DO, Region
-from napari_amvlm.project.storage import sha256_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
