@@ -25,12 +25,6 @@ def predict_on_cluster(
     ----------
     address
         Of the scheduler, for instance "tcp://10.0.0.1:8786".
-    sources, request
-        What is to be done.
-    model
-        The model's file.
-    device
-        Where each worker computes.
 
     Raises
     ------

@@ -60,8 +60,6 @@ def folder_data(
     ----------
     predictor
         Its model chooses the working scale of every prompt.
-    labelled
-        Images with masks.
     prompts
         Each prompt with its mask value, from `folder_prompts`.
     unlabelled

@@ -94,10 +94,6 @@ def output_files(source: ImageSource, request: Request, title: str = "") -> list
 
     Parameters
     ----------
-    source
-        Where the image comes from.
-    request
-        What is wanted.
     title
         Of an image out of a file with several: what tells it from the others.
     """

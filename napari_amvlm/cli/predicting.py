@@ -50,12 +50,6 @@ def predict_file(
 
     Parameters
     ----------
-    predictor
-        Answers the prompts.
-    source
-        The file or folder.
-    request
-        What is wanted.
     show
         Called with the share that is done, `[0, 1]`, and a short note.
     remark

@@ -21,12 +21,8 @@ class Replay:
 
     Attributes
     ----------
-    run
-        The run's entry.
     config
         Its configuration; a budget of time is the number of steps that were done in it.
-    steps
-        Steps after which the run ended.
     exact
         False where the run had a budget of time: the learning rate followed the clock then.
     """
@@ -42,8 +38,6 @@ def find_replay(project: Project, number: int | None) -> Replay:
 
     Parameters
     ----------
-    project
-        An open project.
     number
         The run's number in the ledger, from 1 on; 0 is the last one that gave a model.
 

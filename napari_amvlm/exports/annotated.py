@@ -31,8 +31,6 @@ class AnnotatedImage:
 
     Attributes
     ----------
-    record
-        The project's entry.
     stem
         File name without suffix; no other exported image has it.
     masks
@@ -104,8 +102,6 @@ def annotated_images(
 
     Parameters
     ----------
-    project
-        Where the masks are.
     remarks
         Gets sentences that a reader of the export should know. Those that begin with `LEFT_OUT` name an image whose
         masks cannot be read.
@@ -173,8 +169,6 @@ def free_name(title: str, number: int, taken: set[str]) -> str:
 
     Parameters
     ----------
-    title
-        What the image is called.
     number
         Follows the name where it is taken.
     taken

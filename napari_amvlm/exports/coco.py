@@ -32,10 +32,6 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
 
     Parameters
     ----------
-    project
-        Where the masks are.
-    path
-        The JSON file.
     segmentation
         "rle" is exact for every object; "polygons" follows the borders of pixels, and cuts objects that have holes into
         parts without.

@@ -76,8 +76,6 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
 
     Parameters
     ----------
-    project
-        Where the masks are.
     root
         Folder to write `NAME.dcm` to, new or empty.
     scans

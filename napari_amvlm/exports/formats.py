@@ -31,8 +31,6 @@ class ExportOptions:
     ----------
     images, objects
         Write the images, the numbers of objects too.
-    segmentation
-        Of COCO.
     scans
         Files and folders of the scans that the project's images are parts of.
     """
@@ -49,8 +47,6 @@ class ExportFormat:
 
     Attributes
     ----------
-    title
-        For menus.
     write
         Writes the masks of a project to a path; returns what a reader of them should know, see `export_coco`.
     file

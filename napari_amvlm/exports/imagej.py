@@ -31,13 +31,6 @@ def export_imagej(project: Project, root: Path) -> list[str]:
     A ROI's properties name its prompt and the image (`prompt`, `sha256`). Objects with holes are cut into parts that
     have none; several parts are one composite ROI. The pixels inside are exactly those of the object.
 
-    Parameters
-    ----------
-    project
-        Where the masks are.
-    root
-        A new or empty folder.
-
     Returns
     -------
     list of str

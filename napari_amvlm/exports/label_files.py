@@ -42,13 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def made_with(path: Path) -> str | None:
-    """Return what `write_tiff` was told that a file is the result of; None where it was told nothing, or did not write.
-
-    Parameters
-    ----------
-    path
-        A file that is there.
-    """
+    """Return the token that `write_tiff` stored in a file; None where there is none."""
     import tifffile
 
     try:

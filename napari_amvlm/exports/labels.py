@@ -36,13 +36,9 @@ def export_labels(
 
     Parameters
     ----------
-    project
-        Where the masks are.
     root
         Folder to write to: `labelcol/`, where one prompt wins each pixel; `masks/PROMPT/`, 0/255, with every prompt's
         mask whole; `reviewed/`, 0/255, for images that were not reviewed everywhere.
-    kind
-        File format of the label images.
     images
         Write the images to `img/` too.
     objects

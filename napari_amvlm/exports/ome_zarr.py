@@ -33,12 +33,8 @@ def export_ome_zarr(project: Project, root: Path, scans: Sequence[Path] = ()) ->
 
     Parameters
     ----------
-    project
-        Where the masks are.
     root
         An OME-Zarr image, or a folder of such images.
-    scans
-        More of them.
 
     Returns
     -------

@@ -28,8 +28,6 @@ class Place:
 
     Attributes
     ----------
-    record
-        The image.
     index
         Its place along the axes before Y, without C.
     y, x
@@ -43,15 +41,7 @@ class Place:
 
 
 class PlaneFinder:
-    """Finds the images of a project in scans by their pixels, whatever the scans are called and wherever they lie.
-
-    Parameters
-    ----------
-    project
-        Where the images are.
-    records
-        Those that are looked for.
-    """
+    """Finds the images of a project in scans by their pixels, whatever the scans are called and wherever they lie."""
 
     def __init__(self, project: Project, records: Iterable[ImageRecord]) -> None:
         self._by_hash: dict[str, ImageRecord] = {}

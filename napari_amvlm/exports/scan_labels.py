@@ -37,8 +37,6 @@ def export_scan_labels(
 
     Parameters
     ----------
-    project
-        Where the masks are.
     root
         Folder to write to, new or empty: `labelcol/` with values 1..K, `masks/PROMPT/`, `reviewed/`, `classes.csv`.
     kind

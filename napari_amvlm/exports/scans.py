@@ -34,8 +34,6 @@ class LabelMap:
     ----------
     shape
         Along the axes of the scan, without channels.
-    dtype
-        Of the labels.
     pieces
         Labels `(h, w)` and where they lie; later ones lie on top.
     """
@@ -90,12 +88,8 @@ class AnnotatedScan:
 
     Attributes
     ----------
-    image
-        The scan.
     stem
         File name without suffix; no other exported scan has it.
-    parts
-        The images and where they lie.
     """
 
     image: ImageData
@@ -165,8 +159,6 @@ def annotated_scans(
 
     Parameters
     ----------
-    project
-        Where the masks are.
     scans
         Files and folders of scans. The files of images that lie in none of them are scans of their own.
     notes

@@ -37,10 +37,6 @@ class ImagePair:
 
     Attributes
     ----------
-    name
-        Stem of the image file.
-    image
-        The image file.
     mask
         The file of its mask; None if it has none, or masks were not asked for.
     caption
@@ -76,8 +72,6 @@ class DataFolder:
 
     Attributes
     ----------
-    root
-        The folder.
     pairs
         Its images, sorted by name; at least one.
     classes
@@ -100,8 +94,6 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
 
     Parameters
     ----------
-    root
-        The folder.
     masks
         "required": every image must have one; "optional": an image may have none; "none": masks and classes are not
         looked at.

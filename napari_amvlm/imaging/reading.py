@@ -120,8 +120,6 @@ def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray
 
     Parameters
     ----------
-    path
-        PNG, TIFF or JPEG file.
     shape
         Height and width that the mask must have, pixels; None accepts any.
 

@@ -32,10 +32,6 @@ class ImageSource:
 
     Attributes
     ----------
-    path
-        The file or folder.
-    name
-        What its results are called.
     files
         The DICOM files of a volume in the folder `path`; empty for everything else.
     """

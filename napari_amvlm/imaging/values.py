@@ -33,8 +33,6 @@ def to_rgb01(
     ----------
     array
         `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)` (alpha is dropped): bool, integers or floats.
-    name
-        What messages call the image.
     limits
         The values that become 0 and 1 where something is stretched, for a part of a larger image: see `value_limits`.
         The part may then be of any size, and have no finite pixel.

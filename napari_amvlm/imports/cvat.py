@@ -30,8 +30,6 @@ def read_cvat(
 
     Parameters
     ----------
-    path, content
-        The file and its bytes.
     prompt
         What shapes without a label show.
     on_problem

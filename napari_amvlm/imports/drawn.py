@@ -22,8 +22,6 @@ class Drawn:
 
     Attributes
     ----------
-    title
-        What messages call it.
     prompt
         What it shows; None where nothing says so.
     draw

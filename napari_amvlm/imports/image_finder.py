@@ -28,8 +28,6 @@ class ImageFinder:
 
     Parameters
     ----------
-    project
-        Open for writing.
     folder
         Where images lie that may have to be added; None is beside the imported file.
     add

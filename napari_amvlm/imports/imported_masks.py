@@ -19,8 +19,6 @@ class ImageReference:
 
     Attributes
     ----------
-    name
-        File name or stem.
     sha256
         Hash of its content, where an export of this program gave it.
     path
@@ -69,10 +67,6 @@ class ImportedMasks:
 
     Attributes
     ----------
-    origin
-        The file they come from.
-    image
-        Which image they are for.
     read
         Gives the answers at the image's height and width; raises an `InputError` where they cannot be used.
     """

@@ -47,8 +47,6 @@ class ImportReport:
 
     Attributes
     ----------
-    accepted
-        Ids of the new corrections.
     entered
         Image, prompt and number of objects, where it is known, of each mask that was entered, or would be.
     unchanged
@@ -83,8 +81,6 @@ def import_files(
 
     Parameters
     ----------
-    project
-        Open for writing.
     files
         `.tif`, `.png` and `.jpg` label images, COCO, GeoJSON, XML of CVAT and JSON of Label Studio, also packed by gzip
         or zip, and folders with `labelcol/`.

@@ -30,8 +30,6 @@ def read_over_scans(
         A file, an OME-Zarr folder, or a folder whose `labelcol/` holds NIfTI files.
     prompt
         What masks without a class of their own show.
-    scans
-        Where the scans may lie.
     on_problem
         Called with a sentence for what is left out.
     """

@@ -29,8 +29,6 @@ class ScanMasks:
 
     Attributes
     ----------
-    image
-        The scan.
     masks
         For each prompt an array, numpy or dask; above 0 is foreground.
     objects
@@ -76,10 +74,6 @@ class Scans:
 
         Parameters
         ----------
-        origin
-            The file of the masks.
-        scan
-            The masks.
         on_problem
             Called with a sentence for masks that lie on no image of the project.
         """

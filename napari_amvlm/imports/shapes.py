@@ -29,8 +29,6 @@ def polygon_mask(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> NDArray[
     rings
         `(N, 2)` each, points `(x, y)` where the pixel in row r and column c is the square from (c, r) to
         (c + 1, r + 1): the outer ring first, then holes.
-    shape
-        Height and width of the image.
 
     Raises
     ------

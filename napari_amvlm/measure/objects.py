@@ -33,8 +33,6 @@ class MaskedImage:
 
     Attributes
     ----------
-    name
-        What the tables call the image.
     objects
         For each prompt the numbers of its objects, int `(H, W)` or `(Z, H, W)`; 0 is background.
     image

@@ -31,8 +31,6 @@ def masks_in_project(project: Project, left_out: list[str]) -> Iterator[MaskedIm
 
     Parameters
     ----------
-    project
-        Open project.
     left_out
         Receives a sentence for each image whose masks cannot be read.  An image whose file is gone is measured without
         intensities, with a sentence too.

@@ -20,8 +20,6 @@ class MatchedTokens(NamedTuple):
     ----------
     tokens, matches
         `(B, P, d)`: unit vectors, and their soft matches.
-    of_tokens, of_matches
-        The same as distributions.
     """
 
     tokens: Tensor

@@ -30,8 +30,6 @@ class ImageFeatures:
         Unit image embeddings, `(B, d)`.
     dense
         V_dense, unit vectors, `(B, d, H/4, W/4)`.
-    skips
-        Maps of the U-Net encoder.
     """
 
     v_cls: Tensor
@@ -111,8 +109,6 @@ class AMVLM(nn.Module):
 
     Parameters
     ----------
-    config
-        The resolved configuration.
     text_encoder, image_encoder, image_projection, text_projection, text_mask, unet
         The parts, of the sizes that `config` gives.
     """
@@ -175,10 +171,6 @@ class AMVLM(nn.Module):
 
         Parameters
         ----------
-        image
-            Features of B images.
-        text
-            Features of N prompts.
         image_index
             Which image each prompt is asked of, int64 `(N,)`; None pairs them one to one.
         """

@@ -99,8 +99,6 @@ def load_model(
     ----------
     path
         File written by `save_model`.
-    device
-        Where the model goes.
     text_encoder
         A loaded sentence encoder to share; None loads the configured one.
 

@@ -37,15 +37,11 @@ class ServedModel:
     ----------
     model
         The model; it is moved to `device` and stays the same object.
-    device
-        Where to compute.
     forget
         Called when memory runs short or the device is lost: drops what can be computed again.
 
     Attributes
     ----------
-    device
-        Where it computes now.
     load
         How many tiles are computed at once now, and how large they are.
     """
@@ -74,8 +70,6 @@ class ServedModel:
             Called with a sentence for each step down.
         what, advice
             As in `memory_errors`.
-        least
-            The least to compute at once.
 
         Raises
         ------

@@ -133,8 +133,6 @@ def encode_image(
         In eval mode.
     image
         float32 `(H, W, 3)` in [0, 1].
-    scale
-        Working scale.
     device
         Where to compute; None means where the model is.
     batch
@@ -184,12 +182,8 @@ def decode_prompt(
 
     Parameters
     ----------
-    model
-        The model that encoded the image.
     encoded
         Result of `encode_image`.
-    prompt
-        What to look for.
     batch, on_progress, should_stop
         As in `encode_image`.
     """

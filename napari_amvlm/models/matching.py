@@ -126,8 +126,6 @@ class ProbabilityDistribution(nn.Module):
         Width d of the tokens.
     heads
         Number of attention heads; divides 2d.
-    log_sigma_range
-        Lowest and highest log sigma.
     spread
         Log sigma at the start. Unit tokens of width 128 are about 0.1 a channel: spreads of that size let neither part
         of the Wasserstein distance drown the other from the first step on.

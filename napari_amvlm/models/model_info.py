@@ -31,10 +31,6 @@ class ModelInfo:
         sha256 of the model that this one was fine-tuned from, if any.
     scores
         Figures that the maker measured, by name.
-    config
-        The resolved configuration.
-    path, bytes, sha256
-        The file itself.
     """
 
     name: str

@@ -121,8 +121,6 @@ def nearest(model: AMVLM, prompt: str) -> tuple[str, float] | None:
 
     Parameters
     ----------
-    model
-        The model that is asked.
     prompt
         What a person typed; not empty.
 

@@ -60,8 +60,6 @@ class TextEncoder(nn.Module):
     ----------
     bert
         A `transformers` model whose output has `last_hidden_state`.
-    tokenizer
-        Its tokenizer.
     config
         Pooling, the longest prompt, and whether it is trainable. Prompts are never cut: a longer one is refused.
     """
@@ -88,8 +86,6 @@ class TextEncoder(nn.Module):
 
         Parameters
         ----------
-        prompts
-            N strings.
         bert
             A copy of the encoder, for instance a momentum copy, that reads in its place.
 

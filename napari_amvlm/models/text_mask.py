@@ -41,8 +41,6 @@ class TextMaskGenerator(nn.Module):
         Width of the image encoder's tokens.
     stem
         Channels of the stem at 1/4 and at 1/8; 0 where there is no stem.
-    dense
-        Channels inside the decoder.
     embedding
         Width d of the shared space.
     """

@@ -51,8 +51,6 @@ def tile_maps(model: AMVLM, tiles: NDArray[np.float32], prompts: Sequence[str]) 
         In eval mode.
     tiles
         float32 `(B, H, W, 3)` in [0, 1]; H and W multiples of 16.
-    prompts
-        P of them.
 
     Raises
     ------

@@ -52,8 +52,6 @@ class TextConditionedUNet(nn.Module):
 
     Parameters
     ----------
-    config
-        Channels and widths.
     hidden
         Width of the image encoder's tokens.
     sentence

@@ -38,16 +38,10 @@ class SlideReport:
 
     Attributes
     ----------
-    store
-        Where it is stored.
-    index
-        Its row and column.
     presence
         Probability that each prompt is in it.
     background
         Whether it was skipped, because it shows only glass.
-    done, total
-        Blocks of this pass.
     """
 
     store: SlideStore
@@ -69,10 +63,6 @@ class BlockTask:
 
     Attributes
     ----------
-    index
-        Its row and column.
-    tiles
-        How the slide is tiled.
     area
         The pixels at working scale that it depends on.
     needed
@@ -101,14 +91,8 @@ class BlockWriter:
 
     Parameters
     ----------
-    source
-        The slide.
-    store
-        Where the blocks go.
     largest
         For each prompt the largest hole and speck that its objects do not have, see `settle`.
-    total
-        Blocks of this pass.
     """
 
     def __init__(self, source: SlideSource, store: SlideStore, largest: Sequence[tuple[int, int]], total: int) -> None:

@@ -85,8 +85,6 @@ class BlockPlan:
 
     Parameters
     ----------
-    grid
-        The blocks of the slide.
     todo
         Which of them are to be done, bool `(rows, columns)`.
     first

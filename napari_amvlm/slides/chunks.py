@@ -26,8 +26,6 @@ class ChunkReader:
     ----------
     plane
         `(H, W)` or `(H, W, C)`: a numpy array, which is cut, or a dask array, whose chunks are read.
-    kept_bytes
-        What kept chunks may take.
     """
 
     def __init__(self, plane: Any, kept_bytes: int = KEPT_BYTES) -> None:

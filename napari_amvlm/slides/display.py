@@ -31,10 +31,6 @@ class ShownPrompt:
 
     Attributes
     ----------
-    store
-        Where its probabilities lie.
-    row
-        Its index among the store's prompts.
     value
         Label value, 1 to 255.
     threshold
@@ -84,10 +80,6 @@ class ShownSlide:
 
         Parameters
         ----------
-        store
-            The store.
-        area
-            Pixels of the slide.
         rows
             Prompts of the store, by their place there; by default all.
         """

@@ -22,12 +22,6 @@ def memory_needed(model: AMVLM, *, batch: int, prompts: int, cache_bytes: int = 
 
     Parameters
     ----------
-    model
-        The model that will be run.
-    batch
-        Tiles at once.
-    prompts
-        Number of prompts.
     cache_bytes
         What tiles at the borders of blocks may take until their neighbours are done.
     tile

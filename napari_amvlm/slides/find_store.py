@@ -41,15 +41,6 @@ def open_stores(folder: Path, request: SlideRequest, image: ImageData) -> list[S
     A prompt that has a store already is resumed in it, whatever other prompts that store holds. All new prompts share
     one new store.
 
-    Parameters
-    ----------
-    folder
-        Where results are kept.
-    request
-        Prompts, scale and model.
-    image
-        The slide.
-
     Raises
     ------
     StorageError

@@ -52,18 +52,12 @@ class SlideRun:
     ----------
     predictor
         Computes the tiles; it may be used for other images at the same time.
-    image
-        The slide.
     store
         Where results go; blocks that are done there are not done again.
     region
         What is wanted, pixels of the slide, in whole blocks; None means all of it.
-    first
-        What is in view.
     batch
         Tiles at once; None takes two on a processor and more on a card.
-    cache_bytes
-        What kept tiles may take.
     on_message
         Told when memory runs short and the run goes on with less at once.
 

@@ -70,8 +70,6 @@ def blended(
 
     Parameters
     ----------
-    tiles
-        Where they lie.
     outputs
         Those that were computed, at least one; all others count as probability 0.
     area

@@ -36,8 +36,6 @@ class SlideSource:
     ----------
     shape
         Height and width of the slide, pixels.
-    working
-        The same at working scale.
     padded
         The same with what the network needs beside: multiples of 16, at least 64.
     limits

@@ -30,12 +30,6 @@ class SliceReport:
 
     Attributes
     ----------
-    index
-        Its index along the leading axes.
-    predictions
-        One for each prompt.
-    done, total
-        Slices of this pass.
     starts_volume
         Whether it is the first of its volume: the slice before, if any, is of another time.
     """
@@ -64,12 +58,8 @@ def predict_stack(
 
     Parameters
     ----------
-    predictor
-        Answers the prompts.
     image
         A stack: at least one axis before Y and X; smaller levels are not used.
-    prompts
-        What to look for.
     slices
         First and last slice along the axis before Y, from 0, both included; None means all.  Of further axes, all.
     scale, magnification

@@ -56,8 +56,6 @@ class WrittenBlock:
 
     Attributes
     ----------
-    index
-        Its row and column.
     labels, probability
         At the finest level, `(h, w)` and uint8 `(P, h, w)`; None where there is only glass.
     presence
@@ -77,15 +75,6 @@ class SlideStore:
     `(P, H, W)`, 255 is 1) and `probability1`, `probability2`, ..., the same at the smaller levels, `presence` (float32
     `(P, rows, columns)`, by block) and `state` (uint8 `(rows, columns)`: 0 to do, 1 done, 2 background).  A block
     counts as done once all of it is on disk.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    group
-        Its opened zarr group.
-    request
-        Prompts, scale and model.
     """
 
     def __init__(self, path: Path, group: Any, request: SlideRequest) -> None:
@@ -113,8 +102,6 @@ class SlideStore:
         ----------
         path
             The folder, usually `NAME.zarr`.
-        request
-            Prompts, scale and model.
         overwrite
             Whether a result that is there is thrown away.
         spacing

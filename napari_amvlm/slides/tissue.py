@@ -29,11 +29,6 @@ class TissueMap:
     In colour, a pixel is background where its channels differ by at most 0.06 and it is brighter than 0.75 (glass) or
     darker than 0.03 (not scanned).  In gray, it is background where nothing within two pixels of the map differs by
     more than 0.03.  All else, and the pixels next to it, counts as tissue.
-
-    Parameters
-    ----------
-    source
-        The slide.
     """
 
     def __init__(self, source: SlideSource) -> None:

@@ -42,16 +42,10 @@ def fill_whole(
 
     Parameters
     ----------
-    predictor
-        Answers the prompts.
-    image
-        One plane.
     store
         Where results go; blocks that are done there are not done again.
     region
         What is to be stored of them, pixels of the slide, in whole blocks; None means all of it.
-    first
-        What is in view.
     should_stop
         Asked before every prompt and every block.
 

@@ -65,15 +65,6 @@ _BYTES = 512 << 20
 class Kernel:
     """The covariance of all N pixels of a grid with some of them; columns that were computed are kept.
 
-    Parameters
-    ----------
-    descriptors
-        Of the grid.
-    reach
-        "near" or "whole".
-    scale
-        How the image was looked at.
-
     Attributes
     ----------
     scatter

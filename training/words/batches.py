@@ -42,10 +42,6 @@ class WordSource:
 
     Parameters
     ----------
-    images
-        Training images of all sets.
-    concepts
-        What the run teaches.
     seed, batch, size
         Seed, images in a batch, and side of a view in pixels.
     first

@@ -68,8 +68,6 @@ def deniable(images: Sequence[LabelledImage], wordings: Mapping[str, Sequence[st
 
     Parameters
     ----------
-    images
-        Images of all sets.
     wordings
         Wordings of each word; a word that shares one with a word of the set is not denied.
     """

@@ -57,8 +57,6 @@ class Referent:
         Form and words; prompts of one meaning say the same.
     words
         The words that the prompt is made of.
-    wordings
-        Ways of saying it.
     mask
         bool `(H, W)`.
     """
@@ -92,8 +90,6 @@ class View:
     ----------
     labels
         uint8 `(H, W)`, 0 or 1 + the index of the word.
-    words
-        Words of the labels.
     shown
         Words that may be asked: those of the labels and of pairs.
     valid

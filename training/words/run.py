@@ -64,10 +64,6 @@ class WordRun(Pretraining):
     ----------
     recipe, out, device, text_encoder
         As those of `Pretraining`.
-    images
-        All images, training and validation.
-    wordings
-        Synonyms by word.
     """
 
     def __init__(

@@ -28,8 +28,6 @@ def concepts_of(
 
     Parameters
     ----------
-    images
-        All images of a run.
     wordings
         Synonyms by word; a word without is said as it is.
     sides

@@ -50,8 +50,6 @@ class Decision:
         Whether it changed the project.
     cleared
         Whether it took pixels off, which is `change` then.
-    result
-        The prediction that it dropped.
     around
         Once it was taken back: the newest change of the mask, and the one that redo would do.
     """
@@ -69,8 +67,6 @@ class Annotation(PlaneMasks):
 
     Parameters
     ----------
-    image
-        The image layer.
     usual_threshold
         Gives the threshold of a prompt that has none here.
     style

@@ -27,8 +27,6 @@ class PlaneMasks:
 
     Parameters
     ----------
-    image
-        The image layer.
     place
         The slice of a stack, a number for each axis before Y and X.
     style

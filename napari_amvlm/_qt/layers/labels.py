@@ -130,10 +130,6 @@ def new_mask(image: Image, prompt: str, data: Any = None) -> MaskLayer:
 
     Parameters
     ----------
-    image
-        The image layer.
-    prompt
-        What the mask is of.
     data
         Levels, where they are read from the disk; by default an empty mask.
     """

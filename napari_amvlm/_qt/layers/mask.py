@@ -32,8 +32,6 @@ class Painted:
         A part of the change in the layer's history, which tells the change from others.
     rows, columns
         Its pixels, int64 `(K,)`.
-    before
-        Their values before it.
     value
         What was painted; 0 erases.
     """
@@ -50,8 +48,6 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
 
     Attributes
     ----------
-    prompt
-        What it is the mask of.
     hidden
         Whether a person took it out of the viewer; it comes back when its prompt is chosen.
     look

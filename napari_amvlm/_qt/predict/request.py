@@ -44,12 +44,6 @@ def thread_for(request: PromptRequest, predictor: Predictor, workspace: Workspac
 
     Parameters
     ----------
-    request
-        What to run.
-    predictor
-        The model that answers.
-    workspace
-        Says where results of slides lie.
     limits
         Gives the values of a stack that become 0 and 1.
     """

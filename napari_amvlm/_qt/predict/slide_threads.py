@@ -33,20 +33,10 @@ class SlideJob:
 
     Attributes
     ----------
-    image
-        The slide.
-    prompts
-        What to look for.
-    settings
-        Working scale.
-    folder
-        Where results are kept.
     view
         What is in view, pixels of the slide; None where the slide is not.
     whole
         Whether to go on with the rest of the slide.
-    model
-        What tells the model from others.
     """
 
     image: ImageData

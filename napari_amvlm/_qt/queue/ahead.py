@@ -130,11 +130,6 @@ class Ahead(QObject):
     upcoming : callable
         Returns the numbers of the images that come next, the nearest first, without those that have masks already.
 
-    Attributes
-    ----------
-    settings
-        The working scale of the predictions.
-
     Signals
     -------
     changed

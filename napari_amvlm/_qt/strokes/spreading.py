@@ -45,8 +45,6 @@ class _Mask:
         What was painted before strokes spread here, bool `(H, W)`.
     strokes
         All of them, the oldest first, each with what was painted.
-    withdrawn
-        Those that were taken back.
     begun
         Those that the followers hold as a part of the mask they began with.
     key, reach

@@ -50,8 +50,6 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
 
     Parameters
     ----------
-    source
-        The encoded frame.
     runner
         pydicom's account of what the frame is to be.
 

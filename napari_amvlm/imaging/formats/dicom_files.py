@@ -91,8 +91,6 @@ def open_dicom_series(paths: Iterable[Path], folder: Path) -> list[ImageData]:
     ----------
     paths
         The files; reports and other files without an image are left out.
-    folder
-        The folder that messages name.
 
     Raises
     ------

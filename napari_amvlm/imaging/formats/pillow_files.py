@@ -77,10 +77,6 @@ def upright(pixels: Any, orientation: int, first: int = 0) -> Any:
 
     Parameters
     ----------
-    pixels
-        An array of numpy or dask.
-    orientation
-        Value of the tag.
     first
         The number of the axis of the rows; that of the columns follows.
 

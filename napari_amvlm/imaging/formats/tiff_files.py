@@ -130,8 +130,6 @@ def shows_colours(series: Any, *, named: bool) -> bool:
 
     Parameters
     ----------
-    series
-        Of tifffile.
     named
         Whether the file names its channels, as ImageJ's hyperstacks do.
     """
