@@ -19,6 +19,7 @@ from napari_amvlm.project.schema import SCHEMA_VERSION
 WRITTEN_WITH_SCHEMA_1 = Path(__file__).parent / "written_with_schema_1"
 WRITTEN_WITH_SCHEMA_2 = Path(__file__).parent / "written_with_schema_2"
 WRITTEN_WITH_SCHEMA_3 = Path(__file__).parent / "written_with_schema_3"
+WRITTEN_WITH_SCHEMA_4 = Path(__file__).parent / "written_with_schema_4"
 SHAPE = (12, 16)
 
 
@@ -219,6 +220,38 @@ def test_masks_that_were_possibly_cut_are_listed(flat: Path) -> None:
         assert ("x-ray 0", "lungs") not in {(c.image_name, c.prompt) for c in project.corrections.possibly_cut()}
 
 
+def test_what_schema_4_kept_stays(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(WRITTEN_WITH_SCHEMA_4, tmp_path / "tiles.amvlm"))
+    before = {name: _hashes(root / name) for name in ("masks", "drafts", "images")}
+
+    with Project.open(root) as project:
+        corrections = project.corrections
+        current = {(c.image_id, c.prompt): c for c in corrections.select()}
+        drafts = {(d.image_id, d.prompt): project.drafts.load(d) for d in project.drafts.all()}
+        nuclei, (run,) = current[1, "nuclei"], project.runs.all()
+
+        assert current.keys() == {(1, "nuclei"), (1, "gland"), (2, "gland")}
+        assert [int(corrections.objects(nuclei)[place]) for place in ((1, 1), (6, 2), (0, 0))] == [3, 7, 0]
+        assert (nuclei.model, nuclei.threshold, nuclei.seconds_spent) == ("amvlm-open", 0.4, 12.5)
+        assert np.array_equal(corrections.before(nuclei), _mask(9))
+        assert np.array_equal(corrections.mask(current[1, "gland"]), _mask(2))
+        assert np.array_equal(corrections.mask(current[2, "gland"]), _mask(3))
+        assert [corrections.undo_steps(image, "gland") for image in (1, 2, 3)] == [(1, 0), (1, 1), (2, 0)]
+        assert np.array_equal(corrections.mask(corrections.redo(2, "gland")), _mask(4))
+        assert project.prompts.style("nuclei") == PromptStyle(1, PALETTE[0], separate_objects=True)
+        assert project.prompts.style("gland") == PromptStyle(2, "#aa3377")
+        assert drafts.keys() == {(4, "nuclei"), (1, "gland")}
+        assert np.array_equal(drafts[4, "nuclei"].mask, _mask(6))
+        assert np.array_equal(drafts[4, "nuclei"].before, _mask(7))
+        assert [record.id for record in project.images.held_out()] == [2]
+        assert {item.image_id: item.status for item in project.queue.items()}[3] == "skipped"
+        assert (run.state, run.result) == ("stopped", {"steps": 7})
+        assert [(s.image_id, s.before, s.after, s.prompt) for s in project.runs.scores(run.id)] == [(2, 0.5, 0.8, "")]
+
+    assert before == {name: _hashes(root / name) for name in before}
+    assert (root / "project-schema-4.sqlite").is_file()
+
+
 def test_nothing_was_cut_in_a_new_project(tmp_path: Path) -> None:
     with Project.create(tmp_path / "new.amvlm") as project:
         image = project.images.add_array(np.zeros(SHAPE, np.uint8))
@@ -229,7 +262,9 @@ def test_nothing_was_cut_in_a_new_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", [WRITTEN_WITH_SCHEMA_1, WRITTEN_WITH_SCHEMA_2, WRITTEN_WITH_SCHEMA_3], ids=["1", "2", "3"]
+    "written",
+    [WRITTEN_WITH_SCHEMA_1, WRITTEN_WITH_SCHEMA_2, WRITTEN_WITH_SCHEMA_3, WRITTEN_WITH_SCHEMA_4],
+    ids=["1", "2", "3", "4"],
 )
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(written: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(written, tmp_path / "old.amvlm"))
