@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 V = TypeVar("V")
 
@@ -35,6 +35,9 @@ class ByteCache(Generic[V]):
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._values
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._values)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,29 @@ def answer_text(presence: float, *, taught: bool = True) -> str:
     return f"{answer} {presence:.2f}" if taught else answer
 
 
+class Nearest(NamedTuple):
+    """A concept by name, and the cosine of its name and a prompt as the text encoder reads them, in [-1, 1]."""
+
+    concept: str
+    similarity: float
+
+    def __str__(self) -> str:
+        """Return for instance "lungs (0.41)"."""
+        return f"{self.concept} ({self.similarity:.2f})"
+
+
+def not_taught_words(prompt: str, nearest: Nearest | None) -> str:
+    """Return the sentence about a prompt that a model was not taught.
+
+    Examples
+    --------
+    >>> not_taught_words("infection", Nearest("lungs", 0.41))
+    'infection is not taught yet; nearest known: lungs (0.41). Paint two strokes, or choose a known word.'
+    """
+    known = f"; nearest known: {nearest}" if nearest is not None else ""
+    return f"{prompt} is not taught yet{known}. Paint two strokes, or choose a known word."
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What one prompt found in one image.
@@ -49,7 +72,9 @@ class Prediction:
     seconds
         Wall time that the answer took.
     taught
-        Whether the model was taught what the prompt says; if not, mask and presence are a guess.
+        Whether the model was taught what the prompt says; if not, probability and presence are a guess.
+    nearest
+        Where it was not taught: the nearest concept that the model knows, if it knows any.
     """
 
     prompt: str
@@ -59,12 +84,23 @@ class Prediction:
     scale: WorkingScale
     seconds: float
     taught: bool = True
+    nearest: Nearest | None = None
 
     @property
     def answer(self) -> Answer:
         """What is said of the prompt: "present", "absent" or "not taught"."""
         return answer_of(self.presence, taught=self.taught)
 
+    @property
+    def said(self) -> str:
+        """What to tell a person who asks for a prompt that was not taught; else nothing."""
+        return "" if self.taught else not_taught_words(self.prompt, self.nearest)
+
+    @property
+    def drawn(self) -> NDArray[np.float32]:
+        """The probability that masks are drawn by: 0 where the prompt was not taught."""
+        return self.probability if self.taught else 0 * self.probability
+
     def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
-        """Return the pixels whose probability is at least `threshold`, `(H, W)`."""
-        return self.probability >= threshold
+        """Return the pixels whose probability is at least `threshold`, `(H, W)`; none if it was not taught."""
+        return self.drawn >= threshold

@@ -26,14 +26,15 @@ from napari_amvlm.models.inference import (
     mean_answer,
     named_scale,
 )
+from napari_amvlm.models.nearest import nearest_concept
 from napari_amvlm.models.positions import names_position
 from napari_amvlm.models.taught import taught
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
-from napari_amvlm.prediction import Prediction
+from napari_amvlm.prediction import Nearest, Prediction, not_taught_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -231,7 +232,26 @@ class Predictor:
             )
         seconds = time.perf_counter() - started
         known = taught(self.model.config, prompt) is not None
-        return Prediction(prompt, answer.probability, answer.text_probability, answer.presence, chosen, seconds, known)
+        return Prediction(
+            prompt,
+            answer.probability,
+            answer.text_probability,
+            answer.presence,
+            chosen,
+            seconds,
+            known,
+            None if known else self.nearest(prompt),
+        )
+
+    def nearest(self, prompt: str) -> Nearest | None:
+        """Return the concept of the model whose name is nearest to a prompt; None where it knows no concept."""
+        found = nearest_concept(self.model, prompt)
+        return Nearest(*found) if found is not None else None
+
+    def not_taught(self, prompts: Iterable[str]) -> dict[str, str]:
+        """Return a sentence about each prompt that the model was not taught: the nearest concept, and what to do."""
+        unknown = [prompt for prompt in prompts if taught(self.model.config, prompt) is None]
+        return {prompt: not_taught_words(prompt, self.nearest(prompt)) for prompt in unknown}
 
     def describe(self, *, should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32]:
         """Return what the current image looks like, whatever is asked of it: its embedding, seen whole.

@@ -171,6 +171,12 @@ class Workspace(JobQueue):
             return []
         return [concept.name for concept in self.predictor.model.config.concepts]
 
+    def is_taught(self, prompt: str) -> bool:
+        """Tell whether the served model was taught what a prompt says; True while there is none."""
+        from napari_amvlm.models.taught import taught
+
+        return self.predictor is None or taught(self.predictor.model.config, prompt) is not None
+
     def served_key(self) -> str | None:
         """Return the hash of the file that serves."""
         info = self.predictor.info if self.predictor is not None else None

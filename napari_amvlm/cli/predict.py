@@ -28,6 +28,7 @@ from napari_amvlm.imaging.folder import normal_form
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.imaging import ImageSource
     from napari_amvlm.predictor import Predictor
 
@@ -152,12 +153,15 @@ def _outcomes(
         from napari_amvlm.predictor import Predictor
 
         predictor = Predictor.from_file(model, device=device, views=request.views)
+        _say_not_taught(predictor.model.config, request.prompts)
         write_classes(request.output / "classes.csv", request.prompts)
         yield from _predict_here(predictor, sources, request)
         return
     from napari_amvlm.models.catalog import find_model
+    from napari_amvlm.models.model_info import read_info
 
     file = find_model(model)
+    _say_not_taught(read_info(file).config, request.prompts)
     write_classes(request.output / "classes.csv", request.prompts)
     with progress("Predicting") as show:
         done = 0
@@ -165,6 +169,18 @@ def _outcomes(
             done += 1
             show(done / len(sources), outcome.path.name)
             yield outcome
+
+
+def _say_not_taught(config: ModelConfig, prompts: Sequence[str]) -> None:
+    """Say once, before the first image, that nothing is drawn for words that were not taught."""
+    from napari_amvlm.models.taught import taught
+
+    for prompt in prompts:
+        if taught(config, prompt) is None:
+            remark(
+                f"{prompt} is not taught yet, and no mask is drawn for it. Paint two strokes in napari, or choose a "
+                "known word; napari-amvlm models lists them."
+            )
 
 
 def _predict_here(predictor: Predictor, sources: Sequence[ImageSource], request: Request) -> Iterator[Outcome]:

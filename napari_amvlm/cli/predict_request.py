@@ -146,11 +146,15 @@ def numbered(objects: NDArray[Any]) -> NDArray[Any]:
 
 
 def answers(predictor: Predictor, presences: Iterable[tuple[str, float]]) -> list[str]:
-    """Return for instance "nuclei present 0.97", or "heart not taught", for prompts with their presence."""
+    """Return for instance "nuclei present 0.97", or "heart not taught, nearest known: lungs (0.41)"."""
     from napari_amvlm.models.taught import taught
 
-    config = predictor.model.config
-    return [f"{p} {answer_text(presence, taught=taught(config, p) is not None)}" for p, presence in presences]
+    def answer(prompt: str, presence: float) -> str:
+        known = taught(predictor.model.config, prompt) is not None
+        nearest = None if known else predictor.nearest(prompt)
+        return f"{prompt} {answer_text(presence, taught=known)}" + (f", nearest known: {nearest}" if nearest else "")
+
+    return [answer(prompt, presence) for prompt, presence in presences]
 
 
 def model_token(predictor: Predictor) -> str:

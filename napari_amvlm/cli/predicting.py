@@ -267,12 +267,12 @@ def _predict_plane(
         )
         for prompt in request.prompts
     ]
-    maps = [prediction.probability for prediction in predictions]
-    objects = [numbered(split_instances(m, request.threshold)) for m in maps] if request.instances else []
+    drawn = [prediction.drawn for prediction in predictions]
+    objects = [numbered(split_instances(m, request.threshold)) for m in drawn] if request.instances else []
     said = answers(predictor, [(prediction.prompt, prediction.presence) for prediction in predictions])
     return ImageResult(
-        label_image(maps, request.threshold),
-        np.stack(maps).astype(np.float16) if request.probabilities else None,
+        label_image(drawn, request.threshold),
+        np.stack([each.probability for each in predictions]).astype(np.float16) if request.probabilities else None,
         objects,
         said,
     )

@@ -24,7 +24,7 @@ def predict_one_slide(
     Raises
     ------
     InputError
-        Objects are wanted, which slides do not give, or the store is that of another request.
+        Objects are wanted, which slides do not give, a prompt was not taught, or the store is that of another request.
     """
     from napari_amvlm.imaging import Tile
     from napari_amvlm.slides import SlideRun, memory_needed, memory_note
@@ -35,6 +35,8 @@ def predict_one_slide(
         raise InputError(f"{path} is a slide, for which objects are not numbered; leave out --instances.")
     if request.views > 1:
         raise InputError(f"{path} is a slide, which is seen in one view; leave out --views.")
+    if unknown := predictor.not_taught(request.prompts):
+        raise InputError(f"{path} is a slide: {' '.join(unknown.values())} On slides, give known words only.")
     store = _store(predictor, image, folder, request)
     region = None
     if request.region:

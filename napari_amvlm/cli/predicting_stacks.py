@@ -38,7 +38,7 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
         magnification=request.magnification or 1.0,
     )
     for report in reports:
-        planes = [prediction.probability for prediction in report.predictions]
+        planes = [prediction.drawn for prediction in report.predictions]
         labels[report.index] = label_image(planes, request.threshold)
         for row, prediction in enumerate(report.predictions):
             presence[row] = max(presence[row], prediction.presence)

@@ -44,6 +44,8 @@ class Compared:
         The image, uint8 `(h, w, 3)`.
     masks
         For each prompt uint8 `(h, w)`, a sum of `BEFORE`, `AFTER` and `ACCEPTED`; 0 where nobody looked.
+    new
+        Prompts that the earlier model was not taught: it has no mask of them.
     """
 
     image_id: int
@@ -53,6 +55,7 @@ class Compared:
     step: int
     pixels: NDArray[np.uint8]
     masks: Mapping[str, NDArray[np.uint8]]
+    new: frozenset[str] = frozenset()
 
     @property
     def nbytes(self) -> int:
@@ -98,11 +101,14 @@ class Comparer:
         """
         from napari_amvlm.device import memory_errors
         from napari_amvlm.learning.validation import dice_of, predicted_masks
+        from napari_amvlm.models.taught import taught
 
         corrections = self._project.corrections.select(image_id)
         image = labelled_image(self._project, image_id, predictor_scales=self._scales)
         with memory_errors(self._device, "two models at once", "close other programs, or let a learning run end first"):
             masks = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
+        new = frozenset(prompt for prompt in image.masks if taught(self._both()[0].config, prompt) is None)
+        masks[0].update((prompt, np.zeros_like(masks[0][prompt])) for prompt in new)
         before, after = (dice_of(image, of_model) for of_model in masks)
         height, width = image.image.shape[:2]
         step = -(-max(height, width) // LONGEST_SHOWN)
@@ -126,6 +132,7 @@ class Comparer:
             step=step,
             pixels=np.rint(255 * image.image[::step, ::step]).astype(np.uint8),
             masks={prompt: _coded(image, prompt, masks, step) for prompt in image.masks},
+            new=new,
         )
 
     def _both(self) -> tuple[AMVLM, AMVLM]:

@@ -75,7 +75,9 @@ def test_a_prompt_that_was_not_taught_is_called_so(
     outcome = run("predict", image, *prompts, "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     assert outcome.code == 0, outcome.err
-    assert re.search(r": heart not taught, cell nuclei (present|absent) \d\.\d\d ->", outcome.out)
+    assert re.search(r": heart not taught, nearest known: (nuclei|left lung) \(0\.\d\d\), cell nuclei", outcome.out)
+    assert "heart is not taught yet, and no mask is drawn for it. Paint two strokes in napari" in outcome.err
+    assert 1 not in tifffile.imread(next((tmp_path / "out").glob("*.tif")))
 
 
 def test_instances_are_numbered_for_each_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:

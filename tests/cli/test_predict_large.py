@@ -69,13 +69,16 @@ def test_a_slide_of_another_request_is_not_touched(
 
     stricter = run(*command, "--prompt", "nuclei", "--threshold", "0.7")
     other = run(*command, "--prompt", "stroma")
-    replaced = run(*command, "--prompt", "stroma", "--overwrite")
+    replaced = run(*command, "--prompt", "left lung", "--overwrite")
+    unknown = run(*command, "--prompt", "stroma", "--overwrite")
 
     assert (stricter.code, other.code) == (2, 2)
     assert "another request (threshold)" in stricter.err
     assert "classes.csv names other prompts" in other.err
     assert replaced.code == 0
-    assert SlideStore.read(tmp_path / "out" / "slide.zarr").request.prompts == ("stroma",)
+    assert SlideStore.read(tmp_path / "out" / "slide.zarr").request.prompts == ("left lung",)
+    assert unknown.code == 2
+    assert "stroma is not taught yet; nearest known: nuclei" in unknown.err
 
 
 def test_short_memory_on_a_slide_is_told_and_the_file_is_done(

@@ -84,6 +84,8 @@ def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkp
     found = _comparer(project, tiny_checkpoint, later).compare(record.id)
 
     assert not found.masks["stroma"][35:].any()
+    assert found.new == {"stroma"}  # so that the earlier model has no mask of it
+    assert not (found.masks["stroma"] & BEFORE).any()
     for prompt, code in found.masks.items():
         both = [dice((code & value) > 0, (code & ACCEPTED) > 0) for value in (BEFORE, AFTER)]
         assert (found.score(prompt).before, found.score(prompt).after) == pytest.approx(both)

@@ -96,6 +96,10 @@ class ChosenPrompt(QObject):
     def _state(self, annotation: Annotation, prompt: str) -> list[str]:
         busy, count = self._spreading.state(), self._objects.count()
         parts = [f"{busy} ..."] if busy else list[str]()
+        stored = annotation.results.get(prompt)
+        if stored is not None and not stored.prediction.taught:
+            nearest = f", nearest known: {stored.prediction.nearest}" if stored.prediction.nearest is not None else ""
+            parts.append("the model's guess" if annotation.is_drawn(prompt) else f"not taught yet{nearest}")
         if count is not None:
             parts.append("1 object" if count == 1 else f"{count} objects")
         if annotation.differs(prompt):
@@ -112,6 +116,9 @@ class ChosenPrompt(QObject):
             return
         annotation, prompt = chosen
         if annotation.is_open(prompt):
+            if annotation.has_run(prompt) and not annotation.is_drawn(prompt):
+                annotation.guessed.add(prompt)
+                self._workspace.say("info", f"{prompt} was not taught: its mask is the model's guess now.")
             annotation.thresholds[prompt] = round(value, 2)
             self._panel.threshold.show_value(annotation.thresholds[prompt])
             self.drawn.emit(prompt)

@@ -196,15 +196,21 @@ class Prompts(QObject):
         if annotation is None:
             return PromptEntry(prompt, style.value, style.colour)
         layer = annotation.layers.get(prompt)
-        state = ""
+        state, stored = "", annotation.results.get(prompt)
         if layer is not None and layer.hidden:
             state = "hidden"
-        elif prompt in annotation.drafts and prompt not in annotation.results:
+        elif prompt in annotation.drafts and stored is None:
             state = "draft"
-        elif prompt in annotation.results and not annotation.results[prompt].prediction.taught:
+        elif stored is not None and not stored.prediction.taught:
             state = "not taught"
         return PromptEntry(
-            prompt, style.value, style.colour, annotation.presence(prompt), prompt in annotation.finished, state
+            prompt,
+            style.value,
+            style.colour,
+            annotation.presence(prompt),
+            prompt in annotation.finished,
+            state,
+            stored.prediction.said if stored is not None else "",
         )
 
     def _on_progressed(self, done: int, total: int, words: str) -> None:
@@ -258,10 +264,7 @@ def describe(annotation: Annotation, predictions: list[Prediction]) -> str:
     lines = []
     for each in predictions:
         if not each.taught:
-            lines.append(
-                f"{each.prompt} is not taught yet, so the mask is a guess. Correct it on a few images and learn, or "
-                "choose a known word."
-            )
+            lines.append(each.said)
             continue
         scale = "whole image" if each.scale.name == "whole" else "tiles"
         answer = f"{each.answer} {each.presence:.2f}"

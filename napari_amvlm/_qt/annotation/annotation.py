@@ -88,6 +88,8 @@ class Annotation(PlaneMasks):
         For each prompt what was accepted and rejected, the last at the end, and what of it was taken back.
     joined
         For each prompt the objects of several pieces that a person made one.
+    guessed
+        Prompts that were not taught and of which a person wants to see the model's guess.
     image_id
         The image's number in the open project, once it is known there.
     """
@@ -112,6 +114,7 @@ class Annotation(PlaneMasks):
         self.decisions: dict[str, list[Decision]] = {}
         self.undone: dict[str, list[Decision]] = {}
         self.joined: dict[str, set[int]] = {}
+        self.guessed: set[str] = set()
         self.image_id: int | None = None
         self._shown_at = time.monotonic()
 
@@ -136,6 +139,11 @@ class Annotation(PlaneMasks):
         """Tell whether a prompt ran here."""
         return prompt in self.results
 
+    def is_drawn(self, prompt: str) -> bool:
+        """Tell whether the model draws a prompt that ran: it was taught it, or a person asked for its guess."""
+        stored = self.results.get(prompt)
+        return stored is not None and (stored.prediction.taught or prompt in self.guessed)
+
     def prompts(self) -> list[str]:
         """Return the prompts that ran here."""
         return list(self.results)
@@ -148,7 +156,11 @@ class Annotation(PlaneMasks):
     def proposed(self, prompt: str) -> np.ndarray | None:
         """Return what the model had proposed at the threshold in use, bool (H, W)."""
         stored = self.results.get(prompt)
-        return None if stored is None else np.asarray(stored.prediction.mask(self.threshold(prompt)))
+        return None if stored is None else np.asarray(self._probability(prompt) >= self.threshold(prompt))
+
+    def _probability(self, prompt: str) -> np.ndarray:
+        prediction = self.results[prompt].prediction
+        return np.asarray(prediction.probability if self.is_drawn(prompt) else prediction.drawn)
 
     def is_open(self, prompt: str) -> bool:
         """Tell whether the model may change anything of a prompt."""
@@ -159,7 +171,7 @@ class Annotation(PlaneMasks):
         separate = self.style(prompt).separate_objects
         return partial(
             propose,
-            self.results[prompt].prediction.probability,
+            self._probability(prompt),
             self.threshold(prompt),
             blocked=self.accepted[prompt].settled() if prompt in self.accepted else None,
             split=split if separate else None,

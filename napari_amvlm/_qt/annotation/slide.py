@@ -117,6 +117,10 @@ class SlideAnnotation(Annotation):
         """Tell whether a prompt was begun."""
         return prompt in self._stores
 
+    def is_drawn(self, prompt: str) -> bool:
+        """Tell whether a prompt was begun: what was not taught is not run on slides."""
+        return prompt in self._stores
+
     def presence(self, prompt: str) -> float | None:
         """Return how probably a prompt is on what is done of the slide."""
         return self._presence.get(prompt)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.workers import GuardedThread
-from napari_amvlm.errors import Cancelled
+from napari_amvlm.errors import Cancelled, PromptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,6 +93,20 @@ class PredictThread(PromptThread):
     def _raise_if_stopped(self) -> None:
         if self.isInterruptionRequested():
             raise Cancelled("The prediction was cancelled; the labels are as they were.")
+
+
+def taught_prompts(predictor: Predictor, prompts: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the prompts that are worth a long run, and a sentence about each of the others.
+
+    Raises
+    ------
+    PromptError
+        The model was taught none of them.
+    """
+    unknown = predictor.not_taught(prompts)
+    if len(unknown) == len(prompts):
+        raise PromptError("\n".join(unknown.values()))
+    return tuple(prompt for prompt in prompts if prompt not in unknown), list(unknown.values())
 
 
 def content_key(array: np.ndarray) -> str:

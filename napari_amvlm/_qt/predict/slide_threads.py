@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.predict.plane_thread import PromptThread
+from napari_amvlm._qt.predict.plane_thread import PromptThread, taught_prompts
 from napari_amvlm.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class SlideThread(PromptThread):
         """Work through all stores and say what was done."""
         from napari_amvlm.slides import SlideSource
 
+        prompts, unknown = taught_prompts(self._predictor, self._job.prompts)
+        self._job = replace(self._job, prompts=prompts)
         SlideSource(self._job.image)  # what cannot be used is told before anything is drawn
         stores = [store for request in self._requests() for store in self._opened(request)]
         try:
@@ -100,7 +102,7 @@ class SlideThread(PromptThread):
                 raise
             return str(stop)  # another model serves
         what = "The slide" if self._job.whole else "What was in view"
-        return f"{what} is done: {', '.join(self._job.prompts)}."
+        return "\n".join([f"{what} is done: {', '.join(prompts)}.", *unknown])
 
     def _requests(self) -> Iterator[SlideRequest]:
         """Yield what is asked, by working scale."""
@@ -221,13 +223,14 @@ class StackThread(PromptThread):
         """Work through the slices and say what was done."""
         from napari_amvlm.slides import predict_stack
 
+        prompts, unknown = taught_prompts(self._predictor, self._prompts)
         image, volume = self._image, self._volume
         # without its path, under which another volume may be remembered
         part = replace(image, data=image.data[volume], axes=image.axes[len(volume) :], path=None)
         reports = predict_stack(
             self._predictor,
             part,
-            self._prompts,
+            prompts,
             slices=self._slices,
             scale=self._settings.scale,
             magnification=self._settings.magnification,
@@ -243,7 +246,8 @@ class StackThread(PromptThread):
             )
             self.found.emit(replace(report, index=(*volume, *report.index), predictions=kept))
             self.progressed.emit(report.done, report.total, f"slice {report.done} of {report.total}")
-        return f"{self._done} slice{'' if self._done == 1 else 's'} done: {', '.join(self._prompts)}."
+        noun = "slice" if self._done == 1 else "slices"
+        return "\n".join([f"{self._done} {noun} done: {', '.join(prompts)}.", *unknown])
 
 
 _NOTHING = np.zeros((0, 0), np.float32)

@@ -145,6 +145,7 @@ class Ahead(QObject):
         self._upcoming = upcoming
         self._ready: ByteCache[ReadyImage] = ByteCache(KEPT_BYTES)
         self._failed: set[int] = set()
+        self._with_masks: set[int] = set()
         self._made_for: tuple[Any, ...] = ()
         self._thread: AheadThread | None = None
         self._predictor: tuple[object, Predictor] | None = None
@@ -165,6 +166,10 @@ class Ahead(QObject):
         self._forget_old()
         return self._ready[image_id] if image_id in self._ready else None
 
+    def with_masks(self) -> set[int]:
+        """Return the numbers of the images of which a mask is ready; of words that were not taught there is none."""
+        return self._with_masks.intersection(self._ready)
+
     def update(self) -> None:
         """Forget what is out of date, and start soon with what comes next."""
         self._forget_old()
@@ -181,6 +186,7 @@ class Ahead(QObject):
             self._thread.stop()
             self._thread = None
         self._failed.clear()
+        self._with_masks.clear()
         if len(self._ready):
             self._ready.clear()
             self.changed.emit()
@@ -235,6 +241,8 @@ class Ahead(QObject):
             self._failed.add(image_id)
         else:
             self._ready.put(image_id, ready)
+            if any(each.taught for each in ready.predictions):
+                self._with_masks.add(image_id)
             self.changed.emit()
 
     def _on_finished(self, thread: AheadThread) -> None:

@@ -72,12 +72,14 @@ class Queue(QObject):
         """Return the queue in its order; "predicted" are those of which masks are there."""
         if self._workspace.view is None:
             return ()
-        shown = self._images_with_masks()
+        with_masks = self.ahead.with_masks() | {
+            each.image_id for each in self._images_that_ran() if any(map(each.is_drawn, each.prompts()))
+        }
 
         def status(item: QueueItem) -> QueueStatus:
             if item.status not in ("new", "predicted"):
                 return item.status
-            return "predicted" if item.image_id in shown or item.image_id in self.ahead else "new"
+            return "predicted" if item.image_id in with_masks else "new"
 
         return tuple(replace(item, status=status(item)) for item in self._workspace.view.queue)
 
@@ -145,7 +147,9 @@ class Queue(QObject):
             self._open(item, then)
 
     def note_predicted(self, annotation: Annotation) -> None:
-        """Store that the model has predicted masks on an image of the project."""
+        """Store that the model has predicted masks on an image of the project, where it drew one."""
+        if not any(map(annotation.is_drawn, annotation.prompts())):
+            return
         queue = self._workspace.view.queue if self._workspace.view is not None else ()
         ids = [item.id for item in queue if item.image_id == annotation.image_id and item.status == "new"]
 
@@ -163,8 +167,9 @@ class Queue(QObject):
         workspace = self._workspace
         project, predictor = workspace.project, workspace.predictor
         items = [item for item in self.items() if item.status in TO_DO]
+        prompts = [prompt for prompt in prompts if workspace.is_taught(prompt)]
         if project is None or predictor is None or not items or not prompts or self._thread is not None:
-            missing = "a prompt" if not prompts else "a project with images to do and a loaded model"
+            missing = "a project with images to do and a loaded model" if prompts else "a prompt that the model knows"
             self._say("warning", f"The queue was not sorted: sorting needs {missing}.")
             return
         self._thread = ScoreThread(project, predictor, items, prompts)
@@ -197,14 +202,14 @@ class Queue(QObject):
                 yield item
 
     def _upcoming(self, count: int) -> list[int]:
-        """Return the numbers of the next images, without those that have masks already."""
-        shown = self._images_with_masks()
+        """Return the numbers of the next images, without those that prompts ran on already."""
+        ran = {each.image_id for each in self._images_that_ran()}
         image_ids = dict.fromkeys(item.image_id for item in self._ahead_of_current(1))
-        return [image_id for image_id in list(image_ids)[:count] if image_id not in shown]
+        return [image_id for image_id in list(image_ids)[:count] if image_id not in ran]
 
-    def _images_with_masks(self) -> set[int]:
+    def _images_that_ran(self) -> list[Annotation]:
         known = self._workspace.annotations.values()
-        return {each.image_id for each in known if each.image_id is not None and each.prompts()}
+        return [each for each in known if each.image_id is not None and each.prompts()]
 
     def _say(self, level: str, text: str) -> None:
         self._workspace.said.emit(level, text)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class PromptEntry:
     """One prompt as it is shown.
 
-    `presence` is None until it ran on this image; `state` is said in its place where there is one, such as "draft".
+    `presence` is None until it ran on this image; `state` is said in its place where there is one, such as "draft";
+    `advice` is what to do about it.
     """
 
     prompt: str
@@ -31,6 +32,7 @@ class PromptEntry:
     presence: float | None = None
     finished: bool = False
     state: str = ""
+    advice: str = ""
 
     def presence_text(self) -> str:
         """Return the state, or else the presence, in words."""
@@ -60,10 +62,10 @@ class PromptRow(QFrame):
         swatch.setAccessibleName(f"Colour of {entry.prompt}")
         name = ElidingLine(entry.prompt)
         presence = QLabel(entry.presence_text())
-        presence.setToolTip("How sure the model is that this is in the image at all (0 to 1)")
+        presence.setToolTip(entry.advice or "How sure the model is that this is in the image at all (0 to 1)")
         presence.setAccessibleName(f"Presence of {entry.prompt}: {entry.presence_text()}")
         if colours is not None:
-            strong = entry.presence is not None and entry.presence >= PRESENT
+            strong = not entry.state and entry.presence is not None and entry.presence >= PRESENT
             presence.setStyleSheet(f"color: {colours.text if strong else colours.muted};")
         lock = self._button("lock" if entry.finished else "lock_open", "finished", colours)
         lock.setCheckable(True)

@@ -60,9 +60,24 @@ def test_a_prompt_that_was_not_taught_is_called_so(bench: Any) -> None:
     bench.run("heart; nuclei")
 
     heart, nuclei = bench.annotate.panel.prompts.value()
+    nearest = bench.annotate.annotation().results["heart"].prediction.nearest
     assert heart.presence_text() == "not taught"
     assert nuclei.presence_text().startswith(("present", "absent"))
-    assert "heart is not taught yet" in bench.status()
+    assert f"heart is not taught yet; nearest known: {nearest}. Paint two strokes" in bench.status()
+    assert nearest.concept in ("nuclei", "left lung")
+    assert 0 < nearest.similarity < 1
+
+
+def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_not_before(bench: Any) -> None:
+    bench.run("heart")
+    drawn_by_itself = bench.layer("heart").data.any()
+    bench.annotate.panel.threshold.setValue(_median(bench, "heart"))
+    bench.annotate.panel.threshold.valueChanged.emit(_median(bench, "heart"))
+    bench.idle()
+
+    assert not drawn_by_itself
+    assert bench.layer("heart").data.any()
+    assert "heart was not taught: its mask is the model's guess now" in bench.status()
 
 
 def test_enter_gives_a_mask_on_the_image(bench: Any):

@@ -87,6 +87,18 @@ def test_another_prompt_makes_what_is_ready_out_of_date(bench: Any, queue: Queue
     assert [each.prompt for each in queue.queue.ahead.get(image_id).predictions] == ["nuclei", "gland"]
 
 
+def test_words_that_were_not_taught_count_as_no_mask(bench: Any, queue: QueueDock):
+    bench.workspace.prompts[:] = ["heart"]
+    queue.queue.ahead.update()
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert set(_statuses(queue)) == {"new"}
+    assert bench.annotate.annotation().has_run("heart")
+    assert not bench.annotate.annotation().mask("heart").any()
+
+
 def test_a_request_of_the_person_stops_the_background(bench: Any, queue: QueueDock, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ahead, "COUNT", 4)
     bench.wait(lambda: any(isinstance(thread, AheadThread) for thread in bench.workspace.threads()))
