@@ -47,6 +47,7 @@ class MainDock(QWidget):
         super().__init__()
         viewer = unwrapped(viewer)
         self._window: QMainWindow | None = None
+        self._answered = False
         # widgets
         self.workspace = workspace or workspace_for(viewer)
         self.annotate = AnnotateDock(viewer, self.workspace)
@@ -65,6 +66,8 @@ class MainDock(QWidget):
         # signals
         self.tabs.currentChanged.connect(lambda _index: self._remember())
         self.workspace.modelChanged.connect(self._freeze_objects)
+        for answered in (self.annotate.prompts.predicted, self.queue.queue.ahead.changed):
+            answered.connect(self._on_answered)
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front: "Annotate", "Learn" or "Queue"."""
@@ -120,6 +123,12 @@ class MainDock(QWidget):
         """
         if self.workspace.model_state == "ready" and self.isVisible():
             gc.freeze()
+
+    def _on_answered(self) -> None:
+        """Pass over what the first answer brought in too, such as the text encoder's modules."""
+        if not self._answered:
+            self._answered = True
+            self._freeze_objects()
 
     def _make_room(self) -> None:
         """Take width from this dock where the image has too little."""

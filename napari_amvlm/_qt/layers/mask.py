@@ -68,6 +68,13 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         self.look = ""
         self.on_undo: Callable[[MaskLayer, bool], None] | None = None
         self.events.add(stepped=Event)
+        # what the polygon tool draws is a tenth of the time in which a mask comes into view
+        self._overlays["polygon"].visible = False
+        self.events.mode.connect(self._on_mode)
+
+    def _on_mode(self, _event: Any = None) -> None:
+        if self.mode == "polygon":
+            self._overlays["polygon"].visible = True
 
     @property
     def _type_string(self) -> str:

@@ -83,6 +83,11 @@ class ImageOpener(QObject):
 
         def finish(stored: _Stored) -> None:
             self._opening -= 1
+            # the canvas is arranged anew once, and not for each layer that comes, goes or hides
+            with viewer.layers.batched_update():
+                show(stored)
+
+        def show(stored: _Stored) -> None:
             image = self._layer_of(viewer, item.image_id)
             if image is None and stored.layer in viewer.layers:
                 image = stored.layer

@@ -80,6 +80,16 @@ def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_n
     assert "heart was not taught: its mask is the model's guess now" in bench.status()
 
 
+def test_the_polygon_tool_shows_its_polygon(bench: Any) -> None:
+    bench.run("nuclei")
+    at_first = bench.layer()._overlays["polygon"].visible
+
+    bench.layer().mode = "polygon"
+
+    assert not at_first
+    assert bench.layer()._overlays["polygon"].visible
+
+
 def test_enter_gives_a_mask_on_the_image(bench: Any):
     line = bench.annotate.panel.prompt.lineEdit()
     bench.qtbot.keyClicks(line, "nuclei")
