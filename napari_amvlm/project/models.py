@@ -88,7 +88,7 @@ class ModelTable:
     def serve(self, model_id: int | None) -> None:
         """Serve one of the project's models from now on; None goes back to the installed one.
 
-        This promotes a new model, and rolls back to any earlier one. A discarded model is no longer discarded then.
+        This lets a new model serve, and rolls back to any earlier one. A discarded model is no longer discarded then.
 
         Raises
         ------

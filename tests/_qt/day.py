@@ -60,7 +60,7 @@ class Desk:
 
 @dataclass
 class Day:
-    """Twelve images: prompt, correct, accept, queue, learn, judge, promote, roll back, close, reopen, export.
+    """Twelve images: prompt, correct, accept, queue, learn, judge, serve, roll back, close, reopen, export.
 
     `truth` has the mask that an annotator would paint, by file name; `picture(name)` is called after every step.
     """
@@ -147,9 +147,9 @@ class Day:
         self.desk.learn.panel.compare_button.click()
         self.idle()
 
-    def promote(self) -> None:
-        if self.desk.learn.panel.promote_button.isEnabled():
-            self.desk.learn.panel.promote_button.click()
+    def serve(self) -> None:
+        if self.desk.learn.panel.serve_button.isEnabled():
+            self.desk.learn.panel.serve_button.click()
             self.idle()
 
     def roll_back(self) -> None:

@@ -114,7 +114,7 @@ def _pathology(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     desk.learn.panel.budget.setValue(Budget("auto", minutes))
     _learn(day, album, "pathology-5-learning")
     day.compare()
-    day.promote()
+    day.serve()
     day.export(work / "masks.json")
 
 

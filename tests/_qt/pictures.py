@@ -56,7 +56,7 @@ def main() -> None:
 
 def _rest_of_the_day(day: Day, options: argparse.Namespace) -> None:
     day.compare()
-    day.promote()
+    day.serve()
     day.roll_back()
     day.close()
     day.reopen(new_desk(options.theme, options.model))

@@ -59,8 +59,8 @@ def test_an_annotators_day(
     judged = day.desk.learn.panel.scores.value()
     day.compare()
     compared = day.desk.learn.panel.scores.value()
-    day.promote()
-    promoted = day.desk.workspace.served_key()
+    day.serve()
+    served = day.desk.workspace.served_key()
     day.roll_back()
     rolled_back = day.desk.workspace.served_key()
     image, zoom = day.desk.annotate.annotation().image.name, camera_of(day.desk.viewer).zoom * 1.7
@@ -76,7 +76,7 @@ def test_an_annotators_day(
     assert [entry.after for entry in judged] == sorted(entry.after for entry in judged)
     assert {entry.key for entry in compared} == {entry.key for entry in judged}
     assert [entry.after for entry in compared] == sorted(entry.after for entry in compared)
-    assert promoted != installed
+    assert served != installed
     assert rolled_back == installed
     assert reopened == (image, pytest.approx(zoom))
     assert day.desk.annotate.panel.prompts.current() == PROMPT

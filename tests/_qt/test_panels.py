@@ -24,6 +24,7 @@ from napari_amvlm._qt.learn.panel import LearnPanel
 from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.widgets.prompt_list import PromptEntry
 from napari_amvlm._qt.widgets.queue_list import QueueEntry
+from napari_amvlm._qt.widgets.score_table import ScoreEntry
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -106,6 +107,33 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(
     body = widget.layout().itemAt(0).widget()
 
     assert body.widget().minimumSizeHint().width() <= 320 - body.verticalScrollBar().sizeHint().width()
+
+
+@pytest.mark.parametrize("beside", ["curve", "question", "comparison"])
+def test_a_judged_run_fits_into_the_learn_tab_of_a_window_of_1280_by_800(qtbot: QtBot, beside: str):
+    panel = LearnPanel()
+    qtbot.addWidget(panel)
+    panel.setStyleSheet(get_stylesheet("dark"))
+    panel.counts.setText("Accepted 9 images, 3 held out, 2 unlabelled")
+    panel.status.setValue("info", "nuclei-3 serves now: nuclei about as good, pink tissue better.")
+    panel.verdict.setText("nuclei-3: nuclei about as good (0.838 to 0.830, noise 0.012); pink tissue better (0 to 0.9).")
+    panel.curve.addDice(1.0, 0.8, {"nuclei": 0.8, "pink tissue": 0.9})
+    panel.scores.setValue([ScoreEntry(n, f"tile-{n}.png", 0.7, 0.8, p) for p in ("nuclei", "pink tissue") for n in "abc"])
+    panel.compare_progress.hide()
+    panel.swipe.setVisible(beside == "comparison")
+    panel.question.withdraw()
+    if beside == "question":
+        panel.question.ask("nuclei-3 is worse on nuclei. Look at its masks.", {"Serve anyway": int, "Keep": int})
+    panel.showCurve()
+    panel.resize(300, 708)
+    panel.show()
+    qtbot.waitExposed(panel)
+
+    body = panel.layout().itemAt(0).widget()
+
+    assert panel.curve.isVisible() == (beside == "curve")
+    assert body.verticalScrollBar().maximum() == 0
+    assert panel.models.geometry().bottom() <= body.viewport().height()
 
 
 @pytest.mark.parametrize("theme", [None, "dark", "light"])

@@ -1,4 +1,4 @@
-"""Held-out images, models promoted, discarded and rolled back, and scores of single images."""
+"""Held-out images, models served, discarded and rolled back, and scores of single images."""
 
 from __future__ import annotations
 

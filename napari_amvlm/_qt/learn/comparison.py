@@ -244,7 +244,9 @@ class Comparison(QObject):
         score = compared.score(prompt)
         self._prompt = prompt
         self._panel.scores.select(compared.image_id, prompt)
-        self._panel.swipe.setCaption(f"{compared.name}: Dice {score.before:.3f} before, {score.after:.3f} after")
+        before = "not taught before" if prompt in compared.new else f"Dice {score.before:.3f} before"
+        after = f"{'Dice ' if prompt in compared.new else ''}{score.after:.3f} after"
+        self._panel.swipe.setCaption(f"{compared.name}: {before}, {after}")
         self._panel.swipe.setBorder(_middle(compared.masks[prompt]))
         self.layers.show(compared, prompt, self._panel.swipe.border())
 
@@ -254,6 +256,7 @@ class Comparison(QObject):
             panel.compare_button.setChecked(is_open)
         panel.compare_button.setText("Close" if is_open else "Compare")
         panel.swipe.setVisible(is_open)
+        panel.showCurve()
         panel.compare_progress.setVisible(is_open and self.is_busy())
         if not is_open:
             panel.swipe.setCaption("")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from qtpy.QtWidgets import QFileDialog
 
 from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.learn.comparison import Comparison
@@ -24,6 +21,7 @@ from napari_amvlm.session.learning_run import LearningRun, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import napari.viewer
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import ModelRecord
     from napari_amvlm.session import Judgement
-
-_IMAGE_FILES = "Images (*.png *.jpg *.jpeg *.tif *.tiff);;All files (*)"
 
 
 class LearnDock(Dock):
@@ -70,8 +66,8 @@ class LearnDock(Dock):
         panel.start_button.clicked.connect(self.start)
         panel.pause_button.clicked.connect(self.pause_or_resume)
         panel.stop_button.clicked.connect(self.stop)
-        panel.add_open.clicked.connect(self.adding.add_open_images)
-        panel.add_files.clicked.connect(self._on_add_files)
+        panel.add_button.openImagesRequested.connect(self.adding.add_open_images)
+        panel.add_button.pathsPicked.connect(self.add_files)
         panel.auto.valueChanged.connect(self._on_auto_changed)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
@@ -212,11 +208,6 @@ class LearnDock(Dock):
         self.panel.question.withdraw()
         self.panel.curve.clear()
         self.outcome = None
-
-    def _on_add_files(self) -> None:
-        picked, _ = QFileDialog.getOpenFileNames(self, "Images to learn from", "", _IMAGE_FILES)
-        if picked:
-            self.add_files([Path(path) for path in picked])
 
     # Inner workings
 

@@ -25,7 +25,7 @@ NOTHING_BETTER = "Nothing better was found; the model is unchanged."
 
 
 class Judging(QObject):
-    """Shows the scores of a run; promotes its model, discards it, or goes back to an earlier one.
+    """Shows the scores of a run; lets its model serve, discards it, or goes back to an earlier one.
 
     A model is in the ledger as serving only once it was loaded. Where a held-out mask changes, its image is scored
     anew with the model before the run and the model after it.
@@ -46,7 +46,7 @@ class Judging(QObject):
         self._run_id: int | None = None
         self._renewing: CompareThread | None = None
         self._tried: set[tuple[int, ...]] = set()
-        panel.promote_button.clicked.connect(self.promote)
+        panel.serve_button.clicked.connect(self.serve_judged)
         panel.discard_button.clicked.connect(self.discard)
         panel.models.serveRequested.connect(self._on_serve_requested)
         panel.models.rollBackRequested.connect(self.roll_back)
@@ -74,7 +74,7 @@ class Judging(QObject):
         if record is not None:
             self._show_run_of(record, then)
 
-    def promote(self) -> None:
+    def serve_judged(self) -> None:
         """Let the judged model serve."""
         if self._judged is not None:
             self.serve(self._judged.path, self._judged.id, f"{self._judged.name} serves now.")
@@ -245,7 +245,7 @@ class Judging(QObject):
         panel.scores.setValue([])
         panel.scores.hide()
         panel.verdict.setText(f"{record.name}: it was not scored in this project." if record is not None else "")
-        for widget in (panel.judge_heading, panel.verdict, panel.judge_buttons):
+        for widget in (panel.verdict, panel.judge_buttons):
             widget.setVisible(record is not None)
         self._refresh()
 
@@ -258,7 +258,6 @@ class Judging(QObject):
         rows = {p.prompt: PromptRow(p.before, p.after, signs[p.verdict], str(p)) for p in judgement.prompts if p.images}
         panel.scores.setValue(entries, rows)
         panel.scores.setVisible(bool(entries))
-        panel.judge_heading.show()
         panel.verdict.setText(f"{self._judged.name}: {judgement}." if self._judged is not None else NOTHING_BETTER)
         panel.verdict.show()
 
@@ -266,7 +265,7 @@ class Judging(QObject):
         workspace, record = self._workspace, self._judged
         serving = record is not None and record.sha256 == workspace.served_key()
         idle = workspace.learning() is None
-        self._panel.promote_button.setEnabled(record is not None and not serving and idle)
+        self._panel.serve_button.setEnabled(record is not None and not serving and idle)
         self._panel.discard_button.setEnabled(record is not None and idle)
         self._panel.compare_button.setEnabled(
             record is not None and workspace.view is not None and workspace.view.counts.held_out > 0

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.layout import ScrollColumn, heading, tab_through
+from napari_amvlm._qt.layout import ScrollColumn, tab_through
+from napari_amvlm._qt.widgets.add_button import AddButton
 from napari_amvlm._qt.widgets.auto_learn import AutoLearnRow
 from napari_amvlm._qt.widgets.budget import BudgetRow
 from napari_amvlm._qt.widgets.curve import CurveWidget
@@ -36,10 +37,8 @@ class LearnPanel(QWidget):
             "their masks, since a mask that was accepted as the model drew it judges nothing.\n"
             "unlabelled: the other images of the project; the model learns from them too."
         )
-        self.add_open = QPushButton("Add open images")
-        self.add_open.setToolTip("Put every open image layer into the project, to be learnt from without labels")
-        self.add_files = QPushButton("Add files...")
-        self.add_files.setToolTip("Put image files into the project, to be learnt from without labels")
+        self.add_button = AddButton()
+        self.add_button.setToolTip("Put images into the project, to be learnt from without labels")
         self.budget = BudgetRow()
         self.start_button = QPushButton("Start")
         self.start_button.setToolTip("Learn from the accepted masks in the background; you can keep working")
@@ -52,14 +51,13 @@ class LearnPanel(QWidget):
         self.question = Question()
         self.status = StatusLine()
         self.curve = CurveWidget()
-        self.judge_heading = heading("Last run")
         self.verdict = QLabel()
         self.verdict.setWordWrap(True)
         self.verdict.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self.verdict.setAccessibleName("What held-out images say of the last run")
         self.scores = ScoreTable()
-        self.promote_button = QPushButton("Promote")
-        self.promote_button.setToolTip("Let this model draw the masks from now on; any other is one click away")
+        self.serve_button = QPushButton("Serve")
+        self.serve_button.setToolTip("Let this model draw the masks from now on; any other is one click away")
         self.discard_button = QPushButton("Discard")
         self.discard_button.setToolTip("Put this model aside; if it serves, what served before serves again")
         self.compare_button = QPushButton("Compare")
@@ -73,8 +71,11 @@ class LearnPanel(QWidget):
         self.models = ModelList()
         # layout
         body = self._body = ScrollColumn()
-        body.add(self.counts)
-        body.column.addLayout(_row(self.add_open, self.add_files))
+        body.column.setSpacing(4)
+        counts = QHBoxLayout()
+        counts.addWidget(self.counts, 1)
+        counts.addWidget(self.add_button)
+        body.column.addLayout(counts)
         body.add(self.budget)
         body.column.addLayout(_row(self.start_button, self.pause_button, self.stop_button))
         body.add(self.auto)
@@ -82,23 +83,26 @@ class LearnPanel(QWidget):
         body.add(self.question)
         body.add(self.status)
         body.add(self.curve)
-        body.add(self.judge_heading)
         body.add(self.verdict)
-        body.add(self.scores)
+        body.column.addWidget(self.scores, 9)
         body.add(self.swipe)
         body.add(self.compare_progress)
-        buttons = _row(self.compare_button, self.promote_button, self.discard_button)
+        buttons = _row(self.compare_button, self.serve_button, self.discard_button)
         buttons.setContentsMargins(0, 0, 0, 0)
         self.judge_buttons.setLayout(buttons)
         body.add(self.judge_buttons)
-        body.add(heading("Models"))
-        body.add(self.models)
+        body.column.addWidget(self.models, 9)
         body.column.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(body)
         self.setMinimumWidth(280)
         tab_through(self)
+        self.question.shownChanged.connect(self.showCurve)
+
+    def showCurve(self) -> None:
+        """Show the curve, unless a question or a comparison needs its room."""
+        self.curve.setVisible(self.question.isHidden() and self.swipe.isHidden())
 
     def revealJudging(self) -> None:
         """Scroll to where a model is judged, the table of scores first."""

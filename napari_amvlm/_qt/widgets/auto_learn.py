@@ -37,7 +37,7 @@ class AutoLearnRow(QWidget):
         self._on.setToolTip(tip)
         self._after = QSpinBox()
         self._after.setRange(1, 1000)
-        self._after.setMinimumWidth(92)
+        self._after.setMinimumWidth(66)
         self._after.setKeyboardTracking(False)
         self._after.setAccessibleName("Accepted images from one run to the next")
         self._after.setToolTip(tip)

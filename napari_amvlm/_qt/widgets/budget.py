@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSizePolicy, QWidget
-
-from napari_amvlm._qt.layout import named_rows
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +37,15 @@ class BudgetRow(QWidget):
         self._minutes.setSingleStep(1.0)
         self._minutes.setValue(5.0)
         self._minutes.setSuffix(" min")
-        self._minutes.setMinimumWidth(110)
+        self._minutes.setFixedWidth(110)
         self._minutes.setAccessibleName("Budget in minutes")
         self._minutes.setToolTip("How long to learn; you can keep working, pause, or stop earlier")
         # layout
-        form = named_rows({"Device": self._device, "Budget": self._minutes})
-        self.setLayout(form)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(self._device, 1)
+        row.addWidget(self._minutes)
 
     def value(self) -> Budget:
         """Return device and minutes."""

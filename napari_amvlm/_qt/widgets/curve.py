@@ -23,7 +23,7 @@ SMOOTH = 0.9
 REDRAW = 250
 """Milliseconds from one drawing of the loss to the next at least: a fast device makes many steps a second."""
 
-HEIGHT = 220
+HEIGHT = 156
 """Of both plots together, pixels."""
 
 _SYMBOLS = "ostd+x"
@@ -65,10 +65,15 @@ class CurveWidget(QWidget):
             plot.showGrid(x=True, y=True, alpha=0.2)
             plot.setXRange(0, 100, padding=0.02)
             plot.getAxis("left").setWidth(42)
+            plot.getAxis("left").setStyle(maxTickLevel=0)
         # a curve that hardly moves is drawn flat, and its axis keeps its numbers
         self._dice_plot.setLimits(minYRange=0.02)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
-        self._loss_plot.setLabel("bottom", "budget used, %")
+        self._view.setToolTip(
+            "Dice on held-out images, and loss; from left to right the share of the budget that is used, in per cent"
+        )
+        self._view.ci.layout.setRowStretchFactor(0, 3)
+        self._view.ci.layout.setRowStretchFactor(1, 2)
         self._raw_line = self._loss_plot.plot()
         self._loss_line = self._loss_plot.plot()
         self._dice_line = self._dice_plot.plot(symbol="o", symbolSize=6)
@@ -156,7 +161,7 @@ class CurveWidget(QWidget):
         last = f": {self._curves.loss[-1]:.3f}" if self._curves.loss else ""
         # one plot alone is laid out and painted anew where only one has changed: this is done while work goes on
         for name, plot, title in (
-            ("dice", self._dice_plot, f"{'mean ' if self._shown_prompts() else ''}Dice on held-out images{best}"),
+            ("dice", self._dice_plot, f"{'mean Dice' if self._shown_prompts() else 'Dice'}, held out{best}"),
             ("loss", self._loss_plot, f"loss{last}"),
         ):
             if self._titles.get(name) != title:

@@ -10,14 +10,13 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
-    QSizePolicy,
-    QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_amvlm._qt.widgets.flat_tree import FlatTree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,13 +60,13 @@ class ModelList(QWidget):
         self._enabled = True
         self._can_roll_back = False
         # widgets
-        self._table = QTreeWidget()
+        self._table = FlatTree(60)
         self._table.setColumnCount(3)
         self._table.setHeaderLabels(["Model", "Dice", "Licence"])
         self._table.setRootIsDecorated(False)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._table.setFixedHeight(76)
+        self._table.setMaximumHeight(76)
         self._table.setAccessibleName("Models")
         self._table.setToolTip("Every model of this project and those installed; the filled dot serves")
         header = self._table.header()
@@ -76,9 +75,6 @@ class ModelList(QWidget):
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
             header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
             header.setSectionResizeMode(2, QHeaderView.ResizeMode.ResizeToContents)
-        self._details = QLabel()
-        self._details.setWordWrap(True)
-        self._details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self._serve = QPushButton("Serve")
         self._serve.setToolTip("Let the chosen model draw the masks from now on; any other is one click away")
         self._compare = QPushButton("Compare")
@@ -90,7 +86,6 @@ class ModelList(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addWidget(self._table)
-        column.addWidget(self._details)
         row = QHBoxLayout()
         row.setSpacing(4)
         for button in (self._serve, self._compare, self._roll_back):
@@ -124,7 +119,8 @@ class ModelList(QWidget):
             item = QTreeWidgetItem([dot + entry.name, dice, entry.licence])
             item.setData(0, _KEY, entry.key)
             state = "serving" if entry.serving else "not serving"
-            item.setToolTip(0, f"{entry.name} ({state})\n{entry.details}".strip())
+            born = f"from {entry.parent}" if entry.parent else "installed"
+            item.setToolTip(0, f"{entry.name} ({state}, {born})\n{entry.details}".strip())
             font = item.font(0)
             font.setBold(entry.serving)
             item.setFont(0, font)
@@ -167,12 +163,6 @@ class ModelList(QWidget):
         entry = self._entry()
         self._serve.setEnabled(self._enabled and entry is not None and not entry.serving)
         self._compare.setEnabled(entry is not None and bool(entry.parent))
-        if entry is None:
-            self._details.setText("")
-            return
-        born = f"from {entry.parent}" if entry.parent else "installed"
-        self._details.setText(f"{'serving, ' if entry.serving else ''}{born}, {entry.licence}")
-        self._details.setToolTip(entry.details)
 
     def _on_compare(self) -> None:
         entry = self._entry()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
@@ -11,7 +12,15 @@ if TYPE_CHECKING:
 
 
 class Question(QFrame):
-    """A sentence and a button for each answer; hidden while there is nothing to ask."""
+    """A sentence and a button for each answer; hidden while there is nothing to ask.
+
+    Signals
+    -------
+    shownChanged : bool
+        There is a question, or none any more.
+    """
+
+    shownChanged = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,6 +53,7 @@ class Question(QFrame):
             self._buttons[answer] = button
             self.layout().addWidget(button)  # type: ignore[union-attr]
         self.show()
+        self.shownChanged.emit(True)
 
     def answer(self, answer: str) -> None:
         """Click an answer."""
@@ -60,6 +70,7 @@ class Question(QFrame):
             button.deleteLater()
         self._buttons.clear()
         self.hide()
+        self.shownChanged.emit(False)
 
     def _on_clicked(self, function: Callable[[], object]) -> None:
         self.withdraw()

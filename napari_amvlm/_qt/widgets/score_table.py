@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHeaderView, QTreeWidgetItem, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.widgets.flat_tree import FlatTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,7 +64,7 @@ class ScoreTable(QWidget):
         self._entries: list[ScoreEntry] = []
         self._rows: dict[str, PromptRow] = {}
         # widgets
-        self._table = QTreeWidget()
+        self._table = FlatTree(100)
         self._table.setColumnCount(3)
         self._table.setHeaderLabels(["Held-out image", "Before", "After"])
         self._table.setRootIsDecorated(False)
@@ -70,8 +72,7 @@ class ScoreTable(QWidget):
         self._table.setUniformRowHeights(True)
         self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self._table.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._table.setFixedHeight(150)
+        self._table.setMaximumHeight(150)
         self._table.setAccessibleName("Dice of each prompt on held-out images before and after the run")
         self._table.setToolTip(
             "Dice on images that the model never learns from: the mean of each prompt, and below it its images,\n"

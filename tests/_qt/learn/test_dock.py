@@ -110,7 +110,7 @@ def test_a_run_that_found_nothing_better_offers_no_model(bench: Any, tmp_path: P
     assert bench.learn.panel.status.value() == ("info", nothing_better)
     assert bench.learn.panel.verdict.text() == nothing_better
     assert bench.learn.panel.question.text() == ""
-    assert not bench.learn.panel.promote_button.isEnabled()
+    assert not bench.learn.panel.serve_button.isEnabled()
     assert bench.workspace.served_key() == before
     assert bench.workspace.project.models.all() == []
     assert [run.state for run in bench.workspace.project.runs.all()] == ["finished"]
@@ -462,7 +462,7 @@ def test_open_images_go_into_the_project(bench: Any):
     bench.viewer.add_image(np.zeros((5, 32, 32)), name="stack")
     bench.viewer.add_image(np.tile(np.arange(32, dtype=np.uint8), (32, 1)), name="gray")
 
-    bench.learn.panel.add_open.click()
+    bench.learn.panel.add_button.openImagesRequested.emit()
     bench.idle()
 
     level, text = bench.learn.panel.status.value()
@@ -508,7 +508,7 @@ def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path
     assert bench.viewer.layers.selection.active.name.startswith(entries[0].name)
 
 
-def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
+def test_serve_roll_back_and_discard(bench: Any, tmp_path: Path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     installed = bench.workspace.served_key()
     _learn(bench, LAST)
@@ -516,18 +516,18 @@ def test_promote_roll_back_and_discard(bench: Any, tmp_path: Path):
     panel, project = bench.learn.panel, bench.workspace.project
     learnt = bench.learn.outcome.record
 
-    panel.promote_button.click()
+    panel.serve_button.click()
     bench.idle()
-    promoted = (bench.workspace.served_key(), project.models.served().id, panel.promote_button.isEnabled())
+    served = (bench.workspace.served_key(), project.models.served().id, panel.serve_button.isEnabled())
     panel.models.rollBackRequested.emit()
     bench.idle()
     rolled_back = (bench.workspace.served_key(), project.models.served(), panel.models.canRollBack())
-    panel.promote_button.click()
+    panel.serve_button.click()
     bench.idle()
     panel.discard_button.click()
     bench.idle()
 
-    assert promoted == (learnt.sha256, learnt.id, False)
+    assert served == (learnt.sha256, learnt.id, False)
     assert rolled_back == (installed, None, False)
     assert bench.workspace.served_key() == installed
     assert project.models.all() == []
