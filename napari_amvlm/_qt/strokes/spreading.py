@@ -234,6 +234,8 @@ class Spreading(QObject):
             painted = mask.strokes[each.stroke]
             before[painted.rows, painted.columns] = painted.before
         plane, followers, ground = self._plane(annotation, prompt), mask.followers, self._ground
+        if not annotation.is_drawn(prompt):
+            stored = None  # a guess about a word that was not taught is no evidence
 
         def follow() -> Any:
             from napari_amvlm.strokes import Spread
