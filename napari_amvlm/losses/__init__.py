@@ -1,6 +1,6 @@
 """Loss functions, each with the equation it implements. Pure functions over tensors; they know no model."""
 
-from napari_amvlm.losses.alignment import info_nce, same_meaning
+from napari_amvlm.losses.alignment import info_nce, same_meaning, similarity_nce
 from napari_amvlm.losses.cross_modal import (
     css_loss,
     match_weights,
@@ -16,7 +16,9 @@ from napari_amvlm.losses.segmentation import balanced_cross_entropy, dice_loss, 
 from napari_amvlm.losses.wasserstein import (
     ambiguity_ratio,
     ambiguity_weight,
+    dusss_weight,
     pairwise_wasserstein,
+    spread_loss,
     supervised_similarity,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "coarse_icl_loss",
     "css_loss",
     "dice_loss",
+    "dusss_weight",
     "fine_icl_loss",
     "guidance_loss",
     "icl_loss",
@@ -38,7 +41,9 @@ __all__ = [
     "presence_loss",
     "same_meaning",
     "segmentation_loss",
+    "similarity_nce",
     "soft_match",
+    "spread_loss",
     "supervised_similarity",
     "t2v_loss",
     "text_mask_loss",

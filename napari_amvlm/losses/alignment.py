@@ -52,8 +52,15 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
         raise ValueError(f"Expected argument `temperature` to be positive, but got {temperature}.")
     with full_precision(a):
         a, b = widen(a, b)
-        logits = a @ b.T / temperature
-    positive = torch.eye(len(a), device=a.device) if same is None else same.to(logits.dtype)
+        similarity = a @ b.T
+    return similarity_nce(similarity, temperature=temperature, same=same)
+
+
+def similarity_nce(similarity: Tensor, *, temperature: float = 0.07, same: Tensor | None = None) -> Tensor:
+    """Return `info_nce` of similarities that are made already, `(N, N)`; not divided by the temperature."""
+    with full_precision(similarity):
+        logits = widen(similarity)[0] / temperature
+    positive = torch.eye(len(logits), device=logits.device) if same is None else same.to(logits.dtype)
     weight = positive / positive.sum(1, keepdim=True)
     forward = -(weight * logits.log_softmax(1)).sum(1)
     backward = -(weight * logits.T.log_softmax(1)).sum(1)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from napari_amvlm.losses.tokens import check_pair, full_precision, widen
+from napari_amvlm.losses.tokens import check_pair, full_precision, mean_over_tokens, widen
 
 WeightForm = Literal["sigmoid", "exponential"]
 
@@ -60,7 +60,7 @@ def pairwise_wasserstein(mu_a: Tensor, sigma_a: Tensor, mu_b: Tensor, sigma_b: T
         return identity + _squared_distances(sigma_a, sigma_b), identity
 
 
-def ambiguity_ratio(distance: Tensor, identity: Tensor, *, eps: float = 1e-4) -> Tensor:
+def ambiguity_ratio(distance: Tensor, identity: Tensor, *, eps: float = 1e-4, most: float = math.inf) -> Tensor:
     """Return how much of a distance is due to spread, that is to ambiguity.
 
         r = 1 + (W2 - Ds) / (Ds + eps) = (W2 + eps) / (Ds + eps)
@@ -72,6 +72,9 @@ def ambiguity_ratio(distance: Tensor, identity: Tensor, *, eps: float = 1e-4) ->
     eps
         Keeps r finite where the means coincide, and its gradient small where they nearly do; positive. Unit
         embeddings are 0 to 4 apart in Ds.
+    most
+        Bound of r, above 1: r becomes 1 + (most - 1) tanh((r - 1) / (most - 1)), which is r where r is near 1 and has a
+        gradient everywhere. Without it r saturates in training, and w with it.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def ambiguity_ratio(distance: Tensor, identity: Tensor, *, eps: float = 1e-4) ->
     Raises
     ------
     ValueError
-        Shapes differ or eps is not positive.
+        Shapes differ, eps is not positive, or the bound is not above 1.
 
     Notes
     -----
@@ -95,9 +98,55 @@ def ambiguity_ratio(distance: Tensor, identity: Tensor, *, eps: float = 1e-4) ->
         )
     if not 0 < eps < math.inf:
         raise ValueError(f"Expected argument `eps` to be positive and finite, but got {eps}.")
+    if not most > 1:
+        raise ValueError(f"Expected argument `most` to be above 1, but got {most}.")
     with full_precision(distance):
         distance, identity = widen(distance, identity)
-        return 1 + (distance - identity) / (identity + eps)
+        beyond = (distance - identity) / (identity + eps)
+        return 1 + (beyond if math.isinf(most) else (most - 1) * torch.tanh(beyond / (most - 1)))
+
+
+def spread_loss(log_sigma: Tensor, padding: Tensor | None, *, centre: float) -> Tensor:
+    """Return the mean squared distance of log sigma from where it started; padding is left out before the mean.
+
+    Parameters
+    ----------
+    log_sigma
+        Of tokens as Gaussians, `(B, P, d)`.
+    padding
+        Bool `(B, P)`, True where a token is padding; None if none is.
+    centre
+        Log sigma that costs nothing.
+    """
+    with full_precision(log_sigma):
+        return mean_over_tokens((widen(log_sigma)[0] - centre).square().mean(-1), padding)
+
+
+def dusss_weight(distance: Tensor, apart: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
+    """Return DuSSS's own weight of a pair of class embeddings (AAAI 2025): w = exp(-(c W2 + k) / (5 d)).
+
+    Parameters
+    ----------
+    distance
+        W2 of the pair as Gaussians, any shape.
+    apart
+        d, the distance of the two embeddings, of the same shape; bounded below by 0.001.
+    scale, shift
+        c and k, not negative.
+
+    Returns
+    -------
+    Tensor
+        In (0, 1].
+    """
+    if distance.shape != apart.shape:
+        raise ValueError(
+            f"Expected arguments `distance` and `apart` of one shape, but got {tuple(distance.shape)} and "
+            f"{tuple(apart.shape)}."
+        )
+    with full_precision(distance):
+        distance, apart = widen(distance, apart)
+        return (-(scale * distance + shift) / (5 * apart.clamp_min(1e-3))).exp()
 
 
 def ambiguity_weight(ratio: Tensor, *, form: WeightForm, decay: float = 1.0) -> Tensor:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+SPREAD = -2.3
+"""Log sigma of tokens at the start of a run."""
+
 
 class AttentionInputs(NamedTuple):
     """One direction of the cross-attention, in the order in which `losses.cross_modal.soft_match` takes it.
@@ -142,7 +145,7 @@ class ProbabilityDistribution(nn.Module):
         *,
         heads: int = 4,
         log_sigma_range: tuple[float, float] = (-7.0, 2.0),
-        spread: float = -2.3,
+        spread: float = SPREAD,
     ) -> None:
         super().__init__()
         low, high = log_sigma_range

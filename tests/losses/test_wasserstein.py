@@ -12,8 +12,10 @@ from torch import Tensor
 from napari_amvlm.losses import (
     ambiguity_ratio,
     ambiguity_weight,
+    dusss_weight,
     pairwise_cosine,
     pairwise_wasserstein,
+    spread_loss,
     supervised_similarity,
     v2t_loss,
 )
@@ -213,3 +215,40 @@ def test_wrong_arguments_are_named() -> None:
     for call in wrong:
         with pytest.raises(ValueError, match="Expected argument"):
             call()
+
+
+def test_a_bounded_ratio_is_the_ratio_near_one_and_keeps_a_gradient_far_away() -> None:
+    identity = torch.ones(4, dtype=torch.float64)
+    distance = torch.tensor([1.0, 1.01, 4.0, 31.0], dtype=torch.float64, requires_grad=True)
+
+    free, bounded = ambiguity_ratio(distance, identity), ambiguity_ratio(distance, identity, most=5.0)
+    bounded.sum().backward()
+
+    assert torch.allclose(bounded[:2], free[:2], atol=1e-4)
+    assert bounded[2] < free[2]
+    assert bounded.max() <= 5.0
+    assert distance.grad is not None
+    assert bool((distance.grad > 0).all())
+    with pytest.raises(ValueError, match="above 1"):
+        ambiguity_ratio(distance, identity, most=1.0)
+
+
+def test_the_spread_costs_nothing_where_it_started_and_padding_never() -> None:
+    log_sigma = torch.full((2, 3, 4), -2.0, dtype=torch.float64)
+    log_sigma[0, 2], log_sigma[1, 0] = 50.0, -1.0
+    padding = torch.tensor([[False, False, True], [False, False, False]])
+
+    found = spread_loss(log_sigma, padding, centre=-2.0)
+
+    assert float(found) == pytest.approx((0 + 1 / 3) / 2)
+
+
+def test_the_weight_of_dusss_matches_a_plain_loop() -> None:
+    distance, apart = torch.tensor([[0.0, 0.5], [2.0, 9.0]]), torch.tensor([[0.5, 1.0], [2.0, 0.0]])
+
+    found = dusss_weight(distance, apart, scale=0.8, shift=0.1)
+
+    for i in range(2):
+        for j in range(2):
+            d = max(float(apart[i, j]), 1e-3)
+            assert float(found[i, j]) == pytest.approx(math.exp(-(0.8 * float(distance[i, j]) + 0.1) / (5 * d)))

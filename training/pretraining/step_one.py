@@ -6,6 +6,7 @@ step and adds its losses to those of the masks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,17 +18,22 @@ from napari_amvlm.config import Config
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.losses import (
     ambiguity_ratio,
+    ambiguity_weight,
     css_loss,
+    dusss_weight,
     icl_loss,
     info_nce,
     pairwise_cosine,
     pairwise_wasserstein,
     same_meaning,
+    similarity_nce,
     soft_match,
+    spread_loss,
     supervised_similarity,
 )
 from napari_amvlm.losses.wasserstein import WeightForm  # noqa: TC001 - pydantic reads the annotations
 from napari_amvlm.models.alignment import AlignmentHeads, MatchedTokens
+from napari_amvlm.models.matching import SPREAD as START
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
@@ -42,7 +48,11 @@ class StepOneConfig(Config):
     css: float = Field(0.5, ge=0, le=10, description="weight of L_CSS")
     icl: float = Field(0.1, ge=0, le=10, description="weight of L_ICL")
     temperature: float = Field(0.07, gt=0, le=1)
-    ambiguity: WeightForm | Literal["none"] = Field("sigmoid", description="form of w(r); none: plain cosine, no PDT")
+    ambiguity: WeightForm | Literal["dusss", "none"] = Field(
+        "sigmoid", description="form of w(r); dusss: DuSSS's own, on class tokens in L_ITA; none: plain cosine, no PDT"
+    )
+    most_ambiguous: float = Field(0.0, ge=0, description="bound of r, above 1; 0: none, and r saturates in training")
+    spread: float = Field(0.0, ge=0, le=10, description="weight that holds log sigma near its start; 0: left free")
     decay: float = Field(1.0, ge=0, le=10, description="lambda of the exponential form")
     patches: int = Field(64, ge=2, description="patches of an image that take part in L_CSS at a step, by chance")
     momentum: float = Field(0.995, ge=0, lt=1, description="EMA decay of the encoder that sees the augmented views")
@@ -69,6 +79,8 @@ class Alignment(nn.Module):
         followed = _followed(model, self.heads)
         self.momentum = averaged(followed, config.momentum)
         self.momentum.requires_grad_(requires_grad=False)
+        self.observed: dict[str, float] = {}
+        """Means of r, w and sigma in the last batch, padding left out: what PDT does."""
 
     def begin_at(self, model: AMVLM) -> None:
         """Let the momentum encoder be what `model` is, after its weights were replaced."""
@@ -79,7 +91,7 @@ class Alignment(nn.Module):
         self.momentum.update_parameters(_followed(model, self.heads))
 
     def losses(self, model: AMVLM, seen: VisionFeatures, batch: Batch, chance: torch.Generator) -> dict[str, Tensor]:
-        """Return `ita`, `css` and `icl`, each a scalar and not weighted; those of weight 0 are left out.
+        """Return `ita`, `css`, `spread` and `icl`, each a scalar and not weighted; those of weight 0 are left out.
 
         Parameters
         ----------
@@ -96,16 +108,33 @@ class Alignment(nn.Module):
         words = _Side(model.text_projection(text.sentence), self.heads.words(text.words), text.padding)
         same = same_meaning(batch.meanings, device)
         losses: dict[str, Tensor] = {}
+        self.observed = {}
         if config.ita:
-            losses["ita"] = info_nce(image.cls, words.cls, temperature=config.temperature, same=same)
+            alike = self._alike(image.cls, words.cls) if config.ambiguity == "dusss" else None
+            losses["ita"] = (
+                info_nce(image.cls, words.cls, temperature=config.temperature, same=same)
+                if alike is None
+                else similarity_nce(alike, temperature=config.temperature, same=same)
+            )
         if config.css:
-            losses["css"] = self._css(image, words, chance)
+            losses["css"], spread = self._css(image, words, chance)
+            if config.spread and spread is not None:
+                losses["spread"] = spread
         if config.icl:
             losses["icl"] = self._icl(model, image, words, batch, same)
         return losses
 
-    def _css(self, image: _Side, words: _Side, chance: torch.Generator) -> Tensor:
-        """L_CSS over some patches and all words of each pair."""
+    def _alike(self, v_cls: Tensor, t_cls: Tensor) -> Tensor:
+        """Similarity of class tokens under DuSSS's weight, `(B, B)`: s^ = 1 - (1 - s) w."""
+        a, b = self.heads.image_distribution(v_cls[:, None]), self.heads.text_distribution(t_cls[:, None])
+        mu_a, sigma_a, mu_b, sigma_b = (x.transpose(0, 1) for x in (a.mu, a.sigma, b.mu, b.sigma))
+        distance, _ = pairwise_wasserstein(mu_a, sigma_a, mu_b, sigma_b)
+        weight = dusss_weight(distance[0], torch.cdist(v_cls.float(), t_cls.float()))
+        self.observed |= {"w ITA": float(weight.detach().mean()), "sigma": float(a.sigma.detach().mean())}
+        return 1 - (1 - v_cls.float() @ t_cls.float().T) * weight
+
+    def _css(self, image: _Side, words: _Side, chance: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """L_CSS over some patches and all words of each pair, and what holds the spread of PDT."""
         config = self.config
         count = image.tokens.shape[1]
         some = torch.randperm(count, generator=chance)[: config.patches].to(image.tokens.device)
@@ -115,19 +144,34 @@ class Alignment(nn.Module):
             soft_match(to_words.query, to_words.key, to_words.value, words.padding),
             soft_match(to_patches.query, to_patches.key, to_patches.value),
         )
-        if config.ambiguity == "none":
+        if config.ambiguity == "none" or config.ambiguity == "dusss":
             similar = pairwise_cosine(patches, matched[0]), pairwise_cosine(words.tokens, matched[1])
-        else:
-            pairs = self.heads.as_distributions(patches, words.tokens, words.padding, matched=matched)
-            similar = self._supervised(pairs[0]), self._supervised(pairs[1])
-        return css_loss(*similar, words.padding, temperature=config.temperature)
+            return css_loss(*similar, words.padding, temperature=config.temperature), None
+        pairs = self.heads.as_distributions(patches, words.tokens, words.padding, matched=matched)
+        similar = (
+            self._supervised("V2T", pairs[0], None, config.ambiguity),
+            self._supervised("T2V", pairs[1], words.padding, config.ambiguity),
+        )
+        sides = ((pairs[0], None), (pairs[1], words.padding))
+        spreads = [spread_loss(p.of_tokens.log_sigma, padding, centre=START) for p, padding in sides]
+        loss = css_loss(*similar, words.padding, temperature=config.temperature)
+        return loss, torch.stack(spreads).mean()
 
-    def _supervised(self, pair: MatchedTokens) -> Tensor:
-        """s^ of all pairs of tokens and matches, `(B, P, P)`."""
+    def _supervised(self, way: str, pair: MatchedTokens, padding: Tensor | None, form: WeightForm) -> Tensor:
+        """s^ of all pairs of tokens and matches, `(B, P, P)`; r, w and sigma are noted."""
         config = self.config
         a, b = pair.of_tokens, pair.of_matches
-        ratio = ambiguity_ratio(*pairwise_wasserstein(a.mu, a.sigma, b.mu, b.sigma))
-        form: WeightForm = "sigmoid" if config.ambiguity == "none" else config.ambiguity
+        distances = pairwise_wasserstein(a.mu, a.sigma, b.mu, b.sigma)
+        ratio = ambiguity_ratio(*distances, most=config.most_ambiguous or math.inf)
+        with torch.no_grad():
+            weight = ambiguity_weight(ratio, form=form, decay=config.decay)
+            seen = torch.ones(ratio.shape[:2], dtype=torch.bool, device=ratio.device) if padding is None else ~padding
+            both = seen[:, :, None] & seen[:, None, :]
+            self.observed |= {
+                f"r {way}": float(ratio[both].mean()),
+                f"w {way}": float(weight[both].mean()),
+                f"sigma {way}": float(a.sigma[seen].mean()),
+            }
         cosine = pairwise_cosine(pair.tokens, pair.matches)
         return supervised_similarity(cosine, ratio, form=form, decay=config.decay)
 

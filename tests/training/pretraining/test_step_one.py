@@ -108,3 +108,25 @@ def test_bfloat16_changes_little(tiny_model: AMVLM, batch: Batch) -> None:
 
     for name, value in full.items():
         assert float(half[name].detach()) == pytest.approx(float(value.detach()), rel=0.1)
+
+
+def test_r_and_w_are_noted_and_a_bound_keeps_them_alive(tiny_model: AMVLM, batch: Batch) -> None:
+    free, _ = _losses(tiny_model, batch, ambiguity="exponential")
+    bounded, losses = _losses(tiny_model, batch, ambiguity="exponential", most_ambiguous=1.5, spread=0.1)
+
+    assert set(free.observed) == {f"{name} {way}" for name in ("r", "w", "sigma") for way in ("V2T", "T2V")}
+    assert free.observed["r T2V"] < 2  # padding has no spread: it would make this 13 and more
+    assert 1 <= bounded.observed["r V2T"] <= 1.5
+    assert bounded.observed["w T2V"] >= 0.6
+    losses["spread"].backward()
+    assert any(p.grad is not None for p in bounded.heads.text_distribution.to_log_sigma.parameters())
+
+
+def test_the_form_of_dusss_weighs_class_tokens(tiny_model: AMVLM, batch: Batch) -> None:
+    plain, plain_losses = _losses(tiny_model, batch, ambiguity="none")
+    own, losses = _losses(tiny_model, batch, ambiguity="dusss")
+
+    assert plain.observed == {}
+    assert 0 < own.observed["w ITA"] <= 1
+    assert float(losses["ita"]) != float(plain_losses["ita"])
+    assert torch.allclose(losses["css"], plain_losses["css"])
