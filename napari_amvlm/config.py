@@ -5,7 +5,7 @@ Every class refuses unknown keys, so a misspelt option is an error and not a def
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,10 +27,11 @@ class Config(BaseModel):
 
 
 class TextEncoderConfig(Config):
-    """A BERT-family text encoder; `sha256` is that of its `model.safetensors`, None accepts any."""
+    """A BERT-family text encoder: a hub name or a folder; `sha256` is that of `model.safetensors`, None accepts any."""
 
     repository: str = "sentence-transformers/all-MiniLM-L6-v2"
     sha256: str | None = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    revision: str | None = Field(None, description="of the repository on the hub; None: its main one")
     width: int = Field(384, ge=8, le=4096, description="length of a sentence embedding")
     max_tokens: int = Field(256, ge=8, le=4096)
     layers: int | None = Field(None, ge=1, le=48, description="how many of its first layers are used; None: all")
@@ -122,16 +123,22 @@ class LearningConfig(Config):
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     warmup: float = Field(0.03, ge=0, le=0.5, description="share of the run in which the learning rate rises")
+    square: int = Field(
+        0, ge=0, le=1024, multiple_of=STRIDE, description="images are first resized to a square of this side; 0: not"
+    )
     crop: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="side of a training crop, pixels")
     labelled_batch: int = Field(3, ge=1, le=64)
     unlabelled_batch: int = Field(3, ge=0, le=64)
     ema_decay: float = Field(0.99, ge=0, lt=1, description="of the teacher; with a warm-up, its ceiling")
     ema_window: float = Field(0.1, ge=0, le=1, description="share of the run that the teacher averages over at most")
-    ema_warmup: bool = Field(False, description="min(1 - 1/(t+1), decay): forgets the start at once, as published")
+    ema_warmup: bool = Field(False, description="min(1 - 1/(t+1), decay): forgets the start at once")
     consistency: float = Field(1.0, ge=0, le=100, description="final weight lambda of the consistency loss")
     supervised_share: float = Field(0.75, ge=0, lt=1, description="share of the run before the pseudo-labels begin")
     ramp: float = Field(0.1, ge=0, le=1, description="share of the run in which lambda then rises (sigmoid ramp)")
     text_evidence: float = Field(0.0, ge=0, le=10, description="beta of the text logits in the pseudo-label")
+    text_ramp: float = Field(
+        0.0, ge=0, le=1, description="share of the run in which beta rises (sigmoid ramp); 0: none"
+    )
     confidence_power: float = Field(1.0, ge=0, le=8, description="pixel weight |2q - 1| ** power")
     text_mask_weight: float = Field(0.3, ge=0, le=10, description="weight of the text mask's own supervision")
     text_guidance: float = Field(0.05, ge=0, le=10, description="weight of L_tg")
@@ -150,8 +157,38 @@ class LearningConfig(Config):
     validations: int = Field(6, ge=1, le=100, description="how often held-out images are scored in a run")
     keep: Literal["best", "last"] = Field("best", description="which teacher: the best on held-out images, or the last")
 
+    @classmethod
+    def published(cls, **changes: Any) -> LearningConfig:
+        """Return step 2 as published (Pan et al. 2025), with `changes`.
+
+        The EMA teacher alone labels, with the text, from the first step on: q = sigmoid(z_teacher + beta z_text).
+        Images are learnt at 224x224. The publication gives no weight of L_tg, no length of the ramps and no optimiser
+        for this step: those are ours. L_tg acts where a batch has several meanings: ask captions, or several prompts.
+        """
+        return cls.model_validate(PUBLISHED | changes)
+
     @model_validator(mode="after")
     def _check_budget(self) -> LearningConfig:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("give either minutes or steps, and set the other to None")
         return self
+
+
+PUBLISHED: dict[str, Any] = {
+    "crop": 224,
+    "square": 224,
+    "anchor": 0.0,
+    "supervised_share": 0.0,
+    "ramp": 0.2,
+    "text_evidence": 1.0,
+    "text_ramp": 0.2,
+    "text_guidance": 0.1,
+    "ema_decay": 0.99,
+    "ema_window": 0.0,
+    "ema_warmup": True,
+    "class_balance": 1.0,
+    "hard_labels": False,
+    "labelled_weight": 1.0,
+    "retention": 0.0,
+}
+"""What `LearningConfig.published` sets."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_amvlm.errors import InputError, PromptError
 from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, read_reviewed
+from napari_amvlm.imaging.scale import stretched, stretched_labels
 from napari_amvlm.metrics import Overlap, mean_overlap, overlap
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def evaluate_pairs(
     one: bool = False,
     scale: Literal["auto"] | ScaleName = "auto",
     magnification: float = 1.0,
+    square: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluate_folder` does, for chosen images.
@@ -131,6 +133,9 @@ def evaluate_pairs(
         Given an image's name and one of `classes`, returns the prompt to ask that image; None asks the class itself.
     one
         Report a single class as such, without `"prompts"`.
+    square
+        In the protocol 224, the side at which the predictor looks at the square: that at which it learnt squares. 0
+        enlarges it by what the image has shrunk.
 
     Raises
     ------
@@ -142,7 +147,8 @@ def evaluate_pairs(
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
     for index, pair in enumerate(pairs):
         image, labels, known, shape = _load(pair, protocol)
-        factor = magnification * magnification_in(protocol, shape)
+        in_square = square and protocol == "224"
+        factor = magnification * (square / LVIT_SIDE if in_square else magnification_in(protocol, shape))
         predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
         for text, value in classes.items():
             prompt = text if wording is None else wording(pair.name, text)
@@ -193,20 +199,12 @@ def magnification_in(protocol: EvaluationProtocol, shape: tuple[int, int]) -> fl
 
 def resize_224(image: NDArray[Any]) -> NDArray[Any]:
     """Return `image`, `(H, W)` or `(H, W, 3)`, at 224x224: bilinear, without antialiasing, of the same dtype."""
-    from skimage.transform import resize
-
-    shape = (LVIT_SIDE, LVIT_SIDE, *image.shape[2:])
-    wide = image.astype(np.float64)
-    resized = resize(wide, shape, order=1, mode="edge", anti_aliasing=False, preserve_range=True)
-    if np.issubdtype(image.dtype, np.integer):
-        return np.asarray(np.rint(resized).astype(image.dtype))
-    return np.asarray(resized.astype(np.float32))
+    return stretched(image, LVIT_SIDE)
 
 
 def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
     """Return `labels`, `(H, W)`, at 224x224 by nearest neighbour."""
-    rows, columns = (((np.arange(LVIT_SIDE) + 0.5) * side / LVIT_SIDE).astype(np.intp) for side in labels.shape)
-    return np.asarray(labels[np.ix_(rows, columns)])
+    return stretched_labels(labels, LVIT_SIDE)
 
 
 def _load(

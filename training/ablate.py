@@ -96,7 +96,7 @@ def ablate(
         except Cancelled as stopped:
             log.info("%s", stopped)
             return False
-        log.info("%s: Dice %.4f", folder, scores["scores"][recipe.prompts]["native"]["dice"])
+        log.info("%s: Dice %.4f", folder, scores["scores"][recipe.prompts][recipe.protocols[0]]["dice"])
         return True
 
     return make_runs(runs, out, make, finished=lambda folder: RunFolder(folder).finished, over=over)

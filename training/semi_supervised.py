@@ -173,7 +173,10 @@ def _scored(
         },
     }
     modes = (recipe.prompts, *recipe.score_prompts)
-    scores["scores"] = score_split(predictor, split, split.validation, modes, seed=recipe.seed)
+    square = recipe.learning_config().square
+    scores["scores"] = score_split(
+        predictor, split, split.validation, modes, seed=recipe.seed, protocols=recipe.protocols, square=square
+    )
     write_page(folder, recipe, split, predictor, scores)
     return scores
 

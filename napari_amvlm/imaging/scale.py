@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -157,3 +157,24 @@ def fit_square(image: NDArray[np.generic], side: int) -> NDArray[np.float32]:
     canvas = np.zeros((side, side, *image.shape[2:]), np.float32)
     canvas[top : top + height, left : left + width] = small
     return canvas
+
+
+def stretched(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """Return `image`, `(H, W)` or `(H, W, 3)`, as a square: bilinear, without antialiasing, of the same dtype.
+
+    This is how LViT and AMVLM resize; `resize` filters where it shrinks.
+    """
+    from skimage.transform import resize as sample
+
+    shape = (side, side, *image.shape[2:])
+    wide = image.astype(np.float64)
+    resized = sample(wide, shape, order=1, mode="edge", anti_aliasing=False, preserve_range=True)
+    if np.issubdtype(image.dtype, np.integer):
+        return np.asarray(np.rint(resized).astype(image.dtype))
+    return np.asarray(resized.astype(np.float32))
+
+
+def stretched_labels(labels: NDArray[Any], side: int) -> NDArray[Any]:
+    """Return `labels`, `(H, W)`, as a square by nearest neighbour."""
+    rows, columns = (((np.arange(side) + 0.5) * length / side).astype(np.intp) for length in labels.shape)
+    return np.asarray(labels[np.ix_(rows, columns)])

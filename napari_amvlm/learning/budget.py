@@ -35,6 +35,7 @@ class Budget:
         self._warmup, self._rate = config.warmup, config.learning_rate
         self._consistency = config.consistency if unknown else 0.0
         self._alone, self._ramp = (config.supervised_share if self._consistency else 1.0), config.ramp
+        self._text_ramp = config.text_ramp
         self._decay, self._window = config.ema_decay, config.ema_window
         self.step = 0
         self.restart()
@@ -90,8 +91,12 @@ class Budget:
         since = self.fraction - self._alone
         if since < 0 or not self._consistency:
             return 0.0
-        t = min(1.0, since / self._ramp) if self._ramp else 1.0
-        return self._consistency * math.exp(-5 * (1 - t) ** 2)
+        return self._consistency * _risen(since, self._ramp)
+
+    @property
+    def text_share(self) -> float:
+        """Share of beta that is due: its own sigmoid ramp from the beginning of the run."""
+        return _risen(self.fraction, self._text_ramp)
 
     @property
     def ema_decay(self) -> float:
@@ -115,3 +120,8 @@ class Budget:
         while paused() and not stopped():
             time.sleep(_SLICE)
         self._paused += time.monotonic() - started
+
+
+def _risen(since: float, ramp: float) -> float:
+    t = min(1.0, since / ramp) if ramp else 1.0
+    return math.exp(-5 * (1 - t) ** 2)

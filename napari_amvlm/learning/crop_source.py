@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +16,13 @@ from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random
 from napari_amvlm.models.positions import names_position
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_amvlm.config import Concept, LearningConfig, ModelConfig, ScaleName
-    from napari_amvlm.learning.data import LearningData, UnlabelledImage
+    from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
 
 TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
 UPRIGHT_GEOMETRY = TILE_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
@@ -64,14 +65,21 @@ class CropSource:
         self._config, self._model, self._device = config, model, device
         self._generator = torch.Generator().manual_seed(config.seed)
         self._look = APPEARANCE.stronger(config.strength)
-        self._labelled: dict[ScaleName, list[_Sample]] = {"tiles": [], "whole": []}
+        self._labelled: dict[ScaleName, list[Callable[[], _Sample]]] = {"tiles": [], "whole": []}
+        known_whole = True
         self._scales = data.prompt_scales()
         for image in data.labelled:
+            if not isinstance(image.image, np.ndarray):
+                for prompt in image.masks:
+                    self._labelled[self._scales[prompt]].append(partial(self._read, image, prompt))
+                continue
             fitted = {scale: self._fitted(image.image, scale) for scale in {self._scales[p] for p in image.masks}}
             for prompt, mask in image.masks.items():
                 scale, seen = self._scales[prompt], image.reviewed_for(prompt)
                 reviewed = np.ones_like(mask) if seen is None else seen
-                self._labelled[scale].append(self._sample(fitted[scale], prompt, scale, mask, reviewed))
+                sample = self._sample(fitted[scale], prompt, scale, mask, reviewed)
+                known_whole = known_whole and bool(sample.answer[1].all())
+                self._labelled[scale].append(partial(_same, sample))
         self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
         self._rounds: dict[ScaleName, Rounds] = {}
         for used in sorted(set(self._scales.values())):
@@ -79,8 +87,7 @@ class CropSource:
             if images and config.unlabelled_batch:
                 self._unlabelled[used] = images
                 self._rounds[used] = Rounds(len(images), self._generator)
-        answers = [q.answer for samples in self._labelled.values() for q in samples]
-        self.has_unknown = bool(self._unlabelled) or any(not bool(known.all()) for _, known in answers)
+        self.has_unknown = bool(self._unlabelled) or not known_whole
         """Whether there is anything for the teacher: unlabelled images, or pixels that nobody reviewed."""
 
     def draw(self, *, labelled_alone: bool = False) -> CropBatch:
@@ -97,7 +104,7 @@ class CropSource:
         mixed = scale in self._unlabelled and not labelled_alone
         count = self._config.labelled_batch + (0 if mixed else self._config.unlabelled_batch)
         picks = torch.randint(len(pool), (count,), generator=self._generator)
-        samples = [pool[int(i)] for i in picks]
+        samples = [pool[int(i)]() for i in picks]
         if mixed:
             samples += [self._next_unlabelled(scale) for _ in range(self._config.unlabelled_batch)]
         crops = [self._crop(q, scale) for q in samples]
@@ -159,6 +166,11 @@ class CropSource:
         spots = self._spots(reviewed) if scale == "tiles" else None
         return _Sample(pixels, prompt, torch.from_numpy(np.stack([answer, known]).astype(np.uint8)), spots)
 
+    def _read(self, image: LabelledImage, prompt: str) -> _Sample:
+        """Return a sample of an image that is read when it is drawn; all of it is reviewed."""
+        mask, scale = image.masks[prompt], self._scales[prompt]
+        return self._sample(self._fitted(image.pixels(), scale), prompt, scale, mask, np.ones_like(mask))
+
     def _spots(self, reviewed: np.ndarray) -> Tensor | None:
         """Return rows and columns of some reviewed pixels; None where that is all of them or none."""
         if reviewed.all() or not reviewed.any():
@@ -172,7 +184,7 @@ class CropSource:
         turn = rounds.turn
         image = self._unlabelled[scale][rounds.draw()]
         prompts = [image.prompt] if image.prompt else [p for p, s in self._scales.items() if s == scale]
-        pixels = self._fitted(image.image, scale)
+        pixels = self._fitted(image.pixels(), scale)
         nothing = torch.zeros((2, *pixels.shape[1:]), dtype=torch.uint8)
         return _Sample(pixels, prompts[turn % len(prompts)], nothing)
 
@@ -212,6 +224,10 @@ class CropSource:
         """Return the known concept that `prompt` is a wording of."""
         text = prompt.casefold()
         return next((c for c in self._model.concepts if text in {w.casefold() for w in (*c.prompts, c.name)}), None)
+
+
+def _same(sample: _Sample) -> _Sample:
+    return sample
 
 
 class Rounds:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from napari_amvlm.errors import LabelsError, NotEnoughDataError
+from napari_amvlm.imaging.scale import stretched, stretched_labels
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
+
+
+class StoredPixels(Protocol):
+    """An image that is read when it is needed, for sets that are larger than memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(H, W, 3)`."""
+
+    def read(self) -> NDArray[np.float32]:
+        """Return float32 `(H, W, 3)` in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +36,9 @@ class LabelledImage:
     Attributes
     ----------
     image
-        float32 `(H, W, 3)` in [0, 1].
+        float32 `(H, W, 3)` in [0, 1], or what reads that.
     masks
-        For each prompt a bool mask `(H, W)`.
+        For each prompt a bool mask `(H, W)`; of a stored image they may be read too when they are asked for.
     scales
         For each prompt the working scale to learn it at.
     reviewed
@@ -39,13 +52,15 @@ class LabelledImage:
     """
 
     name: str
-    image: NDArray[np.float32]
+    image: NDArray[np.float32] | StoredPixels
     masks: Mapping[str, NDArray[np.bool_]]
     scales: Mapping[str, ScaleName]
     reviewed: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
 
     def __post_init__(self) -> None:
-        """Check shapes."""
+        """Check shapes, of what is in memory."""
+        if not isinstance(self.image, np.ndarray):
+            return
         shape = self.image.shape[:2]
         for prompt, mask in self.masks.items():
             for kind, values in (("mask", mask), ("reviewed pixels", self.reviewed_for(prompt))):
@@ -54,6 +69,18 @@ class LabelledImage:
                         f"The {kind} of {prompt!r} for {self.name} has shape {values.shape}, "
                         f"but the image has {shape}; make them equal."
                     )
+
+    def pixels(self) -> NDArray[np.float32]:
+        """Return the image, float32 `(H, W, 3)` in [0, 1]."""
+        return self.image if isinstance(self.image, np.ndarray) else self.image.read()
+
+    def squared(self, side: int) -> LabelledImage:
+        """Return the image and its masks, resized to a square of this side."""
+        if self.image.shape[:2] == (side, side):
+            return self
+        seen = {p: stretched_labels(r, side) for p in self.masks if (r := self.reviewed_for(p)) is not None}
+        masks = {prompt: stretched_labels(mask, side) for prompt, mask in self.masks.items()}
+        return replace(self, image=stretched(self.pixels(), side), masks=masks, reviewed=seen or None)
 
     def reviewed_for(self, prompt: str) -> NDArray[np.bool_] | None:
         """Return the pixels that somebody looked at for a prompt, bool `(H, W)`; None means all."""
@@ -75,9 +102,18 @@ class UnlabelledImage:
     """
 
     name: str
-    image: NDArray[np.float32]
+    image: NDArray[np.float32] | StoredPixels
     prompt: str | None = None
     scale: ScaleName = "tiles"
+
+    def pixels(self) -> NDArray[np.float32]:
+        """Return the image, float32 `(H, W, 3)` in [0, 1]."""
+        return self.image if isinstance(self.image, np.ndarray) else self.image.read()
+
+    def squared(self, side: int) -> UnlabelledImage:
+        """Return the image, resized to a square of this side."""
+        square = self.image.shape[:2] == (side, side)
+        return self if square else replace(self, image=stretched(self.pixels(), side))
 
 
 @dataclass(frozen=True)
@@ -142,6 +178,17 @@ class LearningData:
             self,
             labelled=tuple(map(settled, self.labelled)),
             validation=tuple(map(settled, self.validation)),
+        )
+
+    def squared(self, side: int) -> LearningData:
+        """Return all images resized to squares of this side, as the protocol 224 scores them; 0: as they are."""
+        if not side:
+            return self
+        return replace(
+            self,
+            labelled=tuple(image.squared(side) for image in self.labelled),
+            unlabelled=tuple(image.squared(side) for image in self.unlabelled),
+            validation=tuple(image.squared(side) for image in self.validation),
         )
 
     def check(self) -> None:

@@ -131,7 +131,7 @@ class _Run:
     ) -> None:
         self._device = device
         tell_of_scales(data, tell)
-        data = data.at_one_scale()
+        data = data.at_one_scale().squared(config.square)
         self._data, self._config = data, config
         self._model = _copy(model, model.config, device)
         self._served = with_prompts(model, data)
@@ -207,6 +207,7 @@ class _Run:
                 learning_rate=rate,
                 consistency=weight,
                 decay=self._budget.ema_decay,
+                text_share=self._budget.text_share,
                 retained=retained,
             )
 

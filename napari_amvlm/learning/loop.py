@@ -30,6 +30,7 @@ class StepLosses:
     total: float
     supervised: float
     consistency: float = 0.0
+    guidance: float | None = None
 
 
 @dataclass
@@ -95,6 +96,7 @@ class Loop:
                 losses.supervised,
                 losses.consistency,
                 rate,
+                losses.guidance,
             )
 
     def _check_finite(self, loss: float) -> None:

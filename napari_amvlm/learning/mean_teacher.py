@@ -103,8 +103,10 @@ class MeanTeacher:
         self._teacher = averaged(self.student, lambda: self._decay, warm_up=config.ema_warmup)
         self._teacher.requires_grad_(requires_grad=False)
         self._ensemble = FrozenEnsemble(start, config.anchor, self._share_of_start)
+        self._text_evidence = text_evidence = TextEvidence(self.teacher, config.text_evidence)
+        self._guidance: float | None = None
         self._sources: tuple[PseudoLabelSource, ...] = (
-            TextEvidence(self.teacher, config.text_evidence),
+            text_evidence,
             EmaTeacher(self.teacher, 1 - config.anchor),
             self._ensemble,
         )
@@ -159,6 +161,7 @@ class MeanTeacher:
         learning_rate: float,
         consistency: float,
         decay: float | None = None,
+        text_share: float = 1.0,
         retained: list[str] | None = None,
     ) -> StepLosses:
         """Make one optimiser step.
@@ -173,12 +176,15 @@ class MeanTeacher:
             lambda(t); 0 leaves the teacher's pseudo-labels out.
         decay
             Of the teacher at this step; None is the configured one.
+        text_share
+            Of beta at this step.
         retained
             Other prompts, one for each of the first crops, whose masks must stay as the starting model gives them.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self._decay = self._config.ema_decay if decay is None else decay
+        self._text_evidence.share = text_share
         unlabelled = batch.known.amin((1, 2, 3)) < 1
         has_pseudo = consistency > 0 and bool(unlabelled.any())
         pseudo = self.pseudo_label(batch, unlabelled) if has_pseudo else None
@@ -203,7 +209,7 @@ class MeanTeacher:
             nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
             self.optimiser.step()
             self._teacher.update_parameters(self.student)
-        return StepLosses(float(loss.detach()), float(supervised.detach()), float(agreement.detach()))
+        return StepLosses(float(loss.detach()), float(supervised.detach()), float(agreement.detach()), self._guidance)
 
     def _text(self, prompts: list[str]) -> TextFeatures:
         with torch.no_grad():
@@ -236,6 +242,7 @@ class MeanTeacher:
 
     def _supervised(self, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, labelled: Tensor) -> Tensor:
         """Return the loss on labelled pixels: segmentation, text mask, L_tg and presence."""
+        self._guidance = None
         if not bool(labelled.any()):
             return out.logits.sum() * 0
         config = self._config
@@ -244,6 +251,8 @@ class MeanTeacher:
         text_mask = text_mask_loss(out.text_logits[labelled], target, known, balance=config.class_balance)
         present = labelled & ((batch.target * batch.known).sum((1, 2, 3)) > 0)
         guidance = guidance_loss(out.v_text, text.t_cls, batch.meanings, present, least_meanings=2)
+        if config.text_guidance and len({m for m, there in zip(batch.meanings, present, strict=True) if there}) > 1:
+            self._guidance = float(guidance.detach())
         # What is absent from a reviewed part may still be in the rest of the crop.
         sure = present | (labelled & (batch.known.mean((1, 2, 3)) > _MOSTLY))
         presence = presence_loss(out.presence, present, sure) if bool(sure.any()) else loss.new_zeros(())

@@ -49,6 +49,8 @@ class TextEvidence:
 
     def __init__(self, parts: nn.ModuleDict, weight: float) -> None:
         self._parts, self._weight = parts, weight
+        self.share = 1.0
+        """Of beta at this step."""
 
     def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
         """Yield beta z_text at the resolution of the images."""
@@ -57,7 +59,7 @@ class TextEvidence:
             z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
             size = seen.images.shape[-2:]
             z_text = nn.functional.interpolate(z_text, size=size, mode="bilinear", align_corners=False)
-            yield self._weight * z_text
+            yield self.share * self._weight * z_text
 
 
 class EmaTeacher:

@@ -29,6 +29,8 @@ class StepReport:
         Total loss and its two main parts.
     learning_rate
         Of this step.
+    guidance
+        L_tg; None where it could not act, since the present prompts of the batch had one meaning.
     """
 
     step: int
@@ -39,6 +41,7 @@ class StepReport:
     supervised: float
     consistency: float
     learning_rate: float
+    guidance: float | None = None
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,12 @@ def predicted_masks(
     """
     load = load or TileLoad(4, model.config.tile)
     scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
-    shape = (image.image.shape[0], image.image.shape[1])
+    pixels = image.pixels()
+    shape = (pixels.shape[0], pixels.shape[1])
     masks: dict[str, NDArray[np.bool_]] = {}
     for scale in sorted(set(scales.values())):
         working = named_scale(model, scale, shape)
-        encoded = encode_image(model, image.image, working, batch=load.batch, tile=load.side, should_stop=should_stop)
+        encoded = encode_image(model, pixels, working, batch=load.batch, tile=load.side, should_stop=should_stop)
         for prompt in (p for p in image.masks if scales[p] == scale):
             masks[prompt] = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
     return masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE, ImageEncoderConfig
+from napari_amvlm.errors import ModelFileError
 from napari_amvlm.models.layers import POSITION_CHANNELS, GroupNorm, position_channels
 
 
@@ -134,3 +136,47 @@ def build_image_encoder(config: ImageEncoderConfig) -> ImageEncoder:
     stem = ConvStem(config.stem, config.hidden)
     vit.embeddings.patch_embeddings = stem  # type: ignore[assignment]
     return ImageEncoder(vit, stem)
+
+
+def load_vit(encoder: ImageEncoder, source: str) -> None:
+    """Let the ViT of `encoder` start as a published one: the weights of a ViT or DeiT of the same size.
+
+    The distillation token of a DeiT is left out, and the grid of positions is resized where it differs.
+
+    Parameters
+    ----------
+    encoder
+        With the ViT's own patch embedding.
+    source
+        A folder that holds `config.json` and `model.safetensors`, or a name on the hub.
+
+    Raises
+    ------
+    ModelFileError
+        There are no such weights, they are not safetensors, or are of another size.
+    """
+    from transformers import AutoModel
+
+    try:
+        published = AutoModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelFileError(
+            f"The image encoder {source!r} cannot be loaded ({type(error).__name__}); name a folder with config.json "
+            "and model.safetensors of a ViT or DeiT, or connect to the network."
+        ) from error
+    tensors = published.state_dict()
+    positions, extra = tensors["embeddings.position_embeddings"], int("embeddings.distillation_token" in tensors)
+    wanted: Tensor = encoder.vit.embeddings.position_embeddings  # type: ignore[assignment, union-attr]
+    side, size = math.isqrt(positions.shape[1] - 1 - extra), math.isqrt(wanted.shape[1] - 1)
+    grid = positions[:, 1 + extra :].transpose(1, 2).unflatten(2, (side, side))
+    if side != size:
+        grid = nn.functional.interpolate(grid, size=(size, size), mode="bicubic", align_corners=False)
+    tensors["embeddings.position_embeddings"] = torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+    kept = {key: value for key, value in tensors.items() if not key.startswith(("pooler.", "embeddings.distillation"))}
+    try:
+        encoder.vit.load_state_dict(kept)
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"The image encoder {source!r} is not of the configured size (hidden {published.config.hidden_size}, "
+            f"{published.config.num_hidden_layers} layers); change model.image_encoder or name another."
+        ) from error

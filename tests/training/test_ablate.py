@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from training.evaluate import evaluate, run_recipe
 from training.report import read_runs
 from training.runs.folder import RunFolder
 from training.runs.grid import Grid
-from training.runs.recipe import validated
+from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.runs.weights import AveragedPredictor
 
 if TYPE_CHECKING:
@@ -150,3 +151,24 @@ def test_the_installed_command_gives_the_scores_of_experiments(
     assert amvlm(["evaluate", folder, "--model", str(tiny_checkpoint), *options]) == 0
 
     assert json.loads(capsys.readouterr().out)["per_image"] == ours[protocol]["per_image"]
+
+
+@pytest.mark.parametrize("name", ["ablation-monuseg", "ablation-monuseg-short"])
+def test_rows_that_stand_beside_each_other_differ_in_what_they_minimise(name: str) -> None:
+    path = Path(__file__).parents[2] / "training" / "recipes" / f"{name}.toml"
+
+    runs = [run for run in read_recipe(Grid, path).runs({}, name) if run.recipe.seed == 0]
+
+    for one, other in itertools.pairwise(runs):
+        if one.recipe.labels == other.recipe.labels:
+            assert one.recipe.objective() != other.recipe.objective(), (one.row, other.row)
+
+
+def test_a_weight_of_l_tg_changes_nothing_where_one_text_is_asked() -> None:
+    recipe = {"name": "row", "dataset": "MoNuSeg", "steps": 3}
+
+    with_it, without = (RunRecipe.model_validate(recipe | {"learning": {"text_guidance": w}}) for w in (0.1, 0.0))
+    asked = [r.model_copy(update={"prompts": "captions"}) for r in (with_it, without)]
+
+    assert with_it.objective() == without.objective()
+    assert asked[0].objective() != asked[1].objective()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.imaging import binary_mask, read_image, read_mask, read_reviewed, to_rgb01
 from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage
 from training.datasets.splits import another_for_each
+from training.datasets.stored import CACHE_BYTES, StoredImage, StoredMasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_amvlm.imaging import ImagePair
     from training.datasets.opening import DatasetSplit
+    from training.datasets.stored import Cache
 
 PromptMode = Literal["fixed", "captions", "shuffled captions", "none"]
 """What is asked: the data set's prompt, each image's own caption, another's, or a text that says nothing."""
@@ -69,8 +72,10 @@ def used_unlabelled(split: DatasetSplit, mode: PromptMode) -> tuple[ImagePair, .
     return split.unlabelled
 
 
-def learning_data(split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: PromptMode, *, seed: int) -> LearningData:
-    """Read the images of a split into memory.
+def learning_data(
+    split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: PromptMode, *, seed: int, square: int = 0
+) -> LearningData:
+    """Read the images of a split into memory, or as squares of `square` pixels when they are drawn.
 
     Parameters
     ----------
@@ -88,18 +93,25 @@ def learning_data(split: DatasetSplit, unlabelled: Sequence[ImagePair], mode: Pr
     """
     texts = wordings(split, (*split.labelled, *unlabelled), mode, seed=seed)
     watched = wordings(split, split.validation, mode, seed=seed)
-    labelled = tuple(_labelled(split, pair, texts[pair.name]) for pair in split.labelled)
+    cache: Cache | None = ByteCache(CACHE_BYTES) if square else None
+    labelled = tuple(_labelled(split, pair, texts[pair.name], square, cache) for pair in split.labelled)
     prompts = dict.fromkeys(text for pair in split.labelled for text in texts[pair.name].values())
     return LearningData(
         labelled=labelled,
-        unlabelled=tuple(_unlabelled(split, pair, texts[pair.name], mode) for pair in unlabelled),
-        validation=tuple(_labelled(split, pair, watched[pair.name]) for pair in split.validation),
+        unlabelled=tuple(_unlabelled(split, pair, texts[pair.name], mode, square, cache) for pair in unlabelled),
+        validation=tuple(_labelled(split, pair, watched[pair.name], square, cache) for pair in split.validation),
         # The data set's own prompts are learnt in other words too: they must not be held where they were.
         prompts=tuple(dict.fromkeys((*prompts, *split.prompts()))),
     )
 
 
-def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) -> LabelledImage:
+def _labelled(
+    split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str], square: int, cache: Cache | None
+) -> LabelledImage:
+    if cache is not None and pair.reviewed is None:
+        stored = StoredMasks(pair, square, {texts[t]: value for t, value in split.prompts().items()}, cache)
+        scales = dict.fromkeys(stored, split.spec.scale)
+        return LabelledImage(pair.name, StoredImage(pair, square, cache), stored, scales)
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     labels = read_mask(pair.required_mask(), pixels.shape[:2])
     masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.prompts().items()}
@@ -107,7 +119,16 @@ def _labelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str]) ->
     return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale), seen)
 
 
-def _unlabelled(split: DatasetSplit, pair: ImagePair, texts: Mapping[str, str], mode: PromptMode) -> UnlabelledImage:
-    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+def _unlabelled(
+    split: DatasetSplit,
+    pair: ImagePair,
+    texts: Mapping[str, str],
+    mode: PromptMode,
+    square: int,
+    cache: Cache | None,
+) -> UnlabelledImage:
     own = None if mode == "fixed" else next(iter(texts.values()))
+    if cache is not None:
+        return UnlabelledImage(pair.name, StoredImage(pair, square, cache), own, split.spec.scale)
+    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     return UnlabelledImage(pair.name, pixels, own, split.spec.scale)

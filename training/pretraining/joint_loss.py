@@ -26,21 +26,25 @@ def total_loss(
     """Return the joint loss of a batch and its parts.
 
     Step 1's losses over images and captions (Pan et al. 2025), and over prompts those that make the masks: segmentation
-    and text-mask supervision, L_tg over present prompts, and the presence of each concept.
+    and text-mask supervision, L_tg over present prompts, and the presence of each concept. A batch
+    of captions alone asks no prompt.
     """
     device = model.device
     images = batch.images.to(device).contiguous(memory_format=torch.channels_last)
     whole = batch.whole.to(device)
     with autocast(device):
         seen = model.see(images, whole)
-        text = model.encode_text(batch.prompts)
-        out = model.decode(model.features(images, whole, seen), text, batch.index.to(device))
+        if batch.prompts:
+            text = model.encode_text(batch.prompts)
+            out = model.decode(model.features(images, whole, seen), text, batch.index.to(device))
         step_one = alignment.losses(model, seen, batch, chance) if recipe.step_one_weight else {}
     weights = recipe.step_one.model_dump()
     parts = {name: (recipe.step_one_weight * weights[name], value) for name, value in step_one.items()}
-    parts |= mask_losses(out, text.t_cls, batch, recipe)
+    if batch.prompts:
+        parts |= mask_losses(out, text.t_cls, batch, recipe)
     loss = torch.stack([weight * value.float() for weight, value in parts.values()]).sum()
-    return loss, {name: float(value.detach()) for name, (_, value) in parts.items()}
+    said = alignment.observed if step_one else {}
+    return loss, {name: float(value.detach()) for name, (_, value) in parts.items()} | said
 
 
 def mask_losses(out: AmvlmOutput, t_cls: Tensor, batch: Batch, recipe: Recipe) -> dict[str, tuple[float, Tensor]]:

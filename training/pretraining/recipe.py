@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_amvlm.config import Config, ModelConfig
+from napari_amvlm.models.build import CONFIGURATIONS
 from training.datasets.word_sets import SetSpec  # noqa: TC001 - pydantic reads the annotations
 from training.pretraining.data import SOURCES
 from training.pretraining.step_one import StepOneConfig
@@ -41,6 +42,7 @@ class Recipe(Config):
     schedule: Literal["cosine", "constant", "linear"] = "cosine"
     score_images: int = Field(4, ge=1, description="validation images of each set that are scored while it learns")
     model: ModelConfig = ModelConfig()
+    vit: str | None = Field(None, description="ViT or DeiT that the image encoder starts as: a folder, or a hub name")
     seed: int = 0
     steps: int = Field(4000, ge=1)
     learning_rate: float = Field(1.5e-3, gt=0)
@@ -75,6 +77,20 @@ class Recipe(Config):
     log_every: int = Field(50, ge=1)
     score_every: int = Field(500, ge=1)
     save_every_seconds: float = 180
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Take the name of a configuration for its values; a table may name one as `like` and change it."""
+        if isinstance(value, str):
+            value = {"like": value}
+        if not isinstance(value, dict) or "like" not in value:
+            return value
+        if value["like"] not in CONFIGURATIONS:
+            raise ValueError(f"expected one of {', '.join(CONFIGURATIONS)}, but got {value['like']!r}")
+        changes = {key: change for key, change in value.items() if key != "like"}
+        like = CONFIGURATIONS[value["like"]].model_dump()
+        return {k: {**v, **changes.get(k, {})} if isinstance(v, dict) else changes.get(k, v) for k, v in like.items()}
 
     @property
     def teaches_words(self) -> bool:

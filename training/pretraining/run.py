@@ -16,6 +16,7 @@ from torch import nn
 from napari_amvlm.errors import DivergedError, InputError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.learning.ema import averaged
+from napari_amvlm.learning.loop import never
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model
@@ -30,6 +31,7 @@ from training.pretraining.workers import Workers
 from training.runs.folder import LOG, STATE, save_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch.optim.swa_utils import AveragedModel
@@ -130,8 +132,8 @@ class Pretraining:
         self.average.module.load_state_dict(learnt)
         self.alignment.begin_at(self.model)
 
-    def run(self, minutes: float | None) -> bool:
-        """Train until the recipe's last step, or for `minutes`; return whether the run is complete."""
+    def run(self, minutes: float | None, should_stop: Callable[[], bool] = never) -> bool:
+        """Train to the recipe's last step, for `minutes`, or until told to stop; return whether the run is complete."""
         started = saved = time.monotonic()
         recent: dict[str, float] = {}
         self.parts.train()
@@ -147,7 +149,8 @@ class Pretraining:
             if time.monotonic() - saved > self.recipe.save_every_seconds:
                 self.save_state()
                 saved = time.monotonic()
-            if self.workers.agree(minutes is not None and time.monotonic() - started > minutes * 60):
+            over = minutes is not None and time.monotonic() - started > minutes * 60
+            if self.workers.agree(over or should_stop()):
                 break
         self.save_state()
         return self.step >= self.recipe.steps

@@ -64,7 +64,8 @@ class RunFolder:
         stored = self.read(CONFIG)
         now = json.loads(json.dumps(config))
         if stored is not None:
-            different = sorted(k for k in stored.keys() | now.keys() if k not in _FREE and stored.get(k) != now.get(k))
+            names = sorted(stored.keys() | now.keys())
+            different = [k for k in names if k not in _FREE and not _same(stored.get(k), now.get(k))]
             if different:
                 raise InputError(
                     f"{self.path} holds a run with another {', '.join(different)}; "
@@ -127,6 +128,14 @@ class RunFolder:
 
 _FREE = ("environment",)
 """What may differ between two sittings of one run."""
+
+
+def _same(stored: Any, now: Any) -> bool:
+    """Tell whether two settings are equal; one that an earlier version did not know is off in its runs."""
+    if not isinstance(stored, dict) or not isinstance(now, dict):
+        return bool(stored == now)
+    known = all(key in now and _same(value, now[key]) for key, value in stored.items())
+    return known and not any(value for key, value in now.items() if key not in stored)
 
 
 class StateFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from training.datasets.opening import DatasetSplit
     from training.runs.folder import RunFolder
     from training.runs.recipe import RunRecipe
+
+log = logging.getLogger("training.learning")
 
 Show = Callable[[float, str], None]
 """Told the share of a run that is done, and a note."""
@@ -52,12 +55,15 @@ def learn(sitting: Sitting, unlabelled: Sequence[ImagePair], start: Path, text_e
         Somebody stopped it; its state is kept.
     """
     recipe, folder = sitting.recipe, sitting.folder
-    data = learning_data(sitting.split, unlabelled, recipe.prompts, seed=recipe.seed)
+    config = recipe.learning_config()
+    data = learning_data(sitting.split, unlabelled, recipe.prompts, seed=recipe.seed, square=config.square)
+    if config.text_guidance and len({prompt for image in data.labelled for prompt in image.masks}) < 2:
+        log.info("L_tg cannot act in %s: every labelled image is asked the same text.", recipe.name)
     model, info = load_model(start, device=sitting.device, text_encoder=text_encoder)
     run = fine_tune(
         model,
         data,
-        recipe.learning_config(),
+        config,
         device=sitting.device,
         should_stop=sitting.should_stop,
         keeper=StateFile(folder, recipe.save_every_seconds),

@@ -35,7 +35,7 @@ def write_page(
         What `scores.json` will hold.
     """
     draw_curves(folder.logged(), folder.path / "curve.png")
-    main = scores["scores"][recipe.prompts]["native"]
+    main = scores["scores"][recipe.prompts][recipe.protocols[0]]
     texts = wordings(split, split.validation, recipe.prompts, seed=recipe.seed)
     pairs = {pair.name: pair for pair in split.validation}
     names = spread_by_score(main["per_image"], _OVERLAYS)
@@ -51,6 +51,7 @@ def write_page(
         "",
         *_table(scores["scores"]),
         "",
+        *_guidance(folder, recipe),
         "![Loss and validation Dice over the steps](curve.png)",
         "",
         "Outlines: green is the given mask, magenta what was found.",
@@ -60,6 +61,17 @@ def write_page(
         lines.append(f"![{name}](overlay-{number}.png) {name}: Dice {main['per_image'][name]['dice']:.3f}")
         lines.append("")
     (folder.path / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _guidance(folder: RunFolder, recipe: RunRecipe) -> list[str]:
+    """Say in how many steps L_tg acted, where the run was told to use it."""
+    if recipe.method != "amvlm" or not recipe.learning_config().text_guidance:
+        return []
+    steps = [record for record in folder.logged() if record.get("event") == "step"]
+    acted = [record["guidance"] for record in steps if record.get("guidance") is not None]
+    if not acted:
+        return ["L_tg did not act: what was present in a batch had one meaning. Ask captions, or several prompts.", ""]
+    return [f"L_tg acted in {len(acted)} of {len(steps)} steps; its last value is {acted[-1]:.3f}.", ""]
 
 
 def _table(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:

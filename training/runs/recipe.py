@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from napari_amvlm.evaluation import EvaluationProtocol
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _OWN = ("minutes", "steps", "seed")
@@ -43,6 +45,8 @@ class RunRecipe(SplitConfig):
         Other ways of asking that the result is scored with too.
     start
         An installed model's name or a file; None means the default model, "random" random weights of its sizes.
+    published
+        Whether step 2 is as published (`LearningConfig.published`): learnt and scored at 224x224 alone.
     learning
         Fields of `LearningConfig` other than budget and seed. The last teacher is kept unless `keep` says otherwise:
         the images that are scored must not choose the weights.
@@ -60,6 +64,7 @@ class RunRecipe(SplitConfig):
     prompts: PromptMode = "fixed"
     score_prompts: tuple[PromptMode, ...] = ()
     start: str | None = None
+    published: bool = False
     learning: dict[str, Any] = Field(default_factory=dict)
     save_every_seconds: float = Field(60, ge=0)
 
@@ -80,7 +85,29 @@ class RunRecipe(SplitConfig):
     def learning_config(self) -> LearningConfig:
         """Return the configuration of the learning loop."""
         own = {"minutes": self.minutes, "steps": self.steps, "seed": self.seed}
-        return LearningConfig.model_validate({"keep": "last", "validations": 4} | self.learning | own)
+        values = {"keep": "last", "validations": 4} | self.learning | own
+        return LearningConfig.published(**values) if self.published else LearningConfig.model_validate(values)
+
+    @property
+    def protocols(self) -> tuple[EvaluationProtocol, ...]:
+        """Sizes to score at, the main one first: a run that learnt squares is scored on squares alone."""
+        return ("224",) if self.learning_config().square else ("native", "224")
+
+    def objective(self) -> dict[str, Any]:
+        """Return what the run minimises: the settings that act. Two runs of one objective differ by chance alone.
+
+        L_tg acts where several texts are asked, and what makes pseudo-labels where there are some.
+        """
+        told = self.learning_config().model_dump(exclude=set(_OWN))
+        several = len(self.spec().classes) > 1 or self.prompts in ("captions", "shuffled captions")
+        if not several:
+            told["text_guidance"] = 0.0
+        if not told["unlabelled_batch"] or not told["consistency"]:
+            labels = ("consistency", "supervised_share", "ramp", "text_evidence", "text_ramp", "confidence_power")
+            told |= dict.fromkeys((*labels, "hard_labels", "anchor", "start_share", "labelled_weight"))
+        if not told["text_evidence"]:
+            told["text_ramp"] = None
+        return {"method": self.method, "start": self.start, "prompts": self.prompts, **told}
 
     def spec(self) -> DatasetSpec:
         """Return the data set, with what the recipe says otherwise of it."""

@@ -29,6 +29,7 @@ def score_split(
     *,
     seed: int,
     protocols: Iterable[EvaluationProtocol] = PROTOCOLS,
+    square: int = 0,
 ) -> ScoresByMode:
     """Score a predictor.
 
@@ -36,6 +37,8 @@ def score_split(
     ----------
     pairs
         Its images to score; captions are shuffled among them.
+    square
+        Side of the squares that were learnt; see `evaluate_pairs`.
     """
     scores: ScoresByMode = {}
     for mode in dict.fromkeys(modes):
@@ -53,6 +56,7 @@ def score_split(
                 wording=wording,
                 one=len(split.prompts()) == 1,
                 scale=split.spec.scale,
+                square=square,
             )
             for protocol in protocols
         }

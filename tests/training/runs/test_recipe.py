@@ -39,7 +39,22 @@ def test_the_ablation_has_the_rows_of_the_publication() -> None:
     for key in ("anchor", "supervised_share", "ramp", "labelled_weight", "text_evidence"):
         assert getattr(last, key) == getattr(defaults, key)
     full = runs["l-tg/labels-100-percent/seed-0"]
-    assert (full.start, full.learning_config().text_guidance > 0) == ("full.safetensors", True)
+    assert (full.start, full.prompts, full.learning_config().text_guidance > 0) == (
+        "full.safetensors",
+        "captions",
+        True,
+    )
+
+
+def test_published_step_two_is_what_the_publication_says_with_own_changes() -> None:
+    recipe = {"name": "p", "dataset": "QaTa-COV19", "steps": 10, "published": True, "learning": {"square": 64}}
+
+    run = RunRecipe.model_validate(recipe)
+
+    config = run.learning_config()
+    assert (config.anchor, config.supervised_share, config.text_evidence, config.ema_warmup) == (0, 0, 1, True)
+    assert (config.crop, config.square, config.steps, config.keep) == (224, 64, 10, "last")
+    assert run.protocols == ("224",)
 
 
 def test_settings_reach_into_tables_and_leave_the_rest() -> None:

@@ -1,0 +1,196 @@
+"""AMVLM as published: both steps from one recipe, `base` from saved folders, and sets larger than memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, ViTModel
+
+from napari_amvlm.errors import Cancelled, DatasetError, ModelFileError, TextEncoderError
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.image_encoder import load_vit
+from napari_amvlm.models.model_info import read_info
+from training.datasets.mask_captions import caption_of
+from training.published import Published, publish
+from training.runs.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from napari_amvlm.config import ModelConfig
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+_RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+_CPU = torch.device("cpu")
+_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dark", "discs", "picture", "held", "out", ",", *"0123456789")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Return saved folders of a tiny BERT with vocab.txt, and of a tiny ViT of another grid."""
+    text, image = tmp_path / "bert", tmp_path / "vit"
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(_WORDS), intermediate_size=16, **sizes)).save_pretrained(text)
+    (text / "vocab.txt").write_text("\n".join(_WORDS))
+    BertTokenizerFast(vocab=str(text / "vocab.txt")).save_pretrained(text)
+    ViTModel(ViTConfig(image_size=96, intermediate_size=16, **sizes)).save_pretrained(image)
+    return text, image
+
+
+def _recipe(model: Any, **more: Any) -> Published:
+    pairs = {"model": model, "batch": 4, "crop": 64, "steps": 3, "warmup": 1, "step_one_weight": 1, "log_every": 1}
+    learning = {"crop": 64, "square": 64, "labelled_batch": 2, "unlabelled_batch": 1, "validations": 1}
+    run = {"name": "p", "dataset": "MoNuSeg", "labels": 4, "steps": 3, "prompts": "captions", "learning": learning}
+    return Published.model_validate({"pairs": pairs | more.pop("pairs", {}), "run": run | more.pop("run", {}), **more})
+
+
+def _base(folders: tuple[Path, Path]) -> dict[str, Any]:
+    text, image = folders
+    model = {
+        "like": "base",
+        "embedding": 16,
+        "dense": 8,
+        "tile": 64,
+        "overlap": 16,
+        "whole": 64,
+        "text_encoder": {"repository": str(text), "width": 16, "layers": 1},
+        "image_encoder": {"hidden": 16, "layers": 2, "heads": 2, "mlp_ratio": 1, "grid": 4},
+        "unet": {"channels": [8, 8, 8, 8, 8], "groups": 4, "tokens": 4, "text": 8},
+    }
+    return {"model": model, "vit": str(image)}
+
+
+@pytest.mark.parametrize("name", ["qata", "bmseg", "monuseg", "mrspineseg"])
+def test_every_published_recipe_can_be_used(name: str) -> None:
+    recipe = read_recipe(Published, _RECIPES / f"published-{name}.toml")
+
+    one, two = recipe.step_one(320), recipe.step_two(None)
+
+    assert (one.batch, one.steps, one.model.whole, one.model.text_encoder.layers) == (32, 1000, 224, 6)
+    assert (two.published, two.learning_config().square, two.labels) == (True, 224, "25%")
+
+
+def test_both_steps_run_stop_and_go_on(
+    discs_data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    recipe, out = _recipe(tiny_config.model_dump(), epochs=1.5), tmp_path / "out"
+    asked = iter([False, True])
+
+    with pytest.raises(Cancelled, match="of 3 steps of step 1"):
+        publish(recipe, discs_data, out, device=_CPU, text_encoder=text_encoder, should_stop=lambda: next(asked))
+    scores = publish(recipe, discs_data, out, device=_CPU, text_encoder=text_encoder, should_stop=lambda: False)
+
+    steps = [json.loads(line) for line in (out / "step-1" / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in steps if "ita" in r] == [1, 2, 3]
+    assert all({"css", "icl", "r T2V", "w T2V"} <= r.keys() for r in steps if "ita" in r)
+    assert "segmentation" not in steps[0]
+    assert read_info(out / "step-1" / "step-1.safetensors").config.concepts == ()
+    assert list(scores["scores"]["captions"]) == ["224"]
+    assert "L_tg acted in" in (out / "step-2" / "report.md").read_text()
+
+
+def test_a_run_of_one_meaning_says_that_l_tg_did_not_act(
+    discs_data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    recipe = _recipe(tiny_config.model_dump(), captions="masks", run={"prompts": "fixed"})
+
+    publish(recipe, discs_data, tmp_path / "out", device=_CPU, text_encoder=text_encoder, should_stop=lambda: False)
+
+    assert "L_tg did not act" in (tmp_path / "out" / "step-2" / "report.md").read_text()
+    assert "made of masks" in (tmp_path / "out" / "step-1" / "data.json").read_text()
+
+
+def test_base_from_saved_folders_steps(discs_data: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe = _recipe({}, pairs=_base(folders))
+
+    publish(recipe, discs_data, tmp_path / "out", device=_CPU, should_stop=lambda: False)
+
+    info = read_info(tmp_path / "out" / "step-2" / "model.safetensors")
+    assert info.config.text_encoder.trainable
+    assert (info.config.image_encoder.stem, info.config.unet.patch) == (None, 1)
+
+
+def test_a_vit_of_another_grid_or_size(folders: tuple[Path, Path], text_encoder: TextEncoder) -> None:
+    config = Published.model_validate(_recipe({}, pairs=_base(folders)).model_dump()).step_one(4).model
+    model = build_model(
+        config.model_copy(update={"text_encoder": text_encoder.config}), text_encoder=text_encoder, seed=1
+    )
+    published = ViTModel.from_pretrained(folders[1])
+
+    load_vit(model.image_encoder, str(folders[1]))
+
+    learnt, start = model.image_encoder.vit.state_dict(), published.state_dict()
+    alike = [k for k in learnt if k in start and torch.equal(learnt[k], start[k])]
+    assert len(alike) == len(learnt) - 1  # all but the positions
+    assert learnt["embeddings.position_embeddings"].shape[1] == 17
+    with pytest.raises(ModelFileError, match="cannot be loaded"):
+        load_vit(model.image_encoder, str(folders[1] / "nowhere"))
+
+
+def test_a_text_encoder_that_is_a_pickle_is_refused(
+    folders: tuple[Path, Path], discs_data: Path, tmp_path: Path
+) -> None:
+    (folders[0] / "model.safetensors").rename(folders[0] / "pytorch_model.bin")
+
+    with pytest.raises(TextEncoderError, match="is a pickle, which is never opened; set `revision`"):
+        publish(_recipe({}, pairs=_base(folders)), discs_data, tmp_path / "out", device=_CPU, should_stop=lambda: False)
+
+
+def test_captions_that_do_not_differ_cannot_teach_step_one(
+    discs_data: Path, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    (discs_data / "MoNuSeg" / "Train_Folder" / "Data_text.csv").unlink()
+
+    with pytest.raises(DatasetError, match=r"0 training images with captions.*captions = .masks."):
+        publish(_recipe(tiny_config.model_dump()), discs_data, tmp_path / "out", device=_CPU, should_stop=lambda: False)
+
+
+def test_a_caption_made_of_masks_says_what_how_often_and_where() -> None:
+    mask = np.zeros((90, 90), np.bool_)
+    assert caption_of({"spot": mask}) == "no spot"
+    mask[5:15, 70:80] = mask[70:80, 40:50] = True
+
+    assert caption_of({"spot": mask}) == "two areas of spot, upper right and lower centre"
+    assert caption_of({"spot": mask, "line": ~mask, "none": mask & False}) == "spot, line"
+
+
+@pytest.mark.slow
+def test_base_on_two_processes_has_the_losses_of_one(
+    discs_data: Path, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe = _recipe({}, pairs=_base(folders) | {"accumulate": 2})
+    file = tmp_path / "base.json"
+    file.write_text(recipe.model_dump_json())
+    code = (
+        "import sys; from pathlib import Path; import torch; from training.published import Published, publish\n"
+        "recipe = Published.model_validate_json(Path(sys.argv[1]).read_text()); torch.set_num_threads(1)\n"
+        "from napari_amvlm.errors import Cancelled\n"
+        "data, out = map(Path, sys.argv[2:4])\n"
+        "try: publish(recipe, data, out, device=torch.device('cpu'), should_stop=lambda: False)\n"
+        "except Cancelled: pass\n"
+    )
+    script = tmp_path / "both.py"
+    script.write_text(code)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    root = Path(__file__).parents[2]
+    found = []
+    for name, command in (("one", [sys.executable]), ("two", launcher)):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        told = [*command, str(script), str(file), str(discs_data), str(tmp_path / name)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        done = subprocess.run(told, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        log = (tmp_path / name / "step-1" / "log.jsonl").read_text().splitlines()
+        found.append([r for r in map(json.loads, log) if "ita" in r])
+
+    for one, two in zip(*found, strict=True):
+        for name in ("ita", "css", "icl"):
+            assert two[name] == pytest.approx(one[name], rel=2e-3, abs=2e-4), name
