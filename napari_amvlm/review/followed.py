@@ -25,6 +25,9 @@ _PART = 768
 _SHOWN = 0.98
 """Probability of what is shown though the model does not say so; 1 - this of what is not shown though it does."""
 
+_UNSURE = 0.2
+"""Least probability in tissue of what the model was never taught: it says no there, and does not know."""
+
 _BELOW = 1e-3
 
 
@@ -150,7 +153,7 @@ class Follower:
 
 
 def begin_with(
-    probability: NDArray[np.floating] | None, mask: NDArray[np.bool_], threshold: float
+    probability: NDArray[np.floating] | None, mask: NDArray[np.bool_], threshold: float, *, unsure: bool = False
 ) -> NDArray[np.float32]:
     """Return probabilities that give the mask which is shown, float32 `(H, W)`.
 
@@ -162,10 +165,12 @@ def begin_with(
         What is shown, bool `(H, W)`.
     threshold
         Probability from which a pixel belongs to the mask.
+    unsure
+        Whether a no of the model means little: in tissue, of a prompt that it was never taught.
     """
     if probability is None:
         probability = np.zeros(mask.shape, np.float32)
-    begun = probability.astype(np.float32)
+    begun = np.maximum(probability, _UNSURE if unsure else 0).astype(np.float32)
     differs = (begun >= np.float32(threshold)) != mask
     begun[differs & mask] = max(_SHOWN, threshold)
     begun[differs & ~mask] = min(1 - _SHOWN, max(threshold - _BELOW, 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
 from napari_amvlm._qt.layers.image import layer_shape
 from napari_amvlm._qt.layers.mask import painted_at
 from napari_amvlm._qt.strokes.ground import Ground, Plane
+from napari_amvlm._qt.strokes.mask_strokes import Job, MaskStrokes, same
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import CallThread
-from napari_amvlm.review.followed import Follower, Shown, Stroke, begin_with
+from napari_amvlm.review.followed import Follower, Stroke, begin_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,60 +24,13 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_amvlm._qt.annotation.annotation import Annotation
-    from napari_amvlm._qt.layers.mask import MaskLayer, Painted
+    from napari_amvlm._qt.layers.mask import MaskLayer
     from napari_amvlm._qt.strokes.ground import Limits
     from napari_amvlm._qt.widgets.brush_row import BrushRow
     from napari_amvlm._qt.workspace import Workspace
-    from napari_amvlm.review.followed import Box
-    from napari_amvlm.strokes import Reach
 
 _AT_HAND = 2
 """Of so many masks it is kept how their strokes spread; the others begin with what is shown."""
-
-
-@dataclass(eq=False)
-class _Mask:
-    """The strokes of one mask.
-
-    Attributes
-    ----------
-    pinned
-        What was painted before strokes spread here, bool `(H, W)`.
-    strokes
-        All of them, the oldest first, each with what was painted.
-    begun
-        Those that the followers hold as a part of the mask they began with.
-    key, reach
-        What the followers were made with: the model, what it found, and the image; and how far strokes spread.
-    followers
-        For each part of the image what strokes spread to.
-    """
-
-    pinned: np.ndarray
-    strokes: dict[Stroke, Painted] = field(default_factory=dict)
-    withdrawn: set[Stroke] = field(default_factory=set)
-    begun: set[Stroke] = field(default_factory=set)
-    key: tuple[Any, ...] = ()
-    reach: Reach = "near"
-    followers: dict[Box | None, Follower] = field(default_factory=dict)
-
-    def standing(self) -> list[Stroke]:
-        return [stroke for stroke in self.strokes if stroke not in self.withdrawn]
-
-    def stands(self, stroke: Stroke) -> bool:
-        return stroke in self.strokes and stroke not in self.withdrawn
-
-    def begin_anew(self, key: tuple[Any, ...]) -> None:
-        """Let what is shown be what the next stroke corrects."""
-        self.key, self.followers, self.begun = key, {}, set(self.strokes)
-
-
-@dataclass(frozen=True)
-class _Job:
-    annotation: Annotation
-    prompt: str
-    mask: _Mask
-    stroke: Stroke
 
 
 class Spreading(QObject):
@@ -107,9 +60,9 @@ class Spreading(QObject):
         self._ground = Ground()
         self._chosen: tuple[Annotation, str] | None = None
         self._listening: MaskLayer | None = None
-        self._masks: weakref.WeakKeyDictionary[Annotation, dict[str, _Mask]] = weakref.WeakKeyDictionary()
-        self._last: list[_Mask] = []
-        self._waiting: deque[_Job] = deque()
+        self._masks: weakref.WeakKeyDictionary[Annotation, dict[str, MaskStrokes]] = weakref.WeakKeyDictionary()
+        self._last: list[MaskStrokes] = []
+        self._waiting: deque[Job] = deque()
         self._thread: CallThread | None = None
         self._then: tuple[Callable[[Any], None], Callable[[str], None]]
         self._is_following = False
@@ -156,7 +109,7 @@ class Spreading(QObject):
         if prompt not in masks:
             pinned = annotation.edited(prompt)
             pinned[painted.rows, painted.columns] = False
-            masks[prompt] = _Mask(pinned)
+            masks[prompt] = MaskStrokes(pinned)
         mask = masks[prompt]
         for stroke in mask.withdrawn:  # nothing brings them back any more
             mask.strokes.pop(stroke, None)
@@ -165,7 +118,7 @@ class Spreading(QObject):
         stroke = Stroke(painted.rows, painted.columns, painted.value > 0, spreads=on and open_)
         mask.strokes[stroke] = painted
         if stroke.spreads:
-            self._waiting.append(_Job(annotation, prompt, mask, stroke))
+            self._waiting.append(Job(annotation, prompt, mask, stroke))
             self._next()
         elif on:
             text = f"{prompt} is marked finished, so the stroke was painted and does not spread; open its lock first."
@@ -185,7 +138,7 @@ class Spreading(QObject):
                     if stroke in mask.begun:
                         mask.key = ()
                     elif not undoing and stroke.spreads and len(change) == _dabs(change):  # it was taken back too early
-                        self._waiting.append(_Job(annotation, prompt, mask, stroke))
+                        self._waiting.append(Job(annotation, prompt, mask, stroke))
         self._next()
 
     # Threads
@@ -207,35 +160,20 @@ class Spreading(QObject):
             self._prepare()
         self._settle()
 
-    def _follow(self, job: _Job) -> None:
+    def _follow(self, job: Job) -> None:
         """Let the mask follow one stroke, in a thread."""
         annotation, prompt, mask, stroke = job.annotation, job.prompt, job.mask, job.stroke
         predictor, key, chosen = self._workspace.predictor, self._key(annotation, prompt), self._row.value()
         reach = mask.reach if chosen == "off" else chosen
-        if not _same(mask.key, key) or mask.reach != reach:
+        if not same(mask.key, key) or mask.reach != reach:
             mask.begin_anew(key)
             mask.reach = reach
             mask.begun.difference_update(each.stroke for each in (job, *self._waiting))
         self._keep_few(mask)
-        standing = mask.standing()
-        evidence = [each for each in standing if each.spreads and each not in mask.begun]
-        evidence = evidence[: evidence.index(stroke) + 1]
-        labels, threshold = annotation.plane(prompt).copy(), annotation.threshold(prompt)
-        style, stored, known = annotation.style(prompt), annotation.results.get(prompt), annotation.accepted.get(prompt)
-        kept = mask.pinned.copy() if known is None else mask.pinned | known.locked()
-        for one in standing:
-            kept[one.rows, one.columns] = True
-        shown = Shown(
-            labels, annotation.edited(prompt), kept, threshold, None if style.separate_objects else style.value
-        )
-        before = labels.copy()
-        later = [each for each in self._waiting if each.mask is mask and mask.stands(each.stroke)]
-        for each in reversed([job, *later]):
-            painted = mask.strokes[each.stroke]
-            before[painted.rows, painted.columns] = painted.before
+        evidence, shown = mask.evidence(stroke), mask.shown(annotation, prompt)
+        labels, threshold, stored = shown.labels, shown.threshold, annotation.results.get(prompt)
+        before = mask.before([stroke, *(each.stroke for each in self._waiting if each.mask is mask)], labels)
         plane, followers, ground = self._plane(annotation, prompt), mask.followers, self._ground
-        if not annotation.is_drawn(prompt):
-            stored = None  # a guess about a word that was not taught is no evidence
 
         def follow() -> Any:
             from napari_amvlm.strokes import Spread
@@ -246,7 +184,8 @@ class Spreading(QObject):
                 top, left, height, width = box or (0, 0, *labels.shape)
                 window = (slice(top, top + height), slice(left, left + width))
                 found = None if stored is None else stored.prediction.probability[window]
-                base = begin_with(found, before[window] > 0, threshold)
+                unsure = described.scale == "tiles" and (stored is None or not stored.prediction.taught)
+                base = begin_with(found, before[window] > 0, threshold, unsure=unsure)
                 followers[box] = Follower(Spread(described, base, reach=reach), box)
             return followers[box].changes(evidence, shown)
 
@@ -256,21 +195,22 @@ class Spreading(QObject):
             lambda text: self._on_not_followed(job, text),
         )
 
-    def _on_followed(self, job: _Job, key: tuple[Any, ...], labels: np.ndarray, where: Any, values: np.ndarray) -> None:
+    def _on_followed(self, job: Job, key: tuple[Any, ...], labels: np.ndarray, where: Any, values: np.ndarray) -> None:
         annotation, prompt = job.annotation, job.prompt
         if not job.mask.stands(job.stroke) or prompt not in annotation.layers:
             return
         plane = annotation.plane(prompt)
-        if not _same(self._key(annotation, prompt), key):
+        if not same(self._key(annotation, prompt), key):
             self._waiting.appendleft(job)  # the model found something else meanwhile: the stroke corrects that
             return
-        same = plane[where] == labels[where]
-        indices = tuple(axis[same] for axis in where)
-        place = tuple(np.full(int(same.sum()), number) for number in annotation.place)
-        annotation.layer(prompt).extend_change(job.mask.strokes[job.stroke].part, (*place, *indices), values[same])
+        as_before = plane[where] == labels[where]
+        indices = tuple(axis[as_before] for axis in where)
+        place = tuple(np.full(int(as_before.sum()), number) for number in annotation.place)
+        part = job.mask.strokes[job.stroke].part
+        annotation.layer(prompt).extend_change(part, (*place, *indices), values[as_before])
         self.changed.emit(annotation)
 
-    def _on_not_followed(self, job: _Job, text: str) -> None:
+    def _on_not_followed(self, job: Job, text: str) -> None:
         job.stroke.spreads = False
         job.mask.key = ()
         self._workspace.say("error", f"{text} What you painted stays; nothing else followed it.")
@@ -282,7 +222,7 @@ class Spreading(QObject):
             return
         annotation, prompt = self._chosen
         wanted = (predictor.model, annotation, prompt, annotation.results.get(prompt))
-        if _same(self._ready, wanted) or max(layer_shape(annotation.image)[-2:]) > 2 * predictor.model.config.tile:
+        if same(self._ready, wanted) or max(layer_shape(annotation.image)[-2:]) > 2 * predictor.model.config.tile:
             return  # parts of large images are described where a stroke is
         self._ready = wanted
         plane, ground, middle = self._plane(annotation, prompt), self._ground, np.zeros(1, np.int64)
@@ -298,7 +238,6 @@ class Spreading(QObject):
         work: Callable[[], Any],
         done: Callable[[Any], None],
         failed: Callable[[str], None],
-        *,
         following: bool = True,
     ) -> None:
         self._thread, self._is_following = CallThread(work), following
@@ -348,7 +287,7 @@ class Spreading(QObject):
         settings = stored.settings if stored is not None else ScaleSettings()
         return Plane(annotation.image, annotation.place, self._limits(annotation.image), prompt, settings)
 
-    def _keep_few(self, mask: _Mask) -> None:
+    def _keep_few(self, mask: MaskStrokes) -> None:
         """Forget how strokes spread on masks that were left; what they changed is shown."""
         self._last = [each for each in self._last if each is not mask] + [mask]
         for each in self._last[:-_AT_HAND]:
@@ -385,11 +324,6 @@ class Spreading(QObject):
         words = {"off": "Strokes change what they paint.", "near": "Strokes spread to what looks alike near them."}
         self._workspace.say("info", words.get(reach, "Strokes spread to what looks alike in the whole image."))
         self._next()
-
-
-def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
-    """Tell whether two tuples hold the same objects."""
-    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def _dabs(change: Any) -> int:

@@ -34,7 +34,7 @@ class BrushRow(QWidget):
         self.brush_size.setKeyboardTracking(False)
         self.brush_size.setAccessibleName("Brush size")
         self.brush_size.setToolTip("Size of the brush, as in napari's own controls")
-        self.brush_size.setFixedWidth(84)
+        self.brush_size.setFixedWidth(96)
         self.spread = QComboBox()
         self.spread.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.spread.setAccessibleName("How far strokes spread")

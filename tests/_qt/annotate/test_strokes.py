@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,11 +23,12 @@ def _discs(side: int = SIDE) -> np.ndarray:
 
 
 def _begin(bench: Any, prompt: str = "bright thing") -> Any:
-    """Run a prompt that the model was never taught, which finds nothing, and let strokes spread."""
-    bench.workspace.load_model()  # the one that is installed: features of random weights tell nothing apart
-    bench.idle()
+    """Run a prompt, let the model have found nothing though it is not sure, and let strokes spread."""
+    bench.annotate.panel.scale.setValue(ScaleSettings("tiles"))
     bench.run(prompt)
-    assert not bench.annotate.annotation().mask(prompt).any()
+    bench.annotate.annotation().results[prompt].prediction.probability[:] = 0.15
+    bench.annotate.draw()
+    bench.idle()
     bench.annotate.panel.brush.spread.setCurrentIndex(1)
     bench.idle()
     return bench.layer(prompt)
