@@ -54,6 +54,9 @@ ACTIONS = (
     KeyAction("toggle_reviewed", "Show or hide what was reviewed", "D"),
     KeyAction("toggle_uncertainty", "Show or hide where the model is unsure", "U"),
     KeyAction("toggle_spread", "Strokes spread: off, near, whole image", "S"),
+    KeyAction("toggle_clicks", "Click on objects: add, choose, cut with Shift; or no more", "O"),
+    KeyAction("remove_objects", "Remove the chosen objects", "Delete"),
+    KeyAction("merge_objects", "Merge the chosen objects", "Shift+M"),
     KeyAction("lower_threshold", "Threshold down: paint more", ",", repeatable=True),
     KeyAction("raise_threshold", "Threshold up: paint less", ".", repeatable=True),
 )

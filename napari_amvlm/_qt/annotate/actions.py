@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotate.accept_reject import AcceptReject
     from napari_amvlm._qt.annotate.chosen_prompt import ChosenPrompt
     from napari_amvlm._qt.annotate.current_image import CurrentImage
+    from napari_amvlm._qt.annotate.objects import Objects
     from napari_amvlm._qt.annotate.panel import AnnotatePanel
     from napari_amvlm._qt.annotate.prompts import Prompts
     from napari_amvlm._qt.annotate.repaint import Repainter
     from napari_amvlm._qt.annotate.slides import Slides
     from napari_amvlm._qt.annotation.annotation import Annotation
     from napari_amvlm._qt.queue.queue import Queue
+    from napari_amvlm._qt.strokes.clicks import ObjectClicks
     from napari_amvlm._qt.strokes.spreading import Spreading
 
 THRESHOLD_STEP = 0.05
@@ -41,6 +43,8 @@ class AnnotateActions(Dock):
     review: AcceptReject
     chosen: ChosenPrompt
     spreading: Spreading
+    objects: Objects
+    clicks: ObjectClicks
 
     def annotation(self) -> Annotation | None:
         """Return what is known of the image at hand, of a stack of the slice in view; None where there is none."""
@@ -140,6 +144,23 @@ class AnnotateActions(Dock):
     def toggle_spread(self) -> None:
         """Let strokes spread no more, near, or over the whole image."""
         self.panel.brush.step()
+
+    def toggle_clicks(self) -> None:
+        """Let clicks act on objects, each of which has a number then, or no more."""
+        self.clicks.toggle()
+        if self.panel.objects.pick.isChecked() and not self.panel.instances.isChecked():
+            self.panel.instances.setChecked(True)
+
+    def remove_objects(self) -> None:
+        """Remove the chosen objects from the mask."""
+        self.clicks.remove()
+
+    def merge_objects(self) -> None:
+        """Make one object of the chosen ones."""
+        if len(self.panel.objects.value()) > 1:
+            self.objects.merge()
+        else:
+            self.say("info", "Choose two objects or more to merge them.")
 
     def lower_threshold(self) -> None:
         """Paint more of the chosen prompt."""

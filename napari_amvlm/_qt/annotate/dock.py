@@ -26,6 +26,7 @@ from napari_amvlm._qt.corrections import default_project
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import place_in_view
 from napari_amvlm._qt.queue.queue import queue_for
+from napari_amvlm._qt.strokes.clicks import ObjectClicks
 from napari_amvlm._qt.strokes.spreading import Spreading
 from napari_amvlm._qt.widgets.project_row import ask_read_only
 
@@ -56,6 +57,7 @@ class AnnotateDock(AnnotateActions):
         self.drafts = Drafts(self.workspace, self.review, self)
         self.objects = Objects(self._viewer, panel.objects, self.workspace, self)
         self.overlays = Overlays(self._viewer, self.workspace, self)
+        self.clicks = ObjectClicks(self._viewer, self.workspace, panel.objects, self.objects, self)
         self.spreading = Spreading(self.workspace, panel.brush, self.prompts.limits_of, self)
         self.chosen = ChosenPrompt(
             self._viewer, self.workspace, panel, self.objects, self.spreading, self.repainter, self.annotation, self
@@ -92,6 +94,7 @@ class AnnotateDock(AnnotateActions):
         self.masks.set_shown(visible=shown.masks, outlines=shown.outlines)
         self.masks.show(annotation)
         self.objects.show(annotation, prompt)
+        self.clicks.show(annotation, prompt)
         self.spreading.show(annotation, prompt)
         self.overlays.show(annotation, prompt, shown)
         self.chosen.show(annotation, prompt)

@@ -28,11 +28,28 @@ _DRAWS = {"paint", "fill", "polygon"}
 
 
 @dataclass(frozen=True)
-class _Change:
+class Change:
+    """What is to be done with objects.
+
+    Attributes
+    ----------
+    after
+        The mask with it, `(H, W)`.
+    text
+        What was done, as a sentence.
+    joined
+        Number of an object of several pieces that is wanted.
+    moved
+        Objects that go to another prompt, `(H, W)`.
+    picks
+        Whether new objects are picked.
+    """
+
     after: np.ndarray
     text: str
     joined: int = 0
     moved: np.ndarray | None = None
+    picks: bool = True
 
 
 class Objects(QObject):
@@ -117,41 +134,39 @@ class Objects(QObject):
         """Make one object of the picked ones."""
         picked = self._row.value()
 
-        def merged(_annotation: Annotation, _prompt: str, data: np.ndarray) -> _Change:
-            return _Change(
-                merge_objects(data, picked), f"Merged {len(picked)} objects into {min(picked)}.", min(picked)
-            )
+        def merged(_annotation: Annotation, _prompt: str, data: np.ndarray) -> Change:
+            return Change(merge_objects(data, picked), f"Merged {len(picked)} objects into {min(picked)}.", min(picked))
 
-        self._change(merged)
+        self.make(merged)
 
     def split(self) -> None:
         """Part each picked object by the watershed of the model's probability."""
         picked = self._row.value()
 
-        def parted(annotation: Annotation, prompt: str, data: np.ndarray) -> _Change:
+        def parted(annotation: Annotation, prompt: str, data: np.ndarray) -> Change:
             if prompt not in annotation.results:
                 raise LabelsError(f"{prompt} has no probability to split by; run it first.")
             before = int(data.max())
             for value in picked:
                 data = split_by_probability(data, value, annotation.results[prompt].prediction.probability)
-            return _Change(data, f"Split into {len(picked) + int(data.max()) - before} objects.")
+            return Change(data, f"Split into {len(picked) + int(data.max()) - before} objects.")
 
-        self._change(parted)
+        self.make(parted)
 
     def move(self, prompt: str) -> None:
         """Give the picked objects to another prompt."""
         picked = self._row.value()
 
-        def moved(annotation: Annotation, _prompt: str, data: np.ndarray) -> _Change:
+        def moved(annotation: Annotation, _prompt: str, data: np.ndarray) -> Change:
             chosen = np.isin(data, picked)
             highest = int(annotation.plane(prompt).max(initial=0)) if prompt in annotation.layers else 0
             taken = np.where(chosen, data, 0)
             for number, value in enumerate(picked, start=1):
                 taken = relabel(taken, value, int(data.max()) + highest + number)
             count = "1 object" if len(picked) == 1 else f"{len(picked)} objects"
-            return _Change(np.where(chosen, 0, data), f"Moved {count} to {prompt}.", moved=taken)
+            return Change(np.where(chosen, 0, data), f"Moved {count} to {prompt}.", moved=taken)
 
-        self._change(moved, prompt)
+        self.make(moved, prompt)
 
     def take(self, name: str) -> None:
         """Add what a labels layer of the person shows to the mask of the chosen prompt."""
@@ -192,9 +207,8 @@ class Objects(QObject):
         if not locked:
             self.unlocked.emit(annotation)
 
-    # Inner workings
-
-    def _change(self, make: Callable[[Annotation, str, np.ndarray], _Change], to: str = "") -> None:
+    def make(self, make: Callable[[Annotation, str, np.ndarray], Change], to: str = "") -> None:
+        """Do what `make(annotation, prompt, labels)` says in a thread, as one step of undo."""
         if self._chosen is None or self._thread is not None:
             self._workspace.say("warning", "Wait for the last change, or run a prompt first.")
             return
@@ -206,7 +220,9 @@ class Objects(QObject):
         self._thread.errored.connect(self._on_errored)
         self._workspace.start(self._thread)
 
-    def _on_made(self, annotation: Annotation, prompt: str, change: _Change, to: str) -> None:
+    # Inner workings
+
+    def _on_made(self, annotation: Annotation, prompt: str, change: Change, to: str) -> None:
         self._thread = None
         if self._before is None or not np.array_equal(annotation.plane(prompt), self._before):
             text = "The mask was changed meanwhile, so the objects stay as they were; try again."
@@ -218,7 +234,7 @@ class Objects(QObject):
         if change.moved is not None:
             annotation.take(to, change.moved)
         known = set(np.unique(annotation.plane(prompt)).tolist()) - {0}
-        new = known - set(np.unique(self._before).tolist())
+        new = known - set(np.unique(self._before).tolist()) if change.picks else set()
         self._row.setValue([value for value in (*self._row.value(), *new) if value in known])
         both = " in each of the two masks" if change.moved is not None else ""
         self._workspace.say("info", f"{change.text} Ctrl+Z takes it back{both}.", annotation)
@@ -251,11 +267,11 @@ class Objects(QObject):
             self._listening.mode = "pan_zoom"
 
     def _on_press(self, layer: MaskLayer, event: Any) -> None:
-        """Pick an object; or choose the number that a stroke paints: of what it begins on, else a new one."""
+        """Choose the number that a stroke paints: of what it begins on, else a new one."""
         value = int(layer.get_value(event.position, world=True) or 0)
         if self._row.pick.isChecked():
-            self.pick(value)
-        elif self._chosen is not None and layer.mode in _DRAWS and layer.selected_label != 0:
+            return  # a click, see `ObjectClicks`
+        if self._chosen is not None and layer.mode in _DRAWS and layer.selected_label != 0:
             annotation, prompt = self._chosen
             if not annotation.style(prompt).separate_objects:
                 return

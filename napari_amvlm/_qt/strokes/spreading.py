@@ -174,6 +174,8 @@ class Spreading(QObject):
         labels, threshold, stored = shown.labels, shown.threshold, annotation.results.get(prompt)
         before = mask.before([stroke, *(each.stroke for each in self._waiting if each.mask is mask)], labels)
         plane, followers, ground = self._plane(annotation, prompt), mask.followers, self._ground
+        if not annotation.is_drawn(prompt):
+            stored = None  # a guess about a word that was not taught is no evidence
 
         def follow() -> Any:
             from napari_amvlm.strokes import Spread

@@ -18,6 +18,8 @@ class ObjectRow(QWidget):
 
     Signals
     -------
+    valueChanged
+        Other objects are picked.
     lockRequested : bool
     moveRequested : str
         The prompt that the picked objects are to belong to.
@@ -25,6 +27,7 @@ class ObjectRow(QWidget):
         The labels layer whose pixels are to be added to the mask.
     """
 
+    valueChanged = Signal()
     lockRequested = Signal(bool)
     moveRequested = Signal(str)
     takeRequested = Signal(str)
@@ -33,7 +36,11 @@ class ObjectRow(QWidget):
         super().__init__(parent)
         self._value: tuple[int, ...] = ()
         # widgets
-        self.pick = _button("Pick", "Click objects in the image to pick them, and again to let them go")
+        self.pick = _button(
+            "Pick",
+            "Click on objects to choose them, and again to let them go.\nClick beside all to add the object under the "
+            "pointer, or to let all go.\nDraw a line with Shift to cut. A drag moves the image",
+        )
         self.pick.setCheckable(True)
         self.new = _button(
             "New",
@@ -83,6 +90,13 @@ class ObjectRow(QWidget):
         for widget in (self.split, self.lock, self.unlock, self.target):
             widget.setEnabled(bool(self._value))
         self.merge.setEnabled(len(self._value) > 1)
+        self.valueChanged.emit()
+
+    def showArea(self, area: str) -> None:
+        """Say how large the picked objects are together."""
+        text = f"picked: {', '.join(map(str, self._value))} ({area})"
+        self._picked.setText(text)
+        self._picked.setToolTip(text)
 
     def setPrompts(self, prompts: Sequence[str]) -> None:
         """List the prompts that objects can be given to."""

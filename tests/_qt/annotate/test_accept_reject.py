@@ -222,19 +222,6 @@ def test_an_object_is_moved_to_another_prompt(found: Any):
     assert annotation.mask("nuclei")[RIGHT].all()
 
 
-def test_clicks_pick_objects_and_let_them_go(found: Any):
-    found.annotate.panel.objects.pick.setChecked(True)
-
-    _press(found, 20, 20)
-    picked = found.annotate.panel.objects.value()
-    _press(found, 20, 20)
-    found.annotate.panel.objects.pick.setChecked(False)
-    _press(found, 20, 20)
-
-    assert picked == (_value(found, LEFT),)
-    assert found.annotate.panel.objects.value() == ()
-
-
 @pytest.mark.parametrize("how", ["on an object", "beside all", "beside all, one picked", "on an object, new"])
 def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found: Any, how: str):
     left, right = _value(found, LEFT), _value(found, RIGHT)
