@@ -93,11 +93,15 @@ class PresenceHead(nn.Module):
 
     def forward(self, v_cls: Tensor, v_text: Tensor, t_cls: Tensor, text_logits: Tensor, logits: Tensor) -> Tensor:
         """Return logits `(N,)` from unit vectors `(N, d)`, z_text `(N, 1, h, w)` and the mask's `(N, 1, H, W)`."""
-        similarities = [(v_cls * t_cls).sum(1), (v_text * t_cls).sum(1), _surest(text_logits), _surest(logits.detach())]
+        return self.weigh(v_cls, v_text, t_cls, surest(text_logits), surest(logits.detach()))
+
+    def weigh(self, v_cls: Tensor, v_text: Tensor, t_cls: Tensor, *certain: Tensor) -> Tensor:
+        """Return logits `(N,)` from unit vectors `(N, d)` and from how sure text mask and mask are at their surest."""
+        similarities = [(v_cls * t_cls).sum(1), (v_text * t_cls).sum(1), *certain]
         return self.mix(torch.stack([s.float() for s in similarities], dim=1) * 4).squeeze(1)  # type: ignore[no-any-return]
 
 
-def _surest(logits: Tensor) -> Tensor:
+def surest(logits: Tensor) -> Tensor:
     """Return the mean probability `(N,)` over the half per cent of each map `(N, 1, h, w)` where it is highest."""
     return torch.sigmoid(logits).flatten(1).topk(max(1, logits[0].numel() // 200), dim=1).values.mean(1)
 

@@ -86,12 +86,19 @@ def confusion(found: Sequence[Answered]) -> dict[str, dict[str, int]]:
 
 
 def calibration_error(found: Sequence[Answered]) -> float:
-    """Return the expected calibration error of presence over the taught words, in ten bins of equal width."""
+    """Return the expected calibration error of presence over the taught words."""
     asked = [f for f in found if f.truth != "not taught"]
-    if not asked:
+    return expected_calibration_error([f.presence for f in asked], [f.truth == "present" for f in asked])
+
+
+def expected_calibration_error(presence: Sequence[float], there: Sequence[bool]) -> float:
+    """Return how far probabilities are from how often they are right: the mean gap over ten bins of equal width.
+
+    Each bin counts by its number of answers; 0 without answers.
+    """
+    if not presence:
         return 0.0
-    presence = np.array([f.presence for f in asked])
-    truth = np.array([f.truth == "present" for f in asked])
-    rows = np.minimum((presence * _BINS).astype(int), _BINS - 1)
-    gaps = [abs(presence[rows == b].mean() - truth[rows == b].mean()) * (rows == b).sum() for b in np.unique(rows)]
-    return float(np.sum(gaps) / len(asked))
+    said, truth = np.array(presence), np.array(there)
+    rows = np.minimum((said * _BINS).astype(int), _BINS - 1)
+    gaps = [abs(said[rows == b].mean() - truth[rows == b].mean()) * (rows == b).sum() for b in np.unique(rows)]
+    return float(np.sum(gaps) / len(said))

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+import typer
 from skimage.io import imsave
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
 from napari_amvlm.models.model_info import read_info
 from training.datasets.word_sets import SetSpec
+from training.presence import main as presence
 from training.pretrain import teach_words
 from training.pretraining.recipe import Recipe
 from training.word_table import main as word_table
@@ -23,6 +28,7 @@ from training.words.batches import WordSource
 from training.words.corpus import LabelledImage, load_set, split_subjects, words_of
 from training.words.fields import EVERYDAY, deniable
 from training.words.levels import LEVELS, spine_levels
+from training.words.presence import fit_word_presence
 from training.words.referents import View, held_out_combination
 from training.words.scores import boundary_f1
 from training.words.vocabulary import concepts_of
@@ -33,6 +39,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ModelConfig
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.inference import DecodedPrompt
+    from napari_amvlm.models.text_encoder import TextEncoder
 
 HEART = SetSpec(name="Heart", kind="whole", modality="cardiac MR", subject=r"^(\d+)_")
 CELLS = SetSpec(name="Cells", kind="tiles", modality="fluorescence microscopy", prompts=("nuclei",))
@@ -297,6 +306,24 @@ def test_boundaries_within_reach_count() -> None:
     assert boundary_f1(np.zeros_like(mask), mask) == 0.0
 
 
+_RECIPE = """
+name = "t"
+version = "0"
+licence = "CC0-1.0"
+training_data = "noise"
+[[sets]]
+name = "Heart"
+kind = "whole"
+modality = "cardiac MR"
+subject = "^(\\\\d+)_"
+[[sets]]
+name = "Cells"
+kind = "tiles"
+modality = "fluorescence microscopy"
+prompts = ["nuclei"]
+"""
+
+
 def _recipe(model: ModelConfig, **changes: object) -> Recipe:
     values: dict[str, object] = {
         "name": "t",
@@ -344,16 +371,10 @@ def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: 
 
 
 def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
-    import typer
-
     app = typer.Typer()
     app.command()(word_table)
     recipe = tmp_path / "r.toml"
-    recipe.write_text(
-        'name = "t"\nversion = "0"\nlicence = "CC0-1.0"\ntraining_data = "noise"\n'
-        '[[sets]]\nname = "Heart"\nkind = "whole"\nmodality = "cardiac MR"\nsubject = "^(\\\\d+)_"\n'
-        '[[sets]]\nname = "Cells"\nkind = "tiles"\nmodality = "fluorescence microscopy"\nprompts = ["nuclei"]\n'
-    )
+    recipe.write_text(_RECIPE)
     assert teach_words(_recipe(tiny_config), data, tmp_path / "run", torch.device("cpu"))
     out = tmp_path / "table.json"
     model = str(tmp_path / "run" / "t.safetensors")
@@ -379,3 +400,44 @@ def test_presence_that_is_as_often_right_as_it_says_has_no_calibration_error() -
 
     assert calibration_error(even) == pytest.approx(0)
     assert calibration_error([Answered("i", "p", "absent", "present", 0.9)]) == pytest.approx(0.9)
+
+
+def test_presence_is_fitted_and_calibrated_and_the_masks_stay(
+    data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    app = typer.Typer()
+    app.command()(presence)
+    recipe, start, fitted = tmp_path / "r.toml", tmp_path / "start.safetensors", tmp_path / "fitted.safetensors"
+    recipe.write_text(_RECIPE)
+    images = [*load_set(HEART, data), *load_set(CELLS, data)]
+    config = tiny_config.model_copy(update={"concepts": concepts_of(images, {}, {})})
+    save_model(build_model(config, text_encoder=text_encoder, seed=0), start, name="t", licence="x", training_data="x")
+
+    result = CliRunner().invoke(app, [str(start), str(recipe), "--data", str(data), "--out", str(fitted)])
+
+    assert result.exit_code == 0, result.output
+    before, after = (load_model(path, text_encoder=text_encoder)[0] for path in (start, fitted))
+    given = {name: float(f.presence) for name, f in _asked(after, images[0]).items()}
+    assert given["left ventricle"] > 0.5 > given["nuclei"]
+    for name, answer in _asked(before, images[0]).items():
+        assert np.array_equal(answer.probability, _asked(after, images[0])[name].probability)
+    assert 0 <= read_info(fitted).scores["presence calibration error"] < 0.3
+
+
+def _asked(model: AMVLM, image: LabelledImage) -> dict[str, DecodedPrompt]:
+    pixels = image.image.astype(np.float32) / np.float32(255)
+    words = ("left ventricle", "nuclei")
+    scales = {word: auto_scale(model, word, image.labels.shape) for word in words}
+    return {word: decode_prompt(model, encode_image(model, pixels, scales[word]), word) for word in words}
+
+
+def test_presence_of_one_subject_cannot_be_calibrated(tiny_model: AMVLM, images: list[LabelledImage]) -> None:
+    model = build_model(
+        tiny_model.config.model_copy(update={"concepts": concepts_of(images, {}, {})}),
+        text_encoder=tiny_model.text_encoder,
+        seed=0,
+    )
+    with pytest.raises(InputError, match="as many to calibrate on; give it more sets"):
+        fit_word_presence(model, images[:2])
+    with pytest.raises(InputError, match="no training image to fit presence on"):
+        fit_word_presence(model, [])

@@ -1,0 +1,232 @@
+"""Fits the presence score of weights that know a vocabulary, and calibrates it; their masks stay as they are.
+
+A batch of training asks an image for what it shows and for little else, so the presence head learns to say "present".
+Here some training images of each set are asked, as the program serves them, for all that they show and for as many
+taught words that they cannot show. Image projection and presence head learn on these features, which are computed
+once. A quarter of the training subjects is kept from that: on them the fit ends where their loss is least, and
+presence is calibrated by a line through its logits (Platt scaling). Validation images play no part.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import random
+import zlib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_amvlm.errors import InputError
+from napari_amvlm.models.amvlm import surest
+from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
+from training.words.answers import expected_calibration_error
+from training.words.fields import deniable
+from training.words.levels import LEVELS
+from training.words.scores import few_of_each
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_amvlm.imaging import WorkingScale
+    from napari_amvlm.models.amvlm import AMVLM
+    from training.words.corpus import LabelledImage
+
+log = logging.getLogger("training.presence")
+
+_KEPT = 4
+"""One subject in so many is kept for the end of the fit and for calibration."""
+_MOST = 600
+"""Most steps of the fit."""
+_NOISE = 0.6
+"""Noise on the class tokens, in their standard deviations: a few hundred of them are soon known by heart."""
+_PATIENCE = 100
+"""Steps without a lower loss after which the fit ends."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the presence head reads of N questions.
+
+    Attributes
+    ----------
+    cls
+        Class tokens of the image encoder, `(N, hidden)`.
+    v_text, t_cls
+        Unit vectors, `(N, d)`.
+    surest
+        Mean probability where text mask and mask are surest, `(N, 2)`.
+    there
+        1 where the image shows it, float `(N,)`.
+    kept
+        Whether the subject is kept for calibration, bool `(N,)`.
+    """
+
+    cls: Tensor
+    v_text: Tensor
+    t_cls: Tensor
+    surest: Tensor
+    there: Tensor
+    kept: Tensor
+
+    def rows(self, chosen: Tensor) -> Asked:
+        """Return the questions `chosen`, bool `(N,)`."""
+        return Asked(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
+def fit_word_presence(model: AMVLM, images: Sequence[LabelledImage], *, count: int = 8) -> dict[str, float]:
+    """Fit image projection and presence head of `model` in place, and calibrate them.
+
+    Parameters
+    ----------
+    model
+        In eval mode; it stays so.
+    images
+        Training images of all sets, never those for validation.
+    count
+        How many images of each set are asked.
+
+    Returns
+    -------
+    dict
+        Expected calibration error on the subjects that were kept: `before` and `after`.
+
+    Raises
+    ------
+    InputError
+        There are no images, or too few subjects to keep some for calibration.
+    """
+    asked = ask(model, images, count)
+    fit, kept = asked.rows(~asked.kept), asked.rows(asked.kept)
+    if any(part.there.unique().numel() < 2 for part in (fit, kept)):
+        raise InputError(
+            "Presence needs training images of a few subjects that show a word and of a few that do not, and as many "
+            "to calibrate on; give it more sets."
+        )
+    scores = {"before": _error(model, kept)}
+    _fit(model, fit, kept)
+    _calibrate(model, kept)
+    return scores | {"after": _error(model, kept)}
+
+
+def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
+    """Ask up to `count` images of each set, each for all that it shows and for as many words that it cannot show.
+
+    A word is said as its name or as one of its wordings. Levels of the spine are words as the others are.
+    """
+    wordings = {concept.name: concept.prompts for concept in model.config.concepts}
+    absent = deniable(images, wordings)
+    levels = tuple(level for level in LEVELS if level in wordings)
+    classes: list[Tensor] = []
+    given: list[tuple[Tensor, ...]] = []
+    rows: list[tuple[Tensor, ...]] = []
+    hooks = (
+        model.image_projection.register_forward_pre_hook(lambda _, inputs: classes.append(inputs[0])),
+        model.presence.register_forward_pre_hook(lambda _, inputs: given.append(inputs)),
+    )
+    try:
+        for image in few_of_each(images, count):
+            chance = random.Random(zlib.crc32(image.key.encode()) + 1)
+            kept = zlib.crc32(f"{image.spec.name}/{image.subject}".encode()[::-1]) % _KEPT == 0
+            scales: dict[WorkingScale, tuple[EncodedImage, Tensor]] = {}
+            for word, there in _questions(image, absent[image.spec.name], levels, chance):
+                prompt = chance.choice((word, chance.choice(wordings[word])))
+                scale = auto_scale(model, prompt, image.labels.shape)
+                if scale not in scales:
+                    classes.clear()
+                    encoded = encode_image(model, image.image.astype(np.float32) / np.float32(255), scale)
+                    scales[scale] = encoded, classes[0][:1].float().clone()
+                given.clear()
+                decode_prompt(model, scales[scale][0], prompt)
+                _, v_text, t_cls, text_logits, logits = (part[:1].float() for part in given[0])
+                truth = torch.tensor([float(there)]), torch.tensor([kept])
+                sure = torch.stack([surest(text_logits), surest(logits)], dim=1)
+                rows.append((scales[scale][1], v_text.clone(), t_cls.clone(), sure.clone(), *truth))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not rows:
+        raise InputError("There is no training image to fit presence on; give a recipe whose sets have some.")
+    return Asked(*(torch.cat(column) for column in zip(*rows, strict=True)))
+
+
+def _questions(
+    image: LabelledImage, absent: Sequence[str], levels: Sequence[str], chance: random.Random
+) -> list[tuple[str, bool]]:
+    """Return words to ask an image for, and whether it shows them."""
+    shown = list(image.shown())
+    spine = "vertebrae" in image.words
+    if spine and image.levels is not None:
+        seen = [
+            level for index, level in enumerate(LEVELS, start=1) if level in levels and (image.levels == index).any()
+        ]
+        shown += chance.sample(seen, min(1, len(seen)))
+    pool = [*absent, *(() if spine or "vertebrae" not in absent else levels)]
+    return [(word, True) for word in shown] + [
+        (word, False) for word in chance.sample(pool, min(max(2, len(shown)), len(pool)))
+    ]
+
+
+def _logits(model: AMVLM, asked: Asked) -> Tensor:
+    v_cls = model.image_projection(asked.cls)
+    return model.presence.weigh(v_cls, asked.v_text, asked.t_cls, *asked.surest.unbind(1))
+
+
+def _loss(logits: Tensor, there: Tensor) -> Tensor:
+    """Return the cross-entropy of presence, as if a word were as likely to be there as not."""
+    balance = (1 - there).sum() / there.sum().clamp_min(1)
+    return nn.functional.binary_cross_entropy_with_logits(logits, there, pos_weight=balance)
+
+
+def _fit(model: AMVLM, fit: Asked, kept: Asked) -> None:
+    parts = nn.ModuleDict({"projection": model.image_projection, "presence": model.presence})
+    groups = [{"params": model.image_projection.parameters(), "lr": 1e-3}, {"params": model.presence.parameters()}]
+    optimiser = torch.optim.AdamW(groups, lr=3e-2, weight_decay=0.02)
+    chance = torch.Generator().manual_seed(0)
+    spread = _NOISE * float(fit.cls.std())
+    best, best_state, since = math.inf, copy.deepcopy(parts.state_dict()), 0
+    for _ in range(_MOST):
+        with torch.no_grad():
+            loss = float(_loss(_logits(model, kept), kept.there))
+        since = 0 if loss < best else since + 1
+        if since == 0:
+            best, best_state = loss, copy.deepcopy(parts.state_dict())
+        if since > _PATIENCE:
+            break
+        optimiser.zero_grad(set_to_none=True)
+        noise = spread * torch.randn(fit.cls.shape, generator=chance)
+        _loss(_logits(model, replace(fit, cls=fit.cls + noise.to(fit.cls))), fit.there).backward()
+        optimiser.step()
+    parts.load_state_dict(best_state)
+    log.info("fitted: loss %.3f on the subjects that were kept", best)
+
+
+def _calibrate(model: AMVLM, kept: Asked) -> None:
+    """Put a line through the logits, z -> a z + b, so that the kept subjects are as often right as presence says."""
+    with torch.no_grad():
+        z = _logits(model, kept)
+    line = torch.tensor([1.0, 0.0], requires_grad=True)
+    optimiser = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = _loss(line[0] * z + line[1], kept.there) + 1e-3 * (line[0] - 1) ** 2
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    slope, shift = line.detach()
+    with torch.no_grad():
+        model.presence.mix.weight.mul_(slope)
+        model.presence.mix.bias.mul_(slope).add_(shift)
+    log.info("calibrated: slope %.2f, shift %.2f", float(slope), float(shift))
+
+
+def _error(model: AMVLM, asked: Asked) -> float:
+    with torch.no_grad():
+        presence = _logits(model, asked).sigmoid()
+    return expected_calibration_error(presence.tolist(), (asked.there > 0).tolist())
