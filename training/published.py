@@ -21,6 +21,7 @@ from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.config import Config
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.models.checkpoint import save_model
 from training.command import (
     DataOption,
@@ -36,7 +37,7 @@ from training.datasets import open_dataset
 from training.pretraining.pairs import CaptionSource, PairRun, captioned_images
 from training.pretraining.recipe import Recipe
 from training.pretraining.workers import Workers
-from training.runs.folder import DATA, SCORES, RunFolder, environment, file_hash
+from training.runs.folder import DATA, SCORES, RunFolder, environment
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.runs.scores import summary_lines
 from training.semi_supervised import execute
@@ -155,7 +156,7 @@ def align(
             licence=one.licence,
             training_data=f"{one.training_data}: {len(images)} pairs of {split.spec.name}",
         )
-        folder.write(SCORES, {"name": one.name, "steps": run.step, "scores": {}, "weights": file_hash(weights)})
+        folder.write(SCORES, {"name": one.name, "steps": run.step, "scores": {}, "weights": sha256_of_file(weights)})
 
     return weights
 
