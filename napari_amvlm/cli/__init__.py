@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_amvlm import __version__
-from napari_amvlm.cli import demo, evaluate, export, fine_tune, import_, measure, models, predict
+from napari_amvlm.cli import demo, evaluate, export, fine_tune, import_, measure, models, predict, report
 from napari_amvlm.cli.console import complain, say
 from napari_amvlm.errors import AmvlmError, InputError, ProjectError
 
@@ -55,6 +55,7 @@ app.command("fine-tune")(fine_tune.fine_tune)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
 app.command("measure")(measure.measure)
+app.command("report")(report.report)
 app.command("models")(models.models)
 
 # The one base of everything that typer raises for a wrong argument; its place differs from release to release.

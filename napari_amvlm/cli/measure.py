@@ -25,7 +25,7 @@ def measure(
 ) -> None:
     """Measure objects: area, centroid, axes, perimeter and intensity, in pixels and in um or mm.
 
-    TABLE-images.csv has counts and areas for each image and prompt.
+    TABLE-images.csv has counts and areas for each image and prompt, TABLE-prompts.csv for each prompt.
     """
     from napari_amvlm.files import refuse_existing
     from napari_amvlm.measure import masks_in_folder, masks_in_project, write_plot, write_tables

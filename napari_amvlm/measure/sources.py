@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_amvlm.exports import AnnotatedImage
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.project import Project
 
@@ -36,13 +37,17 @@ def masks_in_project(project: Project, left_out: list[str]) -> Iterator[MaskedIm
         intensities, with a sentence too.
     """
     for annotated in annotated_images(project, left_out):
-        path = annotated.record.path
-        try:
-            image = _opened(path)
-        except (ImageError, OSError) as error:
-            left_out.append(f"{annotated.stem}: measured without intensities and pixel size: {error}")
-            image = None
-        yield MaskedImage(annotated.stem, annotated.objects, image)
+        yield masked_image(annotated, left_out)
+
+
+def masked_image(annotated: AnnotatedImage, left_out: list[str]) -> MaskedImage:
+    """Return the masks of an image of a project with its file, where that is there; else say so in `left_out`."""
+    try:
+        image = _opened(annotated.record.path)
+    except (ImageError, OSError) as error:
+        left_out.append(f"{annotated.stem}: measured without intensities and pixel size: {error}")
+        image = None
+    return MaskedImage(annotated.stem, annotated.objects, image)
 
 
 def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:

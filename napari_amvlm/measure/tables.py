@@ -35,6 +35,14 @@ class Tables:
     objects: pd.DataFrame
     images: pd.DataFrame
 
+    @property
+    def prompts(self) -> pd.DataFrame:
+        """One row for each prompt: its images, its objects, and the areas of all of them where they are known."""
+        areas = [name for name in self.images if name.startswith(("area_", "volume_"))]
+        groups = self.images.groupby("prompt", sort=False)
+        counts = groups.agg(images=("image", "size"), objects=("objects", "sum"))
+        return counts.join(groups[areas].sum(min_count=1)).reset_index()
+
 
 def measure(masked_images: Iterable[MaskedImage]) -> Tables:
     """Measure images, one in memory at a time.
@@ -64,12 +72,12 @@ def measure(masked_images: Iterable[MaskedImage]) -> Tables:
 
 
 def table_files(path: Path) -> list[Path]:
-    """Return the files of the tables of objects and of images; the first is `path`."""
-    return [path, path.with_name(f"{path.stem}-images{path.suffix}")]
+    """Return the files of the tables of objects, of images and of prompts; the first is `path`."""
+    return [path, *(path.with_name(f"{path.stem}-{name}{path.suffix}") for name in ("images", "prompts"))]
 
 
 def write_tables(tables: Tables, path: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write `NAME.csv` with a row for each object, and `NAME-images.csv` with a row for each image and prompt.
+    """Write `NAME.csv`, a row for each object, `NAME-images.csv`, for each image and prompt, and `NAME-prompts.csv`.
 
     Raises
     ------
@@ -80,7 +88,7 @@ def write_tables(tables: Tables, path: Path, *, overwrite: bool = False) -> list
     """
     files = table_files(path)
     refuse_existing(files, overwrite=overwrite)
-    for file, table in zip(files, (tables.objects, tables.images), strict=True):
+    for file, table in zip(files, (tables.objects, tables.images, tables.prompts), strict=True):
         write_text(file, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     return files
 

@@ -52,3 +52,15 @@ def test_a_path_that_is_not_there(run: Run, tmp_path: Path) -> None:
 
     assert outcome.code == 2
     assert "There is no project or file" in outcome.err
+
+
+def test_a_report_is_one_file_that_is_not_overwritten(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "tissue.amvlm"
+    run("import", root, binary_folder, "--images", binary_folder / "img", "--prompt", "nuclei")
+
+    first = run("report", root, "-o", tmp_path / "report.html")
+    again = run("report", root, "-o", tmp_path / "report.html")
+
+    assert (first.code, again.code) == (0, 2)
+    assert "imported from" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "is there already" in again.err

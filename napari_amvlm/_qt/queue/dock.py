@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_amvlm._qt.workspace import Workspace
-    from napari_amvlm.exports import FormatName
     from napari_amvlm.project import QueueItem
+    from napari_amvlm.session.export import Choice
 
 
 class QueueDock(Dock):
@@ -60,7 +60,7 @@ class QueueDock(Dock):
         """Put first what would teach the served model most."""
         self.queue.sort(tuple(self.workspace.prompts))
 
-    def export(self, kind: FormatName, path: Path) -> None:
+    def export(self, kind: Choice, path: Path) -> None:
         """Write the accepted masks of the project to `path`, in a thread; open images are scans that they lie in."""
         scans = list(dict.fromkeys(filter(None, map(layer_path, self._viewer.layers))))
 

@@ -348,14 +348,17 @@ def test_images_that_are_done_make_room(bench: Any, queue: QueueDock, monkeypatc
     assert names == ["tile-2.png", "tile-3.png"]
 
 
-@pytest.mark.parametrize(("kind", "written"), [("coco", "masks.json"), ("png", "labelcol")])
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [("coco", "masks.json"), ("png", "labelcol"), ("measurements", "sizes.csv"), ("report", "report.html")],
+)
 def test_accepted_masks_are_exported(bench: Any, queue: QueueDock, tmp_path: Path, kind: str, written: str):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")
     bench.annotate.accept()
     bench.idle()
-    target = tmp_path / "out" / "masks.json" if kind == "coco" else tmp_path / "out"
+    target = tmp_path / "out" / written if "." in written else tmp_path / "out"
     (tmp_path / "out").mkdir()
     queue.panel.export_button._pick = lambda _parent, _kind: str(target)
 
@@ -363,7 +366,7 @@ def test_accepted_masks_are_exported(bench: Any, queue: QueueDock, tmp_path: Pat
     bench.idle()
 
     assert (tmp_path / "out" / written).exists()
-    assert queue.panel.status.value()[1].startswith("Exported 1 image to")
+    assert f"{target}." in queue.panel.status.value()[1]
 
 
 def _png(path: Path, seed: int) -> Path:
