@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import image_kind, open_images
 from napari_amvlm.imaging.formats.dicom_files import open_dicom_series
+from napari_amvlm.imaging.numbered import numbered_stacks, open_numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,8 @@ _COLOURMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 def get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what reads `path`, None where that is no image this package understands.
 
-    Several paths are read together where all are DICOM files; other stacks are left to other readers.
+    Several paths are read together where all are DICOM files, or planes that are called by numbers; other stacks are
+    left to other readers.
     """
     paths = [path] if isinstance(path, str) else list(path)
     try:
@@ -33,7 +35,8 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
         return None
     if len(paths) == 1:
         return None if None in kinds else read_layers
-    return read_layers if kinds == {"dicom"} else None
+    stacks = numbered_stacks(map(Path, paths)) if kinds <= {"plain", "tiff"} else []
+    return read_layers if kinds == {"dicom"} or [len(files) for _, files in stacks] == [len(paths)] else None
 
 
 def read_layers(path: str | Sequence[str]) -> list[LayerData]:
@@ -45,13 +48,20 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
         They cannot be read.
     """
     paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
-    images = open_images(paths[0]) if len(paths) == 1 else open_dicom_series(paths, paths[0].parent)
+    images = open_images(paths[0]) if len(paths) == 1 else _together(paths)
     if len(images) > _MOST_IMAGES:
         raise ImageError(
             f"{paths[0]} holds {len(images)} images, too many to show at once; open the folder of one of them, for "
             f"instance {images[0].path}."
         )
     return [layer for image in images for layer in _layers(image)]
+
+
+def _together(paths: Sequence[Path]) -> list[ImageData]:
+    """Return the images in several files."""
+    if image_kind(paths[0]) == "dicom":
+        return open_dicom_series(paths, paths[0].parent)
+    return [open_numbered(files, name) for name, files in numbered_stacks(paths)]
 
 
 def _layers(image: ImageData) -> list[LayerData]:

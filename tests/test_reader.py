@@ -53,6 +53,7 @@ def test_the_manifest_names_the_reader_and_only_endings_it_reads() -> None:
     assert command.python_name == f"{get_reader.__module__}:{get_reader.__name__}"
     assert reader.accepts_directories
     endings = "tif tiff btf svs png jpg jpeg dcm ima nii nii.gz ndpi mrxs scn bif vms vmu svslide czi".split()
+    endings += "nrrd nhdr mha mhd".split()
     assert reader.filename_patterns == [f"*.{ending}" for ending in endings]
 
 

@@ -83,6 +83,9 @@ def predict(
         str | None,
         typer.Option("--image", metavar="NAME", help="Of files with several images: one, by name or number, from 1."),
     ] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Files that differ by a number alone, img_001.tif and so on, are slices.")
+    ] = False,
     region: Annotated[
         tuple[int, int, int, int] | None,
         typer.Option("--region", metavar="X Y W H", help="Of slides: this part alone, in pixels."),
@@ -125,7 +128,7 @@ def predict(
         region=region,
         every_tile=every_tile,
     )
-    sources = find_sources(images)
+    sources = find_sources(images, stacks=stack)
     check_outputs(sources, request)
     outcomes = _outcomes(sources, request, scheduler=scheduler, model=model, device=device)
     failed = []

@@ -134,8 +134,9 @@ def _predict_image(predictor: Predictor, task: _Task, show: Progress, remark: Re
         else:
             # The prompts of probabilities are channels, where the image has none itself.
             prompts = "Q" if "C" in image.axes else "C"
-            axes = prompts * (array.ndim - len(image.axes)) + image.axes
-            write_tiff(file, to_file_axes(array, image), axes=axes, made_with=task.token)
+            stored = to_file_axes(array, image)
+            own = image.axes if stored.ndim == array.ndim else image.axes.replace("YX", "ZYX")
+            write_tiff(file, stored, axes=prompts * (array.ndim - len(image.axes)) + own, made_with=task.token)
     return f"{path}: {', '.join(result.answers)} -> {files[-1]}"
 
 

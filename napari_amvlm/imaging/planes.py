@@ -119,6 +119,22 @@ def from_file_axes(array: NDArray[Any], image: ImageData) -> NDArray[Any]:
     return moved if "Z" in image.axes else moved[(slice(None),) * lead + (0,)]
 
 
+def without_single_axes(image: ImageData) -> ImageData:
+    """Return a volume without a single time, and without the axis of the slices where there is one slice."""
+    if image.axes.startswith("T") and image.data.shape[0] == 1:
+        image = replace(image, data=image.data[0], axes="ZYX")
+    across = image.axes.index("Z")
+    if image.data.shape[across] > 1:
+        return image
+    return replace(
+        image,
+        data=image.data[(slice(None),) * across + (0,)],
+        axes=image.axes.replace("Z", ""),
+        spacing={axis: distance for axis, distance in (image.spacing or {}).items() if axis != "Z"},
+        orientation=image.orientation[1:],
+    )
+
+
 def _turned_to(image: ImageData, wanted: str) -> ImageData:
     """Return a volume whose Z, Y and X grow towards the sides `wanted`."""
     numbers = [_side_number(letter) for letter in image.orientation]

@@ -12,6 +12,7 @@ from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.imaging.formats.czi_files import open_czi
 from napari_amvlm.imaging.formats.decoding import decode
 from napari_amvlm.imaging.formats.dicom_files import open_dicom, open_dicom_series
+from napari_amvlm.imaging.formats.itk_files import ITK_ENDINGS, open_itk
 from napari_amvlm.imaging.formats.kinds import dicom_files, image_kind
 from napari_amvlm.imaging.formats.limits import check_size
 from napari_amvlm.imaging.formats.nifti_files import open_nifti
@@ -81,13 +82,13 @@ def open_images(path: str | Path, plane: Plane = "acquired") -> list[ImageData]:
     """
     file = Path(path)
     kind = image_kind(file) or _named(file)
-    if kind == "nifti":
-        return open_nifti(file, plane)
+    if kind in ("nifti", "itk"):
+        return open_nifti(file, plane) if kind == "nifti" else open_itk(file, plane)
     return [in_plane(image, plane) for image in _open(file, kind)]
 
 
 def _open(path: Path, kind: Kind | None) -> list[ImageData]:
-    """Describe the images of any file but NIfTI."""
+    """Describe the images of any file that is not cut in planes where it is read."""
     if kind == "zarr":
         return open_ome_zarr(path)
     if kind == "dicom folder":
@@ -108,6 +109,8 @@ def _open(path: Path, kind: Kind | None) -> list[ImageData]:
 def _named(path: Path) -> Kind | None:
     """Return what a file is by its name, for those whose content may be too damaged to tell."""
     ending = "" if path.is_dir() else path.name.lower()
+    if ending.endswith(ITK_ENDINGS):
+        return "itk"
     return "dicom" if ending.endswith(".dcm") else "nifti" if ending.endswith((".nii", ".nii.gz")) else None
 
 

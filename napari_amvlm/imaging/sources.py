@@ -15,6 +15,7 @@ from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
 from napari_amvlm.imaging.formats.ome_sets import set_key
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import image_name
+from napari_amvlm.imaging.numbered import numbered_stacks, open_numbered
 from napari_amvlm.imaging.planes import in_plane
 from napari_amvlm.imaging.reading import open_images
 
@@ -28,27 +29,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """What is opened together: a file, an OME-Zarr folder, or the DICOM files of a volume.
+    """What is opened together: a file, an OME-Zarr folder, the DICOM files of a volume, or the planes of a stack.
 
     Attributes
     ----------
     files
-        The DICOM files of a volume in the folder `path`; empty for everything else.
+        The DICOM files of a volume, or the planes of a stack, in the folder `path`; empty for everything else.
+    numbered
+        Whether `files` are planes that are called by numbers.
     """
 
     path: Path
     name: str
     files: tuple[Path, ...] = ()
+    numbered: bool = False
 
     def open(self, plane: Plane = "acquired") -> list[ImageData]:
         """Describe its images, as `open_images` does."""
         if not self.files:
             return open_images(self.path, plane)
+        if self.numbered:
+            return [in_plane(open_numbered(self.files, self.name), plane)]
         return [in_plane(image, plane) for image in open_dicom_series(self.files, self.path)]
 
 
-def find_sources(paths: Iterable[Path]) -> list[ImageSource]:
+def find_sources(paths: Iterable[Path], *, stacks: bool = False) -> list[ImageSource]:
     """Return the images that are meant, each once; a folder stands for all images in it and in its `img/`.
+
+    With `stacks`, files whose names differ by their last number alone are the planes of one stack.
 
     In a folder, DICOM files are put together to volumes, whatever they are called. Other files count where their
     ending or their content is that of an image; hidden files do not.
@@ -65,7 +73,17 @@ def find_sources(paths: Iterable[Path]) -> list[ImageSource]:
         else:
             sources.append(ImageSource(path, image_name(path)))
     unique = {(source.path.resolve(), source.files): source for source in sources}
-    return _named_apart(list(unique.values()))
+    return _named_apart(_stacked(unique.values()) if stacks else list(unique.values()))
+
+
+def _stacked(sources: Iterable[ImageSource]) -> list[ImageSource]:
+    """Put planes that are called by numbers together."""
+    every = list(sources)
+    planes = [source.path for source in every if not source.files and _kind(source.path) in ("plain", "tiff")]
+    groups = numbered_stacks(planes)
+    taken = {path for _, files in groups for path in files}
+    stacks = [ImageSource(files[0].parent, name, tuple(files), numbered=True) for name, files in groups]
+    return [*(source for source in every if source.path not in taken), *stacks]
 
 
 def _named_apart(sources: Sequence[ImageSource]) -> list[ImageSource]:

@@ -37,6 +37,8 @@ MEMORY = 3 << 30
 # Complete files as bytes, or folders as dictionaries of them.
 Seed = bytes | dict[str, bytes]
 
+_OF_ITK = ("a.nrrd", "packed.nrrd", "a.mha", "packed.mha")
+
 
 def _pillow(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
@@ -113,6 +115,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
         "big.tif": _tiff((VOLUME[0, 0], gray | {"tile": (32, 32), "compression": "zlib"}), bigtiff=True),
         "image.ome.tif": _tiff((VOLUME, gray | {"metadata": ome, "tile": (32, 32)}), ome=True),
         "slide.svs": _tiff((BIG, tiled | slide), (BIG[::8, ::8], slide), (BIG[::4, ::4], tiled | slide)),
+        "turned.tif": _tiff((VOLUME[0, 0], gray | {"extratags": [(274, 3, 1, 6, True)]})),
         "turned.jpg": _pillow(Image.fromarray(COLOUR), "JPEG", exif=sideways),
         "channels.ome.tif": _tiff((VOLUME[0, 0, :3], gray | {"metadata": channels}), ome=True),
         "packed.nii": _nifti(nibabel.Nifti1Image, packed=True),
@@ -166,6 +169,14 @@ def _of_vendors(folder: Path) -> dict[str, Seed]:
             for z in range(2):
                 file.write(data=VOLUME[0, 0, z][..., None], plane={"C": 0, "Z": z, "T": 0})
         files["a.czi"] = (folder / "a.czi").read_bytes()
+    if importlib.util.find_spec("SimpleITK") is not None:
+        import SimpleITK
+
+        image = SimpleITK.GetImageFromArray(VOLUME[0, 0])
+        image.SetDirection((0, 0, -1, 1, 0, 0, 0, -1, 0))
+        for name in _OF_ITK:
+            SimpleITK.WriteImage(image, str(folder / name), useCompression="packed" in name)
+            files[name] = (folder / name).read_bytes()
     return files
 
 
@@ -264,3 +275,13 @@ def test_many_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Se
     assert cases >= 1500
     assert refused > cases // 4
     assert peak() - before < MEMORY
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")
+def test_many_damaged_files_of_itk_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
+    cases, refused = fuzz({name: seeds[name] for name in _OF_ITK if name in seeds}, tmp_path, 1000)
+
+    assert cases >= 1000
+    assert refused > cases // 8

@@ -11,6 +11,7 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats import czi_files
 from napari_amvlm.imaging.formats.decoding import TIFF_STARTS, check_is_file
 from napari_amvlm.imaging.formats.dicom_files import MAX_FILES
+from napari_amvlm.imaging.formats.itk_files import ITK_ENDINGS, is_itk
 from napari_amvlm.imaging.formats.nifti_files import is_nifti, nifti_start
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.formats.openslide_files import ENDINGS, is_slide
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr", "slide", "czi"]
+Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr", "slide", "czi", "itk"]
 
 _PLAIN_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 _DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
@@ -28,7 +29,7 @@ _FIRST_KINDS = (b"UL", b"CS", b"UI", b"OB", b"SH", b"LO", b"DA")
 _LONGEST_FIRST = 256
 """The first element of a file is a length, a name or a number: it has no more bytes than this."""
 _TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".svs")
-_ENDINGS = (".png", ".jpg", ".jpeg", *_TIFF_ENDINGS, ".dcm", ".nii", ".nii.gz", ".czi", *ENDINGS)
+_ENDINGS = (".png", ".jpg", ".jpeg", *_TIFF_ENDINGS, ".dcm", ".nii", ".nii.gz", ".czi", *ITK_ENDINGS, *ENDINGS)
 _GZIP = b"\x1f\x8b"
 
 
@@ -59,6 +60,8 @@ def image_kind(path: Path) -> Kind | None:
         return "plain"
     if (ending == ".dcm" and start[:2] in _DICOM_STARTS) or _starts_with_dicom_group(start):
         return "dicom"
+    if is_itk(start):
+        return "itk"
     if is_nifti(start) or (start.startswith(_GZIP) and _packed_nifti(path)):
         return "nifti"
     return None

@@ -14,7 +14,7 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.lazy import lazy, mapped, need, reading
 from napari_amvlm.imaging.formats.limits import EAGER_BYTES, check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
-from napari_amvlm.imaging.planes import in_acquired_plane, in_plane
+from napari_amvlm.imaging.planes import in_acquired_plane, in_plane, without_single_axes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +118,7 @@ def _describe(path: Path, start: bytes, plane: Plane) -> ImageData:
     slope, intercept = header.get_slope_inter()
     whole = packed or stored.nbytes <= EAGER_BYTES
     data = _read(image.data, path, rgb=rgb, whole=whole, slope=slope, intercept=intercept)
-    return _flat(replace(image, data=data))
+    return without_single_axes(replace(image, data=data))
 
 
 def _values(path: Path, dtype: np.dtype) -> tuple[np.dtype, bool]:
@@ -213,22 +213,6 @@ def _read(
     check_chunk(path, chunks, volume.dtype)
     array = lazy(volume, path, chunks)
     return mapped(array, rescaled, np.dtype(np.float32)) if changed else array
-
-
-def _flat(image: ImageData) -> ImageData:
-    """Drop a single time, and the axis of the slices where there is one slice."""
-    if image.data.shape[0] == 1:
-        image = replace(image, data=image.data[0], axes="ZYX")
-    across = image.axes.index("Z")
-    if image.data.shape[across] > 1:
-        return image
-    return replace(
-        image,
-        data=image.data[(slice(None),) * across + (0,)],
-        axes=image.axes.replace("Z", ""),
-        spacing={axis: distance for axis, distance in (image.spacing or {}).items() if axis != "Z"},
-        orientation=image.orientation[1:],
-    )
 
 
 def _window(header: Any) -> tuple[float, float] | None:
