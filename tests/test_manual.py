@@ -74,4 +74,4 @@ def test_make_pictures_writes_those_that_the_manual_shows() -> None:
 
     shown = {Path(link).stem for page in PAGES for link in _LINK.findall(page.read_text(encoding="utf-8"))}
 
-    assert {*PICTURES} == {name for name in shown if re.match(r"(pathology|xray)-\d", name)}
+    assert {*PICTURES} == {name for name in shown if re.match(r"(pathology|xray|new-word)-\d", name)}

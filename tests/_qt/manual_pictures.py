@@ -29,6 +29,15 @@ ACCEPTED = 8
 LUNGS = {"right lung": 1, "left lung": 2}
 """Prompt, and its value in the masks of the sample."""
 
+BLOOD = {
+    "4193474b2f1c": [((60, 150), (150, 220)), ((20, 100), (40, 130))],
+    "8f27ebc74164": [((60, 30), (180, 95)), ((200, 130), (240, 150))],
+    "57bd029b19c1": [((190, 5), (235, 15))],
+    "52a6b8ae4c8e": [],
+    "87ea72894f65": [],
+}
+"""Tiles of the new word's tutorial, in order, and the strokes that a person paints on each: ends, row and column."""
+
 LOOP = {
     "pathology-2-prompt": "1  Type what you look for: a mask comes at once",
     "pathology-3-accepted": "2  Correct it with napari's own tools, and accept",
@@ -55,6 +64,10 @@ PICTURES = (
     "xray-3-question",
     "xray-4-compare",
     "xray-5-export",
+    "new-word-1-strokes",
+    "new-word-2-accepted",
+    "new-word-3-learnt",
+    "new-word-4-seen",
 )
 """Every picture of the tutorials; the test of the manual compares them with its pages."""
 
@@ -65,16 +78,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--minutes", type=float, default=0.4)
+    parser.add_argument("--only", choices=TUTORIALS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     album = Album(options.folder)
     with tempfile.TemporaryDirectory() as work:
         forget_settings(Path(work))
-        for tutorial in (_pathology, _xray):
+        for name in [options.only] if options.only else TUTORIALS:
             desk = new_desk("dark", options.model)
-            tutorial(desk, Path(work), album, options.minutes)
+            TUTORIALS[name](desk, Path(work), album, options.minutes)
             close_desk(desk)
-    album.write_loop()
+    if not options.only:
+        album.write_loop()
 
 
 @dataclass(frozen=True)
@@ -155,6 +170,55 @@ def _xray(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     album.take("xray-5-export", desk)
 
 
+def _new_word(desk: Desk, work: Path, album: Album, minutes: float) -> None:
+    folder = work / "blood"
+    folder.mkdir()
+    files, _ = sample_files("nuclei", folder)
+    day = Day(desk, work / "blood.amvlm", {}, wait=wait, picture=lambda *_: None)
+    day.new_project([folder / f"{stem}{files[0].suffix}" for stem in BLOOD])
+    desk.show("Annotate")
+    annotate: Any = desk.annotate
+    annotate.panel.brush.spread.setCurrentIndex(2)
+    annotate.panel.prompt.setValue("blood")
+    for number, strokes in enumerate(BLOOD.values()):
+        desk.queue.panel.step.next.click()
+        day.idle()
+        annotate.run()
+        day.idle()
+        if number == len(BLOOD) - 1:
+            break
+        for ends in strokes:
+            _stroke(day, "blood", *ends)
+        if number == 0:
+            album.take("new-word-1-strokes", desk)
+        annotate.accept()
+        day.idle()
+        if annotate.panel.confirm.text():
+            annotate.panel.confirm.yes.click()
+            day.idle()
+        if number == 1:
+            album.take("new-word-2-accepted", desk)
+    desk.learn.panel.budget.setValue(Budget("auto", 2 * minutes))
+    _learn(day, album, "new-word-3-learnt")
+    if desk.learn.panel.promote_button.isEnabled():
+        day.promote()
+    desk.show("Annotate")
+    annotate.run()
+    day.idle()
+    album.take("new-word-4-seen", desk)
+
+
+def _stroke(day: Day, prompt: str, first: tuple[int, int], last: tuple[int, int]) -> None:
+    """Paint one stroke with the brush, and wait for what follows it."""
+    layer = day.desk.annotate.annotation().layers[prompt]
+    layer.brush_size = 7
+    layer.mode = "paint"
+    with layer.block_history():
+        for share in np.linspace(0, 1, 40):
+            layer.paint(tuple(np.array(first) * (1 - share) + np.array(last) * share), layer.selected_label)
+    day.idle()
+
+
 def _accept_lungs(day: Day) -> None:
     """Paint what is wrong of each lung, and accept both."""
     annotate: Any = day.desk.annotate
@@ -210,6 +274,8 @@ def _write_gif(path: Path, frames: Sequence[PIL.Image.Image], colours: int) -> N
     few = [frame.quantize(colours, method=method, dither=dither) for frame in frames]
     few[0].save(path, save_all=True, append_images=few[1:], duration=round(1000 * LOOP_SECONDS), loop=0, optimize=True)
 
+
+TUTORIALS = {"pathology": _pathology, "xray": _xray, "new-word": _new_word}
 
 if __name__ == "__main__":
     main()

@@ -61,7 +61,9 @@ def seen_at(factor: float, speed: float) -> MouseModel:
     """Return the mouse of a person who sees an image resized by `factor`; its speed is in pixels of the image."""
     plain = MouseModel(pixels_per_second=speed)
     return MouseModel(
-        pixels_per_second=plain.pixels_per_second * factor, tolerance=round(plain.tolerance * min(factor, 1))
+        pixels_per_second=plain.pixels_per_second * factor,
+        free_pixels_per_second=plain.free_pixels_per_second * factor,
+        tolerance=round(plain.tolerance * min(factor, 1)),
     )
 
 
@@ -70,7 +72,7 @@ def measure(
     prompt: Annotated[str, typer.Option(help="What its masks show.")],
     corrections: Annotated[str, typer.Option(help="Ways to correct, separated by commas.")] = "paint,strokes,clicks",
     target: Annotated[float, typer.Option(min=0, max=1, help="Dice at which the person stops.")] = 0.85,
-    speed: Annotated[float, typer.Option(min=1, help="Of the mouse along a contour, image pixels a second.")] = 400,
+    speed: Annotated[float, typer.Option(min=1, help="Of the mouse along a contour, image pixels a second.")] = 50,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
     scale: Annotated[str, typer.Option(help="auto, whole or tiles.")] = "auto",
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spaced.")] = None,

@@ -126,7 +126,7 @@ def _strokes(
     yield Step(mask, seconds)
     length, width = max(1, round(LENGTH / factor)), max(1, round(WIDTH / factor))
     while (stroke := next_stroke(mask, truth, length=length, width=width)) is not None:
-        seconds += mouse.piece_seconds + mouse.stroke_seconds(length)
+        seconds += mouse.piece_seconds + mouse.free_seconds(length)
         mask = spread.stroke(stroke.rows, stroke.columns, stroke.positive) >= _HALF
         yield Step(mask, seconds)
 

@@ -55,7 +55,7 @@ def test_a_missing_object_is_outlined_once_at_the_speed_of_the_mouse() -> None:
     assert (found.pieces, found.cleared) == (1, False)
     assert np.array_equal(found.mask, _disc(12))
     assert found.outlined == pytest.approx(2 * math.pi * 12, rel=0.1)
-    assert found.seconds == 5 + 1 + math.ceil(found.outlined / 400 * 120) / 120
+    assert found.seconds == 5 + 1 + math.ceil(found.outlined / 50 * 120) / 120
 
 
 def test_each_wrong_piece_costs_a_click_and_its_contour() -> None:
