@@ -170,7 +170,7 @@ def begin_with(
     """
     if probability is None:
         probability = np.zeros(mask.shape, np.float32)
-    begun = np.maximum(probability, _UNSURE if unsure else 0).astype(np.float32)
+    begun: NDArray[np.float32] = np.maximum(probability, _UNSURE if unsure else 0).astype(np.float32)
     differs = (begun >= np.float32(threshold)) != mask
     begun[differs & mask] = max(_SHOWN, threshold)
     begun[differs & ~mask] = min(1 - _SHOWN, max(threshold - _BELOW, 0))

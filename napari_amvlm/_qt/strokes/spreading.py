@@ -323,8 +323,9 @@ class Spreading(QObject):
         at_hand = self._workspace.at_hand
         if reach != "off" and isinstance(at_hand, SlideAnnotation):
             self._workspace.say("warning", READ_ONLY)
-        words = {"off": "Strokes change what they paint.", "near": "Strokes spread to what looks alike near them."}
-        self._workspace.say("info", words.get(reach, "Strokes spread to what looks alike in the whole image."))
+        else:
+            words = {"off": "Strokes change what they paint.", "near": "Strokes spread to what looks alike near them."}
+            self._workspace.say("info", words.get(reach, "Strokes spread to what looks alike in the whole image."))
         self._next()
 
 

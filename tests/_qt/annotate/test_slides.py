@@ -279,3 +279,26 @@ def test_lazy_and_gray_levels_are_read_where_they_are_looked_at(
 
     assert np.argwhere(_states(bench) == DONE).tolist() == [[2, 2]]
     assert _levels(bench)[0].shape == (SIDE, SIDE)
+
+
+def test_strokes_spread_in_a_region_and_not_on_the_slide_itself(slide: Any):
+    slide.run("nuclei")
+    slide.annotate.toggle_spread()
+    on_slide = slide.status()
+    _look(slide, 1200, 1200, 100)
+    slide.annotate.accept_region()
+    slide.idle()
+    region = slide.annotate.annotation()
+    layer, before = region.layer("nuclei"), region.mask("nuclei").copy()
+
+    row, column = np.argwhere(~before)[0]
+    layer.brush_size = 5
+    layer.paint((row, column), 1)
+    slide.idle()
+    painted = region.mask("nuclei").copy()
+    slide.annotate.undo()
+    slide.idle()
+
+    assert "corrected and accepted region by region" in on_slide
+    assert painted[row, column]
+    assert np.array_equal(region.mask("nuclei"), before)
