@@ -94,6 +94,11 @@ class Concept(Config):
     side: int = Field(
         0, ge=0, le=2048, description="tiles: the image is first resized so that its longer side is this; 0: native"
     )
+    body: str = Field("", description="part of the body, or what else it belongs to")
+    modalities: tuple[str, ...] = Field((), description="kinds of image that it was learnt from")
+    dice: float | None = Field(
+        None, ge=0, le=1, description="mean Dice on images that were not learnt from; None: not measured"
+    )
     hole: int = Field(0, ge=0, le=100_000, description="largest hole that is filled, pixels at working scale")
     speck: int = Field(0, ge=0, le=100_000, description="largest piece that is taken off, pixels at working scale")
 

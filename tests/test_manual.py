@@ -10,6 +10,9 @@ import pytest
 
 import napari_amvlm
 from napari_amvlm._qt.keys import ACTIONS
+from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.model_info import read_info
+from training.word_page import word_page
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -35,6 +38,12 @@ def test_links_and_pictures_are_there(page: Path) -> None:
     missing = [link for link in links if not (page.parent / link.split("#")[0]).exists()]
 
     assert missing == []
+
+
+def test_the_page_of_words_is_that_of_the_weights_that_ship() -> None:
+    written = (DOCS / "words.md").read_text(encoding="utf-8")
+
+    assert written == word_page(read_info(find_model())), "run python -m training.word_page"
 
 
 @pytest.mark.parametrize("folder", [DOCS, DOCS / "experiments"], ids=lambda folder: folder.name)

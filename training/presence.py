@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_amvlm.device import resolve_device
+from napari_amvlm.models.taught import learnt
 from training.command import DataSetsOption, DeviceOption, run_command
 from training.pretraining.data import SOURCES, load_taught_images
 from training.pretraining.presence import fit_presence
 from training.pretraining.recipe import Recipe
 from training.runs.recipe import read_recipe
 from training.words.corpus import split_subjects
+from training.words.known import describe_words
 from training.words.presence import fit_word_presence
 from training.words.run import load_corpus
 
@@ -36,7 +38,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Length of the fit without a recipe.")] = 300,
     images: Annotated[int, typer.Option(min=1, help="With a recipe: images of each set that are asked.")] = 8,
 ) -> None:
-    """Fit the presence score of a trained model; masks do not change."""
+    """Fit the presence score of a trained model, and write down how well it finds each word; masks do not change."""
     from napari_amvlm.models.checkpoint import load_model, save_model
 
     network, info = load_model(model, device=resolve_device(device))
@@ -61,8 +63,12 @@ def main(
 
 def _of_words(network: AMVLM, recipe: Recipe, data: Path, images: int) -> dict[str, float]:
     corpus, _ = load_corpus(recipe, data)
-    found = fit_word_presence(network, split_subjects(corpus)[0], count=images)
+    training, validation = split_subjects(corpus)
+    found = fit_word_presence(network, training, count=images)
     log.info("calibration error on training subjects that were kept: %(before).3f, now %(after).3f", found)
+    network.config = describe_words(network, corpus, validation)
+    weak = [concept.name for concept in network.config.concepts if not learnt(concept)]
+    log.info("words that it does not find, and which count as not taught: %s", ", ".join(weak) or "none")
     return {"presence calibration error": found["after"]}
 
 

@@ -19,9 +19,11 @@ def models(
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="Model files to describe as well.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Print the words of each by part of the body.")] = False,
 ) -> None:
     """List the models: name, licence, prompts they know, size and SHA-256."""
     from napari_amvlm.models.catalog import installed_models
+    from napari_amvlm.models.word_list import word_lines
 
     infos = installed_models(files or [])
     if as_json:
@@ -31,7 +33,7 @@ def models(
         remark("No model is installed; give --model FILE to the other commands, or reinstall napari-amvlm.")
         return
     for info in infos:
-        for line in _lines(info):
+        for line in [f"{info.name}  {info.version}", *word_lines(info.config)] if words else _lines(info):
             say(line)
 
 
@@ -45,6 +47,10 @@ def _describe(info: ModelInfo) -> dict[str, Any]:
         "parent": info.parent,
         "created": info.created,
         "prompts": {concept.name: list(concept.prompts) for concept in info.config.concepts},
+        "words": {
+            concept.name: {"body": concept.body, "modalities": list(concept.modalities), "dice": concept.dice}
+            for concept in info.config.concepts
+        },
         "scores": dict(info.scores),
         "bytes": info.bytes,
         "sha256": info.sha256,

@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
     """Add the prompts that are trained to the concepts that the model knows.
 
-    Another wording of a known concept keeps what the objects of that concept never have, as it was served before.
+    Another wording of a known concept keeps what the objects of that concept never have, as it was served before. What
+    was measured of a concept does not hold for a model that learns more of it.
     """
     config = model.config
+    trained = {prompt.casefold() for prompt in data.prompt_scales()}
+    concepts = tuple(
+        concept.model_copy(update={"dice": None})
+        if trained & {w.casefold() for w in (*concept.prompts, concept.name)}
+        else concept
+        for concept in config.concepts
+    )
     known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}
     new: list[Concept] = []
     for prompt, scale in data.prompt_scales().items():
@@ -29,7 +37,7 @@ def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
         alike = near is not None and near.scale == scale
         hole, speck = (near.hole, near.speck) if near is not None and alike else (0, 0)
         new.append(Concept(name=prompt, prompts=(prompt,), scale=scale, hole=hole, speck=speck))
-    return config.model_copy(update={"concepts": (*config.concepts, *new)})
+    return config.model_copy(update={"concepts": (*concepts, *new)})
 
 
 def tell_of_scales(data: LearningData, tell: Callable[[str], None]) -> None:

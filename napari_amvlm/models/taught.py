@@ -1,9 +1,11 @@
 """Whether a prompt says something that a model was taught: the one definition that all parts of the program share.
 
-A prompt is taught if all that it says was taught: its words are those of a wording that the model learnt from, whatever
-their order, number and spelling, and what else it says is how the image was made, or structure that the model learnt.
-One more word makes it another thing: "lung" is taught, "infected lung area" is not. How near two sentences are to each
-other tells less: measured on words that nobody taught, a cosine calls many of them taught (docs/experiments.md).
+A word is taught if the model finds it: one whose Dice on images that it did not learn from was measured to be below
+`LEAST` was not learnt. A prompt is taught if all that it says was taught: its words are those of a wording that the
+model learnt from, whatever their order, number and spelling, and what else it says is how the image was made, or
+structure that the model learnt. One more word makes it another thing: "lung" is taught, "infected lung area" is not.
+How near two sentences are to each other tells less: measured on words that nobody taught, a cosine calls many of them
+taught (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.text_encoder import TextEncoder
 
+LEAST = 0.1
+"""Measured Dice below which a word counts as not taught."""
+
 _FILLING = frozenset(
     "a an the of in on at by with from all both every any some each only there is it its this that s patient "
     "segment find show mark outline delineate please visible seen shown image picture region area field "
-    "structure object".split()
+    "structure object side sided hand".split()
 )
 """Words that say nothing about what is meant."""
 
@@ -129,9 +134,10 @@ def nearest(model: AMVLM, prompt: str) -> tuple[str, float] | None:
     tuple or None
         Name of the concept, and the cosine, in [-1, 1].
     """
-    if not model.config.concepts:
+    concepts = tuple(concept for concept in model.config.concepts if learnt(concept))
+    if not concepts:
         return None
-    names, embeddings = _embedded(model.text_encoder, model.config.concepts)
+    names, embeddings = _embedded(model.text_encoder, concepts)
     similarity = embeddings @ model.text_encoder.sentence([prompt])[0]
     best = int(similarity.argmax())
     return names[best], float(similarity[best])
@@ -157,10 +163,16 @@ def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:
     return None
 
 
+def learnt(concept: Concept) -> bool:
+    """Tell whether the model finds a concept: as far as it was measured."""
+    return concept.dice is None or concept.dice >= LEAST
+
+
 @functools.lru_cache(maxsize=16)
 def _known(concepts: tuple[Concept, ...]) -> dict[frozenset[str], Concept]:
     """Return the concept of each wording, the first where several share one."""
     found: dict[frozenset[str], Concept] = {}
+    concepts = tuple(concept for concept in concepts if learnt(concept))
     for concept in concepts:  # a name says its own concept, whatever wordings others have
         found.setdefault(_words(concept.name), concept)
     for concept in concepts:

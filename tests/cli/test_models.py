@@ -6,9 +6,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from napari_amvlm.models.checkpoint import save_model
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_amvlm.models.amvlm import AMVLM
     from tests.cli.conftest import Run
 
 
@@ -40,3 +43,21 @@ def test_a_damaged_file(run: Run, tmp_path: Path) -> None:
     assert outcome.code == 2
     assert "damaged.safetensors" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_words_by_part_of_the_body(run: Run, tiny_model: AMVLM, tmp_path: Path) -> None:
+    nuclei, lung = tiny_model.config.concepts
+    told = {"body": "tissue and cells", "modalities": ("histology",), "dice": 0.75}
+    concepts = (nuclei.model_copy(update=told), lung.model_copy(update={"body": "chest", "dice": 0.02}))
+    tiny_model.config = tiny_model.config.model_copy(update={"concepts": concepts})
+    save_model(tiny_model, tmp_path / "m.safetensors", name="m", licence="CC0-1.0", training_data="none")
+
+    lines = run("models", tmp_path / "m.safetensors", "--words").out.splitlines()
+
+    assert lines[-5:] == [
+        "m  1",
+        "chest",
+        "  left lung: images not stated; Dice 0.02, so it counts as not taught",
+        "tissue and cells",
+        "  nuclei: histology; Dice 0.75; also cell nuclei",
+    ]

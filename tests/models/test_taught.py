@@ -101,3 +101,14 @@ def test_the_nearest_word_is_found_by_meaning(
     assert nearest(tiny_model, "left lung") == ("left lung", pytest.approx(1, abs=1e-5))
     assert nearest(tiny_model, "lobe of the lung") == ("left lung", pytest.approx(0.6, abs=0.3))
     assert nearest(empty, "nuclei") is None
+
+
+def test_a_word_that_the_model_does_not_find_is_not_taught(tiny_model: AMVLM) -> None:
+    nuclei, lung = tiny_model.config.concepts
+    weak = tiny_model.config.model_copy(update={"concepts": (nuclei, lung.model_copy(update={"dice": 0.03}))})
+    tiny_model.config = weak
+
+    assert taught(weak, "left lung") is None
+    assert taught(weak, "nuclei") is not None
+    assert taught(weak.model_copy(update={"structure": True}), "upper left lung") is None
+    assert (nearest(tiny_model, "left lung") or ("", 0))[0] == "nuclei"

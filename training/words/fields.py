@@ -63,6 +63,65 @@ def field_of(modality: str) -> str:
     return next((field for field, marks in _FIELDS if any(mark in text for mark in marks)), modality.casefold())
 
 
+_BODY: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("eye", ("fundus", "retin", "oct ")),
+    ("teeth", ("dental", "tooth")),
+    ("throat", ("laryng", "glottis")),
+    ("pregnancy", ("fetal",)),
+    ("tissue and cells", ("histology", "fluorescence", "em ", "phase contrast", "cytology", "smear", "microscop")),
+    ("head", ("brain", "head", "skull")),
+    ("spine", ("spine", "spinal", "vertebra", "disc")),
+    ("heart and vessels", ("cardiac", "heart", "aort", "carotid", "vena cava", "vessel", "artery")),
+    ("chest", ("chest", "lung")),
+    ("abdomen", ("abdom", "liver", "kidney", "pancrea", "spleen", "colon")),
+    ("skin and limbs", ("skin", "dermoscopy", "clinical photograph", "nerve", "sarcoma", "wound")),
+)
+_KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("histology", ("histology",)),
+    ("fluorescence microscopy", ("fluorescence",)),
+    ("electron microscopy", ("em ", "electron")),
+    ("light microscopy", ("phase contrast", "cytology", "smear", "microscop")),
+    ("fundus photograph", ("fundus",)),
+    ("OCT", ("oct ",)),
+    ("dermoscopy", ("dermoscopy",)),
+    ("endoscopy", ("scopy",)),
+    ("photograph", ("photograph",)),
+    ("ultrasound", ("ultrasound",)),
+    ("X-ray", ("x-ray",)),
+    ("PET/CT", ("pet",)),
+    ("CT", ("ct",)),
+    ("MR", ("mr",)),
+)
+"""Parts of the body and kinds of image, in the order in which they are tried, and what tells each."""
+
+
+def body_part(word: str, modality: str) -> str:
+    """Return the part of the body that a word of images of this modality belongs to.
+
+    Examples
+    --------
+    >>> body_part("liver lesion", "ultrasound"), body_part("nuclei", "H&E histology"), body_part("moon", "telescope")
+    ('abdomen', 'tissue and cells', 'other')
+    """
+    return _first(_BODY, f"{modality} {word} ", "other")
+
+
+def image_kind(modality: str) -> str:
+    """Return the kind of image in the terms that people choose by; what is not known stays as it is.
+
+    Examples
+    --------
+    >>> image_kind("head CT, brain window"), image_kind("ssTEM of Drosophila nerve cord"), image_kind("thermography")
+    ('CT', 'electron microscopy', 'thermography')
+    """
+    return _first(_KINDS, f"{modality} ", modality)
+
+
+def _first(marks: Sequence[tuple[str, Sequence[str]]], text: str, otherwise: str) -> str:
+    text = text.casefold()
+    return next((name for name, found in marks if any(mark in text for mark in found)), otherwise)
+
+
 def deniable(images: Sequence[LabelledImage], wordings: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Return, for each set by name, the taught words that none of its images shows.
 

@@ -254,6 +254,7 @@ class AnnotateDock(AnnotateActions):
     def _on_model_changed(self) -> None:
         workspace, panel = self.workspace, self.panel
         panel.prompt.setPresets(workspace.presets())
+        panel.prompt.setConfig(workspace.predictor.model.config if workspace.predictor is not None else None)
         if workspace.model_state == "ready" and workspace.predictor is not None:
             info = workspace.predictor.info
             name = f"{info.name}, {info.licence}" if info is not None else "unnamed model"

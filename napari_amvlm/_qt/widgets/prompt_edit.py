@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QComboBox, QCompleter, QLineEdit, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QWidget
+
+from napari_amvlm._qt.widgets.word_completer import WordCompleter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from napari_amvlm.config import ModelConfig
 
 HISTORY = 20
 """How many prompts are remembered."""
@@ -30,6 +34,7 @@ class PromptEdit(QComboBox):
         super().__init__(parent)
         self._history: list[str] = []
         self._presets: list[str] = []
+        self._config: ModelConfig | None = None
         # widgets
         self._line = QLineEdit()
         self.setEditable(True)
@@ -45,10 +50,8 @@ class PromptEdit(QComboBox):
             "The list holds what you typed before and what the model was taught."
         )
         self._line.setPlaceholderText("what to find, then Enter")
-        completer = self.completer()
-        if completer is not None:
-            completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
-            completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        self._words = WordCompleter(self)
+        self.setCompleter(self._words)
         self._submission = QTimer(self)
         self._submission.setSingleShot(True)
         # a combo box hands the event on to its line edit, so both must let it pass
@@ -93,6 +96,11 @@ class PromptEdit(QComboBox):
         self._presets = list(dict.fromkeys(presets))
         self._refill()
 
+    def setConfig(self, config: ModelConfig | None) -> None:
+        """Complete by the words and wordings of a model, and mark what it was not taught."""
+        self._config = config
+        self._refill()
+
     def _refill(self) -> None:
         text = self.currentText()
         blocked = self.blockSignals(True)
@@ -104,6 +112,7 @@ class PromptEdit(QComboBox):
         self.setCurrentIndex(-1)
         self.setEditText(text)
         self.blockSignals(blocked)
+        self._words.setWords(self._config, (*self._history, *self._presets))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Let Ctrl+Z pass to the labels layer while there is no typing to take back."""

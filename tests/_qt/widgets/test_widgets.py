@@ -36,6 +36,8 @@ from napari_amvlm._qt.widgets.shown_layers import Shown, ShownLayers
 from napari_amvlm._qt.widgets.status_line import StatusLine
 from napari_amvlm._qt.widgets.swipe import SwipeRow
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
+from napari_amvlm._qt.widgets.word_completer import WordCompleter
+from napari_amvlm.config import Concept, ModelConfig
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -84,6 +86,27 @@ def test_history_comes_before_presets_and_the_text_stays(qtbot: QtBot):
 
     assert [edit.itemText(index) for index in range(edit.count())] == ["nuclei", "stroma", "", "lungs"]
     assert edit.value() == "nuc"
+
+
+def test_completion_understands_wordings_and_marks_what_is_not_taught(qtbot: QtBot):
+    edit = PromptEdit()
+    qtbot.addWidget(edit)
+    gullet = Concept(name="oesophagus", prompts=("oesophagus", "gullet"), scale="whole")
+    lesion = Concept(name="lesion", prompts=("lesion",), scale="whole", dice=0.01)
+    edit.setConfig(ModelConfig(concepts=(gullet, lesion)))
+    edit.remember(["stroma"])
+    words = edit.completer()
+    assert isinstance(words, WordCompleter)
+
+    assert words.labels("gul") == ["gullet: oesophagus", "gul: not taught"]
+    assert words.labels("the gullet") == []
+    assert words.labels("GULLET") == ["gullet: oesophagus"]
+    assert words.labels("les") == ["lesion: not taught", "les: not taught"]
+    assert words.labels("stro") == ["stroma: not taught", "stro: not taught"]
+    assert words.labels("lungs; oeso")[0] == "oesophagus"
+    edit.setEditText("stroma; gul")
+    words.labels("stroma; gul")
+    assert words.pathFromIndex(words.completionModel().index(0, 0)) == "stroma; oesophagus"
 
 
 def test_threshold_tells_of_a_change_once_and_of_a_shown_value_not_at_all(qtbot: QtBot):

@@ -1,0 +1,91 @@
+"""Completion of a prompt by the words that the model was taught, in any of their wordings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtGui import QStandardItem, QStandardItemModel
+from qtpy.QtWidgets import QCompleter
+
+from napari_amvlm.models.taught import learnt, taught
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qtpy.QtCore import QObject
+
+    from napari_amvlm.config import ModelConfig
+
+_MATCHED = Qt.ItemDataRole.UserRole + 1
+_INSERTED = Qt.ItemDataRole.UserRole + 2
+
+
+class WordCompleter(QCompleter):
+    """Offers wordings that hold what was typed, each with the word that it stands for, and prompts typed before.
+
+    Of several prompts parted by `;` the last one is completed. What the model was not taught is offered as it was
+    typed, and called so.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._config: ModelConfig | None = None
+        self._before = ""
+        self._rows = QStandardItemModel(self)
+        self._typed = QStandardItem()
+        self.setModel(self._rows)
+        self.setCompletionRole(_MATCHED)
+        self.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.setFilterMode(Qt.MatchFlag.MatchContains)
+        self.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+
+    def setWords(self, config: ModelConfig | None, history: Sequence[str] = ()) -> None:
+        """Offer the words of a model, after prompts that were typed before; None offers these alone."""
+        self._config = config
+        self._rows.clear()
+        seen: set[str] = set()
+        for text in history:
+            self._add(
+                text, f"{text}: not taught" if config is not None and not self._is_taught(text) else text, text, seen
+            )
+        for concept in config.concepts if config is not None else ():
+            note = "" if learnt(concept) else ": not taught"
+            for text in (concept.name, *concept.prompts):
+                label = concept.name if text == concept.name else f"{text}: {concept.name}"
+                self._add(text, label + note, concept.name, seen)
+        self._typed = QStandardItem()
+        self._rows.appendRow(self._typed)
+
+    def labels(self, typed: str) -> list[str]:
+        """Return what is offered for a text, in order."""
+        self.setCompletionPrefix(typed)
+        model = self.completionModel()
+        if model is None:
+            return []
+        return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
+
+    def splitPath(self, path: str | None) -> list[str]:
+        """Return the prompt that is being typed, and offer it as it is if the model was not taught it."""
+        before, mark, last = (path or "").rpartition(";")
+        self._before, text = before + mark, " ".join(last.split())
+        untaught = self._config is not None and text and not self._is_taught(text)
+        self._typed.setText(f"{text}: not taught" if untaught else "")
+        self._typed.setData(text if untaught else None, _MATCHED)
+        self._typed.setData(text, _INSERTED)
+        return [text]
+
+    def pathFromIndex(self, index: QModelIndex) -> str:
+        """Return the whole text with the chosen word at its end."""
+        return f"{self._before} {index.data(_INSERTED)}".strip()
+
+    def _is_taught(self, text: str) -> bool:
+        return self._config is not None and taught(self._config, text) is not None
+
+    def _add(self, text: str, label: str, inserted: str, seen: set[str]) -> None:
+        if text.casefold() not in seen:
+            seen.add(text.casefold())
+            item = QStandardItem(label)
+            item.setData(text, _MATCHED)
+            item.setData(inserted, _INSERTED)
+            self._rows.appendRow(item)

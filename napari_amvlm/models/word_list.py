@@ -1,0 +1,56 @@
+"""The words that a model was taught, by part of the body, out of its own configuration; loads no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_amvlm.models.taught import learnt
+
+if TYPE_CHECKING:
+    from napari_amvlm.config import Concept, ModelConfig
+
+_MOST = 4
+"""Other wordings that are listed of a word."""
+
+
+def words_by_body(config: ModelConfig) -> dict[str, list[Concept]]:
+    """Return the concepts of a model by part of the body, both in alphabetical order; "other" comes last."""
+    found: dict[str, list[Concept]] = {}
+    for concept in sorted(config.concepts, key=lambda concept: (not concept.body, concept.body, concept.name)):
+        found.setdefault(concept.body or "other", []).append(concept)
+    return found
+
+
+def other_wordings(concept: Concept) -> list[str]:
+    """Return a few ways of saying a concept beside its name."""
+    own = concept.name.casefold()
+    return [text for text in dict.fromkeys(concept.prompts) if text.casefold() != own][:_MOST]
+
+
+def word_lines(config: ModelConfig) -> list[str]:
+    """Return the words as lines of text: part of the body, then each word with its images, Dice and other wordings."""
+    lines: list[str] = []
+    for body, concepts in words_by_body(config).items():
+        lines.append(body)
+        for concept in concepts:
+            said = f"; also {', '.join(other_wordings(concept))}" if other_wordings(concept) else ""
+            lines.append(f"  {concept.name}: {_found(concept)}{said}")
+    return lines
+
+
+def word_table(config: ModelConfig) -> str:
+    """Return the words as a Markdown table."""
+    rows = ["| part of the body | word | images | Dice | also understood |", "|---|---|---|---|---|"]
+    for body, concepts in words_by_body(config).items():
+        for concept in concepts:
+            score = "not measured" if concept.dice is None else f"{concept.dice:.2f}"
+            score = score if learnt(concept) else f"{score}, not taught"
+            kinds, said = ", ".join(concept.modalities) or "not stated", ", ".join(other_wordings(concept))
+            rows.append(f"| {body} | {concept.name} | {kinds} | {score} | {said} |")
+    return "\n".join(rows) + "\n"
+
+
+def _found(concept: Concept) -> str:
+    kinds = ", ".join(concept.modalities) or "images not stated"
+    score = "not measured" if concept.dice is None else f"Dice {concept.dice:.2f}"
+    return f"{kinds}; {score}" + ("" if learnt(concept) else ", so it counts as not taught")
