@@ -148,8 +148,6 @@ class AnnotateActions(Dock):
     def toggle_clicks(self) -> None:
         """Let clicks act on objects, each of which has a number then, or no more."""
         self.clicks.toggle()
-        if self.panel.objects.pick.isChecked() and not self.panel.instances.isChecked():
-            self.panel.instances.setChecked(True)
 
     def remove_objects(self) -> None:
         """Remove the chosen objects from the mask."""

@@ -125,6 +125,7 @@ class AnnotateDock(AnnotateActions):
         panel.prompts.currentChanged.connect(self._on_prompt_chosen)
         panel.prompts.removed.connect(self._on_prompt_removed)
         panel.shown.valueChanged.connect(self.refresh)
+        panel.objects.pick.toggled.connect(self._on_pick_toggled)
         panel.project.chosen.connect(self._on_project_chosen)
         for box in panel.findChildren(QComboBox):
             if box is not panel.prompt:
@@ -210,6 +211,10 @@ class AnnotateDock(AnnotateActions):
             annotation.layers[prompt].hidden = False
         self.panel.confirm.withdraw()
         self.refresh()
+
+    def _on_pick_toggled(self, on: bool) -> None:
+        if on and self.panel.instances.isEnabled():
+            self.panel.instances.setChecked(True)  # what is picked has a number of its own
 
     def _on_prompt_removed(self, prompt: str) -> None:
         self.workspace.prompts.remove(prompt)

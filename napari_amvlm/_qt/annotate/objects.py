@@ -269,8 +269,6 @@ class Objects(QObject):
     def _on_press(self, layer: MaskLayer, event: Any) -> None:
         """Choose the number that a stroke paints: of what it begins on, else a new one."""
         value = int(layer.get_value(event.position, world=True) or 0)
-        if self._row.pick.isChecked():
-            return  # a click, see `ObjectClicks`
         if self._chosen is not None and layer.mode in _DRAWS and layer.selected_label != 0:
             annotation, prompt = self._chosen
             if not annotation.style(prompt).separate_objects:

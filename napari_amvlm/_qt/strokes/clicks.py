@@ -113,7 +113,7 @@ class ObjectClicks(QObject):
     # Clicks
 
     def _on_drag(self, layer: MaskLayer, event: Any) -> Iterator[None]:
-        if not self._row.pick.isChecked() or event.button != 1 or self._chosen is None:
+        if not self._row.pick.isChecked() or layer.mode != "pan_zoom" or event.button != 1 or self._chosen is None:
             return
         cuts, start = "Shift" in event.modifiers, np.asarray(event.pos)
         line, is_click = [self._place(layer, event)], True
