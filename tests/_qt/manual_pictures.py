@@ -67,7 +67,6 @@ PICTURES = (
     "new-word-1-strokes",
     "new-word-2-accepted",
     "new-word-3-learnt",
-    "new-word-4-seen",
 )
 """Every picture of the tutorials; the test of the manual compares them with its pages."""
 
@@ -200,12 +199,11 @@ def _new_word(desk: Desk, work: Path, album: Album, minutes: float) -> None:
             album.take("new-word-2-accepted", desk)
     desk.learn.panel.budget.setValue(Budget("auto", 2 * minutes))
     _learn(day, album, "new-word-3-learnt")
-    if desk.learn.panel.promote_button.isEnabled():
-        day.promote()
-    desk.show("Annotate")
-    annotate.run()
-    day.idle()
-    album.take("new-word-4-seen", desk)
+    if "Serve anyway" in desk.learn.panel.question.answers():
+        desk.learn.panel.question.answer("Serve anyway")
+        day.idle()
+    else:
+        day.serve()
 
 
 def _stroke(day: Day, prompt: str, first: tuple[int, int], last: tuple[int, int]) -> None:
