@@ -1,0 +1,73 @@
+"""The weights that ship, on the images that ship: worse weights must not pass. The bars may only be raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_amvlm.imaging import read_folder, read_image, read_mask
+from napari_amvlm.metrics import dice
+from napari_amvlm.predictor import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAMPLES = Path(__file__).parents[1] / "sample_data"
+IMAGES = 3
+"""Images of each folder that are asked."""
+
+LEAST_DICE = {
+    ("nuclei", "nuclei"): 0.77,
+    ("lungs", "lungs"): 0.9,
+    ("lungs", "left lung"): 0.87,
+    ("lungs", "right lung"): 0.94,
+    ("spine", "vertebrae"): 0.84,
+    ("spine", "intervertebral discs"): 0.8,
+    ("spine", "spinal canal"): 0.88,
+}
+"""Mean Dice that a word must reach in its folder: a little below what amvlm-open 0.4.0 reaches."""
+MOST_WRONG = 0.01
+"""Share of an image that a word of another folder may cover at most."""
+NOT_TAUGHT = ("pacemaker", "infected lung area", "tumour of the spleen", "car")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """Return the default model, on the processor so that bars hold everywhere."""
+    return Predictor.from_file(device="cpu")
+
+
+def _choose(predictor: Predictor, folder: str, index: int) -> dict[str, NDArray[np.bool_]]:
+    """Choose a sample image, and return the true mask of each word."""
+    found = read_folder(SAMPLES / folder)
+    pair = found.pairs[index]
+    pixels = read_image(pair.image).data
+    labels = read_mask(pair.required_mask(), pixels.shape[:2])
+    predictor.set_image(pixels, key=pair.name)
+    truth = {name: labels == value for value, name in found.classes}
+    whole = {"lungs": "lungs", "nuclei": "nuclei"}.get(folder)
+    return truth | ({whole: labels > 0} if whole else {})
+
+
+@pytest.mark.parametrize("folder", ["nuclei", "lungs", "spine"])
+def test_right_words_are_found_wrong_ones_are_not_and_others_are_not_taught(predictor: Predictor, folder: str) -> None:
+    scores: dict[str, list[float]] = {}
+    wrong = [word for place, word in LEAST_DICE if place != folder and word not in ("left lung", "right lung")]
+    for index in range(IMAGES):
+        truth = _choose(predictor, folder, index)
+        for word, mask in truth.items():
+            found = predictor.predict(word)
+            assert found.answer == "present", (word, found.presence)
+            scores.setdefault(word, []).append(float(dice(found.mask(), mask)))
+        for word in wrong if index == 0 else ():
+            found = predictor.predict(word)
+            assert found.answer == "absent", (word, found.presence)
+            assert found.mask().mean() <= MOST_WRONG, word
+    reached = {word: round(float(np.mean(each)), 3) for word, each in scores.items()}
+
+    assert {word for place, word in LEAST_DICE if place == folder} == set(reached)
+    assert not {word: value for word, value in reached.items() if value < LEAST_DICE[folder, word]}, reached
+    assert [predictor.predict(word).answer for word in NOT_TAUGHT] == ["not taught"] * len(NOT_TAUGHT)
