@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import AmvlmError
-from napari_amvlm.imaging import slide_key
+from napari_amvlm.errors import AmvlmError, DatasetError
+from napari_amvlm.imaging import find_sources, is_zarr, slide_key
 from napari_amvlm.project.storage import array_hash, storable_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.imaging import ImageData, ImageSource
     from napari_amvlm.project import ImageRecord, Project, SlidePlace
 
 
@@ -73,6 +74,37 @@ class PlaneFinder:
     def _at(self, index: tuple[int, ...], pixels: NDArray[Any]) -> Place | None:
         record = self._by_hash.get(array_hash(storable_array(pixels)))
         return None if record is None else Place(record, index)
+
+
+def find_scans(paths: Iterable[Path]) -> list[ImageSource]:
+    """Return the images in files and folders, with those in all folders below.
+
+    Raises
+    ------
+    DatasetError
+        A folder holds no image, nor does any below it.
+    """
+    found: list[ImageSource] = []
+    for path in paths:
+        folders = [path, *_folders_below(path)]
+        before = len(found)
+        for folder in folders:
+            try:
+                found += find_sources([folder])
+            except DatasetError:
+                continue
+        if len(found) == before:
+            find_sources([path])  # says what is there instead
+    return list({(source.path.resolve(), source.files): source for source in found}.values())
+
+
+def _folders_below(path: Path) -> Iterator[Path]:
+    if not path.is_dir() or is_zarr(path):
+        return
+    for folder in sorted(path.iterdir()):
+        if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith(".") and not is_zarr(folder):
+            yield folder
+            yield from _folders_below(folder)
 
 
 def channels(image: ImageData) -> Sequence[ImageData]:

@@ -11,8 +11,8 @@ import numpy as np
 from napari_amvlm.errors import AmvlmError, ImageError, InputError, ProjectBusyError, ProjectError, StorageError
 from napari_amvlm.exports.annotated import LEFT_OUT, annotated_images, free_name
 from napari_amvlm.exports.labels import merged_labels
-from napari_amvlm.exports.placing import Place, PlaneFinder, mask_axes, mask_shape
-from napari_amvlm.imaging import ImageSource, find_sources
+from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_axes, mask_shape
+from napari_amvlm.imaging import ImageSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,7 +214,7 @@ def _placed(
 ) -> Iterator[tuple[ImageData, list[Place]]]:
     """Yield scans with the images that lie in them, then the files of images that lie in none."""
     finder = PlaneFinder(project, list(remaining.values())) if scans else None
-    for source in find_sources(scans):
+    for source in find_scans(scans):
         try:
             images = source.open()
         except ImageError as error:

@@ -11,6 +11,7 @@ from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.exports.dicom_seg import need_highdicom
 from napari_amvlm.imaging import ImageSource, image_kind
 from napari_amvlm.imaging.formats.dicom_headers import read_header
+from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 def is_dicom_seg(path: Path) -> bool:
     """Tell whether a file is a DICOM segmentation, by its content."""
     try:
-        if path.is_dir() or image_kind(path) != "dicom":
-            return False
-        return str(read_header(path).get("SOPClassUID", "")) in _SEGMENTATIONS
-    except (ImageError, OSError, ValueError, KeyError, AttributeError):
+        with reading(path):
+            is_dicom = not path.is_dir() and image_kind(path) == "dicom"
+            return is_dicom and str(read_header(path).get("SOPClassUID", "")) in _SEGMENTATIONS
+    except ImageError:
         return False
 
 
@@ -93,7 +94,8 @@ def _refers_to(source: ImageSource, wanted: set[str]) -> bool:
 
 
 def _uid(path: Path) -> str:
-    return str(read_header(path).get("SOPInstanceUID", ""))
+    with reading(path):
+        return str(read_header(path).get("SOPInstanceUID", ""))
 
 
 def _instances(image: ImageData) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
                 )
             for member in members:
                 yield member.filename, parsed(packed.read(member)) if member.file_size <= _LARGEST else None
-    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read as ROIs of ImageJ ({error}): export it again.") from error
 
 

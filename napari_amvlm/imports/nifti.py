@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError, ImageError, InputError, LabelsError
+from napari_amvlm.errors import DatasetError, InputError, LabelsError
 from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import ImageSource, from_file_axes, image_kind, image_name, open_images, to_file_axes
 from napari_amvlm.imaging.folder import normal_form, read_classes
+from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.nifti_files import read_nifti_header
 from napari_amvlm.imports.label_images import beside
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans, whole_numbers
@@ -111,11 +112,9 @@ def _called(source: ImageSource) -> str:
 
 
 def _checked_header(path: Path) -> Any:
-    try:
+    with reading(path):
         header = read_nifti_header(path)
         affine = header.get_best_affine()
-    except (OSError, EOFError, ValueError) as error:
-        raise ImageError(f"{path} cannot be read as NIfTI: save or copy it again.") from error
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
         raise LabelsError(
             f"{path} has an affine that is zero or gives no volume, so nobody knows where its voxels lie: repair its "
@@ -126,7 +125,8 @@ def _checked_header(path: Path) -> Any:
 
 def _fits(header: Any, scan: Path) -> bool:
     """Tell whether labels have the voxels of a scan."""
-    other = read_nifti_header(scan)
+    with reading(scan):
+        other = read_nifti_header(scan)
     shapes = [[n for n in one.get_data_shape() if n != 1] for one in (header, other)]
     return shapes[0] == shapes[1] and np.allclose(header.get_best_affine(), other.get_best_affine(), atol=_NEAR)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.exports.placing import mask_axes, mask_shape
 from napari_amvlm.imaging import is_zarr, open_images
+from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.ome_zarr import ome_metadata
 from napari_amvlm.imports.scan_masks import ScanMasks
 
@@ -41,9 +42,13 @@ def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str],
         except (ImageError, LabelsError) as error:
             on_problem(str(error))
             continue
-        name = " ".join(str(ome_metadata(folder)["multiscales"][0].get("name") or folder.name).split())
-        labels[prompt or name] = stored.data
+        labels[prompt or _name(folder)] = stored.data
     yield ScanMasks(image, labels, labels)
+
+
+def _name(folder: Path) -> str:
+    with reading(folder):
+        return " ".join(str(ome_metadata(folder)["multiscales"][0].get("name") or folder.name).split())
 
 
 def _labels_of(path: Path) -> tuple[Path, list[Path]]:

@@ -73,6 +73,6 @@ def _is_other_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as packed:
             names = packed.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
         return False
     return bool(names) and not any(name.lower().endswith(".roi") for name in names)

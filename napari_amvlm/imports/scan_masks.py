@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import AmvlmError, ImageError, LabelsError
-from napari_amvlm.exports.placing import Place, PlaneFinder, mask_shape
-from napari_amvlm.imaging import ImageSource, find_sources
+from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_shape
+from napari_amvlm.imaging import ImageSource
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Scans:
 
     def images(self, wanted: Callable[[ImageSource], bool]) -> Iterator[tuple[ImageSource, ImageData]]:
         """Yield the images of the scans that are `wanted`; those that cannot be read are passed over."""
-        for source in find_sources([self.folder]) if self.folder else self._own_files():
+        for source in find_scans([self.folder]) if self.folder else self._own_files():
             try:
                 if wanted(source):
                     yield from ((source, image) for image in source.open())
