@@ -29,9 +29,10 @@ class ScrollColumn(QScrollArea):
         self.column.setSpacing(6)
         self.setWidget(body)
 
-    def add(self, widget: QWidget) -> None:
-        """Add a widget at the bottom."""
-        self.column.addWidget(widget)
+    def add(self, *widgets: QWidget) -> None:
+        """Add widgets at the bottom."""
+        for widget in widgets:
+            self.column.addWidget(widget)
 
 
 def named_rows(rows: dict[str, QWidget]) -> QFormLayout:

@@ -28,10 +28,7 @@ class LearnPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self.counts = QLabel()
-        self.counts.setWordWrap(True)
-        self.counts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self.counts.setAccessibleName("Images to learn from")
+        self.counts = _sentence("Images to learn from")
         self.counts.setToolTip(
             "accepted: images with an accepted mask. held out: those of them that only judge, one in four; correct\n"
             "their masks, since a mask that was accepted as the model drew it judges nothing.\n"
@@ -40,36 +37,32 @@ class LearnPanel(QWidget):
         self.add_button = AddButton()
         self.add_button.setToolTip("Put images into the project, to be learnt from without labels")
         self.budget = BudgetRow()
-        self.start_button = QPushButton("Start")
-        self.start_button.setToolTip("Learn from the accepted masks in the background; you can keep working")
-        self.pause_button = QPushButton("Pause")
-        self.pause_button.setToolTip("Pause the run and its budget")
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("End the run now: what it learnt goes on the list, and the current model stays")
+        self.start_button = _button("Start", "Learn from the accepted masks in the background; you can keep working")
+        self.pause_button = _button("Pause", "Pause the run and its budget")
+        self.stop_button = _button(
+            "Stop", "End the run now: what it learnt goes on the list, and the current model stays"
+        )
         self.auto = AutoLearnRow()
         self.progress = ProgressRow(button="")
         self.question = Question()
         self.status = StatusLine()
         self.curve = CurveWidget()
-        self.verdict = QLabel()
-        self.verdict.setWordWrap(True)
-        self.verdict.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self.verdict.setAccessibleName("What held-out images say of the last run")
+        self.verdict = _sentence("What held-out images say of the last run")
         self.scores = ScoreTable()
-        self.serve_button = QPushButton("Serve")
-        self.serve_button.setToolTip("Let this model draw the masks from now on; any other is one click away")
-        self.discard_button = QPushButton("Discard")
-        self.discard_button.setToolTip("Put this model aside; if it serves, what served before serves again")
-        self.compare_button = QPushButton("Compare")
-        self.compare_button.setCheckable(True)
-        self.compare_button.setToolTip(
-            "Look at this model beside the one it was learnt from, on the held-out images, the worst first"
+        self.serve_button = _button("Serve", "Let this model draw the masks from now on; any other is one click away")
+        self.discard_button = _button("Discard", "Put this model aside; if it serves, what served before serves again")
+        self.compare_button = _button(
+            "Compare", "Look at this model beside the one it was learnt from, on the held-out images, the worst first"
         )
+        self.compare_button.setCheckable(True)
         self.judge_buttons = QWidget()
         self.swipe = SwipeRow()
         self.compare_progress = ProgressRow()
         self.models = ModelList()
-        # layout
+        self._lay_out()
+        self.question.shownChanged.connect(self.showCurve)
+
+    def _lay_out(self) -> None:
         body = self._body = ScrollColumn()
         body.column.setSpacing(4)
         counts = QHBoxLayout()
@@ -78,15 +71,9 @@ class LearnPanel(QWidget):
         body.column.addLayout(counts)
         body.add(self.budget)
         body.column.addLayout(_row(self.start_button, self.pause_button, self.stop_button))
-        body.add(self.auto)
-        body.add(self.progress)
-        body.add(self.question)
-        body.add(self.status)
-        body.add(self.curve)
-        body.add(self.verdict)
+        body.add(self.auto, self.progress, self.question, self.status, self.curve, self.verdict)
         body.column.addWidget(self.scores, 9)
-        body.add(self.swipe)
-        body.add(self.compare_progress)
+        body.add(self.swipe, self.compare_progress)
         buttons = _row(self.compare_button, self.serve_button, self.discard_button)
         buttons.setContentsMargins(0, 0, 0, 0)
         self.judge_buttons.setLayout(buttons)
@@ -98,7 +85,6 @@ class LearnPanel(QWidget):
         column.addWidget(body)
         self.setMinimumWidth(280)
         tab_through(self)
-        self.question.shownChanged.connect(self.showCurve)
 
     def showCurve(self) -> None:
         """Show the curve, unless a question or a comparison needs its room."""
@@ -133,3 +119,17 @@ def _row(*buttons: QPushButton) -> QHBoxLayout:
     for button in buttons:
         row.addWidget(button, 1)
     return row
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _sentence(name: str) -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+    label.setAccessibleName(name)
+    return label
