@@ -165,7 +165,7 @@ def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
     """
     config = config or TextEncoderConfig()
     folder = _find_weights(config)
-    _check_hash(folder / "model.safetensors", config.sha256)
+    check_hash(folder / "model.safetensors", config.sha256)
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -221,7 +221,8 @@ def _without_pickle(folder: Path, config: TextEncoderConfig) -> Path:
     )
 
 
-def _check_hash(path: Path, expected: str | None) -> None:
+def check_hash(path: Path, expected: str | None) -> None:
+    """Raise a `TextEncoderError` unless a file has the expected SHA-256; None accepts any."""
     if expected is None:
         return
     try:

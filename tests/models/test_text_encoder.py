@@ -10,7 +10,7 @@ import torch
 
 from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
-from napari_amvlm.models.text_encoder import _check_hash, load_text_encoder
+from napari_amvlm.models.text_encoder import check_hash, load_text_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"something else")
 
     with pytest.raises(TextEncoderError, match="sha256"):
-        _check_hash(path, TextEncoderConfig().sha256)
+        check_hash(path, TextEncoderConfig().sha256)
 
 
 def test_the_published_hash_is_checked_on_loading() -> None:
