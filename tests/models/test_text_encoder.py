@@ -30,7 +30,8 @@ def test_a_prompt_means_the_same_in_any_company(text_encoder: TextEncoder) -> No
     text_encoder._cache.clear()
     among = text_encoder.sentence(["the patient's left lung in a chest X-ray", "nuclei"])[1]
 
-    assert torch.equal(alone, among)
+    # The last digits depend on where memory lies: on some processors products are computed in another order then.
+    torch.testing.assert_close(alone, among, rtol=0, atol=1e-6)
 
 
 def test_a_prompt_means_the_same_in_any_number_format(text_encoder: TextEncoder) -> None:
