@@ -94,9 +94,10 @@ def _runs_below(root: Path) -> list[Measured]:
         scores, config, data = (folder.read(name) for name in (SCORES, CONFIG, DATA))
         if scores is None or config is None or data is None:
             raise InputError(f"{path.parent} has {SCORES}, but not {CONFIG} and {DATA}; remove it or run it again.")
-        recipe, split = config["recipe"], data["split"]
+        recipe = config["recipe"]
         if "sources" in recipe:
-            continue  # a pretraining run: it learns from several data sets, and is no row of any
+            continue  # a pretraining run: it is no row of any table
+        split = data["split"]
         for mode, protocols in scores["scores"].items():
             row = recipe["name"] if mode == recipe["prompts"] == "fixed" else f"{recipe['name']}, asked {mode}"
             for protocol, report in protocols.items():

@@ -32,7 +32,7 @@ from training.command import (
 from training.datasets import DatasetSplit, open_dataset
 from training.datasets.asking import used_unlabelled
 from training.runs.folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
-from training.runs.learning import Show, Sitting, learn, learn_plain
+from training.runs.learning import Show, Sitting, learn, learn_rival
 from training.runs.page import write_page
 from training.runs.random_start import RANDOM, random_start
 from training.runs.recipe import RunRecipe, read_recipe
@@ -92,12 +92,13 @@ def execute(
     scores = folder.read(SCORES)
     if scores is not None:
         return scores
-    learns_unlabelled = recipe.method == "amvlm" and recipe.learning_config().unlabelled_batch > 0
+    rival = recipe.rival()
+    learns_unlabelled = (rival is None or rival.unlabelled) and recipe.learning_config().unlabelled_batch > 0
     unlabelled = _distinct(folder, split, used_unlabelled(split, recipe.prompts) if learns_unlabelled else ())
     if not folder.weights.is_file():
         sitting = Sitting(recipe, split, folder, device, should_stop, show)
-        if recipe.method == "plain-unet":
-            learn_plain(sitting)
+        if rival is not None:
+            learn_rival(sitting, rival, unlabelled, text_encoder)
         else:
             learn(sitting, unlabelled, _start(recipe, folder, text_encoder), text_encoder)
     scores = _scored(recipe, split, folder, len(unlabelled), device, text_encoder)
@@ -108,7 +109,7 @@ def execute(
 
 def _start_hash(recipe: RunRecipe) -> str | None:
     """Return the hash of the start weights, "random", or None for a plain U-Net."""
-    if recipe.method == "plain-unet":
+    if recipe.method != "amvlm":
         return None
     return RANDOM if recipe.start == RANDOM else read_info(find_model(recipe.start)).sha256
 

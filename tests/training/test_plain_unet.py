@@ -16,9 +16,10 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.learning.crop_source import CropSource
+from training.methods import train as training_loop
+from training.methods.backbone import PlainUNet
 from training.plain_unet import load_labelled, main
-from training.runs import plain_unet
-from training.runs.plain_unet import PlainPredictor, PlainUNet, train_plain_unet
+from training.runs.plain_unet import PlainPredictor, train_plain_unet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs: Path, monk
             return views
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
-    monkeypatch.setattr(plain_unet, "CropSource", Source)
+    monkeypatch.setattr(training_loop, "CropSource", Source)
     config = LearningConfig(minutes=None, steps=20, crop=64, labelled_batch=2, unlabelled_batch=3, warmup=0.05)
 
     train_plain_unet(load_labelled(discs, "discs"), config, _CPU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
+from skimage.io import imsave
 from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, ViTModel
 
 from napari_amvlm.errors import Cancelled, DatasetError, ModelFileError, TextEncoderError
@@ -194,3 +197,75 @@ def test_base_on_two_processes_has_the_losses_of_one(
     for one, two in zip(*found, strict=True):
         for name in ("ita", "css", "icl"):
             assert two[name] == pytest.approx(one[name], rel=2e-3, abs=2e-4), name
+
+
+_LARGE = """
+import json, resource, sys
+from pathlib import Path
+import torch
+from training.published import Published, publish
+
+torch.set_num_threads(1)
+recipe = Published.model_validate_json(Path(sys.argv[1]).read_text())
+publish(recipe, Path(sys.argv[2]), Path(sys.argv[3]), device=torch.device("cpu"), should_stop=lambda: False)
+print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+"""
+
+
+def _many_images(root: Path, count: int) -> None:
+    """Write a set in LViT layout, its captions in workbooks, whose pictures are copies of a few."""
+    chance, held_out = np.random.default_rng(0), 10
+    for folder, number in (("Train_Folder", count), ("Val_Folder", held_out)):
+        for part in ("img", "labelcol"):
+            (root / folder / part).mkdir(parents=True)
+        rows = [("Image", "Description")]
+        sources = []
+        for index in range(8):
+            pair = root / f"{folder}-{index}.png", root / f"{folder}-{index}-mask.png"
+            imsave(pair[0], chance.integers(0, 255, (224, 224), dtype=np.uint8), check_contrast=False)
+            mask = np.zeros((224, 224), np.uint8)
+            mask[20 + 8 * index : 90, 30:120] = 255
+            imsave(pair[1], mask, check_contrast=False)
+            sources.append([path.read_bytes() for path in pair])
+        for index in range(number):
+            name, (image, mask_file) = f"sub-S{folder[0]}{index}_run-1", sources[index % 8]
+            # A few bytes behind the end make each file its own: copies of a labelled image are left out.
+            (root / folder / "img" / f"{name}.png").write_bytes(image + str((folder, index)).encode())
+            (root / folder / "labelcol" / f"mask_{name}.png").write_bytes(mask_file)
+            rows.append((f"{name}.png", f"infection, area {index % 40}, left lung"))
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(row)
+        book.save(root / folder / f"{folder}_text.xlsx")
+
+
+@pytest.mark.slow
+def test_five_thousand_images_take_less_than_two_gigabytes_and_go_on_after_a_kill(
+    tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    _many_images(tmp_path / "data" / "QaTa-COV19", 5000)
+    pairs = {"steps": 10, "batch": 8, "save_every_seconds": 0, "crop": 224}
+    learning = {"square": 224, "crop": 224, "labelled_batch": 2, "unlabelled_batch": 2, "validations": 1}
+    run = {"dataset": "QaTa-COV19", "labels": "25%", "steps": 10, "learning": learning, "save_every_seconds": 0}
+    file, script, out = tmp_path / "recipe.json", tmp_path / "large.py", tmp_path / "out"
+    file.write_text(_recipe(tiny_config.model_dump(), pairs=pairs, run=run).model_dump_json())
+    script.write_text(_LARGE)
+    told = [sys.executable, str(script), str(file), str(tmp_path / "data"), str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    for log, wanted in ((out / "step-1" / "log.jsonl", 4), (out / "step-2" / "log.jsonl", 4)):
+        process = subprocess.Popen(told, env=environment)
+        while process.poll() is None and (not log.is_file() or log.read_text().count("\n") < wanted):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.kill()
+        process.wait()
+    done = subprocess.run(told, env=environment, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout.splitlines()[-1])["peak"] < 2_000_000  # kilobytes
+    for step in ("step-1", "step-2"):
+        records = [json.loads(line) for line in (out / step / "log.jsonl").read_text().splitlines()]
+        steps = [r["step"] for r in records if "ita" in r or r.get("event") == "step"]
+        assert steps[-1] == 10
+        assert set(range(1, 11)) <= set(steps)

@@ -25,8 +25,8 @@ from training.pretraining.data import is_validation
 from training.pretraining.joint_loss import total_loss
 from training.pretraining.prompts import CONCEPTS
 from training.pretraining.recipe import Recipe
+from training.pretraining.rivals import make_alignment
 from training.pretraining.scoring import mean_scores, score_each
-from training.pretraining.step_one import Alignment
 from training.pretraining.workers import Workers
 from training.runs.folder import LOG, STATE, save_tensors
 
@@ -81,7 +81,7 @@ class Pretraining:
         self.recipe, self.out, self.device = recipe, out, device
         config = self._prepare(images)
         self.model = build_model(config, text_encoder=text_encoder, seed=recipe.seed).to(device)
-        self.alignment = Alignment(self.model, recipe.step_one, seed=recipe.seed).to(device)
+        self.alignment = make_alignment(self.model, recipe.step_one, seed=recipe.seed).to(device)
         self.parts = learnt_parts(self.model)
         self.average: AveragedModel = averaged(self.parts, recipe.ema_decay)
         encoders = ("image_encoder.", "bert.")

@@ -41,9 +41,14 @@ if TYPE_CHECKING:
     from training.pretraining.batches import Batch
 
 
+Objective = Literal["amvlm", "clip", "medclip", "mgca", "dusss", "map", "cmitm", "asg"]
+"""What step 1 minimises: our losses, or those of a rival (`training.methods.objectives`)."""
+
+
 class StepOneConfig(Config):
     """Weights and options of step 1; a weight of 0 leaves a loss out."""
 
+    objective: Objective = "amvlm"
     ita: float = Field(1.0, ge=0, le=10, description="weight of L_ITA")
     css: float = Field(0.5, ge=0, le=10, description="weight of L_CSS")
     icl: float = Field(0.1, ge=0, le=10, description="weight of L_ICL")
@@ -104,7 +109,7 @@ class Alignment(nn.Module):
         """
         config, device = self.config, seen.cls.device
         text = model.text_encoder.words(batch.captions)
-        image = _Side(model.image_projection(seen.cls), self.heads.patches(_sequence(seen.tokens)))
+        image = _Side(model.image_projection(seen.cls), self.heads.patches(as_sequence(seen.tokens)))
         words = _Side(model.text_projection(text.sentence), self.heads.words(text.words), text.padding)
         same = same_meaning(batch.meanings, device)
         losses: dict[str, Tensor] = {}
@@ -192,7 +197,7 @@ class Alignment(nn.Module):
         encoder = model.text_encoder
         text = encoder(batch.captions_a, parts["bert"]) if "bert" in parts else encoder.words(batch.captions_a)
         return (
-            _Side(parts["image_projection"](seen.cls), parts["patches"](_sequence(seen.tokens))),
+            _Side(parts["image_projection"](seen.cls), parts["patches"](as_sequence(seen.tokens))),
             _Side(parts["text_projection"](text.sentence), parts["words"](text.words), text.padding),
         )
 
@@ -213,6 +218,6 @@ def _followed(model: AMVLM, heads: AlignmentHeads) -> nn.ModuleDict:
     return followed
 
 
-def _sequence(tokens: Tensor) -> Tensor:
+def as_sequence(tokens: Tensor) -> Tensor:
     """Map a token map `(B, D, h, w)` to a sequence `(B, hw, D)`."""
     return tokens.flatten(2).transpose(1, 2)

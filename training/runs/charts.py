@@ -34,3 +34,19 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     right.yaxis.label.set_color(COLOURS[1])
     right.plot([step for step, _ in scores], [dice for _, dice in scores], "o-", c=COLOURS[1])
     figure.savefig(path)
+
+
+def draw_losses(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Draw the smoothed loss on labelled crops over the steps, a line for each row of `logs`, as a PNG file."""
+    figure = Figure(figsize=(8, 5), layout="tight")
+    axes = figure.subplots()
+    for number, (name, records) in enumerate(logs.items()):
+        losses = [(r["step"], r["supervised"]) for r in records if r.get("event") == "step"]
+        if losses:
+            steps, values = np.array(losses, float).T
+            smooth = ndimage.uniform_filter1d(values, min(_SMOOTHING, len(values)), mode="nearest")
+            style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
+            axes.plot(steps, smooth, style, c=COLOURS[number % len(COLOURS)], label=name)
+    axes.set(xlabel="step", ylabel="loss on labelled crops")
+    axes.legend(fontsize="small", ncols=2)
+    figure.savefig(path)

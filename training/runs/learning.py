@@ -11,9 +11,11 @@ from napari_amvlm.errors import Cancelled
 from napari_amvlm.generators import drain
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.text_encoder import load_text_encoder
 from training.datasets.asking import learning_data
+from training.methods.train import train
 from training.runs.folder import StateFile
-from training.runs.plain_unet import save_plain_unet, train_plain_unet
+from training.runs.rivals import save_rival
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from napari_amvlm.learning import Report, StepReport
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.datasets.opening import DatasetSplit
+    from training.methods.protocol import Method
     from training.runs.folder import RunFolder
     from training.runs.recipe import RunRecipe
 
@@ -88,8 +91,10 @@ def learn(sitting: Sitting, unlabelled: Sequence[ImagePair], start: Path, text_e
     )
 
 
-def learn_plain(sitting: Sitting) -> None:
-    """Train the plain U-Net on the labelled images, logging every report, and write its weights.
+def learn_rival(
+    sitting: Sitting, method: Method, unlabelled: Sequence[ImagePair], text_encoder: TextEncoder | None
+) -> None:
+    """Train the plain U-Net or another rival, logging every report, and write its weights.
 
     Raises
     ------
@@ -97,7 +102,8 @@ def learn_plain(sitting: Sitting) -> None:
         Somebody stopped it; its state is kept.
     """
     recipe, folder = sitting.recipe, sitting.folder
-    data = learning_data(sitting.split, (), "fixed", seed=recipe.seed)
+    config, prompts = recipe.learning_config(), tuple(sitting.split.prompts())
+    data = learning_data(sitting.split, unlabelled, recipe.prompts, seed=recipe.seed, square=config.square)
     seconds = 0.0
 
     def note(report: StepReport) -> None:
@@ -106,10 +112,13 @@ def learn_plain(sitting: Sitting) -> None:
         folder.note(report)
         sitting.show(report.fraction, f"step {report.step}")
 
-    network, steps = train_plain_unet(
-        data.labelled,
-        recipe.learning_config(),
+    network, steps = train(
+        method,
+        data,
+        config,
         sitting.device,
+        masks=prompts,
+        text_encoder=(text_encoder or load_text_encoder()) if method.reads_text else None,
         keeper=StateFile(folder, recipe.save_every_seconds),
         should_stop=sitting.should_stop,
         on_step=note,
@@ -117,7 +126,7 @@ def learn_plain(sitting: Sitting) -> None:
     if sitting.should_stop():
         raise Cancelled(f"Stopped after {steps} steps; the same command goes on with {folder.path}.")
     _learnt(folder, steps, seconds)
-    save_plain_unet(network, folder.weights, tuple(sitting.split.prompts()))
+    save_rival(method, recipe.method, network, folder.weights, prompts)
 
 
 def _learnt(folder: RunFolder, steps: int, seconds: float) -> None:

@@ -6,7 +6,6 @@ knows no text, no pretraining and no unlabelled images.
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,67 +14,31 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from napari_amvlm.config import STRIDE, LearningConfig, ModelConfig
+from napari_amvlm.config import STRIDE, ModelConfig
 from napari_amvlm.device import autocast
 from napari_amvlm.errors import ImageError, PromptError
 from napari_amvlm.imaging import resize, to_rgb01
 from napari_amvlm.imaging.scale import canvas_box, fit_square
-from napari_amvlm.learning.budget import Budget
-from napari_amvlm.learning.crop_source import CropSource
-from napari_amvlm.learning.data import LabelledImage, LearningData
-from napari_amvlm.learning.ema import averaged
-from napari_amvlm.learning.loop import Loop, StepLosses, never
-from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
-from napari_amvlm.learning.run_state import Progress, RunState
-from napari_amvlm.losses import segmentation_loss
+from napari_amvlm.learning.data import LearningData
+from napari_amvlm.learning.loop import never
+from training.methods.backbone import PlainUNet
+from training.methods.teachers import UNetMethod
+from training.methods.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.config import ScaleName
+    from napari_amvlm.config import LearningConfig, ScaleName
+    from napari_amvlm.learning.data import LabelledImage
     from napari_amvlm.learning.reports import StepReport
     from napari_amvlm.learning.run_state import StateKeeper
 
-WIDTHS = (16, 32, 64, 128, 256)
-"""Channels from full resolution down to 1/16: 1.96 million parameters."""
-
 FORMAT = "plain-unet/1"
 _CANVAS = ModelConfig().whole
-
-
-class _Block(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        layers: list[nn.Module] = []
-        for a, b in itertools.pairwise((inputs, outputs, outputs)):
-            layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
-        super().__init__(*layers)
-
-
-class PlainUNet(nn.Module):
-    """U-Net (Ronneberger et al., MICCAI 2015) with batch normalisation and bilinear upsampling."""
-
-    def __init__(self, classes: int = 1) -> None:
-        super().__init__()
-        w = WIDTHS
-        self.down = nn.ModuleList(_Block(a, b) for a, b in itertools.pairwise((3, *w)))
-        self.up = nn.ModuleList(_Block(a + b, a) for a, b in itertools.pairwise(w))
-        self.head = nn.Conv2d(w[0], classes, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images `(B, 3, H, W)` in [0, 1], H and W multiples of 16, to logits `(B, K, H, W)`."""
-        x = (images - 0.5) * 4
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(x if level == 0 else nn.functional.max_pool2d(x, 2))
-            skips.append(x)
-        for level in range(len(self.up) - 1, -1, -1):
-            x = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = self.up[level](torch.cat([x, skips[level]], dim=1))
-        return self.head(x)  # type: ignore[no-any-return]
 
 
 class PlainPredictor:
@@ -87,7 +50,7 @@ class PlainPredictor:
         What its K masks show. A network of one mask gives that one, whatever it is asked.
     """
 
-    def __init__(self, network: PlainUNet, device: torch.device, prompts: Sequence[str] = ()) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, prompts: Sequence[str] = ()) -> None:
         self._network, self._device = network.eval(), device
         self._prompts = tuple(prompts)
         self._pixels: NDArray[np.float32] | None = None
@@ -186,68 +149,12 @@ def train_plain_unet(
     DivergedError
         The loss was not finite several times in a row.
     """
-    run = _Training(images, config, device)
-    loop = Loop(run.budget, keeper, should_stop)
-    saved = keeper.load() if keeper is not None else None
-    if saved is not None:
-        run.restore(saved)
-        loop.not_finite = saved.progress.not_finite
-    for report in loop.steps(run.step, lambda: run.state(loop.not_finite)):
-        on_step(report)
-    run.network.load_state_dict(run.average.module.state_dict())
-    return run.network.eval(), run.budget.step
+    data = LearningData(labelled=tuple(images))
+    network, steps = train(UNetMethod(), data, config, device, keeper=keeper, should_stop=should_stop, on_step=on_step)
+    return network, steps  # type: ignore[return-value]
 
 
-class _Training:
-    """The state of one run: network, average of its weights, optimiser, crops and budget."""
-
-    def __init__(self, images: Sequence[LabelledImage], config: LearningConfig, device: torch.device) -> None:
-        self._config, self._device = config.model_copy(update={"unlabelled_batch": 0, "consistency": 0.0}), device
-        torch.manual_seed(config.seed)
-        self._prompts = tuple(dict.fromkeys(p for image in images for p in image.masks))
-        network = PlainUNet(len(self._prompts))
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = averaged(self.network, config.ema_decay)
-        data = LearningData(labelled=tuple(images), unlabelled=(), validation=(), prompts=self._prompts)
-        self._source = CropSource(data, self._config, ModelConfig(), device)
-        self._optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.budget = Budget(self._config)
-
-    def step(self, rate: float) -> StepLosses:
-        """Make one step."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        batch = self._source.draw()
-        with autocast(self._device):
-            logits = self.network(batch.strong.contiguous(memory_format=torch.channels_last))
-        masks = logits[range(len(batch.prompts)), [self._prompts.index(p) for p in batch.prompts]][:, None]
-        loss = segmentation_loss(masks, batch.target, batch.known, balance=self._config.class_balance).mean()
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
-        self.average.update_parameters(self.network)
-        return StepLosses(float(loss.detach()), float(loss.detach()))
-
-    def state(self, not_finite: int) -> RunState:
-        """Return the state between two steps."""
-        parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
-        parts |= {"optimiser": optimiser_tensors(self._optimiser), "crops": self._source.state()}
-        tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        return RunState(tensors, Progress(self.budget.step, self.budget.seconds, 0.0, 0, (), not_finite))
-
-    def restore(self, saved: RunState) -> None:
-        """Continue the run that saved this state."""
-        self.network.load_state_dict(below(saved.tensors, "network."))
-        self.average.load_state_dict(below(saved.tensors, "average."))
-        restore_optimiser(self._optimiser, below(saved.tensors, "optimiser."))
-        self._source.restore(below(saved.tensors, "crops."))
-        self.budget.resume(saved.progress.step, saved.progress.seconds)
-
-
-def save_plain_unet(network: PlainUNet, path: Path, prompts: Sequence[str]) -> None:
+def save_plain_unet(network: nn.Module, path: Path, prompts: Sequence[str]) -> None:
     """Write a network and what its masks show, as safetensors."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(tensors, path, metadata={"format": FORMAT, "prompts": json.dumps(list(prompts))})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -12,12 +12,14 @@ from napari_amvlm.errors import InputError
 from training.datasets.asking import PromptMode  # noqa: TC001 - pydantic reads it
 from training.datasets.registry import DatasetSpec, dataset_called
 from training.datasets.splits import SplitConfig
+from training.methods import method_called
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from napari_amvlm.evaluation import EvaluationProtocol
+    from training.methods.protocol import Method
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -36,7 +38,10 @@ class RunRecipe(SplitConfig):
     subject
         Replaces the data set's own expression for the subject in a file name.
     method
-        "amvlm": text-guided Mean Teacher from `start`; "plain-unet": the baseline, from random weights.
+        "amvlm": text-guided Mean Teacher from `start`; "plain-unet": the baseline; or a rival of
+        `training.methods.METHODS`, from random weights.
+    settings
+        Hyperparameters of a rival, where they are not the paper's.
     seed
         Of the choice of labelled images and of learning.
     minutes, steps
@@ -57,7 +62,8 @@ class RunRecipe(SplitConfig):
     name: str = Field(min_length=1)
     dataset: str
     subject: str | None = None
-    method: Literal["amvlm", "plain-unet"] = "amvlm"
+    method: str = "amvlm"
+    settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(0, ge=0)
     minutes: float | None = Field(None, gt=0)
     steps: int | None = Field(None, ge=1)
@@ -73,14 +79,29 @@ class RunRecipe(SplitConfig):
         own = [key for key in _OWN if key in self.learning]
         if own:
             raise ValueError(f"{own[0]} belongs to the recipe itself, not under learning")
-        if self.method == "plain-unet" and {self.prompts, *self.score_prompts} != {"fixed"}:
-            raise ValueError('a plain U-Net reads no text; leave prompts at "fixed" and score_prompts out')
         try:
             self.spec()
+            rival = self.rival()
         except InputError as error:
             raise ValueError(str(error)) from error
+        if self.settings and self.method in ("amvlm", "plain-unet"):
+            raise ValueError(f"settings belong to rivals, not to {self.method}; put its own under learning")
+        if rival is not None and not rival.reads_text and {self.prompts, *self.score_prompts} != {"fixed"}:
+            raise ValueError(f'a {rival.title} reads no text; leave prompts at "fixed" and score_prompts out')
         self.learning_config()
         return self
+
+    def rival(self) -> Method | None:
+        """Return the method with its hyperparameters; None for AMVLM itself.
+
+        Raises
+        ------
+        InputError
+            There is no such method, or a setting is not its own.
+        """
+        if self.method == "amvlm":
+            return None
+        return method_called("u-net" if self.method == "plain-unet" else self.method, self.settings)
 
     def learning_config(self) -> LearningConfig:
         """Return the configuration of the learning loop."""
@@ -107,7 +128,7 @@ class RunRecipe(SplitConfig):
             told |= dict.fromkeys((*labels, "hard_labels", "anchor", "start_share", "labelled_weight"))
         if not told["text_evidence"]:
             told["text_ramp"] = None
-        return {"method": self.method, "start": self.start, "prompts": self.prompts, **told}
+        return {"method": self.method, "settings": self.settings, "start": self.start, "prompts": self.prompts, **told}
 
     def spec(self) -> DatasetSpec:
         """Return the data set, with what the recipe says otherwise of it."""

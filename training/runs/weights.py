@@ -13,6 +13,7 @@ from napari_amvlm.models.inference import mean_of_logits
 from napari_amvlm.predictor import Predictor
 from training.runs.folder import WEIGHTS
 from training.runs.plain_unet import load_plain_unet
+from training.runs.rivals import load_rival
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -51,7 +52,7 @@ def load_predictor(
     if not file.is_file():
         raise ModelFileError(f"There are no weights {file}; give a .safetensors file or the folder of a run.")
     try:
-        plain = load_plain_unet(file, device)
+        plain = load_plain_unet(file, device) or load_rival(file, device, text_encoder)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{file} is damaged ({error}); fetch it or run again.") from error
     if plain is not None:

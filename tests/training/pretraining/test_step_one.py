@@ -12,6 +12,7 @@ from training.pretraining.batches import BatchSource
 from training.pretraining.data import load_taught_images
 from training.pretraining.joint_loss import mask_losses
 from training.pretraining.recipe import Recipe
+from training.pretraining.rivals import make_alignment
 from training.pretraining.step_one import Alignment, StepOneConfig
 
 if TYPE_CHECKING:
@@ -130,3 +131,25 @@ def test_the_form_of_dusss_weighs_class_tokens(tiny_model: AMVLM, batch: Batch) 
     assert 0 < own.observed["w ITA"] <= 1
     assert float(losses["ita"]) != float(plain_losses["ita"])
     assert torch.allclose(losses["css"], plain_losses["css"])
+
+
+@pytest.mark.parametrize("objective", ["clip", "medclip", "mgca", "dusss", "map", "cmitm", "asg"])
+def test_an_objective_of_a_rival_is_finite_and_reaches_both_encoders(
+    tiny_model: AMVLM, batch: Batch, objective: str
+) -> None:
+    said = ["lower left spot", "upper right spot", "no spot", "upper left spot", "right spot", "two spots"]
+    batch = replace(batch, captions=said[: len(batch.captions)], meanings=said[: len(batch.captions)])
+    alignment = make_alignment(tiny_model, StepOneConfig.model_validate({"objective": objective}), seed=0)
+
+    losses = alignment.losses(
+        tiny_model, tiny_model.see(batch.images, batch.whole), batch, torch.Generator().manual_seed(0)
+    )
+    torch.stack(list(losses.values())).sum().backward()
+
+    assert all(bool(value.isfinite()) for value in losses.values())
+    for part in (tiny_model.image_encoder, tiny_model.text_projection):
+        assert any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
+    own = [p for n, p in alignment.heads.named_parameters() if n.startswith("rival.")]
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in own)
+    assert bool(own) == (objective in ("mgca", "map", "cmitm"))
+    assert (alignment.observed.get("regions", 0) > 0) == (objective == "asg")

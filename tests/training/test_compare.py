@@ -1,0 +1,110 @@
+"""AMVLM beside its rivals: a grid that can be stopped, says what it leaves out, and writes one page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from filelock import FileLock
+
+from napari_amvlm.errors import InputError
+from training.compare import Comparison, compare, write_page
+from training.runs.recipe import read_recipe, validated
+
+if TYPE_CHECKING:
+    from napari_amvlm.config import ModelConfig
+    from napari_amvlm.models.text_encoder import TextEncoder
+
+_CPU = torch.device("cpu")
+_RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "compare-monuseg.toml"
+
+
+@pytest.fixture
+def values(tiny_config: ModelConfig, tmp_path: Path) -> dict[str, Any]:
+    learning = {"square": 64, "crop": 64, "labelled_batch": 1, "unlabelled_batch": 1, "validations": 1}
+    return {
+        "fractions": [2],
+        "recipe": {"dataset": "MoNuSeg", "steps": 1, "published": True, "learning": learning},
+        "pairs": {"model": tiny_config.model_dump(), "batch": 4, "crop": 64, "steps": 1, "step_one_weight": 1},
+        "rows": [
+            {"name": "MT", "method": "mean-teacher"},
+            {"name": "LViT", "method": "lvit"},
+            {"name": "MGCA", "objective": "mgca", "prompts": "captions"},
+            {"name": "SemiSAM", "method": "semisam", "settings": {"sam": str(tmp_path)}},
+        ],
+    }
+
+
+def _compare(grid: Comparison, data: Path, out: Path, encoder: TextEncoder, over: Any = lambda: False) -> int:
+    runs = list(grid.runs("grid"))
+    return compare(grid, runs, data, out, device=_CPU, over=over, text_encoder=lambda: encoder)
+
+
+def test_rows_run_and_the_page_says_what_departs_and_what_is_left_out(
+    values: dict[str, Any], discs_data: Path, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    grid, out = validated(Comparison, values, "grid"), tmp_path / "out"
+
+    assert _compare(grid, discs_data, out, text_encoder, over=iter([False, False, True]).__next__) == 4
+    left = _compare(grid, discs_data, out, text_encoder)
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    page = write_page(grid, out).read_text()
+
+    assert left == 1
+    assert "| MGCA | Wang et al., NeurIPS 2022 |" in page
+    assert "no source of the method is known" in page
+    assert "needs the weights of SAM" in page
+    assert "*published: CCT*" in page
+    assert (out / "losses.png").is_file()
+    scores = json.loads((out / "lvit" / "labels-2" / "seed-0" / "scores.json").read_text())
+    assert list(scores["scores"]) == ["captions"]
+    assert _compare(grid, discs_data, out, text_encoder) == 1
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+
+
+def test_without_captions_rows_that_read_them_are_left_out(
+    values: dict[str, Any], discs_data: Path, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    (discs_data / "MoNuSeg" / "Train_Folder" / "Data_text.csv").unlink()
+    grid = validated(Comparison, values | {"rows": values["rows"][:2]}, "grid")
+
+    assert _compare(grid, discs_data, tmp_path / "out", text_encoder) == 1
+
+    page = write_page(grid, tmp_path / "out").read_text()
+    assert "have no caption" in page
+    assert "| MT | Tarvainen and Valpola" in page
+
+
+def test_two_processes_do_not_share_a_grid(
+    values: dict[str, Any], discs_data: Path, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="Another process works on"):
+        _compare(validated(Comparison, values, "grid"), discs_data, tmp_path, text_encoder)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"method": "mean-teacher", "settings": {"grid": 4}}, "row 'x'.*has no setting 'grid', which belongs to ucmt"),
+        ({"settings": {"decay": 0.9}}, "settings belong to rivals"),
+        ({"method": "nn-unet"}, "There is no method 'nn-unet'"),
+        ({"method": "mean-teacher", "prompts": "captions"}, "MT reads no text"),
+    ],
+)
+def test_a_row_with_another_methods_key_is_refused(values: dict[str, Any], row: dict[str, Any], message: str) -> None:
+    grid = validated(Comparison, values | {"rows": [{"name": "x"} | row]}, "grid")
+
+    with pytest.raises(InputError, match=message):
+        list(grid.runs("grid"))
+
+
+def test_the_recipe_has_a_row_for_each_rival() -> None:
+    grid = read_recipe(Comparison, _RECIPE)
+
+    runs = list(grid.runs("grid"))
+
+    assert len(runs) == 19 * 2 * 3
+    assert {run.recipe.learning_config().steps for run in runs} == {1500}
