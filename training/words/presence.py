@@ -15,7 +15,7 @@ import math
 import random
 import zlib
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -184,7 +184,10 @@ def _loss(logits: Tensor, there: Tensor) -> Tensor:
 
 def _fit(model: AMVLM, fit: Asked, kept: Asked) -> None:
     parts = nn.ModuleDict({"projection": model.image_projection, "presence": model.presence})
-    groups = [{"params": model.image_projection.parameters(), "lr": 1e-3}, {"params": model.presence.parameters()}]
+    groups: list[dict[str, Any]] = [
+        {"params": model.image_projection.parameters(), "lr": 1e-3},
+        {"params": model.presence.parameters()},
+    ]
     optimiser = torch.optim.AdamW(groups, lr=3e-2, weight_decay=0.02)
     chance = torch.Generator().manual_seed(0)
     spread = _NOISE * float(fit.cls.std())
