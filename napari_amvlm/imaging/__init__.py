@@ -9,8 +9,15 @@ from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import split_instances
 from napari_amvlm.imaging.planes import Plane, from_file_axes, in_plane, to_file_axes
-from napari_amvlm.imaging.reading import open_images, read_image, read_mask, read_reviewed
-from napari_amvlm.imaging.scale import WorkingScale, magnification_by_size, resize, tile_scale, whole_scale
+from napari_amvlm.imaging.reading import file_spacing, open_images, read_image, read_mask, read_reviewed
+from napari_amvlm.imaging.scale import (
+    WorkingScale,
+    magnification_by_size,
+    magnification_by_spacing,
+    resize,
+    tile_scale,
+    whole_scale,
+)
 from napari_amvlm.imaging.slide_key import slide_key
 from napari_amvlm.imaging.sources import ImageSource, find_sources
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
@@ -29,6 +36,7 @@ __all__ = [
     "blend_window",
     "choose_channel",
     "count_nonfinite",
+    "file_spacing",
     "find_sources",
     "from_file_axes",
     "image_kind",
@@ -37,6 +45,7 @@ __all__ = [
     "is_gray",
     "is_zarr",
     "magnification_by_size",
+    "magnification_by_spacing",
     "open_images",
     "read_folder",
     "read_image",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging.formats.kinds import Kind
+    from napari_amvlm.imaging.image_data import Spacing
     from napari_amvlm.imaging.planes import Plane
 
 
@@ -60,6 +61,17 @@ def read_image(path: str | Path) -> ImageData:
         )
     check_size(file, *image.data.shape[:2])
     return replace(image, data=np.asarray(image.data), smaller=())
+
+
+def file_spacing(path: Path) -> dict[str, Spacing]:
+    """Return the pixel size in the header of a PNG, JPEG or TIFF file; empty where it has none, or is another file."""
+    try:
+        kind = image_kind(path)
+        if kind == "tiff":
+            return plane_spacing(path)
+    except ImageError:
+        return {}
+    return photo_spacing(path) if kind == "plain" else {}
 
 
 def open_images(path: str | Path, plane: Plane = "acquired") -> list[ImageData]:

@@ -12,10 +12,12 @@ from napari_amvlm.errors import ImageError, InputError
 from napari_amvlm.imaging.image_data import MICROMETERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
     from napari_amvlm.config import ScaleName
-    from napari_amvlm.imaging.image_data import ImageData
+    from napari_amvlm.imaging.image_data import ImageData, Spacing
 
 
 _SAME_SIZE = 0.1
@@ -55,10 +57,18 @@ def tile_scale(magnification: float = 1.0) -> WorkingScale:
 def magnification_by_size(image: ImageData, micrometers: float) -> float | None:
     """Return the magnification at which the pixels of an image have the size that a model was taught at.
 
+    See `magnification_by_spacing`.
+    """
+    return magnification_by_spacing(image.spacing or {}, micrometers)
+
+
+def magnification_by_spacing(spacing: Mapping[str, Spacing], micrometers: float) -> float | None:
+    """Return the magnification at which pixels have the size that a model was taught at.
+
     Parameters
     ----------
-    image
-        Its pixel size counts where it is a length.
+    spacing
+        By axis letter, the distance of neighbours and its unit; those of Y and X count where they are lengths.
     micrometers
         Of a pixel that the model was taught at.
 
@@ -68,11 +78,8 @@ def magnification_by_size(image: ImageData, micrometers: float) -> float | None:
         1.0 where both sizes differ by less than 10 %; None where the file does not say, pixels are not square, or the
         sizes differ by more than a factor of 8: then the image is no picture through a microscope.
     """
-    sizes = [
-        size * MICROMETERS[unit]
-        for size, unit in zip(image.scale[-2:], image.units[-2:], strict=True)
-        if unit in MICROMETERS
-    ]
+    given = [spacing[axis] for axis in "YX" if axis in spacing]
+    sizes = [size * MICROMETERS[unit] for size, unit in given if unit in MICROMETERS]
     if len(sizes) < 2 or abs(sizes[0] / sizes[1] - 1) > _SAME_SIZE:
         return None
     factor = (sizes[0] * sizes[1]) ** 0.5 / micrometers

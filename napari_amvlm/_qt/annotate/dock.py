@@ -16,6 +16,7 @@ from napari_amvlm._qt.annotate.drafts import Drafts
 from napari_amvlm._qt.annotate.objects import Objects
 from napari_amvlm._qt.annotate.overlays import Overlays
 from napari_amvlm._qt.annotate.panel import REDO_KEY, UNDO_KEY, AnnotatePanel
+from napari_amvlm._qt.annotate.pixel_size import PixelSize
 from napari_amvlm._qt.annotate.prompts import Prompts
 from napari_amvlm._qt.annotate.repaint import Repainter
 from napari_amvlm._qt.annotate.resume import Resume
@@ -49,6 +50,7 @@ class AnnotateDock(AnnotateActions):
         self.ask_read_only = ask_read_only
         self.masks = mask_layers_for(self._viewer, self.workspace)
         self.current_image = CurrentImage(self._viewer, self.workspace, panel, self.masks, self)
+        self.pixel_size = PixelSize(self.workspace, panel, self.current_image.images, self)
         self.queue = queue_for(self._viewer, self.workspace)
         self.prompts = Prompts(panel, self.workspace, self)
         self.slides = Slides(self._viewer, self.workspace, self.prompts, self)
@@ -227,6 +229,7 @@ class AnnotateDock(AnnotateActions):
             self.workspace.at_hand = annotation
             self.panel.status.setValue("info", "")  # it was about another image
             self.panel.confirm.withdraw()
+        self.pixel_size.show()
         self.panel.project.setDefault(default_project(annotation.image if annotation is not None else None))
         if annotation is not None:
             for layer in annotation.layers.values():

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QThread, QTimer, Signal
@@ -15,6 +15,7 @@ from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import GuardedThread, LearnThread
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.errors import AmvlmError, Cancelled, OutOfMemoryError
+from napari_amvlm.imaging import file_spacing, magnification_by_spacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,16 +109,19 @@ class AheadThread(GuardedThread):
             return None
         pixels = self._project.images.load(record)
         predictor.set_image(pixels, key=image_id)
+        # as the dock sets it by itself
+        factor = magnification_by_spacing(file_spacing(record.path), predictor.model.config.micrometers)
+        settings = self._settings if factor is None else replace(self._settings, magnification=round(factor, 2))
         predictions = [
             predictor.predict(
                 prompt,
-                scale=self._settings.scale,
-                magnification=self._settings.magnification,
+                scale=settings.scale,
+                magnification=settings.magnification,
                 should_stop=self.isInterruptionRequested,
             )
             for prompt in self._prompts
         ]
-        return ReadyImage(pixels, tuple(predictions), self._settings)
+        return ReadyImage(pixels, tuple(predictions), settings)
 
 
 class Ahead(QObject):

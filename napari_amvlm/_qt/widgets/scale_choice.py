@@ -51,10 +51,7 @@ class ScaleChoice(QWidget):
         self._magnification.setFixedWidth(96)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
-        self._magnification.setToolTip(
-            "Tiles only: enlarge (above 1) or shrink (below 1) the image before the model sees it,\n"
-            "so that things have the size it was taught, for example x 2 for a 20x scan of nuclei"
-        )
+        self.setNote("")
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -74,6 +71,14 @@ class ScaleChoice(QWidget):
             self._scale.setCurrentIndex(self._scale.findData(value.scale))
             self._magnification.setValue(value.magnification)
             self._magnification.setEnabled(value.scale != "whole")
+
+    def setNote(self, note: str) -> None:
+        """Show where the magnification comes from."""
+        tip = (
+            "Tiles only: enlarge (above 1) or shrink (below 1) the image before the model sees it,\n"
+            "so that things have the size it was taught, for example x 2 for a 20x scan of nuclei"
+        )
+        self._magnification.setToolTip(f"{tip}\n{note}" if note else tip)
 
     def _on_changed(self) -> None:
         self._magnification.setEnabled(self._scale.currentData() != "whole")
