@@ -67,6 +67,7 @@ PICTURES = (
     "new-word-1-strokes",
     "new-word-2-accepted",
     "new-word-3-learnt",
+    "new-word-4-seen",
 )
 """Every picture of the tutorials; the test of the manual compares them with its pages."""
 
@@ -204,6 +205,10 @@ def _new_word(desk: Desk, work: Path, album: Album, minutes: float) -> None:
         day.idle()
     else:
         day.serve()
+    desk.show("Annotate")
+    annotate.run()
+    day.idle()
+    album.take("new-word-4-seen", desk)
 
 
 def _stroke(day: Day, prompt: str, first: tuple[int, int], last: tuple[int, int]) -> None:
