@@ -1,6 +1,7 @@
 """Scores any weights on the validation images of a vocabulary: Dice and boundary F1 for each word of each set.
 
 python -m training.word_table MODEL RECIPE --data PATH [-o FILE] [--part validation|all] [--structured] [--answers]
+    [--plain-unets FILE]
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def main(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for all figures.")] = None,
     part: Annotated[str, typer.Option(help="validation, or all images (for weights that saw none).")] = "validation",
     structured: Annotated[bool, typer.Option(help="Also ask prompts with structure.")] = False,
+    unets: Annotated[
+        Path | None, typer.Option("--plain-unets", help="Scores of training.plain_unets, shown beside.")
+    ] = None,
     asked: Annotated[bool, typer.Option("--answers", help="Also count present, absent and not taught.")] = False,
 ) -> None:
     """Print n, Dice and boundary F1 (2 px at 512) of each word in each set, and the means."""
@@ -46,7 +50,7 @@ def main(
     images, _ = load_corpus(validated(Recipe, read_toml(recipe), str(recipe)), data)
     scored = images if part == "all" else split_subjects(images)[1]
     each = score_words(network, scored)
-    rows = by_pair(each)
+    rows: list[dict[str, Any]] = [*by_pair(each)]
     found: dict[str, Any] = {
         "model": f"{info.name} {info.version}",
         "sha256": info.sha256,
@@ -55,9 +59,17 @@ def main(
         "mean_boundary_f1": round(sum(float(str(r["boundary_f1"])) for r in rows) / max(1, len(rows)), 4),
         "per_image": [dataclasses.asdict(score) for score in each],
     }
+    beside = _beside(rows, unets)
     for row in rows:
-        typer.echo(f"{row['set']:34} {row['word']:34} {row['n']:4} {row['dice']:.3f} {row['boundary_f1']:.3f}")
+        other = f" {row['plain_unet']:.3f}" if "plain_unet" in row else ""
+        typer.echo(f"{row['set']:34} {row['word']:34} {row['n']:4} {row['dice']:.3f} {row['boundary_f1']:.3f}{other}")
     typer.echo(f"{'mean of':34} {len(rows):4} pairs {'':29} {found['mean_dice']:.3f} {found['mean_boundary_f1']:.3f}")
+    if beside:
+        found["beside plain U-Nets"] = beside
+        typer.echo(
+            f"{'of these with a plain U-Net':34} {beside['pairs']:4} pairs: {beside['dice']:.3f}, "
+            f"the plain U-Nets {beside['plain_unet']:.3f}"
+        )
     if structured:
         found["structured"] = by_form(score_structure(network, scored))
         for row in found["structured"]:
@@ -73,6 +85,23 @@ def main(
         typer.echo(json.dumps(found["answers"]))
     if output is not None:
         output.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def _beside(rows: list[dict[str, Any]], path: Path | None) -> dict[str, Any]:
+    """Enter the plain U-Nets' Dice into the rows, and return both means over the pairs that have one."""
+    if path is None:
+        return {}
+    try:
+        scores = {name: each["dice"] for name, each in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no file of training.plain_unets ({error}); write it by that command.") from error
+    both = [row for row in rows if row["word"] in scores.get(row["set"], {})]
+    for row in both:
+        row["plain_unet"] = scores[row["set"]][row["word"]]
+    means = (
+        {key: round(float(np.mean([row[key] for row in both])), 4) for key in ("dice", "plain_unet")} if both else {}
+    )
+    return {"pairs": len(both), **means} if both else {}
 
 
 if __name__ == "__main__":

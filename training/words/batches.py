@@ -77,6 +77,12 @@ class WordSource:
         words = {name: len(words) for name, words in self._by_word.items()}
         self._weights = _set_weights(self._specs, words, emphasis or {})
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the drawn images that comes from each set."""
+        total = sum(self._weights.values())
+        return {name: weight / total for name, weight in self._weights.items()}
+
     def draw(self, step: int) -> Batch:
         """Return the batch of `step`."""
         chance = random.Random(self._seed * 1_000_003 + step)

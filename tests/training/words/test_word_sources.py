@@ -19,6 +19,7 @@ from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
 from napari_amvlm.models.model_info import read_info
 from training.datasets.word_sets import SetSpec
+from training.plain_unets import main as plain_unets
 from training.presence import main as presence
 from training.pretrain import teach_words
 from training.pretraining.recipe import Recipe
@@ -378,7 +379,12 @@ def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: M
     assert teach_words(_recipe(tiny_config), data, tmp_path / "run", torch.device("cpu"))
     out = tmp_path / "table.json"
     model = str(tmp_path / "run" / "t.safetensors")
-    options = ["--data", str(data), "-o", str(out), "--structured", "--answers"]
+    unets = tmp_path / "unets.json"
+    told = [str(recipe), "--data", str(data), "-o", str(unets), "--steps", "1", "--device", "cpu"]
+    plain = typer.Typer()
+    plain.command()(plain_unets)
+    assert CliRunner().invoke(plain, told).exit_code == 0
+    options = ["--data", str(data), "-o", str(out), "--structured", "--answers", "--plain-unets", str(unets)]
 
     result = CliRunner().invoke(app, [model, str(recipe), *options])
 
@@ -387,6 +393,10 @@ def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: M
     pairs = {(row["set"], row["word"]): row["n"] for row in found["pairs"]}
     assert pairs == {("Cells", "nuclei"): 1, ("Heart", "aorta"): 1, ("Heart", "left ventricle"): 2}
     assert 0 <= found["mean_dice"] <= 1
+    scores = json.loads(unets.read_text())
+    assert {name: each["steps"] for name, each in scores.items()} == {"Heart": 2, "Cells": 1}
+    assert found["beside plain U-Nets"]["pairs"] == 3
+    assert all(row["plain_unet"] == scores[row["set"]]["dice"][row["word"]] for row in found["pairs"])
     assert {row["trained"] for row in found["structured"]} == {"trained", "held out"}
     assert len(found["everything except nuclei"]) == 2
     matrix = found["answers"]["confusion"]

@@ -1,0 +1,112 @@
+"""A plain U-Net for each set of a vocabulary, with as many images drawn as the vocabulary's run drew of that set.
+
+    python -m training.plain_unets RECIPE --data PATH -o unets.json [--steps N] [--set NAME]
+
+What is in the file already is not trained again. `training.word_table --plain-unets unets.json` puts the scores beside
+those of weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import InputError
+from napari_amvlm.evaluation import THRESHOLD
+from napari_amvlm.learning.data import LabelledImage as Learnt
+from napari_amvlm.metrics import dice
+from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command
+from training.pretraining.recipe import Recipe
+from training.runs.plain_unet import PlainPredictor, train_plain_unet
+from training.runs.recipe import read_recipe
+from training.words.batches import WordSource
+from training.words.corpus import split_subjects
+from training.words.run import load_corpus
+from training.words.vocabulary import concepts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from training.words.corpus import LabelledImage
+
+log = logging.getLogger("training.plain_unets")
+_BATCH = 4
+
+
+def steps_of(recipe: Recipe, images: Sequence[LabelledImage], steps: int) -> dict[str, int]:
+    """Return for each set in how many steps a plain U-Net sees as many of its images as a run of `steps` steps."""
+    concepts = concepts_of(images, {}, recipe.sides)
+    source = WordSource(images, concepts, seed=0, batch=recipe.batch, size=recipe.crop, emphasis=recipe.emphasis)
+    return {name: max(1, math.ceil(steps * recipe.batch * part / _BATCH)) for name, part in source.shares.items()}
+
+
+def train_and_score(
+    training: Sequence[LabelledImage],
+    validation: Sequence[LabelledImage],
+    steps: int,
+    device: torch.device,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train a plain U-Net on one set, and return its mean Dice for each word that the validation images show."""
+    learnt = [_learnt(image) for image in training]
+    words = tuple(dict.fromkeys(word for image in learnt for word in image.masks))
+    config = LearningConfig(minutes=None, steps=steps, seed=seed, labelled_batch=_BATCH)
+    network, _ = train_plain_unet(learnt, config, device)
+    predictor = PlainPredictor(network, device, words)
+    scores: dict[str, list[float]] = {}
+    for image in validation:
+        predictor.set_image(image.image)
+        for word in (*image.shown(), *image.spec.paired):
+            found = predictor.predict(word, scale=image.spec.kind).probability >= THRESHOLD
+            scores.setdefault(word, []).append(float(dice(found, image.mask(word))))
+    return {"steps": steps, "dice": {word: round(float(np.mean(each)), 4) for word, each in scores.items()}}
+
+
+def _learnt(image: LabelledImage) -> Learnt:
+    words = image.shown() if image.spec.partial else image.words
+    masks = {word: image.mask(word) for word in (*words, *image.spec.paired)}
+    pixels = image.image.astype(np.float32) / np.float32(255)
+    return Learnt(image.name, pixels, masks, dict.fromkeys(masks, image.spec.kind))
+
+
+def main(
+    recipe: RecipeArgument,
+    data: DataSetsOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file for the scores; what it has is kept.")],
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the vocabulary's run, all parts; the recipe's unless given.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--set", help="Only this set; may be repeated.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a plain U-Net on each set alone, and score it on that set's validation images."""
+    resolved = read_recipe(Recipe, recipe)
+    images, _ = load_corpus(resolved, data)
+    training, validation = split_subjects(images)
+    counts = steps_of(resolved, training, steps or resolved.steps)
+    unknown = sorted(set(only or ()) - set(counts))
+    if unknown:
+        raise InputError(f"The recipe has no set {unknown[0]!r}; it has {', '.join(counts)}.")
+    done: dict[str, Any] = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
+    for name, count in counts.items():
+        held_out = [image for image in validation if image.spec.name == name]
+        if name in done or (only and name not in only) or not held_out:
+            continue
+        mine = [image for image in training if image.spec.name == name]
+        done[name] = train_and_score(mine, held_out, count, resolve_device(device), resolved.seed)
+        output.write_text(json.dumps(done, indent=1), encoding="utf-8")
+        log.info("%s: %s", name, done[name])
+
+
+if __name__ == "__main__":
+    run_command(main)
