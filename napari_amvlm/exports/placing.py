@@ -14,7 +14,7 @@ from napari_amvlm.imaging import find_sources, is_zarr, slide_key
 from napari_amvlm.project.storage import array_hash, storable_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,35 +45,40 @@ class PlaneFinder:
     """Finds the images of a project in scans by their pixels, whatever the scans are called and wherever they lie."""
 
     def __init__(self, project: Project, records: Iterable[ImageRecord]) -> None:
-        self._by_hash: dict[str, ImageRecord] = {}
+        self._project = project
+        self._of_size: dict[tuple[int, ...], list[ImageRecord]] = defaultdict(list)
+        self._by_hash: dict[tuple[int, ...], dict[str, ImageRecord]] = {}
         self._cut: dict[str, list[tuple[ImageRecord, SlidePlace]]] = defaultdict(list)
-        self._shapes = set()
         for record in records:
-            with contextlib.suppress(AmvlmError):  # the file is gone: its scan can be given by hand
-                self._by_hash[_pixel_hash(project, record)] = record
-                self._shapes.add(record.shape)
+            self._of_size[record.shape].append(record)
             place = project.images.cut_from(record)
             if place is not None:
                 self._cut[place.slide].append((record, place))
 
     def places(self, image: ImageData) -> list[Place]:
         """Return where images of the project lie in a scan; in one with channels, in any of them."""
-        found = [place for index, pixels in self._candidates(image) if (place := self._at(index, pixels)) is not None]
+        known = self._known(mask_shape(image)[-2:])
+        found: list[Place] = []
+        for channel in channels(image) if known else ():
+            for index, pixels in planes(channel):
+                record = known.get(array_hash(storable_array(pixels)))
+                if record is not None:
+                    found.append(Place(record, index))
         if self._cut and not mask_axes(image)[:-2]:
             for channel in channels(image):
                 regions = self._cut.get(slide_key(channel.data) or "", ())
                 found += [Place(record, (), at.y, at.x) for record, at in regions]
         return list(dict.fromkeys(found))
 
-    def _candidates(self, image: ImageData) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
-        """Yield the planes that have the size of an image of the project."""
-        if mask_shape(image)[-2:] in self._shapes:
-            for channel in channels(image):
-                yield from planes(channel)
-
-    def _at(self, index: tuple[int, ...], pixels: NDArray[Any]) -> Place | None:
-        record = self._by_hash.get(array_hash(storable_array(pixels)))
-        return None if record is None else Place(record, index)
+    def _known(self, shape: tuple[int, ...]) -> Mapping[str, ImageRecord]:
+        """Return the images of a size by their pixels; only these are read, and only once."""
+        if shape not in self._by_hash:
+            hashes: dict[str, ImageRecord] = {}
+            for record in self._of_size.get(shape, ()):
+                with contextlib.suppress(AmvlmError):  # the file is gone: its scan can be given by hand
+                    hashes[_pixel_hash(self._project, record)] = record
+            self._by_hash[shape] = hashes
+        return self._by_hash[shape]
 
 
 def find_scans(paths: Iterable[Path]) -> list[ImageSource]:

@@ -109,6 +109,7 @@ def import_files(
     report = ImportReport()
     wanted = None if prompt is None else clean_prompt(prompt)
     finder = ImageFinder(project, images, add=not dry_run)
+    scans = Scans(project, images)
 
     def report_problem(problem: str) -> None:
         # It may quote names out of the file, which are anything.
@@ -120,7 +121,7 @@ def import_files(
     for path in files:
         try:
             # All of a file is parsed before its first mask is entered.
-            over_scans = read_over_scans(path, wanted, Scans(project, images), report_problem)
+            over_scans = read_over_scans(path, wanted, scans, report_problem)
             parts = list(over_scans or _read(path, wanted, cells, crowds, report_problem))
         except InputError as error:
             report_problem(str(error))

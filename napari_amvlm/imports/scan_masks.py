@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,11 @@ class Scans:
     project: Project
     folder: Path | None
 
+    @cached_property
+    def _finder(self) -> PlaneFinder:
+        # What is added later, by another file, is found by its content when it is added again.
+        return PlaneFinder(self.project, self.project.images.all())
+
     def images(self, wanted: Callable[[ImageSource], bool]) -> Iterator[tuple[ImageSource, ImageData]]:
         """Yield the images of the scans that are `wanted`; those that cannot be read are passed over."""
         for source in find_scans([self.folder]) if self.folder else self._own_files():
@@ -77,7 +82,7 @@ class Scans:
         on_problem
             Called with a sentence for masks that lie on no image of the project.
         """
-        places = PlaneFinder(self.project, self.project.images.all()).places(scan.image)
+        places = self._finder.places(scan.image)
         for place in places:
             record = place.record
             reference = ImageReference(record.name, record.sha256, shape=record.shape)
