@@ -37,6 +37,7 @@ from training.datasets import open_dataset
 from training.pretraining.pairs import CaptionSource, PairRun, captioned_images
 from training.pretraining.recipe import Recipe
 from training.pretraining.workers import Workers
+from training.runs.charts import draw_ambiguity
 from training.runs.folder import DATA, SCORES, RunFolder, environment
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.runs.scores import summary_lines
@@ -156,6 +157,7 @@ def align(
             licence=one.licence,
             training_data=f"{one.training_data}: {len(images)} pairs of {split.spec.name}",
         )
+        draw_ambiguity(folder.logged(), out / "ambiguity.png")
         folder.write(SCORES, {"name": one.name, "steps": run.step, "scores": {}, "weights": sha256_of_file(weights)})
 
     return weights

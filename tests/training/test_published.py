@@ -95,6 +95,7 @@ def test_both_steps_run_stop_and_go_on(
     assert [r["step"] for r in steps if "ita" in r] == [1, 2, 3]
     assert all({"css", "icl", "r T2V", "w T2V"} <= r.keys() for r in steps if "ita" in r)
     assert "segmentation" not in steps[0]
+    assert (out / "step-1" / "ambiguity.png").stat().st_size > 5000
     assert read_info(out / "step-1" / "step-1.safetensors").config.concepts == ()
     assert list(scores["scores"]["captions"]) == ["224"]
     assert "L_tg acted in" in (out / "step-2" / "report.md").read_text()

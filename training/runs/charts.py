@@ -50,3 +50,19 @@ def draw_losses(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> 
     axes.set(xlabel="step", ylabel="loss on labelled crops")
     axes.legend(fontsize="small", ncols=2)
     figure.savefig(path)
+
+
+def draw_ambiguity(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Draw r, w and sigma of PDT over the steps of a pretraining run as a PNG file; False where none was logged."""
+    names = [n for n in ("r V2T", "r T2V", "w V2T", "w T2V", "sigma V2T", "sigma T2V") if any(n in r for r in records)]
+    if not names:
+        return False
+    figure = Figure(figsize=(9, 3), layout="tight")
+    for axes, kind in zip(figure.subplots(1, 3), ("r", "w", "sigma"), strict=True):
+        for number, name in enumerate(n for n in names if n.startswith(f"{kind} ")):
+            points = [(r["step"], r[name]) for r in records if name in r]
+            axes.plot(*np.array(points, float).T, c=COLOURS[number], label=name)
+        axes.set(xlabel="step", ylabel=kind)
+        axes.legend(fontsize="small")
+    figure.savefig(path)
+    return True
