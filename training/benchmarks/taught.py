@@ -1,6 +1,6 @@
 """How often a model calls words taught that nobody taught it, and not taught what it was taught in other words.
 
-    python -m training.benchmarks.taught [--model MODEL]
+    python -m training.benchmarks.taught [--model MODEL] [--wordings FILE]
 
 Of the hundred unknown words every second one was kept out of all tuning. Words that the model was taught after all are
 left out, and counted.
@@ -9,16 +9,21 @@ left out, and counted.
 from __future__ import annotations
 
 import json
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.taught import learnt, taught
 from training.command import run_command
+from training.datasets.word_sets import read_wordings
+from training.words.referents import one_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from napari_amvlm.config import ModelConfig
 
 _UNKNOWN = """
@@ -73,18 +78,41 @@ SAID_OTHERWISE: tuple[tuple[str, str], ...] = (
 """Prompts that are no listed wording, and the concepts that they mean."""
 
 
-def measured(config: ModelConfig) -> dict[str, Any]:
-    """Return how many unknown words are called not taught, by half, and how many other sayings are understood."""
+def variants(name: str) -> list[str]:
+    """Return plain variants of a word: its number, articles, and its side said otherwise.
+
+    Examples
+    --------
+    >>> variants("left lung")
+    ['left lungs', 'the left lung', 'lung on the left side', 'left-sided lung']
+    """
+    one = one_of(name)
+    number = [] if name.endswith(("us", "is")) else [one if one != name else f"{name}s"]
+    found = [*number, f"the {name}"]
+    side, _, rest = name.partition(" ")
+    return found + ([f"{rest} on the {side} side", f"{side}-sided {rest}"] if side in ("left", "right") else [])
+
+
+def measured(config: ModelConfig, wordings: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """Return how many unknown words are called not taught, by half, and how many other sayings are understood.
+
+    Words that the model was measured not to find are left out. `wordings` are synonyms by word.
+    """
     known = {text.casefold() for concept in config.concepts for text in (concept.name, *concept.prompts)}
     report: dict[str, Any] = {}
     for name, words in (("tuning", UNKNOWN[::2]), ("held out", UNKNOWN[1::2])):
         unknown = [word for word in words if word.casefold() not in known]
         wrong = [word for word in unknown if taught(config, word) is not None]
         report[name] = {"words": len(unknown), "not taught": len(unknown) - len(wrong), "called taught": wrong}
-    names = {concept.name for concept in config.concepts}
-    said = [(text, name) for text, name in SAID_OTHERWISE if name in names]
-    missed = [text for text, name in said if not _means(config, text, name)]
-    report["said otherwise"] = {"prompts": len(said), "understood": len(said) - len(missed), "missed": missed}
+    names = {concept.name for concept in config.concepts if learnt(concept)}
+    lists = {
+        "said otherwise": [(text, name) for text, name in SAID_OTHERWISE if name in names],
+        "variants": [(text, name) for name in sorted(names) for text in variants(name)],
+        "synonyms": [(text, name) for name in sorted(names & set(wordings or {})) for text in (wordings or {})[name]],
+    }
+    for name, said in lists.items():
+        missed = [text for text, meant in said if not _means(config, text, meant)]
+        report[name] = {"prompts": len(said), "understood": len(said) - len(missed), "missed": missed}
     return report
 
 
@@ -95,9 +123,11 @@ def _means(config: ModelConfig, text: str, name: str) -> bool:
 
 def main(
     model: Annotated[str | None, typer.Option(help="Installed model or file; the default model unless given.")] = None,
+    wordings: Annotated[Path | None, typer.Option(help="Table of prompt,wording whose synonyms are asked.")] = None,
 ) -> None:
     """Print what `measured` finds, as JSON."""
-    typer.echo(json.dumps(measured(read_info(find_model(model)).config), indent=1))
+    said = None if wordings is None else read_wordings(wordings)
+    typer.echo(json.dumps(measured(read_info(find_model(model)).config, said), indent=1))
 
 
 if __name__ == "__main__":
