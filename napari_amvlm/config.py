@@ -103,6 +103,23 @@ class Concept(Config):
     speck: int = Field(0, ge=0, le=100_000, description="largest piece that is taken off, pixels at working scale")
 
 
+class ObjectsConfig(Config):
+    """The head that tells touching objects apart, and of which concepts it was taught objects."""
+
+    concepts: tuple[str, ...] = Field(min_length=1, description="names of the concepts whose objects can be counted")
+    channels: tuple[Channels, ...] = Field(
+        (32, 48, 64), min_length=1, max_length=4, description="of the head's levels, the finest first"
+    )
+    groups: int = Field(8, ge=1, le=64, description="groups of the group normalisation")
+    marker: float = Field(0.5, gt=0, lt=1, description="relative distance to the border from which on a middle begins")
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> ObjectsConfig:
+        if any(c % self.groups for c in self.channels):
+            raise ValueError(f"every one of channels {self.channels} must be a multiple of groups ({self.groups})")
+        return self
+
+
 class ModelConfig(Config):
     """Everything needed to build a model of the right shape."""
 
@@ -117,6 +134,13 @@ class ModelConfig(Config):
     whole: int = Field(256, ge=64, le=1024, multiple_of=STRIDE, description="canvas side of a whole image, pixels")
     concepts: tuple[Concept, ...] = ()
     structure: bool = Field(False, description="whether it was taught parts, unions and exclusions of concepts")
+    objects: ObjectsConfig | None = Field(None, description="the head for separate objects; None: there is none")
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> ModelConfig:
+        if self.objects is not None and len(self.objects.channels) >= len(self.unet.channels):
+            raise ValueError("the head for separate objects must have fewer levels than the U-Net")
+        return self
 
 
 class LearningConfig(Config):
@@ -149,6 +173,7 @@ class LearningConfig(Config):
     text_guidance: float = Field(0.05, ge=0, le=10, description="weight of L_tg")
     retention: float = Field(0.5, ge=0, le=10, description="weight of keeping untrained prompts as they were")
     retention_every: int = Field(4, ge=1, le=1000, description="steps from one retention loss to the next")
+    object_weight: float = Field(1.0, ge=0, le=10, description="weight of the depth in accepted objects")
     class_balance: float = Field(0.0, ge=0, le=1, description="0 plain, 1 fully class-balanced cross-entropy")
     hard_labels: bool = Field(True, description="round the pseudo-label; its confidence still weighs the pixels")
     anchor: float = Field(1.0, ge=0, le=1, description="share in the pseudo-label of the start and the settled teacher")

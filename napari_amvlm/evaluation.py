@@ -9,14 +9,14 @@ fractions; per-image values are kept for paired tests.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
-from napari_amvlm.errors import InputError, PromptError
+from napari_amvlm.errors import InputError, LabelsError, PromptError
 from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import stretched, stretched_labels
-from napari_amvlm.metrics import Overlap, mean_overlap, overlap
+from napari_amvlm.metrics import Overlap, mean_overlap, object_scores, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ScaleName
     from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.metrics import ObjectScores
 
 EvaluationProtocol = Literal["native", "224"]
 THRESHOLD = 0.5
 LVIT_SIDE = 224
+_COUNTED = ("aji", "pq", "f1", "count_error")
 
 
 class HasProbability(Protocol):
@@ -38,6 +40,13 @@ class HasProbability(Protocol):
     @property
     def probability(self) -> NDArray[np.float32]:
         """Probability of the prompt in every pixel, `(H, W)`, in `[0, 1]`."""
+
+
+class HasObjects(Protocol):
+    """What scoring objects needs of a prediction."""
+
+    def objects(self, threshold: float) -> NDArray[np.int32]:
+        """Return the mask with a number for each object, `(H, W)`."""
 
 
 class PromptPredictor(Protocol):
@@ -60,6 +69,7 @@ def evaluate_folder(
     *,
     scale: Literal["auto"] | ScaleName = "auto",
     magnification: float = 1.0,
+    objects: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return Dice and IoU of every image at threshold 0.5, and their means.
@@ -74,6 +84,9 @@ def evaluate_folder(
         "native" or "224".
     magnification
         Relative to the image's own size, in both protocols.
+    objects
+        Whether objects are scored too: AJI, PQ, F1 at an IoU of 0.5 and the relative count error, as `"objects"` of
+        every image and of the means. The folder needs numbers of objects, in `instances/` or as values of its masks.
     on_progress
         Called with the number of images done and the number of all.
 
@@ -91,9 +104,9 @@ def evaluate_folder(
     PromptError
         A prompt is needed, or is not one of the folder's.
     InputError
-        `protocol` is not known.
+        `protocol` is not known, or objects are wanted in another than "native".
     ImageError, LabelsError
-        An image or its mask cannot be used.
+        An image or its mask cannot be used, or does not tell its objects apart.
     """
     data = folder if isinstance(folder, DataFolder) else read_folder(folder)
     return evaluate_pairs(
@@ -104,6 +117,7 @@ def evaluate_folder(
         one=bool(prompt) or not data.classes,
         scale=scale,
         magnification=magnification,
+        objects=objects,
         on_progress=on_progress,
     )
 
@@ -119,13 +133,14 @@ def evaluate_pairs(
     scale: Literal["auto"] | ScaleName = "auto",
     magnification: float = 1.0,
     square: int = 0,
+    objects: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluate_folder` does, for chosen images.
 
     Parameters
     ----------
-    predictor, protocol, scale, magnification, on_progress
+    predictor, protocol, scale, magnification, objects, on_progress
         As in `evaluate_folder`.
     classes
         What is to be found, with its mask value; None means every value above 0.
@@ -144,7 +159,10 @@ def evaluate_pairs(
     """
     if protocol not in get_args(EvaluationProtocol):
         raise InputError(f"Expected protocol to be one of {list(get_args(EvaluationProtocol))}, but got {protocol!r}.")
+    if objects and protocol != "native":
+        raise InputError("Objects are scored at the images' own size; leave out --objects, or the protocol 224.")
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
+    counted: dict[str, dict[str, ObjectScores]] = {text: {} for text in classes if objects}
     for index, pair in enumerate(pairs):
         image, labels, known, shape = _load(pair, protocol)
         in_square = square and protocol == "224"
@@ -156,9 +174,43 @@ def evaluate_pairs(
             target = binary_mask(labels, value) & known
             probability = np.where(known, prediction.probability, 0)
             scores[text][pair.name] = overlap(probability, target, threshold=THRESHOLD)
+            if objects:
+                wanted = np.where(known, object_numbers(pair, labels, value), 0)
+                told = cast("HasObjects", prediction).objects(THRESHOLD)
+                counted[text][pair.name] = object_scores(np.where(known, told, 0), wanted)
         if on_progress is not None:
             on_progress(index + 1, len(pairs))
-    return _report(scores, protocol, one=one)
+    return _report(scores, protocol, counted, one=one)
+
+
+def object_numbers(pair: ImagePair, labels: NDArray[np.integer], value: int | None = None) -> NDArray[np.integer]:
+    """Return the numbers of an image's objects, `(H, W)`: those of `instances/`, else the values of its mask.
+
+    Parameters
+    ----------
+    pair
+        The image.
+    labels
+        Its mask, `(H, W)`.
+    value
+        Value of a class in it; None where every value above 0 is the same thing.
+
+    Raises
+    ------
+    LabelsError
+        Its mask says where objects are, but not which pixels are whose.
+    """
+    from scipy import ndimage
+
+    stored = labels if pair.objects is None else read_mask(pair.objects, labels.shape)
+    numbers = stored if value is None else np.where(labels == value, stored, 0)
+    told = pair.objects is not None and value is not None  # a class may have one object, in pieces
+    if not told and len(np.unique(numbers[numbers > 0])) == 1 and ndimage.label(numbers)[1] > 1:
+        raise LabelsError(
+            f"{pair.objects or pair.mask} has one value for all objects, so that touching ones cannot be told apart; "
+            "put an image of the same stem with a number for each object into instances/."
+        )
+    return numbers
 
 
 def wanted_classes(data: DataFolder, prompt: str | None) -> dict[str, int | None]:
@@ -222,14 +274,32 @@ def _load(
     return image, labels, known, shape
 
 
-def _report(scores: Mapping[str, Mapping[str, Overlap]], protocol: str, *, one: bool) -> dict[str, Any]:
+def _report(
+    scores: Mapping[str, Mapping[str, Overlap]],
+    protocol: str,
+    counted: Mapping[str, Mapping[str, ObjectScores]],
+    *,
+    one: bool,
+) -> dict[str, Any]:
     """Return the scores in the form that `evaluate --json` prints."""
     reports = {text: _object(text, protocol, per_image) for text, per_image in scores.items()}
+    for text, of_objects in counted.items():
+        each = {name: {key: float(getattr(found, key)) for key in _COUNTED} for name, found in of_objects.items()}
+        for name, values in each.items():
+            reports[text]["per_image"][name]["objects"] = values
+        reports[text]["objects"] = _means(list(each.values()))
     if one:
         return next(iter(reports.values()))
     per_class: Sequence[Mapping[str, Overlap]] = list(scores.values())
     mean_per_image = {name: mean_overlap(images[name] for images in per_class) for name in per_class[0]}
-    return {**_object(None, protocol, mean_per_image), "prompts": reports}
+    objects = [report["objects"] for report in reports.values() if "objects" in report]
+    means = {"objects": _means(objects)} if objects else {}
+    return {**_object(None, protocol, mean_per_image), **means, "prompts": reports}
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each value over rows."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
 def _object(prompt: str | None, protocol: str, per_image: Mapping[str, Overlap]) -> dict[str, Any]:

@@ -75,6 +75,10 @@ class Prediction:
         Whether the model was taught what the prompt says; if not, probability and presence are a guess.
     nearest
         Where it was not taught: the nearest concept that the model knows, if it knows any.
+    depth
+        How deep inside an object each pixel lies, same shape; None where the model was not taught such objects.
+    marker
+        Depth from which on a pixel belongs to the middle of an object.
     """
 
     prompt: str
@@ -85,6 +89,8 @@ class Prediction:
     seconds: float
     taught: bool = True
     nearest: Nearest | None = None
+    depth: NDArray[np.float32] | None = None
+    marker: float = 0.5
 
     @property
     def answer(self) -> Answer:
@@ -104,3 +110,9 @@ class Prediction:
     def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
         """Return the pixels whose probability is at least `threshold`, `(H, W)`; none if it was not taught."""
         return self.drawn >= threshold
+
+    def objects(self, threshold: float = 0.5) -> NDArray[np.int32]:
+        """Return the mask with a number for each object, `(H, W)`; touching ones are told apart."""
+        from napari_amvlm.imaging import split_instances
+
+        return split_instances(self.drawn, threshold, depth=self.depth, marker=self.marker)

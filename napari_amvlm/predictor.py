@@ -221,7 +221,8 @@ class Predictor:
                 encoded = self._encoded(image, chosen, view, on_progress, should_stop)
                 answer = decode_prompt(self.model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
                 probability, text = (turned_back(m, view) for m in (answer.probability, answer.text_probability))
-                return DecodedPrompt(probability, text, answer.presence)
+                depth = None if answer.depth is None else turned_back(answer.depth, view)
+                return DecodedPrompt(probability, text, answer.presence, depth)
 
             answer = self._run(
                 lambda: mean_answer([look(view) for view in views]),
@@ -231,7 +232,8 @@ class Predictor:
                 tell=on_message,
             )
         seconds = time.perf_counter() - started
-        known = taught(self.model.config, prompt) is not None
+        config = self.model.config
+        known = taught(config, prompt) is not None
         return Prediction(
             prompt,
             answer.probability,
@@ -241,6 +243,8 @@ class Predictor:
             seconds,
             known,
             None if known else self.nearest(prompt),
+            answer.depth,
+            config.objects.marker if config.objects is not None else 0.5,
         )
 
     def nearest(self, prompt: str) -> Nearest | None:
@@ -324,7 +328,7 @@ class Predictor:
                 advice="zoom in, so that a smaller part is in view, or close other programs",
             )
 
-    def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
+    def predict_tiles(self, tiles: NDArray[np.float32], prompts: Sequence[str], *, separate: bool = False) -> TileMaps:
         """Segment what each prompt says in tiles of a larger image, all of them in one batch; nothing is cached.
 
         Parameters
@@ -333,6 +337,8 @@ class Predictor:
             float32 `(B, S, S, 3)` in [0, 1] at working scale; S a multiple of 16.
         prompts
             P of them; the image side is computed once for all.
+        separate
+            Whether the depth in objects is wanted too.
 
         Raises
         ------
@@ -345,7 +351,7 @@ class Predictor:
         what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
         advice = "take fewer or smaller tiles, or close other programs"
         with self._lock:
-            return self._run(lambda: tile_maps(self.model, tiles, prompts), advice=advice, what=what)
+            return self._run(lambda: tile_maps(self.model, tiles, prompts, separate=separate), advice=advice, what=what)
 
     def _current(self) -> _CurrentImage:
         if self._image is None:

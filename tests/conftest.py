@@ -69,6 +69,16 @@ def tiny_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM:
 
 
 @pytest.fixture
+def counting_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM:
+    """Return a new tiny model that tells nuclei apart, with the other weights of `tiny_model`."""
+    from napari_amvlm.config import ObjectsConfig
+    from napari_amvlm.models.build import build_model
+
+    head = ObjectsConfig(concepts=("nuclei",), channels=(8, 8), groups=4, marker=0.4)
+    return build_model(tiny_config.model_copy(update={"objects": head}), text_encoder=text_encoder, seed=0)
+
+
+@pytest.fixture
 def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path) -> Path:
     """Return the file of `tiny_model`, written for this test."""
     from napari_amvlm.models.checkpoint import save_model

@@ -37,6 +37,9 @@ def evaluate(
         Literal["auto", "whole", "tiles"], typer.Option("--scale", help="Look at the image as a whole or in tiles.")
     ] = "auto",
     magnification: MagnificationOption = 1.0,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Score objects too: AJI, PQ, F1 and count error; wants instances/.")
+    ] = False,
     views: ViewsOption = "1",
     device: DeviceOption = "auto",
 ) -> None:
@@ -58,6 +61,7 @@ def evaluate(
             protocol,
             scale=scale,
             magnification=magnification,
+            objects=objects,
             on_progress=lambda done, total: show(done / total, f"{done} of {total}"),
         )
     if as_json:
@@ -78,7 +82,7 @@ def _table(report: dict[str, Any]) -> list[str]:
 def _image_lines(prompt: str, values: dict[str, Any]) -> list[str]:
     """Return one line for each image of one prompt."""
     return [
-        f"{prompt} in {image}: Dice {scores['dice']:.4f}, IoU {scores['iou']:.4f}"
+        f"{prompt} in {image}: Dice {scores['dice']:.4f}, IoU {scores['iou']:.4f}{_of_objects(scores)}"
         for image, scores in values["per_image"].items()
     ]
 
@@ -86,4 +90,11 @@ def _image_lines(prompt: str, values: dict[str, Any]) -> list[str]:
 def _line(name: str, values: dict[str, Any]) -> str:
     """Return the line of one prompt."""
     count = f"{values['n']} image{'' if values['n'] == 1 else 's'}"
-    return f"{name}: Dice {values['dice']:.4f}, IoU {values['iou']:.4f} ({count}, {values['protocol']})"
+    scores = f"Dice {values['dice']:.4f}, IoU {values['iou']:.4f}{_of_objects(values)}"
+    return f"{name}: {scores} ({count}, {values['protocol']})"
+
+
+def _of_objects(values: dict[str, Any]) -> str:
+    """Return the scores of objects as they are added to a line; nothing where they were not asked for."""
+    names = {"aji": "AJI", "pq": "PQ", "f1": "F1", "count_error": "count error"}
+    return "".join(f", {names[key]} {value:.4f}" for key, value in values.get("objects", {}).items())

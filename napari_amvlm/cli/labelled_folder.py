@@ -103,14 +103,17 @@ def _labelled_image(
     mask = pair.required_mask()
     shape = (array.shape[0], array.shape[1])
     labels = read_mask(mask, shape)
+    numbers = None if pair.objects is None else read_mask(pair.objects, shape)
     pixels = to_rgb01(array, name=pair.name)
     gray = is_gray(pixels)
+    masks = {prompt: binary_mask(labels, value) for prompt, value in prompts.items()}
     return LabelledImage(
         image=pixels,
-        masks={prompt: binary_mask(labels, value) for prompt, value in prompts.items()},
+        masks=masks,
         reviewed=read_reviewed(pair.reviewed, shape),
         scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in prompts},
         name=pair.name,
+        objects={} if numbers is None else {prompt: numbers * mask for prompt, mask in masks.items()},
     )
 
 

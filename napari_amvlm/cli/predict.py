@@ -47,7 +47,9 @@ def predict(
     model: ModelOption = None,
     instances: Annotated[
         bool,
-        typer.Option("--instances", help="Also write one file per prompt in which every object has its own number."),
+        typer.Option(
+            "--instances", "--objects", help="Also write every object of a prompt with its own number; of slides too."
+        ),
     ] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the probabilities, float16, one channel per prompt.")

@@ -250,7 +250,7 @@ def _predict_plane(
     predictor: Predictor, path: Path, opened: ImageData, request: Request, remark: Remark
 ) -> ImageResult:
     """Predict a plane."""
-    from napari_amvlm.imaging import count_nonfinite, split_instances
+    from napari_amvlm.imaging import count_nonfinite
     from napari_amvlm.imaging.formats.limits import check_size
     from napari_amvlm.slides.class_labels import label_image
 
@@ -269,7 +269,7 @@ def _predict_plane(
         for prompt in request.prompts
     ]
     drawn = [prediction.drawn for prediction in predictions]
-    objects = [numbered(split_instances(m, request.threshold)) for m in drawn] if request.instances else []
+    objects = [numbered(p.objects(request.threshold)) for p in predictions] if request.instances else []
     said = answers(predictor, [(prediction.prompt, prediction.presence) for prediction in predictions])
     return ImageResult(
         label_image(drawn, request.threshold),

@@ -24,15 +24,13 @@ def predict_one_slide(
     Raises
     ------
     InputError
-        Objects are wanted, which slides do not give, a prompt was not taught, or the store is that of another request.
+        A prompt was not taught, or the store is that of another request.
     """
     from napari_amvlm.imaging import Tile
-    from napari_amvlm.slides import SlideRun, memory_needed, memory_note
+    from napari_amvlm.slides import SlideRun, memory_needed, memory_note, number_objects
     from napari_amvlm.slides.slide_run import CACHE_BYTES
 
     path = image.path
-    if request.instances:
-        raise InputError(f"{path} is a slide, for which objects are not numbered; leave out --instances.")
     if request.views > 1:
         raise InputError(f"{path} is a slide, which is seen in one view; leave out --views.")
     if unknown := predictor.not_taught(request.prompts):
@@ -43,20 +41,31 @@ def predict_one_slide(
         x, y, width, height = request.region
         region = Tile(y, x, height, width)
     run = SlideRun(predictor, image, store, region=region, on_message=lambda message: remark(f"{path}: {message}"))
-    if run.total == 0:
+    if run.total == 0 and (not request.instances or store.object_counts is not None):
         return f"{path}: done already -> {store.path}"
-    needed = memory_needed(predictor.model, batch=run.batch, prompts=len(request.prompts), cache_bytes=CACHE_BYTES)
+    maps = len(request.prompts) * (1 + request.instances)
+    needed = memory_needed(predictor.model, batch=run.batch, prompts=maps, cache_bytes=CACHE_BYTES)
     remark(f"{path}: {run.total} blocks to do; {memory_note(needed, predictor.device)}.")
+    if request.instances:
+        store.note_objects(None)
     for report in run.run():
         show(report.done / report.total, f"{image.name}, block {report.done} of {report.total}")
     said = answers(predictor, zip(request.prompts, store.presence(), strict=True))
+    if request.instances:
+        counts = number_objects(store, on_progress=lambda done, total: show(done / total, f"{image.name}, objects"))
+        said = [f"{answer} ({count} objects)" for answer, count in zip(said, counts, strict=True)]
+        for prompt, countable in zip(request.prompts, store.request.countable, strict=True):
+            if not countable:
+                remark(f"{path}: the model does not tell objects of {prompt!r} apart; each connected piece is one.")
     return f"{path}: {', '.join(said)} -> {store.path}"
 
 
 def _store(predictor: Predictor, image: ImageData, folder: Path, request: Request) -> SlideStore:
     """Return the store of a slide, a new one or the one that is there."""
+    from napari_amvlm.models.inference import is_countable
     from napari_amvlm.slides import SlideRequest, SlideStore
 
+    model = predictor.model
     path = image.path
     if path is None:  # an image that was read from a file always has one
         raise InputError(f"{image.name} has no file; save it first.")
@@ -65,6 +74,9 @@ def _store(predictor: Predictor, image: ImageData, folder: Path, request: Reques
         threshold=request.threshold,
         magnification=request.magnification or 1.0,
         every_tile=request.every_tile,
+        objects=request.instances,
+        countable=tuple(is_countable(model, prompt) for prompt in request.prompts) if request.instances else (),
+        marker=model.config.objects.marker if model.config.objects is not None else 0.5,
         model=model_token(predictor),
         image=path.name,
         bytes=path.stat().st_size if path.is_file() else 0,

@@ -19,7 +19,6 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
 
     The presence of a prompt is that in the slice where it is highest.
     """
-    from napari_amvlm.imaging import split_instances
     from napari_amvlm.slides import ObjectLinker, label_image, predict_stack
 
     shape = image.data.shape[: len(image.axes)]
@@ -44,10 +43,10 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
             presence[row] = max(presence[row], prediction.presence)
             if request.probabilities:
                 maps[(row, *report.index)] = prediction.probability
-        for volume, linker, probability in zip(objects, linkers, planes, strict=False):
+        for volume, linker, prediction in zip(objects, linkers, report.predictions, strict=False):
             if report.starts_volume:
                 linker.start_again()
-            volume[report.index] = linker.link(split_instances(probability, request.threshold))
+            volume[report.index] = linker.link(prediction.objects(request.threshold))
         show(report.done / report.total, f"{image.name}, slice {report.done} of {report.total}")
     return ImageResult(
         labels,

@@ -43,6 +43,8 @@ class ImagePair:
         The sentence about it, None if there is none.
     reviewed
         The file that says which pixels somebody looked at, above 0; None if that is all of them.
+    objects
+        The file in `instances/` with a number for each object; None if there is none.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ImagePair:
     mask: Path | None
     caption: str | None
     reviewed: Path | None = None
+    objects: Path | None = None
 
     def required_mask(self) -> Path:
         """Return `mask`.
@@ -87,8 +90,9 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
     """Describe a data folder without opening its images.
 
     The layout is that of LViT: `img/`, and masks in `labelcol/` (0/255, or class values with a `classes.csv` of
-    `value,prompt`) or `instances/` (a number for each object).  A mask has its image's stem, or that behind
-    `mask_`.  Where only a part of an image was reviewed, a file in `reviewed/` says which, as in exports of projects.
+    `value,prompt`) or `instances/` (a number for each object); where both are there, `instances/` tells the objects
+    of the masks apart, and may lack images.  A mask has its image's stem, or that behind `mask_`.  Where only a part of
+    an image was reviewed, a file in `reviewed/` says which, as in exports of projects.
     Captions come from files named `*_text.xlsx` or `*_text.csv`.  Where masks are not required, a folder that holds
     images and no `img/` will do.
 
@@ -113,9 +117,15 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
     by_name = {} if masks == "none" else _masks(folder, images, required=masks == "required")
     captions = {normal_form(stem): caption for stem, caption in read_captions(folder).items()}
     reviewed = _by_stem(folder / "reviewed") if masks != "none" and (folder / "reviewed").is_dir() else {}
+    objects = _by_stem(folder / "instances") if masks != "none" and (folder / "instances").is_dir() else {}
     pairs = tuple(
         ImagePair(
-            name, path, by_name.get(name), captions.get(name) or captions.get(_MASK_PREFIX + name), reviewed.get(name)
+            name,
+            path,
+            by_name.get(name),
+            captions.get(name) or captions.get(_MASK_PREFIX + name),
+            reviewed.get(name),
+            objects.get(name) or objects.get(_MASK_PREFIX + name),
         )
         for name, path in images.items()
     )

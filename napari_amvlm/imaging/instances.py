@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import InputError
+from napari_amvlm.imaging.depth_objects import climb, smoothed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -16,11 +17,20 @@ _LEAST_NECK = 0.75
 """Two bulges are two objects if the neck between them is narrower by this much, in pixels of radius."""
 
 
-def split_instances(probability: ArrayLike, threshold: float = 0.5, *, min_size: int = 20) -> NDArray[np.int32]:
+def split_instances(
+    probability: ArrayLike,
+    threshold: float = 0.5,
+    *,
+    min_size: int = 20,
+    depth: NDArray[np.floating] | None = None,
+    marker: float = 0.5,
+) -> NDArray[np.int32]:
     """Give a number to each object in a probability map.
 
-    Every pixel that reaches `threshold` is foreground.  The watershed of its smoothed distance to the background parts
-    touching objects; bulges that differ by less than 0.75 pixels in radius from the neck between them stay one object.
+    Every pixel that reaches `threshold` is foreground.  Where the model gave a depth, each pixel climbs to the middle
+    of an object, and what leads to none is left out, see `depth_objects`.  Elsewhere the watershed of the smoothed
+    distance to the background parts touching objects; bulges that differ by less than 0.75 pixels in radius from the
+    neck between them stay one object.
 
     Parameters
     ----------
@@ -30,6 +40,10 @@ def split_instances(probability: ArrayLike, threshold: float = 0.5, *, min_size:
         Least probability of foreground.
     min_size
         Smaller objects are left out, pixels.
+    depth
+        How deep inside an object each pixel lies, in [0, 1], of the same shape.
+    marker
+        Depth from which on a pixel belongs to the middle of an object.
 
     Returns
     -------
@@ -44,7 +58,7 @@ def split_instances(probability: ArrayLike, threshold: float = 0.5, *, min_size:
     from scipy import ndimage
     from skimage.measure import label
     from skimage.morphology import local_maxima, reconstruction
-    from skimage.segmentation import relabel_sequential, watershed
+    from skimage.segmentation import watershed
 
     values = np.asarray(probability)
     if values.ndim != 2:
@@ -52,6 +66,9 @@ def split_instances(probability: ArrayLike, threshold: float = 0.5, *, min_size:
     foreground = values >= threshold
     if not foreground.any():
         return np.zeros(values.shape, np.int32)
+    if depth is not None:
+        climbed = climb(foreground, smoothed(depth), marker)
+        return _numbered(np.where(climbed.labels <= climbed.middles, climbed.labels, 0), min_size)
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(foreground), _SMOOTHING)
     distance[~foreground] = 0
     flooded = reconstruction(distance - _LEAST_NECK, distance)
@@ -60,7 +77,13 @@ def split_instances(probability: ArrayLike, threshold: float = 0.5, *, min_size:
     # What is too small to have a bulge of its own is one object for each connected part.
     rest = label(foreground & (objects == 0), connectivity=1)
     objects[rest > 0] = rest[rest > 0] + objects.max()
+    return _numbered(objects, min_size)
+
+
+def _numbered(objects: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
+    """Return objects of at least so many pixels, numbered without gaps."""
+    from skimage.segmentation import relabel_sequential
+
     sizes = np.bincount(objects.ravel())
     objects[sizes[objects] < min_size] = 0
-    numbered, _, _ = relabel_sequential(objects)
-    return np.asarray(numbered, dtype=np.int32)
+    return np.asarray(relabel_sequential(objects)[0], dtype=np.int32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.imaging.scale import fit_square
 from napari_amvlm.learning.mean_teacher import CropBatch
 from napari_amvlm.learning.mixing import Mixture, draw_mixture
@@ -41,7 +42,8 @@ class _Sample:
     Attributes
     ----------
     pixels, answer
-        float32 `(3, H, W)`, and mask and known pixels, uint8 `(2, H, W)` of 0 and 1.
+        float32 `(3, H, W)`, and mask and known pixels, uint8 `(2, H, W)` of 0 and 1; a third row is the depth in
+        objects, 255 for 1, where a person told them apart.
     spots
         Rows and columns of some of the known pixels, `(N, 2)`, where only a part of the image was reviewed.
     """
@@ -78,6 +80,9 @@ class CropSource:
                 scale, seen = self._scales[prompt], image.reviewed_for(prompt)
                 reviewed = np.ones_like(mask) if seen is None else seen
                 sample = self._sample(fitted[scale], prompt, scale, mask, reviewed)
+                if prompt in image.objects and scale == "tiles" and model.objects is not None:
+                    depth = torch.from_numpy(np.rint(depth_of(image.objects[prompt]) * 255).astype(np.uint8))
+                    sample = replace(sample, answer=torch.cat([sample.answer, depth[None]]))
                 known_whole = known_whole and bool(sample.answer[1].all())
                 self._labelled[scale].append(partial(_same, sample))
         self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
@@ -109,13 +114,21 @@ class CropSource:
             samples += [self._next_unlabelled(scale) for _ in range(self._config.unlabelled_batch)]
         crops = [self._crop(q, scale) for q in samples]
         weak = torch.stack([c[0] for c in crops]).to(self._device)
-        answers = torch.stack([c[1] for c in crops]).to(self._device)
+        answers = torch.stack([c[1][:2] for c in crops]).to(self._device)
+        depth = self._depth([c[1] for c in crops])
         strong = strong_view(weak, self._look, self._generator) if self._config.strong_views else weak
         whole = torch.full((len(crops),), scale == "whole", device=self._device)
         prompts = [self._worded(q.prompt) for q in samples]
         meanings = [self._meaning(q.prompt) for q in samples]
         mixture = self._mixture(meanings, (weak.shape[-2], weak.shape[-1])) if mixed and scale == "tiles" else None
-        return CropBatch(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture)
+        return CropBatch(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture, depth)
+
+    def _depth(self, answers: list[Tensor]) -> Tensor | None:
+        """Return the depth in objects of crops, NaN where nobody told them apart, `(B, 1, H, W)`; None without any."""
+        if all(len(answer) == 2 for answer in answers):
+            return None
+        nothing = torch.full_like(answers[0][:1], torch.nan)
+        return torch.stack([answer[2:] / 255 if len(answer) > 2 else nothing for answer in answers]).to(self._device)
 
     def _mixture(self, meanings: list[str], size: tuple[int, int]) -> Mixture | None:
         """Draw how the student's tiles are mixed; whole images never are, for positions in them have a meaning."""

@@ -44,6 +44,8 @@ class LabelledImage:
     reviewed
         Pixels that somebody looked at, bool `(H, W)`; None means all. A mapping gives them for single prompts, those
         that are not in it were looked at everywhere. The others count as unlabelled, not as background.
+    objects
+        Numbers of the objects of the prompts whose objects a person told apart, `(H, W)`.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class LabelledImage:
     masks: Mapping[str, NDArray[np.bool_]]
     scales: Mapping[str, ScaleName]
     reviewed: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
+    objects: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check shapes, of what is in memory."""
@@ -63,7 +66,8 @@ class LabelledImage:
             return
         shape = self.image.shape[:2]
         for prompt, mask in self.masks.items():
-            for kind, values in (("mask", mask), ("reviewed pixels", self.reviewed_for(prompt))):
+            others = ("reviewed pixels", self.reviewed_for(prompt)), ("objects", self.objects.get(prompt))
+            for kind, values in (("mask", mask), *others):
                 if values is not None and values.shape != shape:
                     raise LabelsError(
                         f"The {kind} of {prompt!r} for {self.name} has shape {values.shape}, "

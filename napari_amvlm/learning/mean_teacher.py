@@ -15,8 +15,9 @@ from napari_amvlm.learning.loop import StepLosses
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.learning.networks import decode, features, learnt_parts, see
 from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, TextEvidence, pseudo_label
-from napari_amvlm.losses import guidance_loss, presence_loss, segmentation_loss, text_mask_loss
-from napari_amvlm.models.amvlm import ImageFeatures
+from napari_amvlm.losses import depth_loss, guidance_loss, presence_loss, segmentation_loss, text_mask_loss
+from napari_amvlm.models.amvlm import ImageFeatures, TextFeatures
+from napari_amvlm.models.inference import is_countable
 from napari_amvlm.models.taught import taught
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.mixing import Mixture
     from napari_amvlm.learning.networks import SeenImages
     from napari_amvlm.learning.pseudo_labels import PseudoLabelSource
-    from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput, TextFeatures
+    from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
 
 _AS_IMAGES = 2
 """In pseudo-labels the starting model counts as so many labelled images."""
@@ -56,6 +57,9 @@ class CropBatch:
         1 where the target is a person's answer, else 0, `(B, 1, H, W)`.
     mixture
         How the student's crops are mixed (CutMix); None leaves them as they are. The teacher's are never mixed.
+    depth
+        How deep inside an accepted object each pixel lies, `(B, 1, H, W)`, NaN in crops where nobody told objects
+        apart; None where that is all of them. It is not learnt from mixed crops.
     """
 
     weak: Tensor
@@ -66,13 +70,14 @@ class CropBatch:
     target: Tensor
     known: Tensor
     mixture: Mixture | None = None
+    depth: Tensor | None = None
 
     def mixed(self) -> CropBatch:
         """Return the batch with the student's crops mixed, and their targets with them."""
         if self.mixture is None:
             return self
         strong, target, known = (self.mixture(x) for x in (self.strong, self.target, self.known))
-        return replace(self, strong=strong, target=target, known=known, mixture=None)
+        return replace(self, strong=strong, target=target, known=known, mixture=None, depth=None)
 
 
 class MeanTeacher:
@@ -193,7 +198,7 @@ class MeanTeacher:
         with autocast(self._model.device):
             seen = see(self._model, batch.strong, batch.whole)
             encoded = features(self.student, seen)
-            out = decode(self.student, encoded, text)
+            out = decode(self.student, encoded, text, separate=batch.depth is not None or bool(retained))
         labelled = batch.known.amax((1, 2, 3)) > 0
         supervised = self._supervised(out, batch, text, labelled)
         agreement = supervised.new_zeros(())
@@ -203,6 +208,7 @@ class MeanTeacher:
         loss = weight * supervised + consistency * agreement
         if retained:
             loss = loss + self._config.retention * self._retention(seen, encoded, retained)
+            loss = loss + self._config.retention * self._retained_depth(seen, out, batch, text, len(retained))
         self.optimiser.zero_grad(set_to_none=True)
         if torch.isfinite(loss):
             loss.backward()
@@ -256,7 +262,31 @@ class MeanTeacher:
         # What is absent from a reviewed part may still be in the rest of the crop.
         sure = present | (labelled & (batch.known.mean((1, 2, 3)) > _MOSTLY))
         presence = presence_loss(out.presence, present, sure) if bool(sure.any()) else loss.new_zeros(())
-        return loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
+        loss = loss + config.text_mask_weight * text_mask + config.text_guidance * guidance + 0.1 * presence
+        return loss + config.object_weight * self._objects(out, batch)
+
+    @staticmethod
+    def _objects(out: AmvlmOutput, batch: CropBatch) -> Tensor:
+        """Return the loss of the depth in accepted objects."""
+        if out.depth is None or batch.depth is None:
+            return out.logits.sum() * 0
+        told = ~batch.depth.flatten(1).isnan().any(1)
+        return depth_loss(out.depth[told], batch.depth[told], batch.known[told]).mean()
+
+    def _retained_depth(
+        self, seen: SeenImages, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, count: int
+    ) -> Tensor:
+        """Return what keeps the depth of countable prompts as the starting model has it, where nobody told objects."""
+        nothing = [True] * count if batch.depth is None else batch.depth.flatten(1).isnan().any(1).tolist()
+        rows = [i for i in range(count) if nothing[i] and is_countable(self._model, batch.prompts[i])]
+        if out.depth is None or not rows:
+            return out.logits.sum() * 0
+        few, index = seen[:count], torch.tensor(rows, device=out.logits.device)
+        asked = TextFeatures(text.sentence[index], text.t_cls[index])
+        with autocast(self._model.device), torch.no_grad():
+            image = self._model.features(few.images, few.whole, few.maps)
+            before = self._model.decode(image, asked, index, separate=True).depth
+        return (out.depth[index].sigmoid() - before.sigmoid()).abs().mean()  # type: ignore[union-attr]
 
     def _consistency(self, logits: Tensor, q: Tensor, unknown: Tensor) -> Tensor:
         """Return the segmentation loss against the pseudo-label; pixels weigh |2q - 1| ** power.
@@ -277,9 +307,12 @@ class MeanTeacher:
         n, text, first = len(retained), self._text(retained), seen[: len(retained)]
         with autocast(self._model.device):
             with torch.no_grad():
-                before = self._model.decode(self._model.features(first.images, first.whole, first.maps), text)
+                image = self._model.features(first.images, first.whole, first.maps)
+                before = self._model.decode(image, text, separate=True)
             few = ImageFeatures(encoded.v_cls[:n], encoded.dense[:n], tuple(s[:n] for s in encoded.skips))
-            now = decode(self.student, few, text)
+            now = decode(self.student, few, text, separate=True)
         loss = nn.functional.binary_cross_entropy_with_logits
         masks = loss(now.logits, before.logits.sigmoid())
+        if now.depth is not None and before.depth is not None:
+            masks = masks + (now.depth.sigmoid() - before.depth.sigmoid()).abs().mean()
         return masks + loss(now.text_logits.float(), before.text_logits.float().sigmoid())

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.image_encoder import VisionFeatures
 
-LEARNT = ("unet", "text_mask", "presence")
-"""Parts that fine-tuning changes; encoders and projection heads stay frozen."""
+LEARNT = ("unet", "text_mask", "presence", "objects")
+"""Parts that fine-tuning changes, as far as a model has them; encoders and projection heads stay frozen."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SeenImages:
 
 def learnt_parts(model: AMVLM) -> nn.ModuleDict:
     """Return the parts of a model that fine-tuning changes; they are shared, not copied."""
-    return nn.ModuleDict({name: getattr(model, name) for name in LEARNT})
+    return nn.ModuleDict({name: part for name in LEARNT if (part := getattr(model, name)) is not None})
 
 
 @torch.no_grad()
@@ -50,6 +50,7 @@ def features(parts: nn.ModuleDict, seen: SeenImages) -> ImageFeatures:
     return ImageFeatures(seen.v_cls, parts["text_mask"](seen.maps), skips)
 
 
-def decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures) -> AmvlmOutput:
-    """Run the text-conditioned half of `parts`."""
-    return decode_pairs(image, text, **dict(parts.items()))  # type: ignore[arg-type]
+def decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures, *, separate: bool = False) -> AmvlmOutput:
+    """Run the text-conditioned half of `parts`; if `separate`, with the depth in objects, where there is a head."""
+    used = {name: part for name, part in parts.items() if separate or name != "objects"}
+    return decode_pairs(image, text, **used)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.config import Concept, ModelConfig
 from napari_amvlm.models.inference import known_concept
+from napari_amvlm.models.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,8 @@ def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
     """Add the prompts that are trained to the concepts that the model knows.
 
     Another wording of a known concept keeps what the objects of that concept never have, as it was served before. What
-    was measured of a concept does not hold for a model that learns more of it.
+    was measured of a concept does not hold for a model that learns more of it. Where a person told objects apart, and
+    the model has the head for that, their concept can be counted from then on.
     """
     config = model.config
     trained = {prompt.casefold() for prompt in data.prompt_scales()}
@@ -37,7 +39,14 @@ def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
         alike = near is not None and near.scale == scale
         hole, speck = (near.hole, near.speck) if near is not None and alike else (0, 0)
         new.append(Concept(name=prompt, prompts=(prompt,), scale=scale, hole=hole, speck=speck))
-    return config.model_copy(update={"concepts": (*concepts, *new)})
+    learnt = config.model_copy(update={"concepts": (*concepts, *new)})
+    if config.objects is None:
+        return learnt
+    told = {prompt for image in data.labelled for prompt in image.objects}
+    meanings = [taught(learnt, prompt) for prompt in sorted(told)]
+    named = [each.concepts[0].name for each in meanings if each is not None and not each.structured]
+    countable = tuple(dict.fromkeys((*config.objects.concepts, *named)))
+    return learnt.model_copy(update={"objects": config.objects.model_copy(update={"concepts": countable})})
 
 
 def tell_of_scales(data: LearningData, tell: Callable[[str], None]) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.metrics import dice
+from napari_amvlm.imaging import split_instances
+from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
 from napari_amvlm.models.tile_load import TileLoad
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
 
 Scores = dict[str, dict[str, float]]
-"""Dice of a model, for each prompt by the names of images."""
+"""Score of a model, for each prompt by the names of images: Dice, or PQ where a person told objects apart."""
 
 
 def validate(
@@ -29,9 +30,11 @@ def validate(
     load: TileLoad | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Scores:
-    """Return the Dice of each prompt on each image at threshold 0.5; only reviewed pixels count.
+    """Return the score of each prompt on each image at threshold 0.5; only reviewed pixels count.
 
-    Images without a mask are left out. `load` is how many tiles of which side are computed at once.
+    It is the Dice; where a person told the objects of a prompt apart, the panoptic quality, so that a model that counts
+    worse is not better. Images without a mask are left out. `load` is how many tiles of which side are computed at
+    once.
 
     Raises
     ------
@@ -41,7 +44,7 @@ def validate(
     scores: Scores = {}
     for image in (i for i in images if i.masks):
         masks = predicted_masks(model, image, load=load, should_stop=should_stop)
-        for prompt, score in dice_of(image, masks).items():
+        for prompt, score in scores_of(image, masks).items():
             scores.setdefault(prompt, {})[image.name] = score
     return scores
 
@@ -62,8 +65,10 @@ def predicted_masks(
     *,
     load: TileLoad | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> dict[str, NDArray[np.bool_]]:
-    """Return what a model paints for each prompt of an image, bool `(H, W)`, at threshold 0.5.
+) -> dict[str, NDArray[np.int32]]:
+    """Return what a model paints for each prompt of an image at threshold 0.5, int32 `(H, W)`.
+
+    Where the image has objects of a prompt, each found object has a number; else the mask is 1.
 
     Raises
     ------
@@ -74,20 +79,28 @@ def predicted_masks(
     scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
     pixels = image.pixels()
     shape = (pixels.shape[0], pixels.shape[1])
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: dict[str, NDArray[np.int32]] = {}
+    marker = model.config.objects.marker if model.config.objects is not None else 0.5
     for scale in sorted(set(scales.values())):
         working = named_scale(model, scale, shape)
         encoded = encode_image(model, pixels, working, batch=load.batch, tile=load.side, should_stop=should_stop)
         for prompt in (p for p in image.masks if scales[p] == scale):
-            masks[prompt] = decode_prompt(model, encoded, prompt, should_stop=should_stop).probability >= 0.5
+            found = decode_prompt(model, encoded, prompt, should_stop=should_stop)
+            if prompt in image.objects:
+                masks[prompt] = split_instances(found.probability, depth=found.depth, marker=marker)
+            else:
+                masks[prompt] = (found.probability >= 0.5).astype(np.int32)
     return masks
 
 
-def dice_of(image: LabelledImage, masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
-    """Return for each prompt the Dice of its mask, on the pixels that were reviewed for it."""
+def scores_of(image: LabelledImage, masks: Mapping[str, NDArray[np.int32]]) -> dict[str, float]:
+    """Return the score of each prompt's mask, see `validate`, on the pixels that were reviewed for it."""
     scores: dict[str, float] = {}
     for prompt, mask in masks.items():
         reviewed = image.reviewed_for(prompt)
         known = np.ones(mask.shape, np.bool_) if reviewed is None else reviewed
-        scores[prompt] = float(dice(mask & known, image.masks[prompt] & known))
+        if prompt in image.objects:
+            scores[prompt] = object_scores(mask * known, image.objects[prompt] * known).pq
+        else:
+            scores[prompt] = float(dice((mask > 0) & known, image.masks[prompt] & known))
     return scores

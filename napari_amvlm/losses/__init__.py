@@ -12,7 +12,7 @@ from napari_amvlm.losses.cross_modal import (
 )
 from napari_amvlm.losses.intra_modal import coarse_icl_loss, fine_icl_loss, icl_loss
 from napari_amvlm.losses.objectives import guidance_loss, presence_loss, text_mask_loss
-from napari_amvlm.losses.segmentation import balanced_cross_entropy, dice_loss, segmentation_loss
+from napari_amvlm.losses.segmentation import balanced_cross_entropy, depth_loss, dice_loss, segmentation_loss
 from napari_amvlm.losses.wasserstein import (
     ambiguity_ratio,
     ambiguity_weight,
@@ -28,6 +28,7 @@ __all__ = [
     "balanced_cross_entropy",
     "coarse_icl_loss",
     "css_loss",
+    "depth_loss",
     "dice_loss",
     "dusss_weight",
     "fine_icl_loss",

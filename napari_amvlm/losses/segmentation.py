@@ -77,3 +77,30 @@ def segmentation_loss(
     """Return 0.5 Dice loss + 0.5 class-balanced cross-entropy for each pair, `(N,)`; arguments as above."""
     dice = dice_loss(logits, target, weight)
     return 0.5 * dice + 0.5 * balanced_cross_entropy(logits, target, weight, balance=balance)
+
+
+def depth_loss(logits: Tensor, depth: Tensor, weight: Tensor | None = None, *, inside: float = 3.0) -> Tensor:
+    """Return the weighted mean cross-entropy of a depth for each pair, `(N,)`: the regression of the object head.
+
+    Parameters
+    ----------
+    logits
+        `(N, 1, H, W)`; their sigmoid is the estimated depth.
+    depth
+        t in [0, 1], `(N, 1, H, W)`: relative distance to the border of the own object, 0 outside objects.
+    weight
+        `(N, 1, H, W)`, not negative; None means 1 everywhere. Pixels of weight 0 have no influence.
+    inside
+        Further weight of the pixels inside objects.
+
+    Notes
+    -----
+    It is least where the estimate is t. Its gradient, sigmoid(z) - t, does not vanish where an estimate is wrong and
+    sure, as that of a squared or absolute error does.
+    """
+    t = depth.float()
+    w = t.new_ones(()).expand_as(t) if weight is None else weight.float()
+    w = w * (1 + (inside - 1) * (t > 0))
+    axes = (1, 2, 3)
+    entropy = nn.functional.binary_cross_entropy_with_logits(logits.float(), t, reduction="none")
+    return (w * entropy).sum(axes) / w.sum(axes).clamp_min(1e-6)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_amvlm.config import ModelConfig
     from napari_amvlm.models.image_encoder import ImageEncoder, VisionFeatures
     from napari_amvlm.models.layers import ProjectionHead
+    from napari_amvlm.models.object_head import ObjectHead
     from napari_amvlm.models.text_encoder import TextEncoder
     from napari_amvlm.models.unet import TextConditionedUNet
 
@@ -72,12 +73,15 @@ class AmvlmOutput:
         Text-guided image embedding, unit vectors, `(N, d)`.
     presence
         Whether the concept is in the image at all, `(N,)`.
+    depth
+        How deep inside an object each pixel lies, logits `(N, 1, H, W)`; None where that was not asked for.
     """
 
     logits: Tensor
     text_logits: Tensor
     v_text: Tensor
     presence: Tensor
+    depth: Tensor | None = None
 
 
 class PresenceHead(nn.Module):
@@ -113,8 +117,8 @@ class AMVLM(nn.Module):
 
     Parameters
     ----------
-    text_encoder, image_encoder, image_projection, text_projection, text_mask, unet
-        The parts, of the sizes that `config` gives.
+    text_encoder, image_encoder, image_projection, text_projection, text_mask, unet, objects
+        The parts, of the sizes that `config` gives; `objects` is None where the configuration has none.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class AMVLM(nn.Module):
         text_projection: ProjectionHead,
         text_mask: TextMaskGenerator,
         unet: TextConditionedUNet,
+        objects: ObjectHead | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -137,6 +142,7 @@ class AMVLM(nn.Module):
         self.text_mask = text_mask
         self.unet = unet
         self.presence = PresenceHead()
+        self.objects = objects
 
     @property
     def device(self) -> torch.device:
@@ -170,15 +176,32 @@ class AMVLM(nn.Module):
         sentence = self.text_encoder.sentence(prompts).to(self.device)
         return TextFeatures(sentence, self.text_projection(sentence))
 
-    def decode(self, image: ImageFeatures, text: TextFeatures, image_index: Tensor | None = None) -> AmvlmOutput:
+    def decode(
+        self,
+        image: ImageFeatures,
+        text: TextFeatures,
+        image_index: Tensor | None = None,
+        *,
+        separate: bool = False,
+    ) -> AmvlmOutput:
         """Segment N image-prompt pairs.
 
         Parameters
         ----------
         image_index
             Which image each prompt is asked of, int64 `(N,)`; None pairs them one to one.
+        separate
+            Whether the depth in objects is wanted too, of a model that has the head for it.
         """
-        return decode_pairs(image, text, image_index, text_mask=self.text_mask, unet=self.unet, presence=self.presence)
+        return decode_pairs(
+            image,
+            text,
+            image_index,
+            text_mask=self.text_mask,
+            unet=self.unet,
+            presence=self.presence,
+            objects=self.objects if separate else None,
+        )
 
 
 class _Rows(torch.autograd.Function):
@@ -214,6 +237,7 @@ def decode_pairs(
     text_mask: TextMaskGenerator,
     unet: TextConditionedUNet,
     presence: PresenceHead,
+    objects: ObjectHead | None = None,
 ) -> AmvlmOutput:
     """Segment image-prompt pairs with the given parts: those of a model, of a student or of a teacher.
 
@@ -221,8 +245,8 @@ def decode_pairs(
     ----------
     image, text, image_index
         As in `AMVLM.decode`.
-    text_mask, unet, presence
-        The parts that decode.
+    text_mask, unet, presence, objects
+        The parts that decode; without `objects` there is no depth.
     """
     v_cls, dense, skips = image.v_cls, image.dense, image.skips
     if image_index is not None:
@@ -230,6 +254,8 @@ def decode_pairs(
         skips = tuple(rest)
     text_logits = text_mask.text_logits(dense, text.t_cls)
     v_text = text_guided_embedding(dense, text_logits)
-    logits = unet.decode(skips, text_logits, text.sentence)
+    decoded = unet.decoded(skips, text_logits, text.sentence)
+    logits = unet.logits(decoded)
     there = presence(v_cls, v_text, text.t_cls, text_logits, logits)
-    return AmvlmOutput(logits.float(), text_logits, v_text, there)
+    depth = None if objects is None else objects(decoded, skips).float()
+    return AmvlmOutput(logits.float(), text_logits, v_text, there, depth)

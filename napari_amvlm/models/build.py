@@ -10,6 +10,7 @@ from napari_amvlm.config import ImageEncoderConfig, ModelConfig, TextEncoderConf
 from napari_amvlm.models.amvlm import AMVLM
 from napari_amvlm.models.image_encoder import build_image_encoder
 from napari_amvlm.models.layers import ProjectionHead
+from napari_amvlm.models.object_head import ObjectHead
 from napari_amvlm.models.text_encoder import TextEncoder, load_text_encoder
 from napari_amvlm.models.text_mask import TextMaskGenerator
 from napari_amvlm.models.unet import TextConditionedUNet
@@ -59,6 +60,7 @@ def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None,
         if seed is not None:
             torch.manual_seed(seed)
         image = config.image_encoder
+        unet, objects = config.unet, config.objects
         finer = (0, 0) if image.stem is None else (image.stem[1], image.stem[2])
         model = AMVLM(
             config,
@@ -67,7 +69,8 @@ def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None,
             image_projection=ProjectionHead(image.hidden, config.embedding),
             text_projection=ProjectionHead(config.text_encoder.width, config.embedding),
             text_mask=TextMaskGenerator(image.hidden, finer, config.dense, config.embedding),
-            unet=TextConditionedUNet(config.unet, hidden=image.hidden, sentence=config.text_encoder.width),
+            unet=TextConditionedUNet(unet, hidden=image.hidden, sentence=config.text_encoder.width),
+            objects=ObjectHead(objects, levels=unet.channels, patch=unet.patch) if objects is not None else None,
         )
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()

@@ -81,17 +81,29 @@ class DecodedPrompt:
         Of the segmentation and of the text-guided mask alone, float32 `(H, W)` in [0, 1], at the image's own size.
     presence
         Probability that what the prompt says is in the image.
+    depth
+        How deep inside an object each pixel lies, same shape; None where the model does not know such objects.
     """
 
     probability: NDArray[np.float32]
     text_probability: NDArray[np.float32]
     presence: float
+    depth: NDArray[np.float32] | None = None
 
 
 def known_concept(model: AMVLM, prompt: str) -> Concept | None:
     """Return the concept that a taught prompt names, the first of several; None where it names none."""
     meaning = taught(model.config, prompt)
     return meaning.concepts[0] if meaning is not None and meaning.concepts else None
+
+
+def is_countable(model: AMVLM, prompt: str) -> bool:
+    """Tell whether the model was taught how touching objects of what `prompt` names are told apart."""
+    if model.config.objects is None:
+        return False
+    meaning = taught(model.config, prompt)
+    names = [concept.name for concept in meaning.concepts] if meaning is not None else []
+    return bool(names) and set(names) <= set(model.config.objects.concepts)
 
 
 def auto_scale(
@@ -188,8 +200,8 @@ def decode_prompt(
         As in `encode_image`.
     """
     height, width = encoded.pixels.shape[-2:]
-    device = model.device
-    total = torch.zeros(2, height, width)
+    device, separate = model.device, is_countable(model, prompt)
+    total = torch.zeros(2 + separate, height, width)
     weight = torch.zeros(height, width)
     presence: list[float] = []
     tiles = encoded.tiles
@@ -200,10 +212,9 @@ def decode_prompt(
         rows = range(start, min(start + batch, len(tiles)))
         for index, features in features_of(model, encoded, rows, device):
             with torch.inference_mode(), autocast(device):
-                out = model.decode(features, text)
-            maps = (
-                torch.cat([out.logits, _full(out.text_logits, out.logits.shape[-2:])], dim=1).float().sigmoid()[0].cpu()
-            )
+                out = model.decode(features, text, separate=separate)
+            found = [out.logits, _full(out.text_logits, out.logits.shape[-2:]), *((out.depth,) if separate else ())]
+            maps = torch.cat(found, dim=1).float().sigmoid()[0].cpu()
             tile = tiles[index]
             window = torch.from_numpy(blend_window(tile.height, tile.width, encoded.overlap))
             area = (slice(tile.y, tile.y + tile.height), slice(tile.x, tile.x + tile.width))
@@ -213,11 +224,11 @@ def decode_prompt(
         if on_progress:
             on_progress(min(start + batch, len(tiles)), len(tiles))
     top, left, h, w = encoded.content
-    found, text_found = (total / weight)[:, top : top + h, left : left + w].numpy()
+    planes = list((total / weight)[:, top : top + h, left : left + w].numpy())
     largest = settled_sizes(model, prompt)
-    found = settle(found, hole=largest[0], speck=largest[1])
-    probability, text_probability = (np.clip(resize(m, encoded.shape), 0, 1) for m in (found, text_found))
-    return DecodedPrompt(probability, text_probability, pooled_presence(presence))
+    planes[0] = settle(planes[0], hole=largest[0], speck=largest[1])
+    probability, text_probability, *depth = (np.clip(resize(m, encoded.shape), 0, 1) for m in planes)
+    return DecodedPrompt(probability, text_probability, pooled_presence(presence), *depth)
 
 
 def mean_of_logits(
@@ -238,10 +249,12 @@ def mean_answer(answers: Sequence[DecodedPrompt]) -> DecodedPrompt:
     """Return the mean of several answers' logits, of pixels and of presence; one answer alone comes back as it is."""
     if len(answers) == 1:
         return answers[0]
+    depths = [a.depth for a in answers if a.depth is not None]
     return DecodedPrompt(
         mean_of_logits([a.probability for a in answers]),
         mean_of_logits([a.text_probability for a in answers]),
         float(mean_of_logits([np.array([a.presence], np.float32) for a in answers])[0]),
+        np.mean(depths, axis=0, dtype=np.float32) if depths else None,
     )
 
 

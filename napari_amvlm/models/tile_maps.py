@@ -13,6 +13,7 @@ import torch
 
 from napari_amvlm.device import autocast
 from napari_amvlm.models.amvlm import TextFeatures
+from napari_amvlm.models.inference import is_countable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,13 +37,17 @@ class TileMaps:
         float32 `(P, B, H, W)` in [0, 1].
     presence
         Logits of the prompts being in the tiles, float32 `(P, B)`.
+    depth
+        How deep inside an object each pixel lies, as the probability; 0 for prompts whose objects the model does not
+        know, None where it was not asked for.
     """
 
     probability: NDArray[np.float32]
     presence: NDArray[np.float32]
+    depth: NDArray[np.float32] | None = None
 
 
-def tile_maps(model: AMVLM, tiles: NDArray[np.float32], prompts: Sequence[str]) -> TileMaps:
+def tile_maps(model: AMVLM, tiles: NDArray[np.float32], prompts: Sequence[str], *, separate: bool = False) -> TileMaps:
     """Segment tiles; the image side is computed once for all prompts.
 
     Parameters
@@ -51,6 +56,8 @@ def tile_maps(model: AMVLM, tiles: NDArray[np.float32], prompts: Sequence[str]) 
         In eval mode.
     tiles
         float32 `(B, H, W, 3)` in [0, 1]; H and W multiples of 16.
+    separate
+        Whether the depth in objects is wanted too.
 
     Raises
     ------
@@ -60,28 +67,35 @@ def tile_maps(model: AMVLM, tiles: NDArray[np.float32], prompts: Sequence[str]) 
     images = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2).to(model.device)
     with torch.inference_mode():
         text = model.encode_text(prompts)
+    countable = [separate and is_countable(model, prompt) for prompt in prompts]
 
     def segment(some: Tensor) -> TileMaps:
-        return _segmented(model, some, text)
+        return _segmented(model, some, text, countable)
 
     parts = side_by_side(segment, images)
     probability = np.concatenate([part.probability for part in parts], axis=1)
-    return TileMaps(probability, np.concatenate([part.presence for part in parts], axis=1))
+    depths = [part.depth for part in parts if separate and part.depth is not None]
+    return TileMaps(
+        probability,
+        np.concatenate([part.presence for part in parts], axis=1),
+        np.concatenate(depths, axis=1) if depths else None,
+    )
 
 
-def _segmented(model: AMVLM, images: Tensor, text: TextFeatures) -> TileMaps:
+def _segmented(model: AMVLM, images: Tensor, text: TextFeatures, countable: Sequence[bool]) -> TileMaps:
     """Segment images `(B, 3, H, W)`, in this thread."""
     count, device = len(images), images.device
     whole = torch.zeros(count, dtype=torch.bool, device=device)
-    maps, presence = [], []
+    maps, presence, depths = [], [], []
     with torch.inference_mode(), autocast(device):
         features = model.encode_image(images, whole)
-        for sentence, t_cls in zip(text.sentence, text.t_cls, strict=True):
+        for sentence, t_cls, separate in zip(text.sentence, text.t_cls, countable, strict=True):
             one = TextFeatures(sentence.expand(count, -1), t_cls.expand(count, -1))
-            out = model.decode(features, one)
+            out = model.decode(features, one, separate=separate)
             maps.append(out.logits[:, 0].float().sigmoid().cpu().numpy())
             presence.append(out.presence.float().cpu().numpy())
-    return TileMaps(np.stack(maps), np.stack(presence))
+            depths.append(np.zeros_like(maps[-1]) if out.depth is None else out.depth[:, 0].sigmoid().cpu().numpy())
+    return TileMaps(np.stack(maps), np.stack(presence), np.stack(depths))
 
 
 def side_by_side(work: Callable[[Tensor], T], batch: Tensor) -> list[T]:

@@ -12,7 +12,7 @@ from napari_amvlm.review.objects import keep_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Splitter = Callable[[np.ndarray, float], np.ndarray]
+    Splitter = Callable[..., np.ndarray]
 
 _LEAST = 1e-6
 

@@ -196,6 +196,7 @@ class _Reader:
             masks={c.prompt: self._project.corrections.mask(c) for c in corrections},
             scales={c.prompt: c.scale or self._scales(c.prompt, record.shape, gray) for c in corrections},
             reviewed={c.prompt: self._project.corrections.reviewed(c) for c in corrections if c.reviewed_file} or None,
+            objects={c.prompt: self._project.corrections.objects(c) for c in corrections if c.objects_file},
         )
 
 

@@ -100,16 +100,17 @@ class Comparer:
             `should_stop` returned True.
         """
         from napari_amvlm.device import memory_errors
-        from napari_amvlm.learning.validation import dice_of, predicted_masks
+        from napari_amvlm.learning.validation import predicted_masks, scores_of
         from napari_amvlm.models.taught import taught
 
         corrections = self._project.corrections.select(image_id)
         image = labelled_image(self._project, image_id, predictor_scales=self._scales)
         with memory_errors(self._device, "two models at once", "close other programs, or let a learning run end first"):
-            masks = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
+            painted = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
         new = frozenset(prompt for prompt in image.masks if taught(self._both()[0].config, prompt) is None)
-        masks[0].update((prompt, np.zeros_like(masks[0][prompt])) for prompt in new)
-        before, after = (dice_of(image, of_model) for of_model in masks)
+        painted[0].update((prompt, np.zeros_like(painted[0][prompt])) for prompt in new)
+        before, after = (scores_of(image, of_model) for of_model in painted)
+        masks = [{prompt: values > 0 for prompt, values in of_model.items()} for of_model in painted]
         pixels = image.pixels()
         height, width = pixels.shape[:2]
         step = -(-max(height, width) // LONGEST_SHOWN)

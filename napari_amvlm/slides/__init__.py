@@ -9,6 +9,7 @@ from napari_amvlm.slides.display import ShownPrompt, ShownSlide
 from napari_amvlm.slides.estimate import memory_needed, memory_note
 from napari_amvlm.slides.find_store import image_token, open_stores
 from napari_amvlm.slides.linking import ObjectLinker
+from napari_amvlm.slides.objects import number_objects
 from napari_amvlm.slides.slide_run import SlideRun
 from napari_amvlm.slides.source import SlideSource
 from napari_amvlm.slides.stacks import SliceReport, predict_stack, stack_limits
@@ -33,6 +34,7 @@ __all__ = [
     "label_image",
     "memory_needed",
     "memory_note",
+    "number_objects",
     "open_stores",
     "predict_stack",
     "stack_limits",

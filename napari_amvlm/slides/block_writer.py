@@ -137,11 +137,13 @@ class BlockWriter:
             return WrittenBlock(block.index, None, None, (0.0,) * len(self._largest))
         found, logits = blended(block.tiles, block.outputs, block.area)
         presence = tuple(float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60))))
-        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(found, self._largest, strict=True)]
-        return self._store.write_finest(block.index, self._on_slide(np.stack(maps), block), presence)
+        count = len(self._largest)
+        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(found[:count], self._largest, strict=True)]
+        on_slide = self._on_slide(np.stack([*maps, *found[count:]]), block)
+        return self._store.write_finest(block.index, on_slide[:count], presence, on_slide[count:])
 
     def _on_slide(self, probability: NDArray[np.float32], block: BlockTask) -> NDArray[np.float32]:
-        """Return probabilities at the slide's own resolution, `(P, h, w)`."""
+        """Return maps at the slide's own resolution, `(M, h, w)`."""
         rectangle = self._store.grid.rectangle(block.index)
         y, x = block.area.y, block.area.x
         if self._source.working == self._source.shape:

@@ -242,9 +242,12 @@ class SlideRun:
             chosen = {tile: cut(pixels, self._tiles.rectangle(tile), frame) for tile in missing[: self.batch]}
             own = len(chosen)
             chosen.update(self._beside(following, self.batch - own, chosen))
-            maps = self._predictor.predict_tiles(np.stack(list(chosen.values())), self._store.request.prompts)
+            request = self._store.request
+            pixels_of = np.stack(list(chosen.values()))
+            maps = self._predictor.predict_tiles(pixels_of, request.prompts, separate=request.objects)
+            found = maps.probability if maps.depth is None else np.concatenate([maps.probability, maps.depth])
             for row, tile in enumerate(chosen):
-                output = TileOutput(np.ascontiguousarray(maps.probability[:, row]), maps.presence[:, row])
+                output = TileOutput(np.ascontiguousarray(found[:, row]), maps.presence[:, row])
                 self._cache.put(tile, output)
                 if row < own:
                     task.outputs[tile] = output

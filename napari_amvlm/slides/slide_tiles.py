@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 
 class TileOutput(NamedTuple):
-    """What the prompts gave in one tile: probabilities, float32 `(P, h, w)`, and presence logits `(P,)`."""
+    """What the prompts gave in one tile: maps, float32 `(M, h, w)`, and presence logits `(P,)`.
 
-    probability: NDArray[np.float32]
+    The first P maps are probabilities; where objects are wanted, P more are depths.
+    """
+
+    maps: NDArray[np.float32]
     presence: NDArray[np.float32]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the probabilities."""
-        return self.probability.nbytes
+        """Bytes of the maps."""
+        return self.maps.nbytes
 
 
 class SlideTiles:
@@ -77,18 +80,19 @@ def blended(
 
     Returns
     -------
-    probability
-        float32 `(P, h, w)`.
+    maps
+        float32 `(M, h, w)`.
     presence
         Logits of the strongest tile, `(P,)`.
     """
     presence = np.max([output.presence for output in outputs.values()], axis=0)
-    total = np.zeros((len(presence), area.height, area.width), np.float32)
+    count = len(next(iter(outputs.values())).maps)
+    total = np.zeros((count, area.height, area.width), np.float32)
     weight = np.zeros((area.height, area.width), np.float32)
     for index in tiles.meeting(area):
         to, of = common(tiles.rectangle(index), area)
         window = tiles.window[of]
         weight[to] += window
         if index in outputs:
-            total[(slice(None), *to)] += outputs[index].probability[(slice(None), *of)] * window
+            total[(slice(None), *to)] += outputs[index].maps[(slice(None), *of)] * window
     return total / weight, presence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from napari_amvlm.config import Config, ScaleName
 from napari_amvlm.errors import InputError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 TODO, DONE, BACKGROUND = 0, 1, 2
 
 _ATTRIBUTE = "napari_amvlm"
+_COUNTS = "napari_amvlm_objects"
 _SMALLEST = 1024
 _MOST_LEVELS = 7
 _STATES_CHUNK = 256
@@ -42,12 +43,21 @@ class SlideRequest(Config):
     threshold: float = Field(0.5, gt=0, lt=1)
     magnification: float = Field(1.0, gt=0)
     scale: ScaleName = Field("tiles", description="whether it was looked at in tiles, or once as a whole")
+    objects: bool = Field(False, description="whether objects are numbered too")
+    countable: tuple[bool, ...] = Field((), description="with objects: whether the model tells those of a prompt apart")
+    marker: float = Field(0.5, gt=0, lt=1, description="depth from which on a pixel is the middle of an object")
     every_tile: bool = Field(False, description="whether what seems to be empty glass was looked at too")
     model: str = Field(description="sha256 of the model file, or its name where it has none")
     image: str = Field(description="name of the slide's file")
     bytes: int = Field(0, ge=0, description="size of that file; 0 for a folder")
     shape: tuple[int, int]
     block: int = Field(BLOCK, ge=64, multiple_of=64)
+
+    @model_validator(mode="after")
+    def _check_countable(self) -> SlideRequest:
+        if self.objects and len(self.countable) != len(self.prompts):
+            raise ValueError("with objects, countable needs a value for each prompt")
+        return self
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class SlideStore:
     The folder is an OME-Zarr 0.5 image of the labels, with levels.  Beside them lie `probability` (uint8
     `(P, H, W)`, 255 is 1) and `probability1`, `probability2`, ..., the same at the smaller levels, `presence` (float32
     `(P, rows, columns)`, by block) and `state` (uint8 `(rows, columns)`: 0 to do, 1 done, 2 background).  A block
-    counts as done once all of it is on disk.
+    counts as done once all of it is on disk.  Where objects are wanted, there are `depth` (uint8 `(P, H, W)`, 255 is 1)
+    and `objects` (uint32 `(P, H, W)`, 0 is background), which `number_objects` fills at the end.
     """
 
     def __init__(self, path: Path, group: Any, request: SlideRequest) -> None:
@@ -86,6 +97,19 @@ class SlideStore:
         self.probability: Any = self.probabilities[0]
         self._presence: Any = group["presence"]
         self._state: Any = group["state"]
+        self.depth: Any = group["depth"] if request.objects else None
+        self.objects: Any = group["objects"] if request.objects else None
+        self._group = group
+
+    @property
+    def object_counts(self) -> tuple[int, ...] | None:
+        """How many objects each prompt has; None before they are numbered."""
+        counts = self._group.attrs.get(_COUNTS)
+        return None if counts is None else tuple(int(count) for count in counts)
+
+    def note_objects(self, counts: Sequence[int] | None) -> None:
+        """Note that objects are numbered, and how many there are; None: that they are no more those of the masks."""
+        self._group.attrs[_COUNTS] = None if counts is None else list(counts)
 
     @classmethod
     def open(
@@ -176,9 +200,13 @@ class SlideStore:
         self.finish([self.write_finest(index, probability, presence)])
 
     def write_finest(
-        self, index: BlockIndex, probability: NDArray[np.float32], presence: tuple[float, ...]
+        self,
+        index: BlockIndex,
+        probability: NDArray[np.float32],
+        presence: tuple[float, ...],
+        depth: NDArray[np.float32] | None = None,
     ) -> WrittenBlock:
-        """Store probabilities `(P, h, w)` and labels of a block at the finest level; `finish` does the rest.
+        """Store probabilities and depths `(P, h, w)` and labels of a block at the finest level; `finish` does the rest.
 
         Raises
         ------
@@ -192,6 +220,8 @@ class SlideStore:
             rounded = np.rint(probability * 255).astype(np.uint8)
             self.probability[(slice(None), *part)] = rounded
             self.levels[0][part] = labels
+            if self.depth is not None and depth is not None:
+                self.depth[(slice(None), *part)] = np.rint(depth * 255).astype(np.uint8)
         return WrittenBlock(index, labels, rounded, presence)
 
     def finish(self, blocks: Sequence[WrittenBlock]) -> None:
@@ -274,6 +304,9 @@ def _created(path: Path, request: SlideRequest, spacing: Mapping[str, Spacing]) 
         shape = (-(-height // step), -(-width // step))
         group.create_array(str(index), shape=shape, chunks=(side, side), dtype=np.min_scalar_type(count))
         group.create_array(_probability(index), shape=(count, *shape), chunks=(1, side, side), dtype=np.uint8)
+    if request.objects:
+        for name, kind in (("depth", np.uint8), ("objects", np.uint32)):
+            group.create_array(name, shape=(count, height, width), chunks=(1, side, side), dtype=kind)
     states = (min(rows, _STATES_CHUNK), min(columns, _STATES_CHUNK))
     group.create_array("presence", shape=(count, rows, columns), chunks=(count, *states), dtype=np.float32)
     group.create_array("state", shape=(rows, columns), chunks=states, dtype=np.uint8)

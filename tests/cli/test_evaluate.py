@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
+from skimage.measure import label
+
+from napari_amvlm.errors import LabelsError
+from napari_amvlm.evaluation import object_numbers
+from napari_amvlm.imaging import read_mask
+from napari_amvlm.imaging.folder import ImagePair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,3 +79,39 @@ def test_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
     assert outcome.code == 2
     assert "none" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_objects_are_scored_where_they_have_numbers(run: Run, binary_folder: Path, tiny_checkpoint: Path) -> None:
+    command = ["evaluate", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint, "--objects"]
+    for path in (binary_folder / "labelcol").iterdir():
+        mask = np.array(Image.open(path))
+        mask[50:60, 50:60] = 255
+        Image.fromarray(mask).save(path)
+    refused = run(*command)
+    (binary_folder / "instances").mkdir()
+    for mask in (binary_folder / "labelcol").iterdir():
+        numbers = label(read_mask(mask) > 0, connectivity=1).astype(np.uint32)
+        tifffile.imwrite(binary_folder / "instances" / f"{mask.stem}.tif", np.where(numbers, numbers + 70_000, 0))
+
+    report = json.loads(run(*command, "--json").out)
+    lines = run(*command).out.splitlines()
+    small = run(*command, "--protocol", "224")
+
+    each = [image["objects"] for image in report["per_image"].values()]
+    assert refused.code == 2
+    assert "has one value for all objects" in refused.err
+    assert set(report["objects"]) == {"aji", "pq", "f1", "count_error"}
+    assert report["objects"]["pq"] == pytest.approx(np.mean([one["pq"] for one in each]))
+    assert all("count error" in line for line in lines)
+    assert small.code == 2
+    assert "own size" in small.err
+
+
+def test_the_numbers_of_objects_may_be_values_of_the_mask(tmp_path: Path) -> None:
+    labels = np.array([[1, 1, 0, 2], [0, 0, 0, 2]], np.uint8)
+    pair = ImagePair("a", tmp_path / "a.png", tmp_path / "labelcol" / "a.png", None)
+
+    assert np.array_equal(object_numbers(pair, labels), labels)
+    assert object_numbers(pair, np.zeros((3, 3), np.uint8)).max() == 0
+    with pytest.raises(LabelsError, match=r"a\.png has one value for all objects"):
+        object_numbers(pair, np.array([[1, 0, 1]], np.uint8))

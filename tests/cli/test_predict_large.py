@@ -12,6 +12,7 @@ import torch
 from napari_amvlm.cli import predicting
 from napari_amvlm.cli.predict_request import Request
 from napari_amvlm.imaging import ImageSource
+from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideStore
 from napari_amvlm.slides.store import DONE
@@ -19,6 +20,7 @@ from napari_amvlm.slides.store import DONE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_amvlm.models.amvlm import AMVLM
     from tests.cli.conftest import Run
 
 PROMPTS = ["--prompt", "nuclei", "--prompt", "left lung"]
@@ -140,6 +142,38 @@ def test_a_range_of_slices_leaves_the_others_empty(
     assert np.unique(objects[2:4]).tolist() == [1]
 
 
+def test_objects_of_a_slide_are_numbered_over_all_of_it(
+    run: Run, slide: Path, counting_model: AMVLM, tmp_path: Path
+) -> None:
+    model = tmp_path / "counting.safetensors"
+    save_model(counting_model, model, name="counting", licence="CC0-1.0", training_data="none: random weights")
+    command = [
+        "predict",
+        slide,
+        "--prompt",
+        "nuclei",
+        "--prompt",
+        "left lung",
+        "--model",
+        model,
+        "-o",
+        tmp_path / "out",
+    ]
+
+    first = run(*command, "--objects", "--threshold", 0.4, "--region", 0, 0, 512, 512)
+    outcome = run(*command, "--objects", "--threshold", 0.4)
+    again = run(*command, "--objects", "--threshold", 0.4)
+
+    store = SlideStore.read(tmp_path / "out" / "slide.zarr")
+    assert (first.code, outcome.code) == (0, 0), outcome.err
+    assert store.object_counts == tuple(store.objects[row].max() for row in (0, 1))
+    assert f"({store.object_counts[0]} objects)" in outcome.out
+    assert "does not tell objects of 'left lung' apart" in outcome.err
+    assert store.depth[0].any()
+    assert not store.depth[1].any()
+    assert "done already" in again.out
+
+
 def test_slices_and_regions_that_do_not_fit_the_image(
     run: Run, volume: Path, slide: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -151,13 +185,18 @@ def test_slices_and_regions_that_do_not_fit_the_image(
         run("predict", volume, *common, "--region", 0, 0, 9, 9).err,
         run("predict", slide, *common, "--slices", "1").err,
         run("predict", slide, *common, "--region", 900, 0, 9, 9).err,
-        run("predict", slide, *common, "--instances").err,
         run("predict", slide, *common, "--views", "4").err,
     ]
 
-    expected = ["slices from 0 to 5", "Expected --slices", "a stack", "one plane", "inside the slide", "--instances"]
-    expected += ["leave out --views"]
-    assert [words in message for words, message in zip(expected, messages, strict=True)] == [True] * 7
+    expected = [
+        "slices from 0 to 5",
+        "Expected --slices",
+        "a stack",
+        "one plane",
+        "inside the slide",
+        "leave out --views",
+    ]
+    assert [words in message for words, message in zip(expected, messages, strict=True)] == [True] * 6
 
 
 def test_what_is_done_is_skipped_until_something_changes(

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from napari_amvlm.losses import balanced_cross_entropy, dice_loss, segmentation_loss
+from napari_amvlm.losses import balanced_cross_entropy, depth_loss, dice_loss, segmentation_loss
 
 
 def _pairs(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -114,3 +114,25 @@ def test_each_pair_may_have_a_balance_of_its_own() -> None:
 
     for row, balance in enumerate((0.0, 0.5)):
         torch.testing.assert_close(both[row], balanced_cross_entropy(logits, target, balance=balance)[row])
+
+
+def test_depth_loss_is_a_weighted_cross_entropy() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, 1, 5, 6, generator=generator)
+    depth = torch.rand(2, 1, 5, 6, generator=generator) * (torch.rand(2, 1, 5, 6, generator=generator) < 0.5)
+    weight = torch.rand(2, 1, 5, 6, generator=generator)
+
+    found = depth_loss(logits, depth, weight, inside=4.0)
+
+    for row in range(2):
+        total = weights = 0.0
+        for z, t, w in zip(logits[row].flatten(), depth[row].flatten(), weight[row].flatten(), strict=True):
+            factor = float(w) * (4.0 if t > 0 else 1.0)
+            p = 1 / (1 + math.exp(-float(z)))
+            total -= factor * (float(t) * math.log(p) + (1 - float(t)) * math.log(1 - p))
+            weights += factor
+        assert float(found[row]) == pytest.approx(total / weights, rel=1e-5)
+
+
+def test_depth_loss_of_nothing_known_is_zero() -> None:
+    assert depth_loss(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)).tolist() == [0.0]

@@ -12,13 +12,13 @@ from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
 from napari_amvlm.imaging import ImageData, Tile
 from napari_amvlm.models.build import build_model
+from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideRun
 from napari_amvlm.slides.store import BACKGROUND, DONE, TODO
 from tests.slides.conftest import PROMPTS, SHAPE
 
 if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.predictor import Predictor
     from napari_amvlm.slides import SlideStore
     from tests.slides.conftest import OpenStore
 
@@ -61,6 +61,20 @@ def test_blocks_give_what_one_pass_gives(
     assert (store.states == DONE).all()
     assert np.abs(found - expected).max() < 0.02
     assert _differing(store, expected) < 0.001
+
+
+def test_the_depth_in_objects_is_that_of_one_pass(
+    counting_model: AMVLM, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
+) -> None:
+    predictor = Predictor(counting_model, device="cpu")
+    store = open_store(objects=True, countable=(True, False))
+
+    list(SlideRun(predictor, ImageData(pixels, "slide", None, True), store).run())
+
+    predictor.set_image(pixels)
+    expected = predictor.predict("nuclei", scale="tiles").depth
+    assert np.abs(np.asarray(store.depth[0]) / 255 - expected).max() < 0.02
+    assert not np.asarray(store.depth[1]).any()
 
 
 def test_a_file_with_levels_gives_the_same(

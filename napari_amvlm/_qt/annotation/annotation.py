@@ -168,13 +168,13 @@ class Annotation(PlaneMasks):
 
     def proposal(self, prompt: str, split: Splitter) -> Callable[[], np.ndarray]:
         """Take what a proposal for a prompt that ran needs; return what makes it, in any thread."""
-        separate = self.style(prompt).separate_objects
+        separate, found = self.style(prompt).separate_objects, self.results[prompt].prediction
         return partial(
             propose,
             self._probability(prompt),
             self.threshold(prompt),
             blocked=self.accepted[prompt].settled() if prompt in self.accepted else None,
-            split=split if separate else None,
+            split=partial(split, depth=found.depth, marker=found.marker) if separate else None,
             before=self.plane(prompt).copy() if separate else None,
         )
 

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from napari_amvlm.errors import InputError
+from napari_amvlm.models.model_info import read_info
+from training.fit_objects import main
+from training.objects.data import pieces
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECIPE = """
+licence = "CC0-1.0"
+crops = 3
+crop = 64
+steps = 4
+batch = 2
+[head]
+concepts = ["nuclei", "axons"]
+channels = [8, 8]
+groups = 4
+[[sets]]
+folder = "DSB2018"
+masks = "instances"
+[[sets]]
+folder = "TNBC"
+holding_out = false
+[[sets]]
+folder = "NOT-THERE"
+prompt = "axons"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "objects.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_head_is_added_and_nothing_else_changes(
+    shared_data: Path, tiny_checkpoint: Path, recipe: Path, tmp_path: Path, again: bool
+) -> None:
+    out = tmp_path / "counting.safetensors"
+
+    main(tiny_checkpoint, shared_data, out, recipe, 1.0, "cpu")
+    if again:  # weights that have a head get a new one
+        main(out, shared_data, out, recipe, 1.0, "cpu")
+
+    before, after = load_file(tiny_checkpoint), load_file(out)
+    assert {name for name in after if name not in before} == {n for n in after if n.startswith("objects.")}
+    assert all(bool((after[name] == value).all()) for name, value in before.items())
+    info = read_info(out)
+    assert info.config.objects is not None
+    assert info.config.objects.concepts == ("nuclei",)
+    assert (info.name, info.licence) == ("tiny", "CC0-1.0")
+
+
+def test_data_of_another_licence_is_refused(
+    shared_data: Path, tiny_checkpoint: Path, recipe: Path, tmp_path: Path
+) -> None:
+    recipe.write_text(RECIPE.replace("CC0-1.0", "CC BY-NC-SA 4.0"))
+
+    with pytest.raises(InputError, match=r"under CC BY-NC-SA 4.0, but .* is under CC0-1.0; give the recipe"):
+        main(tiny_checkpoint, shared_data, tmp_path / "out.safetensors", recipe, 1.0, "cpu")
+
+
+def test_pieces_that_may_be_several_objects_are_not_learnt_from() -> None:
+    mask = np.zeros((40, 60), bool)
+    mask[5:15, 5:15] = True
+    mask[20:38, 5:11] = mask[20:26, 5:40] = True  # an L
+
+    objects, unknown = pieces(mask)
+
+    assert objects.max() == 1
+    assert (objects[5:15, 5:15] == 1).all()
+    assert unknown[22, 30]
+    assert not unknown[10, 10]

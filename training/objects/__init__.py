@@ -1,0 +1,1 @@
+"""Fits the head that tells touching objects apart, on weights that stay as they are."""

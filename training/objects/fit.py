@@ -1,0 +1,97 @@
+"""Fits the object head of a model whose other weights stay as they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_amvlm.device import autocast
+from napari_amvlm.imaging import split_instances
+from napari_amvlm.losses import depth_loss
+from napari_amvlm.metrics import object_scores
+from napari_amvlm.models.build import build_model
+from napari_amvlm.models.taught import taught
+from napari_amvlm.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_amvlm.metrics import ObjectScores
+    from napari_amvlm.models.amvlm import AMVLM
+    from training.objects.data import CropFeatures, ObjectImage
+    from training.objects.recipe import ObjectRecipe
+
+log = logging.getLogger("training.objects")
+_LOG_EVERY = 100
+
+
+def with_head(model: AMVLM, recipe: ObjectRecipe) -> AMVLM:
+    """Return a model of the same weights with a new object head, for those of the recipe's concepts that it knows."""
+    known = tuple(name for name in recipe.head.concepts if taught(model.config, name) is not None)
+    config = model.config.model_copy(update={"objects": recipe.head.model_copy(update={"concepts": known})})
+    other = build_model(config, text_encoder=model.text_encoder, seed=recipe.seed)
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("objects.")}
+    other.load_state_dict(kept, strict=False)
+    return other.to(model.device)
+
+
+def fit_head(model: AMVLM, crops: CropFeatures, recipe: ObjectRecipe, *, minutes: float | None = None) -> int:
+    """Fit the object head of `model` in place, and return the steps that were made.
+
+    Parameters
+    ----------
+    model
+        With a head; it stays in eval mode.
+    crops
+        What the head learns from.
+    recipe
+        Steps and rates.
+    minutes
+        Minutes of one core: the learning rate falls to 0 within this processor time, if the steps take longer.
+    """
+    head, device = model.objects, model.device
+    assert head is not None
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    began, done, mean = time.process_time(), 0.0, 0.0
+    step = 0
+    while done < 1:
+        spent = 0.0 if minutes is None else (time.process_time() - began) / (60 * minutes)
+        done = max(step / recipe.steps, spent)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, step / 50 + 0.02) * (1 + np.cos(np.pi * min(done, 1))) / 2
+        some = crops[torch.randint(len(crops.depth), (recipe.batch,), generator=generator)]
+        with autocast(device):
+            logits = head(*(tuple(level.to(device) for level in levels) for levels in (some.decoded, some.encoded)))
+        loss = depth_loss(logits, some.depth.to(device), some.weight.to(device), inside=recipe.inside).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        step += 1
+        mean += (loss.item() - mean) / min(step, _LOG_EVERY)
+        if step % _LOG_EVERY == 0:
+            log.info("step %d: loss %.4f, %.0f s", step, mean, time.process_time() - began)
+    return step
+
+
+def score_objects(model: AMVLM, images: Sequence[ObjectImage]) -> dict[str, list[tuple[ObjectScores, ObjectScores]]]:
+    """Return the scores of each set's images at native scale and threshold 0.5: with the head, and by watershed."""
+    predictor = Predictor(model, device=str(model.device))
+    found: dict[str, list[tuple[ObjectScores, ObjectScores]]] = {}
+    for image in images:
+        predictor.set_image((image.image * 255).round().astype(np.uint8))
+        prediction = predictor.predict(image.spec.prompt, scale="tiles")
+        both = (prediction.objects(), split_instances(prediction.probability))
+        scores = [object_scores(objects, image.objects) for objects in both]
+        found.setdefault(image.spec.folder, []).append((scores[0], scores[1]))
+    return found
+
+
+def mean_row(scores: Sequence[ObjectScores]) -> dict[str, float]:
+    """Return the means over images of AJI, PQ, F1 and count error."""
+    names = {"AJI": "aji", "PQ": "pq", "F1": "f1", "count error": "count_error"}
+    return {title: round(float(np.mean([getattr(s, name) for s in scores])), 4) for title, name in names.items()}
