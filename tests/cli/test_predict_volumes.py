@@ -121,3 +121,31 @@ def test_a_scan_and_a_picture_of_one_name_have_results_of_their_own(
 
     assert run(*command, folder).code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"A.nii.gz", "A.tif", "classes.csv"}
+
+
+def test_a_mask_of_a_metaimage_has_the_axes_of_its_file(run: Run, command: list[object], tmp_path: Path) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    scan = itk.GetImageFromArray(SAGITTAL)
+    scan.SetDirection((0, 0, -1, 1, 0, 0, 0, -1, 0))
+    scan = itk.DICOMOrient(scan, "LAS")
+    itk.WriteImage(scan, str(tmp_path / "scan.nrrd"))
+    itk.WriteImage(scan[3:4], str(tmp_path / "one.mha"))
+
+    outcome = run(*command, tmp_path / "scan.nrrd", tmp_path / "one.mha")
+
+    assert outcome.code == 0, outcome.err
+    labels, one = (tifffile.imread(tmp_path / "out" / f"{name}.tif") for name in ("scan", "one"))
+    assert labels.shape == itk.GetArrayFromImage(scan).shape
+    np.testing.assert_array_equal(one.squeeze(), labels[..., 3])
+
+
+def test_planes_by_number_are_one_stack_where_that_is_wanted(run: Run, command: list[object], tmp_path: Path) -> None:
+    (tmp_path / "planes").mkdir()
+    for number in (1, 2, 4):
+        tifffile.imwrite(tmp_path / "planes" / f"img_{number:03d}.tif", SAGITTAL[number])
+
+    outcome = run(*command, tmp_path / "planes", "--stack")
+
+    assert outcome.code == 0, outcome.err
+    assert "of img, 3 are not there" in outcome.err
+    assert tifffile.imread(tmp_path / "out" / "img.tif").shape == (3, 40, 48)
