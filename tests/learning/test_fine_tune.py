@@ -26,9 +26,11 @@ from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.mean_teacher import MeanTeacher
+from napari_amvlm.learning.new_concepts import with_prompts
 from napari_amvlm.learning.validation import mean_score, validate
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.inference import known_concept
+from napari_amvlm.models.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +136,17 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
     _, result = _finish(tiny_model, data, _config(steps=1))
 
     assert "dark discs" in [c.name for c in result.model.config.concepts]
+
+
+def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model: AMVLM) -> None:
+    nuclei, lung = (concept.model_copy(update={"dice": 0.02}) for concept in tiny_model.config.concepts)
+    tiny_model.config = tiny_model.config.model_copy(update={"concepts": (nuclei, lung)})
+
+    config = with_prompts(tiny_model, LearningData((_picture(0, "cell nuclei"),)))
+
+    assert taught(tiny_model.config, "nuclei") is None
+    assert taught(config, "nuclei") is not None
+    assert taught(config, "left lung") is None
 
 
 def test_another_wording_of_a_known_concept_is_served_as_that_and_validated_so(tiny_config: ModelConfig) -> None:
