@@ -96,7 +96,8 @@ def test_a_stroke_after_an_undone_one_begins_where_the_mask_is(begun: Any):
 
     mask = _mask(begun)
     assert mask[60:77, 60:77].mean() > 0.5
-    assert np.array_equal(mask[:45, :45], alone[:45, :45])
+    assert (mask & alone).sum() > 0.8 * alone.sum()
+    assert not mask[76:85, 16:20].any()
 
 
 def test_without_spread_only_what_is_painted_changes(begun: Any):
