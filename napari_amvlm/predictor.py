@@ -12,7 +12,7 @@ from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
-from napari_amvlm.imaging.turning import Views, turned, turned_back
+from napari_amvlm.imaging.turning import Views, names_position, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.device_model import ServedModel
@@ -26,11 +26,10 @@ from napari_amvlm.models.inference import (
     mean_answer,
     named_scale,
 )
-from napari_amvlm.models.nearest import nearest_concept
-from napari_amvlm.models.positions import names_position
 from napari_amvlm.models.taught import taught
 from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
+from napari_amvlm.models.word_list import nearest_concept
 from napari_amvlm.prediction import Nearest, Prediction, not_taught_words
 
 if TYPE_CHECKING:

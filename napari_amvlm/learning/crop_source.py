@@ -11,10 +11,10 @@ import torch
 
 from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.imaging.scale import fit_square
+from napari_amvlm.imaging.turning import names_position
 from napari_amvlm.learning.mean_teacher import CropBatch
 from napari_amvlm.learning.mixing import Mixture, draw_mixture
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
-from napari_amvlm.models.positions import names_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The words that a model was taught, by part of the body, out of its own configuration; loads no torch."""
+"""The words that a model was taught, by part of the body, and the nearest to a word that it was not; loads no torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from napari_amvlm.models.taught import learnt
 
 if TYPE_CHECKING:
     from napari_amvlm.config import Concept, ModelConfig
+    from napari_amvlm.models.amvlm import AMVLM
 
 _MOST = 4
 """Other wordings that are listed of a word."""
@@ -19,6 +20,23 @@ def words_by_body(config: ModelConfig) -> dict[str, list[Concept]]:
     for concept in sorted(config.concepts, key=lambda concept: (not concept.body, concept.body, concept.name)):
         found.setdefault(concept.body or "other", []).append(concept)
     return found
+
+
+def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
+    """Return the concept of a model whose name is nearest to a prompt, and the cosine; None where it knows none.
+
+    Raises
+    ------
+    PromptError
+        The prompt is empty or too long.
+    """
+    names = [concept.name for concept in model.config.concepts]
+    if not names:
+        return None
+    embeddings = model.text_encoder.sentence([prompt, *names])
+    likeness = embeddings[1:] @ embeddings[0]
+    best = int(likeness.argmax())
+    return names[best], float(likeness[best])
 
 
 def other_wordings(concept: Concept) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_amvlm.imaging.turning import turned, turned_back
+from napari_amvlm.imaging.turning import names_position, turned, turned_back
 
 
 @pytest.mark.parametrize("view", range(8))
@@ -22,3 +22,15 @@ def test_all_eight_differ_and_the_first_is_the_image_itself() -> None:
 
     assert views[0] == image.tolist()
     assert len({str(view) for view in views}) == 8
+
+
+@pytest.mark.parametrize(
+    "prompt", ["left lung", "Nuclei in the UPPER-right corner", "right-sided effusion", "the lower lobe"]
+)
+def test_places_are_found(prompt: str) -> None:
+    assert names_position(prompt)
+
+
+@pytest.mark.parametrize("prompt", ["nuclei", "bright nuclei", "a copyright sign", "cleft", "stopped"])
+def test_other_words_are_none(prompt: str) -> None:
+    assert not names_position(prompt)
