@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from vispy.gloo import gl
 
 from napari_amvlm._qt.layers import labels as label_layers
@@ -111,8 +111,18 @@ class MaskLayers(QObject):
                 chosen.brush_size, chosen.mode = last.brush_size, last.mode
             self._in_hand = weakref.ref(chosen)
             viewer.layers.selection.active = chosen
+            # napari goes on with the selection that led here, and adds the image: Delete would remove both
+            QTimer.singleShot(0, self._select_alone)
         else:
             viewer.layers.selection.active = active
+
+    def _select_alone(self) -> None:
+        viewer = self._viewer_reference()
+        hand = self._in_hand() if self._in_hand is not None and isalive(self) else None
+        if viewer is not None and hand in viewer.layers and hand in viewer.layers.selection:
+            others = [layer for layer in viewer.layers.selection if layer is not hand]
+            if others and all(isinstance(layer, Image) for layer in others):
+                viewer.layers.selection.select_only(hand)
 
     def _on_removed(self, event: Any) -> None:
         viewer = self._viewer_reference()

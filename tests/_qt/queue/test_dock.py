@@ -427,3 +427,18 @@ def test_no_button_moves_when_a_message_appears(bench: Any, queue: QueueDock):
     QApplication.processEvents()
 
     assert [button.mapTo(queue.panel, button.rect().topLeft()) for button in buttons] == before
+
+
+def test_an_image_that_is_opened_again_has_its_mask_alone_in_hand(bench: Any, queue: QueueDock):
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    first = bench.layer()
+    bench.annotate.next_item()
+    bench.idle()
+
+    bench.annotate.previous_item()
+    bench.idle()
+
+    bench.wait(lambda: set(bench.viewer.layers.selection) == {first})
+    assert bench.viewer.layers.selection.active is first
