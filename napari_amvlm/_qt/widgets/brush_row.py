@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSpinBox, QWidge
 
 SpreadTo = Literal["off", "near", "whole"]
 
-_WORDS: dict[SpreadTo, str] = {"off": "spread off", "near": "spread near", "whole": "whole image"}
+_WORDS: dict[SpreadTo, str] = {"off": "off", "near": "near", "whole": "whole"}
 
 
 class BrushRow(QWidget):
@@ -30,11 +30,10 @@ class BrushRow(QWidget):
         # widgets
         self.brush_size = QSpinBox()
         self.brush_size.setRange(1, 500)
-        self.brush_size.setSuffix(" px")
         self.brush_size.setKeyboardTracking(False)
         self.brush_size.setAccessibleName("Brush size")
-        self.brush_size.setToolTip("Size of the brush, as in napari's own controls")
-        self.brush_size.setFixedWidth(96)
+        self.brush_size.setToolTip("Size of the brush in pixels, as in napari's own controls")
+        self.brush_size.setFixedWidth(66)
         self.spread = QComboBox()
         self.spread.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.spread.setAccessibleName("How far strokes spread")
@@ -70,6 +69,6 @@ class BrushRow(QWidget):
         self.spread.setToolTip(
             "off: a stroke changes what it paints or erases\n"
             "near: what looks alike near the stroke follows\n"
-            "whole image: what looks alike anywhere follows\n"
+            "whole: what looks alike anywhere in the image follows\n"
             "What you painted stays as you painted it." + (f"\nKey: {key}" if key else "")
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class CurveWidget(QWidget):
             plot.showGrid(x=True, y=True, alpha=0.2)
             plot.setXRange(0, 100, padding=0.02)
             plot.getAxis("left").setWidth(42)
-            plot.getAxis("left").setStyle(maxTickLevel=0)
+            plot.sigYRangeChanged.connect(partial(_name_two_heights, plot.getAxis("left")))
         # a curve that hardly moves is drawn flat, and its axis keeps its numbers
         self._dice_plot.setLimits(minYRange=0.02)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
@@ -204,6 +205,13 @@ class _Smooth:
         self._total = SMOOTH * self._total + value
         self._weight = SMOOTH * self._weight + 1.0
         self.values.append(self._total / self._weight)
+
+
+def _name_two_heights(axis: pg.AxisItem, _view: object, span: tuple[float, float]) -> None:
+    """Write numbers at two heights of a plot: it is too low for more."""
+    low, high = span
+    heights = (low + 0.25 * (high - low), high - 0.25 * (high - low))
+    axis.setTicks([[(height, f"{height:.2f}") for height in heights]])
 
 
 def _faint(colour: str) -> tuple[int, int, int, int]:

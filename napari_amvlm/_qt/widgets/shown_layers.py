@@ -59,7 +59,7 @@ class ShownLayers(QWidget):
         for column, box in enumerate((self.masks, self.reviewed, self.uncertainty)):
             grid.addWidget(box, 0, column)
         grid.addWidget(self.outlines, 1, 0)
-        grid.addWidget(self._summary, 1, 1, 1, 2)
+        grid.addWidget(self._summary, 2, 0, 1, 3)
         grid.setColumnStretch(2, 1)
         # signals
         for box in self._boxes.values():
@@ -83,7 +83,7 @@ class ShownLayers(QWidget):
         dot = "\N{BLACK SQUARE}"
         self._summary.setText(
             f'<span style="color:{RIGHT}">{dot}</span> reviewed {reviewed:.0%} \N{MIDDLE DOT} '
-            f'<span style="color:{CORRECTED}">{dot}</span> corrected {corrected} px'
+            f'<span style="color:{CORRECTED}">{dot}</span> corrected {corrected}'
         )
 
     def summary(self) -> str:

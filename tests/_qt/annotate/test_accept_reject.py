@@ -296,7 +296,7 @@ def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found: Any):
     assert layer.data[20, 80] == PixelState.NEVER + 1
     colours = {tuple(layer.get_color(state + 1)) for state in PixelState}
     assert len(colours) == 3
-    assert "corrected 2 px" in found.annotate.panel.shown.summary()
+    assert "corrected 2" in found.annotate.panel.shown.summary()
     assert found.annotate.panel.image.findText("slide reviewed") < 0
 
 

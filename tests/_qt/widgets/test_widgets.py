@@ -408,7 +408,7 @@ def test_what_is_shown_tells_of_each_change(qtbot: QtBot):
 
     assert told == [Shown(masks=False, reviewed=True)]
     assert "reviewed 35%" in shown.summary()
-    assert "corrected 212 px" in shown.summary()
+    assert "corrected 212" in shown.summary()
 
 
 def test_the_key_help_opens_and_shows_what_it_was_given(qtbot: QtBot):
