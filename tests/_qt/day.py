@@ -9,11 +9,10 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.layers.camera import camera_of
-from napari_amvlm._qt.learn.dock import LearnDock
-from napari_amvlm._qt.queue.dock import QueueDock
+from napari_amvlm._qt.main_dock import NAME, MainDock
+from napari_amvlm._qt.queue.ahead import AheadThread
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,35 +26,31 @@ PROMPT = "nuclei"
 
 @dataclass
 class Desk:
-    """A viewer with all docks, tabbed on the right, and a model that is loading."""
+    """A viewer with the one dock on the right, and a model that is loading."""
 
     viewer: napari.Viewer
     model: Path | None
     workspace: Workspace = field(init=False)
-    docks: dict[str, Any] = field(init=False)
+    dock: MainDock = field(init=False)
+    holder: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.workspace = Workspace()
         self.workspace.load_model(self.model)
-        self.annotate = AnnotateDock(self.viewer, self.workspace)
-        self.learn = LearnDock(self.viewer, self.workspace)
-        self.queue = QueueDock(self.viewer, self.workspace)
-        widgets = {"Annotate": self.annotate, "Learn": self.learn, "Queue": self.queue}
-        self.docks = {name: self.viewer.window.add_dock_widget(each, name=name) for name, each in widgets.items()}
+        self.dock = MainDock(self.viewer, self.workspace)
+        self.annotate, self.learn, self.queue = self.dock.annotate, self.dock.learn, self.dock.queue
+        self.holder = self.viewer.window.add_dock_widget(self.dock, name=NAME, area="right")
         # by itself when a dock is first shown; a viewer of a test may never be
         guard_window(self.annotate, self.workspace)
-        window = self.viewer.window._qt_window
-        for name in ("Learn", "Queue"):
-            window.tabifyDockWidget(self.docks["Annotate"], self.docks[name])
 
-    def show(self, name: str, width: int = 360) -> None:
-        """Bring a dock to the front, so many pixels wide."""
-        dock = self.docks[name]
-        dock.raise_()
-        self.viewer.window._qt_window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+    def show(self, name: str) -> None:
+        """Bring a tab to the front."""
+        self.dock.show_tab(name)
 
     def is_idle(self) -> bool:
-        return not self.workspace.threads() and not self.annotate.is_busy()
+        """Tell whether nothing is at work but the background, which has time."""
+        at_work = [thread for thread in self.workspace.threads() if not isinstance(thread, AheadThread)]
+        return not at_work and not self.annotate.is_busy()
 
 
 @dataclass

@@ -70,20 +70,21 @@ def _writer(folder: Path) -> Callable[[str, Desk], None]:
 
 
 def _docks(desk: Desk, folder: Path) -> None:
-    """Picture each dock 320 pixels wide, with everything open and nothing scrolled away."""
+    """Picture each tab in a dock of 320 pixels, with everything open and nothing scrolled away."""
     if not desk.learn.comparison.is_open() and desk.learn.panel.compare_button.isEnabled():
         desk.learn.panel.compare_button.click()
         wait(desk.is_idle)
-    for name, dock in desk.docks.items():
-        desk.show(name, NARROW)
-        for section in dock.widget().findChildren(QCollapsible):
+    desk.holder.setFloating(True)
+    for name in ("Annotate", "Learn", "Queue"):
+        desk.show(name)
+        shown = desk.dock.tabs.currentWidget()
+        for section in shown.findChildren(QCollapsible):
             section.expand(animate=False)
         settle()
-        dock.setFloating(True)
-        dock.resize(NARROW, _whole_height(dock))
+        desk.holder.resize(NARROW, _whole_height(shown))
         settle()
-        dock.grab().save(str(folder / f"dock-{name.lower()}-{dock.width()}.png"))
-        dock.setFloating(False)
+        desk.holder.grab().save(str(folder / f"dock-{name.lower()}-{desk.holder.width()}.png"))
+    desk.holder.setFloating(False)
     desk.learn.comparison.close()
 
 
