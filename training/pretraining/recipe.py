@@ -52,7 +52,7 @@ class Recipe(Config):
     tile_batch: int = Field(6, ge=1)
     whole_batch: int = Field(4, ge=1)
     tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
-    negatives: int = Field(0, ge=0, description="images of other kinds in a batch, asked for what they do not show")
+    negatives: int = Field(0, ge=0, description="images in a batch that are asked for what they do not show")
     accumulate: int = Field(1, ge=1, description="batches a step; processes share them, so their number divides it")
     crop: int = 256
     first_crop: int = Field(0, ge=0, multiple_of=16, description="side of the views of a vocabulary's first steps")

@@ -50,6 +50,8 @@ class WordSource:
         Factors on how often sets without a share of their own are drawn, by name.
     levels
         How often a view of a spine is asked for a numbered level.
+    negatives
+        Images of a batch that are seen as words of the other scale are, and asked for such words in vain.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class WordSource:
         first: tuple[int, int] = (0, 0),
         emphasis: Mapping[str, float] | None = None,
         levels: float = 0.5,
+        negatives: int = 0,
     ) -> None:
         self._seed, self._batch, self._size, self._first, self._levels = seed, batch, size, first, levels
+        self._negatives = negatives
         self._concepts = {concept.name: concept for concept in concepts}
         self._wordings = {name: concept.prompts for name, concept in self._concepts.items()}
         self._absent = deniable(images, self._wordings)
@@ -93,8 +97,14 @@ class WordSource:
         for row, name in enumerate(names):
             word = chance.choice(list(self._by_word[name]))
             image = chance.choice(self._by_word[name][word])
-            pixels, view = self._view(image, word, size, chance, generator)
-            questions = self._questions(image, word, view, chance)
+            others = self._of_the_other_scale(image, word) if row < self._negatives else []
+            if others:
+                word = chance.choice(others)
+                pixels, view = self._view(image, word, size, chance, generator)
+                questions = self._in_vain(word, others, view, chance)
+            else:
+                pixels, view = self._view(image, word, size, chance, generator)
+                questions = self._questions(image, word, view, chance)
             views.append(pixels)
             asked += questions
             index += [row] * len(questions)
@@ -119,7 +129,7 @@ class WordSource:
         geometry = _geometry(image.spec, image.words)
         if concept.scale == "tiles":
             zoom, showing = self._zoom(image, concept, chance), None
-            if chance.random() < 0.7:
+            if word in image.words and chance.random() < 0.7:
                 rows, columns = np.nonzero(image.mask(word))
                 pick = chance.randrange(len(rows))
                 showing = int(rows[pick]), int(columns[pick])
@@ -171,6 +181,20 @@ class WordSource:
         else:
             second = self._another(view, word, chance)
         return asked if second is None else [*asked, (self._said(second, image.spec, chance), second)]
+
+    def _of_the_other_scale(self, image: LabelledImage, word: str) -> list[str]:
+        scale = self._concepts[word].scale
+        return [w for w in self._absent[image.spec.name] if self._concepts[w].scale != scale]
+
+    def _in_vain(self, word: str, others: list[str], view: View, chance: random.Random) -> list[tuple[str, Referent]]:
+        """Ask for a word that is absent, and for another one that is seen at the same size."""
+        side = self._concepts[word].side
+        more = [w for w in others if w != word and self._concepts[w].side == side]
+        nothing = np.zeros(view.labels.shape, np.bool_)
+        asked = [word, *([chance.choice(more)] if more else [])]
+        return [
+            (chance.choice(self._wordings[w]), Referent("plain", w, (w,), self._wordings[w], nothing)) for w in asked
+        ]
 
     def _plain(self, word: str, view: View) -> Referent:
         return Referent("plain", word, (word,), self._wordings[word], view.masks[word])

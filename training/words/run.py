@@ -101,6 +101,7 @@ class WordRun(Pretraining):
             first=(recipe.first_steps, recipe.first_crop),
             emphasis=recipe.emphasis,
             levels=recipe.levels,
+            negatives=recipe.negatives,
         )
         self.source = Ahead(source, recipe.loaders)
         return recipe.model.model_copy(update={"concepts": concepts, "structure": True})

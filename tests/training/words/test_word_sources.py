@@ -259,6 +259,18 @@ def test_an_emphasised_set_is_drawn_more_often(images: list[LabelledImage]) -> N
     assert share({HEART.name: 10.0}) > share({}) > share({CELLS.name: 10.0})
 
 
+def test_negatives_are_seen_at_the_other_scale_and_asked_in_vain(images: list[LabelledImage]) -> None:
+    scale = {concept.name: concept.scale for concept in concepts_of(images, {}, {})}
+    source = WordSource(images, concepts_of(images, {}, {}), seed=0, batch=2, size=32, negatives=1)
+
+    for step in range(20):
+        batch = source.draw(step)
+        rows = zip(batch.index.tolist(), batch.concepts, batch.targets, strict=True)
+        for word, target in [(word, target) for row, word, target in rows if row == 0]:
+            assert (scale[word] == "whole") == bool(batch.whole[0])
+            assert not bool(target.any())
+
+
 def _sides(images: list[LabelledImage], left: str, right: str) -> list[bool]:
     """Return for views that show two words whether the first lies on the left of the second."""
     source = WordSource(images, concepts_of(images, {}, {}), seed=1, batch=4, size=64)
