@@ -48,6 +48,8 @@ class Workspace(JobQueue):
         Another project, and where the person left it.
     projectBusy : Path
         A project was not opened, for another program writes to it; it can be opened for reading only.
+    projectLeaving
+        Another project takes the place of the open one now; what is done with the project still goes to that.
     leaving
         The person's position will be stored now; a comparison closes before.
     positionAsked
@@ -60,6 +62,7 @@ class Workspace(JobQueue):
     projectChanged = Signal()
     projectOpened = Signal(object)
     projectBusy = Signal(object)
+    projectLeaving = Signal()
     leaving = Signal()
     positionAsked = Signal()
     ending = Signal()
@@ -75,6 +78,7 @@ class Workspace(JobQueue):
         self.base: ModelInfo | None = None
         self.project: Project | None = None
         self.view: ProjectView | None = None
+        self.opening: list[str] = []  # names of projects that will take the place of the open one
         # of the Annotate dock, so that they outlive it when it is closed and opened again
         self.annotations: dict[Any, Annotation] = {}
         self.at_hand: Annotation | None = None
@@ -121,10 +125,11 @@ class Workspace(JobQueue):
 
     def store_position(self, state: ResumeState) -> None:
         """Store where the person is, in a thread."""
+        project = self.project
 
         def store() -> None:
-            if self.project is not None and not self.project.read_only:
-                self.project.store_resume_state(state)
+            if project is not None and not project.read_only:
+                project.store_resume_state(state)
 
         self.submit(store)
 
@@ -214,7 +219,8 @@ class Workspace(JobQueue):
     def open_project(self, path: Path, done: Callable[[], None] | None = None, *, read_only: bool = False) -> None:
         """Open a project folder, made first if it is not there; the one open before is closed, but not under work.
 
-        Whatever is done `with_project` afterwards finds it, also when the window closes in between.
+        Where none was open, whatever is done `with_project` afterwards finds it, also when the window closes in
+        between. Else what is asked for until it is there still goes to the one before.
         """
         project, under_way = self.project, self._under_way()
         if project is not None and under_way and project.root.resolve() != path.resolve():
@@ -240,16 +246,20 @@ class Workspace(JobQueue):
             self._opened = project
             return opened
 
-        def finish(opened: tuple[Project, ProjectView, ResumeState | None]) -> None:
-            before, (self.project, self.view, state) = self.project, opened
-            another = before is not self.project
+        def finish(opened: tuple[Project, ProjectView, ResumeState | None], *, last: bool = False) -> None:
+            before, another = self.project, self.project is not opened[0]
+            if before is not None and another and not last:
+                self.projectLeaving.emit()
+                # after all that was asked for meanwhile
+                self.submit(lambda: opened, lambda _: finish(opened, last=True))
+                return
+            self.project, self.view, state = opened
+            if is_open:
+                self.opening.remove(path.name)
             if before is not None and another:
-                if self.is_at_long_job():
-                    self.submit(before.close, long=True)  # it was begun while this project was being opened
-                else:
-                    before.close()
+                self.submit(before.close, long=self.is_at_long_job())  # after what still writes to it
                 for annotation in self.annotations.values():
-                    annotation.leave_project()
+                    annotation.leave_project(before.root.name)
                 self.styles.forget()
             if another:
                 self.prompts[:] = dict.fromkeys([*typed, *(record.text for record in self.view.prompts)])
@@ -264,11 +274,16 @@ class Workspace(JobQueue):
                 done()
 
         def failed(text: str) -> None:
+            if is_open:
+                self.opening.remove(path.name)
             self.said.emit("error", text)
             self.projectChanged.emit()  # lists of projects show the one that is open still
             if isinstance(self._not_opened, ProjectBusyError) and not read_only:
                 self.projectBusy.emit(path)
 
+        is_open = project is not None
+        if is_open:
+            self.opening.append(path.name)
         self.remember_position()
         self.submit(work, finish, failed)
 
@@ -327,9 +342,15 @@ class Workspace(JobQueue):
         *,
         long: bool = False,
     ) -> None:
-        """Call `function(project)` off the GUI thread, then look at the project anew; see `submit`."""
+        """Call `function(project)` off the GUI thread, then look at the project anew; see `submit`.
+
+        The project is the one that is open now; `done` is not called if another is open by then.
+        """
+        asked = self.project
 
         def find() -> Project:
+            if asked is not None:
+                return asked
             if self._opened is None:
                 raise self._not_opened
             return self._opened
@@ -339,6 +360,8 @@ class Workspace(JobQueue):
             return function(project), look_at(project)
 
         def finish(both: tuple[Any, ProjectView]) -> None:
+            if asked is not None and asked is not self.project:
+                return
             result, self.view = both
             self.projectChanged.emit()
             if done is not None:

@@ -56,7 +56,20 @@ class AcceptReject(QObject):
         """Store the mask as it is now, or the part of it in `region`, bool (H, W); an empty one if that is confirmed.
 
         Only when it is on the disk are its objects locked, and is the prompt called finished if that was all.
+        An image of a project that was left is stored in the open one if that is confirmed.
         """
+        project = self._workspace.project
+        if project is None or annotation.image_id is not None or annotation.left in ("", project.root.name):
+            self._accept_if_any(annotation, prompt, region)
+            return
+        self._confirm.ask(
+            "another project",
+            f"{annotation.name} is an image of {annotation.left}. Store {prompt} on it in {project.root.name} too?",
+            "Store",
+            lambda: self._accept_if_any(annotation, prompt, region),
+        )
+
+    def _accept_if_any(self, annotation: Annotation, prompt: str, region: np.ndarray | None) -> None:
         mask = annotation.mask(prompt)
         if (mask if region is None else mask & region).any():
             self._accept(annotation, prompt, region)

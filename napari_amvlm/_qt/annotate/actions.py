@@ -52,6 +52,8 @@ class AnnotateActions(Dock):
 
     def run(self) -> None:
         """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
+        if self._is_opening():
+            return
         annotation = self.annotation()
         try:
             self.current_image.check_side()
@@ -63,7 +65,7 @@ class AnnotateActions(Dock):
 
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
-        chosen = self.chosen.mask()
+        chosen = self._chosen_mask()
         if chosen is not None and isinstance(chosen[0], SlideAnnotation):
             self.say("warning", READ_ONLY)
         elif chosen is not None:
@@ -71,7 +73,7 @@ class AnnotateActions(Dock):
 
     def accept_region(self) -> None:
         """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
-        chosen = self.chosen.mask()
+        chosen = self._chosen_mask()
         if chosen is None:
             return
         annotation, prompt = chosen
@@ -91,13 +93,13 @@ class AnnotateActions(Dock):
 
     def reject(self) -> None:
         """Take the chosen prompt's mask off the image, and out of the project if it was accepted."""
-        chosen = self.chosen.mask()
+        chosen = self._chosen_mask()
         if chosen is not None:
             self._when_shown(lambda: self.review.reject(*chosen))
 
     def restore(self) -> None:
         """Show the chosen prompt's mask as it is in the project."""
-        chosen = self.chosen.mask()
+        chosen = self._chosen_mask()
         if chosen is not None:
             self.review.restore(*chosen)
 
@@ -151,10 +153,13 @@ class AnnotateActions(Dock):
 
     def remove_objects(self) -> None:
         """Remove the chosen objects from the mask."""
-        self.clicks.remove()
+        if not self._is_opening():
+            self.clicks.remove()
 
     def merge_objects(self) -> None:
         """Make one object of the chosen ones."""
+        if self._is_opening():
+            return
         if len(self.panel.objects.value()) > 1:
             self.objects.merge()
         else:
@@ -168,17 +173,29 @@ class AnnotateActions(Dock):
         """Paint less of the chosen prompt."""
         self._move_threshold(THRESHOLD_STEP)
 
+    def _chosen_mask(self) -> tuple[Annotation, str] | None:
+        return None if self._is_opening() else self.chosen.mask()
+
+    def _is_opening(self) -> bool:
+        """Tell whether the image at hand is about to be another one, which is said: nothing acts on it by then."""
+        opening = self.queue.images.opening or self.workspace.opening
+        if opening:
+            self.say("info", f"Opening {opening[-1]} ...")
+        return bool(opening)
+
     def _when_shown(self, then: Callable[[], None], failed: Callable[[], None] | None = None) -> None:
         """Call `then` once all that was asked for is drawn, and the mask has followed every stroke."""
         self.repainter.when_painted(lambda: self.spreading.when_followed(then), failed)
 
     def _undo_or_redo(self, step: Any) -> None:
+        if self._is_opening():
+            return
         annotation, prompt = self.annotation(), self.panel.prompts.current()
         if annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation):
             self.repainter.when_painted(lambda: step(annotation, prompt))
 
     def _move_threshold(self, by: float) -> None:
-        if self.panel.threshold.isEnabled():
+        if self.panel.threshold.isEnabled() and not self._is_opening():
             self.panel.threshold.step_by(by)
 
     def _say_not_painted(self) -> None:

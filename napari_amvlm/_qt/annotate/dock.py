@@ -158,6 +158,7 @@ class AnnotateDock(AnnotateActions):
         self.queue.predicted.connect(self._on_predicted)
         workspace.modelChanged.connect(self._on_model_changed)
         workspace.projectChanged.connect(self._on_project_changed)
+        workspace.projectOpened.connect(panel.confirm.withdraw)
         workspace.projectOpened.connect(self.refresh)
         workspace.projectBusy.connect(self._on_project_busy)
         self._on_queue_changed()
@@ -279,7 +280,7 @@ class AnnotateDock(AnnotateActions):
             self.workspace.open_project(path, done)
 
         # what was accepted and painted before goes to the project that was open then
-        self.repainter.when_painted(open_it)
+        self._when_shown(open_it)
 
     def _on_project_busy(self, path: Path) -> None:
         """Offer to open a project for reading that another program writes to."""

@@ -43,6 +43,7 @@ class Drafts(QObject):
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(lambda: self.keep(workspace.at_hand))
+        workspace.projectLeaving.connect(self.keep_all)
         workspace.ending.connect(lambda: self.keep_all(last_chance=True))
 
     def keep_soon(self) -> None:

@@ -92,6 +92,10 @@ class Annotation(PlaneMasks):
         Prompts that were not taught and of which a person wants to see the model's guess.
     image_id
         The image's number in the open project, once it is known there.
+    left
+        The name of the project that the image was in before another was opened; empty where there is none.
+    left_work
+        Whether a person's work was not in the project then.
     """
 
     def __init__(
@@ -116,6 +120,8 @@ class Annotation(PlaneMasks):
         self.joined: dict[str, set[int]] = {}
         self.guessed: set[str] = set()
         self.image_id: int | None = None
+        self.left = ""
+        self.left_work = False
         self._shown_at = time.monotonic()
 
     # What the model says
@@ -248,10 +254,11 @@ class Annotation(PlaneMasks):
             self.drop_draft(prompt)
             self.finish(prompt, True)
 
-    def leave_project(self) -> None:
-        """Forget what the project that was open knew of the image."""
+    def leave_project(self, name: str) -> None:
+        """Forget what project `name`, which was open, knew of the image; its masks are no work on the next one."""
+        self.left, self.left_work = (name if self.image_id is not None else self.left), not self.is_stored()
         self.finished -= set(self.accepted)
-        self._saved = {prompt: self.state(prompt) for prompt in self.layers if self.has_work(prompt)}
+        self._saved = {prompt: self.state(prompt) for prompt in self.layers}
         self.accepted, self.decisions, self.undone, self.drafts = {}, {}, {}, {}
         self.image_id = None
 

@@ -42,6 +42,11 @@ class _Stored:
 class ImageOpener(QObject):
     """Shows one image of the project at a time; files are read in a thread.
 
+    Attributes
+    ----------
+    opening
+        The names of the images that are being opened.
+
     Signals
     -------
     shown : Annotation
@@ -55,12 +60,13 @@ class ImageOpener(QObject):
         self._viewer_reference = weakref.ref(viewer)
         self._workspace = workspace
         self._opened_here: list[Image] = []
-        self._opening = 0
+        self.opening: list[str] = []
+        workspace.projectOpened.connect(self._close_left)
         self._looked_up: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
 
     def is_busy(self) -> bool:
         """Tell whether an image is being opened."""
-        return self._opening > 0
+        return bool(self.opening)
 
     def open(
         self,
@@ -79,10 +85,10 @@ class ImageOpener(QObject):
             return
         known = self._layer_of(viewer, item.image_id)
         unknown = [] if known is not None else self._unknown_images(viewer)
-        self._opening += 1
+        self.opening.append(item.name)
 
         def finish(stored: _Stored) -> None:
-            self._opening -= 1
+            self.opening.remove(item.name)
             # the canvas is arranged anew once, and not for each layer that comes, goes or hides
             with viewer.layers.batched_update():
                 show(stored)
@@ -104,7 +110,7 @@ class ImageOpener(QObject):
             done(annotation)
 
         def fail(text: str) -> None:
-            self._opening -= 1
+            self.opening.remove(item.name)
             if failed is not None:
                 failed(text)
             else:
@@ -187,6 +193,17 @@ class ImageOpener(QObject):
         for image in stored[: max(0, len(self._opened_here) - preferences().kept_images)]:
             self._opened_here.remove(image)
             viewer.layers.remove(image)
+
+    def _close_left(self, _state: object) -> None:
+        """Take the images of a project that was left out of the viewer; those with work that it lacks stay open."""
+        viewer, images = self._viewer_reference(), self._opened_here
+        self._opened_here = []
+        if viewer is None:
+            return
+        with viewer.layers.batched_update():
+            for image in images:
+                if image in viewer.layers and not self._workspace.annotation(image).left_work:
+                    viewer.layers.remove(image)
 
     def _is_stored(self, image: Image) -> bool:
         known = self._workspace.annotations.get(image)

@@ -1,0 +1,153 @@
+"""What is done while another image or another project is being opened, and after, acts on what was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from napari_amvlm.project import Project
+from tests._qt.conftest import picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def first(bench: Any, tmp_path: Path) -> Any:
+    """Return a bench at the first of two images of `first.amvlm`, with a mask; `second.amvlm` has two others."""
+    bench.viewer.layers.clear()
+    for name in ("first", "second"):
+        with Project.create(tmp_path / f"{name}.amvlm") as project:
+            for number in range(2):
+                path = tmp_path / f"{name}-{number}.png"
+                PIL.Image.fromarray(picture(number + 2 * (name == "second"), 64)).save(path)
+                project.images.add_file(path)
+    _open(bench, tmp_path / "first.amvlm")
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    return bench
+
+
+def _open(bench: Any, root: Path, **options: bool) -> None:
+    bench.workspace.open_project(root, **options)
+    bench.idle()
+
+
+def _choose(bench: Any, root: Path) -> None:
+    bench.annotate.panel.project.chosen.emit(root)
+
+
+def _paint(bench: Any) -> np.ndarray:
+    layer = bench.layer()
+    layer.data_setitem(tuple(part.ravel() for part in np.mgrid[10:20, 30:50]), 1)
+    return np.array(layer.data > 0)
+
+
+def test_what_next_opened_of_one_project_is_neither_shown_nor_work_in_the_next(first: Any, tmp_path: Path):
+    bench = first
+    _paint(bench)
+    bench.annotate.accept()
+    bench.idle()
+
+    _choose(bench, tmp_path / "second.amvlm")
+    bench.idle()
+    left = list(bench.viewer.layers)
+    bench.annotate.drafts.keep_all()
+    bench.idle()
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert left == []
+    assert bench.annotate.annotation().image.name == "second-0.png"
+    assert [each.name for each in bench.workspace.project.images.all()] == ["second-0.png", "second-1.png"]
+    assert bench.workspace.project.drafts.all() == []
+
+
+def test_an_image_that_a_person_opened_goes_into_another_project_after_a_question(first: Any, tmp_path: Path):
+    bench, path = first, tmp_path / "first-1.png"
+    bench.viewer.add_image(np.asarray(PIL.Image.open(path)), name=path.name, metadata={"path": str(path)})
+    bench.idle()
+    bench.run("nuclei")
+    _paint(bench)
+    bench.annotate.accept()
+    bench.idle()
+
+    _choose(bench, tmp_path / "second.amvlm")
+    bench.idle()
+    left = [layer.name for layer in bench.viewer.layers]
+    bench.annotate.drafts.keep_all()
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    question = bench.annotate.panel.confirm.text()
+    project = bench.workspace.project
+    silently = [project.images.counts().images, *project.corrections.select(), *project.drafts.all()]
+    bench.confirm()
+
+    assert left == ["first-1.png"]
+    assert question == "first-1.png is an image of first.amvlm. Store nuclei on it in second.amvlm too?"
+    assert silently == [2]
+    assert [each.prompt for each in project.corrections.select()] == ["nuclei"]
+
+
+def test_work_that_no_project_has_stays_open(first: Any, tmp_path: Path):
+    bench = first
+    _open(bench, tmp_path / "second.amvlm")
+    _open(bench, tmp_path / "first.amvlm", read_only=True)
+    bench.annotate.queue.open_image(1)
+    bench.idle()
+    bench.run("nuclei")
+    painted = _paint(bench)
+
+    _choose(bench, tmp_path / "second.amvlm")
+    bench.idle()
+
+    image = bench.viewer.layers["first-0.png"]
+    np.testing.assert_array_equal(bench.workspace.annotation(image).mask("nuclei"), painted)
+
+
+@pytest.mark.parametrize("opening", ["first-1.png", "second.amvlm"])
+def test_nothing_acts_on_an_image_while_another_is_asked_for(first: Any, tmp_path: Path, opening: str):
+    bench, project, annotation = first, first.workspace.project, first.annotate.annotation()
+    painted = _paint(bench)
+    bench.idle()
+    bench.annotate.panel.prompt.setValue("stroma")
+    actions, said = ["run", "accept", "accept_region", "reject", "undo"], list[str]()
+
+    if opening == "first-1.png":
+        bench.annotate.next_item()
+    else:
+        bench.workspace.open_project(tmp_path / opening)
+        actions.append("next_item")
+    for action in actions:
+        getattr(bench.annotate, action)()
+        said.append(bench.status())
+    stored = project.corrections.select()
+    bench.idle()
+
+    assert set(said) == {f"Opening {opening} ..."}
+    np.testing.assert_array_equal(annotation.mask("nuclei"), painted)
+    assert not annotation.has_run("stroma")
+    assert stored == bench.workspace.project.corrections.select() == []
+    assert [layer.name for layer in bench.viewer.layers if layer.visible] == [opening] * opening.endswith(".png")
+
+
+def test_what_is_done_while_another_project_is_being_opened_is_in_the_one_before(first: Any, tmp_path: Path):
+    bench, names = first, list[str]()
+
+    bench.workspace.open_project(tmp_path / "second.amvlm")
+    bench.workspace.with_project(lambda project: names.append(project.name))
+    painted = _paint(bench)
+    bench.idle()
+    elsewhere = bench.workspace.project.drafts.all()
+    _open(bench, tmp_path / "first.amvlm")
+
+    [draft] = bench.workspace.project.drafts.all()
+    assert names == ["first"]
+    assert elsewhere == []
+    assert (draft.image_id, draft.prompt) == (1, "nuclei")
+    np.testing.assert_array_equal(bench.workspace.project.drafts.load(draft).mask, painted)
