@@ -258,7 +258,7 @@ def test_cancelled_scoring_leaves_the_order(bench: Any, queue: QueueDock):
 def test_without_a_prompt_the_sentence_says_what_is_missing(bench: Any, queue: QueueDock):
     queue.panel.sort_button.click()
 
-    assert queue.panel.status.value()[1].endswith("sorting needs a prompt.")
+    assert queue.panel.status.value()[1].endswith("sorting needs a prompt that the model knows.")
 
 
 def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench: Any, queue: QueueDock):
