@@ -14,6 +14,7 @@ import logging
 import math
 import random
 import zlib
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from training.words.levels import LEVELS
 from training.words.scores import few_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.models.amvlm import AMVLM
@@ -121,6 +122,8 @@ def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
     wordings = {concept.name: concept.prompts for concept in model.config.concepts}
     absent = deniable(images, wordings)
     levels = tuple(level for level in LEVELS if level in wordings)
+    sets = {image.spec.name: image.words for image in images}
+    taught = Counter(word for words in sets.values() for word in words)
     classes: list[Tensor] = []
     given: list[tuple[Tensor, ...]] = []
     rows: list[tuple[Tensor, ...]] = []
@@ -133,7 +136,7 @@ def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
             chance = random.Random(zlib.crc32(image.key.encode()) + 1)
             kept = zlib.crc32(f"{image.spec.name}/{image.subject}".encode()[::-1]) % _KEPT == 0
             scales: dict[WorkingScale, tuple[EncodedImage, Tensor]] = {}
-            for word, there in _questions(image, absent[image.spec.name], levels, chance):
+            for word, there in _questions(image, absent[image.spec.name], levels, taught, chance):
                 prompt = chance.choice((word, chance.choice(wordings[word])))
                 scale = auto_scale(model, prompt, image.labels.shape)
                 if scale not in scales:
@@ -155,9 +158,16 @@ def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
 
 
 def _questions(
-    image: LabelledImage, absent: Sequence[str], levels: Sequence[str], chance: random.Random
+    image: LabelledImage,
+    absent: Sequence[str],
+    levels: Sequence[str],
+    taught: Mapping[str, int],
+    chance: random.Random,
 ) -> list[tuple[str, bool]]:
-    """Return words to ask an image for, and whether it shows them."""
+    """Return words to ask an image for, and whether it shows them.
+
+    A word is denied the more often, the more sets teach it (`taught`): else what many sets show is hardly ever absent.
+    """
     shown = list(image.shown())
     spine = "vertebrae" in image.words
     if spine and image.levels is not None:
@@ -166,9 +176,8 @@ def _questions(
         ]
         shown += chance.sample(seen, min(1, len(seen)))
     pool = [*absent, *(() if spine or "vertebrae" not in absent else levels)]
-    return [(word, True) for word in shown] + [
-        (word, False) for word in chance.sample(pool, min(max(2, len(shown)), len(pool)))
-    ]
+    drawn = chance.choices(pool, [max(1, taught[word]) for word in pool], k=max(3, len(shown))) if pool else []
+    return [(word, True) for word in shown] + [(word, False) for word in dict.fromkeys(drawn)]
 
 
 def _logits(model: AMVLM, asked: Asked) -> Tensor:
