@@ -1,4 +1,4 @@
-"""The weights that ship, on the images that ship: worse ones must not pass. Who lowers a bar says so in the changelog."""
+"""The weights that ship, on images that ship: worse ones must not pass. Who lowers a bar says so in the changelog."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_DICE = {
 }
 """Mean Dice that a word must reach in its folder: a little below what amvlm-open 0.5.0 reaches."""
 MOST_WRONG = {"nuclei": 0.3}
-"""Share of an image that a word of another folder may cover at most, 0.01 for all others (docs/amvlm-open.md, limits)."""
+"""Most of an image that a word of another folder may cover, 0.01 for all others (docs/amvlm-open.md, limits)."""
 NOT_TAUGHT = ("pacemaker", "infected lung area", "tumour of the spleen", "car")
 
 

@@ -54,7 +54,7 @@ ACTIONS = (
     KeyAction("toggle_reviewed", "Show or hide what was reviewed", "D"),
     KeyAction("toggle_uncertainty", "Show or hide where the model is unsure", "U"),
     KeyAction("toggle_spread", "Strokes spread: off, near, whole image", "S"),
-    KeyAction("toggle_clicks", "Click on objects: add, choose, cut with Shift; or no more", "O"),
+    KeyAction("toggle_clicks", "Click on objects: add, choose, cut with Shift; or no more", "K"),
     KeyAction("remove_objects", "Remove the chosen objects", "Delete"),
     KeyAction("merge_objects", "Merge the chosen objects", "Shift+M"),
     KeyAction("lower_threshold", "Threshold down: paint more", ",", repeatable=True),

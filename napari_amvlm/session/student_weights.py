@@ -90,7 +90,7 @@ def _alike(model: AMVLM) -> AMVLM:
     from napari_amvlm.models.amvlm import AMVLM
 
     parts = dict(model.named_children())
-    learnt = {name: copy.deepcopy(parts[name]) for name in LEARNT}
+    learnt = {name: copy.deepcopy(parts[name]) for name in LEARNT if name in parts}
     presence = learnt.pop("presence")
     frozen = {name: part for name, part in parts.items() if name not in LEARNT}
     student = AMVLM(model.config, **frozen, **learnt)  # type: ignore[arg-type]
@@ -102,8 +102,10 @@ def _fill(student: AMVLM, weights: Mapping[str, Tensor]) -> None:
     from napari_amvlm.learning.module_state import below
     from napari_amvlm.learning.networks import LEARNT
 
+    parts = dict(student.named_children())
     for name in LEARNT:
-        getattr(student, name).load_state_dict(below(weights, f"{name}."))
+        if name in parts:
+            parts[name].load_state_dict(below(weights, f"{name}."))
 
 
 def _finite(weights: Mapping[str, Tensor]) -> bool:

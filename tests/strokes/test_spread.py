@@ -107,6 +107,7 @@ def test_reset_returns_to_the_model() -> None:
     assert np.array_equal(spread.undo(), model)
 
 
+@pytest.mark.slow
 def test_a_thousand_strokes_stay_bounded_and_can_be_taken_back() -> None:
     spread = Spread(bright_discs(), None)
     rng = np.random.default_rng(2)

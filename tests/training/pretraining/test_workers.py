@@ -49,6 +49,7 @@ def _run(launcher: list[str], recipe: Path, data: Path, out: Path) -> list[dict[
     return [r for r in records if "segmentation" in r]
 
 
+@pytest.mark.slow
 def test_two_processes_get_the_losses_of_one(shared_data: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mini.toml"
     recipe.write_text(_RECIPE)

@@ -81,7 +81,7 @@ def test_settings_reach_into_tables_and_leave_the_rest() -> None:
         ({"learning": {"seed": 1}}, "r.toml: seed belongs to the recipe itself"),
         ({"learning": {"typo": 1}}, "r.toml: .*typo.*"),
         ({"typo": 1}, "r.toml: typo: Extra inputs are not permitted"),
-        ({"method": "plain-unet", "prompts": "captions"}, "a plain U-Net reads no text"),
+        ({"method": "plain-unet", "prompts": "captions"}, "a U-Net reads no text"),
         ({"subject": "("}, "is no regular expression"),
     ],
 )
