@@ -212,6 +212,7 @@ def test_a_stopped_simulation_goes_on_as_if_nothing_had_been(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+@pytest.mark.slow
 def test_a_killed_simulation_goes_on_with_all_that_was_accepted(
     values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
 ) -> None:

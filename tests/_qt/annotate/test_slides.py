@@ -209,6 +209,7 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
     np.testing.assert_allclose(region.image.data_to_world((0, 0)), (top, left))
 
 
+@pytest.mark.slow
 def test_regions_that_overlap_are_learnt_from_together(slide: Any):
     for row, column in ((1100, 1000), (1100, 1200), (1300, 1000), (1100, 1050)):
         slide.viewer.layers.selection.active = slide.viewer.layers["slide"]
