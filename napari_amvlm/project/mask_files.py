@@ -81,7 +81,7 @@ def as_objects(values: npt.ArrayLike, shape: tuple[int, int], name: str) -> npt.
 
 def check_shape(path: Path, shape: tuple[int, int]) -> None:
     """Raise a `ProjectError` where the ledger at `path` gives an image a size that no image can have."""
-    if shape[0] * shape[1] > MAX_PIXELS:
+    if min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
         raise ProjectError(
             f"{short_path(path)} is damaged, it has an image of {shape[0]}x{shape[1]} pixels: restore a backup."
         )

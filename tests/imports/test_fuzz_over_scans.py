@@ -36,6 +36,10 @@ def _scan(kind: FormatName, folder: Path) -> Path:
     )
 
 
+UNCHECKED = ("nifti", "dicom-seg")
+"""Formats whose pixels have no checksum that a reader tests: with a changed pixel they hold another mask."""
+
+
 def _fuzz(kind: FormatName, folder: Path, cases: int) -> int:
     """Import what was exported, one file of it damaged each time; return how often something was left out."""
     (folder / "scans").mkdir()
@@ -58,7 +62,7 @@ def _fuzz(kind: FormatName, folder: Path, cases: int) -> int:
             report = import_files(project, given, images=folder / "scans")
             path.write_bytes(whole)
             told += bool(report.problems)
-            assert report.accepted == []
+            assert kind in UNCHECKED or report.accepted == []
             assert all("\n" not in problem for problem in report.problems)
 
         drawn: Any = damages()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 
 from napari_amvlm.errors import LabelsError, ProjectError
-from napari_amvlm.project.mask_files import as_mask, read_mask, write_mask
+from napari_amvlm.project.mask_files import as_mask, check_shape, read_mask, write_mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +95,9 @@ def test_as_mask_gives_a_copy() -> None:
 def test_what_is_no_mask_of_the_image_is_refused(values: np.ndarray[Any, Any], message: str) -> None:
     with pytest.raises(LabelsError, match=message):
         as_mask(values, (2, 2), "mask")
+
+
+@pytest.mark.parametrize("shape", [(-1, 64), (64, 0), (10**12, 10**12)])
+def test_a_size_that_no_image_has_is_told(shape: tuple[int, int], tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="is damaged"):
+        check_shape(tmp_path / "project.sqlite", shape)
