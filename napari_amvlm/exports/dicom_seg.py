@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.errors import DatasetError
 from napari_amvlm.exports.annotated import project_prompts
 from napari_amvlm.exports.scan_labels import require_empty
 from napari_amvlm.exports.scans import annotated_scans
 from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging.formats.dicom_headers import read_header
+from napari_amvlm.libraries import need_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,10 +110,7 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
 
 def need_highdicom() -> None:
     """Raise InputError where highdicom is not installed."""
-    if importlib.util.find_spec("highdicom") is None:
-        raise InputError(
-            'DICOM segmentations take the library highdicom; install it: pip install "napari-amvlm[dicom-seg]".'
-        )
+    need_library("highdicom", "dicom-seg", "DICOM segmentations take")
 
 
 def _check(image: ImageData) -> None:

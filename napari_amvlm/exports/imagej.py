@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import InputError
 from napari_amvlm.exports.annotated import annotated_images, project_prompts
 from napari_amvlm.exports.label_files import file_slug
 from napari_amvlm.exports.outlines import connected_parts, polygon, without_holes
 from napari_amvlm.exports.scan_labels import require_empty
 from napari_amvlm.files import write_atomically
+from napari_amvlm.libraries import need_library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +68,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def need_roifile() -> None:
     """Raise InputError where roifile is not installed."""
-    if importlib.util.find_spec("roifile") is None:
-        raise InputError('ROIs of ImageJ take the library roifile; install it: pip install "napari-amvlm[imagej]".')
+    need_library("roifile", "imagej", "ROIs of ImageJ take")
 
 
 def _roi(region: Any, name: str, colour: str) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_amvlm.errors import AmvlmError, ImageError, printable
+from napari_amvlm.libraries import need_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,13 +131,7 @@ def _silence() -> Iterator[None]:
 
 def need(module: str, path: Path, kind: str, extra: str) -> None:
     """Raise `ImageError` where the library for a kind of file is not installed."""
-    import importlib.util
-
-    if importlib.util.find_spec(module) is None:
-        raise ImageError(
-            f"{path} is a {kind} file, which takes the library {module}; install it: "
-            f'pip install "napari-amvlm[{extra}]".'
-        )
+    need_library(module, extra, f"{path} is a {kind} file, which takes", error=ImageError)
 
 
 def mapped(array: Any, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: np.dtype) -> Any:
