@@ -13,6 +13,7 @@ import pytest
 from napari_amvlm._qt.demo.virtual_screen import virtual_screen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_amvlm.config import ModelConfig
@@ -39,6 +40,17 @@ def text_encoder() -> TextEncoder:
     from napari_amvlm.models.text_encoder import load_text_encoder
 
     return load_text_encoder()
+
+
+@pytest.fixture(scope="session")
+def text_encoder_once(text_encoder: TextEncoder) -> Iterator[None]:
+    """Give all models that are loaded from files the one text encoder of the session, which none of them changes."""
+    from napari_amvlm.models import checkpoint
+
+    load = checkpoint.load_text_encoder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "load_text_encoder", lambda c: text_encoder if c == text_encoder.config else load(c))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +91,7 @@ def counting_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM
 
 
 @pytest.fixture
-def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path) -> Path:
+def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path, text_encoder_once: None) -> Path:
     """Return the file of `tiny_model`, written for this test."""
     from napari_amvlm.models.checkpoint import save_model
 

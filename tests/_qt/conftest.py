@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from napari.settings import NapariSettings
+from npe2 import PluginManifest
 from qtpy.QtCore import QSettings
 
 from napari_amvlm._qt.annotate.dock import AnnotateDock
@@ -16,14 +19,34 @@ from napari_amvlm._qt.widgets.confirm import ask_again
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import napari
     from pytestqt.qtbot import QtBot
 
+    from napari_amvlm.models.text_encoder import TextEncoder
+
 TIMEOUT = 60_000
 """Milliseconds that a test waits for real work at most."""
+
+
+@pytest.fixture(scope="session")
+def quick_viewers() -> Iterator[None]:
+    """Read the manifests of plugins once, and do not save napari's settings with each dock."""
+    manifests = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda **_: manifests)
+        patch.setattr(NapariSettings, "save", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture
+def make_napari_viewer(
+    quick_viewers: None, text_encoder: TextEncoder, make_napari_viewer: Callable[..., napari.Viewer]
+) -> Callable[..., napari.Viewer]:
+    gc.freeze()  # the collections after each viewer need not look at all that the libraries hold
+    return make_napari_viewer
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ def _count(module: torch.nn.Module) -> float:
     return sum(p.numel() for p in module.parameters()) / 1e6
 
 
+@pytest.mark.slow
 def test_base_is_built_and_makes_a_step(random_text_encoder: Callable[[TextEncoderConfig], TextEncoder]) -> None:
     config = CONFIGURATIONS["base"]
     encoder = random_text_encoder(config.text_encoder)

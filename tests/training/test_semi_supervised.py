@@ -83,6 +83,7 @@ def test_a_run_leaves_all_that_it_was_and_did(
     assert "Dice" in (out / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_a_run_that_was_killed_ends_with_the_same_weights(
     discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path

@@ -35,7 +35,7 @@ def tissue() -> list[np.ndarray]:
 
 @pytest.fixture
 def bench(tiny_model: AMVLM, tissue: list[np.ndarray], tmp_path: Path) -> SlideBench:
-    return SlideBench(Predictor(tiny_model, device="cpu"), Mosaic(1100, tissue).image(), tmp_path, "nuclei")
+    return SlideBench(Predictor(tiny_model, device="cpu"), Mosaic(600, tissue).image(), tmp_path, "nuclei")
 
 
 def _part_evenly(predictor: Predictor, pixels: np.ndarray) -> None:
@@ -114,18 +114,19 @@ def test_each_cancellation_is_timed(bench: SlideBench) -> None:
 
 def test_blocks_are_seamless_and_a_seam_would_be_seen(bench: SlideBench, monkeypatch: pytest.MonkeyPatch) -> None:
     _part_evenly(bench.predictor, np.asarray(bench.image.data[:256, :256]))
+    monkeypatch.setattr("training.benchmarks.slides.BLOCK", 128)
 
     seamless = bench.seam_share(blocks=2)
     monkeypatch.setattr("napari_amvlm.slides.block_writer.blended", _only_tiles_inside)
     bench.folder = bench.folder / "seams"
     seams = bench.seam_share(blocks=2)
 
-    assert 0.05 < (np.asarray(bench.store("apart").levels[0][:]) > 0).mean() < 0.95
+    assert 0.05 < (np.asarray(bench.store("apart", 128).levels[0][256:512, 256:512]) > 0).mean() < 0.95
     assert seamless < 0.001 < seams
 
 
 def test_one_pass_gives_the_same_labels(tiny_model: AMVLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = np.random.default_rng(2).integers(0, 255, (700, 530, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(2).integers(0, 255, (560, 300, 3), dtype=np.uint8)
     predictor = Predictor(tiny_model, device="cpu")
     _part_evenly(predictor, pixels)
 

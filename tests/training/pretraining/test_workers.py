@@ -63,6 +63,7 @@ def test_two_processes_get_the_losses_of_one(shared_data: Path, tmp_path: Path) 
             assert two[name] == pytest.approx(one[name], rel=2e-3, abs=2e-4), name
 
 
+@pytest.mark.slow
 def test_batches_that_cannot_be_shared_are_told(shared_data: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "odd.toml"
     recipe.write_text(_RECIPE.replace("accumulate = 2", "accumulate = 3"))
