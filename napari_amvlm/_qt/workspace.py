@@ -24,12 +24,15 @@ from napari_amvlm.project import Project, ResumeState
 from napari_amvlm.session.project_view import ProjectView, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari.layers import Image
 
     from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
+    from napari_amvlm.project import PromptStyle
+
+    _Opened = tuple[Project, ProjectView, ResumeState | None]
 
 LOADING = "Loading the model; you can look at images meanwhile."
 ModelState = Literal["none", "loading", "ready", "failed"]
@@ -231,45 +234,16 @@ class Workspace(JobQueue):
         # prompts that were typed before a project was open belong to it; those of another project do not
         typed = {prompt: self.styles.of(prompt) for prompt in self.prompts} if project is None else {}
 
-        def work() -> tuple[Project, ProjectView, ResumeState | None]:
-            known = self._opened
-            if known is not None and known.root.resolve() == path.resolve() and (read_only or not known.read_only):
-                return known, look_at(known), None
-            try:
-                project = Project.open(path, read_only=True) if read_only else Project.open_or_create(path)
-                if not project.read_only:
-                    enter_styles(project, typed)
-                opened = project, look_at(project), project.resume_state()
-            except AmvlmError as error:
-                self._not_opened = error
-                raise
-            self._opened = project
-            return opened
-
-        def finish(opened: tuple[Project, ProjectView, ResumeState | None], *, last: bool = False) -> None:
+        def finish(opened: _Opened, *, last: bool = False) -> None:
             before, another = self.project, self.project is not opened[0]
             if before is not None and another and not last:
                 self.projectLeaving.emit()
                 # after all that was asked for meanwhile
                 self.submit(lambda: opened, lambda _: finish(opened, last=True))
                 return
-            self.project, self.view, state = opened
             if is_open:
                 self.opening.remove(path.name)
-            if before is not None and another:
-                self.submit(before.close, long=self.is_at_long_job())  # after what still writes to it
-                for annotation in self.annotations.values():
-                    annotation.leave_project(before.root.name)
-                self.styles.forget()
-            if another:
-                self.prompts[:] = dict.fromkeys([*typed, *(record.text for record in self.view.prompts)])
-            self.projectChanged.emit()
-            if another:
-                self.projectOpened.emit(state)
-            # a project in which nothing was learnt yet goes on from the model that was loaded first
-            wanted = self.view.served or self.base
-            if wanted is not None and wanted.sha256 != self.served_key():
-                self.serve(wanted.path)
+            self._show_project(opened, typed)
             if done is not None:
                 done()
 
@@ -285,7 +259,42 @@ class Workspace(JobQueue):
         if is_open:
             self.opening.append(path.name)
         self.remember_position()
-        self.submit(work, finish, failed)
+        self.submit(lambda: self._read_project(path, typed, read_only=read_only), finish, failed)
+
+    def _read_project(self, path: Path, typed: Mapping[str, PromptStyle], *, read_only: bool) -> _Opened:
+        """Open a project, in the thread of jobs, and enter the prompts that were typed before."""
+        known = self._opened
+        if known is not None and known.root.resolve() == path.resolve() and (read_only or not known.read_only):
+            return known, look_at(known), None
+        try:
+            project = Project.open(path, read_only=True) if read_only else Project.open_or_create(path)
+            if not project.read_only:
+                enter_styles(project, typed)
+            opened = project, look_at(project), project.resume_state()
+        except AmvlmError as error:
+            self._not_opened = error
+            raise
+        self._opened = project
+        return opened
+
+    def _show_project(self, opened: _Opened, typed: Iterable[str]) -> None:
+        """Leave the project before for one that was opened, and serve its model."""
+        before, another = self.project, self.project is not opened[0]
+        self.project, self.view, state = opened
+        if before is not None and another:
+            self.submit(before.close, long=self.is_at_long_job())  # after what still writes to it
+            for annotation in self.annotations.values():
+                annotation.leave_project(before.root.name)
+            self.styles.forget()
+        if another:
+            self.prompts[:] = dict.fromkeys([*typed, *(record.text for record in self.view.prompts)])
+        self.projectChanged.emit()
+        if another:
+            self.projectOpened.emit(state)
+        # a project in which nothing was learnt yet goes on from the model that was loaded first
+        wanted = self.view.served or self.base
+        if wanted is not None and wanted.sha256 != self.served_key():
+            self.serve(wanted.path)
 
     def _under_way(self) -> str:
         """Return what another project has to wait for, as a text; empty where there is nothing."""

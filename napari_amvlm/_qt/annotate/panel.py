@@ -85,7 +85,14 @@ class AnnotatePanel(QWidget):
         self.messages = QStackedWidget()
         self.keys = KeyHelp()
         self.shortcuts = {key: self._shortcut(key) for key in (UNDO_KEY, REDO_KEY)}
-        # layout
+        self._lay_out()
+        self.setKeys(lambda _name: "", [])
+        self._leave_focus_to_canvas()
+        tab_through(self)
+        self.prompts.rebuilt.connect(lambda: tab_through(self))
+
+    def _lay_out(self) -> None:
+        """Put the parts below one another, in the order of the work."""
         body = ScrollColumn()
         top = named_rows(
             {
@@ -116,10 +123,6 @@ class AnnotatePanel(QWidget):
         column.addWidget(body)
         column.addWidget(self._message_area())
         self.setMinimumWidth(280)
-        self.setKeys(lambda _name: "", [])
-        self._leave_focus_to_canvas()
-        tab_through(self)
-        self.prompts.rebuilt.connect(lambda: tab_through(self))
 
     def _message_area(self) -> QWidget:
         """Return a place for messages and questions that is there always, so that nothing moves when one comes."""
