@@ -72,7 +72,8 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
     """Write a DICOM segmentation over each scan that accepted images are parts of.
 
     Every prompt is a segment of its own, so prompts may overlap. A frame refers to the image, or the frame of a
-    multi-frame image, that its pixels lie on. Frames without a pixel are left out.
+    multi-frame image, that its pixels lie on. Frames without a pixel are left out. Returns notes, as
+    `export_coco` does.
 
     Parameters
     ----------
@@ -80,11 +81,6 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
         Folder to write `NAME.dcm` to, new or empty.
     scans
         Files and folders of scans, see `annotated_scans`.
-
-    Returns
-    -------
-    list of str
-        What a reader should know about single images.
 
     Raises
     ------

@@ -29,20 +29,7 @@ def export_geojson(project: Project, root: Path) -> list[str]:
 
     Each file has one member that GeoJSON does not know and its readers pass over: `image`, with the name, size and hash
     of the image, the prompts that were answered, and the geometry that was reviewed where that was not everywhere.
-
-    Returns
-    -------
-    list of str
-        What a reader should know about single images.
-
-    Raises
-    ------
-    DatasetError
-        Nothing has been accepted.
-    ProjectError
-        No mask can be read. Where some can, those images are exported, and what is returned names the others.
-    StorageError
-        The disk refused.
+    Returns and raises what `export_coco` does.
     """
     notes: list[str] = []
     colours = {record.text: _rgb(record.style.colour) for record in project.prompts.all()}

@@ -29,11 +29,7 @@ def export_imagej(project: Project, root: Path) -> list[str]:
 
     A ROI's properties name its prompt and the image (`prompt`, `sha256`). Objects with holes are cut into parts that
     have none; several parts are one composite ROI. The pixels inside are exactly those of the object.
-
-    Returns
-    -------
-    list of str
-        What a reader should know about single images.
+    Returns notes, as `export_coco` does.
 
     Raises
     ------

@@ -49,14 +49,7 @@ def export_labels(
     list of str
         What a reader should know: pixels that two prompts claimed, and what nobody looked at.
 
-    Raises
-    ------
-    DatasetError
-        Nothing has been accepted.
-    ProjectError
-        No mask can be read. Where some can, those images are exported, and what is returned names the others.
-    StorageError
-        The disk refused.
+    Raises what `export_coco` does.
     """
     prompts = project_prompts(project)
     folders = prompt_folders(prompts)

@@ -31,15 +31,12 @@ _CHUNK = 512
 def export_ome_zarr(project: Project, root: Path, scans: Sequence[Path] = ()) -> list[str]:
     """Write labels beside the OME-Zarr images that accepted images are parts of: in their folder `labels/`.
 
+    Returns notes, as `export_coco` does.
+
     Parameters
     ----------
     root
         An OME-Zarr image, or a folder of such images.
-
-    Returns
-    -------
-    list of str
-        What a reader should know about single images.
 
     Raises
     ------

@@ -137,17 +137,8 @@ def train_plain_unet(
         for each prompt, in the order of their first appearance.
     config
         Budget, rate, crop, labelled batch and seed; what concerns teacher, unlabelled images and text is not used.
-    keeper
-        Saves the run's state, and loads the state to continue from, as in `fine_tune`.
-    should_stop
-        Called before every step; the network is returned as it is then.
-    on_step
-        Called with a report after every step.
-
-    Raises
-    ------
-    DivergedError
-        The loss was not finite several times in a row.
+    keeper, should_stop, on_step
+        See `training.methods.train.train`, which raises what this raises.
     """
     data = LearningData(labelled=tuple(images))
     network, steps = train(UNetMethod(), data, config, device, keeper=keeper, should_stop=should_stop, on_step=on_step)
