@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.cli.predicting import work
 from napari_amvlm.errors import AmvlmError, InputError
+from napari_amvlm.libraries import need_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,12 +34,9 @@ def predict_on_cluster(
     AmvlmError
         A worker had to end.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise InputError(
-            '--scheduler takes the library distributed; install it: pip install "napari-amvlm[cluster]".'
-        ) from error
+    need_library("distributed", "cluster", "--scheduler takes")
+    from distributed import Client, as_completed
+
     try:
         client = Client(address, timeout="10s")
     except (OSError, ValueError) as error:
