@@ -19,7 +19,7 @@
         |-- ProjectBusyError       another program is writing to it
         `-- StorageError           the disk refused a write: nothing was changed
 
-A message is one sentence that names the thing, what was expected, what came, and the mend;
+A message is one sentence that names the thing, what was expected, what came, and what to do;
 `sentence` makes one of any exception.
 """
 
@@ -107,7 +107,7 @@ def printable(text: str) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """Describe `error` in one sentence, with the mend where one is known."""
+    """Describe `error` in one sentence, with what to do where that is known."""
     if isinstance(error, AmvlmError):
         return str(error)
     text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""A simulated annotator works through a data set, and Dice is told against the minutes that it took.
+"""A simulated annotator works through a data set, and Dice is reported against the minutes that it took.
 
     python -m training.simulate training/recipes/simulate-monuseg.toml --data PATH/Train_Folder \
         --validate PATH/Val_Folder --out runs/simulate

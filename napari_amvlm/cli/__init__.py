@@ -1,7 +1,7 @@
 """The command line `napari-amvlm`; scripts depend on its options, its JSON keys and its exit codes.
 
 Exit codes: 0 done, 1 failed, 2 bad arguments or bad input. An error is one line on stderr that names the thing and
-the mend. Torch and Qt are imported by the commands that need them, so that `--help` answers at once.
+what to do. Torch and Qt are imported by the commands that need them, so that `--help` answers at once.
 """
 
 from __future__ import annotations

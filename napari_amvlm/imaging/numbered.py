@@ -51,7 +51,7 @@ def numbered_stacks(paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
 def open_numbered(paths: Sequence[Path], name: str) -> ImageData:
     """Describe the stack of planes in files, in this order; large ones stay in their files.
 
-    Numbers that are not there are told by a warning.
+    A warning names the numbers that are missing.
 
     Raises
     ------

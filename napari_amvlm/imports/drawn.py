@@ -1,4 +1,4 @@
-"""From outlines that were drawn one by one to the answers of an image: what cannot be used is told."""
+"""From outlines that were drawn one by one to the answers of an image: what cannot be used is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enters the masks of files into a project; what cannot be used is told, and the rest is entered."""
+"""Enters the masks of files into a project; what cannot be used is reported, and the rest is entered."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _readable(
     for record in records:
         try:
             masks.append((record, corrections.mask(record)))
-        except ProjectError:  # whoever opens the image is told
+        except ProjectError:  # reported when the image is opened
             continue
     return masks
 

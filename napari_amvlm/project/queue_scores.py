@@ -1,4 +1,4 @@
-"""What the ledger knows of each piece of work: the scores of its tiles, and what it looks like."""
+"""What the ledger knows of each queue item: the scores of its tiles, and what it looks like."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TO_DO: tuple[QueueStatus, ...] = ("new", "predicted", "in work")
 """What is still to be looked at by a person."""
 
 _COMPARED = 512
-"""So many of the pieces of work that are done, the latest of the list, are compared with those to do."""
+"""So many of the queue items that are done, the latest of the list, are compared with those to do."""
 
 Features = npt.NDArray[np.float64]
 
 
 class QueueScores:
-    """Scores and features of pieces of work; the base of `QueueTable`."""
+    """Scores and features of queue items; the base of `QueueTable`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -113,7 +113,7 @@ class QueueScores:
         Parameters
         ----------
         item_ids
-            The pieces of work of the image.
+            The queue items of the image.
         entropy
             `shape`, in [0, 1]: the entropy of a probability at hand, pixel by pixel, instead of that of the tiles.
 

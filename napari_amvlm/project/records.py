@@ -228,7 +228,7 @@ class Region:
 
 @dataclass(frozen=True)
 class QueueItem:
-    """One piece of work: an image, or a region of one.
+    """An image, or a region of one, in the queue.
 
     Attributes
     ----------

@@ -9,7 +9,7 @@ import contextlib
 import sqlite3
 
 APPLICATION_ID = int.from_bytes(b"AMVL", "big")
-"""Written into the database header, so that a foreign SQLite file is told from a project."""
+"""Written into the database header, so that a foreign SQLite file is not taken for a project."""
 
 _FIRST = (
     "CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",

@@ -32,7 +32,7 @@ class PixelAttention(nn.Module):
 
 
 class LViTNetwork(nn.Module):
-    """A U-Net whose skips are told what a transformer over image and text has found.
+    """A U-Net whose skip connections get the output of a transformer over image and text.
 
     Parameters
     ----------

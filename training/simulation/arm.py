@@ -157,7 +157,7 @@ class SimulatedArm:
     # Annotating
 
     def _annotate(self, project: Project, person: SimulatedPerson, predictor: Predictor) -> None:
-        """Accept pieces of work until those of this round are done, or nothing is left."""
+        """Accept queue items until those of this round are done, or nothing is left."""
         wanted = len(self._rounds) * self._recipe.accept_every
         accepted = _accepted(project)
         if accepted >= wanted:
@@ -295,5 +295,5 @@ class SimulatedArm:
 
 
 def _accepted(project: Project) -> int:
-    """Return how many pieces of work were accepted: each is one entry of the ledger."""
+    """Return how many queue items were accepted: each is one entry of the ledger."""
     return len(project.corrections.select(history=True))

@@ -1,6 +1,6 @@
 """What correcting a mask costs a person: a model of the mouse, as pure functions.
 
-The person looks at a piece of work, which takes a fixed time, and compares the proposed mask with what is right.  A
+The person looks at a queue item, which takes a fixed time, and compares the proposed mask with what is right.  A
 boundary that lies within the tolerance is left alone.  Each connected piece that is wrong beyond it, painted too much
 or missing, is found and clicked at, which takes a fixed time too, and then outlined once along its whole contour, holes
 included, at constant speed.  The position is read at a fixed rate, so that a stroke lasts a whole number of readings;
@@ -12,7 +12,7 @@ Who follows a contour within a tolerance steers through a tunnel of that width, 
 times of outlines are 54 s (OpenSurfaces) and 79 s (COCO) an object, see Bearman et al., ECCV 2016: at 50 pixels a
 second the model is still faster than those people.
 
-Where it is faster to clear the piece of work with one click and to outline everything that is there, the person does
+Where it is faster to clear the queue item with one click and to outline everything that is there, the person does
 that, so that a useless proposal costs one click more than none.
 
 Lengths are pixels of the image, times are seconds.
@@ -55,7 +55,7 @@ class MouseModel(Config):
     piece_seconds
         To find a wrong piece, to get there and to click.
     look_seconds
-        To look over a piece of work, whether or not anything is wrong.
+        To look over a queue item, whether or not anything is wrong.
     """
 
     pixels_per_second: float = Field(50.0, gt=0, le=100_000)

@@ -30,7 +30,7 @@ _LOOKS = 3
 
 
 class SimulatedPerson:
-    """Works on the pieces of work of one project.
+    """Works on the queue items of one project.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class SimulatedPerson:
         self._spend, self._should_stop = spend, should_stop
 
     def accept(self, item: QueueItem, predictor: Predictor) -> Corrected:
-        """Correct the mask that a model proposes for a piece of work, accept it, and return what that took."""
+        """Correct the mask that a model proposes for a queue item, accept it, and return what that took."""
         record = self._project.images.get(item.image_id)
         proposed = self._proposed(item, predictor)
         if self._corrections == "paint":
@@ -90,7 +90,7 @@ class SimulatedPerson:
     def prefers(self, new: Predictor, present: Predictor, items: Sequence[QueueItem]) -> bool:
         """Tell whether the masks of a new model leave less to correct than those of the present one.
 
-        The person looks at the first pieces of work with both, which takes the time of as many looks.
+        The person looks at the first queue items with both, which takes the time of as many looks.
         """
         seen = items[:_LOOKS]
         costs = [

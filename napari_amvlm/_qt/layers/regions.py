@@ -1,4 +1,4 @@
-"""Which part of an image is meant by "region": shapes that were drawn, a piece of work, or what is in view."""
+"""Which part of an image is meant by "region": shapes that were drawn, a queue item, or what is in view."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PromptThread(GuardedThread):
     """Run prompts on an image.
 
-    `progressed(done, total, words)` counts pieces of work; `noticed` carries what the person should know meanwhile, and
+    `progressed(done, total, words)` counts tiles; `noticed` carries what the person should know meanwhile, and
     that memory runs short.
     """
 

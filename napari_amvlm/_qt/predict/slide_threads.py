@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_amvlm.slides import SlideReport, SlideRequest, SlideRun, SlideStore
 
 _SECONDS_BETWEEN = 0.05
-"""Progress is told at most so often; glass goes by a thousand blocks a second."""
+"""Seconds between two reports of progress, at least; glass goes by a thousand blocks a second."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class SlideThread(PromptThread):
 
         prompts, unknown = taught_prompts(self._predictor, self._job.prompts)
         self._job = replace(self._job, prompts=prompts)
-        SlideSource(self._job.image)  # what cannot be used is told before anything is drawn
+        SlideSource(self._job.image)  # fails before anything is drawn
         stores = [store for request in self._requests() for store in self._opened(request)]
         try:
             for store, region in self._passes(stores):
