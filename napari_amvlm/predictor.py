@@ -15,7 +15,7 @@ from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
 from napari_amvlm.imaging.turning import Views, names_position, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
-from napari_amvlm.models.device_model import ServedModel
+from napari_amvlm.models.device_model import LEAST_TILE, ServedModel, TileLoad
 from napari_amvlm.models.feature_maps import feature_maps, image_embedding
 from napari_amvlm.models.inference import (
     DecodedPrompt,
@@ -27,7 +27,6 @@ from napari_amvlm.models.inference import (
     named_scale,
 )
 from napari_amvlm.models.taught import taught
-from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 from napari_amvlm.models.word_list import nearest_concept
 from napari_amvlm.prediction import Nearest, Prediction, not_taught_words

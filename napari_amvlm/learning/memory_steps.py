@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_amvlm.config import STRIDE, LearningConfig
 from napari_amvlm.device import retry_with_less
-from napari_amvlm.models.tile_load import LEAST_TILE, TileLoad
+from napari_amvlm.models.device_model import LEAST_TILE, TileLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable

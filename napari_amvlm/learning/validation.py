@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_amvlm.imaging import split_instances
 from napari_amvlm.metrics import dice, object_scores
+from napari_amvlm.models.device_model import TileLoad
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
-from napari_amvlm.models.tile_load import TileLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

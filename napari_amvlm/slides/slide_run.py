@@ -11,8 +11,8 @@ import numpy as np
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.device import release_memory, retry_with_less
 from napari_amvlm.errors import Cancelled, InputError
+from napari_amvlm.models.device_model import TileLoad
 from napari_amvlm.models.inference import settled_sizes
-from napari_amvlm.models.tile_load import TileLoad
 from napari_amvlm.slides.block_writer import BlockTask, BlockWriter
 from napari_amvlm.slides.blocks import BlockPlan
 from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
