@@ -1,10 +1,7 @@
 """What only a card can show: a learning step, a prompt, bfloat16, memory that runs short, a device that is lost."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,27 +15,23 @@ from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.models.build import build_model
 from napari_amvlm.predictor import Predictor
 
-if TYPE_CHECKING:
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.amvlm import AMVLM
-
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
 
-def _image(side: int = 160) -> np.ndarray:
+def _image(side=160):
     return np.random.default_rng(0).random((side, side, 3), np.float32)
 
 
-def _data() -> LearningData:
+def _data():
     image = _image(96)
     labelled = LabelledImage("a", image, {"nuclei": image[..., 0] > 0.5}, {"nuclei": "tiles"})
     return LearningData((labelled,), (UnlabelledImage("b", image[::-1].copy()),), (labelled,))
 
 
-def _run(model: AMVLM, told: list[str] | None = None, **changes: Any) -> tuple[list[StepReport], Any]:
+def _run(model, told=None, **changes):
     base = {
         "minutes": None,
         "steps": 6,
@@ -55,12 +48,12 @@ def _run(model: AMVLM, told: list[str] | None = None, **changes: Any) -> tuple[l
 
 
 @pytest.fixture
-def second_model(tiny_config: ModelConfig, tiny_model: AMVLM) -> AMVLM:
+def second_model(tiny_config, tiny_model):
     """Return a copy of `tiny_model` that stays on the processor."""
     return build_model(tiny_config, text_encoder=tiny_model.text_encoder, seed=0)
 
 
-def test_steps_with_pseudo_labels_change_the_model_and_stay_finite(tiny_model: AMVLM) -> None:
+def test_steps_with_pseudo_labels_change_the_model_and_stay_finite(tiny_model):
     before = tiny_model.unet.head.weight.detach().clone()
 
     steps, result = _run(tiny_model)
@@ -72,7 +65,7 @@ def test_steps_with_pseudo_labels_change_the_model_and_stay_finite(tiny_model: A
     assert not torch.equal(result.model.unet.head.weight.cpu(), before)
 
 
-def test_a_prompt_gives_what_the_processor_gives(tiny_model: AMVLM, second_model: AMVLM) -> None:
+def test_a_prompt_gives_what_the_processor_gives(tiny_model, second_model):
     answers = []
     for model, device in ((tiny_model, "cuda"), (second_model, "cpu")):
         predictor = Predictor(model, device=device)
@@ -82,7 +75,7 @@ def test_a_prompt_gives_what_the_processor_gives(tiny_model: AMVLM, second_model
     np.testing.assert_allclose(answers[0], answers[1], atol=0.03)
 
 
-def test_bfloat16_is_used_where_the_card_has_it() -> None:
+def test_bfloat16_is_used_where_the_card_has_it():
     device = torch.device("cuda")
     a = torch.ones(8, 8, device=device)
 
@@ -92,12 +85,12 @@ def test_bfloat16_is_used_where_the_card_has_it() -> None:
     assert product.dtype == (torch.bfloat16 if supports_bfloat16(device) else torch.float32)
 
 
-def test_short_memory_takes_fewer_crops_and_the_run_continues(tiny_model: AMVLM) -> None:
-    told: list[str] = []
+def test_short_memory_takes_fewer_crops_and_the_run_continues(tiny_model):
+    told = []
     free = torch.cuda.mem_get_info()[0]
     step = MeanTeacher.step
 
-    def greedy(teacher: MeanTeacher, batch: Any, **options: Any) -> Any:
+    def greedy(teacher, batch, **options):
         if len(batch.prompts) > 2:
             torch.empty(2 * free, dtype=torch.uint8, device="cuda")
         return step(teacher, batch, **options)
@@ -110,12 +103,12 @@ def test_short_memory_takes_fewer_crops_and_the_run_continues(tiny_model: AMVLM)
     assert len(steps) == 6
 
 
-def test_short_memory_takes_fewer_tiles_and_the_prompt_is_answered(tiny_model: AMVLM) -> None:
-    told: list[str] = []
+def test_short_memory_takes_fewer_tiles_and_the_prompt_is_answered(tiny_model):
+    told = []
     predictor = Predictor(tiny_model, device="cuda")
     free = torch.cuda.mem_get_info()[0]
 
-    def greedy(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+    def greedy(_module, inputs):
         if len(inputs[0]) > 1 or inputs[0].shape[-1] > 64:
             torch.empty(2 * free, dtype=torch.uint8, device="cuda")
 
@@ -150,7 +143,7 @@ print("answered on", predictor.device)
 """
 
 
-def test_a_lost_device_is_replaced_by_the_processor() -> None:
+def test_a_lost_device_is_replaced_by_the_processor():
     # In a process of its own: after such a failure nothing can be computed on the card.
     outcome = subprocess.run([sys.executable, "-c", _LOST], capture_output=True, text=True, check=False, timeout=240)
 

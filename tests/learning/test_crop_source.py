@@ -1,9 +1,5 @@
 """What is drawn: scales, borders, and views that leave places where the words say they are."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -12,25 +8,22 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
 
-if TYPE_CHECKING:
-    from napari_amvlm.config import ModelConfig, ScaleName
-
 _CPU = torch.device("cpu")
 
 
-def _config(**changes: object) -> LearningConfig:
+def _config(**changes):
     base = {"steps": 1, "minutes": None, "crop": 64, "labelled_batch": 8, "unlabelled_batch": 0}
     return LearningConfig.model_validate(base | changes)
 
 
-def _image(prompt: str, scale: ScaleName, shape: tuple[int, int] = (96, 128)) -> LabelledImage:
+def _image(prompt, scale, shape=(96, 128)):
     """Gray levels that rise from left to right, and a mask of the brighter half."""
     rising = np.linspace(0, 1, shape[1], dtype=np.float32)
     image = np.broadcast_to(rising[None, :, None], (*shape, 3)).copy()
     return LabelledImage(prompt, image, {prompt: image[..., 0] > 0.5}, {prompt: scale})
 
 
-def test_what_lies_outside_a_whole_image_is_known_to_be_background(tiny_config: ModelConfig) -> None:
+def test_what_lies_outside_a_whole_image_is_known_to_be_background(tiny_config):
     source = CropSource(LearningData((_image("lungs", "whole"),)), _config(), tiny_config, _CPU)
 
     views = [source.draw() for _ in range(6)]
@@ -40,7 +33,7 @@ def test_what_lies_outside_a_whole_image_is_known_to_be_background(tiny_config: 
     assert any(float(v.target.mean()) > 0.2 for v in views)
 
 
-def test_nothing_is_known_of_an_unlabelled_whole_image(tiny_config: ModelConfig) -> None:
+def test_nothing_is_known_of_an_unlabelled_whole_image(tiny_config):
     image = _image("lungs", "whole")
     data = LearningData((image,), (UnlabelledImage("u", image.image),))
     source = CropSource(data, _config(labelled_batch=1, unlabelled_batch=3), tiny_config, _CPU)
@@ -51,9 +44,7 @@ def test_nothing_is_known_of_an_unlabelled_whole_image(tiny_config: ModelConfig)
 
 
 @pytest.mark.parametrize(("prompt", "turned"), [("bright nuclei", True), ("nuclei in the right part", False)])
-def test_tiles_are_not_turned_where_the_prompt_names_a_place(
-    tiny_config: ModelConfig, prompt: str, turned: bool
-) -> None:
+def test_tiles_are_not_turned_where_the_prompt_names_a_place(tiny_config, prompt, turned):
     source = CropSource(LearningData((_image(prompt, "tiles"),)), _config(), tiny_config, _CPU)
 
     tiles = torch.cat([source.draw().weak for _ in range(4)])
@@ -62,7 +53,7 @@ def test_tiles_are_not_turned_where_the_prompt_names_a_place(
     assert bool((rises < 0).any()) == turned
 
 
-def test_a_prompt_is_learnt_at_the_scale_of_most_images(tiny_config: ModelConfig) -> None:
+def test_a_prompt_is_learnt_at_the_scale_of_most_images(tiny_config):
     images = [_image("cells", scale) for scale in ("whole", "tiles", "tiles")]
     data = LearningData(tuple(images), validation=(_image("cells", "whole"), _image("others", "whole")))
 

@@ -1,9 +1,6 @@
 """The learning loop with a tiny model on small real tensors: it learns, it stops, it fails cleanly."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,10 +10,8 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DivergedError, LabelsError, NotEnoughDataError, OutOfMemoryError
 from napari_amvlm.generators import drain
 from napari_amvlm.learning import (
-    FineTuneResult,
     LabelledImage,
     LearningData,
-    Report,
     StepReport,
     UnlabelledImage,
     ValidationReport,
@@ -32,14 +27,8 @@ from napari_amvlm.models.build import build_model
 from napari_amvlm.models.inference import known_concept
 from napari_amvlm.models.taught import taught
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.amvlm import AMVLM
-
-
-def _picture(seed: int, prompt: str = "nuclei") -> LabelledImage:
+def _picture(seed, prompt="nuclei"):
     """Dark discs on a light ground, with their mask."""
     chance = np.random.default_rng(seed)
     y, x = np.mgrid[:96, :96]
@@ -50,7 +39,7 @@ def _picture(seed: int, prompt: str = "nuclei") -> LabelledImage:
     return LabelledImage(f"p{seed}", image.clip(0, 1).astype(np.float32), {prompt: mask}, {prompt: "tiles"})
 
 
-def _data(labelled: int = 2, unlabelled: int = 3, validation: int = 1) -> LearningData:
+def _data(labelled=2, unlabelled=3, validation=1):
     return LearningData(
         tuple(_picture(i) for i in range(labelled)),
         tuple(UnlabelledImage(f"u{i}", _picture(100 + i).image) for i in range(unlabelled)),
@@ -58,7 +47,7 @@ def _data(labelled: int = 2, unlabelled: int = 3, validation: int = 1) -> Learni
     )
 
 
-def _config(**changes: object) -> LearningConfig:
+def _config(**changes):
     base = {
         "minutes": None,
         "steps": 6,
@@ -71,20 +60,13 @@ def _config(**changes: object) -> LearningConfig:
     return LearningConfig.model_validate(base | changes)
 
 
-def _finish(
-    model: AMVLM,
-    data: LearningData,
-    config: LearningConfig,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_message: Callable[[str], None] | None = None,
-) -> tuple[list[Report], FineTuneResult]:
+def _finish(model, data, config, *, should_stop=lambda: False, on_message=None):
     run = fine_tune(model, data, config, should_stop=should_stop, on_message=on_message)
-    reports: list[Report] = []
+    reports = []
     return reports, drain(run, reports.append)
 
 
-def test_it_learns_and_the_given_model_is_unchanged(tiny_model: AMVLM) -> None:
+def test_it_learns_and_the_given_model_is_unchanged(tiny_model):
     before = {k: v.clone() for k, v in tiny_model.state_dict().items()}
 
     reports, result = _finish(tiny_model, _data(), _config(steps=60, ema_decay=0.8))
@@ -100,7 +82,7 @@ def test_it_learns_and_the_given_model_is_unchanged(tiny_model: AMVLM) -> None:
     assert isinstance(reports[0], ValidationReport)
 
 
-def test_encoders_stay_frozen(tiny_model: AMVLM) -> None:
+def test_encoders_stay_frozen(tiny_model):
     _, result = _finish(tiny_model, _data(), _config())
 
     old, new = tiny_model.state_dict(), result.model.state_dict()
@@ -110,14 +92,14 @@ def test_encoders_stay_frozen(tiny_model: AMVLM) -> None:
     assert not torch.equal(old["unet.head.weight"], new["unet.head.weight"])
 
 
-def test_the_same_seed_gives_the_same_model(tiny_model: AMVLM) -> None:
+def test_the_same_seed_gives_the_same_model(tiny_model):
     one, two, three = (_finish(tiny_model, _data(), _config(seed=s))[1].model.unet.head.weight for s in (1, 1, 2))
 
     assert torch.equal(one, two)
     assert not torch.equal(one, three)
 
 
-def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
+def test_the_best_teacher_is_returned_not_the_last(tiny_model):
     right = _data()
     wrong = tuple(replace(image, masks={p: ~m for p, m in image.masks.items()}) for image in right.labelled)
     data = replace(right, labelled=wrong)
@@ -130,7 +112,7 @@ def test_the_best_teacher_is_returned_not_the_last(tiny_model: AMVLM) -> None:
     assert mean_score(validate(result.model, data.validation)) == pytest.approx(result.after, abs=1e-6)
 
 
-def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
+def test_a_new_prompt_becomes_a_known_concept(tiny_model):
     data = LearningData((_picture(0, "dark discs"),))
 
     _, result = _finish(tiny_model, data, _config(steps=1))
@@ -138,7 +120,7 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model: AMVLM) -> None:
     assert "dark discs" in [c.name for c in result.model.config.concepts]
 
 
-def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model: AMVLM) -> None:
+def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model):
     nuclei, lung = (concept.model_copy(update={"dice": 0.02}) for concept in tiny_model.config.concepts)
     tiny_model.config = tiny_model.config.model_copy(update={"concepts": (nuclei, lung)})
 
@@ -149,7 +131,7 @@ def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model: AMVL
     assert taught(config, "left lung") is None
 
 
-def test_another_wording_of_a_known_concept_is_served_as_that_and_validated_so(tiny_config: ModelConfig) -> None:
+def test_another_wording_of_a_known_concept_is_served_as_that_and_validated_so(tiny_config):
     nuclei = tiny_config.concepts[0].model_copy(update={"hole": 40, "speck": 9})
     model = build_model(tiny_config.model_copy(update={"concepts": (nuclei,)}), seed=0)
     prompt = "all nuclei of the cells"
@@ -163,12 +145,12 @@ def test_another_wording_of_a_known_concept_is_served_as_that_and_validated_so(t
     assert mean_score(validate(result.model, data.validation)) == pytest.approx(result.after, abs=1e-6)
 
 
-def test_a_prompt_that_was_accepted_at_both_scales_is_learnt_at_one_and_that_is_told(tiny_model: AMVLM) -> None:
+def test_a_prompt_that_was_accepted_at_both_scales_is_learnt_at_one_and_that_is_told(tiny_model):
     whole = _picture(2, "dark discs")
     data = LearningData(
         (_picture(0, "dark discs"), _picture(1, "dark discs"), replace(whole, scales={"dark discs": "whole"}))
     )
-    told: list[str] = []
+    told = []
 
     _, result = _finish(tiny_model, data, _config(steps=1), on_message=told.append)
 
@@ -177,9 +159,9 @@ def test_a_prompt_that_was_accepted_at_both_scales_is_learnt_at_one_and_that_is_
 
 
 @pytest.mark.parametrize("validation", [0, 1])
-def test_stopping_returns_what_was_learnt(tiny_model: AMVLM, validation: int) -> None:
+def test_stopping_returns_what_was_learnt(tiny_model, validation):
     run = fine_tune(tiny_model, _data(validation=validation), _config(steps=500), should_stop=lambda: len(steps) == 2)
-    steps: list[StepReport] = []
+    steps = []
     while True:
         try:
             steps += [r for r in [next(run)] if isinstance(r, StepReport)]
@@ -191,7 +173,7 @@ def test_stopping_returns_what_was_learnt(tiny_model: AMVLM, validation: int) ->
     assert not torch.equal(result.model.unet.head.weight, tiny_model.unet.head.weight)
 
 
-def test_scoring_may_not_use_up_a_time_budget() -> None:
+def test_scoring_may_not_use_up_a_time_budget():
     timed, counted = Budget(_config(steps=None, minutes=60)), Budget(_config(steps=20))
 
     timed.resume(5, 100.0)
@@ -201,13 +183,13 @@ def test_scoring_may_not_use_up_a_time_budget() -> None:
     assert counted.may_score(1000.0)
 
 
-def test_the_sentence_encoder_is_shared_and_left_where_it_is(tiny_model: AMVLM) -> None:
+def test_the_sentence_encoder_is_shared_and_left_where_it_is(tiny_model):
     _, result = _finish(tiny_model, _data(validation=0), _config(steps=1))
 
     assert result.model.text_encoder is tiny_model.text_encoder
 
 
-def test_learning_goes_on_after_a_prompt_was_first_read_in_inference_mode(tiny_model: AMVLM) -> None:
+def test_learning_goes_on_after_a_prompt_was_first_read_in_inference_mode(tiny_model):
     prompt = "dark discs that nobody named before"
     with torch.inference_mode():
         tiny_model.encode_text([prompt])
@@ -219,7 +201,7 @@ def test_learning_goes_on_after_a_prompt_was_first_read_in_inference_mode(tiny_m
     assert not torch.equal(result.model.unet.head.weight, tiny_model.unet.head.weight)
 
 
-def test_pausing_holds_the_budget(tiny_model: AMVLM) -> None:
+def test_pausing_holds_the_budget(tiny_model):
     pauses = iter([True] * 4)
 
     run = fine_tune(
@@ -233,12 +215,12 @@ def test_pausing_holds_the_budget(tiny_model: AMVLM) -> None:
     assert next(pauses, None) is None
 
 
-def test_without_labels_there_is_nothing_to_learn(tiny_model: AMVLM) -> None:
+def test_without_labels_there_is_nothing_to_learn(tiny_model):
     with pytest.raises(NotEnoughDataError, match="accept at least one"):
         next(fine_tune(tiny_model, LearningData(()), _config()))
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_model(tiny_model: AMVLM) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_model(tiny_model):
     broken = _picture(0)
     broken.image[:] = np.nan
     before = tiny_model.unet.head.weight.clone()
@@ -249,18 +231,18 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_model(tiny_model:
     assert torch.equal(tiny_model.unet.head.weight, before)
 
 
-def test_too_little_memory_is_told_as_such(tiny_model: AMVLM) -> None:
+def test_too_little_memory_is_told_as_such(tiny_model):
     # A real allocation failure, of a petabyte, in the middle of the run.
     with pytest.raises(OutOfMemoryError, match="not enough memory"):
         _finish(tiny_model, _data(), _config(), should_stop=lambda: torch.empty(1 << 50).numel() == 0)
 
 
-def test_a_mask_of_another_shape_is_refused() -> None:
+def test_a_mask_of_another_shape_is_refused():
     with pytest.raises(LabelsError, match="has shape"):
         LabelledImage("x", np.zeros((8, 8, 3), np.float32), {"nuclei": np.zeros((8, 9), np.bool_)}, {})
 
 
-def test_unreviewed_pixels_carry_no_supervision(tiny_model: AMVLM) -> None:
+def test_unreviewed_pixels_carry_no_supervision(tiny_model):
     picture = _picture(0)
     reviewed = np.zeros((96, 96), np.bool_)
     reviewed[:, :48] = True
@@ -276,7 +258,7 @@ def test_unreviewed_pixels_carry_no_supervision(tiny_model: AMVLM) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-def test_all_unlabelled_images_are_seen_before_any_is_seen_twice(tiny_model: AMVLM) -> None:
+def test_all_unlabelled_images_are_seen_before_any_is_seen_twice(tiny_model):
     data = _data(labelled=1, unlabelled=6)
     source = CropSource(data, _config(unlabelled_batch=3), tiny_model.config, torch.device("cpu"))
 
@@ -285,7 +267,7 @@ def test_all_unlabelled_images_are_seen_before_any_is_seen_twice(tiny_model: AMV
     assert len(set(seen)) == 6
 
 
-def test_whole_images_keep_left_and_right(tiny_model: AMVLM) -> None:
+def test_whole_images_keep_left_and_right(tiny_model):
     image = np.zeros((64, 64, 3), np.float32)
     mask = np.zeros((64, 64), np.bool_)
     mask[16:48, 40:56] = True
@@ -298,13 +280,13 @@ def test_whole_images_keep_left_and_right(tiny_model: AMVLM) -> None:
         assert float(target[..., 32:].sum()) > 5 * float(target[..., :28].sum())
 
 
-def test_retained_prompts_are_never_the_trained_ones(tiny_model: AMVLM) -> None:
+def test_retained_prompts_are_never_the_trained_ones(tiny_model):
     source = CropSource(_data(), _config(), tiny_model.config, torch.device("cpu"))
 
     assert set(source.retained(("Cell Nuclei",), 20)) == {"left lung"}
 
 
-def test_without_a_warm_up_the_start_counts_from_the_first_step() -> None:
+def test_without_a_warm_up_the_start_counts_from_the_first_step():
     student = torch.nn.Linear(1, 1)
     start = student.weight.detach().clone()
     teacher = averaged(student, 0.75, warm_up=False)
@@ -316,7 +298,7 @@ def test_without_a_warm_up_the_start_counts_from_the_first_step() -> None:
     assert torch.allclose(teacher.module.weight, start + 0.25)
 
 
-def test_the_teacher_starts_as_the_student_and_follows_with_its_buffers() -> None:
+def test_the_teacher_starts_as_the_student_and_follows_with_its_buffers():
     student = torch.nn.BatchNorm1d(2)
     teacher = averaged(student, 0.5)
     student(torch.tensor([[2.0, 4.0], [4.0, 8.0]]))
@@ -331,7 +313,7 @@ def test_the_teacher_starts_as_the_student_and_follows_with_its_buffers() -> Non
 
 
 @pytest.mark.parametrize("steps", [1, 50])
-def test_rate_and_ramp_keep_their_bounds(steps: int) -> None:
+def test_rate_and_ramp_keep_their_bounds(steps):
     config = _config(steps=steps)
     budget = Budget(config)
     for budget.step in range(steps + 1):
@@ -341,7 +323,7 @@ def test_rate_and_ramp_keep_their_bounds(steps: int) -> None:
     assert budget.consistency_weight == config.consistency
 
 
-def test_pseudo_labels_begin_after_the_supervised_share() -> None:
+def test_pseudo_labels_begin_after_the_supervised_share():
     budget = Budget(_config(steps=20, supervised_share=0.5, ramp=0.2, consistency=2.0))
     weights = []
     for budget.step in range(21):
@@ -352,10 +334,10 @@ def test_pseudo_labels_begin_after_the_supervised_share() -> None:
     assert 0 < weights[10] < weights[12] < weights[14] == weights[20] == 2.0
 
 
-def test_the_rate_falls_twice_with_pseudo_labels_and_once_without() -> None:
+def test_the_rate_falls_twice_with_pseudo_labels_and_once_without():
     config = _config(steps=100, supervised_share=0.6, warmup=0)
 
-    def rates(unknown: bool) -> list[float]:
+    def rates(unknown):
         budget = Budget(config, unknown=unknown)
         found = []
         for budget.step in range(100):
@@ -371,7 +353,7 @@ def test_the_rate_falls_twice_with_pseudo_labels_and_once_without() -> None:
     assert max(two[59], two[99], one[99]) < 0.06
 
 
-def test_until_then_every_crop_is_a_labelled_one(tiny_model: AMVLM) -> None:
+def test_until_then_every_crop_is_a_labelled_one(tiny_model):
     source = CropSource(_data(), _config(labelled_batch=3, unlabelled_batch=2), tiny_model.config, torch.device("cpu"))
 
     alone, mixed = source.draw(labelled_alone=True), source.draw()
@@ -382,7 +364,7 @@ def test_until_then_every_crop_is_a_labelled_one(tiny_model: AMVLM) -> None:
     assert alone.mixture is None
 
 
-def test_a_partly_reviewed_image_is_cropped_where_it_was_reviewed(tiny_model: AMVLM) -> None:
+def test_a_partly_reviewed_image_is_cropped_where_it_was_reviewed(tiny_model):
     chance = np.random.default_rng(0)
     image = chance.random((640, 640, 3)).astype(np.float32)
     mask = np.zeros((640, 640), np.bool_)

@@ -1,9 +1,6 @@
 """Which pixels and prompts each loss of one Mean-Teacher step looks at."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,15 +12,12 @@ from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import CropBatch, MeanTeacher
 from napari_amvlm.learning.mixing import Mixture
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
 
-
-def _config(**changes: object) -> LearningConfig:
+def _config(**changes):
     return LearningConfig.model_validate({"minutes": None, "steps": 4, "crop": 64, "learning_rate": 0.01} | changes)
 
 
-def _views(known: float = 1.0, prompts: tuple[str, ...] = ("nuclei", "nuclei")) -> CropBatch:
+def _views(known=1.0, prompts=("nuclei", "nuclei")):
     """Return crops of noise whose upper right quarter is the object; the left `known` of each was reviewed."""
     images = torch.rand(len(prompts), 3, 64, 64, generator=torch.Generator().manual_seed(0))
     target, seen = torch.zeros(len(prompts), 1, 64, 64), torch.zeros(len(prompts), 1, 64, 64)
@@ -33,11 +27,11 @@ def _views(known: float = 1.0, prompts: tuple[str, ...] = ("nuclei", "nuclei")) 
     return CropBatch(images, images, whole, list(prompts), list(prompts), target, seen)
 
 
-def _supervised(model: AMVLM, views: CropBatch, **changes: object) -> float:
+def _supervised(model, views, **changes):
     return MeanTeacher(model, _config(**changes)).step(views, learning_rate=0.0, consistency=0.0).supervised
 
 
-def test_the_consistency_loss_looks_at_unknown_pixels_alone(tiny_model: AMVLM) -> None:
+def test_the_consistency_loss_looks_at_unknown_pixels_alone(tiny_model):
     views = _views(known=0.5)
     lying = replace(views, target=1 - views.target)
 
@@ -48,13 +42,13 @@ def test_the_consistency_loss_looks_at_unknown_pixels_alone(tiny_model: AMVLM) -
     assert one.supervised != pytest.approx(two.supervised, abs=1e-3)
 
 
-def test_where_all_is_known_the_teacher_is_not_asked(tiny_model: AMVLM) -> None:
+def test_where_all_is_known_the_teacher_is_not_asked(tiny_model):
     losses = MeanTeacher(tiny_model, _config()).step(_views(), learning_rate=0.0, consistency=1.0)
 
     assert losses.consistency == 0
 
 
-def test_the_text_moves_the_pseudo_label(tiny_model: AMVLM) -> None:
+def test_the_text_moves_the_pseudo_label(tiny_model):
     views = _views(known=0.0)
     rows = torch.ones(2, dtype=torch.bool)
 
@@ -65,28 +59,28 @@ def test_the_text_moves_the_pseudo_label(tiny_model: AMVLM) -> None:
     assert not without.requires_grad
 
 
-def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model: AMVLM) -> None:
+def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model):
     views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
     free, anchored, start = (MeanTeacher(tiny_model, _config(anchor=a, text_evidence=0)) for a in (0.0, 0.5, 1.0))
     for teacher in (free, anchored, start):
         with torch.no_grad():
-            teacher.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
+            teacher.teacher["unet"].head.bias.add_(3)
     logits = [torch.logit(t.pseudo_label(views, rows)).mean() for t in (free, anchored, start)]
 
     assert float(logits[0] - logits[2]) == pytest.approx(3, abs=0.05)
     assert float(logits[1] - logits[2]) == pytest.approx(1.5, abs=0.05)
 
 
-def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM) -> None:
+def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model):
     views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
     teaching = MeanTeacher(tiny_model, _config(anchor=1.0, start_share=0.25, text_evidence=0))
 
-    def pseudo() -> float:
+    def pseudo():
         return float(torch.logit(teaching.pseudo_label(views, rows)).mean())
 
-    def raise_teacher(by: float) -> None:
+    def raise_teacher(by):
         with torch.no_grad():
-            teaching.teacher["unet"].head.bias.add_(by)  # type: ignore[operator,union-attr]
+            teaching.teacher["unet"].head.bias.add_(by)
 
     start = pseudo()
     raise_teacher(3)
@@ -102,13 +96,13 @@ def test_what_settled_labels_with_the_start_and_does_not_move(tiny_model: AMVLM)
 
 
 @pytest.mark.parametrize(("labelled", "share"), [(2, 1 / 2), (6, 1 / 4), (14, 1 / 8)])
-def test_the_start_counts_like_two_labelled_images(tiny_model: AMVLM, labelled: int, share: float) -> None:
+def test_the_start_counts_like_two_labelled_images(tiny_model, labelled, share):
     views, rows = _views(known=0.0), torch.ones(2, dtype=torch.bool)
     teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0), labelled=labelled)
 
     start = torch.logit(teaching.pseudo_label(views, rows)).mean()
     with torch.no_grad():
-        teaching.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
+        teaching.teacher["unet"].head.bias.add_(3)
     teaching.settle()
 
     assert float(torch.logit(teaching.pseudo_label(views, rows)).mean() - start) == pytest.approx(
@@ -116,24 +110,24 @@ def test_the_start_counts_like_two_labelled_images(tiny_model: AMVLM, labelled: 
     )
 
 
-def test_the_start_has_no_vote_on_what_it_was_never_taught(tiny_model: AMVLM) -> None:
+def test_the_start_has_no_vote_on_what_it_was_never_taught(tiny_model):
     views, rows = _views(known=0.0, prompts=("nuclei", "zebra crossing")), torch.ones(2, dtype=torch.bool)
     teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0, start_share=1.0))
 
     start = torch.logit(teaching.pseudo_label(views, rows)).mean((1, 2, 3))
     with torch.no_grad():
-        teaching.teacher["unet"].head.bias.add_(3)  # type: ignore[operator,union-attr]
+        teaching.teacher["unet"].head.bias.add_(3)
     teaching.settle()
     moved = torch.logit(teaching.pseudo_label(views, rows)).mean((1, 2, 3)) - start
 
     assert moved.tolist() == pytest.approx([0, 3], abs=0.05)
 
 
-def test_answers_of_people_weigh_less_beside_pseudo_labels(tiny_model: AMVLM) -> None:
+def test_answers_of_people_weigh_less_beside_pseudo_labels(tiny_model):
     """At lambda 0 there are no pseudo-labels, and people's answers are all there is."""
     views = _views(known=0.5)
 
-    def total(weight: float, consistency: float) -> tuple[float, float, float]:
+    def total(weight, consistency):
         teaching = MeanTeacher(tiny_model, _config(labelled_weight=weight))
         losses = teaching.step(views, learning_rate=0.0, consistency=consistency)
         return losses.total, losses.supervised, losses.consistency
@@ -155,8 +149,8 @@ def test_answers_of_people_weigh_less_beside_pseudo_labels(tiny_model: AMVLM) ->
     ],
 )
 def test_beside_pseudo_labels_all_images_count_the_same_unless_what_is_asked_is_new(
-    tiny_model: AMVLM, labelled: int, unlabelled: int, prompt: str, weight: float
-) -> None:
+    tiny_model, labelled, unlabelled, prompt, weight
+):
     teaching = MeanTeacher(tiny_model, _config(), labelled=labelled, unlabelled=unlabelled)
 
     losses = teaching.step(_views(known=0.5, prompts=("nuclei", prompt)), learning_rate=0.0, consistency=1.0)
@@ -164,7 +158,7 @@ def test_beside_pseudo_labels_all_images_count_the_same_unless_what_is_asked_is_
     assert losses.total == pytest.approx(weight * losses.supervised + losses.consistency, rel=1e-5)
 
 
-def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model: AMVLM) -> None:
+def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model):
     inside = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
     inside[0, :, 8:40, 8:40] = True
     mixture = Mixture(torch.tensor([1, 1]), inside)
@@ -180,7 +174,7 @@ def test_pasted_pieces_bring_their_answers_and_pseudo_labels(tiny_model: AMVLM) 
     assert MeanTeacher(tiny_model, _config()).step(labelled, learning_rate=0.0, consistency=1.0).consistency > 0
 
 
-def test_absence_in_a_small_reviewed_part_teaches_no_presence(tiny_model: AMVLM) -> None:
+def test_absence_in_a_small_reviewed_part_teaches_no_presence(tiny_model):
     teacher = MeanTeacher(tiny_model, _config())
     teacher.step(_views(known=0.25), learning_rate=0.0, consistency=0.0)
     assert all(p.grad is None for p in teacher.student["presence"].parameters())
@@ -189,7 +183,7 @@ def test_absence_in_a_small_reviewed_part_teaches_no_presence(tiny_model: AMVLM)
     assert all(p.grad is not None for p in teacher.student["presence"].parameters())
 
 
-def test_two_wordings_of_one_thing_are_not_pushed_apart(tiny_model: AMVLM) -> None:
+def test_two_wordings_of_one_thing_are_not_pushed_apart(tiny_model):
     views = _views(prompts=("nuclei", "cell nuclei"))
     alike = replace(views, meanings=["nuclei", "nuclei"])
 
@@ -199,17 +193,17 @@ def test_two_wordings_of_one_thing_are_not_pushed_apart(tiny_model: AMVLM) -> No
     assert _supervised(tiny_model, views, text_guidance=5.0) > plain + 0.1
 
 
-def test_guidance_is_none_where_it_cannot_act_and_never_zero(tiny_model: AMVLM) -> None:
+def test_guidance_is_none_where_it_cannot_act_and_never_zero(tiny_model):
     views = _views(prompts=("nuclei", "cell nuclei"))
 
-    def guidance(batch: CropBatch) -> float | None:
+    def guidance(batch):
         return MeanTeacher(tiny_model, _config()).step(batch, learning_rate=0.0, consistency=0.0).guidance
 
     assert guidance(replace(views, meanings=["nuclei", "nuclei"])) is None
     assert (guidance(views) or 0) > 0
 
 
-def test_crops_say_what_their_prompts_mean(tiny_model: AMVLM) -> None:
+def test_crops_say_what_their_prompts_mean(tiny_model):
     image = np.random.default_rng(0).random((80, 80, 3), dtype=np.float32)
     masks = {"cell nuclei": image[..., 0] > 0.5, "new things": image[..., 0] > 0.5}
     data = LearningData((LabelledImage("x", image, masks, {}),))
@@ -220,10 +214,10 @@ def test_crops_say_what_their_prompts_mean(tiny_model: AMVLM) -> None:
     assert pairs == {("nuclei", "nuclei"), ("cell nuclei", "nuclei"), ("new things", "new things")}
 
 
-def test_retention_holds_the_answers_to_other_prompts(tiny_model: AMVLM) -> None:
+def test_retention_holds_the_answers_to_other_prompts(tiny_model):
     views = _views()
 
-    def drift(weight: float) -> float:
+    def drift(weight):
         teacher = MeanTeacher(tiny_model, _config(retention=weight))
         for _ in range(12):
             teacher.step(views, learning_rate=0.01, consistency=0.0, retained=["left lung", "left lung"])

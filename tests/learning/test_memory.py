@@ -1,9 +1,6 @@
 """Short memory and lost devices while learning: the run goes on with less, or on the processor, and gives all back."""
 
-from __future__ import annotations
-
 import gc
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,10 +10,8 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import OutOfMemoryError
 from napari_amvlm.generators import drain
 from napari_amvlm.learning import (
-    FineTuneResult,
     LabelledImage,
     LearningData,
-    Report,
     StepReport,
     UnlabelledImage,
     fine_tune,
@@ -24,16 +19,11 @@ from napari_amvlm.learning import (
 )
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_amvlm.models.amvlm import AMVLM
-
 NO_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB."
 LOST = "CUDA error: unspecified launch failure"
 
 
-def _picture(seed: int) -> LabelledImage:
+def _picture(seed):
     image = np.random.default_rng(seed).random((96, 96, 3)).astype(np.float32)
     return LabelledImage(f"p{seed}", image, {"nuclei": image[..., 0] > 0.6}, {"nuclei": "tiles"})
 
@@ -42,24 +32,22 @@ UNLABELLED = tuple(UnlabelledImage(f"u{i}", _picture(100 + i).image) for i in ra
 DATA = LearningData((_picture(0), _picture(1)), UNLABELLED, (_picture(9),))
 
 
-def _config(**changes: Any) -> LearningConfig:
+def _config(**changes):
     base = {"minutes": None, "steps": 6, "crop": 128, "labelled_batch": 3, "unlabelled_batch": 2, "validations": 2}
     return LearningConfig.model_validate(base | changes)
 
 
-def _finish(
-    model: AMVLM, config: LearningConfig, *, data: LearningData = DATA, tell: Callable[[str], None] | None = None
-) -> tuple[list[Report], FineTuneResult]:
+def _finish(model, config, *, data=DATA, tell=None):
     run = fine_tune(model, data, config, on_message=tell)
-    reports: list[Report] = []
+    reports = []
     return reports, drain(run, reports.append)
 
 
-def _fail_above(monkeypatch: pytest.MonkeyPatch, crops: int, side: int) -> None:
+def _fail_above(monkeypatch, crops, side):
     """Have a step fail as torch does where memory is short, for more or larger crops than these."""
     step = MeanTeacher.step
 
-    def limited(teacher: MeanTeacher, views: Any, **options: Any) -> Any:
+    def limited(teacher, views, **options):
         if len(views.prompts) > crops or views.weak.shape[-1] > side:
             raise torch.OutOfMemoryError(NO_MEMORY)
         return step(teacher, views, **options)
@@ -67,7 +55,7 @@ def _fail_above(monkeypatch: pytest.MonkeyPatch, crops: int, side: int) -> None:
     monkeypatch.setattr(MeanTeacher, "step", limited)
 
 
-def _live_bytes() -> int:
+def _live_bytes():
     """Return the memory of all tensors that are in use."""
     gc.collect()
     storages = {}
@@ -77,10 +65,8 @@ def _live_bytes() -> int:
     return sum(storages.values())
 
 
-def test_short_memory_takes_fewer_then_smaller_crops_and_the_run_goes_on(
-    tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
+def test_short_memory_takes_fewer_then_smaller_crops_and_the_run_goes_on(tiny_model, monkeypatch):
+    told = []
     before = {k: v.clone() for k, v in tiny_model.state_dict().items()}
     _fail_above(monkeypatch, crops=2, side=64)
 
@@ -93,8 +79,8 @@ def test_short_memory_takes_fewer_then_smaller_crops_and_the_run_goes_on(
     assert all(torch.equal(v, before[k]) for k, v in tiny_model.state_dict().items())
 
 
-def test_a_run_without_unlabelled_crops_steps_down_too(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_a_run_without_unlabelled_crops_steps_down_too(tiny_model, monkeypatch):
+    told = []
     _fail_above(monkeypatch, crops=1, side=1000)
 
     _, result = _finish(tiny_model, _config(unlabelled_batch=0, labelled_batch=2), tell=told.append)
@@ -103,16 +89,16 @@ def test_a_run_without_unlabelled_crops_steps_down_too(tiny_model: AMVLM, monkey
     assert result.steps == 6
 
 
-def test_short_memory_in_validation_takes_fewer_then_smaller_tiles(tiny_model: AMVLM) -> None:
+def test_short_memory_in_validation_takes_fewer_then_smaller_tiles(tiny_model):
     config = tiny_model.config.model_copy(update={"tile": 128, "overlap": 16})
     from napari_amvlm.models.build import build_model
 
     model = build_model(config, text_encoder=tiny_model.text_encoder, seed=0)
-    told: list[str] = []
+    told = []
     large = LearningData(DATA.labelled, (), (_large_picture(),))
     encode = type(model).encode_image
 
-    def limited(self: AMVLM, images: torch.Tensor, whole: torch.Tensor) -> Any:
+    def limited(self, images, whole):
         # Validation alone computes without gradients and outside of the student.
         if torch.is_inference_mode_enabled() and (len(images) > 1 or images.shape[-1] > 64):
             raise torch.OutOfMemoryError(NO_MEMORY)
@@ -126,13 +112,13 @@ def test_short_memory_in_validation_takes_fewer_then_smaller_tiles(tiny_model: A
     assert result.before is not None
 
 
-def _large_picture() -> LabelledImage:
+def _large_picture():
     image = np.random.default_rng(5).random((200, 220, 3)).astype(np.float32)
     return LabelledImage("large", image, {"nuclei": image[..., 0] > 0.6}, {"nuclei": "tiles"})
 
 
-def test_too_little_for_a_single_small_crop_ends_the_run(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_too_little_for_a_single_small_crop_ends_the_run(tiny_model, monkeypatch):
+    told = []
     _fail_above(monkeypatch, crops=0, side=0)
 
     with pytest.raises(OutOfMemoryError, match="not enough memory for this run; choose another device"):
@@ -142,7 +128,7 @@ def test_too_little_for_a_single_small_crop_ends_the_run(tiny_model: AMVLM, monk
 
 
 @pytest.mark.parametrize("how", ["end", "stop", "failure"])
-def test_memory_is_given_back(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_memory_is_given_back(tiny_model, monkeypatch, how):
     tiny_model.encode_text(["nuclei"])
     tiny_model.encode_text(["left lung"])
     before = _live_bytes()
@@ -166,15 +152,13 @@ def test_memory_is_given_back(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("after", [1, 4])
-def test_a_lost_device_in_mid_run_falls_back_and_ends_as_if_it_had_not_been(
-    tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_a_lost_device_in_mid_run_falls_back_and_ends_as_if_it_had_not_been(tiny_model, monkeypatch, after):
     monkeypatch.setattr(run_state, "_SNAPSHOT_STEPS", 2)
     _, expected = _finish(tiny_model, _config())
     before = {k: v.clone() for k, v in tiny_model.state_dict().items()}
     step, calls, told = MeanTeacher.step, iter(range(1000)), list[str]()
 
-    def losing(teacher: MeanTeacher, views: Any, **options: Any) -> Any:
+    def losing(teacher, views, **options):
         if next(calls) == after:
             with torch.no_grad():
                 for parameter in (*teacher.student.parameters(), *teacher.teacher.parameters()):
@@ -196,18 +180,18 @@ def test_a_lost_device_in_mid_run_falls_back_and_ends_as_if_it_had_not_been(
     assert all(torch.equal(v, before[k]) for k, v in tiny_model.state_dict().items())
 
 
-def test_a_keeper_is_asked_as_often_as_it_wants(tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keeper_is_asked_as_often_as_it_wants(tiny_model, monkeypatch):
     monkeypatch.setattr(run_state, "_SNAPSHOT_STEPS", 1)
-    kept: list[int] = []
+    kept = []
 
     class Keeper:
-        def load(self) -> None:
+        def load(self):
             return None
 
-        def due(self, step: int) -> bool:
+        def due(self, step):
             return step == 4
 
-        def save(self, state: Any) -> None:
+        def save(self, state):
             kept.append(state.progress.step)
 
     for _ in fine_tune(tiny_model, DATA, _config(), keeper=Keeper()):

@@ -1,13 +1,11 @@
 """CutMix: answers travel with their pixels, and only between crops that are asked for the same."""
 
-from __future__ import annotations
-
 import torch
 
 from napari_amvlm.learning.mixing import draw_mixture
 
 
-def test_pixels_and_answers_come_from_the_partner_inside_a_rectangle() -> None:
+def test_pixels_and_answers_come_from_the_partner_inside_a_rectangle():
     generator = torch.Generator().manual_seed(0)
     mixture = draw_mixture(["nuclei"] * 4, (32, 48), 1.0, generator)
     assert mixture is not None
@@ -26,7 +24,7 @@ def test_pixels_and_answers_come_from_the_partner_inside_a_rectangle() -> None:
         assert 0.05 < float(inside.float().mean()) < 0.6
 
 
-def test_crops_that_are_asked_for_other_things_are_never_mixed() -> None:
+def test_crops_that_are_asked_for_other_things_are_never_mixed():
     for seed in range(20):
         mixture = draw_mixture(
             ["left lung", "right lung", "left lung"], (16, 16), 1.0, torch.Generator().manual_seed(seed)
@@ -36,7 +34,7 @@ def test_crops_that_are_asked_for_other_things_are_never_mixed() -> None:
         assert not bool(mixture.inside[1].any())
 
 
-def test_nothing_is_mixed_where_it_is_not_wanted_or_not_possible() -> None:
+def test_nothing_is_mixed_where_it_is_not_wanted_or_not_possible():
     generator = torch.Generator().manual_seed(0)
 
     assert draw_mixture(["a", "a"], (8, 8), 0.0, generator) is None

@@ -1,9 +1,6 @@
 """Objects that a person told apart: the head learns from them, keeps what it knew elsewhere, and is scored by PQ."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,16 +14,13 @@ from napari_amvlm.learning.new_concepts import with_prompts
 from napari_amvlm.learning.validation import predicted_masks, validate
 from napari_amvlm.metrics import object_scores
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
 
-
-def _config(**changes: object) -> LearningConfig:
+def _config(**changes):
     base = {"minutes": None, "steps": 4, "crop": 64, "labelled_batch": 2, "unlabelled_batch": 0, "strong_views": False}
     return LearningConfig.model_validate(base | changes)
 
 
-def _image(prompt: str = "nuclei", *, told: bool = True) -> LabelledImage:
+def _image(prompt="nuclei", *, told=True):
     """Return two touching squares in noise."""
     objects = np.zeros((96, 96), np.int32)
     objects[20:60, 20:45], objects[20:60, 45:70] = 70_001, 3
@@ -35,11 +29,11 @@ def _image(prompt: str = "nuclei", *, told: bool = True) -> LabelledImage:
     return LabelledImage("a", image.astype(np.float32), {prompt: objects > 0}, {prompt: "tiles"}, None, told_apart)
 
 
-def _source(model: AMVLM, *images: LabelledImage, **changes: object) -> CropSource:
+def _source(model, *images, **changes):
     return CropSource(LearningData(images), _config(**changes), model.config, torch.device("cpu"))
 
 
-def test_the_depth_of_a_crop_lies_where_its_objects_do(counting_model: AMVLM) -> None:
+def test_the_depth_of_a_crop_lies_where_its_objects_do(counting_model):
     source = _source(counting_model, _image(), _image("left lung", told=False), labelled_batch=8)
 
     batch = source.draw()
@@ -51,14 +45,14 @@ def test_the_depth_of_a_crop_lies_where_its_objects_do(counting_model: AMVLM) ->
     assert float(batch.depth[told].max()) == 1
 
 
-def test_models_without_the_head_learn_masks_alone(tiny_model: AMVLM) -> None:
+def test_models_without_the_head_learn_masks_alone(tiny_model):
     batch = _source(tiny_model, _image()).draw()
 
     assert batch.depth is None
     assert np.isfinite(MeanTeacher(tiny_model, _config()).step(batch, learning_rate=0.01, consistency=0.0).supervised)
 
 
-def test_the_head_learns_from_accepted_objects(counting_model: AMVLM) -> None:
+def test_the_head_learns_from_accepted_objects(counting_model):
     batch = _source(counting_model, _image()).draw()
     teaching = MeanTeacher(counting_model, _config())
 
@@ -72,7 +66,7 @@ def test_the_head_learns_from_accepted_objects(counting_model: AMVLM) -> None:
 
 
 @pytest.mark.parametrize(("told", "retained"), [(True, []), (False, ["left lung"])])
-def test_depth_that_nobody_corrected_is_kept(counting_model: AMVLM, told: bool, retained: list[str]) -> None:
+def test_depth_that_nobody_corrected_is_kept(counting_model, told, retained):
     batch = _source(counting_model, _image(told=told)).draw()
     teaching = MeanTeacher(counting_model, _config())
     with torch.no_grad():
@@ -85,7 +79,7 @@ def test_depth_that_nobody_corrected_is_kept(counting_model: AMVLM, told: bool, 
     assert bool((gradient > 0).all())  # back to where it was
 
 
-def test_concepts_whose_objects_were_told_apart_can_be_counted(counting_model: AMVLM, tiny_model: AMVLM) -> None:
+def test_concepts_whose_objects_were_told_apart_can_be_counted(counting_model, tiny_model):
     data = LearningData((_image("glands"), _image("ducts", told=False)))
 
     served = with_prompts(counting_model, data)
@@ -95,7 +89,7 @@ def test_concepts_whose_objects_were_told_apart_can_be_counted(counting_model: A
     assert with_prompts(tiny_model, data).objects is None
 
 
-def test_where_objects_were_told_apart_the_score_is_their_quality(counting_model: AMVLM) -> None:
+def test_where_objects_were_told_apart_the_score_is_their_quality(counting_model):
     image = _image()
 
     found = predicted_masks(counting_model, image)["nuclei"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,31 +16,25 @@ from napari_amvlm.learning.crop_source import CropSource, Rounds
 from napari_amvlm.learning.run_state import RunState
 from napari_amvlm.predictor import Predictor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_amvlm.learning import FineTuneResult, Report
-    from napari_amvlm.models.amvlm import AMVLM
-
 
 class _Memory:
     """Keeps every state in memory, as copies."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.state: RunState | None = None
 
-    def load(self) -> RunState | None:
+    def load(self):
         return self.state
 
-    def due(self, step: int) -> bool:
+    def due(self, step):
         return step % 2 == 0
 
-    def save(self, state: RunState) -> None:
+    def save(self, state):
         copies = {name: value.detach().clone().contiguous() for name, value in state.tensors.items()}
         self.state = RunState(copies, state.progress)
 
 
-def _data() -> LearningData:
+def _data():
     chance = np.random.default_rng(0)
     images = chance.random((6, 80, 80, 3), dtype=np.float32)
     masks = images[..., 0] > 0.5
@@ -57,35 +50,28 @@ def _data() -> LearningData:
     return LearningData(labelled, unlabelled, (LabelledImage("v", images[5], {"nuclei": masks[5]}, {}),))
 
 
-def _config(**changes: object) -> LearningConfig:
+def _config(**changes):
     base = {"minutes": None, "steps": 9, "crop": 64, "labelled_batch": 2, "unlabelled_batch": 2, "validations": 3}
     return LearningConfig.model_validate(base | changes)
 
 
-def _finish(
-    model: AMVLM,
-    keeper: _Memory | None,
-    should_stop: Callable[[list[Report]], bool],
-    *,
-    data: LearningData | None = None,
-    **changes: object,
-) -> tuple[list[Report], FineTuneResult]:
-    reports: list[Report] = []
+def _finish(model, keeper, should_stop, *, data=None, **changes):
+    reports = []
     run = fine_tune(model, data or _data(), _config(**changes), should_stop=lambda: should_stop(reports), keeper=keeper)
     return reports, drain(run, reports.append)
 
 
-def _never(reports: list[Report]) -> bool:
+def _never(reports):
     return False
 
 
-def _at(step: int) -> Callable[[list[Report]], bool]:
+def _at(step):
     return lambda reports: any(isinstance(r, StepReport) and r.step >= step for r in reports)
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 6])
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_it_ends_with_the_same_weights_and_scores(tiny_model: AMVLM, stop_at: int, keep: str) -> None:
+def test_it_ends_with_the_same_weights_and_scores(tiny_model, stop_at, keep):
     whole_reports, whole = _finish(tiny_model, None, _never, keep=keep)
     keeper = _Memory()
 
@@ -100,7 +86,7 @@ def test_it_ends_with_the_same_weights_and_scores(tiny_model: AMVLM, stop_at: in
     assert _scores(first_reports + second_reports) == _scores(whole_reports)
 
 
-def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model: AMVLM) -> None:
+def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model):
     _, whole = _finish(tiny_model, None, _never)
     keeper = _Memory()
     run = fine_tune(tiny_model, _data(), _config(), keeper=keeper)
@@ -114,7 +100,7 @@ def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model: AMVL
     assert all(torch.equal(a, b) for a, b in _pairs(second, whole))
 
 
-def test_another_state_gives_other_weights(tiny_model: AMVLM) -> None:
+def test_another_state_gives_other_weights(tiny_model):
     keeper = _Memory()
     _finish(tiny_model, keeper, _at(3))
     assert keeper.state is not None
@@ -128,7 +114,7 @@ def test_another_state_gives_other_weights(tiny_model: AMVLM) -> None:
     assert not all(torch.equal(a, b) for a, b in _pairs(second, whole))
 
 
-def test_the_last_teacher_is_kept_where_the_scored_images_must_not_choose(tiny_model: AMVLM) -> None:
+def test_the_last_teacher_is_kept_where_the_scored_images_must_not_choose(tiny_model):
     # What the model says now is called right, so that whatever is learnt makes it worse.
     predictor, watched = Predictor(tiny_model), _data().validation[0]
     predictor.set_image(watched.image)
@@ -141,9 +127,9 @@ def test_the_last_teacher_is_kept_where_the_scored_images_must_not_choose(tiny_m
     assert result.after == scores[-1] < max(scores)
 
 
-def test_an_unlabelled_image_is_asked_its_own_prompt_at_its_own_scale(tiny_model: AMVLM) -> None:
+def test_an_unlabelled_image_is_asked_its_own_prompt_at_its_own_scale(tiny_model):
     source = CropSource(_data(), _config(), tiny_model.config, torch.device("cpu"))
-    asked: dict[bool, set[str]] = {True: set(), False: set()}
+    asked = {True: set(), False: set()}
     for _ in range(60):
         views = source.draw()
         asked[bool(views.whole[0])] |= set(views.prompts[2:])
@@ -153,7 +139,7 @@ def test_an_unlabelled_image_is_asked_its_own_prompt_at_its_own_scale(tiny_model
     assert asked[True] == {"left lung"}
 
 
-def test_rounds_draw_all_before_any_again_and_can_be_kept() -> None:
+def test_rounds_draw_all_before_any_again_and_can_be_kept():
     rounds = Rounds(5, torch.Generator().manual_seed(0))
     assert sorted(rounds.draw() for _ in range(5)) == [0, 1, 2, 3, 4]
     drawn = [rounds.draw() for _ in range(2)]
@@ -164,7 +150,7 @@ def test_rounds_draw_all_before_any_again_and_can_be_kept() -> None:
     assert len(set(drawn)) == 2
 
 
-def test_the_time_used_before_counts() -> None:
+def test_the_time_used_before_counts():
     budget = Budget(LearningConfig(minutes=2))
     budget.resume(7, 60)
 
@@ -172,13 +158,13 @@ def test_the_time_used_before_counts() -> None:
     assert 0.5 <= budget.fraction < 0.6
 
 
-def _pairs(one: FineTuneResult, other: FineTuneResult) -> zip[tuple[torch.Tensor, torch.Tensor]]:
+def _pairs(one, other):
     return zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
 
 
-def _scores(reports: list[Report]) -> list[float]:
+def _scores(reports):
     return [r.dice for r in reports if isinstance(r, ValidationReport)]
 
 
-def _steps(reports: list[Report]) -> list[tuple[int, float]]:
+def _steps(reports):
     return [(r.step, r.loss) for r in reports if isinstance(r, StepReport)]

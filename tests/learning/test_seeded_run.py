@@ -1,17 +1,10 @@
 """A seeded run gives the losses that it gave when this test was written: a refactoring must not change learning."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning import LabelledImage, LearningData, StepReport, UnlabelledImage, fine_tune
-
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
 
 # Loss, supervised and consistency part of each step.
 DEFAULTS = [
@@ -36,7 +29,7 @@ OTHERS = [
 ]
 
 
-def _picture(seed: int, prompt: str, scale: str, *, part: bool = False) -> LabelledImage:
+def _picture(seed, prompt, scale, *, part=False):
     chance = np.random.default_rng(seed)
     image = chance.random((96, 96, 3)).astype(np.float32)
     reviewed = np.zeros((96, 96), np.bool_)
@@ -44,7 +37,7 @@ def _picture(seed: int, prompt: str, scale: str, *, part: bool = False) -> Label
     return LabelledImage(f"p{seed}", image, {prompt: image[..., 0] > 0.5}, {prompt: scale}, reviewed if part else None)
 
 
-def _data() -> LearningData:
+def _data():
     labelled = (
         _picture(0, "nuclei", "tiles"),
         _picture(1, "nuclei", "tiles", part=True),
@@ -55,7 +48,7 @@ def _data() -> LearningData:
     return LearningData(labelled, unlabelled)
 
 
-def _losses(model: AMVLM, **changes: object) -> np.ndarray:
+def _losses(model, **changes):
     base = {
         "minutes": None,
         "steps": 8,
@@ -80,9 +73,7 @@ def _losses(model: AMVLM, **changes: object) -> np.ndarray:
     ],
     ids=["defaults", "other weights"],
 )
-def test_a_seeded_run_gives_the_same_losses(
-    tiny_model: AMVLM, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], expected: list[list[float]]
-) -> None:
+def test_a_seeded_run_gives_the_same_losses(tiny_model, monkeypatch, changes, expected):
     monkeypatch.setattr("napari_amvlm.device.supports_bfloat16", lambda _device: False)
 
     assert _losses(tiny_model, **changes) == pytest.approx(np.array(expected), rel=2e-3, abs=2e-4)

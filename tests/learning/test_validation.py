@@ -1,9 +1,5 @@
 """Scores on held-out images: reviewed pixels only, and every prompt at its scale."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -11,18 +7,15 @@ from napari_amvlm.learning import LabelledImage
 from napari_amvlm.learning.validation import mean_score, prompt_means, validate
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
-
 _IMAGE = np.random.default_rng(0).random((64, 80, 3), dtype=np.float32)
 
 
-def _found(model: AMVLM, prompt: str, scale: str) -> np.ndarray:
+def _found(model, prompt, scale):
     encoded = encode_image(model, _IMAGE, named_scale(model, scale, (64, 80)))
     return decode_prompt(model, encoded, prompt).probability >= 0.5
 
 
-def test_a_perfect_mask_scores_one_and_its_opposite_nothing(tiny_model: AMVLM) -> None:
+def test_a_perfect_mask_scores_one_and_its_opposite_nothing(tiny_model):
     found = _found(tiny_model, "nuclei", "tiles")
     images = [
         LabelledImage("right", _IMAGE, {"nuclei": found}, {"nuclei": "tiles"}),
@@ -32,7 +25,7 @@ def test_a_perfect_mask_scores_one_and_its_opposite_nothing(tiny_model: AMVLM) -
     assert validate(tiny_model, images) == {"nuclei": {"right": 1.0, "wrong": 0.0}}
 
 
-def test_pixels_that_nobody_reviewed_do_not_count(tiny_model: AMVLM) -> None:
+def test_pixels_that_nobody_reviewed_do_not_count(tiny_model):
     found = _found(tiny_model, "nuclei", "tiles")
     reviewed = np.zeros((64, 80), np.bool_)
     reviewed[:, :40] = True
@@ -43,7 +36,7 @@ def test_pixels_that_nobody_reviewed_do_not_count(tiny_model: AMVLM) -> None:
     assert validate(tiny_model, [image])["nuclei"]["half"] == 1.0
 
 
-def test_prompts_are_scored_each_at_its_own_scale(tiny_model: AMVLM) -> None:
+def test_prompts_are_scored_each_at_its_own_scale(tiny_model):
     masks = {"nuclei": _found(tiny_model, "nuclei", "tiles"), "left lung": ~_found(tiny_model, "left lung", "whole")}
 
     image = LabelledImage("both", _IMAGE, masks, {"nuclei": "tiles", "left lung": "whole"})
@@ -54,17 +47,17 @@ def test_prompts_are_scored_each_at_its_own_scale(tiny_model: AMVLM) -> None:
     assert mean_score(scores) == 0.5
 
 
-def test_a_prompt_without_a_scale_is_asked_in_tiles(tiny_model: AMVLM) -> None:
+def test_a_prompt_without_a_scale_is_asked_in_tiles(tiny_model):
     image = LabelledImage("plain", _IMAGE, {"nuclei": _found(tiny_model, "nuclei", "tiles")}, {})
 
     assert validate(tiny_model, [image]) == {"nuclei": {"plain": 1.0}}
 
 
-def test_an_image_without_a_mask_is_left_out(tiny_model: AMVLM) -> None:
+def test_an_image_without_a_mask_is_left_out(tiny_model):
     assert validate(tiny_model, [LabelledImage("none", _IMAGE, {}, {})]) == {}
 
 
-def test_every_prompt_counts_the_same_however_many_images_it_has() -> None:
+def test_every_prompt_counts_the_same_however_many_images_it_has():
     scores = {"nuclei": {"a": 1.0, "b": 1.0, "c": 0.4}, "gland": {"a": 0.2}}
 
     assert prompt_means(scores) == {"nuclei": pytest.approx(0.8), "gland": 0.2}

@@ -1,7 +1,5 @@
 """Views: what they may change and what they must not."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -10,11 +8,11 @@ from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random
 _NO_GEOMETRY = GeometryConfig(rotation=0, zoom=(1, 1), shear=0, shift=0, flip=0)
 
 
-def _generator(seed: int = 0) -> torch.Generator:
+def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_no_geometry_is_a_centre_crop() -> None:
+def test_no_geometry_is_a_centre_crop():
     image = torch.rand(1, 3, 48, 64, generator=_generator())
     mask = (image[:, :1] > 0.5).float()
 
@@ -24,7 +22,7 @@ def test_no_geometry_is_a_centre_crop() -> None:
     assert torch.equal(labels, mask[..., 8:40, 16:48])
 
 
-def test_image_and_mask_move_together_under_any_geometry() -> None:
+def test_image_and_mask_move_together_under_any_geometry():
     image = torch.zeros(4, 3, 60, 90)
     image[:, :, 20:40, 30:60] = 1
     geometry = GeometryConfig(rotation=180, zoom=(0.6, 1.6), shear=0.2, shift=0.1, flip=0.5)
@@ -35,7 +33,7 @@ def test_image_and_mask_move_together_under_any_geometry() -> None:
     assert float(labels.mean()) > 0.02
 
 
-def test_rotation_keeps_the_area_of_a_disc_in_an_image_that_is_not_square() -> None:
+def test_rotation_keeps_the_area_of_a_disc_in_an_image_that_is_not_square():
     y, x = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(120) - 59.5, indexing="ij")
     disc = ((y**2 + x**2) < 100).float()[None, None]
     geometry = GeometryConfig(rotation=180, zoom=(1, 1), shear=0, flip=0.5)
@@ -45,7 +43,7 @@ def test_rotation_keeps_the_area_of_a_disc_in_an_image_that_is_not_square() -> N
     assert float(labels.sum()) == pytest.approx(float(disc.sum()), rel=0.03)
 
 
-def test_an_image_of_one_colour_alone_is_no_gray_image() -> None:
+def test_an_image_of_one_colour_alone_is_no_gray_image():
     blue = torch.zeros(1, 3, 32, 32)
     blue[:, 2] = torch.rand(32, 32, generator=_generator())
 
@@ -54,7 +52,7 @@ def test_an_image_of_one_colour_alone_is_no_gray_image() -> None:
     assert torch.equal(view, blue)
 
 
-def test_the_strong_view_keeps_geometry_and_range() -> None:
+def test_the_strong_view_keeps_geometry_and_range():
     image = torch.full((2, 3, 64, 64), 0.8)
     image[:, :2, 20:40, 20:40] = 0.2
     view = strong_view(image, AppearanceConfig(blur=0.5), _generator(1))
@@ -66,7 +64,7 @@ def test_the_strong_view_keeps_geometry_and_range() -> None:
     assert bool((inside < outside).all())
 
 
-def test_gray_images_stay_gray_but_for_noise() -> None:
+def test_gray_images_stay_gray_but_for_noise():
     gray = torch.rand(2, 1, 32, 32, generator=_generator()).expand(-1, 3, -1, -1).contiguous()
 
     view = strong_view(gray, AppearanceConfig(noise=0), _generator())
@@ -74,14 +72,14 @@ def test_gray_images_stay_gray_but_for_noise() -> None:
     assert torch.allclose(view[:, 0], view[:, 2], atol=1e-5)
 
 
-def test_all_strengths_zero_change_nothing() -> None:
+def test_all_strengths_zero_change_nothing():
     image = torch.rand(2, 3, 32, 32, generator=_generator())
     off = AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, invert=0)
 
     assert torch.equal(strong_view(image, off, _generator()), image)
 
 
-def test_the_same_seed_gives_the_same_view() -> None:
+def test_the_same_seed_gives_the_same_view():
     image = torch.rand(2, 3, 32, 32, generator=_generator())
     config = AppearanceConfig()
 
@@ -92,7 +90,7 @@ def test_the_same_seed_gives_the_same_view() -> None:
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (40, 50)])
-def test_a_crop_has_its_size_whatever_the_image(shape: tuple[int, int]) -> None:
+def test_a_crop_has_its_size_whatever_the_image(shape):
     image = torch.rand(3, *shape, generator=_generator())
 
     pixels, labels = random_crop(image, image[:2], 64, GeometryConfig(), _generator(), zoom=1.5)
@@ -101,7 +99,7 @@ def test_a_crop_has_its_size_whatever_the_image(shape: tuple[int, int]) -> None:
     assert labels.shape == (2, 64, 64)
 
 
-def test_a_crop_shows_the_pixel_it_is_placed_around() -> None:
+def test_a_crop_shows_the_pixel_it_is_placed_around():
     image = torch.zeros(3, 200, 300)
     mask = torch.zeros(1, 200, 300)
     mask[0, 60:63, 220:223] = 1
@@ -115,7 +113,7 @@ def test_a_crop_shows_the_pixel_it_is_placed_around() -> None:
     assert any(float(m.sum()) == 0 for m in anywhere)
 
 
-def test_shade_is_a_ramp_that_keeps_every_line_across_it_even() -> None:
+def test_shade_is_a_ramp_that_keeps_every_line_across_it_even():
     flat = torch.full((3, 3, 32, 32), 0.3)
     look = AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, shade=0.3)
     shaded = strong_view(flat, look, torch.Generator().manual_seed(0))
@@ -127,7 +125,7 @@ def test_shade_is_a_ramp_that_keeps_every_line_across_it_even() -> None:
     assert float((log.amax((1, 2)) - log.amin((1, 2))).min()) > 0.01
 
 
-def test_a_drained_colour_image_has_no_colours_left() -> None:
+def test_a_drained_colour_image_has_no_colours_left():
     images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     look = AppearanceConfig(stain=0, intensity=0, colour=0, blur=0, noise=0, gray=1)
     drained = strong_view(images, look, torch.Generator().manual_seed(0))
@@ -136,7 +134,7 @@ def test_a_drained_colour_image_has_no_colours_left() -> None:
     assert torch.allclose(drained[:, 0], images.mean(1), atol=1e-6)
 
 
-def test_a_stronger_view_stays_within_its_bounds() -> None:
+def test_a_stronger_view_stays_within_its_bounds():
     look = AppearanceConfig(stain=0.5, noise=0.4, blur=3)
 
     assert look.stronger(2).stain == 1.0

@@ -1,7 +1,5 @@
 """InfoNCE against a plain float64 loop, with and without shared texts."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -11,7 +9,7 @@ from torch.nn.functional import normalize
 from napari_amvlm.losses import info_nce
 
 
-def _reference(a: list[list[float]], b: list[list[float]], tau: float, same: list[list[bool]]) -> float:
+def _reference(a, b, tau, same):
     n = len(a)
     sims = [[sum(x * y for x, y in zip(a[i], b[j], strict=True)) / tau for j in range(n)] for i in range(n)]
     total = 0.0
@@ -26,7 +24,7 @@ def _reference(a: list[list[float]], b: list[list[float]], tau: float, same: lis
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("groups", [None, [0, 1, 0, 2, 1], [0, 0, 0, 0, 0]])
-def test_matches_a_plain_loop(seed: int, groups: list[int] | None) -> None:
+def test_matches_a_plain_loop(seed, groups):
     generator = torch.Generator().manual_seed(seed)
     a, b = (normalize(torch.randn((5, 8), generator=generator), dim=1) for _ in range(2))
     names = groups or list(range(5))
@@ -37,19 +35,19 @@ def test_matches_a_plain_loop(seed: int, groups: list[int] | None) -> None:
     assert float(loss) == pytest.approx(_reference(a.double().tolist(), b.double().tolist(), 0.2, same), rel=1e-4)
 
 
-def test_matched_pairs_cost_less_than_mismatched_ones() -> None:
+def test_matched_pairs_cost_less_than_mismatched_ones():
     a = torch.eye(4)
 
     assert float(info_nce(a, a)) < 1e-3 < float(info_nce(a, a.roll(1, 0)))
 
 
-def test_one_pair_alone_costs_nothing() -> None:
+def test_one_pair_alone_costs_nothing():
     one = torch.tensor([[1.0, 0.0]])
 
     assert float(info_nce(one, one)) == 0
 
 
-def test_gradient_reaches_both_sides() -> None:
+def test_gradient_reaches_both_sides():
     a, b = (normalize(torch.randn(4, 8), dim=1).requires_grad_() for _ in range(2))
 
     info_nce(a, b).backward()
@@ -61,6 +59,6 @@ def test_gradient_reaches_both_sides() -> None:
 
 
 @pytest.mark.parametrize(("shape", "temperature"), [((3, 4), 0.1), ((2, 4), 0.0)])
-def test_wrong_arguments_are_named(shape: tuple[int, int], temperature: float) -> None:
+def test_wrong_arguments_are_named(shape, temperature):
     with pytest.raises(ValueError, match="Expected argument"):
         info_nce(torch.zeros(2, 4), torch.zeros(shape), temperature=temperature)

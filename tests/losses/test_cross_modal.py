@@ -1,23 +1,20 @@
 """Soft matching and L_CSS against plain float64 loops, at their limits, in half precision and by gradient checks."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from napari_amvlm.losses import css_loss, match_weights, pairwise_cosine, soft_match, t2v_loss, v2t_loss
 
 Matrix = list[list[float]]
 
 
-def _dot(a: list[float], b: list[float]) -> float:
+def _dot(a, b):
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def _reference_match(query: Matrix, key: Matrix, value: Matrix, padding: list[bool]) -> Matrix:
+def _reference_match(query, key, value, padding):
     matched = []
     for q in query:
         e = [0.0 if out else math.exp(_dot(q, k) / math.sqrt(len(q))) for k, out in zip(key, padding, strict=True)]
@@ -25,11 +22,11 @@ def _reference_match(query: Matrix, key: Matrix, value: Matrix, padding: list[bo
     return matched
 
 
-def _reference_cosine(a: Matrix, b: Matrix) -> Matrix:
+def _reference_cosine(a, b):
     return [[_dot(x, y) / math.sqrt(_dot(x, x) * _dot(y, y)) for y in b] for x in a]
 
 
-def _reference_contrast(similarity: Matrix, padding: list[bool], tau: float) -> float:
+def _reference_contrast(similarity, padding, tau):
     """Return the loss of one item, over its own tokens."""
     real = [p for p, out in enumerate(padding) if not out]
     total = 0.0
@@ -40,7 +37,7 @@ def _reference_contrast(similarity: Matrix, padding: list[bool], tau: float) -> 
     return total / (2 * len(real))
 
 
-def _randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+def _randn(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
@@ -48,7 +45,7 @@ PADDING = [[False] * 4, [False, False, True, True], [False, True, False, True]]
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_soft_match_is_the_attention_of_a_plain_loop(seed: int) -> None:
+def test_soft_match_is_the_attention_of_a_plain_loop(seed):
     query, key, value = _randn(3, 5, 6, seed=seed), _randn(3, 4, 6, seed=seed + 10), _randn(3, 4, 2, seed=seed + 20)
 
     matched = soft_match(query, key, value, torch.tensor(PADDING))
@@ -58,7 +55,7 @@ def test_soft_match_is_the_attention_of_a_plain_loop(seed: int) -> None:
         torch.testing.assert_close(matched[i], torch.tensor(expected, dtype=torch.float64))
 
 
-def test_weights_of_a_match_sum_to_one_and_leave_padding_out() -> None:
+def test_weights_of_a_match_sum_to_one_and_leave_padding_out():
     padding = torch.tensor([[False, True, False], [True, True, True]])
 
     alpha = match_weights(_randn(2, 4, 6), _randn(2, 3, 6, seed=1), padding)
@@ -67,7 +64,7 @@ def test_weights_of_a_match_sum_to_one_and_leave_padding_out() -> None:
     assert not alpha.masked_select(padding[:, None, :]).any()
 
 
-def test_all_padding_but_one_matches_that_one() -> None:
+def test_all_padding_but_one_matches_that_one():
     value = _randn(1, 4, 3)
     padding = torch.tensor([[True, True, False, True]])
 
@@ -76,7 +73,7 @@ def test_all_padding_but_one_matches_that_one() -> None:
     torch.testing.assert_close(matched, value[:, 2:3].expand(1, 5, 3))
 
 
-def test_what_padding_holds_never_reaches_a_match_nor_a_gradient() -> None:
+def test_what_padding_holds_never_reaches_a_match_nor_a_gradient():
     padding = torch.tensor(PADDING[1:2])
     query, key, value = (_randn(1, 4, 6, seed=s).requires_grad_() for s in range(3))
     soft_match(query, key, value, padding).square().sum().backward()
@@ -91,12 +88,12 @@ def test_what_padding_holds_never_reaches_a_match_nor_a_gradient() -> None:
         assert clean.grad is not None
         assert spoilt.grad is not None
         assert torch.equal(clean.grad, spoilt.grad)
-    assert not dirty[0].grad[:, 2:].any()  # type: ignore[index]
-    assert not dirty[1].grad[:, 2:].any()  # type: ignore[index]
+    assert not dirty[0].grad[:, 2:].any()
+    assert not dirty[1].grad[:, 2:].any()
 
 
 @pytest.mark.parametrize("tau", [0.07, 1.0])
-def test_css_is_the_mean_of_both_directions_of_a_plain_loop(tau: float) -> None:
+def test_css_is_the_mean_of_both_directions_of_a_plain_loop(tau):
     v, t = _randn(3, 5, 6, seed=1), _randn(3, 4, 6, seed=2)
     padding = torch.tensor(PADDING)
     t_matched, v_matched = soft_match(v, t, t, padding), soft_match(t, v, v)
@@ -113,7 +110,7 @@ def test_css_is_the_mean_of_both_directions_of_a_plain_loop(tau: float) -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-9)
 
 
-def test_distinct_tokens_that_match_cost_little_and_shuffled_ones_much() -> None:
+def test_distinct_tokens_that_match_cost_little_and_shuffled_ones_much():
     v = torch.eye(5)[None]
 
     matched, shuffled = v2t_loss(pairwise_cosine(v, v)), v2t_loss(pairwise_cosine(v, v.roll(1, 1)))
@@ -121,21 +118,21 @@ def test_distinct_tokens_that_match_cost_little_and_shuffled_ones_much() -> None
     assert float(matched) < 1e-4 < 10 < float(shuffled)
 
 
-def test_identical_tokens_cost_the_logarithm_of_their_number() -> None:
+def test_identical_tokens_cost_the_logarithm_of_their_number():
     same = _randn(2, 1, 6).expand(2, 5, 6)
 
     assert float(v2t_loss(pairwise_cosine(same, same))) == pytest.approx(math.log(5))
 
 
-def test_one_token_costs_nothing() -> None:
+def test_one_token_costs_nothing():
     assert float(css_loss(_randn(3, 1, 1), _randn(3, 1, 1))) == 0
 
 
-def test_all_padding_but_one_word_costs_nothing() -> None:
+def test_all_padding_but_one_word_costs_nothing():
     assert float(t2v_loss(_randn(1, 4, 4), torch.tensor([[True, False, True, True]]))) == 0
 
 
-def test_longer_padding_changes_nothing() -> None:
+def test_longer_padding_changes_nothing():
     short, long = _randn(2, 3, 3), torch.full((2, 6, 6), 9.0, dtype=torch.float64)
     long[:, :3, :3] = short
     padding = torch.tensor([[False] * 3 + [True] * 3] * 2)
@@ -143,7 +140,7 @@ def test_longer_padding_changes_nothing() -> None:
     assert float(t2v_loss(long, padding)) == float(t2v_loss(short))
 
 
-def test_an_image_without_words_is_left_out() -> None:
+def test_an_image_without_words_is_left_out():
     v2t, t2v = _randn(3, 5, 5), _randn(3, 4, 4)
     padding = torch.tensor([*PADDING[:2], [True] * 4])
 
@@ -152,7 +149,7 @@ def test_an_image_without_words_is_left_out() -> None:
     assert float(loss) == pytest.approx(float(css_loss(v2t[:2], t2v[:2], padding[:2])))
 
 
-def test_a_batch_without_words_costs_nothing_and_its_gradient_is_zero() -> None:
+def test_a_batch_without_words_costs_nothing_and_its_gradient_is_zero():
     v, t = _randn(2, 5, 6).requires_grad_(), _randn(2, 4, 6).requires_grad_()
     padding = torch.ones(2, 4, dtype=torch.bool)
     matched = soft_match(v, t, t, padding)
@@ -167,7 +164,7 @@ def test_a_batch_without_words_costs_nothing_and_its_gradient_is_zero() -> None:
     assert not t.grad.any()
 
 
-def test_extreme_temperatures_stay_finite() -> None:
+def test_extreme_temperatures_stay_finite():
     similarity = _randn(2, 4, 4, dtype=torch.float32).tanh().requires_grad_()
 
     cold = v2t_loss(similarity, temperature=1e-6)
@@ -179,10 +176,10 @@ def test_extreme_temperatures_stay_finite() -> None:
     assert float(hot.detach()) == pytest.approx(math.log(4), rel=1e-5)
 
 
-def test_gradients_are_right() -> None:
+def test_gradients_are_right():
     padding = torch.tensor([[False, False, True]])
 
-    def loss(v: Tensor, t: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def loss(v, t, query, key, value):
         t_matched, v_matched = soft_match(query, key, value, padding), soft_match(key, query, query)
         return css_loss(pairwise_cosine(v, t_matched), pairwise_cosine(t, v_matched), padding, temperature=0.5)
 
@@ -191,11 +188,11 @@ def test_gradients_are_right() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_neither_overflows_nor_loses_digits(dtype: torch.dtype) -> None:
+def test_half_precision_neither_overflows_nor_loses_digits(dtype):
     v, t = (200 * _randn(2, 4, 8)).to(dtype).requires_grad_(), (200 * _randn(2, 4, 8, seed=1)).to(dtype)
     padding = torch.tensor(PADDING[:2])
 
-    def loss(v: Tensor, t: Tensor) -> Tensor:
+    def loss(v, t):
         t_matched, v_matched = soft_match(v, t, t, padding), soft_match(t, v, v)
         return css_loss(pairwise_cosine(v, t_matched), pairwise_cosine(t, v_matched), padding)
 
@@ -209,7 +206,7 @@ def test_half_precision_neither_overflows_nor_loses_digits(dtype: torch.dtype) -
     assert v.grad.isfinite().all()
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named():
     tokens, words = torch.zeros(2, 3, 4), torch.zeros(2, 5, 4)
     wrong = [
         lambda: match_weights(tokens, torch.zeros(2, 5, 6)),

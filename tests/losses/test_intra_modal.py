@@ -1,12 +1,9 @@
 """ICL against plain float64 loops, at its limits, in half precision and by gradient checks."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from napari_amvlm.losses import coarse_icl_loss, fine_icl_loss, icl_loss
 
@@ -15,20 +12,18 @@ Matrix = list[list[float]]
 PADDING = [[False] * 4, [False, False, True, True], [False, False, False, True]]
 
 
-def _randn(*shape: int, seed: int = 0) -> Tensor:
+def _randn(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _cosine(a: list[float], b: list[float]) -> float:
-    def dot(x: list[float], y: list[float]) -> float:
+def _cosine(a, b):
+    def dot(x, y):
         return sum(p * q for p, q in zip(x, y, strict=True))
 
     return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
 
 
-def _reference_fine(
-    cls: Matrix, tokens: list[Matrix], padding: list[list[bool]], same: list[list[bool]], tau: float
-) -> float:
+def _reference_fine(cls, tokens, padding, same, tau):
     n, total = len(cls), 0.0
     for i in range(n):
         places = [p for p, out in enumerate(padding[i]) if not out]
@@ -41,7 +36,7 @@ def _reference_fine(
 
 @pytest.mark.parametrize("tau", [0.07, 1.0])
 @pytest.mark.parametrize("groups", [(0, 1, 2), (0, 1, 0), (0, 0, 0)])
-def test_both_parts_match_a_plain_loop(tau: float, groups: tuple[int, ...]) -> None:
+def test_both_parts_match_a_plain_loop(tau, groups):
     cls, cls_a, tokens_a = _randn(3, 6), _randn(3, 6, seed=1), _randn(3, 4, 6, seed=2)
     same = [[a == b for b in groups] for a in groups]
     mask = None if len(set(groups)) == 3 else torch.tensor(same)
@@ -58,37 +53,37 @@ def test_both_parts_match_a_plain_loop(tau: float, groups: tuple[int, ...]) -> N
     assert float(both) == pytest.approx((expected_coarse + expected_fine) / 2, rel=1e-9)
 
 
-def test_views_of_the_same_item_cost_less_than_views_of_others() -> None:
+def test_views_of_the_same_item_cost_less_than_views_of_others():
     cls = torch.eye(4)
 
     assert float(coarse_icl_loss(cls, cls)) < 1e-4 < 10 < float(coarse_icl_loss(cls, cls.roll(1, 0)))
 
 
-def test_identical_items_cost_the_logarithm_of_their_number_and_nothing_where_they_say_the_same() -> None:
+def test_identical_items_cost_the_logarithm_of_their_number_and_nothing_where_they_say_the_same():
     cls = _randn(1, 6).expand(3, 6)
 
     assert float(icl_loss(cls, cls, cls[:, None])) == pytest.approx(math.log(3))
     assert float(icl_loss(cls, cls, cls[:, None], same=torch.ones(3, 3, dtype=torch.bool))) == 0
 
 
-def test_one_item_costs_nothing() -> None:
+def test_one_item_costs_nothing():
     assert float(icl_loss(_randn(1, 6), _randn(1, 6, seed=1), _randn(1, 4, 6))) == 0
 
 
-def test_one_token_is_the_coarse_loss() -> None:
+def test_one_token_is_the_coarse_loss():
     cls, cls_a = _randn(3, 6), _randn(3, 6, seed=1)
 
     assert float(fine_icl_loss(cls, cls_a[:, None])) == float(coarse_icl_loss(cls, cls_a))
 
 
-def test_all_padding_but_one_is_the_loss_of_that_one() -> None:
+def test_all_padding_but_one_is_the_loss_of_that_one():
     cls, tokens_a = _randn(3, 6), _randn(3, 4, 6, seed=1)
     padding = torch.tensor([[True, True, False, True]] * 3)
 
     assert float(fine_icl_loss(cls, tokens_a, padding)) == pytest.approx(float(fine_icl_loss(cls, tokens_a[:, 2:3])))
 
 
-def test_an_item_that_is_all_padding_is_left_out() -> None:
+def test_an_item_that_is_all_padding_is_left_out():
     cls, tokens_a = _randn(3, 6), _randn(3, 4, 6, seed=1)
     padding = torch.tensor([*PADDING[:2], [True] * 4])
 
@@ -97,7 +92,7 @@ def test_an_item_that_is_all_padding_is_left_out() -> None:
     assert float(loss) == pytest.approx(float(fine_icl_loss(cls[:2], tokens_a[:2], padding[:2])))
 
 
-def test_a_batch_that_is_all_padding_costs_nothing_and_its_gradient_is_zero() -> None:
+def test_a_batch_that_is_all_padding_costs_nothing_and_its_gradient_is_zero():
     cls = _randn(3, 6).requires_grad_()
 
     loss = fine_icl_loss(cls, _randn(3, 4, 6), torch.ones(3, 4, dtype=torch.bool))
@@ -109,7 +104,7 @@ def test_a_batch_that_is_all_padding_costs_nothing_and_its_gradient_is_zero() ->
 
 
 @pytest.mark.parametrize("filling", [1e6, math.nan])
-def test_what_padding_holds_never_reaches_the_loss_nor_the_gradient(filling: float) -> None:
+def test_what_padding_holds_never_reaches_the_loss_nor_the_gradient(filling):
     cls, tokens_a, padding = _randn(3, 6).requires_grad_(), _randn(3, 4, 6, seed=1), torch.tensor(PADDING)
     clean = fine_icl_loss(cls, tokens_a, padding)
 
@@ -119,7 +114,7 @@ def test_what_padding_holds_never_reaches_the_loss_nor_the_gradient(filling: flo
     assert torch.equal(*(torch.autograd.grad(loss, cls)[0] for loss in (clean, spoilt)))
 
 
-def test_gradient_reaches_the_query_side_and_never_the_momentum_side() -> None:
+def test_gradient_reaches_the_query_side_and_never_the_momentum_side():
     cls, cls_a, tokens_a = (x.requires_grad_() for x in (_randn(3, 6), _randn(3, 6, seed=1), _randn(3, 4, 6, seed=2)))
 
     icl_loss(cls, cls_a, tokens_a).backward()
@@ -130,16 +125,16 @@ def test_gradient_reaches_the_query_side_and_never_the_momentum_side() -> None:
     assert tokens_a.grad is None
 
 
-def test_gradients_are_right() -> None:
+def test_gradients_are_right():
     cls_a, tokens_a, padding = _randn(3, 4, seed=1), _randn(3, 4, 4, seed=2), torch.tensor(PADDING)
 
-    def loss(cls: Tensor) -> Tensor:
+    def loss(cls):
         return icl_loss(cls, cls_a, tokens_a, padding, temperature=0.5)
 
     assert torch.autograd.gradcheck(loss, _randn(3, 4).requires_grad_())
 
 
-def test_extreme_temperatures_stay_finite() -> None:
+def test_extreme_temperatures_stay_finite():
     cls, cls_a, tokens_a = _randn(3, 6).float().requires_grad_(), _randn(3, 6, seed=1), _randn(3, 4, 6, seed=2)
 
     cold = icl_loss(cls, cls_a.float(), tokens_a.float(), temperature=1e-6)
@@ -152,7 +147,7 @@ def test_extreme_temperatures_stay_finite() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_neither_overflows_nor_loses_digits(dtype: torch.dtype) -> None:
+def test_half_precision_neither_overflows_nor_loses_digits(dtype):
     cls, cls_a = ((2000 * _randn(3, 8, seed=s)).to(dtype) for s in range(2))
     tokens_a = (2000 * _randn(3, 4, 8, seed=2)).to(dtype)
     padding = torch.tensor(PADDING)
@@ -169,7 +164,7 @@ def test_half_precision_neither_overflows_nor_loses_digits(dtype: torch.dtype) -
     assert cls.grad.any()
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named():
     cls, tokens = torch.zeros(3, 4), torch.zeros(3, 5, 4)
     wrong = [
         lambda: coarse_icl_loss(cls, cls[:2]),

@@ -1,7 +1,5 @@
 """Objectives that pretraining and fine-tuning share, beside plain loops over pairs and pixels."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -10,15 +8,15 @@ import torch
 from napari_amvlm.losses import guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 
 
-def _random(*shape: int, seed: int = 0) -> torch.Tensor:
+def _random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _mask(seed: int) -> torch.Tensor:
+def _mask(seed):
     return (_random(2, 1, 16, 12, seed=seed) > 0).float()
 
 
-def test_the_text_mask_is_compared_with_the_known_share_of_each_block_of_four() -> None:
+def test_the_text_mask_is_compared_with_the_known_share_of_each_block_of_four():
     logits, target, known = _random(2, 1, 4, 3), _mask(1), _mask(2)
 
     found = text_mask_loss(logits, target, known, balance=0.3)
@@ -33,13 +31,13 @@ def test_the_text_mask_is_compared_with_the_known_share_of_each_block_of_four() 
     assert float(found) == pytest.approx(float(segmentation_loss(logits, share, weight, balance=0.3).mean()), abs=1e-6)
 
 
-def test_without_known_pixels_given_all_count() -> None:
+def test_without_known_pixels_given_all_count():
     logits, target = _random(2, 1, 4, 3), _mask(1)
 
     assert torch.equal(text_mask_loss(logits, target), text_mask_loss(logits, target, torch.ones_like(target)))
 
 
-def test_guidance_is_info_nce_over_the_pairs_that_are_present() -> None:
+def test_guidance_is_info_nce_over_the_pairs_that_are_present():
     v_text, t_cls = (torch.nn.functional.normalize(_random(4, 8, seed=s), dim=1) for s in (1, 2))
     present = torch.tensor([True, False, True, True])
     meanings = ["nuclei", "lungs", "lungs", "nuclei"]
@@ -58,7 +56,7 @@ def test_guidance_is_info_nce_over_the_pairs_that_are_present() -> None:
 
 
 @pytest.mark.parametrize(("present", "least"), [([True, False], 1), ([True, True], 2), ([False, False], 1)])
-def test_guidance_is_zero_without_negatives(present: list[bool], least: int) -> None:
+def test_guidance_is_zero_without_negatives(present, least):
     vectors = torch.nn.functional.normalize(_random(2, 8), dim=1)
 
     loss = guidance_loss(vectors, vectors, ["nuclei", "nuclei"], torch.tensor(present), least_meanings=least)
@@ -66,7 +64,7 @@ def test_guidance_is_zero_without_negatives(present: list[bool], least: int) -> 
     assert float(loss) == 0
 
 
-def test_presence_counts_sure_pairs_alone() -> None:
+def test_presence_counts_sure_pairs_alone():
     logits = torch.tensor([2.0, -1.0, 9.0])
     present, sure = torch.tensor([True, False, False]), torch.tensor([True, True, False])
 

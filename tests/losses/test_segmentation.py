@@ -1,7 +1,5 @@
 """Segmentation losses against plain float64 loops and at their limits."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -10,7 +8,7 @@ import torch
 from napari_amvlm.losses import balanced_cross_entropy, depth_loss, dice_loss, segmentation_loss
 
 
-def _pairs(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _pairs(seed):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn((3, 1, 5, 7), generator=generator) * 3
     target = (torch.rand((3, 1, 5, 7), generator=generator) < 0.3).float()
@@ -18,7 +16,7 @@ def _pairs(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return logits, target, weight
 
 
-def _reference_dice(logits: list[float], target: list[float], weight: list[float]) -> float:
+def _reference_dice(logits, target, weight):
     overlap = total = 0.0
     for z, t, w in zip(logits, target, weight, strict=True):
         p = 1 / (1 + math.exp(-z))
@@ -27,7 +25,7 @@ def _reference_dice(logits: list[float], target: list[float], weight: list[float
     return 1 - (2 * overlap + 1) / (total + 1)
 
 
-def _reference_cross_entropy(logits: list[float], target: list[float], weight: list[float], balance: float) -> float:
+def _reference_cross_entropy(logits, target, weight, balance):
     count = sum(weight)
     foreground = sum(w * t for w, t in zip(weight, target, strict=True))
     floor = max(0.02 * count, 1e-6)
@@ -44,7 +42,7 @@ def _reference_cross_entropy(logits: list[float], target: list[float], weight: l
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("balance", [0.0, 0.3, 1.0])
-def test_losses_match_plain_loops(seed: int, balance: float) -> None:
+def test_losses_match_plain_loops(seed, balance):
     logits, target, weight = _pairs(seed)
 
     dice = dice_loss(logits, target, weight)
@@ -56,7 +54,7 @@ def test_losses_match_plain_loops(seed: int, balance: float) -> None:
         assert float(entropy[row]) == pytest.approx(_reference_cross_entropy(*flat, balance), rel=1e-4)
 
 
-def test_pixels_of_weight_zero_have_no_influence() -> None:
+def test_pixels_of_weight_zero_have_no_influence():
     logits, target, _ = _pairs(0)
     weight = torch.ones_like(target)
     weight[..., :3] = 0
@@ -68,7 +66,7 @@ def test_pixels_of_weight_zero_have_no_influence() -> None:
     assert torch.equal(before, after)
 
 
-def test_nothing_predicted_where_nothing_is_costs_almost_nothing() -> None:
+def test_nothing_predicted_where_nothing_is_costs_almost_nothing():
     logits = torch.full((1, 1, 8, 8), -12.0)
 
     loss = segmentation_loss(logits, torch.zeros_like(logits))
@@ -76,7 +74,7 @@ def test_nothing_predicted_where_nothing_is_costs_almost_nothing() -> None:
     assert float(loss) < 1e-3
 
 
-def test_everything_predicted_where_nothing_is_costs_much() -> None:
+def test_everything_predicted_where_nothing_is_costs_much():
     logits = torch.full((1, 1, 8, 8), 6.0)
 
     loss = segmentation_loss(logits, torch.zeros_like(logits))
@@ -84,7 +82,7 @@ def test_everything_predicted_where_nothing_is_costs_much() -> None:
     assert float(loss) > 1
 
 
-def test_gradients_are_right() -> None:
+def test_gradients_are_right():
     logits, target, weight = (x.double() for x in _pairs(1))
     logits.requires_grad_()
 
@@ -94,7 +92,7 @@ def test_gradients_are_right() -> None:
 
 
 @pytest.mark.parametrize("value", [1e4, -1e4])
-def test_huge_logits_stay_finite(value: float) -> None:
+def test_huge_logits_stay_finite(value):
     logits = torch.full((1, 1, 4, 4), value, requires_grad=True)
 
     loss = segmentation_loss(logits, torch.ones_like(logits).detach()).sum()
@@ -105,7 +103,7 @@ def test_huge_logits_stay_finite(value: float) -> None:
     assert torch.isfinite(logits.grad).all()
 
 
-def test_each_pair_may_have_a_balance_of_its_own() -> None:
+def test_each_pair_may_have_a_balance_of_its_own():
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(2, 1, 6, 6, generator=generator)
     target = (torch.rand(2, 1, 6, 6, generator=generator) < 0.2).float()
@@ -116,7 +114,7 @@ def test_each_pair_may_have_a_balance_of_its_own() -> None:
         torch.testing.assert_close(both[row], balanced_cross_entropy(logits, target, balance=balance)[row])
 
 
-def test_depth_loss_is_a_weighted_cross_entropy() -> None:
+def test_depth_loss_is_a_weighted_cross_entropy():
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(2, 1, 5, 6, generator=generator)
     depth = torch.rand(2, 1, 5, 6, generator=generator) * (torch.rand(2, 1, 5, 6, generator=generator) < 0.5)
@@ -134,5 +132,5 @@ def test_depth_loss_is_a_weighted_cross_entropy() -> None:
         assert float(found[row]) == pytest.approx(total / weights, rel=1e-5)
 
 
-def test_depth_loss_of_nothing_known_is_zero() -> None:
+def test_depth_loss_of_nothing_known_is_zero():
     assert depth_loss(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)).tolist() == [0.0]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torch import Tensor
 
 from napari_amvlm.losses import (
     ambiguity_ratio,
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
 FORMS: tuple[WeightForm, ...] = ("sigmoid", "exponential")
 
 
-def _gaussians(seed: int, tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+def _gaussians(seed, tokens, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     mu, log_sigma = torch.randn((2, 2, tokens, 4), generator=generator, dtype=torch.float64)
     return mu.to(dtype), log_sigma.exp().to(dtype)
 
 
-def _squared(a: list[float], b: list[float]) -> float:
+def _squared(a, b):
     return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("form", FORMS)
-def test_all_pairs_match_a_plain_loop(seed: int, form: WeightForm) -> None:
+def test_all_pairs_match_a_plain_loop(seed, form):
     (mu_a, sigma_a), (mu_b, sigma_b) = _gaussians(seed, 5), _gaussians(seed + 10, 3)
     cosine = pairwise_cosine(mu_a, mu_b)
 
@@ -63,7 +62,7 @@ def test_all_pairs_match_a_plain_loop(seed: int, form: WeightForm) -> None:
                 assert float(supervised[i, p, k]) == pytest.approx(s, abs=1e-3)
 
 
-def test_distances_are_symmetric_and_zero_to_oneself() -> None:
+def test_distances_are_symmetric_and_zero_to_oneself():
     mu, sigma = _gaussians(0, 5, torch.float32)
 
     distance, identity = pairwise_wasserstein(mu, sigma, mu, sigma)
@@ -74,7 +73,7 @@ def test_distances_are_symmetric_and_zero_to_oneself() -> None:
     assert (distance >= identity).all()
 
 
-def test_equal_spreads_make_a_ratio_of_one_and_differing_ones_more() -> None:
+def test_equal_spreads_make_a_ratio_of_one_and_differing_ones_more():
     mu, sigma = _gaussians(0, 4)
 
     plain = ambiguity_ratio(*pairwise_wasserstein(mu, sigma[:, :1].expand_as(sigma), mu, sigma[:, :1].expand_as(sigma)))
@@ -86,7 +85,7 @@ def test_equal_spreads_make_a_ratio_of_one_and_differing_ones_more() -> None:
     assert (ambiguous.diagonal(dim1=1, dim2=2) == 1).all()
 
 
-def test_ratio_grows_with_the_share_of_the_spread() -> None:
+def test_ratio_grows_with_the_share_of_the_spread():
     mu, sigma = _gaussians(0, 2)
 
     ratios = [
@@ -96,7 +95,7 @@ def test_ratio_grows_with_the_share_of_the_spread() -> None:
     assert 1 < ratios[0] < ratios[1] < ratios[2]
 
 
-def test_the_two_forms_move_in_opposite_directions_within_their_bounds() -> None:
+def test_the_two_forms_move_in_opposite_directions_within_their_bounds():
     ratio = torch.tensor([1.0, 1.5, 3.0, 1e9])
 
     sigmoid, exponential = (ambiguity_weight(ratio, form=form) for form in FORMS)
@@ -109,7 +108,7 @@ def test_the_two_forms_move_in_opposite_directions_within_their_bounds() -> None
     assert float(exponential[-1]) == 0
 
 
-def test_a_faster_decay_weighs_ambiguous_pairs_less() -> None:
+def test_a_faster_decay_weighs_ambiguous_pairs_less():
     ratio = torch.tensor([2.0])
 
     weights = [float(ambiguity_weight(ratio, form="exponential", decay=d)) for d in (0.0, 0.5, 2.0)]
@@ -118,7 +117,7 @@ def test_a_faster_decay_weighs_ambiguous_pairs_less() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_supervised_similarity_lies_between_the_cosine_and_one(form: WeightForm) -> None:
+def test_supervised_similarity_lies_between_the_cosine_and_one(form):
     mu, sigma = _gaussians(0, 5)
     cosine = pairwise_cosine(mu, mu)
 
@@ -129,9 +128,7 @@ def test_supervised_similarity_lies_between_the_cosine_and_one(form: WeightForm)
 
 
 @pytest.mark.parametrize(("cosine", "tau", "less"), [(0.8, 1.0, True), (0.89, 0.07, True), (0.0, 0.07, False)])
-def test_under_the_exponential_form_close_ambiguous_negatives_are_pushed_away_less_and_far_ones_more(
-    cosine: float, tau: float, less: bool
-) -> None:
+def test_under_the_exponential_form_close_ambiguous_negatives_are_pushed_away_less_and_far_ones_more(cosine, tau, less):
     similarity = torch.tensor([[[0.9, cosine], [0.1, 0.9]]], requires_grad=True)
     push = []
     for ambiguity in (1.0, 4.0):
@@ -146,7 +143,7 @@ def test_under_the_exponential_form_close_ambiguous_negatives_are_pushed_away_le
 @pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e3, 1e6])
 @pytest.mark.parametrize("same_mu", [True, False])
 @pytest.mark.parametrize("form", FORMS)
-def test_huge_and_tiny_sigma_stay_finite(scale: float, same_mu: bool, form: WeightForm) -> None:
+def test_huge_and_tiny_sigma_stay_finite(scale, same_mu, form):
     mu, sigma = _gaussians(0, 4, torch.float32)
     mu = mu[:, :1].repeat(1, 4, 1) if same_mu else mu
     mu, sigma = mu.requires_grad_(), (sigma * scale).requires_grad_()
@@ -164,10 +161,10 @@ def test_huge_and_tiny_sigma_stay_finite(scale: float, same_mu: bool, form: Weig
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_gradients_are_right_and_reach_mean_and_spread(form: WeightForm) -> None:
+def test_gradients_are_right_and_reach_mean_and_spread(form):
     (mu_a, sigma_a), (mu_b, sigma_b) = _gaussians(0, 3), _gaussians(1, 3)
 
-    def loss(mu_a: Tensor, sigma_a: Tensor, mu_b: Tensor, sigma_b: Tensor) -> Tensor:
+    def loss(mu_a, sigma_a, mu_b, sigma_b):
         ratio = ambiguity_ratio(*pairwise_wasserstein(mu_a, sigma_a, mu_b, sigma_b))
         return v2t_loss(supervised_similarity(pairwise_cosine(mu_a, mu_b), ratio, form=form), temperature=0.5)
 
@@ -178,10 +175,10 @@ def test_gradients_are_right_and_reach_mean_and_spread(form: WeightForm) -> None
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("form", FORMS)
-def test_half_precision_does_not_overflow(dtype: torch.dtype, form: WeightForm) -> None:
+def test_half_precision_does_not_overflow(dtype, form):
     mu, sigma = ((300 * x).to(dtype).requires_grad_() for x in _gaussians(0, 4))
 
-    def similarity(mu: Tensor, sigma: Tensor) -> Tensor:
+    def similarity(mu, sigma):
         ratio = ambiguity_ratio(*pairwise_wasserstein(mu, sigma, mu, sigma))
         return supervised_similarity(pairwise_cosine(mu, mu), ratio, form=form)
 
@@ -199,7 +196,7 @@ def test_half_precision_does_not_overflow(dtype: torch.dtype, form: WeightForm) 
     assert sigma.grad.isfinite().all()
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named():
     a, b = torch.zeros(2, 3, 4), torch.zeros(2, 5, 4)
     wrong = [
         lambda: pairwise_wasserstein(a, a, b[..., :2], b[..., :2]),
@@ -207,7 +204,7 @@ def test_wrong_arguments_are_named() -> None:
         lambda: pairwise_wasserstein(a, a, b, a),
         lambda: ambiguity_ratio(a, b),
         lambda: ambiguity_ratio(a, a, eps=0.0),
-        lambda: ambiguity_weight(a, form="linear"),  # type: ignore[arg-type]
+        lambda: ambiguity_weight(a, form="linear"),
         lambda: ambiguity_weight(a, form="exponential", decay=-1.0),
         lambda: supervised_similarity(a, b, form="sigmoid"),
     ]
@@ -217,7 +214,7 @@ def test_wrong_arguments_are_named() -> None:
             call()
 
 
-def test_a_bounded_ratio_is_the_ratio_near_one_and_keeps_a_gradient_far_away() -> None:
+def test_a_bounded_ratio_is_the_ratio_near_one_and_keeps_a_gradient_far_away():
     identity = torch.ones(4, dtype=torch.float64)
     distance = torch.tensor([1.0, 1.01, 4.0, 31.0], dtype=torch.float64, requires_grad=True)
 
@@ -233,7 +230,7 @@ def test_a_bounded_ratio_is_the_ratio_near_one_and_keeps_a_gradient_far_away() -
         ambiguity_ratio(distance, identity, most=1.0)
 
 
-def test_the_spread_costs_nothing_where_it_started_and_padding_never() -> None:
+def test_the_spread_costs_nothing_where_it_started_and_padding_never():
     log_sigma = torch.full((2, 3, 4), -2.0, dtype=torch.float64)
     log_sigma[0, 2], log_sigma[1, 0] = 50.0, -1.0
     padding = torch.tensor([[False, False, True], [False, False, False]])
@@ -243,7 +240,7 @@ def test_the_spread_costs_nothing_where_it_started_and_padding_never() -> None:
     assert float(found) == pytest.approx((0 + 1 / 3) / 2)
 
 
-def test_the_weight_of_dusss_matches_a_plain_loop() -> None:
+def test_the_weight_of_dusss_matches_a_plain_loop():
     distance, apart = torch.tensor([[0.0, 0.5], [2.0, 9.0]]), torch.tensor([[0.5, 1.0], [2.0, 0.0]])
 
     found = dusss_weight(distance, apart, scale=0.8, shift=0.1)

@@ -1,9 +1,6 @@
 """Measurements against shapes whose size is known, in pixels and in physical units."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,23 +12,20 @@ from napari_amvlm.errors import DatasetError, ImageError, InputError
 from napari_amvlm.imaging import open_images
 from napari_amvlm.measure import MaskedImage, masks_in_folder, measure, measure_image, write_plot, write_tables
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def disc(side: int, centre: tuple[int, int], radius: int) -> np.ndarray:
+def disc(side, centre, radius):
     rows, columns = np.mgrid[:side, :side]
     return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
 
 
-def two_discs() -> np.ndarray:
+def two_discs():
     numbers = np.zeros((100, 100), np.uint16)
     numbers[disc(100, (30, 30), 12)] = 1
     numbers[disc(100, (70, 60), 20)] = 5
     return numbers
 
 
-def test_discs_have_their_size_and_place() -> None:
+def test_discs_have_their_size_and_place():
     numbers = two_discs()
 
     table = measure_image(MaskedImage("a", {"nuclei": numbers}))
@@ -45,7 +39,7 @@ def test_discs_have_their_size_and_place() -> None:
 
 
 @pytest.mark.parametrize(("micrometers", "unit", "factor"), [(0.25, "um", 0.25), (700.0, "mm", 0.7)])
-def test_a_known_pixel_size_gives_physical_units(tmp_path: Path, micrometers: float, unit: str, factor: float) -> None:
+def test_a_known_pixel_size_gives_physical_units(tmp_path, micrometers, unit, factor):
     path = tmp_path / "a.tif"
     image = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
     per_centimeter = 1e4 / micrometers
@@ -62,7 +56,7 @@ def test_a_known_pixel_size_gives_physical_units(tmp_path: Path, micrometers: fl
     np.testing.assert_allclose(table["mean_green"][0], image[numbers == 1][:, 1].mean())
 
 
-def test_a_volume_of_unequal_pixels_is_measured_in_its_own_units() -> None:
+def test_a_volume_of_unequal_pixels_is_measured_in_its_own_units():
     from napari_amvlm.imaging import ImageData
 
     data = np.arange(6 * 20 * 20, dtype=np.float32).reshape(6, 20, 20)
@@ -78,14 +72,14 @@ def test_a_volume_of_unequal_pixels_is_measured_in_its_own_units() -> None:
     np.testing.assert_allclose(table["mean_intensity"], [data[numbers == 1].mean()])
 
 
-def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_refused(tmp_path):
     Image.fromarray(np.zeros((50, 60), np.uint8)).save(tmp_path / "a.png")
 
     with pytest.raises(ImageError, match=r"a: the image has the size 50x60, but its mask has 100x100"):
         measure_image(MaskedImage("a", {"nuclei": two_discs()}, open_images(tmp_path / "a.png")[0]))
 
 
-def test_classes_and_numbered_objects_of_a_folder(tmp_path: Path) -> None:
+def test_classes_and_numbered_objects_of_a_folder(tmp_path):
     labels = np.where(two_discs() == 1, 1, 0).astype(np.uint8) + 2 * (two_discs() == 5).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", labels)
     touching = np.where(labels == 1, np.where(np.arange(100) < 30, 1, 2), 0).astype(np.uint16)
@@ -103,7 +97,7 @@ def test_classes_and_numbered_objects_of_a_folder(tmp_path: Path) -> None:
     assert tables.images["share"][1] == pytest.approx(np.count_nonzero(labels == 2) / labels.size)
 
 
-def test_a_label_image_alone_is_objects_or_pieces(tmp_path: Path) -> None:
+def test_a_label_image_alone_is_objects_or_pieces(tmp_path):
     tifffile.imwrite(tmp_path / "numbers.tif", two_discs())
     Image.fromarray((two_discs() > 0).astype(np.uint8) * 255).save(tmp_path / "pieces.png")
 
@@ -112,7 +106,7 @@ def test_a_label_image_alone_is_objects_or_pieces(tmp_path: Path) -> None:
     assert tables.objects.groupby("image")["object"].apply(list).to_dict() == {"numbers": [1, 5], "pieces": [1, 2]}
 
 
-def test_tables_are_written_once(tmp_path: Path) -> None:
+def test_tables_are_written_once(tmp_path):
     tables = measure([MaskedImage("a", {"nuclei": two_discs()}), MaskedImage("b", {"nuclei": np.zeros((9, 9), int)})])
 
     files = write_tables(tables, tmp_path / "t.csv")
@@ -125,7 +119,7 @@ def test_tables_are_written_once(tmp_path: Path) -> None:
     assert [file.read_bytes() for file in files] == before
 
 
-def test_the_picture_shows_the_sizes(tmp_path: Path) -> None:
+def test_the_picture_shows_the_sizes(tmp_path):
     pytest.importorskip("matplotlib")
     tables = measure([MaskedImage("a", {"nuclei": two_discs()})])
 
@@ -135,6 +129,6 @@ def test_the_picture_shows_the_sizes(tmp_path: Path) -> None:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
-def test_nothing_to_measure() -> None:
+def test_nothing_to_measure():
     with pytest.raises(DatasetError, match="There are no masks to measure"):
         measure([])

@@ -6,7 +6,6 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,34 +16,30 @@ from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.measure import write_report
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 _VOID = {"meta", "img"}
 
 
 class _Balanced(HTMLParser):
     """Checks that every element is closed in turn, and gathers what the page refers to."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.open: list[str] = []
         self.links: list[str] = []
         self.wrong: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.links += [value or "" for name, value in attrs if name in ("src", "href")]
         if tag not in _VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
             self.wrong.append(tag)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (900, 1200, 3), np.uint8)
     path = tmp_path / "<b>odd & name.tif"
     tifffile.imwrite(path, pixels, photometric="rgb", resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
@@ -57,7 +52,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield opened
 
 
-def test_the_page_is_valid_and_needs_nothing_else(project: Project, tmp_path: Path) -> None:
+def test_the_page_is_valid_and_needs_nothing_else(project, tmp_path):
     assert write_report(project, tmp_path / "report.html") == []
 
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -71,7 +66,7 @@ def test_the_page_is_valid_and_needs_nothing_else(project: Project, tmp_path: Pa
     assert "&lt;b&gt;odd &amp; name.tif" in page
 
 
-def test_numbers_author_and_model_are_told(project: Project, tmp_path: Path) -> None:
+def test_numbers_author_and_model_are_told(project, tmp_path):
     write_report(project, tmp_path / "report.html")
 
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -82,7 +77,7 @@ def test_numbers_author_and_model_are_told(project: Project, tmp_path: Path) -> 
     assert correction.accepted_at[:10] in page
 
 
-def test_the_picture_is_small_and_shows_the_outline(project: Project, tmp_path: Path) -> None:
+def test_the_picture_is_small_and_shows_the_outline(project, tmp_path):
     write_report(project, tmp_path / "report.html")
 
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -95,7 +90,7 @@ def test_the_picture_is_small_and_shows_the_outline(project: Project, tmp_path: 
     assert np.abs(picture[80, 90:150] - colour).mean() > 25
 
 
-def test_an_image_that_is_gone_is_told_and_gray(project: Project, tmp_path: Path) -> None:
+def test_an_image_that_is_gone_is_told_and_gray(project, tmp_path):
     next(tmp_path.glob("*.tif")).unlink()
 
     notes = write_report(project, tmp_path / "report.html")
@@ -104,7 +99,7 @@ def test_an_image_that_is_gone_is_told_and_gray(project: Project, tmp_path: Path
     assert "<td>60,000 px</td>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_nothing_is_overwritten_and_nothing_accepted_is_no_report(project: Project, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_and_nothing_accepted_is_no_report(project, tmp_path):
     (tmp_path / "report.html").write_text("mine", encoding="utf-8")
 
     with pytest.raises(InputError, match="is there already"):

@@ -1,26 +1,16 @@
 """A text encoder of any size, without its published weights."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_amvlm.config import TextEncoderConfig
-    from napari_amvlm.models.text_encoder import TextEncoder
 
 
 @pytest.fixture
-def random_text_encoder(text_encoder: TextEncoder) -> Callable[[TextEncoderConfig], TextEncoder]:
+def random_text_encoder(text_encoder):
     """Return what builds an encoder of the configured size with random weights and the word pieces of the real one."""
     from transformers import BertConfig, BertModel
 
     from napari_amvlm.models.text_encoder import TextEncoder
 
-    def build(config: TextEncoderConfig) -> TextEncoder:
+    def build(config):
         sizes = BertConfig(
             vocab_size=len(text_encoder._tokenizer),
             hidden_size=config.width,

@@ -1,9 +1,5 @@
 """The model: shapes, that the text steers, and that no prompt knows of another."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
@@ -11,17 +7,13 @@ from napari_amvlm.config import ImageEncoderConfig, ModelConfig, UNetConfig
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.layers import position_channels
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_encoder import TextEncoder
 
-
-def _images(count: int, height: int = 64, width: int = 96) -> torch.Tensor:
+def _images(count, height=64, width=96):
     return torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(count))
 
 
 @torch.no_grad()
-def test_shapes_of_image_prompt_pairs(tiny_model: AMVLM) -> None:
+def test_shapes_of_image_prompt_pairs(tiny_model):
     features = tiny_model.encode_image(_images(2), torch.tensor([True, False]))
     text = tiny_model.encode_text(["nuclei", "left lung", "discs"])
     out = tiny_model.decode(features, text, torch.tensor([0, 1, 1]))
@@ -34,7 +26,7 @@ def test_shapes_of_image_prompt_pairs(tiny_model: AMVLM) -> None:
 
 
 @torch.no_grad()
-def test_a_pair_does_not_depend_on_the_other_pairs(tiny_model: AMVLM) -> None:
+def test_a_pair_does_not_depend_on_the_other_pairs(tiny_model):
     images, whole = _images(2), torch.tensor([False, False])
     together = tiny_model.decode(
         tiny_model.encode_image(images, whole), tiny_model.encode_text(["nuclei", "left lung"])
@@ -46,14 +38,14 @@ def test_a_pair_does_not_depend_on_the_other_pairs(tiny_model: AMVLM) -> None:
 
 
 @torch.no_grad()
-def test_the_text_mask_follows_the_text(tiny_model: AMVLM) -> None:
+def test_the_text_mask_follows_the_text(tiny_model):
     features = tiny_model.encode_image(_images(1), torch.tensor([False]))
     one, other = (tiny_model.decode(features, tiny_model.encode_text([p])).text_logits for p in ("nuclei", "left lung"))
 
     assert not torch.allclose(one, other, atol=1e-3)
 
 
-def test_the_text_reaches_the_segmentation_through_training(tiny_model: AMVLM) -> None:
+def test_the_text_reaches_the_segmentation_through_training(tiny_model):
     images, whole = _images(1), torch.tensor([False])
     target = torch.zeros(2, 1, 64, 96)
     target[1] = 1
@@ -69,7 +61,7 @@ def test_the_text_reaches_the_segmentation_through_training(tiny_model: AMVLM) -
     assert float((out.logits[1].mean() - out.logits[0].mean()).detach()) > 0.5
 
 
-def test_positions_are_told_for_whole_images_only() -> None:
+def test_positions_are_told_for_whole_images_only():
     channels = position_channels(torch.zeros(2, 1, 3, 5), torch.tensor([True, False]))
 
     assert channels.shape == (2, 3, 3, 5)
@@ -80,7 +72,7 @@ def test_positions_are_told_for_whole_images_only() -> None:
 
 
 @torch.no_grad()
-def test_a_whole_image_is_seen_unlike_a_tile(tiny_model: AMVLM) -> None:
+def test_a_whole_image_is_seen_unlike_a_tile(tiny_model):
     image = _images(1, 64, 64)
     as_whole = tiny_model.encode_image(image, torch.tensor([True]))
     as_tile = tiny_model.encode_image(image, torch.tensor([False]))
@@ -89,7 +81,7 @@ def test_a_whole_image_is_seen_unlike_a_tile(tiny_model: AMVLM) -> None:
     assert not torch.allclose(as_whole.dense, as_tile.dense, atol=1e-3)
 
 
-def test_no_gradient_reaches_the_sentence_encoder_or_the_text_mask_through_the_unet(tiny_model: AMVLM) -> None:
+def test_no_gradient_reaches_the_sentence_encoder_or_the_text_mask_through_the_unet(tiny_model):
     features = tiny_model.encode_image(_images(1), torch.tensor([False]))
     tiny_model.decode(features, tiny_model.encode_text(["nuclei"])).logits.sum().backward()
 
@@ -98,14 +90,14 @@ def test_no_gradient_reaches_the_sentence_encoder_or_the_text_mask_through_the_u
     assert all(p.grad is not None for n, p in tiny_model.unet.named_parameters() if "down" in n)
 
 
-def test_the_seed_decides_the_weights(tiny_config: ModelConfig, text_encoder: TextEncoder) -> None:
+def test_the_seed_decides_the_weights(tiny_config, text_encoder):
     a, b, c = (build_model(tiny_config, text_encoder=text_encoder, seed=s).unet.head.weight for s in (1, 1, 2))
 
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
 
-def test_impossible_sizes_are_refused() -> None:
+def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="multiple of heads"):
         ImageEncoderConfig(hidden=20, heads=3)
     with pytest.raises(ValueError, match="multiple of groups"):

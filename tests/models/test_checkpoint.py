@@ -1,10 +1,7 @@
 """Checkpoints: round trip, and clear refusals of damaged or foreign files."""
 
-from __future__ import annotations
-
 import json
 import struct
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,16 +13,8 @@ from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.model_info import read_info
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_encoder import TextEncoder
-
-
-def test_a_model_comes_back_with_its_answers_and_its_origin(
-    tiny_model: AMVLM, tiny_checkpoint: Path, text_encoder: TextEncoder
-) -> None:
+def test_a_model_comes_back_with_its_answers_and_its_origin(tiny_model, tiny_checkpoint, text_encoder):
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     loaded, info = load_model(tiny_checkpoint, text_encoder=text_encoder)
 
@@ -40,14 +29,12 @@ def test_a_model_comes_back_with_its_answers_and_its_origin(
     assert (info.name, info.licence, info.prompts) == ("tiny", "CC0-1.0", ("nuclei", "left lung"))
 
 
-def test_the_file_is_half_precision_without_the_sentence_encoder(tiny_checkpoint: Path) -> None:
+def test_the_file_is_half_precision_without_the_sentence_encoder(tiny_checkpoint):
     assert tiny_checkpoint.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, 3000, -7])
-def test_a_file_that_was_cut_short_is_refused(
-    tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder, keep: int
-) -> None:
+def test_a_file_that_was_cut_short_is_refused(tiny_checkpoint, tmp_path, text_encoder, keep):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(tiny_checkpoint.read_bytes()[:keep])
 
@@ -55,13 +42,13 @@ def test_a_file_that_was_cut_short_is_refused(
         load_model(path, text_encoder=text_encoder)
 
 
-def _with_header(path: Path, header: object) -> Path:
+def _with_header(path, header):
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     return path
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_foreign_files_are_refused(tmp_path):
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(3)}, foreign)
     bad_config = {
@@ -85,14 +72,14 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         read_info(_with_header(tmp_path / "d.safetensors", [1, 2]))
 
 
-def test_a_model_of_another_version_is_told_from_a_foreign_file(tmp_path: Path) -> None:
+def test_a_model_of_another_version_is_told_from_a_foreign_file(tmp_path):
     older = _with_header(tmp_path / "older.safetensors", {"__metadata__": {"format": "napari-amvlm/1"}})
 
     with pytest.raises(ModelFileError, match=r"written by another version of napari-amvlm .* fine-tune it anew"):
         read_info(older)
 
 
-def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path: Path) -> None:
+def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path):
     path = tmp_path / "bomb.safetensors"
     path.write_bytes(struct.pack("<Q", 1 << 40) + b"{}")
 
@@ -100,9 +87,7 @@ def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path: Path) -> None
         read_info(path)
 
 
-def test_weights_that_are_not_finite_are_refused(
-    tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder
-) -> None:
+def test_weights_that_are_not_finite_are_refused(tiny_checkpoint, tmp_path, text_encoder):
     tensors = load_file(tiny_checkpoint)
     tensors["unet.head.bias"].fill_(float("nan"))
     with safe_open(tiny_checkpoint, "pt") as file:
@@ -114,7 +99,7 @@ def test_weights_that_are_not_finite_are_refused(
         load_model(path, text_encoder=text_encoder)
 
 
-def test_weights_of_another_shape_are_refused(tiny_checkpoint: Path, tmp_path: Path, text_encoder: TextEncoder) -> None:
+def test_weights_of_another_shape_are_refused(tiny_checkpoint, tmp_path, text_encoder):
     tensors = load_file(tiny_checkpoint)
     with safe_open(tiny_checkpoint, "pt") as file:
         metadata = file.metadata()
@@ -126,7 +111,7 @@ def test_weights_of_another_shape_are_refused(tiny_checkpoint: Path, tmp_path: P
         load_model(path, text_encoder=text_encoder)
 
 
-def test_an_unwritable_folder_is_told_and_leaves_nothing(tiny_model: AMVLM, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_told_and_leaves_nothing(tiny_model, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
 
@@ -134,12 +119,12 @@ def test_an_unwritable_folder_is_told_and_leaves_nothing(tiny_model: AMVLM, tmp_
         save_model(tiny_model, blocked / "m.safetensors", name="m", licence="", training_data="")
 
 
-def test_an_unknown_model_name_lists_what_there_is() -> None:
+def test_an_unknown_model_name_lists_what_there_is():
     with pytest.raises(ModelFileError, match="no model 'no-such-model'"):
         find_model("no-such-model")
 
 
-def test_weights_that_half_precision_cannot_hold_are_not_written(tiny_model: AMVLM, tmp_path: Path) -> None:
+def test_weights_that_half_precision_cannot_hold_are_not_written(tiny_model, tmp_path):
     with torch.no_grad():
         tiny_model.unet.head.bias.fill_(1e6)
 

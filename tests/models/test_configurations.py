@@ -1,9 +1,5 @@
 """The configurations that have a name: `tiny`, which ships, and `base`, which has the publication's sizes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
@@ -12,19 +8,13 @@ from napari_amvlm.losses import info_nce, segmentation_loss
 from napari_amvlm.models.build import CONFIGURATIONS, build_model
 from napari_amvlm.models.layers import GroupNorm
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from napari_amvlm.config import TextEncoderConfig
-    from napari_amvlm.models.text_encoder import TextEncoder
-
-
-def _count(module: torch.nn.Module) -> float:
+def _count(module):
     return sum(p.numel() for p in module.parameters()) / 1e6
 
 
 @pytest.mark.slow
-def test_base_is_built_and_makes_a_step(random_text_encoder: Callable[[TextEncoderConfig], TextEncoder]) -> None:
+def test_base_is_built_and_makes_a_step(random_text_encoder):
     config = CONFIGURATIONS["base"]
     encoder = random_text_encoder(config.text_encoder)
     model = build_model(config, text_encoder=encoder, seed=0).train()
@@ -53,20 +43,20 @@ def test_base_is_built_and_makes_a_step(random_text_encoder: Callable[[TextEncod
     assert len(encoder.bert.encoder.layer) == 6
 
 
-def test_tiny_weights_stay_below_thirty_megabytes(text_encoder: TextEncoder) -> None:
+def test_tiny_weights_stay_below_thirty_megabytes(text_encoder):
     model = build_model(CONFIGURATIONS["tiny"], text_encoder=text_encoder, seed=0)
 
     assert 2 * (_count(model) - _count(text_encoder)) < 30
 
 
-def test_levels_must_lead_down_to_a_sixteenth() -> None:
+def test_levels_must_lead_down_to_a_sixteenth():
     with pytest.raises(ValueError, match=r"must lead from 1/2 down to 1/16 in halves"):
         UNetConfig(patch=2, channels=(8, 8, 8, 8, 8))
     with pytest.raises(ValueError, match=r"must lead from 1/1 down to 1/16 in halves"):
         UNetConfig(patch=1, channels=(8, 8, 8, 8))
 
 
-def test_group_normalisation_in_bfloat16_is_that_of_torch_with_its_gradient() -> None:
+def test_group_normalisation_in_bfloat16_is_that_of_torch_with_its_gradient():
     x = torch.randn(2, 8, 6, 5, generator=torch.Generator().manual_seed(0))
     ours, theirs = GroupNorm(4, 8), torch.nn.GroupNorm(4, 8)
     half = x.bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()

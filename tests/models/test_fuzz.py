@@ -1,10 +1,7 @@
 """Damaged model files: a clear error or the model, never a crash, a hang, foreign code, or memory beyond bounds."""
 
-from __future__ import annotations
-
 import json
 import struct
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import strategies as st
@@ -14,26 +11,20 @@ from napari_amvlm.models import text_encoder as text_encoders
 from napari_amvlm.models.checkpoint import load_model
 from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from napari_amvlm.models.text_encoder import TextEncoder
-
 MEMORY = 1 << 30
 
 
-def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
+def _parts(content):
     """Return header and weights of a safetensors file."""
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
 
-def _joined(header: bytes, weights: bytes) -> bytes:
+def _joined(header, weights):
     return struct.pack("<Q", len(header)) + header + weights
 
 
-def _fuzz(checkpoint: Path, text_encoder: TextEncoder, folder: Path, cases: int) -> tuple[int, int]:
+def _fuzz(checkpoint, text_encoder, folder, cases):
     """Return how many cases were tried and how many of them were refused."""
     intact = checkpoint.read_bytes()
     header, weights = _parts(intact)
@@ -42,7 +33,7 @@ def _fuzz(checkpoint: Path, text_encoder: TextEncoder, folder: Path, cases: int)
     place.mkdir()
     path, refused = place / "model.safetensors", 0
 
-    def case(kind: str, damage: Callable[[bytes], bytes], change: Callable[[Any], bytes]) -> None:
+    def case(kind, damage, change):
         nonlocal refused
         if kind == "bytes":
             content = damage(intact)
@@ -66,9 +57,7 @@ def _fuzz(checkpoint: Path, text_encoder: TextEncoder, folder: Path, cases: int)
     return try_cases(cases, case, kinds, damages(), json_damages()), refused
 
 
-def test_damaged_models_end_in_a_clear_error_or_the_model(
-    tiny_checkpoint: Path, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_damaged_models_end_in_a_clear_error_or_the_model(tiny_checkpoint, text_encoder, tmp_path):
     cases, refused = _fuzz(tiny_checkpoint, text_encoder, tmp_path, 60)
 
     assert cases >= 60
@@ -77,9 +66,7 @@ def test_damaged_models_end_in_a_clear_error_or_the_model(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_damaged_models_end_in_a_clear_error_or_the_model(
-    tiny_checkpoint: Path, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_many_damaged_models_end_in_a_clear_error_or_the_model(tiny_checkpoint, text_encoder, tmp_path):
     before = peak()
 
     cases, refused = _fuzz(tiny_checkpoint, text_encoder, tmp_path, 600)
@@ -99,9 +86,7 @@ def test_many_damaged_models_end_in_a_clear_error_or_the_model(
         {"image_encoder": {"stem": [8, 8, 8, 10**12]}},
     ],
 )
-def test_a_configuration_larger_than_its_file_takes_no_memory(
-    tiny_checkpoint: Path, text_encoder: TextEncoder, change: dict[str, dict[str, Any]]
-) -> None:
+def test_a_configuration_larger_than_its_file_takes_no_memory(tiny_checkpoint, text_encoder, change):
     header, weights = _parts(tiny_checkpoint.read_bytes())
     config = json.loads(header["__metadata__"]["config"])
     for part, values in change.items():
@@ -117,7 +102,7 @@ def test_a_configuration_larger_than_its_file_takes_no_memory(
 
 
 @pytest.mark.parametrize("named", ["module", "code", "auto_map", "trust_remote_code", "_target_"])
-def test_a_configuration_cannot_name_code(tiny_checkpoint: Path, text_encoder: TextEncoder, named: str) -> None:
+def test_a_configuration_cannot_name_code(tiny_checkpoint, text_encoder, named):
     header, weights = _parts(tiny_checkpoint.read_bytes())
     config = json.loads(header["__metadata__"]["config"])
     config["text_encoder"][named] = "os.system"
@@ -128,9 +113,7 @@ def test_a_configuration_cannot_name_code(tiny_checkpoint: Path, text_encoder: T
         load_model(tiny_checkpoint, text_encoder=text_encoder)
 
 
-def test_a_text_encoder_that_brings_code_is_refused_and_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_encoder_that_brings_code_is_refused_and_not_run(tmp_path, monkeypatch):
     (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Own: pass\n")
     own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
     (tmp_path / "config.json").write_text(json.dumps(own))

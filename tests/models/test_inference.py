@@ -1,9 +1,5 @@
 """Tiled inference: sizes, seams, caching, cancelling, and the choice of scale."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -12,17 +8,14 @@ from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import tile_scale, whole_scale
 from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image, known_concept
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
 
-
-def _image(height: int, width: int) -> np.ndarray:
+def _image(height, width):
     return np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (17, 200), (130, 97), (150, 16)])
 @pytest.mark.parametrize("name", ["tiles", "whole"])
-def test_maps_have_the_size_of_the_image(tiny_model: AMVLM, shape: tuple[int, int], name: str) -> None:
+def test_maps_have_the_size_of_the_image(tiny_model, shape, name):
     scale = tile_scale() if name == "tiles" else whole_scale(shape, tiny_model.config.whole)
 
     found = decode_prompt(tiny_model, encode_image(tiny_model, _image(*shape), scale), "nuclei")
@@ -34,7 +27,7 @@ def test_maps_have_the_size_of_the_image(tiny_model: AMVLM, shape: tuple[int, in
     assert 0 <= found.presence <= 1
 
 
-def test_features_that_are_too_large_to_keep_give_the_same_answer(tiny_model: AMVLM) -> None:
+def test_features_that_are_too_large_to_keep_give_the_same_answer(tiny_model):
     image = _image(150, 150)
     kept = encode_image(tiny_model, image, tile_scale())
     forgotten = encode_image(tiny_model, image, tile_scale(), keep_bytes=0)
@@ -46,7 +39,7 @@ def test_features_that_are_too_large_to_keep_give_the_same_answer(tiny_model: AM
     assert np.allclose(*answers, atol=2e-2)
 
 
-def test_a_tile_far_away_changes_nothing_here(tiny_model: AMVLM) -> None:
+def test_a_tile_far_away_changes_nothing_here(tiny_model):
     image = _image(64, 400)
     other = image.copy()
     other[:, 300:] = 0
@@ -60,10 +53,10 @@ def test_a_tile_far_away_changes_nothing_here(tiny_model: AMVLM) -> None:
     assert not np.allclose(answers[0][:, 340:], answers[1][:, 340:], atol=1e-3)
 
 
-def test_an_image_of_at_most_a_batch_of_tiles_is_looked_at_in_one_piece(tiny_model: AMVLM) -> None:
+def test_an_image_of_at_most_a_batch_of_tiles_is_looked_at_in_one_piece(tiny_model):
     side = tiny_model.config.tile
 
-    def pieces(height: int, width: int, batch: int) -> int:
+    def pieces(height, width, batch):
         return len(encode_image(tiny_model, _image(height, width), tile_scale(), batch=batch).tiles)
 
     assert pieces(2 * side, side + 1, 4) == pieces(side, side, 1) == 1
@@ -71,8 +64,8 @@ def test_an_image_of_at_most_a_batch_of_tiles_is_looked_at_in_one_piece(tiny_mod
     assert pieces(2 * side, side, 3) > 1
 
 
-def test_progress_counts_every_tile(tiny_model: AMVLM) -> None:
-    calls: list[tuple[int, int]] = []
+def test_progress_counts_every_tile(tiny_model):
+    calls = []
 
     encoded = encode_image(tiny_model, _image(150, 150), tile_scale(), on_progress=lambda *c: calls.append(c))
 
@@ -80,10 +73,10 @@ def test_progress_counts_every_tile(tiny_model: AMVLM) -> None:
     assert [c[0] for c in calls] == sorted(c[0] for c in calls)
 
 
-def test_cancelling_acts_within_one_batch(tiny_model: AMVLM) -> None:
-    asked: list[int] = []
+def test_cancelling_acts_within_one_batch(tiny_model):
+    asked = []
 
-    def stop() -> bool:
+    def stop():
         asked.append(1)
         return len(asked) > 1
 
@@ -102,11 +95,11 @@ def test_cancelling_acts_within_one_batch(tiny_model: AMVLM) -> None:
         ("zebra crossing", False, "tiles"),
     ],
 )
-def test_the_scale_follows_the_concept_that_is_named(tiny_model: AMVLM, prompt: str, expected: str, gray: bool) -> None:
+def test_the_scale_follows_the_concept_that_is_named(tiny_model, prompt, expected, gray):
     assert auto_scale(tiny_model, prompt, (100, 200), gray=gray).name == expected
 
 
-def test_a_concept_with_a_side_is_seen_in_tiles_of_the_image_at_that_size(tiny_model: AMVLM) -> None:
+def test_a_concept_with_a_side_is_seen_in_tiles_of_the_image_at_that_size(tiny_model):
     vessels = Concept(name="vessels", prompts=("vessels",), scale="tiles", side=128)
     tiny_model.config = tiny_model.config.model_copy(update={"concepts": (vessels,)})
 

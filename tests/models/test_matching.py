@@ -1,12 +1,10 @@
 """Cross-attention maps and PDT against plain float64 loops, at their limits and in half precision."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from napari_amvlm.losses import (
     ambiguity_ratio,
@@ -21,21 +19,21 @@ from napari_amvlm.models.matching import CrossModalAttention, ProbabilityDistrib
 Vector = list[float]
 
 
-def _randn(*shape: int, seed: int = 0) -> Tensor:
+def _randn(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _pdt(**options: object) -> ProbabilityDistribution:
+def _pdt(**options):
     torch.manual_seed(0)
-    return ProbabilityDistribution(4, heads=2, **options).double()  # type: ignore[arg-type]
+    return ProbabilityDistribution(4, heads=2, **options).double()
 
 
-def _linear(weight: Tensor, bias: Tensor | None, x: Vector) -> Vector:
+def _linear(weight, bias, x):
     offset = [0.0] * len(weight) if bias is None else bias.tolist()
     return [sum(w * v for w, v in zip(row, x, strict=True)) + b for row, b in zip(weight.tolist(), offset, strict=True)]
 
 
-def _apply(layer: nn.Module, x: Vector) -> Vector:
+def _apply(layer, x):
     """Run a linear layer, GELU, layer normalisation or a sequence of them on one token."""
     if isinstance(layer, nn.Sequential):
         for part in layer:
@@ -51,7 +49,7 @@ def _apply(layer: nn.Module, x: Vector) -> Vector:
     return [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x]
 
 
-def _attention(layer: nn.MultiheadAttention, h: list[Vector]) -> list[Vector]:
+def _attention(layer, h):
     """Run multi-head self-attention over the tokens of one item."""
     width, size = len(h[0]), len(h[0]) // layer.num_heads
     assert layer.in_proj_weight is not None
@@ -61,7 +59,7 @@ def _attention(layer: nn.MultiheadAttention, h: list[Vector]) -> list[Vector]:
     )
     out = []
     for p in range(len(h)):
-        joined: Vector = []
+        joined = []
         for head in range(layer.num_heads):
             part = slice(head * size, (head + 1) * size)
             scores = [sum(a * b for a, b in zip(q[p][part], key[part], strict=True)) / math.sqrt(size) for key in k]
@@ -71,7 +69,7 @@ def _attention(layer: nn.MultiheadAttention, h: list[Vector]) -> list[Vector]:
     return out
 
 
-def test_projections_match_a_plain_loop_in_both_directions() -> None:
+def test_projections_match_a_plain_loop_in_both_directions():
     torch.manual_seed(0)
     attention = CrossModalAttention(4).double()
     patches, words = _randn(2, 3, 4), _randn(2, 5, 4, seed=1)
@@ -88,7 +86,7 @@ def test_projections_match_a_plain_loop_in_both_directions() -> None:
             torch.testing.assert_close(getattr(made, name), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_distributions_match_a_plain_loop() -> None:
+def test_distributions_match_a_plain_loop():
     pdt = _pdt()
     tokens = _randn(2, 3, 4)
 
@@ -108,7 +106,7 @@ def test_distributions_match_a_plain_loop() -> None:
 
 @pytest.mark.parametrize("filling", [0.0, 1e6, math.nan])
 @pytest.mark.parametrize("training", [True, False])
-def test_padding_never_influences_a_distribution(filling: float, training: bool) -> None:
+def test_padding_never_influences_a_distribution(filling, training):
     pdt = _pdt().train(training)
     tokens = _randn(2, 3, 4)
     longer = torch.cat([tokens, torch.full((2, 2, 4), filling, dtype=torch.float64)], dim=1)
@@ -123,7 +121,7 @@ def test_padding_never_influences_a_distribution(filling: float, training: bool)
     assert not padded.log_sigma[:, 3:].any()
 
 
-def test_all_padding_but_one_is_one_token_alone() -> None:
+def test_all_padding_but_one_is_one_token_alone():
     pdt = _pdt()
     tokens = _randn(1, 4, 4)
 
@@ -132,7 +130,7 @@ def test_all_padding_but_one_is_one_token_alone() -> None:
     torch.testing.assert_close(made.mu[:, 1:2], pdt(tokens[:, 1:2]).mu)
 
 
-def test_an_item_that_is_all_padding_stays_finite_with_its_gradients() -> None:
+def test_an_item_that_is_all_padding_stays_finite_with_its_gradients():
     pdt = _pdt()
     tokens, padding = _randn(2, 3, 4), torch.tensor([[True] * 3, [False] * 3])
 
@@ -148,7 +146,7 @@ def test_an_item_that_is_all_padding_stays_finite_with_its_gradients() -> None:
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in pdt.parameters())
 
 
-def test_order_of_the_tokens_does_not_matter() -> None:
+def test_order_of_the_tokens_does_not_matter():
     pdt = _pdt()
     tokens = _randn(1, 4, 4)
 
@@ -156,9 +154,9 @@ def test_order_of_the_tokens_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(1e4, 2.0), (-1e4, -7.0)])
-def test_spread_is_clamped(bias: float, expected: float) -> None:
+def test_spread_is_clamped(bias, expected):
     pdt = _pdt()
-    nn.init.constant_(pdt.to_log_sigma[-1].bias, bias)  # type: ignore[arg-type]
+    nn.init.constant_(pdt.to_log_sigma[-1].bias, bias)
 
     made = pdt(_randn(2, 3, 4))
 
@@ -166,7 +164,7 @@ def test_spread_is_clamped(bias: float, expected: float) -> None:
     assert made.sigma.isfinite().all()
 
 
-def test_mean_is_a_residual_on_the_token() -> None:
+def test_mean_is_a_residual_on_the_token():
     pdt = _pdt()
     for parameter in pdt.to_mu[-1].parameters():
         nn.init.zeros_(parameter)
@@ -175,18 +173,18 @@ def test_mean_is_a_residual_on_the_token() -> None:
     assert torch.equal(pdt(tokens).mu, tokens)
 
 
-def test_gradients_are_right() -> None:
+def test_gradients_are_right():
     pdt = _pdt()
     padding = torch.tensor([[False, False, True]])
 
-    def distances(tokens: Tensor) -> tuple[Tensor, ...]:
+    def distances(tokens):
         made = pdt(tokens, padding)
         return made.mu, made.sigma
 
     assert torch.autograd.gradcheck(distances, _randn(1, 3, 4).requires_grad_())
 
 
-def _css(patches: Tensor, words: Tensor, padding: Tensor, parts: nn.ModuleDict) -> Tensor:
+def _css(patches, words, padding, parts):
     to_words, to_patches = parts["attention"](patches, words)
     words_matched, patches_matched = soft_match(*to_words, padding=padding), soft_match(*to_patches)
     similarities = []
@@ -197,12 +195,12 @@ def _css(patches: Tensor, words: Tensor, padding: Tensor, parts: nn.ModuleDict) 
     return css_loss(similarities[0], similarities[1], padding)
 
 
-def _parts() -> nn.ModuleDict:
+def _parts():
     torch.manual_seed(0)
     return nn.ModuleDict({"attention": CrossModalAttention(8), "pdt": ProbabilityDistribution(8, heads=2)})
 
 
-def test_supervised_css_trains_every_parameter_and_ignores_padding() -> None:
+def test_supervised_css_trains_every_parameter_and_ignores_padding():
     parts = _parts()
     patches, words = _randn(2, 5, 8).float(), _randn(2, 4, 8, seed=1).float()
     padding = torch.tensor([[False] * 4, [False, False, True, True]])
@@ -218,7 +216,7 @@ def test_supervised_css_trains_every_parameter_and_ignores_padding() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_supervised_css_under_autocast_is_finite_and_close(dtype: torch.dtype) -> None:
+def test_supervised_css_under_autocast_is_finite_and_close(dtype):
     parts = _parts()
     patches, words = (nn.functional.normalize(_randn(2, 4, 8, seed=s).float(), dim=-1) for s in range(2))
     padding = torch.tensor([[False] * 4, [False, False, True, True]])
@@ -234,7 +232,7 @@ def test_supervised_css_under_autocast_is_finite_and_close(dtype: torch.dtype) -
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in parts.parameters())
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named():
     attention, pdt = CrossModalAttention(4), ProbabilityDistribution(4)
     tokens = torch.zeros(2, 3, 4)
     wrong = [

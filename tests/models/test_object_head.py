@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
@@ -10,20 +6,12 @@ from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.inference import is_countable
 from napari_amvlm.predictor import Predictor
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_encoder import TextEncoder
-
-
-def _image() -> np.ndarray:
+def _image():
     return np.random.default_rng(0).integers(0, 255, (90, 100, 3), dtype=np.uint8)
 
 
-def test_the_head_lies_in_the_file_of_the_weights(
-    counting_model: AMVLM, tmp_path: Path, text_encoder: TextEncoder
-) -> None:
+def test_the_head_lies_in_the_file_of_the_weights(counting_model, tmp_path, text_encoder):
     path = tmp_path / "counting.safetensors"
     save_model(counting_model, path, name="counting", licence="CC0-1.0", training_data="none: random weights")
 
@@ -38,7 +26,7 @@ def test_the_head_lies_in_the_file_of_the_weights(
     np.testing.assert_allclose(*depths, atol=2e-2)
 
 
-def test_weights_without_a_head_answer_as_before(tiny_model: AMVLM, counting_model: AMVLM) -> None:
+def test_weights_without_a_head_answer_as_before(tiny_model, counting_model):
     shared = {k: v for k, v in counting_model.state_dict().items() if not k.startswith("objects.")}
     tiny_model.load_state_dict(shared)
     predictions = []
@@ -51,7 +39,7 @@ def test_weights_without_a_head_answer_as_before(tiny_model: AMVLM, counting_mod
     np.testing.assert_allclose(predictions[0].probability, predictions[1].probability, atol=1e-6)
 
 
-def test_only_words_whose_objects_it_knows_get_a_depth(counting_model: AMVLM) -> None:
+def test_only_words_whose_objects_it_knows_get_a_depth(counting_model):
     predictor = Predictor(counting_model, device="cpu")
     predictor.set_image(_image())
 
@@ -66,7 +54,7 @@ def test_only_words_whose_objects_it_knows_get_a_depth(counting_model: AMVLM) ->
     ]
 
 
-def test_views_turn_the_depth_back(counting_model: AMVLM) -> None:
+def test_views_turn_the_depth_back(counting_model):
     one, four = (Predictor(counting_model, device="cpu", views=n) for n in (1, 4))
     image, depths = _image()[:80, :80], []
     for view in range(4):
@@ -80,7 +68,7 @@ def test_views_turn_the_depth_back(counting_model: AMVLM) -> None:
     assert np.abs(depths[0] - depths[1]).max() > 1e-3
 
 
-def test_large_images_are_blended_without_seams(counting_model: AMVLM) -> None:
+def test_large_images_are_blended_without_seams(counting_model):
     with torch.no_grad():
         for parameter in counting_model.objects.parameters():
             parameter.zero_()

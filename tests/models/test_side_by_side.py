@@ -1,9 +1,6 @@
 """Parts of a batch in threads of their own: the same answers in the same order, and no setting left behind."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,12 +10,9 @@ from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import OutOfMemoryError
 from napari_amvlm.models.tile_maps import side_by_side, tile_maps
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
-
 
 @pytest.mark.parametrize(("threads", "rows", "sizes"), [(1, 3, [3]), (2, 1, [1]), (2, 5, [3, 2]), (4, 2, [1, 1])])
-def test_rows_are_shared_in_order_and_threads_too(threads: int, rows: int, sizes: list[int]) -> None:
+def test_rows_are_shared_in_order_and_threads_too(threads, rows, sizes):
     batch = torch.arange(rows)
 
     with bounded_threads(threads):
@@ -31,8 +25,8 @@ def test_rows_are_shared_in_order_and_threads_too(threads: int, rows: int, sizes
     assert after == threads
 
 
-def test_a_failure_in_one_part_is_raised_and_the_next_batch_goes_on() -> None:
-    def work(some: torch.Tensor) -> int:
+def test_a_failure_in_one_part_is_raised_and_the_next_batch_goes_on():
+    def work(some):
         if int(some[0]) == 1:
             raise OutOfMemoryError("not enough memory")
         return len(some)
@@ -44,9 +38,9 @@ def test_a_failure_in_one_part_is_raised_and_the_next_batch_goes_on() -> None:
         assert torch.get_num_threads() == 2
 
 
-def test_tiles_in_several_threads_are_segmented_as_in_one(tiny_model: AMVLM) -> None:
+def test_tiles_in_several_threads_are_segmented_as_in_one(tiny_model):
     tiles = np.random.default_rng(0).random((5, 64, 64, 3), np.float32)
-    seen: set[int] = set()
+    seen = set()
     handle = tiny_model.image_encoder.register_forward_pre_hook(lambda *_: seen.add(threading.get_ident()))
 
     with bounded_threads(1):

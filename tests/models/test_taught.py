@@ -1,18 +1,10 @@
 """What counts as taught: wordings in any order and spelling, and nothing that says more than they do."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from napari_amvlm.config import Concept, ModelConfig
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.taught import nearest, taught
-
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_encoder import TextEncoder
 
 _CONCEPTS = (
     Concept(name="nuclei", prompts=("nuclei", "cell nuclei", "the nuclei of the cells"), scale="tiles"),
@@ -24,7 +16,7 @@ _PLAIN = ModelConfig(concepts=_CONCEPTS)
 _WITH_STRUCTURE = ModelConfig(concepts=_CONCEPTS, structure=True)
 
 
-def _named(config: ModelConfig, prompt: str) -> list[str] | None:
+def _named(config, prompt):
     meaning = taught(config, prompt)
     return None if meaning is None else [concept.name for concept in meaning.concepts]
 
@@ -41,7 +33,7 @@ def _named(config: ModelConfig, prompt: str) -> list[str] | None:
         ("tumors on T2 MRI", "sarcoma"),
     ],
 )
-def test_a_wording_is_known_in_any_order_number_and_spelling(prompt: str, name: str) -> None:
+def test_a_wording_is_known_in_any_order_number_and_spelling(prompt, name):
     assert _named(_PLAIN, prompt) == [name]
 
 
@@ -57,7 +49,7 @@ def test_a_wording_is_known_in_any_order_number_and_spelling(prompt: str, name: 
         "?",
     ],
 )
-def test_one_more_word_is_another_thing(prompt: str) -> None:
+def test_one_more_word_is_another_thing(prompt):
     assert taught(_PLAIN, prompt) is None
     assert taught(_WITH_STRUCTURE, prompt) is None
 
@@ -73,7 +65,7 @@ def test_one_more_word_is_another_thing(prompt: str) -> None:
         ("background", []),
     ],
 )
-def test_structure_is_taught_where_the_model_learnt_it(prompt: str, names: list[str]) -> None:
+def test_structure_is_taught_where_the_model_learnt_it(prompt, names):
     assert _named(_WITH_STRUCTURE, prompt) == names
     meaning = taught(_WITH_STRUCTURE, prompt)
     assert meaning is not None
@@ -82,17 +74,15 @@ def test_structure_is_taught_where_the_model_learnt_it(prompt: str, names: list[
 
 
 @pytest.mark.parametrize("prompt", ["lungs and heart", "everything", "the largest", "without"])
-def test_structure_of_unknown_words_or_of_none_is_not_taught(prompt: str) -> None:
+def test_structure_of_unknown_words_or_of_none_is_not_taught(prompt):
     assert taught(_WITH_STRUCTURE, prompt) is None
 
 
-def test_a_model_without_concepts_was_taught_nothing() -> None:
+def test_a_model_without_concepts_was_taught_nothing():
     assert taught(ModelConfig(structure=True), "nuclei") is None
 
 
-def test_the_nearest_word_is_found_by_meaning(
-    tiny_model: AMVLM, tiny_config: ModelConfig, text_encoder: TextEncoder
-) -> None:
+def test_the_nearest_word_is_found_by_meaning(tiny_model, tiny_config, text_encoder):
     word, similarity = nearest(tiny_model, "cell nucleus") or ("", 0.0)
     empty = build_model(tiny_config.model_copy(update={"concepts": ()}), text_encoder=text_encoder, seed=0)
 
@@ -103,7 +93,7 @@ def test_the_nearest_word_is_found_by_meaning(
     assert nearest(empty, "nuclei") is None
 
 
-def test_a_word_that_the_model_does_not_find_is_not_taught(tiny_model: AMVLM) -> None:
+def test_a_word_that_the_model_does_not_find_is_not_taught(tiny_model):
     nuclei, lung = tiny_model.config.concepts
     weak = tiny_model.config.model_copy(update={"concepts": (nuclei, lung.model_copy(update={"dice": 0.03}))})
     tiny_model.config = weak

@@ -1,9 +1,6 @@
 """The real sentence encoder: what it tells apart, and what it refuses."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,20 +9,14 @@ from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
 from napari_amvlm.models.text_encoder import check_hash, load_text_encoder
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-    from napari_amvlm.models.text_encoder import TextEncoder
-
-
-def test_like_prompts_are_nearer_than_unlike_ones(text_encoder: TextEncoder) -> None:
+def test_like_prompts_are_nearer_than_unlike_ones(text_encoder):
     nuclei, cell_nuclei, lung = text_encoder.sentence(["nuclei", "cell nuclei", "infected lung area"])
 
     assert float(nuclei @ cell_nuclei) > 0.6 > float(nuclei @ lung)
 
 
-def test_a_prompt_means_the_same_in_any_company(text_encoder: TextEncoder) -> None:
+def test_a_prompt_means_the_same_in_any_company(text_encoder):
     alone = text_encoder.sentence(["nuclei"])[0]
     text_encoder._cache.clear()
     among = text_encoder.sentence(["the patient's left lung in a chest X-ray", "nuclei"])[1]
@@ -34,7 +25,7 @@ def test_a_prompt_means_the_same_in_any_company(text_encoder: TextEncoder) -> No
     torch.testing.assert_close(alone, among, rtol=0, atol=1e-6)
 
 
-def test_a_prompt_means_the_same_in_any_number_format(text_encoder: TextEncoder) -> None:
+def test_a_prompt_means_the_same_in_any_number_format(text_encoder):
     plain = text_encoder.sentence(["purple nuclei"])
     text_encoder._cache.clear()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -44,14 +35,12 @@ def test_a_prompt_means_the_same_in_any_number_format(text_encoder: TextEncoder)
     assert torch.equal(plain, inside)
 
 
-def test_threads_may_ask_while_prompts_are_forgotten(
-    text_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_may_ask_while_prompts_are_forgotten(text_encoder, monkeypatch):
     monkeypatch.setattr(text_encoder._cache, "_limit", 1)
     prompts = ["nuclei", "left lung", "spinal canal"]
     expected = text_encoder.sentence(prompts)
 
-    def ask(_: int) -> bool:
+    def ask(_):
         return torch.equal(text_encoder.sentence(prompts), expected)
 
     with ThreadPoolExecutor(4) as pool:
@@ -60,13 +49,13 @@ def test_threads_may_ask_while_prompts_are_forgotten(
     assert answers == [True] * 8
 
 
-def test_spaces_do_not_matter(text_encoder: TextEncoder) -> None:
+def test_spaces_do_not_matter(text_encoder):
     plain, spaced = text_encoder.sentence(["left lung", "  left \n lung "])
 
     assert torch.equal(plain, spaced)
 
 
-def test_embeddings_are_unit_vectors_and_padding_is_marked(text_encoder: TextEncoder) -> None:
+def test_embeddings_are_unit_vectors_and_padding_is_marked(text_encoder):
     out = text_encoder(["nuclei", "the patient's left lung"])
 
     assert torch.allclose(out.sentence.norm(dim=1), torch.ones(2), atol=1e-5)
@@ -76,17 +65,17 @@ def test_embeddings_are_unit_vectors_and_padding_is_marked(text_encoder: TextEnc
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n"])
-def test_an_empty_prompt_is_refused(text_encoder: TextEncoder, prompt: str) -> None:
+def test_an_empty_prompt_is_refused(text_encoder, prompt):
     with pytest.raises(PromptError, match="empty"):
         text_encoder.sentence([prompt])
 
 
-def test_a_prompt_is_never_cut(text_encoder: TextEncoder) -> None:
+def test_a_prompt_is_never_cut(text_encoder):
     with pytest.raises(PromptError, match="shorten"):
         text_encoder.sentence(["nuclei " * 400])
 
 
-def test_words_from_the_cache_are_those_that_were_read(text_encoder: TextEncoder) -> None:
+def test_words_from_the_cache_are_those_that_were_read(text_encoder):
     prompts = ["nuclei", "the left lung of the patient", "nuclei"]
     cached = text_encoder.words(prompts)
 
@@ -98,9 +87,7 @@ def test_words_from_the_cache_are_those_that_were_read(text_encoder: TextEncoder
         assert torch.allclose(kept, alone.words[0], atol=1e-5)
 
 
-def test_a_trainable_encoder_learns_in_training_mode_and_forgets_what_it_read(
-    random_text_encoder: Callable[[TextEncoderConfig], TextEncoder],
-) -> None:
+def test_a_trainable_encoder_learns_in_training_mode_and_forgets_what_it_read(random_text_encoder):
     config = TextEncoderConfig(width=64, layers=1, trainable=True, pooling="cls", sha256=None)
     encoder = random_text_encoder(config)
     before = encoder.sentence(["nuclei"])
@@ -116,14 +103,14 @@ def test_a_trainable_encoder_learns_in_training_mode_and_forgets_what_it_read(
     assert torch.equal(encoder.copied().sentence(["nuclei"]), encoder.sentence(["nuclei"]))
 
 
-def test_it_stays_frozen_in_eval_mode(text_encoder: TextEncoder) -> None:
+def test_it_stays_frozen_in_eval_mode(text_encoder):
     text_encoder.train()
 
     assert not text_encoder.training
     assert not any(p.requires_grad for p in text_encoder.parameters())
 
 
-def test_other_weights_are_refused(tmp_path: Path) -> None:
+def test_other_weights_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"something else")
 
@@ -131,6 +118,6 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         check_hash(path, TextEncoderConfig().sha256)
 
 
-def test_the_published_hash_is_checked_on_loading() -> None:
+def test_the_published_hash_is_checked_on_loading():
     with pytest.raises(TextEncoderError, match="expected 000000"):
         load_text_encoder(TextEncoderConfig(sha256="0" * 64))

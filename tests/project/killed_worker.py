@@ -4,8 +4,6 @@ A request is one line of JSON, `{"work": "accept", "root": .., "out": .., "seed"
 says in a line what is done and on the disk.  `answer` is shared with the test, which has to know what was accepted.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -13,24 +11,18 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_amvlm.exports import export_coco, export_geojson, export_labels
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from napari_amvlm.learning import FineTuneResult
-
 SHAPE = (40, 50)
 EXPORTED = {"coco": "masks.json", "geojson": "geojson/image-0.geojson", "labels": "labels/images.csv"}
 """What must be there, and whole, once a kind of export is said to be done."""
 
 
-def answer(seed: int) -> dict[str, np.ndarray]:
+def answer(seed):
     """Return what is accepted for a seed: blocks of pixels that no other seed has."""
     chance = np.random.default_rng(seed)
     parts = {part: chance.random((10, 10)) > 0.5 for part in ("mask", "before", "reviewed")}
@@ -38,7 +30,7 @@ def answer(seed: int) -> dict[str, np.ndarray]:
     return {part: np.kron(values, np.ones((4, 5), values.dtype)) for part, values in parts.items()}
 
 
-def fingerprint(weights: Mapping[str, Any]) -> str:
+def fingerprint(weights):
     """Return a hash of weights in the half precision in which they are kept."""
     digest = hashlib.sha256()
     for name in sorted(weights):
@@ -47,12 +39,12 @@ def fingerprint(weights: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def say(*words: object) -> None:
+def say(*words):
     """Write one line at once: a kill cannot cut it."""
     os.write(sys.stdout.fileno(), (" ".join(map(str, words)) + "\n").encode())
 
 
-def accept(project: Project, seed: int) -> None:
+def accept(project, seed):
     """Accept a mask, keep a draft of it, and accept it once more to undo that."""
     correction = project.corrections.accept(1, f"prompt {seed % 3}", Answer(**answer(seed), threshold=0.5))
     say("accepted", correction.id, seed)
@@ -68,7 +60,7 @@ def accept(project: Project, seed: int) -> None:
 class Learner:
     """Fine-tunes a tiny model on the corrections of a project, as the docks do."""
 
-    def __init__(self, model_file: Path) -> None:
+    def __init__(self, model_file):
         import torch
 
         from napari_amvlm.models.checkpoint import load_model
@@ -76,7 +68,7 @@ class Learner:
         torch.set_num_threads(1)
         self.model, self.info = load_model(model_file)
 
-    def learn(self, project: Project, seed: int) -> None:
+    def learn(self, project, seed):
         """Make one run of two steps, keep its model, and serve it."""
         from napari_amvlm.config import LearningConfig
         from napari_amvlm.session import keep_model, learning_data, start_run
@@ -93,7 +85,7 @@ class Learner:
         project.models.serve(record.id)
         say("served", record.id)
 
-    def _finish(self, data: Any, config: Any) -> FineTuneResult:
+    def _finish(self, data, config):
         from napari_amvlm.learning import fine_tune
 
         steps = fine_tune(self.model, data, config)
@@ -101,11 +93,11 @@ class Learner:
             try:
                 next(steps)
             except StopIteration as end:
-                result: FineTuneResult = end.value
+                result = end.value
                 return result
 
 
-def export(project: Project, out: Path) -> Iterator[str]:
+def export(project, out):
     """Write every kind of export, and yield the name of each that is done."""
     export_coco(project, out / "masks.json")
     yield "coco"
@@ -115,7 +107,7 @@ def export(project: Project, out: Path) -> Iterator[str]:
     yield "labels"
 
 
-def work_for_ever(request: Mapping[str, Any], learner: Learner | None, rounds: Iterator[int]) -> None:
+def work_for_ever(request, learner, rounds):
     """Do what a request says, again and again."""
     work, seed = request["work"], int(request["seed"])
     with Project.open(request["root"], read_only=work == "export") as project:
@@ -129,7 +121,7 @@ def work_for_ever(request: Mapping[str, Any], learner: Learner | None, rounds: I
                     say("exported", kind)
 
 
-def main(model_file: str, rehearsal: str) -> None:
+def main(model_file, rehearsal):
     """Load what is needed, do all work once in the project `rehearsal`, then fork for each line on standard input."""
     learner = Learner(Path(model_file))
     for work in ("accept", "learn", "export"):

@@ -1,10 +1,7 @@
 """Projects that were damaged, lost a part or are newer: a clear message, the rest is usable, nothing is overwritten."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,18 +13,9 @@ from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import learning_data
 from tests.damaged import snapshot
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
 
 @pytest.fixture
-def accepted(project: Project, pixels: Pixels, random_mask: Masks, tmp_path: Path) -> Project:
+def accepted(project, pixels, random_mask, tmp_path):
     """Return a project with three images, two of them in files, and an accepted mask of each."""
     for number in range(3):
         path = tmp_path / f"tile-{number}.tif"
@@ -37,16 +25,14 @@ def accepted(project: Project, pixels: Pixels, random_mask: Masks, tmp_path: Pat
     return project
 
 
-def _names_learnt(project: Project) -> tuple[list[str], list[str]]:
+def _names_learnt(project):
     """Return the names of the images that a run would learn from, and what is told of the others."""
-    problems: list[str] = []
+    problems = []
     data = learning_data(project, predictor_scales=lambda *_: "tiles", on_problem=problems.append)
     return [image.name for image in data.labelled], problems
 
 
-def test_a_mask_file_that_is_gone_leaves_the_others_usable(
-    accepted: Project, random_mask: Masks, tmp_path: Path
-) -> None:
+def test_a_mask_file_that_is_gone_leaves_the_others_usable(accepted, random_mask, tmp_path):
     lost = accepted.corrections.select()[1]
     (accepted.root / lost.mask_file).unlink()
 
@@ -64,7 +50,7 @@ def test_a_mask_file_that_is_gone_leaves_the_others_usable(
 
 
 @pytest.mark.parametrize("kind", ["geojson", "labels"])
-def test_exports_leave_out_what_cannot_be_read_and_say_so(accepted: Project, tmp_path: Path, kind: str) -> None:
+def test_exports_leave_out_what_cannot_be_read_and_say_so(accepted, tmp_path, kind):
     (accepted.root / accepted.corrections.select()[1].mask_file).write_bytes(b"no mask any more")
 
     if kind == "geojson":
@@ -78,7 +64,7 @@ def test_exports_leave_out_what_cannot_be_read_and_say_so(accepted: Project, tmp
     assert [note.startswith(f"{LEFT_OUT} tile-1.tif") for note in notes] == [True]
 
 
-def test_without_any_mask_there_is_nothing_to_export(accepted: Project, tmp_path: Path) -> None:
+def test_without_any_mask_there_is_nothing_to_export(accepted, tmp_path):
     for correction in accepted.corrections.select():
         (accepted.root / correction.mask_file).unlink()
 
@@ -88,7 +74,7 @@ def test_without_any_mask_there_is_nothing_to_export(accepted: Project, tmp_path
     assert not (tmp_path / "masks.json").exists()
 
 
-def test_an_image_that_changed_since_it_was_annotated(accepted: Project, pixels: Pixels, tmp_path: Path) -> None:
+def test_an_image_that_changed_since_it_was_annotated(accepted, pixels, tmp_path):
     tifffile.imwrite(tmp_path / "tile-1.tif", pixels(9), photometric="rgb")
     before = snapshot(tmp_path)
 
@@ -112,9 +98,7 @@ def test_an_image_that_changed_since_it_was_annotated(accepted: Project, pixels:
 
 
 @pytest.mark.parametrize("damage", ["newer", "header", "middle"])
-def test_a_project_that_cannot_be_opened_stays_as_it_is(
-    accepted: Project, pixels: Pixels, tmp_path: Path, damage: str
-) -> None:
+def test_a_project_that_cannot_be_opened_stays_as_it_is(accepted, pixels, tmp_path, damage):
     accepted.close()
     ledger = accepted.root / "project.sqlite"
     if damage == "newer":

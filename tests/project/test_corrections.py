@@ -1,29 +1,15 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
 from napari_amvlm.errors import LabelsError, ProjectError, PromptError
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
-
-def _accept(project: Project, image_id: int, mask: NDArray[np.bool_], prompt: str = "nuclei") -> int:
+def _accept(project, image_id, mask, prompt="nuclei"):
     return project.corrections.accept(image_id, prompt, Answer(mask, model="amvlm-open", threshold=0.5)).id
 
 
-def test_an_accepted_mask_survives_reopening_with_all_that_was_told(
-    project: Project, pixels: Pixels, random_mask: Masks
-) -> None:
+def test_an_accepted_mask_survives_reopening_with_all_that_was_told(project, pixels, random_mask):
     image = project.images.add_array(pixels(0))
     project.corrections.accept(
         image.id,
@@ -57,9 +43,7 @@ def test_an_accepted_mask_survives_reopening_with_all_that_was_told(
 
 
 @pytest.mark.parametrize("whole", [None, np.ones((40, 50), bool)])
-def test_a_whole_review_is_all_pixels(
-    project: Project, pixels: Pixels, random_mask: Masks, whole: NDArray[np.bool_] | None
-) -> None:
+def test_a_whole_review_is_all_pixels(project, pixels, random_mask, whole):
     image = project.images.add_array(pixels(0))
 
     correction = project.corrections.accept(image.id, "nuclei", Answer(random_mask(0), reviewed=whole))
@@ -69,7 +53,7 @@ def test_a_whole_review_is_all_pixels(
     assert project.corrections.before(correction) is None
 
 
-def test_the_newest_wins_and_the_older_one_is_kept(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_the_newest_wins_and_the_older_one_is_kept(project, pixels, random_mask):
     image = project.images.add_array(pixels(0))
     first, second = _accept(project, image.id, random_mask(1)), _accept(project, image.id, random_mask(2))
 
@@ -83,7 +67,7 @@ def test_the_newest_wins_and_the_older_one_is_kept(project: Project, pixels: Pix
     assert np.array_equal(project.corrections.mask(history[0]), random_mask(1))
 
 
-def test_prompts_and_images_do_not_touch_each_other(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_prompts_and_images_do_not_touch_each_other(project, pixels, random_mask):
     one, two = project.images.add_array(pixels(0)), project.images.add_array(pixels(1))
     _accept(project, one.id, random_mask(0), "nuclei")
     _accept(project, one.id, random_mask(1), "gland")
@@ -98,7 +82,7 @@ def test_prompts_and_images_do_not_touch_each_other(project: Project, pixels: Pi
     assert [c.prompt for c in project.corrections.select(one.id)] == ["nuclei", "gland"]
 
 
-def test_reject_withdraws_and_keeps_the_history(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_reject_withdraws_and_keeps_the_history(project, pixels, random_mask):
     image = project.images.add_array(pixels(0))
     for number in range(2):
         _accept(project, image.id, random_mask(number))
@@ -112,7 +96,7 @@ def test_reject_withdraws_and_keeps_the_history(project: Project, pixels: Pixels
     assert project.images.counts().accepted == 0
 
 
-def test_reject_of_nothing_does_nothing(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_reject_of_nothing_does_nothing(project, pixels, random_mask):
     image = project.images.add_array(pixels(0))
     _accept(project, image.id, random_mask(0))
 
@@ -121,7 +105,7 @@ def test_reject_of_nothing_does_nothing(project: Project, pixels: Pixels, random
     assert len(project.corrections.select()) == 1
 
 
-def test_every_fourth_accepted_image_is_held_out_for_good(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_every_fourth_accepted_image_is_held_out_for_good(project, pixels, random_mask):
     ids = [project.images.add_array(pixels(n)).id for n in range(10)]
     for image_id in reversed(ids[1:]):
         _accept(project, image_id, random_mask(image_id))
@@ -139,7 +123,7 @@ def test_every_fourth_accepted_image_is_held_out_for_good(project: Project, pixe
     assert [r.id for r in project.images.held_out()] == held_out
 
 
-def test_a_person_may_decide_what_is_held_out(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_a_person_may_decide_what_is_held_out(project, pixels, random_mask):
     ids = [project.images.add_array(pixels(n)).id for n in range(4)]
     project.images.set_held_out(ids[0], True)
     for image_id in ids:
@@ -150,7 +134,7 @@ def test_a_person_may_decide_what_is_held_out(project: Project, pixels: Pixels, 
     assert project.images.get(ids[0]).held_out
 
 
-def test_counts(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_counts(project, pixels, random_mask):
     ids = [project.images.add_array(pixels(n)).id for n in range(7)]
     for image_id in ids[:5]:
         _accept(project, image_id, random_mask(image_id))
@@ -162,13 +146,13 @@ def test_counts(project: Project, pixels: Pixels, random_mask: Masks) -> None:
     assert [r.id for r in project.images.unlabelled()] == ids[5:]
 
 
-def test_an_empty_project_counts_nothing(project: Project) -> None:
+def test_an_empty_project_counts_nothing(project):
     counts = project.images.counts()
 
     assert (counts.images, counts.accepted, counts.held_out, counts.unlabelled) == (0, 0, 0, 0)
 
 
-def test_bad_input_changes_nothing(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_bad_input_changes_nothing(project, pixels, random_mask):
     image = project.images.add_array(pixels(0))
     good, bad = random_mask(0), np.zeros((4, 4), bool)
 
@@ -185,7 +169,7 @@ def test_bad_input_changes_nothing(project: Project, pixels: Pixels, random_mask
     assert not list((project.root / "masks").iterdir())
 
 
-def test_one_lost_mask_leaves_the_others_usable(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_one_lost_mask_leaves_the_others_usable(project, pixels, random_mask):
     image = project.images.add_array(pixels(0))
     _accept(project, image.id, random_mask(0), "nuclei")
     _accept(project, image.id, random_mask(1), "gland")
@@ -198,9 +182,7 @@ def test_one_lost_mask_leaves_the_others_usable(project: Project, pixels: Pixels
     assert np.array_equal(project.corrections.mask(kept), random_mask(1))
 
 
-def test_a_ledger_that_points_out_of_its_folder_is_refused(
-    project: Project, pixels: Pixels, random_mask: Masks
-) -> None:
+def test_a_ledger_that_points_out_of_its_folder_is_refused(project, pixels, random_mask):
     import sqlite3
 
     image = project.images.add_array(pixels(0))

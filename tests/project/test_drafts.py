@@ -1,34 +1,22 @@
 """Drafts: painted and not accepted, on the disk until Accept or Reject."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
 from napari_amvlm.errors import LabelsError, ProjectError
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
 
 @pytest.fixture
-def image_id(project: Project, pixels: Pixels) -> int:
+def image_id(project, pixels):
     return project.images.add_array(pixels(0)).id
 
 
-def _files(project: Project) -> list[str]:
+def _files(project):
     return sorted(path.name for path in (project.root / "drafts").iterdir())
 
 
-def test_a_draft_is_there_after_reopening(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_draft_is_there_after_reopening(project, image_id, random_mask):
     accepted = project.corrections.accept(image_id, "nuclei", Answer(random_mask(0)))
     objects = random_mask(1) * np.arange(1, 51)
     answer = Answer(
@@ -57,7 +45,7 @@ def test_a_draft_is_there_after_reopening(project: Project, image_id: int, rando
     assert [getattr(loaded, name) for name in scalars] == [getattr(answer, name) for name in scalars]
 
 
-def test_a_newer_draft_replaces_the_former(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_newer_draft_replaces_the_former(project, image_id, random_mask):
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(1), before=random_mask(2)))
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(3)))
     project.drafts.keep(image_id, "gland", Answer(random_mask(4)))
@@ -69,7 +57,7 @@ def test_a_newer_draft_replaces_the_former(project: Project, image_id: int, rand
     assert len(_files(project)) == 2
 
 
-def test_a_draft_changes_nothing_that_is_accepted(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_draft_changes_nothing_that_is_accepted(project, image_id, random_mask):
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(1)))
 
     assert project.corrections.select() == []
@@ -78,7 +66,7 @@ def test_a_draft_changes_nothing_that_is_accepted(project: Project, image_id: in
 
 
 @pytest.mark.parametrize("decision", ["accept", "reject", "drop"])
-def test_what_ends_a_draft(project: Project, image_id: int, random_mask: Masks, decision: str) -> None:
+def test_what_ends_a_draft(project, image_id, random_mask, decision):
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(1), before=random_mask(2)))
     project.drafts.keep(image_id, "gland", Answer(random_mask(3)))
 
@@ -93,7 +81,7 @@ def test_what_ends_a_draft(project: Project, image_id: int, random_mask: Masks, 
     assert len(_files(project)) == 1
 
 
-def test_an_accepted_region_keeps_the_draft_of_the_rest(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_an_accepted_region_keeps_the_draft_of_the_rest(project, image_id, random_mask):
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(1)))
 
     project.corrections.accept(image_id, "nuclei", Answer(random_mask(1), region=random_mask(2)))
@@ -101,7 +89,7 @@ def test_an_accepted_region_keeps_the_draft_of_the_rest(project: Project, image_
     assert len(project.drafts.of(image_id)) == 1
 
 
-def test_a_draft_that_does_not_fit_is_refused(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_draft_that_does_not_fit_is_refused(project, image_id, random_mask):
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(1)))
 
     with pytest.raises(LabelsError, match="shape"):
@@ -113,7 +101,7 @@ def test_a_draft_that_does_not_fit_is_refused(project: Project, image_id: int, r
     assert np.array_equal(project.drafts.load(draft).mask, random_mask(1))
 
 
-def test_a_damaged_draft_is_named(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_damaged_draft_is_named(project, image_id, random_mask):
     draft = project.drafts.keep(image_id, "nuclei", Answer(random_mask(1)))
     (project.root / draft.mask_file).write_bytes(b"no mask")
 
@@ -121,7 +109,7 @@ def test_a_damaged_draft_is_named(project: Project, image_id: int, random_mask: 
         project.drafts.load(draft)
 
 
-def test_a_reader_sees_drafts_and_keeps_none(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_reader_sees_drafts_and_keeps_none(project, image_id, random_mask):
     project.drafts.keep(image_id, "nuclei", Answer(random_mask(1)))
 
     with Project.open(project.root, read_only=True) as reader:
@@ -133,9 +121,7 @@ def test_a_reader_sees_drafts_and_keeps_none(project: Project, image_id: int, ra
     assert len(_files(project)) == 1
 
 
-def test_files_that_no_draft_names_are_removed_by_the_next_writer(
-    project: Project, image_id: int, random_mask: Masks
-) -> None:
+def test_files_that_no_draft_names_are_removed_by_the_next_writer(project, image_id, random_mask):
     draft = project.drafts.keep(image_id, "nuclei", Answer(random_mask(1)))
     project.close()
     (project.root / "drafts" / "000001-left-mask.tif").write_bytes(b"of a program that was killed")

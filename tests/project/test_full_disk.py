@@ -1,9 +1,6 @@
 """A disk that refuses a write: a really full one, and a limit on file sizes that needs no root."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,16 +9,6 @@ import tifffile
 from napari_amvlm.errors import StorageError
 from napari_amvlm.imports import import_files
 from napari_amvlm.project import Answer, Project
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
 
 # Accepts one mask under a limit on the size of files; the limit is lifted before the project is looked at again.
 LIMITED = """
@@ -47,7 +34,7 @@ print("then:", len(project.corrections.select()))
 """
 
 
-def _fill(folder: Path) -> list[Path]:
+def _fill(folder):
     """Leave no byte free: blocks first, then single bytes."""
     fillers = []
     for size in (65536, 4096, 1):
@@ -66,14 +53,7 @@ def _fill(folder: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("limit", "kind", "refused"), [(200, "noise", "mask"), (1500, "flat", "project.sqlite")], ids=["mask", "ledger"]
 )
-def test_a_refused_write_leaves_the_project_as_it_was(
-    project: Project,
-    pixels: Pixels,
-    run_python: Callable[..., subprocess.CompletedProcess[str]],
-    limit: int,
-    kind: str,
-    refused: str,
-) -> None:
+def test_a_refused_write_leaves_the_project_as_it_was(project, pixels, run_python, limit, kind, refused):
     project.images.add_array(pixels(0))
     project.close()
 
@@ -86,7 +66,7 @@ def test_a_refused_write_leaves_the_project_as_it_was(
     assert len(list((project.root / "masks").iterdir())) == 1
 
 
-def test_a_full_disk_while_accepting(small_disk: Path, pixels: Pixels, random_mask: Masks) -> None:
+def test_a_full_disk_while_accepting(small_disk, pixels, random_mask):
     with Project.create(small_disk / "a.amvlm") as project:
         image = project.images.add_array(pixels(0))
         project.corrections.accept(image.id, "nuclei", Answer(random_mask(0)))
@@ -107,7 +87,7 @@ def test_a_full_disk_while_accepting(small_disk: Path, pixels: Pixels, random_ma
         assert np.array_equal(again.corrections.mask(again.corrections.select()[0]), random_mask(1))
 
 
-def test_a_full_disk_while_a_draft_is_kept(small_disk: Path, pixels: Pixels, random_mask: Masks) -> None:
+def test_a_full_disk_while_a_draft_is_kept(small_disk, pixels, random_mask):
     with Project.create(small_disk / "a.amvlm") as project:
         image = project.images.add_array(pixels(0))
         project.drafts.keep(image.id, "nuclei", Answer(random_mask(0)))
@@ -122,12 +102,10 @@ def test_a_full_disk_while_a_draft_is_kept(small_disk: Path, pixels: Pixels, ran
         assert len(list((project.root / "drafts").iterdir())) == 1
 
 
-def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(
-    small_disk: Path, pixels: Pixels, random_mask: Masks
-) -> None:
+def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(small_disk, pixels, random_mask):
     accepted = []
 
-    def accept_for_ever(project: Project, image_id: int) -> None:
+    def accept_for_ever(project, image_id):
         for number in range(5000):
             project.corrections.accept(image_id, f"prompt {number}", Answer(random_mask(number)))
             accepted.append(number)
@@ -144,7 +122,7 @@ def test_accepting_until_the_disk_is_full_keeps_every_acknowledged_mask(
             assert np.array_equal(again.corrections.mask(correction), random_mask(number))
 
 
-def test_a_full_disk_while_adding_and_creating(small_disk: Path, pixels: Pixels) -> None:
+def test_a_full_disk_while_adding_and_creating(small_disk, pixels):
     with Project.create(small_disk / "a.amvlm") as project:
         fillers = _fill(small_disk)
         with pytest.raises(StorageError):
@@ -160,7 +138,7 @@ def test_a_full_disk_while_adding_and_creating(small_disk: Path, pixels: Pixels)
         assert second.images.all() == []
 
 
-def test_a_full_disk_while_importing_keeps_what_was_entered(small_disk: Path, tmp_path: Path, pixels: Pixels) -> None:
+def test_a_full_disk_while_importing_keeps_what_was_entered(small_disk, tmp_path, pixels):
     objects = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
     names = [f"tile-{number}" for number in range(400)]
     for name in names:

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,7 +23,6 @@ from napari_amvlm.project.records import ImageScore, ResumeState
 from tests.damaged import STRANGE, check_message, damages, peak, snapshot, try_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHAPE = (24, 30)
@@ -62,20 +61,20 @@ class Filled:
     accepted: dict[int, np.ndarray]
 
 
-def _numbers(seed: int) -> np.ndarray:
+def _numbers(seed):
     return np.random.default_rng(seed).integers(0, 4, SHAPE)
 
 
-def _fill(project: Project, outside: Path) -> dict[int, np.ndarray]:
+def _fill(project, outside):
     for number, name in enumerate(("slide.tif", "other.tif")):
         tifffile.imwrite(outside / name, _numbers(10 + number).astype(np.uint8), photometric="minisblack")
     images = [project.images.add_array(_numbers(n).astype(np.uint8), name=f"image {n}") for n in range(4)]
     images.append(project.images.add_file(outside / "slide.tif"))
     images.append(project.images.add_file(outside / "other.tif", copy=True))
-    accepted: dict[int, np.ndarray] = {}
+    accepted = {}
     for seed, image in enumerate(images):
         numbers, before, seen = _numbers(seed), _numbers(seed + 50) > 1, _numbers(seed + 90) > 0
-        rest: dict[str, Any] = {"model": "m", "threshold": 0.5, "magnification": 2.0, "scale": "tiles"}
+        rest = {"model": "m", "threshold": 0.5, "magnification": 2.0, "scale": "tiles"}
         for prompt, reviewed in (("nuclei", None), ("stroma", seen), ("nuclei", seen)):
             kept = project.corrections.accept(
                 image.id, prompt, Answer(numbers > 0, before=before, reviewed=reviewed, objects=numbers, **rest)
@@ -102,7 +101,7 @@ def _fill(project: Project, outside: Path) -> dict[int, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+def filled(tmp_path_factory):
     place = tmp_path_factory.mktemp("filled")
     (place / "outside").mkdir()
     with Project.create(place / "p.amvlm") as project:
@@ -112,7 +111,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     return Filled(place / "p.amvlm", place / "killed.amvlm", accepted)
 
 
-def _set_value(root: Path, which: int, value: Any) -> None:
+def _set_value(root, which, value):
     """Put a strange value into some column of some row, as far as the table takes values of its type."""
     with contextlib.closing(sqlite3.connect(root / "project.sqlite", isolation_level=None)) as ledger:
         ledger.execute("PRAGMA ignore_check_constraints = ON")
@@ -128,7 +127,7 @@ def _set_value(root: Path, which: int, value: Any) -> None:
             ledger.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = {last}", (value,))
 
 
-def _spoil(root: Path, kind: str, damage: Callable[[bytes], bytes], which: int, value: Any) -> None:
+def _spoil(root, kind, damage, which, value):
     """Damage a project in one of many ways."""
     ledger = root / "project.sqlite"
     if kind == "ledger":
@@ -157,7 +156,7 @@ def _spoil(root: Path, kind: str, damage: Callable[[bytes], bytes], which: int, 
         _redirect(root, ("masks", "images", "models", "runs", "writer.lock", "project.sqlite-wal")[which % 6], which)
 
 
-def _redirect(root: Path, name: str, which: int) -> None:
+def _redirect(root, name, which):
     """Put a link that leads out of the project, an empty file, or nothing, where a folder or file of the project is."""
     place = root / name
     if place.is_dir():
@@ -170,7 +169,7 @@ def _redirect(root: Path, name: str, which: int) -> None:
         place.write_bytes(b"")
 
 
-def _calls(project: Project) -> Iterator[Callable[[], Any]]:
+def _calls(project):
     """Yield everything that one may ask a project."""
     images, corrections, models = project.images, project.corrections, project.models
     queue, prompts = project.queue, project.prompts
@@ -187,7 +186,7 @@ def _calls(project: Project) -> Iterator[Callable[[], Any]]:
             yield lambda n=number, f=load: f(corrections.get(n))
 
 
-def _ask(project: Project, accepted: dict[int, np.ndarray]) -> int:
+def _ask(project, accepted):
     """Ask everything; return how much could not be answered. A mask that is given is the one that was accepted."""
     unanswered = 0
     for call in _calls(project):
@@ -205,7 +204,7 @@ def _ask(project: Project, accepted: dict[int, np.ndarray]) -> int:
     return unanswered
 
 
-def _change(project: Project) -> None:
+def _change(project):
     """Accept one more mask, which is there afterwards, or say why not."""
     try:
         kept = project.corrections.accept(2, "nuclei", Answer(_numbers(70) > 0))
@@ -215,11 +214,11 @@ def _change(project: Project) -> None:
         check_message(error)
 
 
-def _unshared(root: Path) -> dict[str, bytes]:
+def _unshared(root):
     return {name: content for name, content in snapshot(root).items() if name not in SHARED}
 
 
-def _examine(root: Path, accepted: dict[int, np.ndarray]) -> int:
+def _examine(root, accepted):
     """Open a project for reading and for writing; return how much of it is lost, and 1000 where it is refused."""
     outside, before, lost = snapshot(root.parent / "outside"), _unshared(root), 0
     for read_only in (True, False):
@@ -237,12 +236,12 @@ def _examine(root: Path, accepted: dict[int, np.ndarray]) -> int:
     return lost
 
 
-def _fuzz(filled: Filled, folder: Path, cases: int) -> tuple[int, int, int]:
+def _fuzz(filled, folder, cases):
     """Return how many cases were tried, how many projects were refused, and how many had lost a part."""
     refused = partly = 0
     root = folder / "case" / "p.amvlm"
 
-    def case(kind: str, damage: Callable[[bytes], bytes], which: int, value: Any, killed: bool) -> None:
+    def case(kind, damage, which, value, killed):
         nonlocal refused, partly
         shutil.rmtree(root.parent, ignore_errors=True)
         shutil.copytree(filled.closed.parent / "outside", root.parent / "outside")
@@ -261,14 +260,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and open 
 
 
 @pytest.mark.parametrize("which", ["closed", "killed"])
-def test_the_intact_project_loses_nothing(filled: Filled, tmp_path: Path, which: str) -> None:
+def test_the_intact_project_loses_nothing(filled, tmp_path, which):
     shutil.copytree(filled.closed.parent / "outside", tmp_path / "outside")
     shutil.copytree(getattr(filled, which), tmp_path / "p.amvlm")
 
     assert _examine(tmp_path / "p.amvlm", filled.accepted) == 0
 
 
-def test_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled: Filled, tmp_path: Path) -> None:
+def test_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled, tmp_path):
     cases, refused, partly = _fuzz(filled, tmp_path, 50)
 
     assert cases >= 50
@@ -278,7 +277,7 @@ def test_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled: Fill
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled: Filled, tmp_path: Path) -> None:
+def test_many_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled, tmp_path):
     before = peak()
 
     cases, refused, partly = _fuzz(filled, tmp_path, 800)
@@ -290,7 +289,7 @@ def test_many_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled:
 
 
 @pytest.mark.parametrize("name", ["masks", "images", "models", "runs"])
-def test_a_folder_that_leads_out_is_not_cleared(filled: Filled, tmp_path: Path, name: str) -> None:
+def test_a_folder_that_leads_out_is_not_cleared(filled, tmp_path, name):
     root, outside = tmp_path / "p.amvlm", tmp_path / "outside"
     shutil.copytree(filled.closed, root)
     outside.mkdir()
@@ -305,7 +304,7 @@ def test_a_folder_that_leads_out_is_not_cleared(filled: Filled, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["writer.lock", "project.sqlite-wal", "project.sqlite-journal", "project.sqlite"])
-def test_a_file_that_leads_out_is_not_written(filled: Filled, tmp_path: Path, name: str) -> None:
+def test_a_file_that_leads_out_is_not_written(filled, tmp_path, name):
     root, mine = tmp_path / "p.amvlm", tmp_path / "mine.txt"
     shutil.copytree(filled.closed, root)
     mine.write_text("my own")
@@ -318,7 +317,7 @@ def test_a_file_that_leads_out_is_not_written(filled: Filled, tmp_path: Path, na
     assert mine.read_text() == "my own"
 
 
-def test_a_newer_project_that_was_killed_stays_as_it_is(filled: Filled, tmp_path: Path) -> None:
+def test_a_newer_project_that_was_killed_stays_as_it_is(filled, tmp_path):
     root = tmp_path / "p.amvlm"
     shutil.copytree(filled.killed, root)
     with contextlib.closing(sqlite3.connect(root / "project.sqlite", isolation_level=None)) as ledger:
@@ -336,7 +335,7 @@ def test_a_newer_project_that_was_killed_stays_as_it_is(filled: Filled, tmp_path
     }
 
 
-def test_a_program_in_the_ledger_is_not_run(filled: Filled, tmp_path: Path) -> None:
+def test_a_program_in_the_ledger_is_not_run(filled, tmp_path):
     root = tmp_path / "p.amvlm"
     shutil.copytree(filled.closed, root)
     with contextlib.closing(sqlite3.connect(root / "project.sqlite", isolation_level=None)) as ledger:
@@ -346,7 +345,7 @@ def test_a_program_in_the_ledger_is_not_run(filled: Filled, tmp_path: Path) -> N
         Project.open(root)
 
 
-def test_a_mask_of_a_strangers_file_is_bounded(filled: Filled, tmp_path: Path) -> None:
+def test_a_mask_of_a_strangers_file_is_bounded(filled, tmp_path):
     root = tmp_path / "p.amvlm"
     shutil.copytree(filled.closed, root)
     bomb = tmp_path / "bomb.tif"

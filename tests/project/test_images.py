@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
@@ -9,24 +5,16 @@ import tifffile
 from napari_amvlm.errors import ImageError, ProjectError
 from napari_amvlm.project import Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-
 
 @pytest.fixture
-def slide(tmp_path: Path, pixels: Pixels) -> Path:
+def slide(tmp_path, pixels):
     path = tmp_path / "slides" / "slide 7.tif"
     path.parent.mkdir()
     tifffile.imwrite(path, pixels(7), photometric="rgb")
     return path
 
 
-def test_a_file_is_referenced_and_not_copied(project: Project, slide: Path, pixels: Pixels) -> None:
+def test_a_file_is_referenced_and_not_copied(project, slide, pixels):
     record = project.images.add_file(slide)
 
     assert (record.name, record.path, record.shape) == ("slide 7.tif", slide, (40, 50))
@@ -35,7 +23,7 @@ def test_a_file_is_referenced_and_not_copied(project: Project, slide: Path, pixe
     assert np.array_equal(project.images.load(record), pixels(7))
 
 
-def test_a_copy_outlives_its_original(project: Project, slide: Path, pixels: Pixels) -> None:
+def test_a_copy_outlives_its_original(project, slide, pixels):
     record = project.images.add_file(slide, copy=True, name="mine")
     slide.unlink()
 
@@ -44,7 +32,7 @@ def test_a_copy_outlives_its_original(project: Project, slide: Path, pixels: Pix
     assert np.array_equal(project.images.load(record), pixels(7))
 
 
-def test_the_same_content_is_the_same_record(project: Project, slide: Path) -> None:
+def test_the_same_content_is_the_same_record(project, slide):
     first = project.images.add_file(slide)
     twin = slide.with_name("twin.tif")
     twin.write_bytes(slide.read_bytes())
@@ -66,7 +54,7 @@ def test_the_same_content_is_the_same_record(project: Project, slide: Path) -> N
     ],
     ids=["uint16", "float32", "float64 rgb", "int64", "strided", "big-endian"],
 )
-def test_an_array_comes_back_as_it_was(project: Project, array: NDArray[np.generic]) -> None:
+def test_an_array_comes_back_as_it_was(project, array):
     record = project.images.add_array(array)
     project.close()
 
@@ -78,7 +66,7 @@ def test_an_array_comes_back_as_it_was(project: Project, array: NDArray[np.gener
     assert record.source == "array"
 
 
-def test_not_finite_pixels_come_back(project: Project) -> None:
+def test_not_finite_pixels_come_back(project):
     array = np.array([[np.nan, np.inf], [-np.inf, 1.0]], np.float32)
 
     loaded = project.images.load(project.images.add_array(array))
@@ -86,20 +74,20 @@ def test_not_finite_pixels_come_back(project: Project) -> None:
     assert np.array_equal(loaded, array, equal_nan=True)
 
 
-def test_the_same_array_is_the_same_record(project: Project, pixels: Pixels) -> None:
+def test_the_same_array_is_the_same_record(project, pixels):
     first = project.images.add_array(pixels(0), name="a")
 
     assert project.images.add_array(pixels(0), name="b") == first
     assert project.images.add_array(pixels(1)).id != first.id
 
 
-def test_alpha_is_dropped(project: Project, pixels: Pixels) -> None:
+def test_alpha_is_dropped(project, pixels):
     rgba = np.dstack([pixels(0), np.full((40, 50), 9, np.uint8)])
 
     assert np.array_equal(project.images.load(project.images.add_array(rgba)), pixels(0))
 
 
-def test_a_name_with_separators_stays_in_the_folder(project: Project, pixels: Pixels) -> None:
+def test_a_name_with_separators_stays_in_the_folder(project, pixels):
     record = project.images.add_array(pixels(0), name="../../../etc/pass wd.tif")
 
     assert record.name == "../../../etc/pass wd.tif"
@@ -107,19 +95,19 @@ def test_a_name_with_separators_stays_in_the_folder(project: Project, pixels: Pi
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 5), (4, 5, 2), (2, 4, 5, 3)])
-def test_what_is_no_image_is_refused(project: Project, shape: tuple[int, ...]) -> None:
+def test_what_is_no_image_is_refused(project, shape):
     with pytest.raises(ImageError, match="must have the shape"):
         project.images.add_array(np.zeros(shape, np.uint8))
 
     assert project.images.all() == []
 
 
-def test_complex_pixels_are_refused(project: Project) -> None:
+def test_complex_pixels_are_refused(project):
     with pytest.raises(ImageError, match="complex64"):
         project.images.add_array(np.zeros((4, 5), np.complex64))
 
 
-def test_an_unreadable_file_is_refused(project: Project, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused(project, tmp_path):
     path = tmp_path / "broken.tif"
     path.write_bytes(b"II*\x00 no tiff")
 
@@ -129,7 +117,7 @@ def test_an_unreadable_file_is_refused(project: Project, tmp_path: Path) -> None
     assert project.images.all() == []
 
 
-def test_a_renamed_image_is_found_by_its_content(project: Project, slide: Path, pixels: Pixels) -> None:
+def test_a_renamed_image_is_found_by_its_content(project, slide, pixels):
     record = project.images.add_file(slide)
     moved = slide.rename(slide.with_name("renamed.tif"))
     other = pixels(8)
@@ -141,7 +129,7 @@ def test_a_renamed_image_is_found_by_its_content(project: Project, slide: Path, 
     assert project.images.get(record.id).path == moved
 
 
-def test_an_image_moved_with_its_project_is_found(tmp_path: Path, slide: Path, pixels: Pixels) -> None:
+def test_an_image_moved_with_its_project_is_found(tmp_path, slide, pixels):
     with Project.create(tmp_path / "work" / "a.amvlm") as project:
         inner = tmp_path / "work" / "data" / "slide.tif"
         inner.parent.mkdir()
@@ -157,7 +145,7 @@ def test_an_image_moved_with_its_project_is_found(tmp_path: Path, slide: Path, p
     assert path == tmp_path / "usb" / "data" / "slide.tif"
 
 
-def test_a_reader_finds_a_moved_image_too(project: Project, slide: Path, pixels: Pixels) -> None:
+def test_a_reader_finds_a_moved_image_too(project, slide, pixels):
     record = project.images.add_file(slide)
     slide.rename(slide.with_name("renamed.tif"))
 
@@ -165,7 +153,7 @@ def test_a_reader_finds_a_moved_image_too(project: Project, slide: Path, pixels:
         assert np.array_equal(reader.images.load(record), pixels(7))
 
 
-def test_adding_a_lost_image_again_mends_its_record(project: Project, slide: Path, tmp_path: Path) -> None:
+def test_adding_a_lost_image_again_mends_its_record(project, slide, tmp_path):
     record = project.images.add_file(slide)
     elsewhere = tmp_path / "far" / "away.tif"
     elsewhere.parent.mkdir()
@@ -178,7 +166,7 @@ def test_adding_a_lost_image_again_mends_its_record(project: Project, slide: Pat
     assert (mended.id, mended.path) == (record.id, elsewhere)
 
 
-def test_a_changed_image_is_told(project: Project, slide: Path, pixels: Pixels) -> None:
+def test_a_changed_image_is_told(project, slide, pixels):
     record = project.images.add_file(slide)
     tifffile.imwrite(slide, pixels(8), photometric="rgb")
 
@@ -187,7 +175,7 @@ def test_a_changed_image_is_told(project: Project, slide: Path, pixels: Pixels) 
 
 
 @pytest.mark.parametrize("damage", ["gone", "garbage", "other"])
-def test_a_damaged_stored_image_is_told(project: Project, pixels: Pixels, damage: str) -> None:
+def test_a_damaged_stored_image_is_told(project, pixels, damage):
     record = project.images.add_array(pixels(0))
     if damage == "gone":
         record.path.unlink()
@@ -200,6 +188,6 @@ def test_a_damaged_stored_image_is_told(project: Project, pixels: Pixels, damage
         project.images.load(record)
 
 
-def test_an_unknown_image_is_told(project: Project) -> None:
+def test_an_unknown_image_is_told(project):
     with pytest.raises(ProjectError, match="no image 5"):
         project.images.get(5)

@@ -1,10 +1,7 @@
 """Held-out images, models served, discarded and rolled back, and scores of single images."""
 
-from __future__ import annotations
-
 import dataclasses
 import sqlite3
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,27 +9,18 @@ import pytest
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project import Answer, ImageScore, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
-
-def _accept(project: Project, image_id: int, prompt: str, mask: NDArray[np.bool_]) -> int:
+def _accept(project, image_id, prompt, mask):
     return project.corrections.accept(image_id, prompt, Answer(mask)).id
 
 
 @pytest.fixture
-def images(project: Project, pixels: Pixels) -> list[int]:
+def images(project, pixels):
     return [project.images.add_array(pixels(number)).id for number in range(24)]
 
 
 @pytest.fixture
-def models(project: Project, tmp_path: Path) -> list[int]:
+def models(project, tmp_path):
     found = []
     for number in range(3):
         (tmp_path / f"m{number}.safetensors").write_bytes(bytes([number]))
@@ -40,7 +28,7 @@ def models(project: Project, tmp_path: Path) -> list[int]:
     return found
 
 
-def test_every_prompt_has_its_share_of_held_out_images(project: Project, images: list[int], random_mask: Masks) -> None:
+def test_every_prompt_has_its_share_of_held_out_images(project, images, random_mask):
     for number, image_id in enumerate(images):
         _accept(project, image_id, "rare" if number % 3 == 0 else "common", random_mask(number))
 
@@ -54,9 +42,7 @@ def test_every_prompt_has_its_share_of_held_out_images(project: Project, images:
     assert [len(found) for found in by_prompt.values()] == [8, 16]
 
 
-def test_a_prompt_that_comes_later_gets_held_out_images_too(
-    project: Project, images: list[int], random_mask: Masks
-) -> None:
+def test_a_prompt_that_comes_later_gets_held_out_images_too(project, images, random_mask):
     for image_id in images[:8]:
         _accept(project, image_id, "first", random_mask(image_id))
     before = {record.id for record in project.images.held_out()}
@@ -68,7 +54,7 @@ def test_a_prompt_that_comes_later_gets_held_out_images_too(
     assert {record.id for record in project.images.held_out()} == before | {others[3]}
 
 
-def test_an_image_that_was_learnt_from_never_scores(project: Project, images: list[int], random_mask: Masks) -> None:
+def test_an_image_that_was_learnt_from_never_scores(project, images, random_mask):
     learnt = [_accept(project, image_id, "first", random_mask(image_id)) for image_id in images[:3]]
     project.runs.start({}, train=learnt)
 
@@ -84,7 +70,7 @@ def test_an_image_that_was_learnt_from_never_scores(project: Project, images: li
     assert [record.id for record in project.images.held_out()] == [fourth]
 
 
-def test_a_decision_by_hand_is_not_changed_by_the_draw(project: Project, images: list[int], random_mask: Masks) -> None:
+def test_a_decision_by_hand_is_not_changed_by_the_draw(project, images, random_mask):
     for image_id in images[:4]:
         project.images.set_held_out(image_id, False)
         for prompt in ("first", "second"):
@@ -94,9 +80,7 @@ def test_a_decision_by_hand_is_not_changed_by_the_draw(project: Project, images:
 
 
 @pytest.mark.parametrize("role", ["train", "unlabelled"])
-def test_a_run_that_would_learn_from_a_held_out_image_is_refused(
-    project: Project, images: list[int], random_mask: Masks, role: str
-) -> None:
+def test_a_run_that_would_learn_from_a_held_out_image_is_refused(project, images, random_mask, role):
     correction = _accept(project, images[0], "a", random_mask(0))
     project.images.set_held_out(images[0], True)
 
@@ -106,7 +90,7 @@ def test_a_run_that_would_learn_from_a_held_out_image_is_refused(
     assert project.runs.all() == []
 
 
-def test_rolling_back_goes_further_back_each_time(project: Project, models: list[int]) -> None:
+def test_rolling_back_goes_further_back_each_time(project, models):
     for model_id in models:
         project.models.serve(model_id)
 
@@ -121,7 +105,7 @@ def test_rolling_back_goes_further_back_each_time(project: Project, models: list
     assert project.models.served() is not None
 
 
-def test_a_discarded_model_is_not_listed_and_can_be_taken_up_again(project: Project, models: list[int]) -> None:
+def test_a_discarded_model_is_not_listed_and_can_be_taken_up_again(project, models):
     project.models.serve(models[0])
     project.models.discard(models[1])
 
@@ -135,9 +119,7 @@ def test_a_discarded_model_is_not_listed_and_can_be_taken_up_again(project: Proj
 
 
 @pytest.mark.parametrize(("damage", "said"), [("unlink", "is gone"), ("write", "was changed")])
-def test_a_model_whose_file_is_not_what_it_was_is_not_served(
-    project: Project, models: list[int], damage: str, said: str
-) -> None:
+def test_a_model_whose_file_is_not_what_it_was_is_not_served(project, models, damage, said):
     project.models.serve(models[0])
     path = project.models.all()[1].path
     if damage == "unlink":
@@ -153,7 +135,7 @@ def test_a_model_whose_file_is_not_what_it_was_is_not_served(
     assert served.id == models[0]
 
 
-def test_the_worst_score_comes_first(project: Project, images: list[int]) -> None:
+def test_the_worst_score_comes_first(project, images):
     run = project.runs.start({}, unlabelled=images[4:6])
     mask = np.ones(project.images.get(images[0]).shape, bool)
     pairs = [(images[0], "nuclei", 0.9, 0.7), (images[1], "nuclei", 0.2, None), (images[0], "gland", None, 0.1)]
@@ -175,7 +157,7 @@ def test_the_worst_score_comes_first(project: Project, images: list[int]) -> Non
             again.runs.store_scores(9, scores)
 
 
-def test_a_run_of_an_older_version_has_its_means(project: Project, images: list[int]) -> None:
+def test_a_run_of_an_older_version_has_its_means(project, images):
     run = project.runs.start({})
     project.close()
     connection = sqlite3.connect(project.root / "project.sqlite")

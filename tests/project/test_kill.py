@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,11 +22,6 @@ from safetensors.numpy import load_file
 
 from napari_amvlm.project import Answer, Project
 from tests.project import killed_worker
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
 
 WORKS = ("accept", "learn", "export")
 HALF_WRITTEN = (".tmp-*", ".*.tmp")
@@ -40,7 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and for
 class _Worker:
     """The program that is killed, and when: at any moment between two things that it says."""
 
-    def __init__(self, model_file: Path, rehearsal: Path, chance: random.Random) -> None:
+    def __init__(self, model_file, rehearsal, chance):
         program = Path(killed_worker.__file__).read_text(encoding="utf-8")
         # A process with threads of its own may not fork.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -57,7 +51,7 @@ class _Worker:
         while self._line(None) != ["ready"]:
             continue
 
-    def kill(self, **request: Any) -> list[list[str]]:
+    def kill(self, **request):
         """Have a child work, kill it at a random moment, and return the words of each line that it had said."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -81,7 +75,7 @@ class _Worker:
         assert told.pop() == ["died", str(int(signal.SIGKILL))]
         return told
 
-    def _line(self, until: float | None) -> Any:
+    def _line(self, until):
         """Return the words of the next line; None where there is none until then."""
         while b"\n" not in self._read:
             left = None if until is None else max(0.0, until - time.monotonic())
@@ -93,7 +87,7 @@ class _Worker:
         line, self._read = self._read.split(b"\n", 1)
         return line.decode().split()
 
-    def close(self) -> None:
+    def close(self):
         self._process.communicate()
 
 
@@ -108,7 +102,7 @@ class _Acknowledged:
     drafted: int | None = None
     undone: int = 0
 
-    def hear(self, told: list[list[str]]) -> None:
+    def hear(self, told):
         for word, first, *rest in told:
             if word == "accepted":
                 self.accepted[int(first)] = int(rest[0])
@@ -127,14 +121,14 @@ class _Acknowledged:
 class _Check:
     """Opens a project after each kill, and compares it with what was acknowledged."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root):
         self._root = root
         self.acknowledged = _Acknowledged()
         self.moments: Counter[str] = Counter()
         self._whole: set[Path] = set()
         self._seen = 0
 
-    def after_kill(self, work: str, told: list[list[str]], *, everything: bool) -> None:
+    def after_kill(self, work, told, *, everything):
         self.moments[f"{work}: kills"] += 1
         self.acknowledged.hear(told)
         # A reader comes first: it finds what the killed program left, and may not clear it away.
@@ -147,7 +141,7 @@ class _Check:
             assert not [path for pattern in HALF_WRITTEN for path in self._root.rglob(pattern)]
             self._seen = max(c.id for c in project.corrections.select(history=True))
 
-    def _note_moment(self, project: Project, work: str) -> None:
+    def _note_moment(self, project, work):
         """Count where kills came: in the middle of a file, between a file and the ledger, in the middle of a run."""
         kept = project.corrections.select(history=True)
         files = ((c.mask_file, c.before_file, c.reviewed_file, c.objects_file, c.states_file) for c in kept)
@@ -167,7 +161,7 @@ class _Check:
         for path in (self._root / "models").glob("[!.]*"):
             self._whole.add(path)
 
-    def _orphans(self, names: set[str]) -> set[str]:
+    def _orphans(self, names):
         """Return those of the files without an entry that earlier kills left; all of them must be whole."""
         earlier = {name for name in names if self._root / name in self._whole}
         for name in names - earlier:
@@ -175,7 +169,7 @@ class _Check:
             self._whole.add(self._root / name)
         return earlier
 
-    def _compare(self, project: Project, after: int) -> None:
+    def _compare(self, project, after):
         kept = {c.id: c for c in project.corrections.select(history=True)}
         assert self.acknowledged.accepted.keys() <= kept.keys()
         for number, correction in kept.items():
@@ -192,7 +186,7 @@ class _Check:
         self._compare_drafts(project)
         self._compare_runs(project, everything=after == 0)
 
-    def _compare_drafts(self, project: Project) -> None:
+    def _compare_drafts(self, project):
         drafts = project.drafts.all()
         assert len(drafts) == (self.acknowledged.drafted is not None) or self.acknowledged.drafted is None
         for draft in drafts:
@@ -205,7 +199,7 @@ class _Check:
         assert bool(turned) == (project.corrections.undo_steps(3, "turned")[0] > 0)
         assert all(correction.id > self.acknowledged.undone for correction in turned)
 
-    def _compare_runs(self, project: Project, *, everything: bool) -> None:
+    def _compare_runs(self, project, *, everything):
         runs = {run.id: run for run in project.runs.all()}
         models = {model.id: model for model in project.models.all()}
         for number, seed in self.acknowledged.begun.items():
@@ -226,26 +220,26 @@ class _Check:
 class _Weights:
     """Arrays with the two methods of tensors that `fingerprint` needs."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
+    def __init__(self, array):
         self._array = array
 
     @classmethod
-    def of(cls, path: Path) -> dict[str, Any]:
+    def of(cls, path):
         return {name: cls(array) for name, array in load_file(path).items()}
 
-    def half(self) -> _Weights:
+    def half(self):
         return _Weights(self._array.astype(np.float16))
 
-    def numpy(self) -> NDArray[Any]:
+    def numpy(self):
         return self._array
 
 
-def _files(folder: Path) -> dict[str, bytes]:
+def _files(folder):
     visible = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in visible}
 
 
-def _check_export(root: Path, out: Path, told: list[list[str]], moments: Counter[str]) -> None:
+def _check_export(root, out, told, moments):
     """Compare what a killed export left with a whole one: each file is complete, or is not there."""
     whole = out.with_name(f"{out.name}-whole")
     with Project.open(root, read_only=True) as project:
@@ -258,7 +252,7 @@ def _check_export(root: Path, out: Path, told: list[list[str]], moments: Counter
 
 
 @pytest.fixture
-def filled(pixels: Callable[[int], NDArray[np.uint8]], tmp_path: Path) -> tuple[Path, Path]:
+def filled(pixels, tmp_path):
     """Return two projects of four accepted images, the last of which scores models, and one that is not accepted."""
     roots = tmp_path / "killed.amvlm", tmp_path / "rehearsal.amvlm"
     for root in roots:
@@ -272,16 +266,14 @@ def filled(pixels: Callable[[int], NDArray[np.uint8]], tmp_path: Path) -> tuple[
 
 
 @pytest.fixture
-def kill_for(
-    filled: tuple[Path, Path], tiny_checkpoint: Path, tmp_path: Path
-) -> Iterator[Callable[[int], Counter[str]]]:
+def kill_for(filled, tiny_checkpoint, tmp_path):
     """Return a function that kills so many times, each kind of work in turn, and counts the moments of the kills."""
     root, rehearsal = filled
     chance = random.Random(20)
     worker = _Worker(tiny_checkpoint, rehearsal, chance)
     check = _Check(root)
 
-    def run(kills: int) -> Counter[str]:
+    def run(kills):
         for number in range(kills):
             work, out = WORKS[number % 3], tmp_path / f"export-{number}"
             told = worker.kill(work=work, root=str(root), seed=1000 * number, out=str(out))
@@ -296,7 +288,7 @@ def kill_for(
     worker.close()
 
 
-def test_killed_while_accepting_learning_and_exporting(kill_for: Callable[[int], Counter[str]]) -> None:
+def test_killed_while_accepting_learning_and_exporting(kill_for):
     moments = kill_for(9)
 
     assert [moments[f"{work}: kills"] for work in WORKS] == [3, 3, 3]
@@ -304,7 +296,7 @@ def test_killed_while_accepting_learning_and_exporting(kill_for: Callable[[int],
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_killed_two_hundred_times(kill_for: Callable[[int], Counter[str]]) -> None:
+def test_killed_two_hundred_times(kill_for):
     moments = kill_for(200)
 
     print("\n".join(f"{name}: {count}" for name, count in sorted(moments.items())))

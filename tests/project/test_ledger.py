@@ -1,23 +1,13 @@
-from __future__ import annotations
-
 import shutil
 import sqlite3
 import subprocess
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_amvlm.errors import ProjectBusyError, ProjectError
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.project.schema import SCHEMA_VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 HOLD = """
 import sys
@@ -38,13 +28,13 @@ except ProjectBusyError as error:
 """
 
 
-def _edit(root: Path, statement: str) -> None:
+def _edit(root, statement):
     connection = sqlite3.connect(root / "project.sqlite", isolation_level=None)
     connection.execute(statement)
     connection.close()
 
 
-def test_create_makes_the_folder_and_keeps_the_name(tmp_path: Path) -> None:
+def test_create_makes_the_folder_and_keeps_the_name(tmp_path):
     with Project.create(tmp_path / "a" / "lungs.amvlm", name="Lungs of spring") as project:
         folders = {path.name for path in project.root.iterdir() if path.is_dir()}
 
@@ -53,12 +43,12 @@ def test_create_makes_the_folder_and_keeps_the_name(tmp_path: Path) -> None:
         assert again.name == "Lungs of spring"
 
 
-def test_the_name_of_the_folder_is_the_name_of_the_project(tmp_path: Path) -> None:
+def test_the_name_of_the_folder_is_the_name_of_the_project(tmp_path):
     with Project.open_or_create(tmp_path / "lungs.amvlm") as project:
         assert project.name == "lungs"
 
 
-def test_open_or_create_opens_what_is_there(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+def test_open_or_create_opens_what_is_there(project, pixels):
     project.images.add_array(pixels(0))
     project.close()
 
@@ -66,14 +56,14 @@ def test_open_or_create_opens_what_is_there(project: Project, pixels: Callable[[
         assert len(again.images.all()) == 1
 
 
-def test_create_refuses_a_project(project: Project) -> None:
+def test_create_refuses_a_project(project):
     project.close()
 
     with pytest.raises(ProjectError, match="is a project already"):
         Project.create(project.root)
 
 
-def test_create_refuses_a_folder_with_other_files_and_leaves_it(tmp_path: Path) -> None:
+def test_create_refuses_a_folder_with_other_files_and_leaves_it(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"x")
 
     with pytest.raises(ProjectError, match="not empty"):
@@ -82,14 +72,14 @@ def test_create_refuses_a_folder_with_other_files_and_leaves_it(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
-def test_create_refuses_a_file(tmp_path: Path) -> None:
+def test_create_refuses_a_file(tmp_path):
     (tmp_path / "a.amvlm").write_bytes(b"x")
 
     with pytest.raises(ProjectError, match="is a file"):
         Project.create(tmp_path / "a.amvlm")
 
 
-def test_create_goes_on_where_a_crash_left_only_temporary_files(tmp_path: Path) -> None:
+def test_create_goes_on_where_a_crash_left_only_temporary_files(tmp_path):
     root = tmp_path / "a.amvlm"
     root.mkdir()
     (root / ".tmp-1234.sqlite").write_bytes(b"half")
@@ -102,14 +92,14 @@ def test_create_goes_on_where_a_crash_left_only_temporary_files(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
-def test_open_refuses_what_is_no_project(tmp_path: Path, name: str) -> None:
+def test_open_refuses_what_is_no_project(tmp_path, name):
     with pytest.raises(ProjectError, match=r"has no project\.sqlite"):
         Project.open(tmp_path / name)
 
     assert not list(tmp_path.iterdir())
 
 
-def test_open_refuses_a_newer_project_and_leaves_it(project: Project) -> None:
+def test_open_refuses_a_newer_project_and_leaves_it(project):
     project.close()
     _edit(project.root, "PRAGMA user_version = 99")
     before = (project.root / "project.sqlite").read_bytes()
@@ -120,7 +110,7 @@ def test_open_refuses_a_newer_project_and_leaves_it(project: Project) -> None:
     assert (project.root / "project.sqlite").read_bytes() == before
 
 
-def test_open_refuses_a_foreign_database(project: Project) -> None:
+def test_open_refuses_a_foreign_database(project):
     project.close()
     _edit(project.root, "PRAGMA application_id = 7")
 
@@ -129,7 +119,7 @@ def test_open_refuses_a_foreign_database(project: Project) -> None:
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_open_refuses_garbage(project: Project, read_only: bool) -> None:
+def test_open_refuses_garbage(project, read_only):
     project.close()
     (project.root / "project.sqlite").write_bytes(b"this was a database once" * 400)
 
@@ -137,7 +127,7 @@ def test_open_refuses_garbage(project: Project, read_only: bool) -> None:
         Project.open(project.root, read_only=read_only)
 
 
-def test_open_refuses_a_schema_that_is_no_text(project: Project) -> None:
+def test_open_refuses_a_schema_that_is_no_text(project):
     root = project.root
     project.close()
     ledger = root / "project.sqlite"
@@ -148,7 +138,7 @@ def test_open_refuses_a_schema_that_is_no_text(project: Project) -> None:
         Project.open(root)
 
 
-def test_open_refuses_a_truncated_ledger(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+def test_open_refuses_a_truncated_ledger(project, pixels):
     project.images.add_array(pixels(0))
     project.close()
     ledger = project.root / "project.sqlite"
@@ -158,7 +148,7 @@ def test_open_refuses_a_truncated_ledger(project: Project, pixels: Callable[[int
         Project.open(project.root)
 
 
-def test_a_refused_project_can_be_opened_once_it_is_mended(project: Project) -> None:
+def test_a_refused_project_can_be_opened_once_it_is_mended(project):
     project.close()
     _edit(project.root, "PRAGMA user_version = 99")
     with pytest.raises(ProjectError):
@@ -169,20 +159,18 @@ def test_a_refused_project_can_be_opened_once_it_is_mended(project: Project) -> 
         assert again.name == "breast"
 
 
-def test_a_second_writer_is_told_so(project: Project) -> None:
+def test_a_second_writer_is_told_so(project):
     with pytest.raises(ProjectBusyError, match="open for writing"):
         Project.open(project.root)
 
 
-def test_a_second_program_that_writes_is_told_so(
-    project: Project, run_python: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_second_program_that_writes_is_told_so(project, run_python):
     result = run_python(TRY, project.root)
 
     assert "open for writing" in result.stdout, result.stderr
 
 
-def test_the_lock_goes_with_a_killed_program(project: Project) -> None:
+def test_the_lock_goes_with_a_killed_program(project):
     import sys
 
     project.close()
@@ -201,16 +189,14 @@ def test_the_lock_goes_with_a_killed_program(project: Project) -> None:
         assert again.name == "breast"
 
 
-def test_readers_see_what_a_writer_adds(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+def test_readers_see_what_a_writer_adds(project, pixels):
     with Project.open(project.root, read_only=True) as one, Project.open(project.root, read_only=True) as two:
         project.images.add_array(pixels(0), name="late")
 
         assert [r.name for r in one.images.all()] == [r.name for r in two.images.all()] == ["late"]
 
 
-def test_a_reader_changes_nothing(
-    project: Project, pixels: Callable[[int], NDArray[np.uint8]], random_mask: Callable[[int], NDArray[np.bool_]]
-) -> None:
+def test_a_reader_changes_nothing(project, pixels, random_mask):
     record = project.images.add_array(pixels(0))
     with Project.open(project.root, read_only=True) as reader:
         for change in (
@@ -226,9 +212,7 @@ def test_a_reader_changes_nothing(
     assert not list((project.root / "masks").iterdir())
 
 
-def test_a_project_on_a_write_protected_disk_can_be_read(
-    small_disk: Path, tmp_path: Path, pixels: Callable[[int], NDArray[np.uint8]]
-) -> None:
+def test_a_project_on_a_write_protected_disk_can_be_read(small_disk, tmp_path, pixels):
     with Project.create(tmp_path / "a.amvlm") as project:
         project.images.add_array(pixels(0))
     shutil.copytree(tmp_path / "a.amvlm", small_disk / "a.amvlm")
@@ -240,7 +224,7 @@ def test_a_project_on_a_write_protected_disk_can_be_read(
     assert (loaded == pixels(0)).all()
 
 
-def test_a_closed_project_says_so(project: Project) -> None:
+def test_a_closed_project_says_so(project):
     project.close()
     project.close()
 
@@ -248,12 +232,12 @@ def test_a_closed_project_says_so(project: Project) -> None:
         project.images.all()
 
 
-def test_threads_share_a_project(project: Project, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+def test_threads_share_a_project(project, pixels):
     mask = pixels(0)[..., 0] > 127
     record = project.images.add_array(pixels(0))
-    failures: list[BaseException] = []
+    failures = []
 
-    def work(number: int) -> None:
+    def work(number):
         try:
             for _ in range(5):
                 project.corrections.accept(record.id, f"prompt {number}", Answer(mask))
@@ -273,7 +257,7 @@ def test_threads_share_a_project(project: Project, pixels: Callable[[int], NDArr
     assert len(project.images.all()) == 2
 
 
-def test_leftovers_of_a_crash_are_removed_and_masks_are_not(project: Project) -> None:
+def test_leftovers_of_a_crash_are_removed_and_masks_are_not(project):
     project.close()
     leftover = project.root / "masks" / ".tmp-abc"
     stray = project.root / "masks" / "000001-x-mask.tif"

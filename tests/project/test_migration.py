@@ -1,7 +1,5 @@
 """A project that an earlier program wrote, opened by this one."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import sqlite3
@@ -24,15 +22,15 @@ SHAPE = (12, 16)
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old(tmp_path):
     return Path(shutil.copytree(WRITTEN_WITH_SCHEMA_1, tmp_path / "breast.amvlm"))
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def _hashes(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def _dump(path: Path) -> list[str]:
+def _dump(path):
     connection = sqlite3.connect(path)
     try:
         return list(connection.iterdump())
@@ -40,11 +38,11 @@ def _dump(path: Path) -> list[str]:
         connection.close()
 
 
-def _mask(number: int) -> np.ndarray:
+def _mask(number):
     return np.random.default_rng([number, 1]).random(SHAPE) > 0.5
 
 
-def test_every_byte_of_masks_images_and_models_stays(old: Path) -> None:
+def test_every_byte_of_masks_images_and_models_stays(old):
     before = {name: _hashes(old / name) for name in ("masks", "images", "models")}
 
     with Project.open(old) as project:
@@ -65,7 +63,7 @@ def test_every_byte_of_masks_images_and_models_stays(old: Path) -> None:
     assert states[3][:6].all()
 
 
-def test_decisions_models_and_runs_stay(old: Path) -> None:
+def test_decisions_models_and_runs_stay(old):
     with Project.open(old) as project:
         served, (run,) = project.models.served(), project.runs.all()
 
@@ -76,7 +74,7 @@ def test_decisions_models_and_runs_stay(old: Path) -> None:
         assert project.runs.corrections(run.id) == {2: "train", 5: "validate"}
 
 
-def test_the_queue_knows_what_was_done(old: Path) -> None:
+def test_the_queue_knows_what_was_done(old):
     with Project.open(old) as project:
         found = {item.name: item.status for item in project.queue.items()}
         late = project.images.add_array(np.zeros(SHAPE, np.uint8), name="late")
@@ -90,7 +88,7 @@ def test_the_queue_knows_what_was_done(old: Path) -> None:
         assert project.queue.items()[-1].image_id == late.id
 
 
-def test_the_ledger_as_it_was_is_kept_beside(old: Path) -> None:
+def test_the_ledger_as_it_was_is_kept_beside(old):
     before = _dump(old / "project.sqlite")
 
     Project.open(old).close()
@@ -100,7 +98,7 @@ def test_the_ledger_as_it_was_is_kept_beside(old: Path) -> None:
     assert _dump(old / "project-schema-1.sqlite") == before
 
 
-def test_the_backup_can_be_put_back(old: Path) -> None:
+def test_the_backup_can_be_put_back(old):
     Project.open(old).close()
     (old / "project.sqlite").unlink()
     (old / "project-schema-1.sqlite").rename(old / "project.sqlite")
@@ -109,7 +107,7 @@ def test_the_backup_can_be_put_back(old: Path) -> None:
         assert len(project.corrections.select()) == 5
 
 
-def test_an_earlier_backup_is_not_overwritten(old: Path) -> None:
+def test_an_earlier_backup_is_not_overwritten(old):
     (old / "project-schema-1.sqlite").write_bytes(b"mine")
 
     Project.open(old).close()
@@ -118,10 +116,10 @@ def test_an_earlier_backup_is_not_overwritten(old: Path) -> None:
     assert (old / "project-schema-1-2.sqlite").is_file()
 
 
-def test_without_a_backup_nothing_is_migrated(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_backup_nothing_is_migrated(old, monkeypatch):
     before = _dump(old / "project.sqlite")
 
-    def refuse(_source: object, _target: object) -> None:
+    def refuse(_source, _target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "replace", refuse)
@@ -132,7 +130,7 @@ def test_without_a_backup_nothing_is_migrated(old: Path, monkeypatch: pytest.Mon
     assert not list(old.glob(".tmp-*"))
 
 
-def test_a_reader_says_that_a_writer_must_come_first(old: Path) -> None:
+def test_a_reader_says_that_a_writer_must_come_first(old):
     before = _dump(old / "project.sqlite")
 
     with pytest.raises(ProjectError, match="open it for writing once"):
@@ -141,7 +139,7 @@ def test_a_reader_says_that_a_writer_must_come_first(old: Path) -> None:
     assert _dump(old / "project.sqlite") == before
 
 
-def test_what_schema_2_kept_stays(tmp_path: Path) -> None:
+def test_what_schema_2_kept_stays(tmp_path):
     root = Path(shutil.copytree(WRITTEN_WITH_SCHEMA_2, tmp_path / "spine.amvlm"))
     before = _hashes(root / "masks")
 
@@ -162,12 +160,12 @@ def test_what_schema_2_kept_stays(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def flat(tmp_path: Path) -> Path:
+def flat(tmp_path):
     """Return a project in which lungs, left lung, right lung and infection were painted in one flat layer."""
     return Path(shutil.copytree(WRITTEN_WITH_SCHEMA_3, tmp_path / "chest.amvlm"))
 
 
-def test_what_schema_3_kept_stays(flat: Path) -> None:
+def test_what_schema_3_kept_stays(flat):
     before = _hashes(flat / "masks")
 
     with Project.open(flat) as project:
@@ -180,7 +178,7 @@ def test_what_schema_3_kept_stays(flat: Path) -> None:
     assert (flat / "project-schema-3.sqlite").is_file()
 
 
-def test_prompts_get_their_styles_in_the_order_of_first_use(flat: Path) -> None:
+def test_prompts_get_their_styles_in_the_order_of_first_use(flat):
     with Project.open(flat) as project:
         styles = {record.text: record.style for record in project.prompts.all()}
 
@@ -188,7 +186,7 @@ def test_prompts_get_their_styles_in_the_order_of_first_use(flat: Path) -> None:
     assert styles == {name: PromptStyle(n + 1, PALETTE[n]) for n, name in enumerate(names)}
 
 
-def test_decisions_of_before_can_be_undone(flat: Path) -> None:
+def test_decisions_of_before_can_be_undone(flat):
     with Project.open(flat) as project:
         corrections = project.corrections
         assert corrections.undo_steps(3, "infection") == (2, 0)
@@ -201,7 +199,7 @@ def test_decisions_of_before_can_be_undone(flat: Path) -> None:
         assert len(corrections.select(history=True)) == 8
 
 
-def test_masks_that_were_possibly_cut_are_listed(flat: Path) -> None:
+def test_masks_that_were_possibly_cut_are_listed(flat):
     with Project.open(flat) as project:
         found = {(cut.image_name, cut.prompt): cut for cut in project.corrections.possibly_cut()}
 
@@ -220,7 +218,7 @@ def test_masks_that_were_possibly_cut_are_listed(flat: Path) -> None:
         assert ("x-ray 0", "lungs") not in {(c.image_name, c.prompt) for c in project.corrections.possibly_cut()}
 
 
-def test_what_schema_4_kept_stays(tmp_path: Path) -> None:
+def test_what_schema_4_kept_stays(tmp_path):
     root = Path(shutil.copytree(WRITTEN_WITH_SCHEMA_4, tmp_path / "tiles.amvlm"))
     before = {name: _hashes(root / name) for name in ("masks", "drafts", "images")}
 
@@ -252,7 +250,7 @@ def test_what_schema_4_kept_stays(tmp_path: Path) -> None:
     assert (root / "project-schema-4.sqlite").is_file()
 
 
-def test_nothing_was_cut_in_a_new_project(tmp_path: Path) -> None:
+def test_nothing_was_cut_in_a_new_project(tmp_path):
     with Project.create(tmp_path / "new.amvlm") as project:
         image = project.images.add_array(np.zeros(SHAPE, np.uint8))
         project.corrections.accept(image.id, "left", Answer(_mask(0)))
@@ -266,7 +264,7 @@ def test_nothing_was_cut_in_a_new_project(tmp_path: Path) -> None:
     [WRITTEN_WITH_SCHEMA_1, WRITTEN_WITH_SCHEMA_2, WRITTEN_WITH_SCHEMA_3, WRITTEN_WITH_SCHEMA_4],
     ids=["1", "2", "3", "4"],
 )
-def test_a_migrated_ledger_has_the_tables_of_a_new_one(written: Path, tmp_path: Path) -> None:
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(written, tmp_path):
     old = Path(shutil.copytree(written, tmp_path / "old.amvlm"))
     Project.open(old).close()
     Project.create(tmp_path / "new.amvlm").close()

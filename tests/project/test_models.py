@@ -1,30 +1,20 @@
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def weights(tmp_path):
     path = tmp_path / "elsewhere.safetensors"
     path.write_bytes(b"weights")
     return path
 
 
-def test_a_model_from_elsewhere_is_copied_in(project: Project, weights: Path) -> None:
+def test_a_model_from_elsewhere_is_copied_in(project, weights):
     record = project.models.add(weights, "parent", {"after": 0.8}, "CC BY 4.0")
     weights.unlink()
 
@@ -39,7 +29,7 @@ def test_a_model_from_elsewhere_is_copied_in(project: Project, weights: Path) ->
     assert project.models.all() == [record]
 
 
-def test_two_models_of_one_name_live_side_by_side(project: Project, weights: Path) -> None:
+def test_two_models_of_one_name_live_side_by_side(project, weights):
     first = project.models.add(weights)
     weights.write_bytes(b"better weights")
 
@@ -49,7 +39,7 @@ def test_two_models_of_one_name_live_side_by_side(project: Project, weights: Pat
     assert second.path.read_bytes() == b"better weights"
 
 
-def test_a_model_written_to_the_place_given_stays_there(project: Project) -> None:
+def test_a_model_written_to_the_place_given_stays_there(project):
     path = project.models.new_path()
     path.write_bytes(b"weights")
 
@@ -59,12 +49,12 @@ def test_a_model_written_to_the_place_given_stays_there(project: Project) -> Non
     assert project.models.new_path() != path
 
 
-def test_a_missing_model_is_told(project: Project, tmp_path: Path) -> None:
+def test_a_missing_model_is_told(project, tmp_path):
     with pytest.raises(ProjectError, match="was not found"):
         project.models.add(tmp_path / "none.safetensors")
 
 
-def test_serving_can_be_rolled_back(project: Project, weights: Path) -> None:
+def test_serving_can_be_rolled_back(project, weights):
     assert project.models.served() is None
     first, second = project.models.add(weights), project.models.add(weights)
     assert project.models.served() is None
@@ -80,14 +70,12 @@ def test_serving_can_be_rolled_back(project: Project, weights: Path) -> None:
         assert again.models.served() is None
 
 
-def test_an_unknown_model_is_not_served(project: Project) -> None:
+def test_an_unknown_model_is_not_served(project):
     with pytest.raises(ProjectError, match="no model 3"):
         project.models.serve(3)
 
 
-def test_a_run_keeps_what_it_learnt_from_and_how_it_ended(
-    project: Project, weights: Path, pixels: Callable[[int], NDArray[np.uint8]]
-) -> None:
+def test_a_run_keeps_what_it_learnt_from_and_how_it_ended(project, weights, pixels):
     image = project.images.add_array(pixels(0))
     mask = pixels(0)[..., 0] > 0
     ids = [project.corrections.accept(image.id, prompt, Answer(mask)).id for prompt in ("a", "b")]
@@ -102,7 +90,7 @@ def test_a_run_keeps_what_it_learnt_from_and_how_it_ended(
     assert project.runs.corrections(run.id) == {ids[0]: "train", ids[1]: "validate"}
 
 
-def test_a_run_whose_program_died_is_interrupted(project: Project) -> None:
+def test_a_run_whose_program_died_is_interrupted(project):
     project.close()
     script = (
         "import os, signal, sys\nfrom napari_amvlm.project import Project\n"
@@ -117,6 +105,6 @@ def test_a_run_whose_program_died_is_interrupted(project: Project) -> None:
     assert run.ended_at is not None
 
 
-def test_an_unknown_run_is_told(project: Project) -> None:
+def test_an_unknown_run_is_told(project):
     with pytest.raises(ProjectError, match="no run 9"):
         project.runs.finish(9)

@@ -1,9 +1,6 @@
 """How a prompt looks: one value, one colour and one choice about its objects in all of a project."""
 
-from __future__ import annotations
-
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,20 +10,17 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.project import Answer, Project, PromptStyle
 from napari_amvlm.project.prompts import PALETTE, next_style
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
 DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
 HAEMATOXYLIN, EOSIN = (0.45, 0.33, 0.61), (0.89, 0.66, 0.78)
 
 
-def _rgb(colour: str) -> NDArray[np.float64]:
+def _rgb(colour):
     return np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
 
 
-def _seen(rgb: NDArray[np.float64], matrix: list[list[float]] | None) -> NDArray[np.float64]:
+def _seen(rgb, matrix):
     if matrix is None:
         return rgb
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
@@ -34,11 +28,11 @@ def _seen(rgb: NDArray[np.float64], matrix: list[list[float]] | None) -> NDArray
     return np.where(simulated <= 0.0031308, 12.92 * simulated, 1.055 * simulated ** (1 / 2.4) - 0.055)
 
 
-def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _difference(one, other):
     return float(deltaE_ciede2000(rgb2lab(one), rgb2lab(other)))
 
 
-def test_values_and_colours_come_in_the_order_of_first_use(project: Project) -> None:
+def test_values_and_colours_come_in_the_order_of_first_use(project):
     expected = project.prompts.style("lungs")
     for prompt in ("lungs", "left lung", " left  lung ", "right lung"):
         project.prompts.add(prompt)
@@ -49,7 +43,7 @@ def test_values_and_colours_come_in_the_order_of_first_use(project: Project) -> 
     assert styles == [PromptStyle(number + 1, PALETTE[number]) for number in range(3)]
 
 
-def test_a_style_is_the_same_on_every_image_and_after_reopening(project: Project) -> None:
+def test_a_style_is_the_same_on_every_image_and_after_reopening(project):
     images = [project.images.add_array(np.full((4, 5), number, np.uint8)).id for number in range(2)]
     for image, prompts in zip(images, (("left lung", "right lung"), ("right lung", "left lung")), strict=True):
         for prompt in prompts:
@@ -64,7 +58,7 @@ def test_a_style_is_the_same_on_every_image_and_after_reopening(project: Project
         assert again.prompts.style("right lung") == PromptStyle(2, "#aa3377", separate_objects=True)
 
 
-def test_a_new_prompt_gets_the_colour_used_least(project: Project) -> None:
+def test_a_new_prompt_gets_the_colour_used_least(project):
     for number in range(len(PALETTE)):
         project.prompts.add(f"prompt {number}")
     project.prompts.set_colour("prompt 2", PALETTE[0])
@@ -73,13 +67,13 @@ def test_a_new_prompt_gets_the_colour_used_least(project: Project) -> None:
 
 
 @pytest.mark.parametrize("colour", ["red", "#12345", "#12345g", "", "#1234567"])
-def test_what_is_no_colour_is_refused(project: Project, colour: str) -> None:
+def test_what_is_no_colour_is_refused(project, colour):
     with pytest.raises(InputError, match="#rrggbb"):
         project.prompts.set_colour("nuclei", colour)
 
 
-def test_styles_without_a_project() -> None:
-    styles: list[PromptStyle] = []
+def test_styles_without_a_project():
+    styles = []
     for _ in range(3):
         styles.append(next_style(styles))
 
@@ -87,7 +81,7 @@ def test_styles_without_a_project() -> None:
 
 
 @pytest.mark.parametrize("vision", [None, PROTANOPIA, DEUTERANOPIA], ids=["full", "protanopia", "deuteranopia"])
-def test_colours_are_told_apart_and_stand_out(vision: list[list[float]] | None) -> None:
+def test_colours_are_told_apart_and_stand_out(vision):
     colours = [_seen(_rgb(colour), vision) for colour in PALETTE]
     tissue = [_seen(np.array(stain), vision) for stain in (HAEMATOXYLIN, EOSIN)]
     grays = [np.full(3, level) for level in (0.1, 0.3, 0.5, 0.7, 0.9)]

@@ -1,47 +1,35 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
 from napari_amvlm.errors import InputError, ProjectError
 from napari_amvlm.project import Answer, Project, Region, TileScores, rank
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
 HALVES = (Region(0, 0, 20, 50), Region(20, 0, 20, 50))
 
 
 @pytest.fixture
-def filled(project: Project, pixels: Pixels) -> Project:
+def filled(project, pixels):
     """Return a project of five images, called a to e."""
     for number, name in enumerate("abcde"):
         project.images.add_array(pixels(number), name=name)
     return project
 
 
-def _names(project: Project) -> str:
+def _names(project):
     return "".join(item.name for item in project.queue.items())
 
 
-def _half(rows: slice) -> NDArray[np.bool_]:
+def _half(rows):
     region = np.zeros((40, 50), bool)
     region[rows] = True
     return region
 
 
-def _scores(value: float) -> TileScores:
+def _scores(value):
     return TileScores(np.array([[0, 0, 20, 50], [20, 0, 20, 50]]), np.full(2, value), np.full(2, value / 2))
 
 
-def test_every_image_is_in_the_queue_once(filled: Project, pixels: Pixels) -> None:
+def test_every_image_is_in_the_queue_once(filled, pixels):
     filled.images.add_array(pixels(0))
 
     assert _names(filled) == "abcde"
@@ -49,7 +37,7 @@ def test_every_image_is_in_the_queue_once(filled: Project, pixels: Pixels) -> No
     assert filled.queue.counts() == {"new": 5, "predicted": 0, "in work": 0, "accepted": 0, "skipped": 0}
 
 
-def test_the_status_follows_what_is_done(filled: Project, random_mask: Masks) -> None:
+def test_the_status_follows_what_is_done(filled, random_mask):
     first, second, third = filled.queue.items()[:3]
     for item in (first, second, third):
         filled.queue.note_predicted(item.id)
@@ -68,7 +56,7 @@ def test_the_status_follows_what_is_done(filled: Project, random_mask: Masks) ->
     assert filled.queue.get(first.id).status == "in work"
 
 
-def test_regions_stand_for_their_image(filled: Project, random_mask: Masks) -> None:
+def test_regions_stand_for_their_image(filled, random_mask):
     top, bottom = filled.queue.add_regions(2, HALVES)
     again = filled.queue.add_regions(2, HALVES)
 
@@ -82,19 +70,19 @@ def test_regions_stand_for_their_image(filled: Project, random_mask: Masks) -> N
 
 
 @pytest.mark.parametrize("region", [Region(0, 0, 41, 50), Region(-1, 0, 5, 5), Region(0, 0, 0, 5)])
-def test_regions_outside_are_told(filled: Project, region: Region) -> None:
+def test_regions_outside_are_told(filled, region):
     with pytest.raises(InputError, match="Region"):
         filled.queue.add_regions(2, [HALVES[0], region])
 
     assert _names(filled) == "abcde"
 
 
-def test_next_and_previous_stop_at_what_is_wanted(filled: Project) -> None:
+def test_next_and_previous_stop_at_what_is_wanted(filled):
     ids = [item.id for item in filled.queue.items()]
     filled.queue.set_status(ids[1], "skipped")
 
-    def step(here: int | None, by: int, *statuses: str) -> str | None:
-        found = filled.queue.step(here, by, statuses or None)  # type: ignore[arg-type]
+    def step(here, by, *statuses):
+        found = filled.queue.step(here, by, statuses or None)
         return None if found is None else found.name
 
     assert [step(None, 1), step(ids[0], 1), step(ids[0], 1, "new"), step(ids[4], 1)] == ["a", "b", "c", None]
@@ -105,7 +93,7 @@ def test_next_and_previous_stop_at_what_is_wanted(filled: Project) -> None:
         filled.queue.step(99, 1)
 
 
-def test_the_order_is_stored_and_new_images_come_last(filled: Project, pixels: Pixels) -> None:
+def test_the_order_is_stored_and_new_images_come_last(filled, pixels):
     values = {1: 0.2, 2: 0.9, 4: 0.5}
     for item_id, value in values.items():
         filled.queue.store_scores(item_id, "nuclei", _scores(value))
@@ -117,7 +105,7 @@ def test_the_order_is_stored_and_new_images_come_last(filled: Project, pixels: P
         assert _names(again) == "bdacef"
 
 
-def test_features_bring_diversity(filled: Project) -> None:
+def test_features_bring_diversity(filled):
     scores, features = [0.9, 0.89, 0.88, 0.4, 0.1], [[0, 0], [0, 0.1], [0.1, 0], [3, 3], [9, 0]]
     for item, score, feature in zip(filled.queue.items(), scores, features, strict=True):
         filled.queue.store_scores(item.id, "nuclei", _scores(score))
@@ -133,7 +121,7 @@ def test_features_bring_diversity(filled: Project) -> None:
     assert "".join(item.name for item in filled.queue.sort(diversity=0.6)) == "abcde"
 
 
-def test_scores_of_chosen_prompts_count(filled: Project) -> None:
+def test_scores_of_chosen_prompts_count(filled):
     filled.queue.store_scores(1, "nuclei", _scores(0.1))
     filled.queue.store_scores(2, "nuclei", _scores(0.2))
     filled.queue.store_scores(1, "gland", _scores(0.9))
@@ -142,7 +130,7 @@ def test_scores_of_chosen_prompts_count(filled: Project) -> None:
     assert [item.name for item in filled.queue.sort()][:2] == ["a", "b"]
 
 
-def test_a_student_that_follows_its_teacher_closely_still_counts(filled: Project) -> None:
+def test_a_student_that_follows_its_teacher_closely_still_counts(filled):
     for item_id, disagreement, entropy in ((1, 0.001, 0.40), (2, 0.02, 0.39), (3, 0.0, 0.2)):
         scores = TileScores(np.array([[0, 0, 40, 50]]), np.array([disagreement]), np.array([entropy]))
         filled.queue.store_scores(item_id, "nuclei", scores)
@@ -150,7 +138,7 @@ def test_a_student_that_follows_its_teacher_closely_still_counts(filled: Project
     assert [item.name for item in filled.queue.sort()][:3] == ["b", "a", "c"]
 
 
-def test_what_is_done_comes_last_and_the_like_of_it_later(filled: Project) -> None:
+def test_what_is_done_comes_last_and_the_like_of_it_later(filled):
     scores, features = [0.9, 0.8, 0.7, 0.1], [[0, 0], [0, 0.1], [3, 3], [3, 2.9]]
     for item_id, score, feature in zip((1, 2, 3, 4), scores, features, strict=True):
         filled.queue.store_scores(item_id, "nuclei", _scores(score))
@@ -166,7 +154,7 @@ def test_what_is_done_comes_last_and_the_like_of_it_later(filled: Project) -> No
     assert (before, after, skipped) == ("acbde", "cbdea", "bcdea")
 
 
-def test_the_heat_map_says_what_the_order_says(filled: Project) -> None:
+def test_the_heat_map_says_what_the_order_says(filled):
     tiles = np.array([[0, 0, 20, 50], [20, 0, 20, 50]])
     filled.queue.store_scores(1, "nuclei", TileScores(tiles, np.array([0.1, 0.0]), np.array([0.2, 0.4])))
     filled.queue.store_scores(2, "nuclei", TileScores(tiles, np.array([0.2, 0.2]), np.array([0.8, 0.8])))
@@ -183,7 +171,7 @@ def test_the_heat_map_says_what_the_order_says(filled: Project) -> None:
     assert filled.queue.units() == pytest.approx((0.1, 0.4))
 
 
-def test_stored_scores_come_back(filled: Project) -> None:
+def test_stored_scores_come_back(filled):
     filled.queue.store_scores(1, "nuclei", _scores(0.4), model="m")
     filled.queue.store_scores(1, "nuclei", _scores(0.6), model="m")
 
@@ -195,7 +183,7 @@ def test_stored_scores_come_back(filled: Project) -> None:
     assert filled.queue.scores(2) == {}
 
 
-def test_a_reader_lists_and_does_not_change(filled: Project) -> None:
+def test_a_reader_lists_and_does_not_change(filled):
     with Project.open(filled.root, read_only=True) as reader:
         assert len(reader.queue.items()) == 5
         with pytest.raises(ProjectError, match="for reading only"):

@@ -1,9 +1,5 @@
 """Pixel states, objects, locks, prompts, the overlap rule, and where one was."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
@@ -12,35 +8,26 @@ from napari_amvlm.errors import InputError, LabelsError, ProjectError
 from napari_amvlm.project import Answer, Project, ResumeState
 from napari_amvlm.review import OverlapRule, PixelState, pixel_states
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
 SHAPE = (40, 50)
 
 
 @pytest.fixture
-def image_id(project: Project, pixels: Pixels) -> int:
+def image_id(project, pixels):
     return project.images.add_array(pixels(0)).id
 
 
-def _rows(first: int, last: int) -> NDArray[np.bool_]:
+def _rows(first, last):
     region = np.zeros(SHAPE, bool)
     region[first:last] = True
     return region
 
 
-def _reopened(project: Project) -> Project:
+def _reopened(project):
     project.close()
     return Project.open(project.root)
 
 
-def test_states_of_an_answer_follow_from_it(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_states_of_an_answer_follow_from_it(project, image_id, random_mask):
     mask, before, reviewed = random_mask(0), random_mask(1), random_mask(2)
 
     correction = project.corrections.accept(image_id, "nuclei", Answer(mask, before=before, reviewed=reviewed))
@@ -49,7 +36,7 @@ def test_states_of_an_answer_follow_from_it(project: Project, image_id: int, ran
     assert np.array_equal(project.corrections.states(correction), pixel_states(mask, before, reviewed))
 
 
-def test_what_was_corrected_once_stays_corrected(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_what_was_corrected_once_stays_corrected(project, image_id, random_mask):
     mask, wrong = random_mask(0), random_mask(1)
     project.corrections.accept(image_id, "nuclei", Answer(mask, before=wrong))
 
@@ -61,7 +48,7 @@ def test_what_was_corrected_once_stays_corrected(project: Project, image_id: int
         assert np.array_equal(again.corrections.states(current) == PixelState.CORRECTED, mask != wrong)
 
 
-def test_regions_add_up(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_regions_add_up(project, image_id, random_mask):
     first, second, proposed = random_mask(0), random_mask(1), random_mask(2)
     project.corrections.accept(image_id, "nuclei", Answer(first, region=_rows(0, 20), before=proposed))
     project.corrections.accept(image_id, "nuclei", Answer(second, region=_rows(15, 30), before=proposed))
@@ -80,7 +67,7 @@ def test_regions_add_up(project: Project, image_id: int, random_mask: Masks) -> 
         assert len(again.corrections.select(history=True)) == 2
 
 
-def test_objects_come_back_and_cover_their_mask(project: Project, image_id: int) -> None:
+def test_objects_come_back_and_cover_their_mask(project, image_id):
     numbers = np.random.default_rng(0).integers(0, 70000, SHAPE)
 
     correction = project.corrections.accept(image_id, "nuclei", Answer(numbers > 0, objects=numbers))
@@ -92,13 +79,13 @@ def test_objects_come_back_and_cover_their_mask(project: Project, image_id: int)
         project.corrections.accept(image_id, "nuclei", Answer(numbers != 0, objects=-numbers))
 
 
-def test_without_numbers_each_piece_is_an_object(project: Project, image_id: int) -> None:
+def test_without_numbers_each_piece_is_an_object(project, image_id):
     correction = project.corrections.accept(image_id, "nuclei", Answer(_rows(0, 3) | _rows(7, 9)))
 
     assert project.corrections.objects(correction)[[0, 5, 8], 0].tolist() == [1, 0, 2]
 
 
-def test_accepted_objects_are_locked_until_unlocked(project: Project, image_id: int) -> None:
+def test_accepted_objects_are_locked_until_unlocked(project, image_id):
     mask = _rows(0, 3) | _rows(7, 9)
     correction = project.corrections.accept(image_id, "nuclei", Answer(mask))
     project.corrections.accept(image_id, "gland", Answer(_rows(20, 22)))
@@ -117,7 +104,7 @@ def test_accepted_objects_are_locked_until_unlocked(project: Project, image_id: 
             again.locks.set(newer, [0], locked=False)
 
 
-def test_a_scale_chosen_by_hand_is_kept(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_scale_chosen_by_hand_is_kept(project, image_id, random_mask):
     correction = project.corrections.accept(image_id, "a", Answer(random_mask(0), scale="tiles", magnification=0.5))
 
     assert (correction.scale, correction.magnification, correction.origin) == ("tiles", 0.5, None)
@@ -125,7 +112,7 @@ def test_a_scale_chosen_by_hand_is_kept(project: Project, image_id: int, random_
         project.corrections.accept(image_id, "a", Answer(random_mask(0), magnification=0))
 
 
-def test_prompts_keep_how_they_are_set(project: Project) -> None:
+def test_prompts_keep_how_they_are_set(project):
     project.prompts.add("  left   lung ")
     project.prompts.set_up("nuclei", threshold=0.4, scale="tiles", magnification=2)
 
@@ -141,7 +128,7 @@ def test_prompts_keep_how_they_are_set(project: Project) -> None:
             again.prompts.get("bone")
 
 
-def test_the_rule_for_overlaps_is_kept_and_can_be_changed(project: Project) -> None:
+def test_the_rule_for_overlaps_is_kept_and_can_be_changed(project):
     assert project.prompts.overlap_rule() is OverlapRule.SMALLEST
     for prompt in ("a", "b", "c"):
         project.prompts.add(prompt)
@@ -158,7 +145,7 @@ def test_the_rule_for_overlaps_is_kept_and_can_be_changed(project: Project) -> N
         assert again.prompts.overlap_order() == []
 
 
-def test_work_goes_on_where_it_was_left(project: Project) -> None:
+def test_work_goes_on_where_it_was_left(project):
     assert project.resume_state() is None
     state = ResumeState(
         image_id=3, camera_centre=(0.0, 12.5, 7.0), camera_zoom=2.25, step=(4, 0), prompt="nuclei", threshold=0.4
@@ -171,7 +158,7 @@ def test_work_goes_on_where_it_was_left(project: Project) -> None:
         assert again.resume_state() == state
 
 
-def test_a_strange_resume_state_is_only_forgotten(project: Project) -> None:
+def test_a_strange_resume_state_is_only_forgotten(project):
     project.store_resume_state(ResumeState(image_id=1))
     with project._ledger.transaction() as connection:
         connection.execute("UPDATE facts SET value = '{\"colour\": 1}' WHERE key = 'resume'")
@@ -179,7 +166,7 @@ def test_a_strange_resume_state_is_only_forgotten(project: Project) -> None:
     assert project.resume_state() is None
 
 
-def test_moved_images_are_found_in_a_folder_given_once(project: Project, tmp_path: Path, pixels: Pixels) -> None:
+def test_moved_images_are_found_in_a_folder_given_once(project, tmp_path, pixels):
     here, far = tmp_path / "here", tmp_path / "far" / "away" / "deep"
     here.mkdir()
     records = []
@@ -201,9 +188,7 @@ def test_moved_images_are_found_in_a_folder_given_once(project: Project, tmp_pat
         project.images.find(tmp_path / "nowhere")
 
 
-def test_objects_that_were_told_apart_stay_so_when_a_region_elsewhere_is_accepted(
-    project: Project, image_id: int
-) -> None:
+def test_objects_that_were_told_apart_stay_so_when_a_region_elsewhere_is_accepted(project, image_id):
     objects = np.zeros((40, 50), np.int32)
     objects[5:10, 5:10], objects[5:10, 10:15] = 1, 2
     project.corrections.accept(

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import sqlite3
 
 import pytest
@@ -9,18 +7,18 @@ from napari_amvlm.project.schema import APPLICATION_ID, SCHEMA_VERSION, migrate,
 
 
 @pytest.fixture
-def empty() -> sqlite3.Connection:
+def empty():
     return sqlite3.connect(":memory:", isolation_level=None)
 
 
-def test_migrate_brings_an_empty_database_to_the_newest_version(empty: sqlite3.Connection) -> None:
+def test_migrate_brings_an_empty_database_to_the_newest_version(empty):
     migrate(empty)
 
     assert schema_version(empty) == SCHEMA_VERSION
     assert empty.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
 
 
-def test_migrate_runs_only_what_is_missing(empty: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrate_runs_only_what_is_missing(empty, monkeypatch):
     migrate(empty)
     empty.execute("INSERT INTO facts VALUES ('name', 'kept')")
     grown = (*schema.MIGRATIONS, ("ALTER TABLE images ADD COLUMN zoom REAL",))
@@ -34,9 +32,7 @@ def test_migrate_runs_only_what_is_missing(empty: sqlite3.Connection, monkeypatc
     assert empty.execute("SELECT value FROM facts").fetchone()[0] == "kept"
 
 
-def test_a_failing_migration_leaves_the_version_before_it(
-    empty: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_migration_leaves_the_version_before_it(empty, monkeypatch):
     migrate(empty)
     grown = (*schema.MIGRATIONS, ("CREATE TABLE half (x)", "this is not SQL"))
     monkeypatch.setattr(schema, "MIGRATIONS", grown)
@@ -49,7 +45,7 @@ def test_a_failing_migration_leaves_the_version_before_it(
     assert not empty.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
 
 
-def test_the_database_itself_refuses_two_current_corrections(empty: sqlite3.Connection) -> None:
+def test_the_database_itself_refuses_two_current_corrections(empty):
     migrate(empty)
     empty.execute("INSERT INTO prompts (id, text) VALUES (1, 'nuclei')")
     empty.execute(

@@ -1,10 +1,7 @@
 """Regions that were cut out of slides: those that share pixels are held out together."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,51 +9,46 @@ from tifffile import imwrite
 
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.imaging import slide_key
-from napari_amvlm.project import Answer, Project, SlidePlace
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from napari_amvlm.project import Answer, SlidePlace
 
 SIDE = 40
 
 
 @pytest.fixture
-def slide() -> NDArray[np.uint8]:
+def slide():
     return np.random.default_rng(5).integers(0, 256, (1100, 1000, 3), np.uint8)
 
 
 class Regions:
     """Cuts regions out of a slide and accepts masks on them."""
 
-    def __init__(self, project: Project, slide: NDArray[np.uint8]) -> None:
+    def __init__(self, project, slide):
         self.project, self.slide, self.key = project, slide, slide_key(slide)
 
-    def add(self, y: int, x: int) -> int:
+    def add(self, y, x):
         pixels = self.slide[y : y + SIDE, x : x + SIDE]
         return self.project.images.add_array(pixels, name=f"x{x} y{y}", cut_from=SlidePlace(self.key, y, x)).id
 
-    def accept(self, y: int, x: int, prompt: str = "nuclei") -> int:
+    def accept(self, y, x, prompt="nuclei"):
         image_id = self.add(y, x)
         self.project.corrections.accept(image_id, prompt, Answer(np.ones((SIDE, SIDE), np.bool_)))
         return image_id
 
 
 @pytest.fixture
-def regions(project: Project, slide: NDArray[np.uint8]) -> Regions:
+def regions(project, slide):
     return Regions(project, slide)
 
 
-def _held_out(project: Project) -> list[str]:
+def _held_out(project):
     return [record.name for record in project.images.held_out()]
 
 
-def _unlabelled(project: Project) -> list[str]:
+def _unlabelled(project):
     return [record.name for record in project.images.unlabelled()]
 
 
-def test_regions_that_do_not_touch_are_drawn_one_by_one(project: Project, regions: Regions) -> None:
+def test_regions_that_do_not_touch_are_drawn_one_by_one(project, regions):
     for number in range(8):
         regions.accept(0, number * SIDE)
 
@@ -64,7 +56,7 @@ def test_regions_that_do_not_touch_are_drawn_one_by_one(project: Project, region
 
 
 @pytest.mark.parametrize(("y", "x"), [(0, 3 * SIDE - 1), (SIDE - 1, 3 * SIDE), (SIDE - 1, 4 * SIDE - 1)])
-def test_a_region_that_overlaps_a_held_out_one_is_held_out(project: Project, regions: Regions, y: int, x: int) -> None:
+def test_a_region_that_overlaps_a_held_out_one_is_held_out(project, regions, y, x):
     for number in (0, 1, 1.99):  # the third reaches into the second
         regions.accept(300, int(number * SIDE))
     regions.accept(0, 3 * SIDE)
@@ -75,7 +67,7 @@ def test_a_region_that_overlaps_a_held_out_one_is_held_out(project: Project, reg
     assert _held_out(project) == ["x120 y0", f"x{x} y{y}"]
 
 
-def test_a_region_that_overlaps_one_that_is_learnt_from_is_learnt_from(project: Project, regions: Regions) -> None:
+def test_a_region_that_overlaps_one_that_is_learnt_from_is_learnt_from(project, regions):
     for number in range(3):
         regions.accept(0, number * SIDE)
 
@@ -86,7 +78,7 @@ def test_a_region_that_overlaps_one_that_is_learnt_from_is_learnt_from(project: 
     assert _held_out(project) == ["x0 y500"]
 
 
-def test_where_both_overlap_it_scores(project: Project, regions: Regions) -> None:
+def test_where_both_overlap_it_scores(project, regions):
     for number in range(4):
         regions.accept(0, number * SIDE)
 
@@ -95,7 +87,7 @@ def test_where_both_overlap_it_scores(project: Project, regions: Regions) -> Non
     assert _held_out(project) == ["x120 y0", "x100 y0"]
 
 
-def test_a_further_prompt_holds_out_no_region_that_is_learnt_from_beside(project: Project, regions: Regions) -> None:
+def test_a_further_prompt_holds_out_no_region_that_is_learnt_from_beside(project, regions):
     for number in range(4):
         regions.accept(0, number * SIDE)
     regions.accept(SIDE // 2, 0)
@@ -107,9 +99,7 @@ def test_a_further_prompt_holds_out_no_region_that_is_learnt_from_beside(project
     assert _held_out(project) == ["x120 y0"]
 
 
-def test_the_slide_itself_and_regions_around_are_not_seen_unlabelled(
-    project: Project, regions: Regions, tmp_path: Path
-) -> None:
+def test_the_slide_itself_and_regions_around_are_not_seen_unlabelled(project, regions, tmp_path):
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
     imwrite(tmp_path / "other.tif", regions.slide[::-1], photometric="rgb")
     for name in ("slide.tif", "other.tif"):
@@ -127,9 +117,7 @@ def test_the_slide_itself_and_regions_around_are_not_seen_unlabelled(
 
 
 @pytest.mark.parametrize("name", ["slide.tif", "x120 y20"])
-def test_a_run_that_would_see_pixels_of_a_held_out_region_is_refused(
-    project: Project, regions: Regions, tmp_path: Path, name: str
-) -> None:
+def test_a_run_that_would_see_pixels_of_a_held_out_region_is_refused(project, regions, tmp_path, name):
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
     project.images.add_file(tmp_path / "slide.tif")
     regions.add(SIDE // 2, 3 * SIDE)
@@ -141,7 +129,7 @@ def test_a_run_that_would_see_pixels_of_a_held_out_region_is_refused(
         project.runs.start({}, unlabelled=[image_id])
 
 
-def test_images_that_were_added_before_get_their_place(project: Project, regions: Regions, tmp_path: Path) -> None:
+def test_images_that_were_added_before_get_their_place(project, regions, tmp_path):
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
     project.images.add_file(tmp_path / "slide.tif")
     for number in range(4):
@@ -159,7 +147,7 @@ def test_images_that_were_added_before_get_their_place(project: Project, regions
     assert _unlabelled(project) == []
 
 
-def test_a_person_may_decide_otherwise(project: Project, regions: Regions) -> None:
+def test_a_person_may_decide_otherwise(project, regions):
     for number in range(4):
         regions.accept(0, number * SIDE)
     region = regions.add(SIDE // 2, 3 * SIDE)
@@ -170,7 +158,7 @@ def test_a_person_may_decide_otherwise(project: Project, regions: Regions) -> No
     assert _held_out(project) == ["x120 y0"]
 
 
-def test_regions_of_other_slides_do_not_matter(project: Project, regions: Regions) -> None:
+def test_regions_of_other_slides_do_not_matter(project, regions):
     other = Regions(project, regions.slide[::-1])
     for number in range(4):
         regions.accept(0, number * SIDE)

@@ -1,25 +1,19 @@
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_amvlm.errors import ProjectError
 from napari_amvlm.project.storage import inside, remove_leftovers
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.mark.parametrize("relative", ["..", "../x", "masks/../../x", "/etc/passwd", "", "."])
-def test_paths_stay_inside(tmp_path: Path, relative: str) -> None:
+def test_paths_stay_inside(tmp_path, relative):
     with pytest.raises(ProjectError, match="outside the project"):
         inside(tmp_path / "root", relative)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
-def test_a_link_out_of_the_folder_is_no_way_out(tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_no_way_out(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "masks").symlink_to(tmp_path)
 
@@ -27,7 +21,7 @@ def test_a_link_out_of_the_folder_is_no_way_out(tmp_path: Path) -> None:
         inside(tmp_path / "root", "masks/x.tif")
 
 
-def test_leftovers_go_and_the_rest_stays(tmp_path: Path) -> None:
+def test_leftovers_go_and_the_rest_stays(tmp_path):
     for name in (".tmp-abc", ".model.safetensors.17.tmp", "mask.tif", ".hidden"):
         (tmp_path / name).touch()
 

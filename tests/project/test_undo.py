@@ -1,9 +1,5 @@
 """Undo and redo of Accept and Reject: the answer before is back, and nothing that was accepted is lost."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -11,26 +7,18 @@ from napari_amvlm.errors import ProjectError
 from napari_amvlm.project import Answer, Project, Region
 from napari_amvlm.session.learning_data import present_entries
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[int], NDArray[np.uint8]]
-    Masks = Callable[[int], NDArray[np.bool_]]
-
 
 @pytest.fixture
-def image_id(project: Project, pixels: Pixels) -> int:
+def image_id(project, pixels):
     return project.images.add_array(pixels(0)).id
 
 
-def _current(project: Project, image_id: int, prompt: str = "nuclei") -> NDArray[np.bool_] | None:
+def _current(project, image_id, prompt="nuclei"):
     found = project.corrections.select(image_id, prompt)
     return project.corrections.mask(found[0]) if found else None
 
 
-def test_undo_of_an_accept_brings_the_answer_before(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_undo_of_an_accept_brings_the_answer_before(project, image_id, random_mask):
     first = project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
     project.corrections.accept(image_id, "nuclei", Answer(random_mask(2)))
 
@@ -42,7 +30,7 @@ def test_undo_of_an_accept_brings_the_answer_before(project: Project, image_id: 
     assert [c.state for c in project.corrections.select(history=True)] == ["current", "withdrawn"]
 
 
-def test_undo_of_the_first_accept_leaves_no_answer(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_undo_of_the_first_accept_leaves_no_answer(project, image_id, random_mask):
     project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
 
     assert project.corrections.undo(image_id, "nuclei") is None
@@ -52,7 +40,7 @@ def test_undo_of_the_first_accept_leaves_no_answer(project: Project, image_id: i
     assert np.array_equal(project.corrections.mask(kept), random_mask(1))
 
 
-def test_undo_of_a_reject_brings_the_answer_and_its_locks(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_undo_of_a_reject_brings_the_answer_and_its_locks(project, image_id, random_mask):
     accepted = project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
     project.locks.set(accepted, [1], False)
     project.corrections.reject(image_id, "nuclei")
@@ -64,7 +52,7 @@ def test_undo_of_a_reject_brings_the_answer_and_its_locks(project: Project, imag
     assert project.locks.unlocked(restored) == {1}
 
 
-def test_steps_go_back_and_forward_over_reopening(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_steps_go_back_and_forward_over_reopening(project, image_id, random_mask):
     for number in (1, 2):
         project.corrections.accept(image_id, "nuclei", Answer(random_mask(number)))
     project.corrections.reject(image_id, "nuclei")
@@ -90,7 +78,7 @@ def test_steps_go_back_and_forward_over_reopening(project: Project, image_id: in
     assert all(np.array_equal(mask, random_mask(number)) for mask, number in pairs)
 
 
-def test_a_new_answer_ends_what_can_be_redone(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_new_answer_ends_what_can_be_redone(project, image_id, random_mask):
     for number in (1, 2):
         project.corrections.accept(image_id, "nuclei", Answer(random_mask(number)))
     project.corrections.undo(image_id, "nuclei")
@@ -105,7 +93,7 @@ def test_a_new_answer_ends_what_can_be_redone(project: Project, image_id: int, r
     assert len(project.corrections.select(history=True)) == 3
 
 
-def test_a_reject_of_nothing_is_no_step(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_reject_of_nothing_is_no_step(project, image_id, random_mask):
     project.corrections.reject(image_id, "nuclei")
     project.corrections.accept(image_id, "gland", Answer(random_mask(1)))
     project.corrections.reject(image_id, "nuclei")
@@ -118,7 +106,7 @@ def test_a_reject_of_nothing_is_no_step(project: Project, image_id: int, random_
         project.corrections.undo(image_id, "gland")
 
 
-def test_a_lost_mask_is_not_brought_back(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_lost_mask_is_not_brought_back(project, image_id, random_mask):
     first = project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
     project.corrections.accept(image_id, "nuclei", Answer(random_mask(2)))
     (project.root / first.mask_file).unlink()
@@ -130,7 +118,7 @@ def test_a_lost_mask_is_not_brought_back(project: Project, image_id: int, random
     assert project.corrections.undo_steps(image_id, "nuclei") == (2, 0)
 
 
-def test_the_draw_of_held_out_images_follows(project: Project, pixels: Pixels, random_mask: Masks) -> None:
+def test_the_draw_of_held_out_images_follows(project, pixels, random_mask):
     images = [project.images.add_array(pixels(number)).id for number in range(5)]
     for image in images[:4]:
         project.corrections.accept(image, "nuclei", Answer(random_mask(image)))
@@ -146,7 +134,7 @@ def test_the_draw_of_held_out_images_follows(project: Project, pixels: Pixels, r
     assert [record.id for record in project.images.held_out()] == [images[4]]
 
 
-def test_what_a_run_learnt_from_is_not_drawn_anew(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_what_a_run_learnt_from_is_not_drawn_anew(project, image_id, random_mask):
     accepted = project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
     project.runs.start({}, train=[accepted.id])
 
@@ -158,7 +146,7 @@ def test_what_a_run_learnt_from_is_not_drawn_anew(project: Project, image_id: in
     assert not project.images.get(image_id).held_out
 
 
-def test_a_person_s_decision_stays(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_a_person_s_decision_stays(project, image_id, random_mask):
     project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
     project.images.set_held_out(image_id, True)
 
@@ -167,8 +155,8 @@ def test_a_person_s_decision_stays(project: Project, image_id: int, random_mask:
     assert project.images.get(image_id).held_out
 
 
-def test_the_queue_follows(project: Project, image_id: int, random_mask: Masks) -> None:
-    def status() -> str:
+def test_the_queue_follows(project, image_id, random_mask):
+    def status():
         (item,) = project.queue.items()
         return item.status
 
@@ -190,7 +178,7 @@ def test_the_queue_follows(project: Project, image_id: int, random_mask: Masks) 
     assert found == ["in work", "accepted", "in work", "accepted", "accepted"]
 
 
-def test_regions_of_the_queue_follow(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_regions_of_the_queue_follow(project, image_id, random_mask):
     project.queue.add_regions(image_id, [Region(0, 0, 20, 50), Region(20, 0, 20, 50)])
     top = np.zeros((40, 50), np.bool_)
     top[:20] = True
@@ -203,7 +191,7 @@ def test_regions_of_the_queue_follow(project: Project, image_id: int, random_mas
     assert [item.status for item in project.queue.items()] == ["accepted", "in work"]
 
 
-def test_learning_follows(project: Project, image_id: int, random_mask: Masks) -> None:
+def test_learning_follows(project, image_id, random_mask):
     first = project.corrections.accept(image_id, "nuclei", Answer(random_mask(1)))
     second = project.corrections.accept(image_id, "nuclei", Answer(random_mask(2)))
     assert present_entries(project).train == (second.id,)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from napari_amvlm.imaging import WorkingScale
 from napari_amvlm.review.followed import Follower, Shown, Stroke, begin_with, part_around
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 
 class Halves:
     """Spreads a stroke to the half of an image that it lies in; counts what it was asked."""
 
-    def __init__(self, shape: tuple[int, int] = (4, 8)) -> None:
+    def __init__(self, shape=(4, 8)):
         self.shape = shape
         self.probability = np.zeros(shape, np.float32)
         self.before: list[NDArray[np.float32]] = []
         self.count = 0
 
-    def stroke(self, rows: ArrayLike, columns: ArrayLike, positive: bool) -> NDArray[np.float32]:
+    def stroke(self, rows, columns, positive):
         self.count += 1
         self.before.append(self.probability.copy())
         half = slice(0, 4) if np.max(columns) < 4 else slice(4, 8)
@@ -28,21 +28,21 @@ class Halves:
         self.probability[:, half] = float(positive)
         return self.probability
 
-    def undo(self) -> NDArray[np.float32]:
+    def undo(self):
         self.probability = self.before.pop()
         return self.probability
 
 
-def _stroke(row: int, column: int, positive: bool = True) -> Stroke:
+def _stroke(row, column, positive=True):
     return Stroke(np.array([row]), np.array([column]), positive)
 
 
-def _shown(labels: NDArray[np.integer], **changes: Any) -> Shown:
+def _shown(labels, **changes):
     nothing = np.zeros(labels.shape, np.bool_)
     return Shown(**{"labels": labels, "edited": nothing, "kept": nothing, "threshold": 0.5, "value": 3} | changes)
 
 
-def test_a_half_follows_but_for_pixels_that_are_kept_or_were_changed_by_other_means() -> None:
+def test_a_half_follows_but_for_pixels_that_are_kept_or_were_changed_by_other_means():
     labels, kept, edited = np.zeros((4, 8), np.int32), np.zeros((4, 8), np.bool_), np.zeros((4, 8), np.bool_)
     kept[0, 0] = True
     labels[1, 1] = 3
@@ -58,7 +58,7 @@ def test_a_half_follows_but_for_pixels_that_are_kept_or_were_changed_by_other_me
     assert changed.sum() == 14
 
 
-def test_strokes_that_stand_are_not_computed_again_and_others_are_taken_back() -> None:
+def test_strokes_that_stand_are_not_computed_again_and_others_are_taken_back():
     spread, labels = Halves(), np.zeros((4, 8), np.int32)
     follower, first, second, third = Follower(spread), _stroke(0, 0), _stroke(0, 5), _stroke(3, 6)
     follower.changes([first], _shown(labels))
@@ -70,7 +70,7 @@ def test_strokes_that_stand_are_not_computed_again_and_others_are_taken_back() -
     assert set(columns.tolist()) == {4, 5, 6, 7}
 
 
-def test_objects_get_numbers_of_those_they_touch_or_new_ones() -> None:
+def test_objects_get_numbers_of_those_they_touch_or_new_ones():
     labels = np.zeros((4, 8), np.int32)
     labels[0, 7] = 5
 
@@ -80,7 +80,7 @@ def test_objects_get_numbers_of_those_they_touch_or_new_ones() -> None:
     assert set(values.tolist()) == {5}
 
 
-def test_what_is_shown_is_what_strokes_begin_with() -> None:
+def test_what_is_shown_is_what_strokes_begin_with():
     probability = np.array([[0.1, 0.9, 0.1, 0.9]], np.float32)
     mask = np.array([[False, True, True, False]])
 
@@ -91,7 +91,7 @@ def test_what_is_shown_is_what_strokes_begin_with() -> None:
     assert begin_with(None, mask, 0.5, unsure=True)[0, 0] == np.float32(0.2)
 
 
-def test_a_part_lies_around_its_stroke_inside_the_image_and_neighbours_share_it() -> None:
+def test_a_part_lies_around_its_stroke_inside_the_image_and_neighbours_share_it():
     tiles, shape = WorkingScale("tiles", 1.0), (3000, 2000)
 
     part = part_around(_stroke(1500, 1990), shape, tiles, 1024)

@@ -1,7 +1,5 @@
 """From a probability to proposed objects, and telling a person's edits apart."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -10,7 +8,7 @@ from napari_amvlm.review.edits import EditTracker, changes
 from napari_amvlm.review.proposal import propose
 
 
-def _split(probability: np.ndarray, threshold: float) -> np.ndarray:
+def _split(probability, threshold):
     objects, _ = ndimage.label(probability >= threshold)
     return np.asarray(objects)
 
@@ -32,7 +30,7 @@ def test_an_object_that_lies_mostly_below_a_settled_one_leaves_no_rim():
 
 @pytest.mark.parametrize(("threshold", "pixels"), [(0.0, 60), (0.5, 24), (0.7, 24), (0.71, 0), (1.0, 0)])
 @pytest.mark.parametrize("split", [None, _split])
-def test_threshold_is_inclusive(threshold: float, pixels: int, split: object):
+def test_threshold_is_inclusive(threshold, pixels, split):
     field = np.zeros((6, 10), np.float32)
     field[:, :4] = 0.7
 

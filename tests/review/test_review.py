@@ -1,7 +1,5 @@
 """Properties of what a person decides about masks."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
@@ -39,7 +37,7 @@ EVERY = settings(max_examples=150, deadline=None)
 
 @given(MASKS, MASKS, MASKS)
 @EVERY
-def test_states_tell_the_three_kinds_apart(mask: np.ndarray, before: np.ndarray, reviewed: np.ndarray) -> None:
+def test_states_tell_the_three_kinds_apart(mask, before, reviewed):
     states = pixel_states(mask, before, reviewed)
 
     assert np.array_equal(states > PixelState.NEVER, reviewed)
@@ -48,9 +46,7 @@ def test_states_tell_the_three_kinds_apart(mask: np.ndarray, before: np.ndarray,
 
 @given(MASKS, MASKS, MASKS, MASKS)
 @EVERY
-def test_a_correction_is_remembered_while_the_pixel_keeps_its_value(
-    first: np.ndarray, proposed: np.ndarray, second: np.ndarray, reviewed: np.ndarray
-) -> None:
+def test_a_correction_is_remembered_while_the_pixel_keeps_its_value(first, proposed, second, reviewed):
     earlier = pixel_states(first, proposed, None)
     states = pixel_states(second, second, reviewed)
 
@@ -62,7 +58,7 @@ def test_a_correction_is_remembered_while_the_pixel_keeps_its_value(
 
 @given(LABELS, st.sets(st.integers(1, 5), min_size=1))
 @EVERY
-def test_merging_keeps_foreground_and_other_objects(labels: np.ndarray, values: set[int]) -> None:
+def test_merging_keeps_foreground_and_other_objects(labels, values):
     present = set(np.unique(labels).tolist())
     if not values <= present:
         with pytest.raises(LabelsError, match="no object"):
@@ -79,7 +75,7 @@ def test_merging_keeps_foreground_and_other_objects(labels: np.ndarray, values: 
 
 @given(LABELS, st.integers(1, 5), st.integers(0, 9))
 @EVERY
-def test_relabelling_changes_that_object_alone_and_never_joins_two(labels: np.ndarray, old: int, new: int) -> None:
+def test_relabelling_changes_that_object_alone_and_never_joins_two(labels, old, new):
     present = set(np.unique(labels).tolist())
     if old not in present or (new in present and new not in (0, old)):
         with pytest.raises(LabelsError):
@@ -95,7 +91,7 @@ def test_relabelling_changes_that_object_alone_and_never_joins_two(labels: np.nd
 
 @given(LABELS, st.sets(st.integers(1, 5)), st.sets(st.integers(1, 5)))
 @EVERY
-def test_objects_are_locked_unless_unlocked(labels: np.ndarray, opened: set[int], closed: set[int]) -> None:
+def test_objects_are_locked_unless_unlocked(labels, opened, closed):
     unlocked = set_locked(set_locked(frozenset(), opened, False), closed, True)
 
     assert unlocked == opened - closed
@@ -104,7 +100,7 @@ def test_objects_are_locked_unless_unlocked(labels: np.ndarray, opened: set[int]
 
 @given(st.lists(MASKS, min_size=1, max_size=4), st.permutations(range(4)))
 @EVERY
-def test_classes_are_composed_by_the_rule(masks: list[np.ndarray], order: list[int]) -> None:
+def test_classes_are_composed_by_the_rule(masks, order):
     named = {str(number): mask for number, mask in enumerate(masks)}
     values = {name: int(name) + 1 for name in named}
     priority = [str(number) for number in order if number < len(masks)]
@@ -121,7 +117,7 @@ def test_classes_are_composed_by_the_rule(masks: list[np.ndarray], order: list[i
 
 @given(st.lists(MASKS, min_size=2, max_size=4))
 @EVERY
-def test_the_smallest_mask_is_never_hidden(masks: list[np.ndarray]) -> None:
+def test_the_smallest_mask_is_never_hidden(masks):
     named = {str(number): mask for number, mask in enumerate(masks)}
     values = {name: int(name) + 1 for name in named}
 
@@ -134,7 +130,7 @@ def test_the_smallest_mask_is_never_hidden(masks: list[np.ndarray]) -> None:
         assert (labels[named[smallest]] == values[smallest]).all()
 
 
-def test_a_prompt_without_a_place_loses() -> None:
+def test_a_prompt_without_a_place_loses():
     everywhere = np.ones((1, 1), bool)
 
     labels = compose_classes(
@@ -144,12 +140,12 @@ def test_a_prompt_without_a_place_loses() -> None:
     assert labels.tolist() == [[2]]
 
 
-def test_masks_of_different_shapes_are_refused() -> None:
+def test_masks_of_different_shapes_are_refused():
     with pytest.raises(LabelsError, match="one shape"):
         compose_classes({"a": np.ones((1, 2), bool), "b": np.ones((2, 1), bool)}, {"a": 1, "b": 2})
 
 
-def _dumbbell() -> np.ndarray:
+def _dumbbell():
     rows, columns = np.ogrid[:30, :60]
     left = (rows - 15) ** 2 + (columns - 18) ** 2 <= 100
     right = (rows - 15) ** 2 + (columns - 40) ** 2 <= 144
@@ -158,7 +154,7 @@ def _dumbbell() -> np.ndarray:
 
 @given(st.integers(0, 29), st.integers(0, 29), st.integers(24, 33), st.integers(24, 33))
 @EVERY
-def test_a_line_across_parts_an_object_and_loses_no_pixel(top: int, bottom: int, start: int, end: int) -> None:
+def test_a_line_across_parts_an_object_and_loses_no_pixel(top, bottom, start, end):
     labels = _dumbbell()
     labels[0, 0] = 3
 
@@ -172,14 +168,14 @@ def test_a_line_across_parts_an_object_and_loses_no_pixel(top: int, bottom: int,
     assert (split == 7).sum() == max((split == part).sum() for part in parts)
 
 
-def test_a_line_beside_an_object_is_told() -> None:
+def test_a_line_beside_an_object_is_told():
     with pytest.raises(LabelsError, match="does not part"):
         split_at_line(_dumbbell(), 7, [(0, 0), (29, 0)])
     with pytest.raises(LabelsError, match="two points"):
         split_at_line(_dumbbell(), 7, [(0, 0)])
 
 
-def test_a_probability_with_two_tops_parts_an_object() -> None:
+def test_a_probability_with_two_tops_parts_an_object():
     labels = _dumbbell()
     rows, columns = np.ogrid[:30, :60]
     hills = [np.exp(-((rows - 15) ** 2 + (columns - centre) ** 2) / 80) for centre in (18, 40)]
@@ -193,7 +189,7 @@ def test_a_probability_with_two_tops_parts_an_object() -> None:
     assert connected_objects(split == 8).max() == 1
 
 
-def test_a_probability_with_one_top_is_told() -> None:
+def test_a_probability_with_one_top_is_told():
     rows, columns = np.ogrid[:30, :60]
 
     with pytest.raises(LabelsError, match="one top"):
@@ -202,7 +198,7 @@ def test_a_probability_with_one_top_is_told() -> None:
         split_by_probability(_dumbbell(), 7, np.ones((3, 3)))
 
 
-def test_a_region_keeps_the_objects_that_stay_and_numbers_new_ones() -> None:
+def test_a_region_keeps_the_objects_that_stay_and_numbers_new_ones():
     objects = np.array([[1, 1, 2, 2, 0, 0, 0], [1, 1, 2, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]])
     mask = np.array([[0, 1, 1, 0, 0, 0, 1], [0, 1, 1, 1, 1, 0, 1], [1, 0, 0, 0, 0, 0, 0]], np.bool_)
     region = np.ones(objects.shape, np.bool_)
@@ -214,7 +210,7 @@ def test_a_region_keeps_the_objects_that_stay_and_numbers_new_ones() -> None:
     assert replace_region(objects, ~region, region).tolist() == [[1, *[0] * 6], [1, *[0] * 6], [0] * 7]
 
 
-def test_new_pixels_belong_to_the_object_that_they_touch_most() -> None:
+def test_new_pixels_belong_to_the_object_that_they_touch_most():
     objects = np.array([[1, 0, 2], [0, 0, 2], [0, 0, 2]])
     everywhere = np.ones((3, 3), np.bool_)
     mask = np.array([[1, 1, 1], [0, 1, 1], [0, 1, 1]], np.bool_)
@@ -224,9 +220,7 @@ def test_new_pixels_belong_to_the_object_that_they_touch_most() -> None:
 
 @given(LABELS, MASKS, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 @EVERY
-def test_an_object_is_seen_beside_a_lock_as_a_whole_or_not_at_all(
-    proposed: np.ndarray, locked: np.ndarray, least: float
-) -> None:
+def test_an_object_is_seen_beside_a_lock_as_a_whole_or_not_at_all(proposed, locked, least):
     seen = visible_objects(proposed, locked, least_visible=least)
 
     assert not seen[locked].any()
@@ -238,7 +232,7 @@ def test_an_object_is_seen_beside_a_lock_as_a_whole_or_not_at_all(
 
 @given(LABELS, st.sets(st.integers(1, 5)))
 @EVERY
-def test_every_piece_is_an_object_but_of_those_that_were_joined(labels: np.ndarray, joined: set[int]) -> None:
+def test_every_piece_is_an_object_but_of_those_that_were_joined(labels, joined):
     separate = separate_pieces(labels, joined)
 
     assert np.array_equal(separate > 0, labels > 0)
@@ -252,7 +246,7 @@ def test_every_piece_is_an_object_but_of_those_that_were_joined(labels: np.ndarr
 
 @given(LABELS, LABELS)
 @EVERY
-def test_objects_keep_their_numbers_and_no_two_share_one(objects: np.ndarray, before: np.ndarray) -> None:
+def test_objects_keep_their_numbers_and_no_two_share_one(objects, before):
     kept = keep_numbers(objects, before)
 
     pairs = {(int(a), int(b)) for a, b in zip(objects.ravel(), kept.ravel(), strict=True)}
@@ -260,7 +254,7 @@ def test_objects_keep_their_numbers_and_no_two_share_one(objects: np.ndarray, be
     assert np.array_equal(keep_numbers(before, before), before)
 
 
-def test_numbers_that_do_not_fit_are_refused() -> None:
+def test_numbers_that_do_not_fit_are_refused():
     labels = np.where(_dumbbell() > 0, 255, 0).astype(np.uint8)
     rows, columns = np.ogrid[:30, :60]
     hills = [np.exp(-((rows - 15) ** 2 + (columns - centre) ** 2) / 80) for centre in (18, 40)]

@@ -1,9 +1,5 @@
 """Two real models on images of a real project: masks in one code, Dice on reviewed pixels, and the model before."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -17,21 +13,15 @@ from napari_amvlm.session import Comparer, parent_file
 from napari_amvlm.session import model_comparison as comparing
 from napari_amvlm.session.model_comparison import ACCEPTED, AFTER, BEFORE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from napari_amvlm.config import ScaleName
-
 SHAPE = (70, 90)
 
 
-def _scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
+def _scale(prompt, shape, gray):
     return "tiles"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path):
     """Return a project of one image, accepted everywhere for one prompt and in its upper half for another."""
     rng = np.random.default_rng(3)
     with Project.create(tmp_path / "two.amvlm") as opened:
@@ -46,7 +36,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture
-def later(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+def later(tiny_checkpoint, tmp_path):
     """Return the file of a model that paints otherwise, learnt from the tiny one."""
     model, info = load_model(tiny_checkpoint)
     with torch.no_grad():
@@ -57,11 +47,11 @@ def later(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     return path
 
 
-def _comparer(project: Project, before: Path, after: Path) -> Comparer:
+def _comparer(project, before, after):
     return Comparer(project, before, after, predictor_scales=_scale, device=torch.device("cpu"))
 
 
-def test_each_model_paints_what_it_paints_alone(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+def test_each_model_paints_what_it_paints_alone(project, tiny_checkpoint, later):
     (record,) = project.images.all()
     correction = project.corrections.select(record.id, "nuclei")[0]
 
@@ -78,7 +68,7 @@ def test_each_model_paints_what_it_paints_alone(project: Project, tiny_checkpoin
     np.testing.assert_array_equal(found.pixels, project.images.load(record))
 
 
-def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+def test_only_reviewed_pixels_are_shown_and_scored(project, tiny_checkpoint, later):
     (record,) = project.images.all()
 
     found = _comparer(project, tiny_checkpoint, later).compare(record.id)
@@ -91,9 +81,7 @@ def test_only_reviewed_pixels_are_shown_and_scored(project: Project, tiny_checkp
         assert (found.score(prompt).before, found.score(prompt).after) == pytest.approx(both)
 
 
-def test_a_large_image_is_shown_smaller_and_scored_whole(
-    project: Project, tiny_checkpoint: Path, later: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_image_is_shown_smaller_and_scored_whole(project, tiny_checkpoint, later, monkeypatch):
     (record,) = project.images.all()
     whole = _comparer(project, tiny_checkpoint, later).compare(record.id)
     monkeypatch.setattr(comparing, "LONGEST_SHOWN", 40)
@@ -106,14 +94,14 @@ def test_a_large_image_is_shown_smaller_and_scored_whole(
     assert small.scores == whole.scores
 
 
-def test_it_stops_when_told(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+def test_it_stops_when_told(project, tiny_checkpoint, later):
     (record,) = project.images.all()
 
     with pytest.raises(Cancelled):
         _comparer(project, tiny_checkpoint, later).compare(record.id, should_stop=lambda: True)
 
 
-def test_an_image_without_accepted_masks_is_refused(project: Project, tiny_checkpoint: Path, later: Path) -> None:
+def test_an_image_without_accepted_masks_is_refused(project, tiny_checkpoint, later):
     (record,) = project.images.all()
     for prompt in ("nuclei", "stroma"):
         project.corrections.reject(record.id, prompt)
@@ -122,9 +110,7 @@ def test_an_image_without_accepted_masks_is_refused(project: Project, tiny_check
         _comparer(project, tiny_checkpoint, later).compare(record.id)
 
 
-def test_the_model_before_is_found_in_the_project_and_among_the_installed(
-    project: Project, tiny_checkpoint: Path, later: Path
-) -> None:
+def test_the_model_before_is_found_in_the_project_and_among_the_installed(project, tiny_checkpoint, later):
     base, child = load_model(tiny_checkpoint)[1], load_model(later)[1]
     first = project.models.add(later, child.parent, {}, "CC0-1.0")
     second = project.models.add(tiny_checkpoint, first.sha256, {}, "CC0-1.0")
@@ -137,7 +123,7 @@ def test_the_model_before_is_found_in_the_project_and_among_the_installed(
     assert from_project == first.path
 
 
-def test_a_model_whose_origin_is_gone_has_nothing_to_be_compared_with(project: Project, later: Path) -> None:
+def test_a_model_whose_origin_is_gone_has_nothing_to_be_compared_with(project, later):
     record = project.models.add(later, "0" * 64, {}, "CC0-1.0")
 
     with pytest.raises(ModelFileError, match="neither in the project nor installed"):

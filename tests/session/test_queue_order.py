@@ -1,9 +1,5 @@
 """What comes first in the queue: real predictions of a tiny model, a real run's student, and how unlike things look."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -17,52 +13,44 @@ from napari_amvlm.project import Answer, Project, Region, TileScores, score_tile
 from napari_amvlm.session import QueueScorer, keep_model, learning_data, order_queue, start_run
 from napari_amvlm.session.student_weights import keep_student, load_student
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_amvlm.project import ModelRecord, QueueItem
-
 SHAPE = (80, 64)
 
 
-def _slide(seed: int, shape: tuple[int, int] = SHAPE) -> NDArray[np.uint8]:
+def _slide(seed, shape=SHAPE):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
-def _xray(seed: int) -> NDArray[np.uint8]:
+def _xray(seed):
     ramp = np.linspace(20, 180, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     return (ramp + np.random.default_rng(seed).integers(0, 20, SHAPE)).astype(np.uint8)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path):
     with Project.create(tmp_path / "p.amvlm") as opened:
         yield opened
 
 
 @pytest.fixture
-def predictor(tiny_checkpoint: Path) -> Predictor:
+def predictor(tiny_checkpoint):
     return Predictor.from_file(tiny_checkpoint, device="cpu")
 
 
-def _add(project: Project, *images: NDArray[np.uint8]) -> list[QueueItem]:
+def _add(project, *images):
     for number, image in enumerate(images):
         project.images.add_array(image, name=f"image {number}")
     return project.queue.items()
 
 
-def _flat(value: float, shape: tuple[int, int] = SHAPE) -> TileScores:
+def _flat(value, shape=SHAPE):
     return TileScores(np.array([[0, 0, *shape]]), np.array([value]), np.array([value]))
 
 
-def _names(project: Project) -> list[str]:
+def _names(project):
     return [item.name for item in project.queue.items()]
 
 
-def test_without_a_run_mask_and_text_evidence_are_compared(project: Project, predictor: Predictor) -> None:
+def test_without_a_run_mask_and_text_evidence_are_compared(project, predictor):
     (item,) = _add(project, _slide(0))
 
     order = order_queue(project, predictor, [item], ["nuclei"])
@@ -78,7 +66,7 @@ def test_without_a_run_mask_and_text_evidence_are_compared(project: Project, pre
     assert project.queue.get(item.id).status == "predicted"
 
 
-def test_a_model_without_a_file_is_asked_anew(project: Project, predictor: Predictor) -> None:
+def test_a_model_without_a_file_is_asked_anew(project, predictor):
     (item,) = _add(project, _slide(0))
     project.queue.store_scores(item.id, "cell nuclei", _flat(0.0))
 
@@ -87,7 +75,7 @@ def test_a_model_without_a_file_is_asked_anew(project: Project, predictor: Predi
     assert project.queue.scores(item.id)["cell nuclei"].entropy[0] > 0
 
 
-def test_the_image_that_a_person_looks_at_stays(project: Project, predictor: Predictor) -> None:
+def test_the_image_that_a_person_looks_at_stays(project, predictor):
     items = _add(project, _slide(0), _slide(1))
     predictor.set_image(_slide(7))
     before = predictor.predict("nuclei").probability
@@ -97,7 +85,7 @@ def test_the_image_that_a_person_looks_at_stays(project: Project, predictor: Pre
     np.testing.assert_array_equal(predictor.predict("nuclei").probability, before)
 
 
-def test_a_folder_of_xrays_is_scored_whole_and_ordered(project: Project, predictor: Predictor) -> None:
+def test_a_folder_of_xrays_is_scored_whole_and_ordered(project, predictor):
     items = _add(project, *(_xray(seed) for seed in range(4)))
 
     order_queue(project, predictor, items, ["left lung"])
@@ -111,7 +99,7 @@ def test_a_folder_of_xrays_is_scored_whole_and_ordered(project: Project, predict
     assert share[ranked[0].id] == max(share.values())
 
 
-def test_regions_of_one_slide_are_scored_where_they_lie(project: Project, predictor: Predictor) -> None:
+def test_regions_of_one_slide_are_scored_where_they_lie(project, predictor):
     record = project.images.add_array(_slide(0, (300, 200)), name="slide")
     regions = (Region(0, 0, 150, 200), Region(150, 0, 150, 200))
     items = project.queue.add_regions(record.id, regions)
@@ -133,7 +121,7 @@ def test_regions_of_one_slide_are_scored_where_they_lie(project: Project, predic
     assert not np.array_equal(project.queue.feature(items[0].id), project.queue.feature(items[1].id))
 
 
-def test_the_scale_that_a_person_chose_holds(project: Project, predictor: Predictor) -> None:
+def test_the_scale_that_a_person_chose_holds(project, predictor):
     (item,) = _add(project, _slide(0))
     project.prompts.set_up("nuclei", scale="whole")
 
@@ -145,7 +133,7 @@ def test_the_scale_that_a_person_chose_holds(project: Project, predictor: Predic
     assert project.queue.scores(item.id)["nuclei"].entropy == pytest.approx(wanted.entropy, abs=1e-6)
 
 
-def test_two_alike_hard_images_are_parted_by_another_kind(project: Project, predictor: Predictor) -> None:
+def test_two_alike_hard_images_are_parted_by_another_kind(project, predictor):
     items = _add(project, _slide(0), _slide(0) // 2 * 2, _xray(0), _xray(1))
     model = predictor.info.sha256 if predictor.info else None
     for item, value in zip(items, (0.9, 0.89, 0.7, 0.1), strict=True):
@@ -159,7 +147,7 @@ def test_two_alike_hard_images_are_parted_by_another_kind(project: Project, pred
     ), "scores of the served model are kept"
 
 
-def test_what_looks_like_an_accepted_image_waits(project: Project, predictor: Predictor) -> None:
+def test_what_looks_like_an_accepted_image_waits(project, predictor):
     items = _add(project, _slide(0), _slide(0) // 2 * 2, _xray(0), _xray(1))
     model = predictor.info.sha256 if predictor.info else None
     for item, value in zip(items, (0.9, 0.89, 0.7, 0.1), strict=True):
@@ -172,9 +160,9 @@ def test_what_looks_like_an_accepted_image_waits(project: Project, predictor: Pr
     assert _names(project) == ["image 2", "image 1", "image 3", "image 0"]
 
 
-def test_stopping_leaves_the_order_and_what_was_scored(project: Project, predictor: Predictor) -> None:
+def test_stopping_leaves_the_order_and_what_was_scored(project, predictor):
     items = _add(project, _slide(0), _slide(1))
-    asked: list[int] = []
+    asked = []
 
     with pytest.raises(Cancelled):
         order_queue(
@@ -185,7 +173,7 @@ def test_stopping_leaves_the_order_and_what_was_scored(project: Project, predict
     assert [bool(project.queue.scores(item.id)) for item in items] == [True, False]
 
 
-def test_an_image_that_is_gone_is_told_and_comes_last(project: Project, predictor: Predictor, tmp_path: Path) -> None:
+def test_an_image_that_is_gone_is_told_and_comes_last(project, predictor, tmp_path):
     import PIL.Image
 
     PIL.Image.fromarray(_slide(0)).save(tmp_path / "lost.png")
@@ -201,7 +189,7 @@ def test_an_image_that_is_gone_is_told_and_comes_last(project: Project, predicto
 
 
 @pytest.fixture
-def learnt(project: Project, predictor: Predictor) -> ModelRecord:
+def learnt(project, predictor):
     """Return the model of a real run of three steps on two of four images."""
     items = _add(project, *(_slide(seed) for seed in range(4)))
     mask = np.zeros(SHAPE, bool)
@@ -219,7 +207,7 @@ def learnt(project: Project, predictor: Predictor) -> ModelRecord:
             return keep_model(project, end.value, predictor.info, data.prompts, run)
 
 
-def test_after_a_run_teacher_and_student_are_compared(project: Project, learnt: ModelRecord) -> None:
+def test_after_a_run_teacher_and_student_are_compared(project, learnt):
     served = Predictor.from_file(learnt.path, device="cpu")
     item = project.queue.items(["new"])[0]
 
@@ -238,15 +226,13 @@ def test_after_a_run_teacher_and_student_are_compared(project: Project, learnt: 
     assert project.queue.scores(item.id)["nuclei"].disagreement == pytest.approx(wanted.disagreement, abs=1e-6)
 
 
-def test_a_model_from_elsewhere_has_no_student(project: Project, learnt: ModelRecord, predictor: Predictor) -> None:
+def test_a_model_from_elsewhere_has_no_student(project, learnt, predictor):
     assert QueueScorer(project, Predictor.from_file(learnt.path, device="cpu"), ["nuclei"]).has_student
     assert not QueueScorer(project, predictor, ["nuclei"]).has_student
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None])
-def test_a_damaged_student_is_told_and_the_queue_is_ordered_without(
-    project: Project, learnt: ModelRecord, content: bytes | None
-) -> None:
+def test_a_damaged_student_is_told_and_the_queue_is_ordered_without(project, learnt, content):
     served = Predictor.from_file(learnt.path, device="cpu")
     path = project.runs.student_path(project.runs.that_made(learnt.sha256).id)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
@@ -259,7 +245,7 @@ def test_a_damaged_student_is_told_and_the_queue_is_ordered_without(
     assert all(project.queue.scores(item.id)["nuclei"].disagreement[0] > 0 for item in items)
 
 
-def test_a_student_of_another_shape_is_refused(project: Project, learnt: ModelRecord) -> None:
+def test_a_student_of_another_shape_is_refused(project, learnt):
     served = Predictor.from_file(learnt.path, device="cpu")
     keep_student(project, 1, {"unet.head.weight": torch.ones(1)})
 
@@ -267,7 +253,7 @@ def test_a_student_of_another_shape_is_refused(project: Project, learnt: ModelRe
         load_student(project, served.model, learnt.sha256)
 
 
-def test_weights_that_are_not_finite_are_not_kept(project: Project) -> None:
+def test_weights_that_are_not_finite_are_not_kept(project):
     run = project.runs.start({})
 
     assert not keep_student(project, run.id, {"unet.x": torch.tensor([float("inf")])})

@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,40 +11,30 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict, changed_images, judged_run, keep_model, learning_data, learning_run, start_run
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_amvlm.config import ScaleName
-    from napari_amvlm.learning import LearningData
-    from napari_amvlm.models.amvlm import AMVLM
-
 SHAPE = (40, 50)
 
 
-def _pixels(number: int) -> NDArray[np.uint8]:
+def _pixels(number):
     return np.random.default_rng(number).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
 
 
-def _mask(number: int) -> NDArray[np.bool_]:
+def _mask(number):
     return np.random.default_rng([number, 1]).random(SHAPE) > 0.5
 
 
-def _scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
+def _scale(prompt, shape, gray):
     assert shape == SHAPE
     return "whole" if "lung" in prompt or gray else "tiles"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path):
     with Project.create(tmp_path / "breast.amvlm") as opened:
         yield opened
 
 
 @pytest.fixture
-def annotated(project: Project) -> Project:
+def annotated(project):
     """Return a project of seven images; five are accepted for "nuclei", the fourth of them is held out."""
     for number in range(7):
         record = project.images.add_array(_pixels(number), name=f"image {number}")
@@ -56,7 +43,7 @@ def annotated(project: Project) -> Project:
     return project
 
 
-def test_accepted_held_out_and_unlabelled_images_go_where_they_belong(annotated: Project) -> None:
+def test_accepted_held_out_and_unlabelled_images_go_where_they_belong(annotated):
     data = learning_data(annotated, predictor_scales=_scale)
 
     assert [image.name for image in data.labelled] == ["image 0", "image 1", "image 2", "image 4"]
@@ -65,7 +52,7 @@ def test_accepted_held_out_and_unlabelled_images_go_where_they_belong(annotated:
     assert data.prompts == ("nuclei",)
 
 
-def test_images_are_scaled_to_one_and_masks_are_those_accepted(annotated: Project) -> None:
+def test_images_are_scaled_to_one_and_masks_are_those_accepted(annotated):
     first = learning_data(annotated, predictor_scales=_scale).labelled[0]
 
     assert first.image.dtype == np.float32
@@ -74,7 +61,7 @@ def test_images_are_scaled_to_one_and_masks_are_those_accepted(annotated: Projec
     assert first.reviewed is None
 
 
-def test_every_prompt_has_its_scale(annotated: Project) -> None:
+def test_every_prompt_has_its_scale(annotated):
     annotated.corrections.accept(1, "left lung", Answer(_mask(9)))
 
     data = learning_data(annotated, predictor_scales=_scale)
@@ -83,7 +70,7 @@ def test_every_prompt_has_its_scale(annotated: Project) -> None:
     assert data.prompts == ("nuclei", "left lung")
 
 
-def test_the_scale_is_chosen_by_the_colours_too_as_in_prediction(project: Project) -> None:
+def test_the_scale_is_chosen_by_the_colours_too_as_in_prediction(project):
     for number, array in enumerate((_pixels(0), _pixels(0)[..., 0])):
         record = project.images.add_array(array, name=str(number))
         project.corrections.accept(record.id, "glands", Answer(_mask(number)))
@@ -93,7 +80,7 @@ def test_the_scale_is_chosen_by_the_colours_too_as_in_prediction(project: Projec
     assert [image.scales["glands"] for image in data.labelled] == ["tiles", "whole"]
 
 
-def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:
+def test_a_held_out_image_is_never_learnt_from(annotated):
     annotated.corrections.reject(4, "nuclei")
 
     data = learning_data(annotated, predictor_scales=_scale)
@@ -102,7 +89,7 @@ def test_a_held_out_image_is_never_learnt_from(annotated: Project) -> None:
     assert "image 3" not in [image.name for image in (*data.labelled, *data.unlabelled)]
 
 
-def test_prompts_reviewed_in_different_regions_are_one_image(annotated: Project) -> None:
+def test_prompts_reviewed_in_different_regions_are_one_image(annotated):
     region = np.zeros(SHAPE, bool)
     region[:10] = True
     annotated.corrections.accept(1, "gland", Answer(_mask(8), reviewed=region))
@@ -118,7 +105,7 @@ def test_prompts_reviewed_in_different_regions_are_one_image(annotated: Project)
         assert np.array_equal(image.reviewed_for("gland"), region)
 
 
-def test_a_scale_chosen_by_hand_is_learnt_at(annotated: Project) -> None:
+def test_a_scale_chosen_by_hand_is_learnt_at(annotated):
     annotated.corrections.accept(1, "nuclei", Answer(_mask(1), model=None, threshold=None, scale="whole"))
 
     data = learning_data(annotated, predictor_scales=_scale)
@@ -126,7 +113,7 @@ def test_a_scale_chosen_by_hand_is_learnt_at(annotated: Project) -> None:
     assert [image.scales["nuclei"] for image in data.labelled] == ["whole", "tiles", "tiles", "tiles"]
 
 
-def test_an_earlier_run_can_be_read_again_whatever_came_since(annotated: Project) -> None:
+def test_an_earlier_run_can_be_read_again_whatever_came_since(annotated):
     before = learning_data(annotated, predictor_scales=_scale)
     run = start_run(annotated, LearningConfig(minutes=None, steps=3), None, before)
     annotated.corrections.accept(1, "nuclei", Answer(_mask(40)))
@@ -145,7 +132,7 @@ def test_an_earlier_run_can_be_read_again_whatever_came_since(annotated: Project
         assert np.array_equal(ours.masks["nuclei"], theirs.masks["nuclei"])
 
 
-def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_model: AMVLM) -> None:
+def test_scores_of_single_images_are_kept_worst_first(annotated, tiny_model):
     from napari_amvlm.learning.reports import FineTuneResult
 
     for number in range(7, 13):
@@ -166,7 +153,7 @@ def test_scores_of_single_images_are_kept_worst_first(annotated: Project, tiny_m
 
 
 @pytest.fixture
-def judged(annotated: Project, tiny_model: AMVLM) -> tuple[Project, int]:
+def judged(annotated, tiny_model):
     """Return a project with a run, and its number; of four held-out masks one was accepted as the model drew it."""
     from napari_amvlm.learning.reports import FineTuneResult
 
@@ -182,7 +169,7 @@ def judged(annotated: Project, tiny_model: AMVLM) -> tuple[Project, int]:
     return annotated, run.id
 
 
-def test_a_held_out_mask_that_nobody_corrected_judges_nothing(judged: tuple[Project, int]) -> None:
+def test_a_held_out_mask_that_nobody_corrected_judges_nothing(judged):
     project, run_id = judged
 
     scores, judgement = judged_run(project, run_id)
@@ -199,7 +186,7 @@ def test_a_held_out_mask_that_nobody_corrected_judges_nothing(judged: tuple[Proj
     }
 
 
-def test_a_mask_that_was_changed_or_withdrawn_since(judged: tuple[Project, int]) -> None:
+def test_a_mask_that_was_changed_or_withdrawn_since(judged):
     project, run_id = judged
     unchanged = changed_images(project, run_id)
 
@@ -211,7 +198,7 @@ def test_a_mask_that_was_changed_or_withdrawn_since(judged: tuple[Project, int])
     assert [score.image_id for score in judged_run(project, run_id)[0]] == [3, 4, 6]
 
 
-def test_images_of_one_name_get_names_of_their_own(project: Project) -> None:
+def test_images_of_one_name_get_names_of_their_own(project):
     for number in range(3):
         project.images.add_array(_pixels(number), name="tile")
 
@@ -220,12 +207,12 @@ def test_images_of_one_name_get_names_of_their_own(project: Project) -> None:
     assert [image.name for image in data.unlabelled] == ["tile", "tile (2)", "tile (3)"]
 
 
-def test_an_empty_project_has_nothing_to_learn_from(project: Project) -> None:
+def test_an_empty_project_has_nothing_to_learn_from(project):
     with pytest.raises(NotEnoughDataError):
         learning_data(project, predictor_scales=_scale).check()
 
 
-def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project: Project) -> None:
+def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project):
     for number in range(6):
         project.images.add_array(_pixels(number), name=str(number))
     room_for_two = 2 * SHAPE[0] * SHAPE[1] * 3 * 4
@@ -237,13 +224,13 @@ def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project: Project
     assert [i.name for i in once.unlabelled] == [i.name for i in again.unlabelled]
 
 
-def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated: Project, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated, tmp_path):
     lost = tmp_path / "lost.tif"
     tifffile.imwrite(lost, _pixels(50), photometric="rgb")
     annotated.images.add_file(lost)
     lost.unlink()
     (annotated.root / annotated.corrections.select(1)[0].mask_file).unlink()
-    problems: list[str] = []
+    problems = []
 
     data = learning_data(annotated, predictor_scales=_scale, on_problem=problems.append)
 
@@ -256,9 +243,7 @@ def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated: Project, 
         learning_data(annotated, predictor_scales=_scale)
 
 
-def test_a_kept_model_can_be_loaded_and_is_not_served(
-    annotated: Project, tiny_model: AMVLM, tiny_checkpoint: Path
-) -> None:
+def test_a_kept_model_can_be_loaded_and_is_not_served(annotated, tiny_model, tiny_checkpoint):
     from napari_amvlm.learning.reports import FineTuneResult
     from napari_amvlm.models.checkpoint import load_model, read_info
 
@@ -279,14 +264,14 @@ def test_a_kept_model_can_be_loaded_and_is_not_served(
     assert (finished.state, finished.model_id, finished.result["steps"]) == ("stopped", record.id, 3)
 
 
-def test_a_run_is_entered_with_the_corrections_it_uses(annotated: Project) -> None:
+def test_a_run_is_entered_with_the_corrections_it_uses(annotated):
     run = start_run(annotated, LearningConfig(minutes=None, steps=3, seed=5), None)
 
     assert annotated.runs.corrections(run.id) == {1: "train", 2: "train", 3: "train", 4: "validate", 5: "train"}
     assert LearningConfig.model_validate(run.config).seed == 5
 
 
-def test_nothing_is_kept_where_nothing_may_be_written(annotated: Project, tiny_model: AMVLM) -> None:
+def test_nothing_is_kept_where_nothing_may_be_written(annotated, tiny_model):
     from napari_amvlm.learning.reports import FineTuneResult
 
     result = FineTuneResult(model=tiny_model, before=None, after=None, steps=1, seconds=1, stopped=False)
@@ -300,7 +285,7 @@ def test_nothing_is_kept_where_nothing_may_be_written(annotated: Project, tiny_m
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
-def test_a_refused_model_leaves_the_project_as_it_was(annotated: Project, tiny_model: AMVLM) -> None:
+def test_a_refused_model_leaves_the_project_as_it_was(annotated, tiny_model):
     import resource
 
     from napari_amvlm.learning.reports import FineTuneResult
@@ -318,7 +303,7 @@ def test_a_refused_model_leaves_the_project_as_it_was(annotated: Project, tiny_m
     assert not list((annotated.root / "models").iterdir())
 
 
-def test_neither_the_project_nor_the_session_loads_torch_or_qt() -> None:
+def test_neither_the_project_nor_the_session_loads_torch_or_qt():
     script = (
         "import sys, napari_amvlm.project, napari_amvlm.session\n"
         "print([m for m in ('torch', 'transformers', 'qtpy', 'PyQt6', 'napari') if m in sys.modules])"
@@ -330,9 +315,9 @@ def test_neither_the_project_nor_the_session_loads_torch_or_qt() -> None:
 
 
 def test_the_ledger_has_what_was_read_whatever_is_accepted_meanwhile(
-    annotated: Project, tiny_model: AMVLM, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow(project: Project, **options: Any) -> LearningData:
+    annotated, tiny_model, tiny_checkpoint, monkeypatch
+):
+    def slow(project, **options):
         data = learning_data(project, **options)
         if not project.runs.all():
             project.corrections.accept(6, "nuclei", Answer(_mask(6), model=None, threshold=0.5))

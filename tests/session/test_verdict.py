@@ -1,7 +1,5 @@
 """What held-out images say of a model: gains, losses, noise, few images, and masks that nobody corrected."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 
@@ -15,7 +13,7 @@ SPREAD = [0.30, -0.25, 0.20, -0.15]
 KINDS = {"up": UP, "down": DOWN, "level": LEVEL, "spread": SPREAD, "one up": [0.3], "one down": [-0.3], "none": []}
 
 
-def _pairs(changes: list[float]) -> list[tuple[float, float]]:
+def _pairs(changes):
     return [(0.5, 0.5 + change) for change in changes]
 
 
@@ -31,7 +29,7 @@ def _pairs(changes: list[float]) -> list[tuple[float, float]]:
         ("none", Verdict.TOO_FEW),
     ],
 )
-def test_one_prompt(kind: str, verdict: Verdict) -> None:
+def test_one_prompt(kind, verdict):
     judgement = judge({"nuclei": _pairs(KINDS[kind])})
 
     assert judgement.verdict is verdict
@@ -39,7 +37,7 @@ def test_one_prompt(kind: str, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.product(KINDS, KINDS)))
-def test_two_prompts(one: str, other: str) -> None:
+def test_two_prompts(one, other):
     judgement = judge({"nuclei": _pairs(KINDS[one]), "gland": _pairs(KINDS[other])})
 
     kinds = {one, other}
@@ -55,7 +53,7 @@ def test_two_prompts(one: str, other: str) -> None:
     assert set(judgement.lost) == {p for p, k in (("nuclei", one), ("gland", other)) if k in ("down", "one down")}
 
 
-def test_the_largest_loss_is_named_first() -> None:
+def test_the_largest_loss_is_named_first():
     judgement = judge({"a": _pairs(UP), "b": _pairs(DOWN), "c": _pairs([2 * change for change in DOWN])})
 
     assert judgement.lost == ["c", "b"]
@@ -63,12 +61,12 @@ def test_the_largest_loss_is_named_first() -> None:
     assert str(judgement).count("better on a (+0.105, noise ") == 1
 
 
-def test_equal_scores_are_no_improvement() -> None:
+def test_equal_scores_are_no_improvement():
     assert judge({"nuclei": [(0.8391, 0.8394)] * 12}).verdict is Verdict.SAME
 
 
 @pytest.mark.parametrize("number", [3, 4, 8, 30])
-def test_the_noise_is_the_bound_of_a_paired_t_test(number: int) -> None:
+def test_the_noise_is_the_bound_of_a_paired_t_test(number):
     changes = [0.2 * ((7 * i) % 11 - 5) / 5 + 0.03 for i in range(number)]
 
     noise = noise_of(changes)
@@ -78,23 +76,23 @@ def test_the_noise_is_the_bound_of_a_paired_t_test(number: int) -> None:
     assert stats.ttest_1samp(shifted, 0.0, alternative="greater").pvalue == pytest.approx(0.05)
 
 
-def test_the_noise_has_a_floor_and_a_rule_for_few_images() -> None:
+def test_the_noise_has_a_floor_and_a_rule_for_few_images():
     assert noise_of([0.001] * 20) == NOISE_FLOOR
     assert [noise_of(changes) for changes in ([], [0.0], [0.0, 0.0])] == [FEW_IMAGES_NOISE] * 3
 
 
-def test_a_small_loss_on_one_image_is_no_loss() -> None:
+def test_a_small_loss_on_one_image_is_no_loss():
     assert judge({"nuclei": _pairs(UP), "gland": [(0.80, 0.72)]}).verdict is Verdict.IMPROVED
     assert judge({"nuclei": _pairs(UP), "gland": [(0.80, 0.68)]}).verdict is Verdict.WORSE
 
 
-def test_no_number_counts_as_nothing_found() -> None:
+def test_no_number_counts_as_nothing_found():
     judgement = judge({"nuclei": [(0.7, float("nan")), (0.7, 0.9), (0.7, 0.9), (0.7, float("nan"))]})
 
     assert judgement.prompts[0].after == pytest.approx(0.45)
     assert judgement.verdict is not Verdict.IMPROVED
 
 
-def test_nothing_to_judge_on() -> None:
+def test_nothing_to_judge_on():
     assert judge({}).verdict is Verdict.TOO_FEW
     assert str(judge({})) == "not judged on any prompt"

@@ -1,9 +1,5 @@
 """A small slide with levels on disk, a predictor with the tiny model, and stores for its results."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
@@ -12,21 +8,12 @@ from napari_amvlm.imaging import open_images
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideRequest, SlideStore
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from napari_amvlm.imaging import ImageData
-    from napari_amvlm.models.amvlm import AMVLM
-
-    OpenStore = Callable[..., SlideStore]
-
 PROMPTS = ("nuclei", "stroma")
 SHAPE = (420, 300)
 BLOCK = 128
 
 
-def write_slide(path: Path, pixels: np.ndarray) -> None:
+def write_slide(path, pixels):
     """Write a tiled pyramid of three levels."""
     with tifffile.TiffWriter(path, ome=True) as file:
         colour = {"photometric": "rgb", "tile": (64, 64)}
@@ -36,7 +23,7 @@ def write_slide(path: Path, pixels: np.ndarray) -> None:
 
 
 @pytest.fixture
-def pixels() -> np.ndarray:
+def pixels():
     """Return coarse coloured patches and noise, `(420, 300, 3)`: not two places are alike."""
     rng = np.random.default_rng(3)
     coarse = rng.integers(40, 200, (14, 10, 3)).repeat(30, axis=0).repeat(30, axis=1)
@@ -44,22 +31,22 @@ def pixels() -> np.ndarray:
 
 
 @pytest.fixture
-def slide(tmp_path: Path, pixels: np.ndarray) -> ImageData:
+def slide(tmp_path, pixels):
     write_slide(tmp_path / "slide.ome.tif", pixels)
     return open_images(tmp_path / "slide.ome.tif")[0]
 
 
 @pytest.fixture
-def predictor(tiny_model: AMVLM) -> Predictor:
+def predictor(tiny_model):
     return Predictor(tiny_model, device="cpu")
 
 
 @pytest.fixture
-def open_store(tmp_path: Path) -> OpenStore:
+def open_store(tmp_path):
     """Return a function that opens a store in `tmp_path`; keywords go into the request."""
 
-    def call(name: str = "result", *, overwrite: bool = False, **changes: object) -> SlideStore:
-        asked: dict[str, object] = {"prompts": PROMPTS, "model": "tiny", "image": "slide", "shape": SHAPE}
+    def call(name="result", *, overwrite=False, **changes):
+        asked = {"prompts": PROMPTS, "model": "tiny", "image": "slide", "shape": SHAPE}
         request = SlideRequest.model_validate({**asked, "block": BLOCK, **changes})
         return SlideStore.open(tmp_path / f"{name}.zarr", request, overwrite=overwrite)
 

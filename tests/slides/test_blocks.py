@@ -1,9 +1,5 @@
 """The order of blocks, tissue, tiles, and the memory that is told."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import dask.array as da
 import numpy as np
 import pytest
@@ -16,11 +12,8 @@ from napari_amvlm.slides.chunks import ChunkReader
 from napari_amvlm.slides.slide_tiles import SlideTiles
 from napari_amvlm.slides.tissue import TissueMap
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
 
-
-def test_every_block_comes_once_and_neighbours_follow_each_other() -> None:
+def test_every_block_comes_once_and_neighbours_follow_each_other():
     grid = BlockGrid((30 * 512, 40 * 512))
 
     order = list(BlockPlan(grid, grid.meeting(None)))
@@ -30,7 +23,7 @@ def test_every_block_comes_once_and_neighbours_follow_each_other() -> None:
     assert int((steps > 1).sum()) == 40 // BAND  # only from one band to the next
 
 
-def test_blocks_in_view_come_from_their_middle_outwards() -> None:
+def test_blocks_in_view_come_from_their_middle_outwards():
     grid = BlockGrid((10 * 512, 10 * 512))
 
     order = list(BlockPlan(grid, grid.meeting(None), Tile(4 * 512, 4 * 512, 3 * 512, 3 * 512)))
@@ -40,7 +33,7 @@ def test_blocks_in_view_come_from_their_middle_outwards() -> None:
     assert set(order[:9]) == {(row, column) for row in (4, 5, 6) for column in (4, 5, 6)}
 
 
-def test_blocks_that_are_done_do_not_come_again() -> None:
+def test_blocks_that_are_done_do_not_come_again():
     grid = BlockGrid((1024, 1024))
     todo = np.array([[True, False], [False, True]])
 
@@ -48,7 +41,7 @@ def test_blocks_that_are_done_do_not_come_again() -> None:
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (300, 500), (1000, 64)])
-def test_tiles_are_those_of_one_pass(shape: tuple[int, int]) -> None:
+def test_tiles_are_those_of_one_pass(shape):
     tiles = SlideTiles(shape, 64, 16)
 
     every = tiles.meeting(Tile(0, 0, *shape))
@@ -58,7 +51,7 @@ def test_tiles_are_those_of_one_pass(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("magnification", [1.0, 0.37, 2.3])
-def test_any_rectangle_is_as_if_the_whole_had_been_resized(magnification: float) -> None:
+def test_any_rectangle_is_as_if_the_whole_had_been_resized(magnification):
     pixels = np.random.default_rng(0).integers(0, 255, (211, 190, 3), dtype=np.uint8)
     source = SlideSource(ImageData(pixels, "s", None, True), magnification)
     whole = resize(pixels.astype(np.float32) / 255, source.working)
@@ -73,11 +66,11 @@ def test_any_rectangle_is_as_if_the_whole_had_been_resized(magnification: float)
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 20_000, 1 << 20])
-def test_chunks_are_put_together_and_read_once_where_there_is_room(kept_bytes: int) -> None:
+def test_chunks_are_put_together_and_read_once_where_there_is_room(kept_bytes):
     plane = np.random.default_rng(0).integers(0, 255, (211, 190, 3), dtype=np.uint8)
-    read: list[tuple[int, ...]] = []
+    read = []
 
-    def noted(block: np.ndarray) -> np.ndarray:
+    def noted(block):
         read.append(block.shape)
         return block
 
@@ -92,7 +85,7 @@ def test_chunks_are_put_together_and_read_once_where_there_is_room(kept_bytes: i
     assert (len(read) == 16) == (kept_bytes == 1 << 20)
 
 
-def test_a_small_magnification_reads_a_small_level() -> None:
+def test_a_small_magnification_reads_a_small_level():
     full = np.full((400, 400, 3), 200, np.uint8)
     half = np.full((200, 200, 3), 100, np.uint8)
     image = ImageData(full, "s", None, True, smaller=(half,))
@@ -102,7 +95,7 @@ def test_a_small_magnification_reads_a_small_level() -> None:
     assert values == pytest.approx([200 / 255, 200 / 255, 100 / 255, 100 / 255], abs=1e-4)
 
 
-def test_glass_and_unscanned_areas_hold_no_tissue_but_stains_do() -> None:
+def test_glass_and_unscanned_areas_hold_no_tissue_but_stains_do():
     pixels = np.full((2000, 2000, 3), 240, np.uint8)
     pixels[:, :600] = 0
     pixels[1500:1600, 1500:1600] = [200, 120, 180]  # eosin
@@ -116,7 +109,7 @@ def test_glass_and_unscanned_areas_hold_no_tissue_but_stains_do() -> None:
     assert tissue.has_tissue(Tile(300, 1400, 288, 288))
 
 
-def test_in_gray_only_flat_areas_hold_nothing() -> None:
+def test_in_gray_only_flat_areas_hold_nothing():
     gray = np.full((2000, 2000), 20, np.uint16)
     gray[:1000] += np.random.default_rng(0).integers(0, 3000, (1000, 2000)).astype(np.uint16)
     tissue = TissueMap(SlideSource(ImageData(gray, "s", None, False)))
@@ -125,7 +118,7 @@ def test_in_gray_only_flat_areas_hold_nothing() -> None:
     assert not tissue.has_tissue(Tile(1500, 100, 288, 288))
 
 
-def test_memory_is_told_and_grows_with_what_is_at_once_but_not_with_the_slide(tiny_model: AMVLM) -> None:
+def test_memory_is_told_and_grows_with_what_is_at_once_but_not_with_the_slide(tiny_model):
     one = memory_needed(tiny_model, batch=1, prompts=1)
     four = memory_needed(tiny_model, batch=4, prompts=3)
 

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,11 +7,8 @@ from napari_amvlm.imaging import split_instances
 from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.slides import SlideRequest, SlideStore, number_objects
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def _store(path: Path, probability: np.ndarray, depth: np.ndarray, countable: tuple[bool, ...]) -> SlideStore:
+def _store(path, probability, depth, countable):
     shape = (probability.shape[1], probability.shape[2])
     prompts = tuple(f"prompt {index}" for index in range(len(probability)))
     request = SlideRequest(
@@ -28,19 +21,19 @@ def _store(path: Path, probability: np.ndarray, depth: np.ndarray, countable: tu
     return store
 
 
-def _field(seed: int, sigma: float, shape: tuple[int, int] = (530, 800)) -> np.ndarray:
+def _field(seed, sigma, shape=(530, 800)):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), sigma)
     return np.asarray((noise - noise.min()) / np.ptp(noise))
 
 
-def _same_partition(one: np.ndarray, other: np.ndarray) -> bool:
+def _same_partition(one, other):
     """Tell whether two images hold the same objects, whatever their numbers."""
     pairs = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1)
     return all(len(np.unique(numbers)) == pairs.shape[1] for numbers in pairs)
 
 
 @pytest.mark.parametrize("sigma", [1.5, 6.0, 40.0])
-def test_objects_of_parts_are_those_of_one_piece(tmp_path: Path, sigma: float) -> None:
+def test_objects_of_parts_are_those_of_one_piece(tmp_path, sigma):
     probability, depth = _field(0, sigma)[None], _field(1, 0.7 * sigma)[None]
     store = _store(tmp_path / "s.zarr", probability, depth, (True,))
 
@@ -55,7 +48,7 @@ def test_objects_of_parts_are_those_of_one_piece(tmp_path: Path, sigma: float) -
     assert store.object_counts == counts
 
 
-def test_an_object_over_many_parts_is_one(tmp_path: Path) -> None:
+def test_an_object_over_many_parts_is_one(tmp_path):
     mask = np.zeros((600, 700), np.int32)
     mask[250:262, 10:690] = mask[10:590, 250:262] = 1
     store = _store(tmp_path / "s.zarr", np.stack([mask, mask]) * 0.9, np.stack([depth_of(mask)] * 2), (True, False))
@@ -67,7 +60,7 @@ def test_an_object_over_many_parts_is_one(tmp_path: Path) -> None:
     assert (store.objects[0][mask == 0] == 0).all()
 
 
-def test_specks_are_left_out_and_an_empty_slide_has_no_objects(tmp_path: Path) -> None:
+def test_specks_are_left_out_and_an_empty_slide_has_no_objects(tmp_path):
     mask = np.zeros((1, 300, 300))
     mask[0, 255, 255] = mask[0, 100:104, 100:104] = 1.0
     store = _store(tmp_path / "s.zarr", mask, mask, (True,))
@@ -76,7 +69,7 @@ def test_specks_are_left_out_and_an_empty_slide_has_no_objects(tmp_path: Path) -
     assert not store.objects[:].any()
 
 
-def test_stopped_in_between_the_next_call_begins_anew(tmp_path: Path) -> None:
+def test_stopped_in_between_the_next_call_begins_anew(tmp_path):
     probability, depth = _field(0, 6.0)[None], _field(1, 4.0)[None]
     store = _store(tmp_path / "s.zarr", probability, depth, (True,))
     calls = iter(range(100))

@@ -1,27 +1,15 @@
 """What stores show: composed by threshold, at every resolution, as blocks come."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
 from napari_amvlm.slides import ShownPrompt, ShownSlide, fill_whole, image_token, open_stores
 from napari_amvlm.slides.store import DONE, TODO, WrittenBlock
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.imaging import ImageData
-    from napari_amvlm.predictor import Predictor
-    from napari_amvlm.slides import SlideStore
-    from tests.slides.conftest import OpenStore
-
 SHAPE, BLOCK = (420, 300), 128
 
 
-def _filled(store: SlideStore, seed: int = 0) -> np.ndarray:
+def _filled(store, seed=0):
     """Fill all blocks with noise and return it as stored, uint8 `(P, H, W)`."""
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 256, (len(store.request.prompts), *SHAPE)).astype(np.uint8)
@@ -33,7 +21,7 @@ def _filled(store: SlideStore, seed: int = 0) -> np.ndarray:
     return values
 
 
-def test_the_most_probable_prompt_above_its_threshold_is_shown(open_store: OpenStore):
+def test_the_most_probable_prompt_above_its_threshold_is_shown(open_store):
     store = open_store(block=BLOCK)
     first, second = _filled(store)
     shown = ShownSlide(store)
@@ -45,7 +33,7 @@ def test_the_most_probable_prompt_above_its_threshold_is_shown(open_store: OpenS
     np.testing.assert_array_equal(np.asarray(shown.levels[0]), expected)
 
 
-def test_nothing_is_shown_where_nothing_was_done_even_at_threshold_zero(open_store: OpenStore):
+def test_nothing_is_shown_where_nothing_was_done_even_at_threshold_zero(open_store):
     store = open_store(block=BLOCK)
     shown = ShownSlide(store)
     shown.show([ShownPrompt(store, 0, 1, 0.0)])
@@ -66,7 +54,7 @@ def test_nothing_is_shown_where_nothing_was_done_even_at_threshold_zero(open_sto
         np.s_[np.int64(3), 2:4],
     ],
 )
-def test_a_level_is_indexed_as_an_array_is(open_store: OpenStore, key: tuple[slice, slice]):
+def test_a_level_is_indexed_as_an_array_is(open_store, key):
     store = open_store(block=BLOCK)
     values = _filled(store)[0]
     shown = ShownSlide(store)
@@ -75,7 +63,7 @@ def test_a_level_is_indexed_as_an_array_is(open_store: OpenStore, key: tuple[sli
     np.testing.assert_array_equal(shown.levels[0][key], (values >= 128)[key])
 
 
-def test_an_index_outside_is_refused(open_store: OpenStore):
+def test_an_index_outside_is_refused(open_store):
     level = ShownSlide(open_store(block=BLOCK)).levels[0]
 
     with pytest.raises(IndexError):
@@ -84,7 +72,7 @@ def test_an_index_outside_is_refused(open_store: OpenStore):
         level[::-1, :]
 
 
-def test_a_block_is_seen_once_it_is_renewed_and_little_is_kept(open_store: OpenStore):
+def test_a_block_is_seen_once_it_is_renewed_and_little_is_kept(open_store):
     store = open_store(block=BLOCK)
     shown = ShownSlide(store, kept_bytes=3 * BLOCK * BLOCK)
     shown.show([ShownPrompt(store, 0, 1, 0.5)])
@@ -99,7 +87,7 @@ def test_a_block_is_seen_once_it_is_renewed_and_little_is_kept(open_store: OpenS
     assert shown._cache.nbytes <= 3 * BLOCK * BLOCK
 
 
-def test_probabilities_of_a_part(open_store: OpenStore):
+def test_probabilities_of_a_part(open_store):
     store = open_store(block=BLOCK)
     values = _filled(store)
     area = store.grid.rectangle((1, 1))
@@ -110,7 +98,7 @@ def test_probabilities_of_a_part(open_store: OpenStore):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_prompt_that_was_begun_is_gone_on_with(slide: ImageData, open_store: OpenStore, tmp_path: Path):
+def test_a_prompt_that_was_begun_is_gone_on_with(slide, open_store, tmp_path):
     request = open_store().request
     [first] = open_stores(tmp_path / "kept", request, slide)
     first.finish([WrittenBlock((0, 0), None, None, (0.0, 0.0))])
@@ -123,7 +111,7 @@ def test_a_prompt_that_was_begun_is_gone_on_with(slide: ImageData, open_store: O
     assert (other[0].states == TODO).all()
 
 
-def test_another_image_of_the_same_name_is_told_apart(slide: ImageData):
+def test_another_image_of_the_same_name_is_told_apart(slide):
     from dataclasses import replace
 
     smallest = np.array(slide.levels[-1])
@@ -133,7 +121,7 @@ def test_another_image_of_the_same_name_is_told_apart(slide: ImageData):
     assert image_token(slide) != image_token(replace(slide, smaller=(slide.smaller[0], smallest)))
 
 
-def test_a_slide_that_is_looked_at_whole(slide: ImageData, predictor: Predictor, open_store: OpenStore):
+def test_a_slide_that_is_looked_at_whole(slide, predictor, open_store):
     store = open_store(scale="whole", prompts=("left lung",))
     predictor.set_image(np.asarray(slide.data))
     alone = predictor.predict("left lung", scale="whole")

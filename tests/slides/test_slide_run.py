@@ -1,9 +1,5 @@
 """Slides block by block: seams, order, cancelling, resuming, glass, short memory."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -17,19 +13,14 @@ from napari_amvlm.slides import SlideRun
 from napari_amvlm.slides.store import BACKGROUND, DONE, TODO
 from tests.slides.conftest import PROMPTS, SHAPE
 
-if TYPE_CHECKING:
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.slides import SlideStore
-    from tests.slides.conftest import OpenStore
 
-
-def _one_pass(predictor: Predictor, pixels: np.ndarray, magnification: float = 1.0) -> np.ndarray:
+def _one_pass(predictor, pixels, magnification=1.0):
     predictor.set_image(pixels)
     found = [predictor.predict(p, scale="tiles", magnification=magnification).probability for p in PROMPTS]
     return np.stack(found)
 
 
-def _differing(store: SlideStore, expected: np.ndarray) -> float:
+def _differing(store, expected):
     """Return the share of pixels that are on another side of one half, at a threshold that parts them evenly."""
     found = np.asarray(store.probability[:]) / 255
     middle = np.median(expected, axis=(1, 2), keepdims=True)
@@ -37,10 +28,10 @@ def _differing(store: SlideStore, expected: np.ndarray) -> float:
     return float(np.mean(((found >= middle) != (expected >= middle)) & ~near))
 
 
-def _fail_above(model: AMVLM, batch: int, side: int = 1 << 20) -> torch.utils.hooks.RemovableHandle:
+def _fail_above(model, batch, side=1 << 20):
     """Let the image encoder fail as torch does when memory runs out, for larger batches or tiles."""
 
-    def fail(_module: object, arguments: tuple[torch.Tensor, ...]) -> None:
+    def fail(_module, arguments):
         if len(arguments[0]) > batch or arguments[0].shape[-1] > side:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
 
@@ -48,9 +39,7 @@ def _fail_above(model: AMVLM, batch: int, side: int = 1 << 20) -> torch.utils.ho
 
 
 @pytest.mark.parametrize("magnification", [1.0, 0.5, 1.7])
-def test_blocks_give_what_one_pass_gives(
-    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore, magnification: float
-) -> None:
+def test_blocks_give_what_one_pass_gives(predictor, slide, pixels, open_store, magnification):
     plain = ImageData(pixels, "slide", None, True)  # one level: smaller ones are other pixels
     store = open_store(magnification=magnification)
 
@@ -63,9 +52,7 @@ def test_blocks_give_what_one_pass_gives(
     assert _differing(store, expected) < 0.001
 
 
-def test_the_depth_in_objects_is_that_of_one_pass(
-    counting_model: AMVLM, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
-) -> None:
+def test_the_depth_in_objects_is_that_of_one_pass(counting_model, slide, pixels, open_store):
     predictor = Predictor(counting_model, device="cpu")
     store = open_store(objects=True, countable=(True, False))
 
@@ -77,9 +64,7 @@ def test_the_depth_in_objects_is_that_of_one_pass(
     assert not np.asarray(store.depth[1]).any()
 
 
-def test_a_file_with_levels_gives_the_same(
-    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
-) -> None:
+def test_a_file_with_levels_gives_the_same(predictor, slide, pixels, open_store):
     store = open_store()
 
     list(SlideRun(predictor, slide, store).run())
@@ -88,13 +73,7 @@ def test_a_file_with_levels_gives_the_same(
 
 
 @pytest.mark.parametrize("magnification", [1.0, 0.8])
-def test_holes_and_specks_go_as_in_one_pass(
-    tiny_model: AMVLM,
-    pixels: np.ndarray,
-    open_store: OpenStore,
-    magnification: float,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_holes_and_specks_go_as_in_one_pass(tiny_model, pixels, open_store, magnification, monkeypatch):
     from napari_amvlm.predictor import Predictor
 
     # Half precision rounds a tile by the company it is computed in, and a hole hangs on single pixels at the threshold.
@@ -118,9 +97,7 @@ def test_holes_and_specks_go_as_in_one_pass(
     assert np.mean((np.asarray(store.probability[0]) >= 128) != expected) < 0.001
 
 
-def test_labels_are_those_of_the_threshold_at_every_level(
-    predictor: Predictor, slide: ImageData, open_store: OpenStore
-) -> None:
+def test_labels_are_those_of_the_threshold_at_every_level(predictor, slide, open_store):
     store = open_store(threshold=0.4)
 
     list(SlideRun(predictor, slide, store).run())
@@ -134,8 +111,8 @@ def test_labels_are_those_of_the_threshold_at_every_level(
         assert np.array_equal(level[:], labels[:: 2**index, :: 2**index])
 
 
-def test_no_tile_is_computed_twice(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
-    seen: list[int] = []
+def test_no_tile_is_computed_twice(predictor, slide, open_store):
+    seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
     run = SlideRun(predictor, slide, open_store(), batch=3)
 
@@ -145,9 +122,7 @@ def test_no_tile_is_computed_twice(predictor: Predictor, slide: ImageData, open_
     assert sum(seen) == run.tile_count
 
 
-def test_little_room_for_tiles_costs_time_but_not_the_result(
-    predictor: Predictor, slide: ImageData, open_store: OpenStore
-) -> None:
+def test_little_room_for_tiles_costs_time_but_not_the_result(predictor, slide, open_store):
     roomy, cramped = open_store("roomy"), open_store("cramped")
 
     list(SlideRun(predictor, slide, roomy).run())
@@ -156,7 +131,7 @@ def test_little_room_for_tiles_costs_time_but_not_the_result(
     assert np.array_equal(roomy.levels[0][:], cramped.levels[0][:])
 
 
-def test_what_is_in_view_comes_first(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+def test_what_is_in_view_comes_first(predictor, slide, open_store):
     view = Tile(300, 200, 60, 60)
 
     reports = list(SlideRun(predictor, slide, open_store(), first=view).run())
@@ -166,7 +141,7 @@ def test_what_is_in_view_comes_first(predictor: Predictor, slide: ImageData, ope
     assert [report.done for report in reports] == list(range(1, 13))
 
 
-def test_a_reported_block_is_wholly_on_disk(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+def test_a_reported_block_is_wholly_on_disk(predictor, slide, open_store):
     store = open_store(threshold=0.4)
 
     for report in SlideRun(predictor, slide, store, first=Tile(0, 0, 10, 10)).run():
@@ -180,7 +155,7 @@ def test_a_reported_block_is_wholly_on_disk(predictor: Predictor, slide: ImageDa
             assert np.array_equal(level[y : y + small.shape[0], x : x + small.shape[1]], small)
 
 
-def test_a_view_that_moves_is_followed(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+def test_a_view_that_moves_is_followed(predictor, slide, open_store):
     run = SlideRun(predictor, slide, open_store(), first=Tile(0, 0, 10, 10))
     reports = run.run()
 
@@ -191,7 +166,7 @@ def test_a_view_that_moves_is_followed(predictor: Predictor, slide: ImageData, o
     assert (3, 2) in places[:3]  # of the two blocks after the first, one was being computed and one read already
 
 
-def test_a_region_leaves_the_rest_to_do(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+def test_a_region_leaves_the_rest_to_do(predictor, slide, open_store):
     store = open_store()
 
     list(SlideRun(predictor, slide, store, region=Tile(130, 10, 100, 100)).run())
@@ -202,10 +177,8 @@ def test_a_region_leaves_the_rest_to_do(predictor: Predictor, slide: ImageData, 
         SlideRun(predictor, slide, store, region=Tile(500, 0, 10, 10))
 
 
-def test_cancelling_acts_before_the_next_tile_and_keeps_what_is_done(
-    predictor: Predictor, slide: ImageData, open_store: OpenStore
-) -> None:
-    seen: list[int] = []
+def test_cancelling_acts_before_the_next_tile_and_keeps_what_is_done(predictor, slide, open_store):
+    seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
     run = SlideRun(predictor, slide, open_store(), batch=1)
     blocks = []
@@ -218,10 +191,8 @@ def test_cancelling_acts_before_the_next_tile_and_keeps_what_is_done(
     assert 0 < (open_store().states == DONE).sum() < 12
 
 
-def test_a_stopped_run_goes_on_where_it_was(
-    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
-) -> None:
-    seen: list[int] = []
+def test_a_stopped_run_goes_on_where_it_was(predictor, slide, pixels, open_store):
+    seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
     stopped = SlideRun(predictor, slide, open_store(), first=Tile(0, 0, *SHAPE), batch=1)
     done = []
@@ -240,10 +211,10 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert list(SlideRun(predictor, slide, open_store()).run()) == []
 
 
-def test_glass_is_skipped(predictor: Predictor, pixels: np.ndarray, open_store: OpenStore) -> None:
+def test_glass_is_skipped(predictor, pixels, open_store):
     pixels[:, 100:] = 245
     half = ImageData(pixels, "slide", None, True)
-    seen: list[int] = []
+    seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
     store, every = open_store(), open_store("every", every_tile=True)
 
@@ -261,8 +232,8 @@ def test_glass_is_skipped(predictor: Predictor, pixels: np.ndarray, open_store: 
     assert np.array_equal(store.levels[0][:, :60], every.levels[0][:, :60])
 
 
-def test_several_prompts_share_the_encoding(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
-    seen: list[int] = []
+def test_several_prompts_share_the_encoding(predictor, slide, open_store):
+    seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
 
     list(SlideRun(predictor, slide, open_store("two")).run())
@@ -275,10 +246,8 @@ def test_several_prompts_share_the_encoding(predictor: Predictor, slide: ImageDa
     assert np.array_equal(single.probability[0], open_store("two").probability[0])
 
 
-def test_short_memory_takes_fewer_tiles_at_once_and_goes_on(
-    predictor: Predictor, slide: ImageData, pixels: np.ndarray, open_store: OpenStore
-) -> None:
-    messages: list[str] = []
+def test_short_memory_takes_fewer_tiles_at_once_and_goes_on(predictor, slide, pixels, open_store):
+    messages = []
     store = open_store()
     handle = _fail_above(predictor.model, batch=2)
 
@@ -291,12 +260,12 @@ def test_short_memory_takes_fewer_tiles_at_once_and_goes_on(
     assert _differing(store, _one_pass(predictor, pixels)) < 0.001
 
 
-def test_shorter_memory_takes_smaller_tiles(tiny_model: AMVLM, slide: ImageData, open_store: OpenStore) -> None:
+def test_shorter_memory_takes_smaller_tiles(tiny_model, slide, open_store):
     from napari_amvlm.predictor import Predictor
 
     config = tiny_model.config.model_copy(update={"tile": 128})
     predictor = Predictor(build_model(config, text_encoder=tiny_model.text_encoder, seed=0), device="cpu")
-    messages: list[str] = []
+    messages = []
     store = open_store()
     handle = _fail_above(predictor.model, batch=1, side=100)
 
@@ -308,9 +277,7 @@ def test_shorter_memory_takes_smaller_tiles(tiny_model: AMVLM, slide: ImageData,
     assert (store.states == DONE).all()
 
 
-def test_no_memory_at_all_is_an_error_and_keeps_what_is_done(
-    predictor: Predictor, slide: ImageData, open_store: OpenStore
-) -> None:
+def test_no_memory_at_all_is_an_error_and_keeps_what_is_done(predictor, slide, open_store):
     store = open_store()
     reports = SlideRun(predictor, slide, store).run()
     next(reports)
@@ -325,7 +292,7 @@ def test_no_memory_at_all_is_an_error_and_keeps_what_is_done(
     assert not (store.states == TODO).any()
 
 
-def test_another_model_ends_the_run(predictor: Predictor, slide: ImageData, open_store: OpenStore) -> None:
+def test_another_model_ends_the_run(predictor, slide, open_store):
     reports = SlideRun(predictor, slide, open_store()).run()
     next(reports)
     model = predictor.model
@@ -335,9 +302,7 @@ def test_another_model_ends_the_run(predictor: Predictor, slide: ImageData, open
         list(reports)
 
 
-def test_presence_is_told_by_block_and_for_the_slide(
-    predictor: Predictor, slide: ImageData, open_store: OpenStore
-) -> None:
+def test_presence_is_told_by_block_and_for_the_slide(predictor, slide, open_store):
     store = open_store()
 
     reports = list(SlideRun(predictor, slide, store).run())
@@ -348,7 +313,7 @@ def test_presence_is_told_by_block_and_for_the_slide(
     assert store.presence()[0] >= min(report.presence[0] for report in reports)
 
 
-def test_sixteen_bit_gray_is_stretched_as_a_whole(predictor: Predictor, open_store: OpenStore) -> None:
+def test_sixteen_bit_gray_is_stretched_as_a_whole(predictor, open_store):
     rng = np.random.default_rng(1)
     gray = (np.linspace(0, 30000, SHAPE[0])[:, None] + rng.integers(0, 9000, SHAPE)).astype(np.uint16)
     store = open_store()

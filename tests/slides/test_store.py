@@ -1,9 +1,5 @@
 """Results of slides on disk."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -13,13 +9,8 @@ from napari_amvlm.slides import SlideRequest, SlideStore
 from napari_amvlm.slides.blocks import BlockIndex
 from napari_amvlm.slides.store import BACKGROUND, DONE, WrittenBlock
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from tests.slides.conftest import OpenStore
-
-
-def test_results_of_other_requests_are_never_mixed(open_store: OpenStore) -> None:
+def test_results_of_other_requests_are_never_mixed(open_store):
     store = open_store()
     store.write((0, 0), np.ones((2, 128, 128), np.float32), (0.9, 0.8))
 
@@ -31,7 +22,7 @@ def test_results_of_other_requests_are_never_mixed(open_store: OpenStore) -> Non
     assert not np.asarray(again.levels[0][:]).any()
 
 
-def test_nothing_but_a_result_is_ever_removed(tmp_path: Path, open_store: OpenStore) -> None:
+def test_nothing_but_a_result_is_ever_removed(tmp_path, open_store):
     (tmp_path / "mine.zarr").mkdir()
     (tmp_path / "mine.zarr" / "letter.txt").write_text("keep")
 
@@ -41,7 +32,7 @@ def test_nothing_but_a_result_is_ever_removed(tmp_path: Path, open_store: OpenSt
     assert (tmp_path / "mine.zarr" / "letter.txt").read_text() == "keep"
 
 
-def test_blocks_that_are_not_done_take_no_room(tmp_path: Path) -> None:
+def test_blocks_that_are_not_done_take_no_room(tmp_path):
     request = SlideRequest(prompts=("nuclei",), model="m", image="s", shape=(200_000, 300_000))
 
     store = SlideStore.open(tmp_path / "large.zarr", request)
@@ -51,7 +42,7 @@ def test_blocks_that_are_not_done_take_no_room(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in (tmp_path / "large.zarr").rglob("*") if file.is_file()) < 100_000
 
 
-def test_labels_open_as_an_image_with_levels_and_pixel_size(tmp_path: Path) -> None:
+def test_labels_open_as_an_image_with_levels_and_pixel_size(tmp_path):
     request = SlideRequest(prompts=("nuclei",), model="m", image="s", shape=(1500, 1100))
     spacing = {"Y": (0.25, "micrometer"), "X": (0.5, "micrometer")}
     store = SlideStore.open(tmp_path / "slide.zarr", request, spacing=spacing)
@@ -65,7 +56,7 @@ def test_labels_open_as_an_image_with_levels_and_pixel_size(tmp_path: Path) -> N
     assert int(np.asarray(image.smaller[0]).sum()) == 238 * 38
 
 
-def test_blocks_that_are_finished_together_are_as_if_one_by_one(open_store: OpenStore) -> None:
+def test_blocks_that_are_finished_together_are_as_if_one_by_one(open_store):
     rng = np.random.default_rng(0)
     apart, together = (open_store(name, shape=(1500, 2100), block=256) for name in ("apart", "together"))
     blocks = [BlockIndex(row, column) for row in range(6) for column in range(9)]
@@ -88,7 +79,7 @@ def test_blocks_that_are_finished_together_are_as_if_one_by_one(open_store: Open
     assert sorted(map(tuple, np.argwhere(together.states == BACKGROUND).tolist())) == [each.index for each in glass]
 
 
-def test_a_result_is_read_again(open_store: OpenStore) -> None:
+def test_a_result_is_read_again(open_store):
     written = open_store()
     written.write((1, 2), np.full((2, 128, 44), 0.5, np.float32), (0.25, 0.75))
 

@@ -1,19 +1,12 @@
 """Small data sets in the layouts that the recipes read."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 from skimage.io import imsave
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def shared_data(tmp_path: Path) -> Path:
+def shared_data(tmp_path):
     """Return a folder with four tiny data sets of four images each."""
     chance = np.random.default_rng(0)
     for source, masks, shape in (
@@ -42,7 +35,7 @@ def shared_data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _discs(folder: Path, names: list[str], seed: int, *, masks: bool = True) -> None:
+def _discs(folder, names, seed, *, masks=True):
     """Write pictures of dark discs on a light ground into a folder in LViT layout."""
     chance = np.random.default_rng(seed)
     rows, columns = np.mgrid[:80, :72]
@@ -59,13 +52,13 @@ def _discs(folder: Path, names: list[str], seed: int, *, masks: bool = True) -> 
             imsave(folder / "labelcol" / f"{name}.png", mask.astype(np.uint8) * 255, check_contrast=False)
 
 
-def _captions(folder: Path, captions: dict[str, str]) -> None:
+def _captions(folder, captions):
     lines = ["Image,Description", *(f'{name}.png,"{caption}"' for name, caption in captions.items())]
     (folder / "Data_text.csv").write_text("\n".join(lines))
 
 
 @pytest.fixture
-def discs_data(tmp_path: Path) -> Path:
+def discs_data(tmp_path):
     """Return a folder that holds a data set laid out as MoNuSeg: 8 training, 2 validation, 1 unlabelled image."""
     root = tmp_path / "data" / "MoNuSeg"
     train, held_out = [f"TCGA-AA-000{i}" for i in range(8)], [f"TCGA-BB-000{i}" for i in range(2)]
@@ -78,7 +71,7 @@ def discs_data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spine_data(tmp_path: Path) -> Path:
+def spine_data(tmp_path):
     """Return a data set laid out as SPIDER-Spine: 3 subjects with 2 slices each, masks with values 1 and 2."""
     root = tmp_path / "spine"
     for part in ("img", "labelcol"):
@@ -95,7 +88,7 @@ def spine_data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny_recipe(tiny_checkpoint: Path) -> dict[str, Any]:
+def tiny_recipe(tiny_checkpoint):
     """Return the values of a recipe of a few small steps on the discs, from random weights."""
     return {
         "name": "tiny",

@@ -1,11 +1,8 @@
 """Grids of runs: their order, stopping and going on, and scoring what they left."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,14 +18,11 @@ from training.runs.grid import Grid
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.runs.weights import AveragedPredictor
 
-if TYPE_CHECKING:
-    from napari_amvlm.evaluation import EvaluationProtocol
-
 _CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def grid(tiny_recipe: dict[str, Any]) -> Grid:
+def grid(tiny_recipe):
     shared = {key: value for key, value in tiny_recipe.items() if key not in ("name", "labels")} | {"steps": 1}
     rows = [
         {"name": "plain U-Net", "kind": "plain-unet"},
@@ -37,7 +31,7 @@ def grid(tiny_recipe: dict[str, Any]) -> Grid:
     return validated(Grid, {"recipe": shared, "fractions": [2], "seeds": [0], "rows": rows}, "grid")
 
 
-def test_stopped_it_goes_on_and_skips_what_is_finished(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
+def test_stopped_it_goes_on_and_skips_what_is_finished(grid, discs_data, tmp_path):
     runs = list(grid.runs({}, "grid"))
     out = tmp_path / "runs"
     first = RunFolder(out / runs[0].folder)
@@ -63,15 +57,15 @@ def test_stopped_it_goes_on_and_skips_what_is_finished(grid: Grid, discs_data: P
         assert (together["beside"], together["share"]) == (other, share)
 
 
-def test_two_models_answer_with_the_mean_of_their_logits() -> None:
+def test_two_models_answer_with_the_mean_of_their_logits():
     class Sure:
-        def __init__(self, probability: float) -> None:
+        def __init__(self, probability):
             self.probability = np.full((2, 2), probability, np.float32)
 
-        def set_image(self, image: np.ndarray, *, key: object = None) -> None:
+        def set_image(self, image, *, key=None):
             """Take any image."""
 
-        def predict(self, prompt: str, *, scale: object = "auto", magnification: float = 1.0) -> Sure:
+        def predict(self, prompt, *, scale="auto", magnification=1.0):
             """Give the same answer each time."""
             return self
 
@@ -84,14 +78,14 @@ def test_two_models_answer_with_the_mean_of_their_logits() -> None:
         evaluate("x", run_recipe("x", "MoNuSeg", ()), Path(), device=_CPU, share=1.5)
 
 
-def test_a_sitting_without_time_does_nothing(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
+def test_a_sitting_without_time_does_nothing(grid, discs_data, tmp_path):
     left = ablate(list(grid.runs({}, "grid")), discs_data, tmp_path / "runs", device=_CPU, minutes=0)
 
     assert left == 2
     assert not (tmp_path / "runs").exists()
 
 
-def test_missing_start_weights_are_told_before_the_first_run(grid: Grid, discs_data: Path, tmp_path: Path) -> None:
+def test_missing_start_weights_are_told_before_the_first_run(grid, discs_data, tmp_path):
     row = grid.rows[1].model_copy(update={"start": "css-icl"})
     runs = list(grid.model_copy(update={"rows": (grid.rows[0], row)}).runs({}, "grid"))
 
@@ -101,7 +95,7 @@ def test_missing_start_weights_are_told_before_the_first_run(grid: Grid, discs_d
     assert not (tmp_path / "runs").exists()
 
 
-def test_all_cells_of_a_seed_come_before_the_next(grid: Grid) -> None:
+def test_all_cells_of_a_seed_come_before_the_next(grid):
     larger = grid.model_copy(update={"fractions": (2, "50%"), "seeds": (0, 1)})
 
     folders = [run.folder for run in larger.runs({}, "grid")]
@@ -114,13 +108,13 @@ def test_all_cells_of_a_seed_come_before_the_next(grid: Grid) -> None:
     assert [folder.endswith("seed-0") for folder in folders] == [True] * 4 + [False] * 4
 
 
-def test_rows_are_chosen_by_name_and_others_are_listed(grid: Grid) -> None:
+def test_rows_are_chosen_by_name_and_others_are_listed(grid):
     assert [row.name for row in grid.only(["Plain U-Net"]).rows] == ["plain U-Net"]
     with pytest.raises(InputError, match="There is no row css; choose from: plain-u-net, supervised-only"):
         grid.only(["css"])
 
 
-def test_rows_of_one_name_are_refused(grid: Grid) -> None:
+def test_rows_of_one_name_are_refused(grid):
     values = grid.model_dump()
     values["rows"] = [{"name": "a b"}, {"name": "A+B"}]
 
@@ -128,21 +122,19 @@ def test_rows_of_one_name_are_refused(grid: Grid) -> None:
         validated(Grid, values, "grid")
 
 
-def test_start_weights_are_given_as_name_and_file() -> None:
+def test_start_weights_are_given_as_name_and_file():
     assert str(start_files(["full=x/y.safetensors"])["full"]).endswith("y.safetensors")
     with pytest.raises(InputError, match="must look like NAME=FILE"):
         start_files(["full"])
 
 
-def test_a_model_that_is_no_run_needs_a_data_set(tmp_path: Path) -> None:
+def test_a_model_that_is_no_run_needs_a_data_set(tmp_path):
     with pytest.raises(InputError, match="give --dataset NAME"):
         run_recipe("amvlm-open", None, ())
 
 
 @pytest.mark.parametrize("protocol", ["native", "224"])
-def test_the_installed_command_gives_the_scores_of_experiments(
-    discs_data: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], protocol: EvaluationProtocol
-) -> None:
+def test_the_installed_command_gives_the_scores_of_experiments(discs_data, tiny_checkpoint, capsys, protocol):
     recipe = run_recipe(str(tiny_checkpoint), "MoNuSeg", ())
     ours = evaluate(str(tiny_checkpoint), recipe, discs_data, device=_CPU, protocols=(protocol,))["scores"]["fixed"]
     folder = str(discs_data / "MoNuSeg" / "Val_Folder")
@@ -154,7 +146,7 @@ def test_the_installed_command_gives_the_scores_of_experiments(
 
 
 @pytest.mark.parametrize("name", ["ablation-monuseg", "ablation-monuseg-short"])
-def test_rows_that_stand_beside_each_other_differ_in_what_they_minimise(name: str) -> None:
+def test_rows_that_stand_beside_each_other_differ_in_what_they_minimise(name):
     path = Path(__file__).parents[2] / "training" / "recipes" / f"{name}.toml"
 
     runs = [run for run in read_recipe(Grid, path).runs({}, name) if run.recipe.seed == 0]
@@ -164,7 +156,7 @@ def test_rows_that_stand_beside_each_other_differ_in_what_they_minimise(name: st
             assert one.recipe.objective() != other.recipe.objective(), (one.row, other.row)
 
 
-def test_a_weight_of_l_tg_changes_nothing_where_one_text_is_asked() -> None:
+def test_a_weight_of_l_tg_changes_nothing_where_one_text_is_asked():
     recipe = {"name": "row", "dataset": "MoNuSeg", "steps": 3}
 
     with_it, without = (RunRecipe.model_validate(recipe | {"learning": {"text_guidance": w}}) for w in (0.1, 0.0))

@@ -1,9 +1,6 @@
 """A grid of short pretraining runs that differ in the parts of step 1."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
@@ -13,10 +10,6 @@ from napari_amvlm.errors import InputError
 from training.ablate_step_one import StepOneGrid, main
 from training.pretraining.step_one_table import markdown, tables
 from training.runs.recipe import read_toml, validated
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 _GRID = """
 held_out = 2
@@ -50,7 +43,7 @@ step_one = { ambiguity = "exponential" }
 
 
 @pytest.fixture
-def grid(shared_data: Path, tmp_path: Path) -> Path:
+def grid(shared_data, tmp_path):
     """Return the file of a grid of two rows, and leave images enough for some to be held out."""
     for source, masks in (("CXR-Lungs", "labelcol"), ("DSB2018", "instances")):
         for index in range(24):
@@ -62,9 +55,7 @@ def grid(shared_data: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(
-    grid: Path, shared_data: Path, tmp_path: Path
-) -> None:
+def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(grid, shared_data, tmp_path):
     app = typer.Typer()
     app.command()(main)
     out = tmp_path / "out"
@@ -89,7 +80,7 @@ def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(
     assert '"css"' not in (out / "l-ita-alone" / "seed-0" / "log.jsonl").read_text()
 
 
-def test_the_grid_that_comes_along_has_rows_that_differ_in_step_one_alone() -> None:
+def test_the_grid_that_comes_along_has_rows_that_differ_in_step_one_alone():
     from pathlib import Path
 
     path = Path(__file__).parents[2] / "training" / "recipes" / "ablation-step-one.toml"
@@ -104,7 +95,7 @@ def test_the_grid_that_comes_along_has_rows_that_differ_in_step_one_alone() -> N
     assert (runs[0][2].step_one.css, runs[0][2].step_one.icl) == (0, 0)
 
 
-def _write_run(folder: Path, text_mask: list[float], spread: list[float], retrieval: float) -> None:
+def _write_run(folder, text_mask, spread, retrieval):
     folder.mkdir(parents=True)
     groups = {f"{s} captions": {"cosine": 0.1, "spread": 0.2, "ratio": None, "sigma": None} for s in ("right", "wrong")}
     scores = {
@@ -122,11 +113,11 @@ def _write_run(folder: Path, text_mask: list[float], spread: list[float], retrie
     (folder / "alignment.json").write_text(json.dumps(aligned))
 
 
-def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path: Path) -> None:
+def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path):
     _write_run(tmp_path / "a", [0.4, 0.5, 0.6], [0.1, 0.2, 0.3], 0.5)
     _write_run(tmp_path / "b0", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.75)
     _write_run(tmp_path / "b1", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.25)
-    runs: list[Any] = [("A", "a", None), ("B", "b0", None), ("B", "b1", None), ("C", "not there", None)]
+    runs = [("A", "a", None), ("B", "b0", None), ("B", "b1", None), ("C", "not there", None)]
 
     found = tables(runs, tmp_path)
 
@@ -137,4 +128,4 @@ def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path: Path) -> 
     assert of_spread["difference"] == pytest.approx(-0.1)
     assert "| B | 2 | 0.5000 | 0.9000 | 0.5000 |" in markdown(found)
     with pytest.raises(InputError, match="holds no finished run of the grid"):
-        tables([("C", "not there", None)], tmp_path)  # type: ignore[list-item]
+        tables([("C", "not there", None)], tmp_path)

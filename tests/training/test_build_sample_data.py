@@ -1,33 +1,26 @@
 """Building the samples from source folders of the same layout, made here."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from training import build_sample_data
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def two_lungs() -> np.ndarray:
+def two_lungs():
     mask = np.zeros((40, 60), np.uint8)
     mask[10:30, 35:55] = 255
     mask[5:30, 5:25] = 255
     return mask
 
 
-def write(array: np.ndarray, path: Path) -> None:
+def write(array, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path):
     root = tmp_path / "source"
     gray = np.arange(40 * 60, dtype=np.uint8).reshape(40, 60)
     for stem in ("a", "b"):
@@ -42,7 +35,7 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def test_only_named_images_are_copied(source: Path, tmp_path: Path) -> None:
+def test_only_named_images_are_copied(source, tmp_path):
     target = tmp_path / "sample_data"
     target.mkdir()
     (target / "held_out.csv").write_text("set,stem\nDSB2018,a\nCXR-Lungs,b\nSPIDER-Spine,7_t2\n", encoding="utf-8")
@@ -62,7 +55,7 @@ def test_only_named_images_are_copied(source: Path, tmp_path: Path) -> None:
     assert np.asarray(Image.open(target / "nuclei/instances/a.png")).max() == 300
 
 
-def test_the_lung_on_the_left_of_the_image_is_the_right_one() -> None:
+def test_the_lung_on_the_left_of_the_image_is_the_right_one():
     lungs = build_sample_data.number_lungs(two_lungs() > 0)
 
     assert set(np.unique(lungs[:, :30])) == {0, 1}

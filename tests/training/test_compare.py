@@ -1,10 +1,7 @@
 """AMVLM beside its rivals: a grid that can be stopped, says what it leaves out, and writes one page."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,16 +11,12 @@ from napari_amvlm.errors import InputError
 from training.compare import Comparison, compare, write_page
 from training.runs.recipe import read_recipe, validated
 
-if TYPE_CHECKING:
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.text_encoder import TextEncoder
-
 _CPU = torch.device("cpu")
 _RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "compare-monuseg.toml"
 
 
 @pytest.fixture
-def values(tiny_config: ModelConfig, tmp_path: Path) -> dict[str, Any]:
+def values(tiny_config, tmp_path):
     learning = {"square": 64, "crop": 64, "labelled_batch": 1, "unlabelled_batch": 1, "validations": 1}
     return {
         "fractions": [2],
@@ -38,14 +31,12 @@ def values(tiny_config: ModelConfig, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def _compare(grid: Comparison, data: Path, out: Path, encoder: TextEncoder, over: Any = lambda: False) -> int:
+def _compare(grid, data, out, encoder, over=lambda: False):
     runs = list(grid.runs("grid"))
     return compare(grid, runs, data, out, device=_CPU, over=over, text_encoder=lambda: encoder)
 
 
-def test_rows_run_and_the_page_says_what_departs_and_what_is_left_out(
-    values: dict[str, Any], discs_data: Path, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_rows_run_and_the_page_says_what_departs_and_what_is_left_out(values, discs_data, text_encoder, tmp_path):
     grid, out = validated(Comparison, values, "grid"), tmp_path / "out"
 
     assert _compare(grid, discs_data, out, text_encoder, over=iter([False, False, True]).__next__) == 4
@@ -65,9 +56,7 @@ def test_rows_run_and_the_page_says_what_departs_and_what_is_left_out(
     assert {path: path.stat().st_mtime_ns for path in first} == first
 
 
-def test_without_captions_rows_that_read_them_are_left_out(
-    values: dict[str, Any], discs_data: Path, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_without_captions_rows_that_read_them_are_left_out(values, discs_data, text_encoder, tmp_path):
     (discs_data / "MoNuSeg" / "Train_Folder" / "Data_text.csv").unlink()
     grid = validated(Comparison, values | {"rows": values["rows"][:2]}, "grid")
 
@@ -78,9 +67,7 @@ def test_without_captions_rows_that_read_them_are_left_out(
     assert "| MT | Tarvainen and Valpola" in page
 
 
-def test_two_processes_do_not_share_a_grid(
-    values: dict[str, Any], discs_data: Path, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_two_processes_do_not_share_a_grid(values, discs_data, text_encoder, tmp_path):
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="Another process works on"):
         _compare(validated(Comparison, values, "grid"), discs_data, tmp_path, text_encoder)
 
@@ -94,14 +81,14 @@ def test_two_processes_do_not_share_a_grid(
         ({"method": "mean-teacher", "prompts": "captions"}, "MT reads no text"),
     ],
 )
-def test_a_row_with_another_methods_key_is_refused(values: dict[str, Any], row: dict[str, Any], message: str) -> None:
+def test_a_row_with_another_methods_key_is_refused(values, row, message):
     grid = validated(Comparison, values | {"rows": [{"name": "x"} | row]}, "grid")
 
     with pytest.raises(InputError, match=message):
         list(grid.runs("grid"))
 
 
-def test_the_recipe_has_a_row_for_each_rival() -> None:
+def test_the_recipe_has_a_row_for_each_rival():
     grid = read_recipe(Comparison, _RECIPE)
 
     runs = list(grid.runs("grid"))

@@ -1,7 +1,5 @@
 """Folds hold every image once, and what is released says where it comes from."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from training.cross_validate import ReleaseRecipe, folds_of, main
 from training.runs.recipe import validated
 
 
-def test_folds_hold_every_image_once_and_depend_on_the_seed() -> None:
+def test_folds_hold_every_image_once_and_depend_on_the_seed():
     pairs = [ImagePair(f"i{k}", Path(f"i{k}.png"), None, None) for k in range(7)]
     parts = folds_of(pairs, 3, seed=0)
 
@@ -26,7 +24,7 @@ def test_folds_hold_every_image_once_and_depend_on_the_seed() -> None:
     assert parts != folds_of(pairs, 3, seed=1)
 
 
-def test_images_of_one_subject_are_in_one_fold() -> None:
+def test_images_of_one_subject_are_in_one_fold():
     pairs = [ImagePair(f"{subject}_{k}", Path(f"{k}.png"), None, None) for subject in "abcd" for k in range(3)]
 
     parts = folds_of(pairs, 2, seed=0, subject_of=lambda name: name[0])
@@ -37,7 +35,7 @@ def test_images_of_one_subject_are_in_one_fold() -> None:
         folds_of(pairs, 5, seed=0, subject_of=lambda name: name[0])
 
 
-def test_keys_that_would_be_ignored_are_refused() -> None:
+def test_keys_that_would_be_ignored_are_refused():
     values = {"name": "n", "version": "1", "licence": "l", "training_data": "t", "dataset": "MoNuSeg", "steps": 1}
 
     with pytest.raises(InputError, match=r"labels has no meaning in a cross-validation; leave it out"):
@@ -45,8 +43,8 @@ def test_keys_that_would_be_ignored_are_refused() -> None:
 
 
 def test_one_command_scores_every_training_image_and_writes_the_weights(
-    discs_data: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    discs_data, tiny_checkpoint, tmp_path, monkeypatch
+):
     recipe = tmp_path / "release.toml"
     recipe.write_text(
         f"""

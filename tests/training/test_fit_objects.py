@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -10,9 +6,6 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.models.model_info import read_info
 from training.fit_objects import main
 from training.objects.data import pieces
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RECIPE = """
 licence = "CC0-1.0"
@@ -37,16 +30,14 @@ prompt = "axons"
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
+def recipe(tmp_path):
     path = tmp_path / "objects.toml"
     path.write_text(RECIPE)
     return path
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_the_head_is_added_and_nothing_else_changes(
-    shared_data: Path, tiny_checkpoint: Path, recipe: Path, tmp_path: Path, again: bool
-) -> None:
+def test_the_head_is_added_and_nothing_else_changes(shared_data, tiny_checkpoint, recipe, tmp_path, again):
     out = tmp_path / "counting.safetensors"
 
     main(tiny_checkpoint, shared_data, out, recipe, 1.0, "cpu")
@@ -62,16 +53,14 @@ def test_the_head_is_added_and_nothing_else_changes(
     assert (info.name, info.licence) == ("tiny", "CC0-1.0")
 
 
-def test_data_of_another_licence_is_refused(
-    shared_data: Path, tiny_checkpoint: Path, recipe: Path, tmp_path: Path
-) -> None:
+def test_data_of_another_licence_is_refused(shared_data, tiny_checkpoint, recipe, tmp_path):
     recipe.write_text(RECIPE.replace("CC0-1.0", "CC BY-NC-SA 4.0"))
 
     with pytest.raises(InputError, match=r"under CC BY-NC-SA 4.0, but .* is under CC0-1.0; give the recipe"):
         main(tiny_checkpoint, shared_data, tmp_path / "out.safetensors", recipe, 1.0, "cpu")
 
 
-def test_pieces_that_may_be_several_objects_are_not_learnt_from() -> None:
+def test_pieces_that_may_be_several_objects_are_not_learnt_from():
     mask = np.zeros((40, 60), bool)
     mask[5:15, 5:15] = True
     mask[20:38, 5:11] = mask[20:26, 5:40] = True  # an L

@@ -1,9 +1,6 @@
 """The baseline learns, and is scored like everything else."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,16 +18,11 @@ from training.methods.backbone import PlainUNet
 from training.plain_unet import load_labelled, main
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.learning.mean_teacher import CropBatch
-
 _CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def discs(tmp_path: Path) -> Path:
+def discs(tmp_path):
     """Return a folder with two images of dark discs on a bright ground; their sides are no multiple of 16."""
     rows, columns = np.mgrid[:90, :101]
     for folder in ("img", "labelcol"):
@@ -43,11 +35,11 @@ def discs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_has_the_size_it_is_known_for() -> None:
+def test_it_has_the_size_it_is_known_for():
     assert sum(p.numel() for p in PlainUNet().parameters()) == pytest.approx(1.96e6, rel=0.01)
 
 
-def test_it_learns_discs_from_two_images(discs: Path) -> None:
+def test_it_learns_discs_from_two_images(discs):
     config = LearningConfig(
         minutes=None, steps=40, crop=64, labelled_batch=2, learning_rate=5e-3, ema_decay=0.8, strong_views=False
     )
@@ -58,17 +50,17 @@ def test_it_learns_discs_from_two_images(discs: Path) -> None:
     assert evaluate_folder(PlainPredictor(network, _CPU), discs, "discs")["dice"] > 0.8
 
 
-def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates: list[float] = []
-    crops: list[int] = []
+def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs, monkeypatch):
+    rates = []
+    crops = []
 
     class Watched(torch.optim.AdamW):
-        def step(self, closure: None = None) -> None:  # type: ignore[override]
+        def step(self, closure=None):
             rates.append(self.param_groups[0]["lr"])
             super().step(closure)
 
     class Source(CropSource):
-        def draw(self, *, labelled_alone: bool = False) -> CropBatch:
+        def draw(self, *, labelled_alone=False):
             views = super().draw(labelled_alone=labelled_alone)
             crops.append(len(views.prompts))
             return views
@@ -84,7 +76,7 @@ def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs: Path, monk
     assert rates[-1] < 0.1 * max(rates)
 
 
-def test_one_command_prints_scores_of_every_image(discs: Path) -> None:
+def test_one_command_prints_scores_of_every_image(discs):
     app = typer.Typer()
     app.command()(main)
 
@@ -97,7 +89,7 @@ def test_one_command_prints_scores_of_every_image(discs: Path) -> None:
     assert report["protocol"] == "native"
 
 
-def test_an_image_without_a_mask_is_named(discs: Path) -> None:
+def test_an_image_without_a_mask_is_named(discs):
     (discs / "labelcol" / "1.png").unlink()
 
     with pytest.raises(DatasetError, match=r"images without a mask .*: 1\.png; add the masks"):

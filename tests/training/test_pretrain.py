@@ -1,11 +1,8 @@
 """Pretraining on tiny sets: batches, resuming, and the weights it leaves."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -21,21 +18,15 @@ from training.pretraining.page import curve_records
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import Pretraining
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.config import ModelConfig
-    from training.pretraining.data import TaughtImage
-
 _SOURCES = ("DSB2018", "TNBC", "CXR-Lungs", "SPIDER-Spine")
 
 
 @pytest.fixture
-def images(shared_data: Path) -> list[TaughtImage]:
+def images(shared_data):
     return [i for s in _SOURCES for i in load_taught_images(shared_data, s, whole=64)]
 
 
-def _recipe(model: ModelConfig, **changes: object) -> Recipe:
+def _recipe(model, **changes):
     base = {
         "name": "t",
         "version": "0",
@@ -52,7 +43,7 @@ def _recipe(model: ModelConfig, **changes: object) -> Recipe:
     return Recipe.model_validate(base | changes)
 
 
-def test_a_batch_depends_on_seed_and_step_alone(images: list[TaughtImage]) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(images):
     one, two, other = (BatchSource(images, seed=s, tile_batch=2, whole_batch=2, size=64) for s in (1, 1, 2))
     one.draw(0)
 
@@ -60,7 +51,7 @@ def test_a_batch_depends_on_seed_and_step_alone(images: list[TaughtImage]) -> No
     assert not torch.equal(one.draw(3).images, other.draw(3).images)
 
 
-def test_absent_concepts_have_empty_targets(images: list[TaughtImage]) -> None:
+def test_absent_concepts_have_empty_targets(images):
     source = BatchSource(images, seed=0, tile_batch=4, whole_batch=4, size=64)
     absent = 0
     for step in range(0, 20, 2):
@@ -73,11 +64,9 @@ def test_absent_concepts_have_empty_targets(images: list[TaughtImage]) -> None:
     assert absent > 5
 
 
-def test_negatives_share_the_scale_of_a_batch_and_are_asked_only_for_what_they_do_not_show(
-    images: list[TaughtImage],
-) -> None:
+def test_negatives_share_the_scale_of_a_batch_and_are_asked_only_for_what_they_do_not_show(images):
     source = BatchSource(images, seed=0, tile_batch=3, whole_batch=2, size=64, negatives=1)
-    denied: dict[bool, set[str]] = {True: set(), False: set()}
+    denied = {True: set(), False: set()}
     for step in range(40):
         batch = source.draw(step)
         whole = step % 2 == 1
@@ -95,9 +84,7 @@ def test_negatives_share_the_scale_of_a_batch_and_are_asked_only_for_what_they_d
     assert "nuclei" not in denied[True]
 
 
-def test_a_run_does_not_go_on_under_another_recipe(
-    images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_a_run_does_not_go_on_under_another_recipe(images, tiny_config, tmp_path):
     Pretraining(_recipe(tiny_config), images, tmp_path, torch.device("cpu")).save_state()
     other = Pretraining(_recipe(tiny_config, learning_rate=1e-4), images, tmp_path, torch.device("cpu"))
 
@@ -105,9 +92,7 @@ def test_a_run_does_not_go_on_under_another_recipe(
         other.load_state()
 
 
-def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(
-    images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(images, tiny_config, tmp_path):
     older = Pretraining(_recipe(tiny_config, seed=1), images, tmp_path, torch.device("cpu")).averaged_model()
     weights = tmp_path / "older.safetensors"
     save_model(older, weights, name="older", version="0", licence="CC0-1.0", training_data="noise", scores={})
@@ -127,14 +112,14 @@ def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(
         other.start_from(weights)
 
 
-def test_in_mirrored_chest_x_rays_too_the_left_lung_is_the_patients(images: list[TaughtImage]) -> None:
+def test_in_mirrored_chest_x_rays_too_the_left_lung_is_the_patients(images):
     xrays = [i for i in images if i.kind == "xray"]
     source = BatchSource(xrays, seed=0, tile_batch=1, whole_batch=4, size=64)
     columns = torch.arange(64.0)
     compared = 0
     for step in range(1, 41, 2):
         batch = source.draw(step)
-        centres: dict[tuple[int, str], float] = {}
+        centres = {}
         for index, concept, target in zip(batch.index.tolist(), batch.concepts, batch.targets, strict=True):
             if float(target.sum()) > 50:
                 centres[index, concept] = float((target[0].sum(0) * columns).sum() / target.sum())
@@ -147,9 +132,7 @@ def test_in_mirrored_chest_x_rays_too_the_left_lung_is_the_patients(images: list
     assert compared > 10
 
 
-def test_a_resumed_run_ends_with_the_same_weights(
-    images: list[TaughtImage], tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(images, tiny_config, tmp_path):
     recipe = _recipe(tiny_config)
     for folder in ("whole", "broken"):
         (tmp_path / folder).mkdir()
@@ -168,9 +151,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
         assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
 
 
-def test_one_command_leaves_weights_with_their_origin(
-    shared_data: Path, tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_one_command_leaves_weights_with_their_origin(shared_data, tiny_config, tmp_path):
     import typer
 
     app = typer.Typer()
@@ -222,7 +203,7 @@ def test_one_command_leaves_weights_with_their_origin(
     assert "(overlay-1.png)" in page
 
 
-def test_a_step_that_was_logged_twice_is_drawn_once() -> None:
+def test_a_step_that_was_logged_twice_is_drawn_once():
     logged = [
         {"step": 50, "segmentation": 0.9},
         {"step": 100, "segmentation": 0.8},
@@ -238,9 +219,7 @@ def test_a_step_that_was_logged_twice_is_drawn_once() -> None:
     ]
 
 
-def test_weights_to_go_on_from_are_asked_for_where_the_recipe_wants_some_and_only_there(
-    tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_weights_to_go_on_from_are_asked_for_where_the_recipe_wants_some_and_only_there(tiny_config, tmp_path):
     check_start(_recipe(tiny_config), None)
     check_start(_recipe(tiny_config, start="given"), tmp_path)
 

@@ -1,7 +1,5 @@
 """AMVLM as published: both steps from one recipe, `base` from saved folders, and sets larger than memory."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -9,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openpyxl
@@ -26,20 +23,16 @@ from training.datasets.mask_captions import caption_of
 from training.published import Published, publish
 from training.runs.recipe import read_recipe
 
-if TYPE_CHECKING:
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.text_encoder import TextEncoder
-
 _RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 _CPU = torch.device("cpu")
 _WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dark", "discs", "picture", "held", "out", ",", *"0123456789")
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
+def folders(tmp_path):
     """Return saved folders of a tiny BERT with vocab.txt, and of a tiny ViT of another grid."""
     text, image = tmp_path / "bert", tmp_path / "vit"
-    sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
     torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=len(_WORDS), intermediate_size=16, **sizes)).save_pretrained(text)
     (text / "vocab.txt").write_text("\n".join(_WORDS))
@@ -48,14 +41,14 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return text, image
 
 
-def _recipe(model: Any, **more: Any) -> Published:
+def _recipe(model, **more):
     pairs = {"model": model, "batch": 4, "crop": 64, "steps": 3, "warmup": 1, "step_one_weight": 1, "log_every": 1}
     learning = {"crop": 64, "square": 64, "labelled_batch": 2, "unlabelled_batch": 1, "validations": 1}
     run = {"name": "p", "dataset": "MoNuSeg", "labels": 4, "steps": 3, "prompts": "captions", "learning": learning}
     return Published.model_validate({"pairs": pairs | more.pop("pairs", {}), "run": run | more.pop("run", {}), **more})
 
 
-def _base(folders: tuple[Path, Path]) -> dict[str, Any]:
+def _base(folders):
     text, image = folders
     model = {
         "like": "base",
@@ -72,7 +65,7 @@ def _base(folders: tuple[Path, Path]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["qata", "bmseg", "monuseg", "mrspineseg"])
-def test_every_published_recipe_can_be_used(name: str) -> None:
+def test_every_published_recipe_can_be_used(name):
     recipe = read_recipe(Published, _RECIPES / f"published-{name}.toml")
 
     one, two = recipe.step_one(320), recipe.step_two(None)
@@ -81,9 +74,7 @@ def test_every_published_recipe_can_be_used(name: str) -> None:
     assert (two.published, two.learning_config().square, two.labels) == (True, 224, "25%")
 
 
-def test_both_steps_run_stop_and_go_on(
-    discs_data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_both_steps_run_stop_and_go_on(discs_data, tiny_config, text_encoder, tmp_path):
     recipe, out = _recipe(tiny_config.model_dump(), epochs=1.5), tmp_path / "out"
     asked = iter([False, True])
 
@@ -101,9 +92,7 @@ def test_both_steps_run_stop_and_go_on(
     assert "L_tg acted in" in (out / "step-2" / "report.md").read_text()
 
 
-def test_a_run_of_one_meaning_says_that_l_tg_did_not_act(
-    discs_data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_run_of_one_meaning_says_that_l_tg_did_not_act(discs_data, tiny_config, text_encoder, tmp_path):
     recipe = _recipe(tiny_config.model_dump(), captions="masks", run={"prompts": "fixed"})
 
     publish(recipe, discs_data, tmp_path / "out", device=_CPU, text_encoder=text_encoder, should_stop=lambda: False)
@@ -112,7 +101,7 @@ def test_a_run_of_one_meaning_says_that_l_tg_did_not_act(
     assert "made of masks" in (tmp_path / "out" / "step-1" / "data.json").read_text()
 
 
-def test_base_from_saved_folders_steps(discs_data: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_base_from_saved_folders_steps(discs_data, folders, tmp_path):
     recipe = _recipe({}, pairs=_base(folders))
 
     publish(recipe, discs_data, tmp_path / "out", device=_CPU, should_stop=lambda: False)
@@ -122,7 +111,7 @@ def test_base_from_saved_folders_steps(discs_data: Path, folders: tuple[Path, Pa
     assert (info.config.image_encoder.stem, info.config.unet.patch) == (None, 1)
 
 
-def test_a_vit_of_another_grid_or_size(folders: tuple[Path, Path], text_encoder: TextEncoder) -> None:
+def test_a_vit_of_another_grid_or_size(folders, text_encoder):
     config = Published.model_validate(_recipe({}, pairs=_base(folders)).model_dump()).step_one(4).model
     model = build_model(
         config.model_copy(update={"text_encoder": text_encoder.config}), text_encoder=text_encoder, seed=1
@@ -139,25 +128,21 @@ def test_a_vit_of_another_grid_or_size(folders: tuple[Path, Path], text_encoder:
         load_vit(model.image_encoder, str(folders[1] / "nowhere"))
 
 
-def test_a_text_encoder_that_is_a_pickle_is_refused(
-    folders: tuple[Path, Path], discs_data: Path, tmp_path: Path
-) -> None:
+def test_a_text_encoder_that_is_a_pickle_is_refused(folders, discs_data, tmp_path):
     (folders[0] / "model.safetensors").rename(folders[0] / "pytorch_model.bin")
 
     with pytest.raises(TextEncoderError, match="is a pickle, which is never opened; set `revision`"):
         publish(_recipe({}, pairs=_base(folders)), discs_data, tmp_path / "out", device=_CPU, should_stop=lambda: False)
 
 
-def test_captions_that_do_not_differ_cannot_teach_step_one(
-    discs_data: Path, tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_captions_that_do_not_differ_cannot_teach_step_one(discs_data, tiny_config, tmp_path):
     (discs_data / "MoNuSeg" / "Train_Folder" / "Data_text.csv").unlink()
 
     with pytest.raises(DatasetError, match=r"0 training images with captions.*captions = .masks."):
         publish(_recipe(tiny_config.model_dump()), discs_data, tmp_path / "out", device=_CPU, should_stop=lambda: False)
 
 
-def test_a_caption_made_of_masks_says_what_how_often_and_where() -> None:
+def test_a_caption_made_of_masks_says_what_how_often_and_where():
     mask = np.zeros((90, 90), np.bool_)
     assert caption_of({"spot": mask}) == "no spot"
     mask[5:15, 70:80] = mask[70:80, 40:50] = True
@@ -167,9 +152,7 @@ def test_a_caption_made_of_masks_says_what_how_often_and_where() -> None:
 
 
 @pytest.mark.slow
-def test_base_on_two_processes_has_the_losses_of_one(
-    discs_data: Path, folders: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_base_on_two_processes_has_the_losses_of_one(discs_data, folders, tmp_path):
     recipe = _recipe({}, pairs=_base(folders) | {"accumulate": 2})
     file = tmp_path / "base.json"
     file.write_text(recipe.model_dump_json())
@@ -213,7 +196,7 @@ print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 
 
-def _many_images(root: Path, count: int) -> None:
+def _many_images(root, count):
     """Write a set in LViT layout, its captions in workbooks, whose pictures are copies of a few."""
     chance, held_out = np.random.default_rng(0), 10
     for folder, number in (("Train_Folder", count), ("Val_Folder", held_out)):
@@ -241,9 +224,7 @@ def _many_images(root: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_five_thousand_images_take_less_than_two_gigabytes_and_go_on_after_a_kill(
-    tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_five_thousand_images_take_less_than_two_gigabytes_and_go_on_after_a_kill(tiny_config, tmp_path):
     _many_images(tmp_path / "data" / "QaTa-COV19", 5000)
     pairs = {"steps": 10, "batch": 8, "save_every_seconds": 0, "crop": 224}
     learning = {"square": 224, "crop": 224, "labelled_batch": 2, "unlabelled_batch": 2, "validations": 1}

@@ -1,10 +1,7 @@
 """Tables and paired tests out of runs on disk."""
 
-from __future__ import annotations
-
 import json
 import math
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,13 +14,10 @@ from training.report import main, markdown, read_runs, tables
 from training.runs.paired import compare
 from training.runs.published import published
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _NAMES = ("a", "b", "c", "d")
 
 
-def _write_run(root: Path, row: str, labels: int | str | list[str], seed: int, dice: tuple[float, ...]) -> None:
+def _write_run(root, row, labels, seed, dice):
     folder = root / row.replace(" ", "-") / str(labels) / str(seed)
     folder.mkdir(parents=True)
     per_image = {name: {"dice": value, "iou": value / 2} for name, value in zip(_NAMES, dice, strict=True)}
@@ -34,7 +28,7 @@ def _write_run(root: Path, row: str, labels: int | str | list[str], seed: int, d
         labelled = labels if isinstance(labels, int) else round(float(labels[:-1]) / 100 * 24)
     recipe = {"name": row, "labels": labels, "seed": seed, "prompts": "fixed"}
     split = {"labelled": [f"l{i}" for i in range(labelled)], "unlabelled": [], "validation": list(_NAMES)}
-    contents: dict[str, Any] = {
+    contents = {
         "scores.json": {"dataset": "MoNuSeg", "scores": {"fixed": {"native": report}}},
         "config.json": {"recipe": recipe},
         "data.json": {"training_images": 24, "split": split},
@@ -44,7 +38,7 @@ def _write_run(root: Path, row: str, labels: int | str | list[str], seed: int, d
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path):
     """Return a folder with two rows, two seeds each for two images and one for a quarter."""
     _write_run(tmp_path, "second", 2, 0, (0.5, 0.6, 0.7, 0.8))
     _write_run(tmp_path, "second", 2, 1, (0.7, 0.8, 0.9, 1.0))
@@ -55,7 +49,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_means_and_spreads_over_seeds(runs: Path) -> None:
+def test_means_and_spreads_over_seeds(runs):
     table = tables(read_runs(runs))["tables"][0]
 
     cell = table["rows"]["second"]["2"]
@@ -67,7 +61,7 @@ def test_means_and_spreads_over_seeds(runs: Path) -> None:
     assert "25%" not in table["rows"]["second"]
 
 
-def test_named_images_have_a_column_by_their_number(tmp_path: Path) -> None:
+def test_named_images_have_a_column_by_their_number(tmp_path):
     _write_run(tmp_path, "row", ["l0", "l1"], 0, (0.5, 0.6, 0.7, 0.8))
 
     table = tables(read_runs(tmp_path))["tables"][0]
@@ -76,7 +70,7 @@ def test_named_images_have_a_column_by_their_number(tmp_path: Path) -> None:
     assert "| labelled images | 2 named (2 of 24) |" in markdown(tables(read_runs(tmp_path)))
 
 
-def test_rows_are_compared_on_their_images_with_seeds_averaged(runs: Path) -> None:
+def test_rows_are_compared_on_their_images_with_seeds_averaged(runs):
     (test,) = tables(read_runs(runs))["tables"][0]["tests"]
 
     second, first = [0.6, 0.7, 0.8, 0.9], [0.5, 0.54, 0.6, 0.77]
@@ -86,7 +80,7 @@ def test_rows_are_compared_on_their_images_with_seeds_averaged(runs: Path) -> No
     assert test["difference"] == pytest.approx(0.1475)
 
 
-def test_published_figures_stand_beside_ours_and_say_what_they_are(runs: Path) -> None:
+def test_published_figures_stand_beside_ours_and_say_what_they_are(runs):
     text = markdown(tables(read_runs(runs)))
 
     assert "| *published: AMVLM* † | *37.28* | *76.63* |" in text
@@ -94,13 +88,13 @@ def test_published_figures_stand_beside_ours_and_say_what_they_are(runs: Path) -
     assert "| second | 75.00 ± 14.14" in text
 
 
-def test_two_images_of_monuseg_stand_beside_ten_per_cent() -> None:
+def test_two_images_of_monuseg_stand_beside_ten_per_cent():
     assert published("MoNuSeg", "2", 2, 24) == {"AMVLM": 37.28}
     assert published("MoNuSeg", "6", 6, 24)["Mean Teacher"] == 72.80
     assert published("CXR-COVID", "25%", 6, 24) == {}
 
 
-def test_without_any_difference_p_is_one() -> None:
+def test_without_any_difference_p_is_one():
     same = dict.fromkeys(_NAMES, 0.5)
 
     found = compare(same, same)
@@ -108,7 +102,7 @@ def test_without_any_difference_p_is_one() -> None:
     assert (found.t_p, found.w_p, found.difference) == (1.0, 1.0, 0.0)
 
 
-def test_equal_differences_have_an_infinite_statistic() -> None:
+def test_equal_differences_have_an_infinite_statistic():
     found = compare(dict.fromkeys(_NAMES, 0.75), dict.fromkeys(_NAMES, 0.5))
 
     assert (found.t, found.t_p) == (math.inf, 0.0)
@@ -116,13 +110,13 @@ def test_equal_differences_have_an_infinite_statistic() -> None:
     assert found.to_json()["t"] is None
 
 
-def test_one_common_image_is_no_test() -> None:
+def test_one_common_image_is_no_test():
     found = compare({"a": 0.5, "b": 0.1}, {"a": 0.25, "c": 0.9})
 
     assert (found.images, found.difference, found.t_p, found.w_p) == (1, 0.25, None, None)
 
 
-def test_one_command_writes_both_files(runs: Path, tmp_path: Path) -> None:
+def test_one_command_writes_both_files(runs, tmp_path):
     app = typer.Typer()
     app.command()(main)
 
@@ -133,7 +127,7 @@ def test_one_command_writes_both_files(runs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "tables.md").read_text().startswith("### MoNuSeg, protocol native")
 
 
-def test_single_runs_of_one_name_are_rows_by_their_folders(tmp_path: Path) -> None:
+def test_single_runs_of_one_name_are_rows_by_their_folders(tmp_path):
     _write_run(tmp_path / "with", "tried", 2, 0, (0.5, 0.6, 0.7, 0.8))
     _write_run(tmp_path / "without", "tried", 2, 0, (0.4, 0.6, 0.6, 0.7))
     with_text, without = (tmp_path / name / "tried" / "2" / "0" for name in ("with", "without"))
@@ -151,7 +145,7 @@ def test_single_runs_of_one_name_are_rows_by_their_folders(tmp_path: Path) -> No
     assert not (with_text / "tables.md").exists()
 
 
-def test_pretraining_runs_beside_are_no_rows(runs: Path) -> None:
+def test_pretraining_runs_beside_are_no_rows(runs):
     folder = runs / "pretrained"
     folder.mkdir()
     recipe = {"name": "first", "sources": ["DSB2018"]}
@@ -161,6 +155,6 @@ def test_pretraining_runs_beside_are_no_rows(runs: Path) -> None:
     assert {run.row for run in read_runs(runs)} == {"first", "second"}
 
 
-def test_a_folder_without_runs_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_runs_is_told(tmp_path):
     with pytest.raises(InputError, match="holds no finished run"):
         read_runs(tmp_path)

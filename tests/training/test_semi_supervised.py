@@ -1,12 +1,9 @@
 """Single runs: what they leave, that they go on after a kill, and that ways of asking reach the model."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,11 +21,6 @@ from training.runs.recipe import RunRecipe
 from training.runs.weights import load_predictor
 from training.semi_supervised import execute, main
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from napari_amvlm.models.text_encoder import TextEncoder
-
 _CPU = torch.device("cpu")
 _RUN = """
 import json, sys
@@ -45,19 +37,17 @@ execute(recipe, Path(sys.argv[2]), Path(sys.argv[3]), device=torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread():
     """Let sums be taken in one order."""
     with bounded_threads(1):
         yield
 
 
-def _run(values: dict[str, Any], data: Path, out: Path, encoder: TextEncoder, **how: Any) -> dict[str, Any]:
+def _run(values, data, out, encoder, **how):
     return execute(RunRecipe.model_validate(values), data, out, device=_CPU, text_encoder=encoder, **how)
 
 
-def test_a_run_leaves_all_that_it_was_and_did(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_run_leaves_all_that_it_was_and_did(discs_data, tiny_recipe, text_encoder, tmp_path):
     out = tmp_path / "run"
     values = tiny_recipe | {"prompts": "captions", "score_prompts": ["fixed", "shuffled captions", "none"]}
 
@@ -85,9 +75,7 @@ def test_a_run_leaves_all_that_it_was_and_did(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
-def test_a_run_that_was_killed_ends_with_the_same_weights(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_run_that_was_killed_ends_with_the_same_weights(discs_data, tiny_recipe, text_encoder, tmp_path):
     values = tiny_recipe | {"steps": 30, "save_every_seconds": 0}
     command = [sys.executable, "-c", _RUN, json.dumps(values), str(discs_data), str(tmp_path / "killed")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
@@ -113,16 +101,16 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(
     assert logs[0] == logs[1]
 
 
-def _log(folder: Path) -> list[tuple[str, int, float]]:
+def _log(folder):
     records = RunFolder(folder).logged()
     return [(r["event"], r["step"], r.get("loss", r.get("dice", 0.0))) for r in records]
 
 
 def test_a_stopped_run_keeps_its_state_and_a_finished_one_is_not_repeated(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+    discs_data, tiny_recipe, text_encoder, tmp_path
+):
     out = tmp_path / "run"
-    notes: list[str] = []
+    notes = []
 
     with pytest.raises(Cancelled, match="Stopped after 1 steps; the same command goes on"):
         _run(
@@ -143,11 +131,9 @@ def test_a_stopped_run_keeps_its_state_and_a_finished_one_is_not_repeated(
     assert (out / "model.safetensors").stat().st_mtime_ns == written
 
 
-def test_a_plain_unet_that_was_stopped_ends_with_the_same_weights(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_plain_unet_that_was_stopped_ends_with_the_same_weights(discs_data, tiny_recipe, text_encoder, tmp_path):
     values = tiny_recipe | {"method": "plain-unet", "steps": 6}
-    notes: list[str] = []
+    notes = []
 
     with pytest.raises(Cancelled, match="Stopped after 3 steps; the same command goes on"):
         _run(
@@ -166,16 +152,14 @@ def test_a_plain_unet_that_was_stopped_ends_with_the_same_weights(
     assert _log(tmp_path / "whole") == _log(tmp_path / "stopped")
 
 
-def test_a_run_does_not_go_on_under_other_settings(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_run_does_not_go_on_under_other_settings(discs_data, tiny_recipe, text_encoder, tmp_path):
     _run(tiny_recipe | {"steps": 1}, discs_data, tmp_path / "run", text_encoder)
 
     with pytest.raises(InputError, match="holds a run with another learning, recipe; choose another --out"):
         _run(tiny_recipe | {"steps": 2}, discs_data, tmp_path / "run", text_encoder)
 
 
-def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+def test_a_damaged_state_is_told(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00broken")
 
     with pytest.raises(InputError, match=r"state\.safetensors cannot be read .*; remove it to begin the run anew"):
@@ -183,8 +167,8 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
 
 
 def test_several_things_are_scored_each_and_a_plain_unet_learns_them_too(
-    spine_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+    spine_data, tiny_recipe, text_encoder, tmp_path
+):
     values = tiny_recipe | {"dataset": "SPIDER-Spine", "steps": 1}
     plain = values | {"method": "plain-unet"}
 
@@ -200,24 +184,20 @@ def test_several_things_are_scored_each_and_a_plain_unet_learns_them_too(
     assert isinstance(load_predictor(tmp_path / "plain", _CPU), PlainPredictor)
 
 
-def test_without_unlabelled_crops_no_unlabelled_image_is_used(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_without_unlabelled_crops_no_unlabelled_image_is_used(discs_data, tiny_recipe, text_encoder, tmp_path):
     values = tiny_recipe | {"steps": 1}
     values["learning"] = values["learning"] | {"unlabelled_batch": 0, "consistency": 0}
 
     assert _run(values, discs_data, tmp_path / "run", text_encoder)["unlabelled"] == 0
 
 
-def test_random_weights_are_a_start_of_their_own(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_random_weights_are_a_start_of_their_own(discs_data, tiny_recipe, text_encoder, tmp_path):
     values = tiny_recipe | {"steps": 1, "start": "random"}
 
     for name, seed in (("a", 0), ("again", 0), ("b", 1)):
         _run(values | {"seed": seed}, discs_data, tmp_path / name, text_encoder)
 
-    assert RunFolder(tmp_path / "a").read("config.json")["start"] == "random"  # type: ignore[index]
+    assert RunFolder(tmp_path / "a").read("config.json")["start"] == "random"
     a, again, b = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "again", "b"))
     frozen = [key for key in a if key.startswith("image_encoder.") and key.endswith("weight")]
     assert frozen
@@ -225,9 +205,7 @@ def test_random_weights_are_a_start_of_their_own(
     assert any(not torch.equal(a[key], b[key]) for key in frozen)
 
 
-def test_a_validation_image_among_the_labelled_is_refused(
-    discs_data: Path, tiny_recipe: dict[str, Any], text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_validation_image_among_the_labelled_is_refused(discs_data, tiny_recipe, text_encoder, tmp_path):
     root = discs_data / "MoNuSeg"
     for part in ("img", "labelcol"):
         same = (root / "Train_Folder" / part / "TCGA-AA-0000.png").read_bytes()
@@ -237,7 +215,7 @@ def test_a_validation_image_among_the_labelled_is_refused(
         _run(tiny_recipe | {"labels": "100%"}, discs_data, tmp_path / "run", text_encoder)
 
 
-def test_one_command_runs_a_recipe_with_settings(discs_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_one_command_runs_a_recipe_with_settings(discs_data, tiny_checkpoint, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('name = "tiny"\ndataset = "MoNuSeg"\nlabels = "25%"\nminutes = 20\n')
     app = typer.Typer()

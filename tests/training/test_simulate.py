@@ -1,7 +1,5 @@
 """The simulated annotator: real projects, predictions and learning on small pictures, stopped, killed and gone on."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil
@@ -9,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -38,13 +35,6 @@ from training.simulation.project import (
 from training.simulation.recipe import ARMS, SimulationRecipe
 from training.simulation.report import read_rounds
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from napari_amvlm.models.text_encoder import TextEncoder
-    from training.simulation.project import Material
-    from training.simulation.report import Round
-
 _CPU = torch.device("cpu")
 _ROOT = Path(__file__).parents[2]
 _RUN = """
@@ -64,14 +54,14 @@ simulate(recipe, material, Path(sys.argv[3]), device=torch.device("cpu"), show=t
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread():
     """Let sums be taken in one order."""
     with bounded_threads(1):
         yield
 
 
 @pytest.fixture
-def values(tiny_checkpoint: Path) -> dict[str, Any]:
+def values(tiny_checkpoint):
     """Return a recipe of two short rounds in regions of 40 pixels, four an image."""
     return {
         "name": "discs",
@@ -87,27 +77,23 @@ def values(tiny_checkpoint: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def material(discs_data: Path) -> Material:
+def material(discs_data):
     root = discs_data / "MoNuSeg"
     return read_material(root / "Train_Folder", root / "Val_Folder", None, "nuclei")
 
 
-def _simulate(
-    values: dict[str, Any], material: Material, out: Path, encoder: TextEncoder, **how: Any
-) -> dict[str, list[Round]]:
+def _simulate(values, material, out, encoder, **how):
     recipe = SimulationRecipe.model_validate(values)
     simulate(recipe, material, out, device=_CPU, text_encoder=encoder, **how)
     return {name: read_rounds(RunFolder(out / name)) for name in recipe.arms}
 
 
-def _repeatable(rounds: list[Round]) -> list[Round]:
+def _repeatable(rounds):
     """Return rounds without what the clock of the machine told."""
     return [replace(each, learning=0.0, prediction=0.0, ordering=0.0) for each in rounds]
 
 
-def test_an_arm_leaves_a_real_project_with_all_that_was_corrected_and_learnt(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_an_arm_leaves_a_real_project_with_all_that_was_corrected_and_learnt(values, material, text_encoder, tmp_path):
     rounds = _simulate(values, material, tmp_path / "out", text_encoder)["ours"]
 
     assert [(each.number, each.accepted) for each in rounds] == [(0, 0), (1, 3), (2, 6)]
@@ -133,9 +119,7 @@ def test_an_arm_leaves_a_real_project_with_all_that_was_corrected_and_learnt(
         assert project.queue.scored_by(project.queue.items(("accepted",))[0].id)
 
 
-def test_accepting_costs_what_the_mouse_says(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_accepting_costs_what_the_mouse_says(values, material, text_encoder, tmp_path):
     _simulate(values | {"rounds": 1, "accept_every": 1}, material, tmp_path / "out", text_encoder)
 
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm", read_only=True) as project:
@@ -152,9 +136,7 @@ def test_accepting_costs_what_the_mouse_says(
         assert np.array_equal(project.corrections.mask(each)[place], wanted.mask)
 
 
-def test_each_arm_does_what_it_is_called_and_the_figures_tell_of_all(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_each_arm_does_what_it_is_called_and_the_figures_tell_of_all(values, material, text_encoder, tmp_path):
     out = tmp_path / "out"
 
     _simulate(values | {"rounds": 1, "arms": list(ARMS)}, material, out, text_encoder)
@@ -187,15 +169,13 @@ def test_each_arm_does_what_it_is_called_and_the_figures_tell_of_all(
     assert {(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (120, 120, 120)} <= colours
 
 
-def test_a_stopped_simulation_goes_on_as_if_nothing_had_been(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_stopped_simulation_goes_on_as_if_nothing_had_been(values, material, text_encoder, tmp_path):
     values |= {"score_images": 3}
     whole = _simulate(values, material, tmp_path / "whole", text_encoder)["ours"]
     moments = ["ours, round 1, 2 accepted", "ours, round 1, learning", "ours, round 2, 5 accepted"]
 
     for moment in moments:
-        notes: list[str] = []
+        notes = []
         _simulate(
             values,
             material,
@@ -213,9 +193,7 @@ def test_a_stopped_simulation_goes_on_as_if_nothing_had_been(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 @pytest.mark.slow
-def test_a_killed_simulation_goes_on_with_all_that_was_accepted(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_killed_simulation_goes_on_with_all_that_was_accepted(values, material, text_encoder, tmp_path):
     values |= {"rounds": 1}
     data = material.train.root.parent
     command = [sys.executable, "-c", _RUN, json.dumps(values), str(data), str(tmp_path / "killed")]
@@ -236,9 +214,7 @@ def test_a_killed_simulation_goes_on_with_all_that_was_accepted(
         assert len(project.corrections.select(history=True)) == 3
 
 
-def test_a_finished_arm_is_not_repeated_and_can_be_told_to_go_further(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_finished_arm_is_not_repeated_and_can_be_told_to_go_further(values, material, text_encoder, tmp_path):
     first = _simulate(values | {"rounds": 1}, material, tmp_path / "out", text_encoder)["ours"]
 
     assert _simulate(values | {"rounds": 1}, material, tmp_path / "out", text_encoder)["ours"] == first
@@ -248,9 +224,7 @@ def test_a_finished_arm_is_not_repeated_and_can_be_told_to_go_further(
         _simulate(values | {"accept_every": 4}, material, tmp_path / "out", text_encoder)
 
 
-def test_an_arm_ends_where_nothing_is_left(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_an_arm_ends_where_nothing_is_left(values, material, text_encoder, tmp_path):
     few = replace(material, train=replace(material.train, pairs=material.train.pairs[:1]))
 
     rounds = _simulate(values | {"rounds": 9}, few, tmp_path / "out", text_encoder)["ours"]
@@ -258,9 +232,7 @@ def test_an_arm_ends_where_nothing_is_left(
     assert [each.accepted for each in rounds] == [0, 3, 4]
 
 
-def test_an_arm_may_end_at_the_target(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_an_arm_may_end_at_the_target(values, material, text_encoder, tmp_path):
     easy = values | {"target": 1e-9, "stop_at_target": True}
 
     rounds = _simulate(easy, material, tmp_path / "out", text_encoder)["ours"]
@@ -269,16 +241,12 @@ def test_an_arm_may_end_at_the_target(
     assert rounds[-1].dice >= 1e-9
 
 
-def test_no_time_leaves_everything_for_later(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_no_time_leaves_everything_for_later(values, material, text_encoder, tmp_path):
     assert _simulate(values, material, tmp_path / "out", text_encoder, minutes=0)["ours"] == []
     assert not (tmp_path / "out" / "curves.csv").exists()
 
 
-def test_a_model_that_is_not_better_on_held_out_images_never_serves(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_model_that_is_not_better_on_held_out_images_never_serves(values, material, text_encoder, tmp_path):
     values |= {"rounds": 1, "cut": True, "accept_every": 12, "learn_steps": 1}
     values["learning"] = values["learning"] | {"learning_rate": 1e-12, "keep": "last"}
 
@@ -293,7 +261,7 @@ def test_a_model_that_is_not_better_on_held_out_images_never_serves(
         assert model.scores["after"] <= model.scores["before"]
 
 
-def test_regions_that_were_cut_are_images_of_their_own(material: Material, tmp_path: Path) -> None:
+def test_regions_that_were_cut_are_images_of_their_own(material, tmp_path):
     cut = cut_folder(material.train, tmp_path / "tiles", 40)
 
     assert len(cut.pairs) == 4 * len(material.train.pairs)
@@ -305,9 +273,7 @@ def test_regions_that_were_cut_are_images_of_their_own(material: Material, tmp_p
     assert [path.name for path in tmp_path.iterdir() if "tiles" in path.name] == ["tiles"]
 
 
-def test_images_that_nobody_annotates_are_in_the_project_but_not_in_the_work(
-    material: Material, discs_data: Path, tmp_path: Path
-) -> None:
+def test_images_that_nobody_annotates_are_in_the_project_but_not_in_the_work(material, discs_data, tmp_path):
     more = read_folder(discs_data / "MoNuSeg" / "Unlabelled_Folder", masks="none").pairs
     with Project.create(tmp_path / "p.amvlm") as project:
         known = enter_images(project, replace(material, unlabelled=more), 40)
@@ -320,7 +286,7 @@ def test_images_that_nobody_annotates_are_in_the_project_but_not_in_the_work(
         assert project.images.counts().unlabelled == 9
 
 
-def test_further_regions_of_a_held_out_image_are_left_out(material: Material, tmp_path: Path) -> None:
+def test_further_regions_of_a_held_out_image_are_left_out(material, tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         enter_images(project, material, 40)
         project.images.set_held_out(1, True)
@@ -332,8 +298,8 @@ def test_further_regions_of_a_held_out_image_are_left_out(material: Material, tm
 
 
 def test_work_is_taken_in_the_order_of_the_queue_from_the_images_that_were_drawn(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+    values, material, text_encoder, tmp_path
+):
     _simulate(values | {"rounds": 1, "score_images": 3}, material, tmp_path / "out", text_encoder)
 
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm") as project:
@@ -346,7 +312,7 @@ def test_work_is_taken_in_the_order_of_the_queue_from_the_images_that_were_drawn
     assert accepted == set(first)
 
 
-def test_random_order_and_drawn_images_follow_the_seed(material: Material, tmp_path: Path) -> None:
+def test_random_order_and_drawn_images_follow_the_seed(material, tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         enter_images(project, material, 40)
         items = work_to_do(project, 1)
@@ -370,12 +336,12 @@ def test_random_order_and_drawn_images_follow_the_seed(material: Material, tmp_p
         ({"mouse": {"pixels_per_second": -1}}, "mouse.pixels_per_second: Input should be greater than 0"),
     ],
 )
-def test_a_wrong_recipe_is_told(values: dict[str, Any], change: dict[str, Any], words: str) -> None:
+def test_a_wrong_recipe_is_told(values, change, words):
     with pytest.raises(InputError, match=words):
         validated(SimulationRecipe, values | change, "recipe.toml")
 
 
-def test_the_recipe_that_is_shipped_is_valid() -> None:
+def test_the_recipe_that_is_shipped_is_valid():
     path = _ROOT / "training" / "recipes" / "simulate-monuseg.toml"
 
     recipe = validated(SimulationRecipe, read_toml(path), str(path))
@@ -384,7 +350,7 @@ def test_the_recipe_that_is_shipped_is_valid() -> None:
     assert recipe.learning_config(ARMS["plain"], 2).consistency == 0
 
 
-def test_a_prompt_that_the_masks_do_not_know_is_told(spine_data: Path, tmp_path: Path) -> None:
+def test_a_prompt_that_the_masks_do_not_know_is_told(spine_data, tmp_path):
     other = shutil.copytree(spine_data, tmp_path / "other")
     for path in (other / "img").iterdir():
         imsave(path, 255 - imread(path), check_contrast=False)
@@ -393,7 +359,7 @@ def test_a_prompt_that_the_masks_do_not_know_is_told(spine_data: Path, tmp_path:
         read_material(spine_data, other, None, "nuclei")
 
 
-def test_a_validation_image_in_the_project_is_told(discs_data: Path) -> None:
+def test_a_validation_image_in_the_project_is_told(discs_data):
     root = discs_data / "MoNuSeg"
     same = (root / "Val_Folder" / "img" / "TCGA-BB-0001.png").read_bytes()
     (root / "Unlabelled_Folder" / "img" / "other.png").write_bytes(same)
@@ -402,9 +368,7 @@ def test_a_validation_image_in_the_project_is_told(discs_data: Path) -> None:
         read_material(root / "Train_Folder", root / "Val_Folder", root / "Unlabelled_Folder", "nuclei")
 
 
-def test_a_whole_image_is_a_piece_of_work_where_no_region_is_given(
-    values: dict[str, Any], material: Material, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_a_whole_image_is_a_piece_of_work_where_no_region_is_given(values, material, text_encoder, tmp_path):
     _simulate(values | {"rounds": 1, "region": None, "accept_every": 1}, material, tmp_path / "out", text_encoder)
 
     with Project.open(tmp_path / "out" / "ours" / "project.amvlm", read_only=True) as project:
@@ -414,9 +378,7 @@ def test_a_whole_image_is_a_piece_of_work_where_no_region_is_given(
         assert project.queue.items(("accepted",))[0].region is None
 
 
-def test_the_command_prints_the_figures_and_loads_no_qt(
-    values: dict[str, Any], material: Material, tmp_path: Path
-) -> None:
+def test_the_command_prints_the_figures_and_loads_no_qt(values, material, tmp_path):
     recipe = tmp_path / "recipe.toml"
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key != "learning"]
     learning = [f"{key} = {json.dumps(value)}" for key, value in values["learning"].items()]
@@ -440,7 +402,7 @@ def test_the_command_prints_the_figures_and_loads_no_qt(
     assert "plain, round 1 of 1: 3 accepted" in ended.stderr
 
 
-def test_regions_lie_where_they_should(material: Material, tmp_path: Path) -> None:
+def test_regions_lie_where_they_should(material, tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         enter_images(project, material, 40)
 

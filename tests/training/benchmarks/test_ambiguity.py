@@ -1,9 +1,6 @@
 """Alignment under ambiguous wording, out of the states of pretraining runs."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,23 +19,17 @@ from training.pretraining.prompts import CAPTIONS, DENSITIES
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import Pretraining
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.text_encoder import TextEncoder
-
 _SOURCES = ("DSB2018", "CXR-Lungs")
 
 
-def _recipe(model: ModelConfig, **step_one: Any) -> Recipe:
+def _recipe(model, **step_one):
     values = {"name": "t", "version": "0", "licence": "CC0-1.0", "training_data": "noise", "model": model}
     sizes = {"steps": 2, "crop": 64, "tile_batch": 2, "whole_batch": 2, "score_every": 100}
     return Recipe.model_validate(values | sizes | {"sources": _SOURCES, "step_one": step_one})
 
 
 @pytest.fixture
-def runs(shared_data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path) -> list[Path]:
+def runs(shared_data, tiny_config, text_encoder, tmp_path):
     """Return two short runs, with PDT and without, and leave images enough for some to be held out."""
     for index in range(30):
         for folder in ("img", "labelcol"):
@@ -55,9 +46,7 @@ def runs(shared_data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder,
     return found
 
 
-def test_a_state_comes_back_with_its_heads_and_knows_how_spread_a_wording_is(
-    runs: list[Path], text_encoder: TextEncoder
-) -> None:
+def test_a_state_comes_back_with_its_heads_and_knows_how_spread_a_wording_is(runs, text_encoder):
     state = load_aligned(runs[0], torch.device("cpu"), text_encoder=text_encoder)
     v_cls, patches = state.image(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)), whole=True)
     texts = ["a frontal chest X-ray showing both lungs", "image"]
@@ -78,9 +67,7 @@ def test_a_state_comes_back_with_its_heads_and_knows_how_spread_a_wording_is(
         assert found.ratio > 1
 
 
-def test_similarities_are_those_of_the_image_with_each_wording(
-    runs: list[Path], shared_data: Path, text_encoder: TextEncoder
-) -> None:
+def test_similarities_are_those_of_the_image_with_each_wording(runs, shared_data, text_encoder):
     state = load_aligned(runs[1], torch.device("cpu"), text_encoder=text_encoder)
     image = next(iter(load_taught_images(shared_data, "CXR-Lungs", whole=64)))
 
@@ -97,7 +84,7 @@ def test_similarities_are_those_of_the_image_with_each_wording(
     assert row.ratio is None
 
 
-def test_wordings_of_tissue_name_its_density_and_wrong_ones_another_kind(shared_data: Path) -> None:
+def test_wordings_of_tissue_name_its_density_and_wrong_ones_another_kind(shared_data):
     image = next(iter(load_taught_images(shared_data, "DSB2018", whole=64)))  # a quarter of it is nuclei
 
     said = wordings_for(image)
@@ -108,9 +95,7 @@ def test_wordings_of_tissue_name_its_density_and_wrong_ones_another_kind(shared_
     assert all("left lung" not in texts for texts in said["right prompts"])
 
 
-def test_retrieval_counts_images_that_are_nearest_to_their_own_meaning(
-    runs: list[Path], shared_data: Path, text_encoder: TextEncoder
-) -> None:
+def test_retrieval_counts_images_that_are_nearest_to_their_own_meaning(runs, shared_data, text_encoder):
     state = load_aligned(runs[0], torch.device("cpu"), text_encoder=text_encoder)
     image = next(iter(load_taught_images(shared_data, "SPIDER-Spine", whole=64)))
     pixels = torch.from_numpy(image.image).permute(2, 0, 1).float() / 255
@@ -124,8 +109,8 @@ def test_retrieval_counts_images_that_are_nearest_to_their_own_meaning(
     assert retrieval(state, [image]) == pytest.approx(nearest / 6, abs=1e-4)
 
 
-def test_spreads_of_two_states_are_compared_on_the_same_images() -> None:
-    def rows(scale: float) -> list[Compared]:
+def test_spreads_of_two_states_are_compared_on_the_same_images():
+    def rows(scale):
         cosines = [[0.1, 0.3], [0.2, 0.5], [0.0, 0.1]]
         return [
             Compared(f"s/{i}", "xray", {"right captions": [[scale * v for v in c]], "right prompts": []}, None, None)
@@ -139,7 +124,7 @@ def test_spreads_of_two_states_are_compared_on_the_same_images() -> None:
     assert test["difference"] == pytest.approx(-np.mean(spreads))
 
 
-def test_one_command_writes_figures_table_and_picture(runs: list[Path], shared_data: Path, tmp_path: Path) -> None:
+def test_one_command_writes_figures_table_and_picture(runs, shared_data, tmp_path):
     app = typer.Typer()
     app.command()(main)
     out = tmp_path / "out"
@@ -157,6 +142,6 @@ def test_one_command_writes_figures_table_and_picture(runs: list[Path], shared_d
     assert len(np.unique(np.asarray(Image.open(out / "ambiguity.png").convert("RGB")).reshape(-1, 3), axis=0)) > 4
 
 
-def test_a_folder_without_a_state_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_state_is_told(tmp_path):
     with pytest.raises(ModelFileError, match=r"holds no state\.safetensors; give the folder of a pretraining run"):
         load_aligned(tmp_path, torch.device("cpu"))

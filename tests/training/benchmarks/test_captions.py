@@ -1,9 +1,6 @@
 """What captions add: Dice by way of asking, and whether captions fit their images."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,18 +13,13 @@ from napari_amvlm.predictor import Predictor
 from training.benchmarks.captions import Asked, asked_images, contribution, main, matching
 from training.datasets import SplitConfig, dataset_called, open_dataset
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.models.amvlm import AMVLM
-
-
-def _asked(name: str, caption: str, v_cls: torch.Tensor, **dice: float) -> Asked:
+def _asked(name, caption, v_cls, **dice):
     modes = {"fixed": 0.5, "captions": 0.5, "shuffled captions": 0.5, "none": 0.0} | dice
     return Asked(name, caption, modes, modes, v_cls)
 
 
-def test_each_image_is_asked_its_own_caption_and_another_ones(tiny_model: AMVLM, discs_data: Path) -> None:
+def test_each_image_is_asked_its_own_caption_and_another_ones(tiny_model, discs_data):
     split = open_dataset(dataset_called("MoNuSeg"), discs_data, SplitConfig(), seed=0)
 
     rows = asked_images(tiny_model, split, split.validation, seed=0)
@@ -48,7 +40,7 @@ def test_each_image_is_asked_its_own_caption_and_another_ones(tiny_model: AMVLM,
     assert [row.caption for row in rows] == [*captions.values()]
 
 
-def test_ways_of_asking_are_tested_against_one_another() -> None:
+def test_ways_of_asking_are_tested_against_one_another():
     rows = [_asked(f"i{k}", f"c{k}", torch.eye(4)[k], captions=0.6 + 0.1 * k) for k in range(3)]
 
     found = contribution(rows)
@@ -58,7 +50,7 @@ def test_ways_of_asking_are_tested_against_one_another() -> None:
     assert test["difference"] == pytest.approx(0.2)
 
 
-def test_own_captions_are_ranked_among_all(tiny_model: AMVLM) -> None:
+def test_own_captions_are_ranked_among_all(tiny_model):
     captions = ["left lung", "nuclei", "a dog"]
     with torch.inference_mode():
         t_cls = tiny_model.encode_text(captions).t_cls
@@ -74,7 +66,7 @@ def test_own_captions_are_ranked_among_all(tiny_model: AMVLM) -> None:
         matching(tiny_model, right[:1])
 
 
-def test_one_command_writes_tables(tiny_checkpoint: Path, discs_data: Path, tmp_path: Path) -> None:
+def test_one_command_writes_tables(tiny_checkpoint, discs_data, tmp_path):
     app = typer.Typer()
     app.command()(main)
     arguments = ["--data", str(discs_data), "--model", str(tiny_checkpoint), "--dataset", "MoNuSeg"]

@@ -1,21 +1,15 @@
 """The latency benchmark's own parts; the times themselves are looked at by hand."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from training.benchmarks.prompt_latency import main, square_sample
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.mark.parametrize("shape", [(256, 320, 3), (512, 512), (900, 640)])
-def test_the_image_is_512_square(shape: tuple[int, ...]) -> None:
+def test_the_image_is_512_square(shape):
     image = np.arange(np.prod(shape)).reshape(shape)
 
     square = square_sample(image)
@@ -25,7 +19,7 @@ def test_the_image_is_512_square(shape: tuple[int, ...]) -> None:
     assert np.array_equal(square[:rows, :columns], image[:rows, :columns])
 
 
-def test_one_object_with_every_figure(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_object_with_every_figure(tiny_checkpoint, capsys):
     code = main(["--model", str(tiny_checkpoint), "--repeats", "1", "--skip-sam", "--device", "cpu"])
 
     report = json.loads(capsys.readouterr().out)

@@ -1,9 +1,5 @@
 """The parts of the benchmark that measure slides and another model, on tiny cases; times are looked at by hand."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import torch
@@ -18,27 +14,20 @@ from training.benchmarks.pyramid import PIECE, Mosaic, read_tissue, write_pyrami
 from training.benchmarks.sam import SamPath
 from training.benchmarks.slides import SlideBench, one_pass_share
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.imaging import Tile
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.slides.slide_tiles import SlideTiles
-
 
 @pytest.fixture(scope="module")
-def tissue() -> list[np.ndarray]:
+def tissue():
     """Return two pictures, smaller and larger than a piece."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 255, shape, dtype=np.uint8) for shape in ((300, 200, 3), (600, 600, 3))]
 
 
 @pytest.fixture
-def bench(tiny_model: AMVLM, tissue: list[np.ndarray], tmp_path: Path) -> SlideBench:
+def bench(tiny_model, tissue, tmp_path):
     return SlideBench(Predictor(tiny_model, device="cpu"), Mosaic(600, tissue).image(), tmp_path, "nuclei")
 
 
-def _part_evenly(predictor: Predictor, pixels: np.ndarray) -> None:
+def _part_evenly(predictor, pixels):
     """Let about half of the pixels be found: else there would be no label for a seam to change."""
     predictor.set_image(pixels)
     found = predictor.predict("nuclei", scale="tiles").probability
@@ -47,15 +36,13 @@ def _part_evenly(predictor: Predictor, pixels: np.ndarray) -> None:
     predictor.replace_model(predictor.model)
 
 
-def _only_tiles_inside(
-    tiles: SlideTiles, found: dict[tuple[int, int], Any], area: Tile
-) -> tuple[np.ndarray, np.ndarray]:
+def _only_tiles_inside(tiles, found, area):
     """Blend as if nothing were found in tiles that reach beyond the block."""
     kept = {index: maps for index, maps in found.items() if inside(tiles.rectangle(index), area)}
     return blended(tiles, kept or found, area)
 
 
-def test_levels_are_every_nth_pixel_of_the_slide(tissue: list[np.ndarray]) -> None:
+def test_levels_are_every_nth_pixel_of_the_slide(tissue):
     image = Mosaic(4200, tissue, seed=1).image()
 
     finest = np.asarray(image.data[:])
@@ -68,7 +55,7 @@ def test_levels_are_every_nth_pixel_of_the_slide(tissue: list[np.ndarray]) -> No
     assert 2 < len(pieces) <= 8
 
 
-def test_the_file_holds_the_slide(tissue: list[np.ndarray], tmp_path: Path) -> None:
+def test_the_file_holds_the_slide(tissue, tmp_path):
     smooth = [np.full((100, 100, 3), value, np.uint8) for value in (60, 200)]  # what JPEG keeps
     mosaic = Mosaic(1100, smooth)
 
@@ -80,7 +67,7 @@ def test_the_file_holds_the_slide(tissue: list[np.ndarray], tmp_path: Path) -> N
     assert np.abs(difference).max() <= 4
 
 
-def test_tissue_needs_colour(tmp_path: Path) -> None:
+def test_tissue_needs_colour(tmp_path):
     from skimage.io import imsave
 
     (tmp_path / "img").mkdir()
@@ -90,7 +77,7 @@ def test_tissue_needs_colour(tmp_path: Path) -> None:
         read_tissue(tmp_path)
 
 
-def test_the_view_is_stored_before_the_rest(bench: SlideBench) -> None:
+def test_the_view_is_stored_before_the_rest(bench):
     seconds, blocks = bench.view_seconds(side=64)
 
     assert seconds > 0
@@ -98,21 +85,21 @@ def test_the_view_is_stored_before_the_rest(bench: SlideBench) -> None:
     assert (bench.store("view").states > 0).sum() == 1
 
 
-def test_throughput_beside_the_network_alone(bench: SlideBench) -> None:
+def test_throughput_beside_the_network_alone(bench):
     rate, bare = bench.throughput(seconds=0.1, rounds=1)
 
     assert rate > 0
     assert bare > 0
 
 
-def test_each_cancellation_is_timed(bench: SlideBench) -> None:
+def test_each_cancellation_is_timed(bench):
     found = bench.cancel_seconds(times=1)
 
     assert len(found) == 1
     assert found[0] > 0
 
 
-def test_blocks_are_seamless_and_a_seam_would_be_seen(bench: SlideBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_seamless_and_a_seam_would_be_seen(bench, monkeypatch):
     _part_evenly(bench.predictor, np.asarray(bench.image.data[:256, :256]))
     monkeypatch.setattr("training.benchmarks.slides.BLOCK", 128)
 
@@ -125,7 +112,7 @@ def test_blocks_are_seamless_and_a_seam_would_be_seen(bench: SlideBench, monkeyp
     assert seamless < 0.001 < seams
 
 
-def test_one_pass_gives_the_same_labels(tiny_model: AMVLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_pass_gives_the_same_labels(tiny_model, tmp_path, monkeypatch):
     pixels = np.random.default_rng(2).integers(0, 255, (560, 300, 3), dtype=np.uint8)
     predictor = Predictor(tiny_model, device="cpu")
     _part_evenly(predictor, pixels)
@@ -137,16 +124,14 @@ def test_one_pass_gives_the_same_labels(tiny_model: AMVLM, tmp_path: Path, monke
     assert share < 0.001 < with_seams
 
 
-def test_memory_is_watched_while_blocks_all_over_the_slide_are_done(
-    tiny_model: AMVLM, tissue: list[np.ndarray], tmp_path: Path
-) -> None:
+def test_memory_is_watched_while_blocks_all_over_the_slide_are_done(tiny_model, tissue, tmp_path):
     memory, blocks = spread_run(Predictor(tiny_model, device="cpu"), Mosaic(1100, tissue).image(), tmp_path, "nuclei")
 
     assert blocks == 9
     assert memory.peak >= memory.before > 0
 
 
-def test_sam_looks_once_and_answers_at_the_size_of_the_image() -> None:
+def test_sam_looks_once_and_answers_at_the_size_of_the_image():
     from transformers import SamConfig
 
     config = SamConfig(

@@ -1,9 +1,6 @@
 """The table of the benchmark: its lines, its two forms, its parts, and the machine's description."""
 
-from __future__ import annotations
-
 import io
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -27,9 +24,6 @@ from training.benchmarks.table import (
     write_rows,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 ROWS = [
     faster("first prompt", 0.5, 4.0, "SAM", "median of 5", least=10),
     faster("next prompt", 0.1, 0.2, "its decoder", "median of 5"),
@@ -40,7 +34,7 @@ ROWS = [
 ]
 
 
-def test_ratios_say_what_they_are_of_and_whether_the_aim_is_met() -> None:
+def test_ratios_say_what_they_are_of_and_whether_the_aim_is_met():
     assert [row.ratio for row in ROWS[:3]] == [8.0, 2.0, 0.9]
     assert [row.met for row in ROWS] == [False, None, True, False, None, None]
     assert ROWS[0].proportion == "8 (at least 10: no)"
@@ -50,7 +44,7 @@ def test_ratios_say_what_they_are_of_and_whether_the_aim_is_met() -> None:
     assert beside("p50", 17.0, 0.0, "ms", "idle", "ticks").ratio is None
 
 
-def test_lines_travel_between_processes(tmp_path: Path) -> None:
+def test_lines_travel_between_processes(tmp_path):
     write_rows(ROWS, tmp_path / "rows.json")
 
     assert read_rows(tmp_path / "rows.json") == ROWS
@@ -59,7 +53,7 @@ def test_lines_travel_between_processes(tmp_path: Path) -> None:
         read_rows(tmp_path / "rows.json")
 
 
-def test_the_terminal_shows_every_cell() -> None:
+def test_the_terminal_shows_every_cell():
     console = Console(width=200, file=io.StringIO(), record=True)
 
     console.print(terminal_table([*ROWS, Row("in [brackets]", "1 s", "how")]))
@@ -69,7 +63,7 @@ def test_the_terminal_shows_every_cell() -> None:
         assert words in shown
 
 
-def test_a_page_keeps_what_stands_around_the_table(tmp_path: Path) -> None:
+def test_a_page_keeps_what_stands_around_the_table(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n", encoding="utf-8")
     text = markdown_table([Row("a|b", "1 s", "how\nmade")], {"cores": "2"}, "2026-01-01")
@@ -90,7 +84,7 @@ def test_a_page_keeps_what_stands_around_the_table(tmp_path: Path) -> None:
         write_into(tmp_path / "none.md", text)
 
 
-def test_the_documentation_has_a_place_for_the_table(tmp_path: Path) -> None:
+def test_the_documentation_has_a_place_for_the_table(tmp_path):
     from training.benchmarks.conditions import SAMPLES
 
     words = (SAMPLES.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
@@ -99,7 +93,7 @@ def test_the_documentation_has_a_place_for_the_table(tmp_path: Path) -> None:
     assert all(f"`{name}`" in words for name in parts.PARTS)
 
 
-def test_the_machine_is_described_by_the_program() -> None:
+def test_the_machine_is_described_by_the_program():
     found = describe()
 
     assert {"processor", "cores", "memory", "versions", "computes"} <= set(found)
@@ -107,14 +101,14 @@ def test_the_machine_is_described_by_the_program() -> None:
     assert "torch" in found["versions"]
 
 
-def test_parts_are_chosen_by_name() -> None:
+def test_parts_are_chosen_by_name():
     assert parts.chosen([]) == list(parts.PARTS)
     assert parts.chosen(["slides", "prompts"]) == ["prompts", "slides"]
     with pytest.raises(InputError, match="no part 'slide' of the benchmark; choose of: start-up"):
         parts.chosen(["slide"])
 
 
-def test_a_part_that_fails_is_a_line_with_the_reason() -> None:
+def test_a_part_that_fails_is_a_line_with_the_reason():
     rows = parts.run_part("memory-4k", Options(model="nowhere"))
 
     assert len(rows) == 1
@@ -123,7 +117,7 @@ def test_a_part_that_fails_is_a_line_with_the_reason() -> None:
     assert "no model 'nowhere'" in rows[0].against
 
 
-def test_a_part_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setitem(parts.PARTS, "prompts", parts.Part("training.benchmarks.prompt_latency:rows", 0.01))
 
     rows = parts.run_part("prompts", Options())

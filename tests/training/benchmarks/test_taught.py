@@ -1,7 +1,5 @@
 """The shipped models call words that nobody taught them not taught."""
 
-from __future__ import annotations
-
 import pytest
 
 from napari_amvlm.models.catalog import find_model
@@ -10,7 +8,7 @@ from training.benchmarks.taught import UNKNOWN, measured
 
 
 @pytest.mark.parametrize("name", ["amvlm-open", "amvlm-research"])
-def test_unknown_words_are_called_not_taught(name: str) -> None:
+def test_unknown_words_are_called_not_taught(name):
     found = measured(read_info(find_model(name)).config)
 
     assert len(UNKNOWN) == len(set(UNKNOWN)) >= 100

@@ -1,9 +1,5 @@
 """What the text does: scores with right and wrong words, and presence."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -11,19 +7,14 @@ from napari_amvlm.predictor import Predictor
 from training.benchmarks.text_contribution import Scored, contribution, extra_images, held_out_images
 from training.pretraining.scoring import roc_auc
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.models.amvlm import AMVLM
-
-
-def test_area_under_the_curve_counts_pairs() -> None:
+def test_area_under_the_curve_counts_pairs():
     assert roc_auc([0.9, 0.8], [0.1, 0.2]) == 1
     assert roc_auc([0.1], [0.9]) == 0
     assert roc_auc([0.5, 0.7], [0.5, 0.6]) == pytest.approx(0.625)
 
 
-def test_every_concept_is_asked_in_three_ways(tiny_model: AMVLM) -> None:
+def test_every_concept_is_asked_in_three_ways(tiny_model):
     image = np.random.default_rng(0).random((64, 64, 3), np.float32)
     mask = np.zeros((64, 64), np.bool_)
     mask[:32] = True
@@ -41,14 +32,14 @@ def test_every_concept_is_asked_in_three_ways(tiny_model: AMVLM) -> None:
     assert 0 <= report["presence_auc"] <= 1
 
 
-def _against(model: AMVLM, image: np.ndarray, prompt: str, mask: np.ndarray) -> float:
+def _against(model, image, prompt, mask):
     predictor = Predictor(model)
     predictor.set_image(image)
     found = predictor.predict(prompt).mask()
     return float(2 * (found & mask).sum() / (found.sum() + mask.sum()))
 
 
-def test_held_out_images_come_at_their_own_size_with_their_concepts(shared_data: Path) -> None:
+def test_held_out_images_come_at_their_own_size_with_their_concepts(shared_data):
     for index in range(60):  # more names, so that some are held out
         for folder in ("img", "labelcol"):
             source = shared_data / "CXR-Lungs" / folder

@@ -1,11 +1,8 @@
 """The parts of the benchmark that learn and open windows, each on a tiny case; times are looked at by hand."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,13 +15,8 @@ from training.benchmarks.docks.slide_window import predict_in_window
 from training.benchmarks.docks.window import beat_rows, beats, open_window
 from training.benchmarks.pyramid import Mosaic, read_tissue
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from pytestqt.qtbot import QtBot
-
-
-def _heard(*scores: float) -> FirstBetter:
+def _heard(*scores):
     heard = FirstBetter()
     for step, dice in enumerate(scores):
         heard.note(ValidationReport(step, 0.1 * step, dice, {"a": dice}, best=True))
@@ -32,7 +24,7 @@ def _heard(*scores: float) -> FirstBetter:
     return heard
 
 
-def test_the_first_better_model_is_the_first_above_the_start() -> None:
+def test_the_first_better_model_is_the_first_above_the_start():
     better = _heard(0.5, 0.4, 0.5, 0.6, 0.7).better()
 
     assert better is not None
@@ -41,7 +33,7 @@ def test_the_first_better_model_is_the_first_above_the_start() -> None:
     assert _heard(0.5).better() is None
 
 
-def test_the_table_says_when_no_better_model_came() -> None:
+def test_the_table_says_when_no_better_model_came():
     none, some = (first_better_row(_heard(*scores), 1.0, "how") for scores in ((0.8, 0.7, 0.75), (0.8, 0.9)))
 
     assert none.measured == "none came"
@@ -51,7 +43,7 @@ def test_the_table_says_when_no_better_model_came() -> None:
     assert some.how == "how; Dice 0.8000 at the start, 0.9000 then"
 
 
-def test_a_project_out_of_the_sample_images(tmp_path: Path) -> None:
+def test_a_project_out_of_the_sample_images(tmp_path):
     counts = make_project(tmp_path / "bench.amvlm", SAMPLES / "nuclei", "nuclei")
 
     assert counts == {"labelled": 4, "held_out": 4, "unlabelled": 4}
@@ -60,7 +52,7 @@ def test_a_project_out_of_the_sample_images(tmp_path: Path) -> None:
         assert (found.accepted, found.held_out, found.unlabelled) == (8, 4, 4)
 
 
-def test_lines_of_the_event_loop() -> None:
+def test_lines_of_the_event_loop():
     rows = list(
         beat_rows(
             "learning",
@@ -76,7 +68,7 @@ def test_lines_of_the_event_loop() -> None:
 
 
 @pytest.mark.slow
-def test_the_real_window_learns_and_predicts_a_slide(qtbot: QtBot, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_real_window_learns_and_predicts_a_slide(qtbot, tiny_checkpoint, tmp_path):
     make_project(tmp_path / "bench.amvlm", SAMPLES / "nuclei", "nuclei")
     mosaic = Mosaic(1100, read_tissue(SAMPLES / "nuclei"))
 
@@ -95,7 +87,7 @@ def test_the_real_window_learns_and_predicts_a_slide(qtbot: QtBot, tiny_checkpoi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bare", "docks"])
-def test_a_process_tells_when_its_window_answers(name: str, tiny_checkpoint: Path, qtbot: QtBot) -> None:
+def test_a_process_tells_when_its_window_answers(name, tiny_checkpoint, qtbot):
     command = [sys.executable, "-m", "training.benchmarks.docks.start_up", name, str(tiny_checkpoint)]
 
     ended = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=True)

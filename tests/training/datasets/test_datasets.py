@@ -1,9 +1,6 @@
 """Data sets on disk: what is found, how it is split and asked, and what is said where it is wrong."""
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
@@ -13,25 +10,22 @@ from training.datasets import DATASETS, DatasetSpec, SplitConfig, dataset_called
 from training.datasets.asking import learning_data, used_unlabelled, wordings
 from training.datasets.opening import open_part
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_data_set_is_found_by_its_name_or_given_itself(discs_data: Path, inside: bool) -> None:
+def test_a_data_set_is_found_by_its_name_or_given_itself(discs_data, inside):
     split = open_dataset(DATASETS["MoNuSeg"], discs_data / ("MoNuSeg" if inside else ""), SplitConfig(labels=2), seed=0)
 
     assert (len(split.labelled), len(split.unlabelled), len(split.validation), split.training) == (2, 7, 2, 8)
     assert split.prompts() == {"nuclei": None}
 
 
-def test_an_unlabelled_image_may_have_the_name_of_a_training_image(discs_data: Path) -> None:
+def test_an_unlabelled_image_may_have_the_name_of_a_training_image(discs_data):
     split = open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(labels=2), seed=0)
 
     assert "Unlabelled_Folder/TCGA-AA-0000" in {pair.name for pair in split.unlabelled}
 
 
-def test_slices_of_one_subject_stay_together(spine_data: Path) -> None:
+def test_slices_of_one_subject_stay_together(spine_data):
     spec = DATASETS["SPIDER-Spine"]
 
     split = open_dataset(spec, spine_data, SplitConfig(labels="50%", validation_share=0.4), seed=0)
@@ -43,7 +37,7 @@ def test_slices_of_one_subject_stay_together(spine_data: Path) -> None:
     assert split.prompts() == {"vertebrae": 1, "intervertebral discs": 2}
 
 
-def test_without_a_classes_file_the_challenge_numbers_the_spine(spine_data: Path) -> None:
+def test_without_a_classes_file_the_challenge_numbers_the_spine(spine_data):
     (spine_data / "classes.csv").unlink()
 
     split = open_dataset(DATASETS["SPIDER-Spine"], spine_data, SplitConfig(), seed=0)
@@ -51,7 +45,7 @@ def test_without_a_classes_file_the_challenge_numbers_the_spine(spine_data: Path
     assert split.prompts()["spinal canal"] == 3
 
 
-def test_mrspineseg_has_nineteen_things_beside_the_background() -> None:
+def test_mrspineseg_has_nineteen_things_beside_the_background():
     classes = dict(DATASETS["MRSpineSeg"].classes)
 
     assert sorted(classes) == list(range(1, 20))
@@ -59,7 +53,7 @@ def test_mrspineseg_has_nineteen_things_beside_the_background() -> None:
     assert (classes[11], classes[19]) == ("L5/S1 intervertebral disc", "T9/T10 intervertebral disc")
 
 
-def test_a_wrong_folder_is_told_with_what_is_expected_and_what_is_there(discs_data: Path) -> None:
+def test_a_wrong_folder_is_told_with_what_is_expected_and_what_is_there(discs_data):
     with pytest.raises(
         DatasetError, match=r"QaTa-COV19 is expected as .*Train_Folder/img with masks .* but .* holds MoNuSeg/\."
     ):
@@ -68,7 +62,7 @@ def test_a_wrong_folder_is_told_with_what_is_expected_and_what_is_there(discs_da
         open_dataset(DATASETS["MoNuSeg"], discs_data / "nowhere", SplitConfig(), seed=0)
 
 
-def test_an_image_in_two_parts_is_refused(discs_data: Path) -> None:
+def test_an_image_in_two_parts_is_refused(discs_data):
     root = discs_data / "MoNuSeg"
     for part in ("img", "labelcol"):
         shutil.copy(root / "Train_Folder" / part / "TCGA-AA-0001.png", root / "Val_Folder" / part)
@@ -77,24 +71,24 @@ def test_an_image_in_two_parts_is_refused(discs_data: Path) -> None:
         open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(), seed=0)
 
 
-def test_a_part_that_a_data_set_has_not_is_refused(spine_data: Path) -> None:
+def test_a_part_that_a_data_set_has_not_is_refused(spine_data):
     with pytest.raises(DatasetError, match="no folder of its own for 'test'"):
         open_part(DATASETS["SPIDER-Spine"], spine_data, "test")
 
 
-def test_names_are_read_in_any_case_and_others_are_listed() -> None:
+def test_names_are_read_in_any_case_and_others_are_listed():
     assert dataset_called("qata-cov19").name == "QaTa-COV19"
     with pytest.raises(InputError, match="no data set 'X'; choose one of: MoNuSeg, QaTa-COV19"):
         dataset_called("X")
 
 
 @pytest.mark.parametrize("subject", ["(", "no group", "(two)(groups)"])
-def test_an_expression_for_subjects_needs_one_group(subject: str) -> None:
+def test_an_expression_for_subjects_needs_one_group(subject):
     with pytest.raises(ValidationError, match="subject"):
         DatasetSpec(name="X", prompt="x", scale="tiles", note="", subject=subject)
 
 
-def test_every_image_is_asked_its_own_caption(discs_data: Path) -> None:
+def test_every_image_is_asked_its_own_caption(discs_data):
     split = open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(labels=3), seed=0)
     captions = {pair.name: pair.caption for pair in (*split.labelled, *split.unlabelled, *split.validation)}
 
@@ -108,7 +102,7 @@ def test_every_image_is_asked_its_own_caption(discs_data: Path) -> None:
     assert "nuclei" in data.prompts
 
 
-def test_shuffled_captions_are_those_of_other_images(discs_data: Path) -> None:
+def test_shuffled_captions_are_those_of_other_images(discs_data):
     split = open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(labels=3), seed=0)
     pairs = (*split.labelled, *used_unlabelled(split, "shuffled captions"))
 
@@ -119,7 +113,7 @@ def test_shuffled_captions_are_those_of_other_images(discs_data: Path) -> None:
     assert {t["nuclei"] for t in wordings(split, pairs, "none", seed=0).values()} == {"image"}
 
 
-def test_a_missing_caption_is_told(discs_data: Path) -> None:
+def test_a_missing_caption_is_told(discs_data):
     (discs_data / "MoNuSeg" / "Val_Folder" / "Data_text.csv").unlink()
     split = open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(), seed=0)
 
@@ -127,7 +121,7 @@ def test_a_missing_caption_is_told(discs_data: Path) -> None:
         wordings(split, split.validation, "captions", seed=0)
 
 
-def test_one_text_cannot_ask_for_several_things(spine_data: Path) -> None:
+def test_one_text_cannot_ask_for_several_things(spine_data):
     split = open_dataset(DATASETS["SPIDER-Spine"], spine_data, SplitConfig(), seed=0)
 
     with pytest.raises(InputError, match="show 2 things; choose prompts"):
@@ -148,7 +142,7 @@ def test_one_text_cannot_ask_for_several_things(spine_data: Path) -> None:
         (("legionella-pneumonia-1", "legionella-pneumonia-2"), 2),
     ],
 )
-def test_x_rays_of_one_report_are_of_one_subject(names: tuple[str, ...], subjects: int) -> None:
+def test_x_rays_of_one_report_are_of_one_subject(names, subjects):
     spec = DATASETS["CXR-COVID"]
 
     assert len({spec.subject_of(name) for name in names}) == subjects

@@ -1,7 +1,5 @@
 """Choosing labelled, held-out and mismatched images: nested, by subject, and never an image's own text."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,14 +12,14 @@ _names = st.sets(st.text("abcdef012", min_size=1, max_size=6), min_size=1, max_s
 
 
 @given(_names, st.integers(0, 5), st.floats(1, 100), st.floats(1, 100))
-def test_a_smaller_share_is_part_of_a_larger_one(names: set[str], seed: int, one: float, other: float) -> None:
+def test_a_smaller_share_is_part_of_a_larger_one(names, seed, one, other):
     small, large = (set(pick_labelled(names, f"{share}%", pick="seed", seed=seed)) for share in sorted((one, other)))
 
     assert small <= large <= names
     assert small
 
 
-def test_published_fractions_of_monuseg() -> None:
+def test_published_fractions_of_monuseg():
     names = [f"image{i}" for i in range(24)]
 
     counts = [len(pick_labelled(names, f"{s}%", pick="seed", seed=0)) for s in (1, 10, 25, 50, 100)]
@@ -29,19 +27,19 @@ def test_published_fractions_of_monuseg() -> None:
     assert counts == [1, 2, 6, 12, 24]
 
 
-def test_the_seed_decides_which_and_the_name_decides_the_first() -> None:
+def test_the_seed_decides_which_and_the_name_decides_the_first():
     names = [f"image{i:02}" for i in range(24)]
 
     assert pick_labelled(names, 6, pick="seed", seed=0) != pick_labelled(names, 6, pick="seed", seed=1)
     assert pick_labelled(reversed(names), 2, pick="name", seed=1) == ["image00", "image01"]
 
 
-def test_more_labels_than_images_are_refused() -> None:
+def test_more_labels_than_images_are_refused():
     with pytest.raises(DatasetError, match="3 labelled images are wanted, but there are 2 training images"):
         pick_labelled(["a", "b"], 3, pick="seed", seed=0)
 
 
-def test_labelled_images_can_be_named() -> None:
+def test_labelled_images_can_be_named():
     config = SplitConfig.model_validate({"labels": ["c", "a"]})
 
     assert pick_labelled(["a", "b", "c"], config.labels, pick="seed", seed=0) == ["a", "c"]
@@ -50,19 +48,19 @@ def test_labelled_images_can_be_named() -> None:
 
 
 @pytest.mark.parametrize("labels", [(), ("a", "a")])
-def test_names_that_are_none_or_come_twice_are_refused(labels: tuple[str, ...]) -> None:
+def test_names_that_are_none_or_come_twice_are_refused(labels):
     with pytest.raises(ValidationError, match="names of labelled images, each once"):
         SplitConfig(labels=labels)
 
 
 @pytest.mark.parametrize("labels", [0, "0%", "120%", "half", "-5%"])
-def test_labels_that_mean_nothing_are_refused(labels: int | str) -> None:
+def test_labels_that_mean_nothing_are_refused(labels):
     with pytest.raises(ValidationError, match=r"labelled image|expected labels"):
         SplitConfig(labels=labels)
 
 
 @given(st.sets(st.integers(0, 999), min_size=2, max_size=60), st.sampled_from(["hash", "seed"]), st.floats(0.05, 0.95))
-def test_some_subjects_are_held_out_and_some_are_not(subjects: set[int], how: str, share: float) -> None:
+def test_some_subjects_are_held_out_and_some_are_not(subjects, how, share):
     config = SplitConfig.model_validate({"holding_out": how, "validation_share": share})
     names = {f"s{i}" for i in subjects}
 
@@ -72,7 +70,7 @@ def test_some_subjects_are_held_out_and_some_are_not(subjects: set[int], how: st
     assert held_out < names
 
 
-def test_by_hash_a_subject_keeps_its_part_when_others_come() -> None:
+def test_by_hash_a_subject_keeps_its_part_when_others_come():
     few, many = [f"s{i}" for i in range(40)], [f"s{i}" for i in range(200)]
 
     config = SplitConfig()
@@ -81,13 +79,13 @@ def test_by_hash_a_subject_keeps_its_part_when_others_come() -> None:
     assert held_out_subjects(many, config, "X") != held_out_subjects(many, SplitConfig(validation_seed=1), "X")
 
 
-def test_one_subject_cannot_be_split() -> None:
+def test_one_subject_cannot_be_split():
     with pytest.raises(DatasetError, match="images of 1 subject"):
         held_out_subjects(["s", "s"], SplitConfig(), "X")
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 3))
-def test_every_image_gets_another_text_where_there_are_enough(texts: list[int], seed: int) -> None:
+def test_every_image_gets_another_text_where_there_are_enough(texts, seed):
     own = {f"image{i}": f"text {t}" for i, t in enumerate(texts)}
 
     given_texts = another_for_each(own, seed=seed)

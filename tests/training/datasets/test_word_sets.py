@@ -1,27 +1,20 @@
 """Index files of sets and tables of synonyms, right and wrong."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from napari_amvlm.errors import DatasetError
 from training.datasets.word_sets import SetSpec, read_index, read_wordings
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _HEAD = "set,prompts,modality,kind,licence,weights,source,subject,subjects,images,kept_back,notes\n"
 
 
-def _index(folder: Path, *rows: str) -> Path:
+def _index(folder, *rows):
     path = folder / "sets.csv"
     path.write_text(_HEAD + "\n".join(rows))
     return path
 
 
-def test_an_index_says_words_kind_and_subject(tmp_path: Path) -> None:
+def test_an_index_says_words_kind_and_subject(tmp_path):
     path = _index(
         tmp_path,
         'Aorta-CT,aorta,chest CT,whole,CC BY 4.0,open,somewhere,^(\\d+)_,3,9,0,"teeth, a partial truth"',
@@ -44,19 +37,19 @@ def test_an_index_says_words_kind_and_subject(tmp_path: Path) -> None:
         ("A,aorta,CT,whole,CC0,open,x,^\\d+,,1,0,", r"must have one group, the subject, but has 0"),
     ],
 )
-def test_a_bad_row_is_named_in_one_sentence(tmp_path: Path, row: str, message: str) -> None:
+def test_a_bad_row_is_named_in_one_sentence(tmp_path, row, message):
     with pytest.raises(DatasetError, match=message):
         read_index(_index(tmp_path, row))
 
 
-def test_weights_that_no_set_has_are_refused(tmp_path: Path) -> None:
+def test_weights_that_no_set_has_are_refused(tmp_path):
     path = _index(tmp_path, "A,aorta,CT,whole,CC0,open,x,,,1,0,")
 
     with pytest.raises(DatasetError, match=r"no set whose weights are \['free'\]"):
         read_index(path, ("open", "free"))
 
 
-def test_a_table_without_its_columns_or_rows_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_its_columns_or_rows_is_refused(tmp_path):
     path = tmp_path / "sets.csv"
     path.write_text("name,prompts\nA,aorta\n")
     with pytest.raises(DatasetError, match=r"lacks set, modality, kind"):
@@ -68,13 +61,13 @@ def test_a_table_without_its_columns_or_rows_is_refused(tmp_path: Path) -> None:
         read_index(tmp_path / "missing.csv")
 
 
-def test_synonyms_are_read_once_each(tmp_path: Path) -> None:
+def test_synonyms_are_read_once_each(tmp_path):
     path = tmp_path / "wordings.csv"
     path.write_text("prompt,wording\naorta,aorta\naorta,aortic  lumen\naorta,aortic lumen\nliver,liver\n")
 
     assert read_wordings(path) == {"aorta": ("aorta", "aortic lumen"), "liver": ("liver",)}
 
 
-def test_a_set_of_a_recipe_is_checked_as_a_row_is() -> None:
+def test_a_set_of_a_recipe_is_checked_as_a_row_is():
     with pytest.raises(ValueError, match="no regular expression"):
         SetSpec(name="mine", kind="whole", subject="(")

@@ -1,9 +1,5 @@
 """A small backbone, a few discs, and a SAM of random weights."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -11,13 +7,10 @@ import torch
 from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage
 from training.methods.protocol import Views
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 WIDTHS = (4, 8, 8, 8, 8)
 
 
-def disc_image(seed: int, side: int = 80) -> tuple[np.ndarray, np.ndarray]:
+def disc_image(seed, side=80):
     """Return a picture of dark discs on a light ground, float32 `(H, W, 3)`, and their mask."""
     chance = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
@@ -29,7 +22,7 @@ def disc_image(seed: int, side: int = 80) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def discs() -> LearningData:
+def discs():
     """Return two labelled and three unlabelled pictures, each with a text of its own."""
     labelled = tuple(
         LabelledImage(f"l{i}", image, {f"discs, picture {i}": mask}, {f"discs, picture {i}": "tiles"})
@@ -41,7 +34,7 @@ def discs() -> LearningData:
 
 
 @pytest.fixture
-def views() -> Views:
+def views():
     """Return two labelled and two unlabelled crops with sentence embeddings."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(4, 3, 32, 32, generator=generator)
@@ -53,7 +46,7 @@ def views() -> Views:
 
 
 @pytest.fixture(scope="session")
-def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_sam(tmp_path_factory):
     """Return the folder of a tiny SAM of random weights."""
     from transformers import SamConfig, SamModel
 

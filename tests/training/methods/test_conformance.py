@@ -1,13 +1,8 @@
 """Every method: its losses are finite, it goes on where it was stopped, and it learns what discs are."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.device import bounded_threads
@@ -18,31 +13,22 @@ from training.methods import METHODS, NOT_RUN, method_called
 from training.methods.train import train
 from training.runs.published import DICE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from napari_amvlm.learning import LearningData
-    from napari_amvlm.learning.run_state import RunState
-    from napari_amvlm.models.text_encoder import TextEncoder
-    from training.methods.protocol import Method, Views
-
 _CPU = torch.device("cpu")
 _SAM = ("semisam", "knowsam", "cpc-sam")
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread():
     with bounded_threads(1):
         yield
 
 
 @pytest.fixture(params=sorted(METHODS))
-def method(request: pytest.FixtureRequest, tiny_sam: Path) -> Method:
+def method(request, tiny_sam):
     return method_called(request.param, {"sam": str(tiny_sam)} if request.param in _SAM else {})
 
 
-def _config(steps: int, **changes: Any) -> LearningConfig:
+def _config(steps, **changes):
     values = {"crop": 64, "labelled_batch": 2, "unlabelled_batch": 2, "learning_rate": 5e-3, "ema_decay": 0.8}
     return LearningConfig.model_validate({"minutes": None, "steps": steps, **values, **changes})
 
@@ -50,20 +36,20 @@ def _config(steps: int, **changes: Any) -> LearningConfig:
 class _Keeper:
     """Keeps the state after one step, as files do: copies."""
 
-    def __init__(self, after: int, kept: RunState | None = None) -> None:
+    def __init__(self, after, kept=None):
         self._after, self.kept = after, kept
 
-    def load(self) -> RunState | None:
+    def load(self):
         return self.kept
 
-    def due(self, step: int) -> bool:
+    def due(self, step):
         return step == self._after
 
-    def save(self, state: RunState) -> None:
+    def save(self, state):
         self.kept = type(state)({k: v.clone() for k, v in state.tensors.items()}, state.progress)
 
 
-def test_losses_are_finite_and_reach_what_predicts(method: Method, views: Views) -> None:
+def test_losses_are_finite_and_reach_what_predicts(method, views):
     torch.manual_seed(0)
     network = method.build(1, WIDTHS)
     for time in (0.0, 0.9):
@@ -78,11 +64,9 @@ def test_losses_are_finite_and_reach_what_predicts(method: Method, views: Views)
         assert method.predictor(network.eval())(views.weak).shape == (4, 1, 32, 32)
 
 
-def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
-    method: Method, discs: LearningData, text_encoder: TextEncoder
-) -> None:
-    def run(keeper: _Keeper) -> nn.Module:
-        how: dict[str, Any] = {"masks": ("discs",), "widths": WIDTHS, "text_encoder": text_encoder}
+def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(method, discs, text_encoder):
+    def run(keeper):
+        how = {"masks": ("discs",), "widths": WIDTHS, "text_encoder": text_encoder}
         return train(method, discs, _config(3, crop=64), _CPU, keeper=keeper, **how)[0]
 
     first = _Keeper(2)
@@ -95,14 +79,14 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(_SAM)))
-def test_it_learns_discs(name: str, discs: LearningData, text_encoder: TextEncoder) -> None:
+def test_it_learns_discs(name, discs, text_encoder):
     method = method_called(name)
-    how: dict[str, Any] = {"masks": ("discs",), "widths": (8, 16, 16, 16, 16), "text_encoder": text_encoder}
+    how = {"masks": ("discs",), "widths": (8, 16, 16, 16, 16), "text_encoder": text_encoder}
 
     network, steps = train(method, discs, _config(60), _CPU, **how)
 
     image, mask = disc_image(99)
-    predictor: Any = method.predictor(network)
+    predictor = method.predictor(network)
     if method.reads_text:
         predictor.told = text_encoder.sentence(["discs, picture 0"])
     with torch.no_grad():
@@ -111,14 +95,14 @@ def test_it_learns_discs(name: str, discs: LearningData, text_encoder: TextEncod
     assert float(dice(np.asarray(found[0, 0] >= 0), mask)) > 0.8
 
 
-def test_each_says_where_it_is_defined() -> None:
+def test_each_says_where_it_is_defined():
     assert all(kind.source and kind.title for kind in METHODS.values())
     titles = {kind.title for kind in METHODS.values()} | {"Mean Teacher", "MGCA", "DuSSS", "AMVLM"}
     assert set(DICE["QaTa-COV19"]) <= titles
     assert {"BiomedParse", "LA-VLM"} == set(NOT_RUN)
 
 
-def test_a_setting_of_another_method_is_refused_and_its_owner_named() -> None:
+def test_a_setting_of_another_method_is_refused_and_its_owner_named():
     with pytest.raises(InputError, match=r"'bcp' has no setting 'temperature', which belongs to mc-net; its own are"):
         method_called("bcp", {"temperature": 0.1})
     with pytest.raises(InputError, match="There is no method 'nn-unet'; choose one of: u-net"):
@@ -126,11 +110,11 @@ def test_a_setting_of_another_method_is_refused_and_its_owner_named() -> None:
 
 
 @pytest.mark.parametrize("name", _SAM)
-def test_without_weights_of_sam_one_sentence_says_so(name: str, tmp_path: Path) -> None:
+def test_without_weights_of_sam_one_sentence_says_so(name, tmp_path):
     with pytest.raises(ModelFileError, match=r"needs the weights of SAM.*set `sam` to a folder"):
         method_called(name, {"sam": str(tmp_path)}).build(1, WIDTHS)
 
 
-def test_cpc_sam_asks_one_thing(tiny_sam: Path) -> None:
+def test_cpc_sam_asks_one_thing(tiny_sam):
     with pytest.raises(InputError, match="segments one thing, but 19 are asked"):
         method_called("cpc-sam", {"sam": str(tiny_sam)}).build(19, WIDTHS)

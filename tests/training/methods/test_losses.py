@@ -1,7 +1,5 @@
 """The losses of the rivals against plain loops."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -10,23 +8,23 @@ import torch
 from napari_amvlm.losses import segmentation_loss
 from tests.training.methods.conftest import WIDTHS
 from training.methods import decoders, method_called, objectives, teachers
-from training.methods.protocol import Views, rise
+from training.methods.protocol import rise
 from training.methods.sam import draw_points
 from training.methods.ss_net import prototype_distance
 
 
-def _unit(*shape: int, seed: int = 0) -> torch.Tensor:
+def _unit(*shape, seed=0):
     return torch.nn.functional.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
-def test_mean_teacher_is_the_mean_squared_difference_with_a_ramp(views: Views) -> None:
+def test_mean_teacher_is_the_mean_squared_difference_with_a_ramp(views):
     torch.manual_seed(0)
     method = method_called("mean-teacher", {"noise": 0.0})
     network = method.build(1, WIDTHS).train()
     found = method.losses(network, views, 0.5)["consistency"]
     with torch.no_grad():
-        student = network.student(views.strong)[2:].sigmoid()  # type: ignore[operator]
-        teacher = network.teacher.eval()(views.weak[2:]).sigmoid()  # type: ignore[operator, union-attr]
+        student = network.student(views.strong)[2:].sigmoid()
+        teacher = network.teacher.eval()(views.weak[2:]).sigmoid()
 
     total = sum((float(a) - float(b)) ** 2 for a, b in zip(student.flatten(), teacher.flatten(), strict=True))
 
@@ -34,7 +32,7 @@ def test_mean_teacher_is_the_mean_squared_difference_with_a_ramp(views: Views) -
     assert rise(1.0) == 1
 
 
-def test_copy_paste_weighs_pseudo_labels_by_half_and_pastes_a_rectangle(views: Views) -> None:
+def test_copy_paste_weighs_pseudo_labels_by_half_and_pastes_a_rectangle(views):
     torch.manual_seed(3)
     inside = teachers.paste_region((30, 60), 2 / 3)
     rows, columns = inside[0, 0].nonzero().T
@@ -49,21 +47,21 @@ def test_copy_paste_weighs_pseudo_labels_by_half_and_pastes_a_rectangle(views: V
     torch.manual_seed(1)
     inside = teachers.paste_region((32, 32), 2 / 3)
     with torch.no_grad():
-        pseudo = (network.teacher(views.weak[2:]) >= 0).float()  # type: ignore[operator]
+        pseudo = (network.teacher(views.weak[2:]) >= 0).float()
         total = 0.0
         for row in range(2):
             for labelled, free_inside in ((row, True), (1 - row, False)):
                 free = inside if free_inside else ~inside
                 mixed = torch.where(free, views.strong[2 + row], views.strong[labelled])
                 target = torch.where(free, pseudo[row], views.target[labelled])
-                logits = network.student(mixed)  # type: ignore[operator]
+                logits = network.student(mixed)
                 for weight, share in ((~free, 1.0), (free, 0.5)):
                     total += share * float(segmentation_loss(logits, target, weight.float(), balance=0.0)) / 2
 
     assert found == pytest.approx(total, rel=1e-4)
 
 
-def test_cct_drops_the_strongest_places_and_scales_features() -> None:
+def test_cct_drops_the_strongest_places_and_scales_features():
     torch.manual_seed(0)
     x = torch.rand(2, 3, 5, 5)
     dropped = decoders.feature_drop(x)
@@ -75,7 +73,7 @@ def test_cct_drops_the_strongest_places_and_scales_features() -> None:
     assert torch.allclose(noisy[0] / x[0], noisy[1] / x[1])
 
 
-def test_mc_net_sharpens_and_compares_both_ways(views: Views) -> None:
+def test_mc_net_sharpens_and_compares_both_ways(views):
     p = torch.tensor([0.2, 0.5, 0.9])
     for value, sharp in zip(p.tolist(), decoders.sharpened(p, 0.1).tolist(), strict=True):
         assert sharp == pytest.approx(value**10 / (value**10 + (1 - value) ** 10), abs=1e-5)
@@ -85,14 +83,14 @@ def test_mc_net_sharpens_and_compares_both_ways(views: Views) -> None:
     network = method.build(1, WIDTHS).eval()
     found = float(method.losses(network, views, 1.0)["consistency"])
     with torch.no_grad():
-        skips = network.main.encode(views.strong)  # type: ignore[operator, union-attr]
-        a, b = (x.sigmoid() for x in (network.main.decode(skips), network.others[0](skips)))  # type: ignore[operator, union-attr, index]
+        skips = network.main.encode(views.strong)
+        a, b = (x.sigmoid() for x in (network.main.decode(skips), network.others[0](skips)))
         total = ((a - decoders.sharpened(b, 0.1)) ** 2).mean() + ((b - decoders.sharpened(a, 0.1)) ** 2).mean()
 
     assert found == pytest.approx(0.1 * float(total), rel=1e-4)
 
 
-def test_ss_net_measures_the_distance_to_the_prototype_of_the_class() -> None:
+def test_ss_net_measures_the_distance_to_the_prototype_of_the_class():
     features, prototypes = torch.randn(5, 3), torch.randn(2, 3)
     labels = torch.tensor([0, 1, 1, 0, 1])
     total = 0.0
@@ -103,7 +101,7 @@ def test_ss_net_measures_the_distance_to_the_prototype_of_the_class() -> None:
     assert float(prototype_distance(features, labels, prototypes)) == pytest.approx(total / 5, rel=1e-5)
 
 
-def test_ucmt_puts_the_surest_patches_of_the_next_image_over_the_most_uncertain() -> None:
+def test_ucmt_puts_the_surest_patches_of_the_next_image_over_the_most_uncertain():
     images = torch.arange(2 * 16, dtype=torch.float32).view(2, 1, 4, 4)
     entropy = torch.zeros(2, 1, 4, 4)
     entropy[0, 0, 2:, 2:] = 1  # the last patch of the first image
@@ -117,7 +115,7 @@ def test_ucmt_puts_the_surest_patches_of_the_next_image_over_the_most_uncertain(
     assert torch.equal(labels, -mixed)
 
 
-def test_medclip_targets_are_the_softmax_of_meanings() -> None:
+def test_medclip_targets_are_the_softmax_of_meanings():
     similarity, meaning = torch.randn(3, 3), torch.randn(3, 3)
     total = 0.0
     for s, m in ((similarity, meaning), (similarity.T, meaning.T)):
@@ -132,7 +130,7 @@ def test_medclip_targets_are_the_softmax_of_meanings() -> None:
     assert float(found) == pytest.approx(total, rel=1e-5)
 
 
-def test_mgca_weighs_tokens_and_leaves_padding_out() -> None:
+def test_mgca_weighs_tokens_and_leaves_padding_out():
     tokens, matches = _unit(2, 3, 4), _unit(2, 3, 4, seed=1)
     weight = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0]])
     padding = torch.tensor([[False] * 3, [False, False, True]])
@@ -148,7 +146,7 @@ def test_mgca_weighs_tokens_and_leaves_padding_out() -> None:
     assert float(found) == pytest.approx(total, rel=1e-4)
 
 
-def test_sinkhorn_uses_prototypes_alike_and_each_predicts_the_other() -> None:
+def test_sinkhorn_uses_prototypes_alike_and_each_predicts_the_other():
     v, t = torch.randn(6, 3), torch.randn(6, 3)
     q = objectives.sinkhorn(v, rounds=50, epsilon=0.5)
     assert torch.allclose(q.sum(1), torch.ones(6), atol=1e-4)
@@ -162,7 +160,7 @@ def test_sinkhorn_uses_prototypes_alike_and_each_predicts_the_other() -> None:
     assert float(objectives.prototype_loss(v, t)) == pytest.approx(total, rel=1e-4)
 
 
-def test_map_contrasts_distances() -> None:
+def test_map_contrasts_distances():
     distance, scale = torch.rand(3, 3), torch.tensor(2.0)
     total = 0.0
     for d in (distance, distance.T):
@@ -173,7 +171,7 @@ def test_map_contrasts_distances() -> None:
     assert float(objectives.distance_contrast(distance, scale, None)) == pytest.approx(total, rel=1e-5)
 
 
-def test_cmitm_scores_what_was_hidden_alone() -> None:
+def test_cmitm_scores_what_was_hidden_alone():
     found, wanted = torch.randn(1, 3, 4), torch.randn(1, 3, 4)
     total = 0.0
     for p in (0, 2):
@@ -186,7 +184,7 @@ def test_cmitm_scores_what_was_hidden_alone() -> None:
     assert float(objectives.hidden_loss(found, wanted, hidden)) == pytest.approx(total, rel=1e-4)
 
 
-def test_asg_finds_the_regions_that_a_caption_names() -> None:
+def test_asg_finds_the_regions_that_a_caption_names():
     said = dict(objectives.named_regions("infection, lower left lung and right lung"))
     assert said == {"lower left": (2 / 3, 0.5, 1.0, 1.0), "right": (0.0, 0.0, 1.0, 0.5)}
     assert dict(objectives.named_regions("one area of spot, upper left")) == {"upper left": (0.0, 0.0, 1 / 3, 0.5)}
@@ -200,7 +198,7 @@ def test_asg_finds_the_regions_that_a_caption_names() -> None:
     assert float(objectives.region_loss(pooled, pooled, ["left", "right"])) == pytest.approx(z, abs=1e-5)
 
 
-def test_points_for_sam_lie_inside_and_outside() -> None:
+def test_points_for_sam_lie_inside_and_outside():
     torch.manual_seed(0)
     logits = torch.full((1, 1, 8, 8), -20.0)
     logits[0, 0, 2, 5] = 20.0

@@ -1,18 +1,11 @@
 """Reading the data sets: sides of the lungs, canvases, held-out samples."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from training.pretraining.data import held_out, is_validation, left_right_lungs, load_taught_images
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_the_patients_left_lung_is_on_the_right_of_the_image() -> None:
+def test_the_patients_left_lung_is_on_the_right_of_the_image():
     mask = np.zeros((40, 60), np.bool_)
     mask[5:30, 5:20] = True
     mask[5:35, 35:55] = True
@@ -23,7 +16,7 @@ def test_the_patients_left_lung_is_on_the_right_of_the_image() -> None:
     assert np.array_equal(np.nonzero(right.any(0))[0], np.arange(5, 20))
 
 
-def test_lungs_that_touch_are_cut_in_the_middle_and_nothing_is_lost() -> None:
+def test_lungs_that_touch_are_cut_in_the_middle_and_nothing_is_lost():
     mask = np.zeros((40, 60), np.bool_)
     mask[10:30, 10:50] = True
 
@@ -34,14 +27,14 @@ def test_lungs_that_touch_are_cut_in_the_middle_and_nothing_is_lost() -> None:
     assert abs(int(left.sum()) - int(right.sum())) <= 20
 
 
-def test_an_empty_mask_has_no_sides() -> None:
+def test_an_empty_mask_has_no_sides():
     left, right = left_right_lungs(np.zeros((8, 8), np.bool_))
 
     assert not left.any()
     assert not right.any()
 
 
-def test_each_kind_gets_its_concepts_and_canvas(shared_data: Path) -> None:
+def test_each_kind_gets_its_concepts_and_canvas(shared_data):
     spine = next(load_taught_images(shared_data, "SPIDER-Spine", whole=64))
     lungs = next(load_taught_images(shared_data, "CXR-Lungs", whole=64))
     nuclei = next(load_taught_images(shared_data, "DSB2018", whole=64))
@@ -54,7 +47,7 @@ def test_each_kind_gets_its_concepts_and_canvas(shared_data: Path) -> None:
     assert abs(nuclei.object_size - 2 * np.sqrt(1000 / np.pi)) < 0.1
 
 
-def test_sample_images_are_left_out(shared_data: Path) -> None:
+def test_sample_images_are_left_out(shared_data):
     source, stem = next(pair for pair in sorted(held_out()) if pair[0] == "DSB2018")
     for folder in ("img", "instances"):
         (shared_data / source / folder / "image0.png").rename(shared_data / source / folder / f"{stem}.png")
@@ -64,7 +57,7 @@ def test_sample_images_are_left_out(shared_data: Path) -> None:
     assert names == {"image1", "image2", "image3"}
 
 
-def test_a_held_out_subject_is_left_out_with_all_its_slices(shared_data: Path) -> None:
+def test_a_held_out_subject_is_left_out_with_all_its_slices(shared_data):
     subject = next(stem for source, stem in held_out() if source == "SPIDER-Spine")
     for folder in ("img", "labelcol"):
         for index in (0, 1):
@@ -76,7 +69,7 @@ def test_a_held_out_subject_is_left_out_with_all_its_slices(shared_data: Path) -
     assert names == {"2_t2_slice1", "3_t2_slice1"}
 
 
-def test_all_slices_of_a_subject_are_on_one_side_of_the_split() -> None:
+def test_all_slices_of_a_subject_are_on_one_side_of_the_split():
     sides = {s: {is_validation("SPIDER-Spine", f"{s}_t2_SPACE_slice{i}") for i in range(10)} for s in range(40)}
 
     assert all(len(side) == 1 for side in sides.values())

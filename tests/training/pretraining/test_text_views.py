@@ -1,7 +1,5 @@
 """Views of sentences: the sides change with the image, and the meaning stays."""
 
-from __future__ import annotations
-
 import random
 
 import pytest
@@ -21,18 +19,18 @@ from training.pretraining.text_views import drop_words, swap_sides
         ("nuclei", "nuclei"),
     ],
 )
-def test_sides_change_places(text: str, mirrored: str) -> None:
+def test_sides_change_places(text, mirrored):
     assert swap_sides(text) == mirrored
 
 
 @given(st.lists(st.sampled_from(["left", "Right", "LEFT", "lung", "upright", "and", "right,"]), max_size=8))
-def test_mirroring_twice_gives_the_sentence_back(words: list[str]) -> None:
+def test_mirroring_twice_gives_the_sentence_back(words):
     text = " ".join(words)
 
     assert swap_sides(swap_sides(text)) == text
 
 
-def test_only_words_that_say_nothing_are_dropped() -> None:
+def test_only_words_that_say_nothing_are_dropped():
     text = "a histology image of the left lung, with many nuclei"
     views = {drop_words(text, random.Random(seed)) for seed in range(30)}
 
@@ -41,5 +39,5 @@ def test_only_words_that_say_nothing_are_dropped() -> None:
     assert all(set(view.split()) <= set(text.split()) for view in views)
 
 
-def test_a_sentence_of_such_words_alone_stays() -> None:
+def test_a_sentence_of_such_words_alone_stays():
     assert drop_words("the image", random.Random(0), share=1) == "the image"

@@ -1,7 +1,5 @@
 """Two processes that share a run get the losses of one."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -37,7 +35,7 @@ unet = { channels = [8, 8, 8, 8], groups = 4, tokens = 4, text = 8 }
 """
 
 
-def _run(launcher: list[str], recipe: Path, data: Path, out: Path) -> list[dict[str, float]]:
+def _run(launcher, recipe, data, out):
     command = [*launcher, "-m", "training.pretrain", str(recipe), "--data", str(data), "--out", str(out)]
     root = Path(__file__).parents[3]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
@@ -50,7 +48,7 @@ def _run(launcher: list[str], recipe: Path, data: Path, out: Path) -> list[dict[
 
 
 @pytest.mark.slow
-def test_two_processes_get_the_losses_of_one(shared_data: Path, tmp_path: Path) -> None:
+def test_two_processes_get_the_losses_of_one(shared_data, tmp_path):
     recipe = tmp_path / "mini.toml"
     recipe.write_text(_RECIPE)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -64,7 +62,7 @@ def test_two_processes_get_the_losses_of_one(shared_data: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_batches_that_cannot_be_shared_are_told(shared_data: Path, tmp_path: Path) -> None:
+def test_batches_that_cannot_be_shared_are_told(shared_data, tmp_path):
     recipe = tmp_path / "odd.toml"
     recipe.write_text(_RECIPE.replace("accumulate = 2", "accumulate = 3"))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -73,7 +71,7 @@ def test_batches_that_cannot_be_shared_are_told(shared_data: Path, tmp_path: Pat
         _run(launcher, recipe, shared_data, tmp_path / "out")
 
 
-def test_one_process_takes_all_batches() -> None:
+def test_one_process_takes_all_batches():
     workers = Workers(3, torch.device("cpu"))
 
     assert list(workers.share(3)) == [0, 1, 2]

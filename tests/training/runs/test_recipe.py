@@ -1,7 +1,5 @@
 """Recipes: settings from the command line, and what is said of a recipe that cannot be used."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -16,14 +14,14 @@ _SINGLE = ("monuseg", "qata", "bmseg", "mrspineseg", "cxr-covid", "spider-spine"
 
 
 @pytest.mark.parametrize("name", _SINGLE)
-def test_every_recipe_can_be_used(name: str) -> None:
+def test_every_recipe_can_be_used(name):
     recipe = validated(RunRecipe, read_toml(_RECIPES / f"{name}.toml"), name)
 
     assert recipe.labels == "25%"
     assert recipe.learning_config().keep == "last"
 
 
-def test_the_ablation_has_the_rows_of_the_publication() -> None:
+def test_the_ablation_has_the_rows_of_the_publication():
     grid = validated(Grid, read_toml(_RECIPES / "ablation-monuseg.toml"), "grid")
 
     runs = {run.folder: run.recipe for run in grid.runs({"css-icl": Path("full.safetensors")}, "grid")}
@@ -46,7 +44,7 @@ def test_the_ablation_has_the_rows_of_the_publication() -> None:
     )
 
 
-def test_published_step_two_is_what_the_publication_says_with_own_changes() -> None:
+def test_published_step_two_is_what_the_publication_says_with_own_changes():
     recipe = {"name": "p", "dataset": "QaTa-COV19", "steps": 10, "published": True, "learning": {"square": 64}}
 
     run = RunRecipe.model_validate(recipe)
@@ -57,7 +55,7 @@ def test_published_step_two_is_what_the_publication_says_with_own_changes() -> N
     assert run.protocols == ("224",)
 
 
-def test_settings_reach_into_tables_and_leave_the_rest() -> None:
+def test_settings_reach_into_tables_and_leave_the_rest():
     values = {"seed": 0, "learning": {"crop": 64}}
 
     changed = with_settings(values, ["learning.ramp=0.5", "seed=3", 'labels="25%"', "start=some/path", "steps = 4"])
@@ -85,18 +83,18 @@ def test_settings_reach_into_tables_and_leave_the_rest() -> None:
         ({"subject": "("}, "is no regular expression"),
     ],
 )
-def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> None:
+def test_what_is_wrong_is_named(changes, message):
     with pytest.raises(InputError, match=message):
         validated(RunRecipe, {"name": "n", "dataset": "MoNuSeg", "minutes": 1} | changes, "r.toml")
 
 
 @pytest.mark.parametrize("setting", ["seed", "=1", "seed.x=1"])
-def test_a_setting_that_cannot_be_is_refused(setting: str) -> None:
+def test_a_setting_that_cannot_be_is_refused(setting):
     with pytest.raises(InputError, match="Setting"):
         with_settings({"seed": 0}, [setting])
 
 
-def test_a_file_that_is_no_toml_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_toml_is_told(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("labels = ")
 

@@ -1,23 +1,16 @@
 """Figures of simulated annotation: the minutes to a Dice, and how arms compare."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from training.runs.folder import RunFolder
 from training.simulation.report import Round, minutes_to, reached, reached_lines, read_rounds, write_rounds
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def _round(annotation: float, dice: float, number: int = 0) -> Round:
+def _round(annotation, dice, number=0):
     return Round(number, 8 * number, 0, annotation, 1.0, 0.5, 0.25, dice, "serves")
 
 
-def test_waiting_is_the_sum_of_its_parts() -> None:
+def test_waiting_is_the_sum_of_its_parts():
     assert _round(3, 0.5).waiting == 1.75
 
 
@@ -25,7 +18,7 @@ def test_waiting_is_the_sum_of_its_parts() -> None:
     ("target", "wanted"),
     [(0.70, (0, 0)), (0.75, (10, 5)), (0.80, (10, 10)), (0.85, (30, 25)), (0.95, None)],
 )
-def test_minutes_to_a_dice(target: float, wanted: tuple[float, float] | None) -> None:
+def test_minutes_to_a_dice(target, wanted):
     rounds = [_round(0, 0.7), _round(10, 0.8), _round(20, 0.8), _round(30, 0.9)]
 
     found = minutes_to(rounds, target)
@@ -33,7 +26,7 @@ def test_minutes_to_a_dice(target: float, wanted: tuple[float, float] | None) ->
     assert found == (None if wanted is None else pytest.approx(wanted))
 
 
-def test_arms_are_compared_with_ours() -> None:
+def test_arms_are_compared_with_ours():
     arms = {
         "ours": [_round(0, 0.7), _round(10, 0.8)],
         "plain": [_round(0, 0.7), _round(20, 0.8)],
@@ -56,14 +49,14 @@ def test_arms_are_compared_with_ours() -> None:
     assert scratch.endswith("0.75 was not reached; ours needs below 0.10 of that")
 
 
-def test_without_ours_there_is_no_ratio() -> None:
+def test_without_ours_there_is_no_ratio():
     figures = reached({"plain": [_round(0, 0.7), _round(20, 0.8)]}, 0.75)
 
     assert figures["arms"]["plain"]["ratio"] is None
     assert "ours" not in reached_lines(figures)[0]
 
 
-def test_rounds_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_rounds_are_read_as_they_were_written(tmp_path):
     rounds = [_round(0, 0.7), _round(10, 0.8, 1)]
 
     write_rounds(RunFolder(tmp_path), rounds)
