@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project
 
 PROMPTS = (PROMPT, NEW_PROMPT)
@@ -76,12 +77,8 @@ class DemoScript:
 
         heartbeat = Heartbeat()
         heartbeat.start()
-        with self._stage("load model"):
-            self._wait(lambda: self.workspace.model_state != "loading", "the model")
-        loading = heartbeat.stop()
-        if self.workspace.predictor is None:
-            raise AmvlmError(self.workspace.model_message)
-        start_model = self.workspace.predictor.info
+        predictor = self._load_model()
+        loading, start_model = heartbeat.stop(), predictor.info
         for pair in sample_pairs():
             add_image(viewer, pair)
         first, second = self._of("unseen")[:2]
@@ -93,11 +90,7 @@ class DemoScript:
         self.workspace.open_project(project)
         self._idle()
         with self._stage("correct and accept"):
-            for name in (*self._of("labelled"), *self._of("held_out")):
-                self._correct(viewer, name)
-            self._hold_out()
-            self.learn.add_files([pair.image for pair in sample_pairs() if self._roles[pair.name] == "unlabelled"])
-            self._idle()
+            self._fill_project(viewer)
         heartbeat.start()
         with self._stage("learn"):
             busy_prompt = self._learn(viewer)
@@ -113,23 +106,37 @@ class DemoScript:
             "mode": "script",
             "prompts": list(PROMPTS),
             "images": {role: self._of(role) for role in ROLES},
-            "dice": {
-                "unseen_before": _mean(before),
-                "unseen_after": _mean(after),
-                "by_prompt": {p: _both(before[p], after[p]) for p in PROMPTS},
-            },
+            "dice": _dice(before, after),
             "held_out": {"before": outcome.before, "after": outcome.after, "verdict": outcome.judgement.verdict.value},
             "said": self.learn.panel.status.value()[1],
             "steps": len(self.learn.panel.curve.value().loss),
             "seconds": {name: round(spent, 2) for name, spent in self._seconds.items()},
             "prompt_while_learning_seconds": round(busy_prompt, 2),
             "event_loop": {"loading": loading, "learning": learning},
-            "device": self._device(str(self.workspace.predictor.device)),
-            "model": {"start": start_model.name if start_model else None, "new": outcome.record.name if outcome.record else None},
+            "device": self._device(str(predictor.device)),
+            "model": {
+                "start": start_model.name if start_model else None,
+                "new": outcome.record.name if outcome.record else None,
+            },
             "versions": _versions(),
         }
 
     # Stages
+
+    def _load_model(self) -> Predictor:
+        with self._stage("load model"):
+            self._wait(lambda: self.workspace.model_state != "loading", "the model")
+        if self.workspace.predictor is None:
+            raise AmvlmError(self.workspace.model_message)
+        return self.workspace.predictor
+
+    def _fill_project(self, viewer: napari.Viewer) -> None:
+        """Correct and accept the labelled and held-out samples, and add the unlabelled ones."""
+        for name in (*self._of("labelled"), *self._of("held_out")):
+            self._correct(viewer, name)
+        self._hold_out()
+        self.learn.add_files([pair.image for pair in sample_pairs() if self._roles[pair.name] == "unlabelled"])
+        self._idle()
 
     def _window(self) -> napari.Viewer:
         import napari
@@ -245,6 +252,14 @@ def _mean(scores: Scores) -> float:
 
 def _both(before: dict[str, float], after: dict[str, float]) -> dict[str, dict[str, float]]:
     return {name: {"before": round(before[name], 4), "after": round(after[name], 4)} for name in before}
+
+
+def _dice(before: Scores, after: Scores) -> dict[str, Any]:
+    return {
+        "unseen_before": _mean(before),
+        "unseen_after": _mean(after),
+        "by_prompt": {p: _both(before[p], after[p]) for p in PROMPTS},
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -57,16 +57,7 @@ class CurveWidget(QWidget):
         self._view.setAccessibleName("Curves of Dice on held-out images and of the loss")
         self._view.ci.layout.setContentsMargins(0, 2, 6, 4)
         self._view.ci.layout.setSpacing(0)
-        self._dice_plot = self._view.addPlot(row=0, col=0)
-        self._loss_plot = self._view.addPlot(row=1, col=0)
-        for plot in (self._dice_plot, self._loss_plot):
-            plot.setMenuEnabled(False)
-            plot.setMouseEnabled(x=False, y=False)
-            plot.hideButtons()
-            plot.showGrid(x=True, y=True, alpha=0.2)
-            plot.setXRange(0, 100, padding=0.02)
-            plot.getAxis("left").setWidth(42)
-            plot.sigYRangeChanged.connect(partial(_name_two_heights, plot.getAxis("left")))
+        self._dice_plot, self._loss_plot = (self._new_plot(row) for row in range(2))
         # a curve that hardly moves is drawn flat, and its axis keeps its numbers
         self._dice_plot.setLimits(minYRange=0.02)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
@@ -91,14 +82,28 @@ class CurveWidget(QWidget):
         self._redraw.setSingleShot(True)
         self._redraw.setInterval(REDRAW)
         self._redraw.timeout.connect(self._draw_loss)
-        # layout
+        self._lay_out()
+        self._title()
+
+    def _new_plot(self, row: int) -> pg.PlotItem:
+        """Return a plot over the budget, which the mouse does not move."""
+        plot = self._view.addPlot(row=row, col=0)
+        plot.setMenuEnabled(False)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.hideButtons()
+        plot.showGrid(x=True, y=True, alpha=0.2)
+        plot.setXRange(0, 100, padding=0.02)
+        plot.getAxis("left").setWidth(42)
+        plot.sigYRangeChanged.connect(partial(_name_two_heights, plot.getAxis("left")))
+        return plot
+
+    def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self._view)
         column.addWidget(self._key)
         self._key.hide()
-        self._title()
 
     def value(self) -> Curves:
         """Return what is drawn."""
