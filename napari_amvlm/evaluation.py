@@ -176,8 +176,8 @@ def evaluate_pairs(
             scores[text][pair.name] = overlap(probability, target, threshold=THRESHOLD)
             if objects:
                 wanted = np.where(known, object_numbers(pair, labels, value), 0)
-                told = cast("HasObjects", prediction).objects(THRESHOLD)
-                counted[text][pair.name] = object_scores(np.where(known, told, 0), wanted)
+                numbers = cast("HasObjects", prediction).objects(THRESHOLD)
+                counted[text][pair.name] = object_scores(np.where(known, numbers, 0), wanted)
         if on_progress is not None:
             on_progress(index + 1, len(pairs))
     return _report(scores, protocol, counted, one=one)
@@ -204,8 +204,8 @@ def object_numbers(pair: ImagePair, labels: NDArray[np.integer], value: int | No
 
     stored = labels if pair.objects is None else read_mask(pair.objects, labels.shape)
     numbers = stored if value is None else np.where(labels == value, stored, 0)
-    told = pair.objects is not None and value is not None  # a class may have one object, in pieces
-    if not told and len(np.unique(numbers[numbers > 0])) == 1 and ndimage.label(numbers)[1] > 1:
+    numbered = pair.objects is not None and value is not None  # a class may have one object, in pieces
+    if not numbered and len(np.unique(numbers[numbers > 0])) == 1 and ndimage.label(numbers)[1] > 1:
         raise LabelsError(
             f"{pair.objects or pair.mask} has one value for all objects, so that touching ones cannot be told apart; "
             "put an image of the same stem with a number for each object into instances/."

@@ -51,7 +51,7 @@ def main(
     scored = images if part == "all" else split_subjects(images)[1]
     each = score_words(network, scored)
     rows: list[dict[str, Any]] = [*by_pair(each)]
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "model": f"{info.name} {info.version}",
         "sha256": info.sha256,
         "pairs": rows,
@@ -63,28 +63,28 @@ def main(
     for row in rows:
         other = f" {row['plain_unet']:.3f}" if "plain_unet" in row else ""
         typer.echo(f"{row['set']:34} {row['word']:34} {row['n']:4} {row['dice']:.3f} {row['boundary_f1']:.3f}{other}")
-    typer.echo(f"{'mean of':34} {len(rows):4} pairs {'':29} {found['mean_dice']:.3f} {found['mean_boundary_f1']:.3f}")
+    typer.echo(f"{'mean of':34} {len(rows):4} pairs {'':29} {report['mean_dice']:.3f} {report['mean_boundary_f1']:.3f}")
     if beside:
-        found["beside plain U-Nets"] = beside
+        report["beside plain U-Nets"] = beside
         typer.echo(
             f"{'of these with a plain U-Net':34} {beside['pairs']:4} pairs: {beside['dice']:.3f}, "
             f"the plain U-Nets {beside['plain_unet']:.3f}"
         )
     if structured:
-        found["structured"] = by_form(score_structure(network, scored))
-        for row in found["structured"]:
+        report["structured"] = by_form(score_structure(network, scored))
+        for row in report["structured"]:
             typer.echo(f"{row['form']:18} {row['trained']:8} {row['n']:4} {row['dice']:.3f} {row['plain']:.3f}")
         overlaps = [complement_overlap(network, image, "nuclei") for image in scored if "nuclei" in image.shown()]
         if overlaps:
-            found["everything except nuclei"] = [round(float(np.mean(part)), 4) for part in zip(*overlaps, strict=True)]
-            nuclei, rest = found["everything except nuclei"]
+            nuclei, rest = (round(float(np.mean(part)), 4) for part in zip(*overlaps, strict=True))
+            report["everything except nuclei"] = [nuclei, rest]
             typer.echo(f"everything except nuclei: IoU with nuclei {nuclei}, with the rest {rest}")
     if asked:
         given = answers(network, scored, UNKNOWN)
-        found["answers"] = {"confusion": confusion(given), "calibration_error": round(calibration_error(given), 4)}
-        typer.echo(json.dumps(found["answers"]))
+        report["answers"] = {"confusion": confusion(given), "calibration_error": round(calibration_error(given), 4)}
+        typer.echo(json.dumps(report["answers"]))
     if output is not None:
-        output.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        output.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
 def _beside(rows: list[dict[str, Any]], path: Path | None) -> dict[str, Any]:

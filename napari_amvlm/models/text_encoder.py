@@ -141,8 +141,8 @@ class TextEncoder(nn.Module):
 
         def encoded(text: str) -> tuple[Tensor, Tensor]:
             # One prompt a batch: padding changes the last digits, and a prompt must mean the same in any company.
-            found = self([text])
-            return found.sentence[0].cpu(), found.words[0].cpu()
+            embedding = self([text])
+            return embedding.sentence[0].cpu(), embedding.words[0].cpu()
 
         with self._lock:
             return [self._cache.get_or_make(text, partial(encoded, text)) for text in map(_cleaned, prompts)]
@@ -201,13 +201,13 @@ def _find_weights(config: TextEncoderConfig) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        found = Path(snapshot_download(config.repository, revision=config.revision, allow_patterns=list(_FILES)))
+        folder = Path(snapshot_download(config.repository, revision=config.revision, allow_patterns=list(_FILES)))
     except (OSError, ValueError, RuntimeError) as error:
         raise TextEncoderError(
             f"The text encoder {config.repository!r} is neither on this computer nor can it be downloaded "
             f"({type(error).__name__}); connect to the network once, or run: pip install 'napari-amvlm[offline]'."
         ) from error
-    return _without_pickle(found, config)
+    return _without_pickle(folder, config)
 
 
 def _without_pickle(folder: Path, config: TextEncoderConfig) -> Path:
@@ -226,13 +226,13 @@ def check_hash(path: Path, expected: str | None) -> None:
     if expected is None:
         return
     try:
-        found = sha256_of_file(path)
+        actual = sha256_of_file(path)
     except OSError as error:
         raise TextEncoderError(
             f"The text encoder's weights {path} cannot be read ({error}); install them again."
         ) from error
-    if found != expected:
+    if actual != expected:
         raise TextEncoderError(
-            f"The text encoder's weights {path} have sha256 {found[:12]}..., not the expected {expected[:12]}...; "
+            f"The text encoder's weights {path} have sha256 {actual[:12]}..., not the expected {expected[:12]}...; "
             "delete that file and install it again."
         )

@@ -62,26 +62,26 @@ class LViTNetwork(nn.Module):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.attention = nn.ModuleList(PixelAttention(w) for w, _ in zip(widths, sizes, strict=False))
-        self.told: Tensor | None = None
+        self.sentence: Tensor | None = None
         """Sentence embeddings `(1, D)` for images that are asked without a text of their own."""
 
     def forward(self, images: Tensor, text: Tensor | None = None) -> Tensor:
         """Return logits `(B, K, H, W)` of images `(B, 3, H, W)` with sentence embeddings `(B, D)`."""
         skips = self.unet.encode(images)
-        text = self.told if text is None else text
-        told = skips[0].new_zeros(1, 1) if text is None else self.text(text.to(skips[0].device))
+        text = self.sentence if text is None else text
+        sentence = skips[0].new_zeros(1, 1) if text is None else self.text(text.to(skips[0].device))
         grid = (images.shape[-2] // STRIDE, images.shape[-1] // STRIDE)
-        tokens: Tensor = told[:, None]
+        tokens: Tensor = sentence[:, None]
         kept: list[Tensor] = []
         for embed, block, skip in zip(self.embed, self.down, skips, strict=False):
             tokens = block(embed(skip).flatten(2).transpose(1, 2) + tokens)
             kept.append(tokens)
         for level in range(len(kept) - 1, -1, -1):
             tokens = self.up[level](tokens + kept[level])
-            found = self.rebuild[level](tokens.transpose(1, 2).unflatten(2, grid))
+            context = self.rebuild[level](tokens.transpose(1, 2).unflatten(2, grid))
             size = skips[level].shape[-2:]
-            found = nn.functional.interpolate(found, size=size, mode="bilinear", align_corners=False)
-            skips[level] = skips[level] + self.attention[level](found)
+            context = nn.functional.interpolate(context, size=size, mode="bilinear", align_corners=False)
+            skips[level] = skips[level] + self.attention[level](context)
         return self.unet.decode(skips)
 
 
@@ -111,10 +111,10 @@ class LViTMethod(Method):
         """
         logits = network.student(views.strong, views.text)
         rows = views.labelled
-        found = {"supervised": supervised(views, logits)}
+        losses = {"supervised": supervised(views, logits)}
         free = views[~rows]
         if not len(free.weak) or not bool(rows.any()) or views.text is None or free.text is None:
-            return found
+            return losses
         with torch.no_grad():
             pseudo = free.asked(network.teacher.eval()(free.weak, free.text)).float().sigmoid()
         own = free.asked(logits[~rows])
@@ -122,9 +122,9 @@ class LViTMethod(Method):
         contrast = views.target[rows][alike.argmax(1)]
         flat = own.float().sigmoid().flatten(1), contrast.float().flatten(1)
         label = (pseudo >= 0.5).to(pseudo.dtype)
-        found["pseudo"] = rise(time) * segmentation_loss(own, label, balance=0.0).mean()
-        found["text"] = rise(time) * self.text_weight * (1 - nn.functional.cosine_similarity(*flat).mean())
-        return found
+        losses["pseudo"] = rise(time) * segmentation_loss(own, label, balance=0.0).mean()
+        losses["text"] = rise(time) * self.text_weight * (1 - nn.functional.cosine_similarity(*flat).mean())
+        return losses
 
     def after_step(self, network: Any, time: float) -> None:
         """Let the average follow."""

@@ -88,15 +88,15 @@ class Rival(Alignment):
             soft_match(to_words.query, to_words.key, to_words.value, text.padding),
             soft_match(to_patches.query, to_patches.key, to_patches.value),
         )
-        found = []
+        losses = []
         sides = ((patches, matched[0], v_cls, None), (words, matched[1], t_cls, text.padding))
         for tokens, match, cls, padding in sides:
             close = (tokens @ cls[:, :, None])[..., 0].float()
             weight = close.masked_fill(padding, -1e4).softmax(1) if padding is not None else close.softmax(1)
             unit = nn.functional.normalize(match, dim=-1)
-            found.append(objectives.weighted_token_loss(tokens, unit, weight.detach(), padding))
+            losses.append(objectives.weighted_token_loss(tokens, unit, weight.detach(), padding))
         prototypes = nn.functional.normalize(self._own("prototypes").weight, dim=1)  # type: ignore[arg-type]
-        return torch.stack(found).mean() + objectives.prototype_loss(v_cls @ prototypes.T, t_cls @ prototypes.T)
+        return torch.stack(losses).mean() + objectives.prototype_loss(v_cls @ prototypes.T, t_cls @ prototypes.T)
 
     def _hidden(self, model: AMVLM, batch: Batch, text: SentenceEmbedding, chance: torch.Generator) -> Tensor:
         device = text.words.device
@@ -109,24 +109,24 @@ class Rival(Alignment):
         tokens = as_sequence(seen.tokens)
         patches, words = self.heads.patches(tokens), self.heads.words(text.words)
         to_words, to_patches = self.heads.attention(patches, words)
-        told = soft_match(to_words.query, to_words.key, to_words.value, text.padding)
+        matched_text = soft_match(to_words.query, to_words.key, to_words.value, text.padding)
         blocks = images.unfold(2, STRIDE, STRIDE).unfold(3, STRIDE, STRIDE).permute(0, 2, 3, 1, 4, 5)
         wanted = blocks.reshape(b, grid[0] * grid[1], -1)
-        drawn = self._own("pixels")(torch.cat([tokens, told.to(tokens.dtype)], dim=-1))
+        drawn = self._own("pixels")(torch.cat([tokens, matched_text.to(tokens.dtype)], dim=-1))
         image = objectives.hidden_loss(drawn, wanted, covered.flatten(1))
         unseen = (torch.rand(text.padding.shape, generator=chance) < _HIDDEN).to(device) & ~text.padding
         left = to_patches.query.masked_fill(unseen[..., None], 0)
-        said = self._own("words")(soft_match(left, to_patches.key, to_patches.value))
-        return image + objectives.hidden_loss(said, text.words, unseen)
+        hidden = self._own("words")(soft_match(left, to_patches.key, to_patches.value))
+        return image + objectives.hidden_loss(hidden, text.words, unseen)
 
     def _regions(self, model: AMVLM, seen: VisionFeatures, batch: Batch) -> Tensor:
         patches = self.heads.patches(as_sequence(seen.tokens)).transpose(1, 2).unflatten(2, seen.tokens.shape[-2:])
-        found = [(i, n, r) for i, caption in enumerate(batch.captions) for n, r in objectives.named_regions(caption)]
-        self.observed = {"regions": float(len(found))}
-        names = [name for _, name, _ in found]
+        named = [(i, n, r) for i, caption in enumerate(batch.captions) for n, r in objectives.named_regions(caption)]
+        self.observed = {"regions": float(len(named))}
+        names = [name for _, name, _ in named]
         if len(set(names)) < 2:
             return torch.zeros((), device=patches.device)
-        regions = torch.stack([objectives.pooled_region(patches[i], region) for i, _, region in found])
+        regions = torch.stack([objectives.pooled_region(patches[i], region) for i, _, region in named])
         phrases = model.text_projection(model.text_encoder.words(names).sentence)
         return objectives.region_loss(regions, phrases.float(), names, temperature=self.config.temperature)
 

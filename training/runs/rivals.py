@@ -38,8 +38,8 @@ class ReadingPredictor(PlainPredictor):
         self, prompt: str, *, scale: Literal["auto"] | ScaleName = "auto", magnification: float = 1.0
     ) -> PlainPredictor:
         """Return itself, turned to `prompt`."""
-        told: Any = self._network
-        told.told = self._text_encoder.sentence([prompt])
+        network: Any = self._network
+        network.sentence = self._text_encoder.sentence([prompt])
         self._found = {}
         return super().predict(prompt, scale=scale, magnification=magnification)
 
@@ -51,18 +51,18 @@ def save_rival(method: Method, name: str, network: nn.Module, path: Path, prompt
         return
     state = method.predictor(network).state_dict()
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
-    told = {"format": FORMAT, "method": name, "settings": method.model_dump_json(), "prompts": json.dumps([*prompts])}
-    save_file(tensors, path, metadata=told)
+    metadata = {"format": FORMAT, "method": name, "prompts": json.dumps([*prompts])}
+    save_file(tensors, path, metadata=metadata | {"settings": method.model_dump_json()})
 
 
 def load_rival(path: Path, device: torch.device, text_encoder: TextEncoder | None = None) -> PlainPredictor | None:
     """Return the predictor of a file of `save_rival`; None if it is a file of another kind."""
     with safe_open(path, "pt") as file:
-        told = file.metadata() or {}
-    if told.get("format") != FORMAT:
+        metadata = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
         return None
-    prompts = json.loads(told["prompts"])
-    method = method_called(told["method"], json.loads(told["settings"]))
+    prompts = json.loads(metadata["prompts"])
+    method = method_called(metadata["method"], json.loads(metadata["settings"]))
     network = method.predictor(method.build(len(prompts), WIDTHS))
     network.load_state_dict(load_file(path))
     network.to(device)

@@ -26,10 +26,10 @@ _MAX_XML = 1 << 26
 
 def tiff_spacing(file: Any, series: Any, index: int) -> dict[str, Spacing]:
     """Return what the file says of the distances along the axes of series `index`, by axis letter."""
-    found = _as_stored(file, series, index)
+    distances = _as_stored(file, series, index)
     if tiff_orientation(series.keyframe) in ON_ITS_SIDE:
-        return {{"X": "Y", "Y": "X"}.get(axis, axis): distance for axis, distance in found.items()}
-    return found
+        return {{"X": "Y", "Y": "X"}.get(axis, axis): distance for axis, distance in distances.items()}
+    return distances
 
 
 def tiff_orientation(page: Any) -> int:
@@ -43,8 +43,8 @@ def _as_stored(file: Any, series: Any, index: int) -> dict[str, Spacing]:
         return ome_spacing(_ome_pixels(file, index))
     if file.is_imagej:
         return _imagej(file.imagej_metadata or {}, series.keyframe)
-    if file.is_svs and (found := _MPP.search(series.keyframe.description)):
-        return known(dict.fromkeys("YX", spacing(found[1].replace(",", "."), "um")))
+    if file.is_svs and (match := _MPP.search(series.keyframe.description)):
+        return known(dict.fromkeys("YX", spacing(match[1].replace(",", "."), "um")))
     return _from_microscope(file) or _from_tags(series.keyframe)
 
 
@@ -53,13 +53,13 @@ def _from_microscope(file: Any) -> dict[str, Spacing]:
     scan = (file.fei_metadata or {}).get("Scan", {})
     sem, lsm = file.sem_metadata or {}, file.lsm_metadata or {}
     size = sem.get("ap_image_pixel_size", sem.get("ap_pixel_size"))
-    found = {"X": spacing(scan.get("PixelWidth"), "m"), "Y": spacing(scan.get("PixelHeight"), "m")}
+    distances = {"X": spacing(scan.get("PixelWidth"), "m"), "Y": spacing(scan.get("PixelHeight"), "m")}
     if isinstance(size, tuple) and len(size) > 2:
-        found = dict.fromkeys("YX", spacing(size[1], str(size[2])))
+        distances = dict.fromkeys("YX", spacing(size[1], str(size[2])))
     if lsm:
-        found = {axis: spacing(lsm.get(f"VoxelSize{axis}"), "m") for axis in "XYZ"}
-        found["T"] = spacing(lsm.get("TimeIntervall"), "s")
-    return known(found)
+        distances = {axis: spacing(lsm.get(f"VoxelSize{axis}"), "m") for axis in "XYZ"}
+        distances["T"] = spacing(lsm.get("TimeIntervall"), "s")
+    return known(distances)
 
 
 def tiff_channels(file: Any, series: Any, index: int) -> tuple[str, ...]:
@@ -78,8 +78,8 @@ def ome_spacing(pixels: ElementTree.Element | None) -> dict[str, Spacing]:
     """Return the distances that an OME `Pixels` element gives; its units are micrometers and seconds unless it says."""
     if pixels is None:
         return {}
-    found = {axis: _attribute(pixels, f"PhysicalSize{axis}", "um") for axis in "XYZ"}
-    return known(found | {"T": _attribute(pixels, "TimeIncrement", "s")})
+    distances = {axis: _attribute(pixels, f"PhysicalSize{axis}", "um") for axis in "XYZ"}
+    return known(distances | {"T": _attribute(pixels, "TimeIncrement", "s")})
 
 
 def _attribute(pixels: ElementTree.Element, name: str, unit: str) -> Spacing | None:

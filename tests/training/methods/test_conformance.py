@@ -88,7 +88,7 @@ def test_it_learns_discs(name, discs, text_encoder):
     image, mask = disc_image(99)
     predictor = method.predictor(network)
     if method.reads_text:
-        predictor.told = text_encoder.sentence(["discs, picture 0"])
+        predictor.sentence = text_encoder.sentence(["discs, picture 0"])
     with torch.no_grad():
         found = predictor(torch.from_numpy(image).permute(2, 0, 1)[None])
     assert steps == 60
