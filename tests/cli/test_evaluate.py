@@ -73,14 +73,6 @@ def test_a_prompt_that_is_no_class(run: Run, class_folder: Path, arguments: list
     assert outcome.out == ""
 
 
-def test_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
-    outcome = run("evaluate", tmp_path / "none", "--prompt", "nuclei", "--json")
-
-    assert outcome.code == 2
-    assert "none" in outcome.err
-    assert outcome.err.count("\n") == 1
-
-
 def test_objects_are_scored_where_they_have_numbers(run: Run, binary_folder: Path, tiny_checkpoint: Path) -> None:
     command = ["evaluate", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint, "--objects"]
     for path in (binary_folder / "labelcol").iterdir():

@@ -55,40 +55,27 @@ def test_an_export_with_images_can_be_evaluated(run: Run, project: Path, tiny_ch
     assert list(json.loads(outcome.out)["prompts"]) == ["nuclei"]
 
 
-def test_a_folder_that_is_no_project(run: Run, tmp_path: Path) -> None:
-    outcome = run("export", tmp_path, "--format", "png", "-o", tmp_path / "out")
+@pytest.mark.parametrize(
+    ("source", "options", "words"),
+    [
+        (".", ["--format", "png", "-o", "out"], "is not a project"),
+        ("none.amvlm", ["--format", "png", "-o", "out"], "none.amvlm"),
+        ("new.amvlm", ["--format", "png", "-o", "out"], "accept at least one"),
+        ("tissue.amvlm", ["--format", "coco", "-o", "."], "masks.json"),
+        ("tissue.amvlm", ["--format", "geojson", "-o", "out", "--images"], "--images"),
+        ("tissue.amvlm", ["--format", "coco", "-o", "x.json", "--objects"], "--objects"),
+        ("tissue.amvlm", ["--format", "png", "-o", "x", "--segmentation", "rle"], "--segmentation"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, source: str, options: list[str], words: str
+) -> None:
+    Project.create(project.with_name("new.amvlm")).close()
+    monkeypatch.chdir(project.parent)
+
+    outcome = run("export", source, *options)
 
     assert outcome.code == 2
-    assert str(tmp_path) in outcome.err
+    assert words in outcome.err
     assert outcome.err.count("\n") == 1
-
-
-def test_a_project_that_is_not_there(run: Run, tmp_path: Path) -> None:
-    outcome = run("export", tmp_path / "none.amvlm", "--format", "png", "-o", tmp_path / "out")
-
-    assert outcome.code == 2
-    assert "none.amvlm" in outcome.err
-    assert not (tmp_path / "none.amvlm").exists()
-
-
-def test_a_project_without_accepted_masks(run: Run, tmp_path: Path) -> None:
-    Project.create(tmp_path / "new.amvlm").close()
-
-    outcome = run("export", tmp_path / "new.amvlm", "--format", "png", "-o", tmp_path / "out")
-
-    assert outcome.code == 2
-    assert "accept at least one" in outcome.err
-
-
-def test_coco_into_a_folder(run: Run, project: Path, tmp_path: Path) -> None:
-    outcome = run("export", project, "--format", "coco", "-o", tmp_path)
-
-    assert outcome.code == 2
-    assert "masks.json" in outcome.err
-
-
-def test_images_go_with_label_images_alone(run: Run, project: Path, tmp_path: Path) -> None:
-    outcome = run("export", project, "--format", "geojson", "-o", tmp_path / "out", "--images")
-
-    assert outcome.code == 2
-    assert "--images" in outcome.err
+    assert not project.with_name("none.amvlm").exists()

@@ -126,15 +126,6 @@ def test_a_project_that_is_open_elsewhere(run: Run, empty: Path, tmp_path: Path)
     assert outcome.err.count("\n") == 1
 
 
-def test_options_that_do_not_go_with_a_format(run: Run, project: Path, tmp_path: Path) -> None:
-    objects = run("export", project, "--format", "coco", "--objects", "-o", tmp_path / "x.json")
-    segmentation = run("export", project, "--format", "png", "--segmentation", "rle", "-o", tmp_path / "x")
-
-    assert (objects.code, segmentation.code) == (2, 2)
-    assert "--objects" in objects.err
-    assert "--segmentation" in segmentation.err
-
-
 def test_coco_as_polygons(run: Run, project: Path, tmp_path: Path) -> None:
     run("export", project, "--format", "coco", "--segmentation", "polygons", "-o", tmp_path / "masks.json")
 

@@ -67,6 +67,8 @@ def test_without_arguments_the_help_is_shown(run: Run) -> None:
         (["predict", "a.png", "--promt", "x"], "--promt"),
         (["evaluate", "DIR", "--protocol", "512"], "--protocol"),
         (["evaluate"], "DIR"),
+        (["evaluate", "none", "--prompt", "nuclei", "--json"], "none"),
+        (["measure", "none", "-o", "t.csv"], "There is no project or file"),
         (["export", "p.amvlm", "--format", "bmp", "-o", "x"], "--format"),
     ],
 )

@@ -47,13 +47,6 @@ def test_a_table_that_is_there_stays(run: Run, binary_folder: Path, tmp_path: Pa
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_path_that_is_not_there(run: Run, tmp_path: Path) -> None:
-    outcome = run("measure", tmp_path / "none", "-o", tmp_path / "t.csv")
-
-    assert outcome.code == 2
-    assert "There is no project or file" in outcome.err
-
-
 def test_a_report_is_one_file_that_is_not_overwritten(run: Run, binary_folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "tissue.amvlm"
     run("import", root, binary_folder, "--images", binary_folder / "img", "--prompt", "nuclei")
