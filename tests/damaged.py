@@ -6,15 +6,11 @@ import copy
 import json
 import resource
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 EXTREMES = (0, 1, 2, *((1 << bits) - edge for bits in (7, 8, 15, 16, 31, 32, 40, 64) for edge in (0, 1)))
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -28,13 +24,13 @@ STRANGE: tuple[Any, ...] = (
 
 
 @st.composite
-def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
+def damages(draw):
     """Draw one way to damage a file; most of what is drawn is aimed at its header."""
     kind = draw(st.sampled_from(("flip", "flip", "field", "field", "field", "cut", "insert", "copy", "digits")))
     number = random_seed = draw(st.integers(0, 2**32 - 1))
     reach = draw(st.sampled_from((64, 400, 400, 2000, 1 << 30)))
 
-    def damaged(content: bytes) -> bytes:
+    def damaged(content):
         random = np.random.default_rng(random_seed)
         changed = bytearray(content)
         reached = max(1, min(reach, len(changed)))
@@ -64,12 +60,12 @@ def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 
 
 @st.composite
-def json_damages(draw: st.DrawFn) -> Callable[[Any], bytes]:
+def json_damages(draw):
     """Draw one way to change what stands in JSON: a value is another one, gone, there twice, or beside a stranger."""
     kind = draw(st.sampled_from(("other", "other", "other", "gone", "twice", "stranger")))
     place, value = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from(STRANGE))
 
-    def damaged(content: Any) -> bytes:
+    def damaged(content):
         changed = copy.deepcopy(content)
         places = list(_places(changed))
         holder, key = places[place % len(places)]
@@ -87,7 +83,7 @@ def json_damages(draw: st.DrawFn) -> Callable[[Any], bytes]:
     return damaged
 
 
-def _places(content: Any) -> Iterator[tuple[Any, Any]]:
+def _places(content):
     """Yield every place in a JSON value: what holds it, and its key."""
     pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in list(pairs):
@@ -95,7 +91,7 @@ def _places(content: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
+def snapshot(folder):
     """Return the content of every file below a folder; links are told by where they lead."""
     return {
         str(path.relative_to(folder)): str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
@@ -104,7 +100,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def try_cases(cases: int, case: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> int:
+def try_cases(cases, case, *strategies):
     """Call `case` with what is drawn, the same things each time, and return how often that was."""
     count = 0
 
@@ -117,7 +113,7 @@ def try_cases(cases: int, case: Callable[..., None], *strategies: st.SearchStrat
         suppress_health_check=list(HealthCheck),
     )
     @given(st.tuples(*strategies))
-    def run(drawn: tuple[Any, ...]) -> None:
+    def run(drawn):
         nonlocal count
         count += 1
         case(*drawn)
@@ -126,7 +122,7 @@ def try_cases(cases: int, case: Callable[..., None], *strategies: st.SearchStrat
     return count
 
 
-def check_message(error: Exception, *named: str) -> None:
+def check_message(error, *named):
     """Check that an error is one sentence of reasonable length that names what it is about."""
     message = str(error)
     assert "\n" not in message, message
@@ -134,7 +130,7 @@ def check_message(error: Exception, *named: str) -> None:
     assert any(name in message for name in named) if named else message
 
 
-def peak() -> int:
+def peak():
     """Return the largest memory that this process has had, bytes."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024

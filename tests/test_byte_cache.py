@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import numpy as np
 
 from napari_amvlm.byte_cache import ByteCache
 
 
-def test_the_least_recently_used_value_is_dropped_first() -> None:
-    cache: ByteCache[np.ndarray] = ByteCache(3)
+def test_the_least_recently_used_value_is_dropped_first():
+    cache = ByteCache(3)
     for key in "abc":
         cache.put(key, np.zeros(1, np.uint8))
 
@@ -17,8 +15,8 @@ def test_the_least_recently_used_value_is_dropped_first() -> None:
     assert (len(cache), cache.nbytes) == (3, 3)
 
 
-def test_the_last_value_stays_however_large_and_a_new_one_replaces_the_old() -> None:
-    cache: ByteCache[np.ndarray] = ByteCache(3)
+def test_the_last_value_stays_however_large_and_a_new_one_replaces_the_old():
+    cache = ByteCache(3)
     cache.put("a", np.zeros(2, np.uint8))
     cache.put("b", np.zeros(9, np.uint8))
 
@@ -27,11 +25,11 @@ def test_the_last_value_stays_however_large_and_a_new_one_replaces_the_old() -> 
     assert cache.nbytes == 1
 
 
-def test_a_value_is_made_once() -> None:
-    cache: ByteCache[np.ndarray] = ByteCache(3)
-    made: list[int] = []
+def test_a_value_is_made_once():
+    cache = ByteCache(3)
+    made = []
 
-    def make() -> np.ndarray:
+    def make():
         made.append(1)
         return np.zeros(1, np.uint8)
 

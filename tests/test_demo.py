@@ -1,24 +1,18 @@
 """The scripted demonstration, from the command line to its summary and picture, on a virtual screen of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
-def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkpoint: Path, tmp_path: Path):
+def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkpoint, tmp_path):
     from PIL import Image
 
     hidden = {"DISPLAY", "WAYLAND_DISPLAY", "AMVLM_DEMO"}
@@ -46,9 +40,7 @@ def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkp
         assert screenshot.size == (1280, 800)
 
 
-def test_without_a_screen_and_without_xvfb_the_sentence_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_a_screen_and_without_xvfb_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     from napari_amvlm._qt.demo import virtual_screen
     from napari_amvlm.demo import run_demo
     from napari_amvlm.errors import AmvlmError

@@ -1,7 +1,5 @@
 """Devices by name, and what counts as too little memory."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -28,7 +26,7 @@ _CPU = torch.device("cpu")
         MemoryError(),
     ],
 )
-def test_too_little_memory_is_one_sentence_with_a_mend(error: Exception) -> None:
+def test_too_little_memory_is_one_sentence_with_a_mend(error):
     with pytest.raises(OutOfMemoryError) as caught, memory_errors(_CPU, "this image", "close programs"):
         raise error
 
@@ -45,7 +43,7 @@ def test_too_little_memory_is_one_sentence_with_a_mend(error: Exception) -> None
         "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)",
     ],
 )
-def test_other_errors_that_speak_of_memory_stay_what_they_are(words: str) -> None:
+def test_other_errors_that_speak_of_memory_stay_what_they_are(words):
     with pytest.raises(RuntimeError, match=r"memory|shapes"), memory_errors(_CPU, "this image", "close programs"):
         raise RuntimeError(words)
 
@@ -59,7 +57,7 @@ def test_other_errors_that_speak_of_memory_stay_what_they_are(words: str) -> Non
         "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
     ],
 )
-def test_a_lost_device_is_one_sentence_with_a_mend(words: str) -> None:
+def test_a_lost_device_is_one_sentence_with_a_mend(words):
     with pytest.raises(DeviceLostError) as caught, lost_errors(_CPU):
         raise RuntimeError(words)
 
@@ -68,32 +66,32 @@ def test_a_lost_device_is_one_sentence_with_a_mend(words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["CUDA error: out of memory", "mat1 and mat2 shapes cannot be multiplied"])
-def test_other_errors_are_no_lost_device(words: str) -> None:
+def test_other_errors_are_no_lost_device(words):
     with pytest.raises(RuntimeError, match=r"memory|shapes"), lost_errors(_CPU):
         raise RuntimeError(words)
 
 
-def test_the_cpu_is_always_there_and_auto_is_one_of_them() -> None:
+def test_the_cpu_is_always_there_and_auto_is_one_of_them():
     found = available_devices()
 
     assert "cpu" in found
     assert resolve_device("auto") == torch.device(next(iter(found)))
 
 
-def test_a_device_that_is_not_there() -> None:
+def test_a_device_that_is_not_there():
     with pytest.raises(DeviceError, match=r"'cuda:77' is not there; choose one of: auto, .*cpu"):
         resolve_device("cuda:77")
 
 
-def test_threads_are_bounded_and_set_back_even_after_a_failure() -> None:
+def test_threads_are_bounded_and_set_back_even_after_a_failure():
     before = torch.get_num_threads()
 
-    def fail() -> None:
+    def fail():
         with bounded_threads(1):
             inside.append(torch.get_num_threads())
             raise ZeroDivisionError
 
-    inside: list[int] = []
+    inside = []
     with pytest.raises(ZeroDivisionError):
         fail()
 
@@ -101,7 +99,7 @@ def test_threads_are_bounded_and_set_back_even_after_a_failure() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_releasing_keeps_what_is_in_use() -> None:
+def test_releasing_keeps_what_is_in_use():
     kept = torch.arange(4)
 
     release_memory(_CPU)

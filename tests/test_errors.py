@@ -1,7 +1,5 @@
 """What a person reads of any error."""
 
-from __future__ import annotations
-
 import pytest
 
 from napari_amvlm.errors import StorageError, sentence
@@ -18,7 +16,7 @@ from napari_amvlm.errors import StorageError, sentence
         (KeyError(), "Unexpected KeyError: no further word"),
     ],
 )
-def test_every_error_is_one_sentence(error: Exception, words: str):
+def test_every_error_is_one_sentence(error, words):
     text = sentence(error)
 
     assert words in text

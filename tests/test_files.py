@@ -1,29 +1,23 @@
 """Whole files or none."""
 
-from __future__ import annotations
-
 import os
 import stat
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from napari_amvlm.errors import StorageError
 from napari_amvlm.files import write_atomically
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_a_file_is_synced_then_named_then_its_name_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[str] = []
+def test_a_file_is_synced_then_named_then_its_name_is_synced(tmp_path, monkeypatch):
+    events = []
     fsync, replace = os.fsync, os.replace
 
-    def watched_fsync(descriptor: int) -> None:
+    def watched_fsync(descriptor):
         events.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content")
         fsync(descriptor)
 
-    def watched_replace(source: Any, target: Any) -> None:
+    def watched_replace(source, target):
         events.append("name")
         replace(source, target)
 
@@ -36,7 +30,7 @@ def test_a_file_is_synced_then_named_then_its_name_is_synced(tmp_path: Path, mon
     assert (tmp_path / "a").read_bytes() == b"content"
 
 
-def test_a_write_replaces_what_was_there(tmp_path: Path) -> None:
+def test_a_write_replaces_what_was_there(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
 
     write_atomically(tmp_path / "a", lambda temporary: temporary.write_bytes(b"new"))
@@ -45,12 +39,12 @@ def test_a_write_replaces_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(StorageError, match="could not be written"):
         write_atomically(tmp_path / "gone" / "a", lambda temporary: temporary.write_bytes(b"content"))
 
 
-def test_a_name_that_cannot_be_taken_leaves_nothing(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_taken_leaves_nothing(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").touch()
 
@@ -60,7 +54,7 @@ def test_a_name_that_cannot_be_taken_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_missing_folder_is_made_where_that_is_wanted(tmp_path: Path) -> None:
+def test_a_missing_folder_is_made_where_that_is_wanted(tmp_path):
     path = tmp_path / "new" / "a"
 
     write_atomically(path, lambda temporary: temporary.write_bytes(b"content"), make_folder=True)

@@ -1,7 +1,5 @@
 """The manual: its keys are those of the program, its links lead somewhere, and its pictures are there and small."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -21,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
-def test_the_page_of_keys_says_what_the_keys_do() -> None:
+def test_the_page_of_keys_says_what_the_keys_do():
     table = (DOCS / "keys.md").read_text(encoding="utf-8").split("\n\n")[2]
 
     rows = [re.fullmatch(r"\| `(.+)` \| (.+) \|", line) for line in table.splitlines()[2:]]
@@ -32,7 +30,7 @@ def test_the_page_of_keys_says_what_the_keys_do() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_and_pictures_are_there(page: Path) -> None:
+def test_links_and_pictures_are_there(page):
     links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
 
     missing = [link for link in links if not (page.parent / link.split("#")[0]).exists()]
@@ -40,20 +38,20 @@ def test_links_and_pictures_are_there(page: Path) -> None:
     assert missing == []
 
 
-def test_the_page_of_words_is_that_of_the_weights_that_ship() -> None:
+def test_the_page_of_words_is_that_of_the_weights_that_ship():
     written = (DOCS / "words.md").read_text(encoding="utf-8")
 
     assert written == word_page(read_info(find_model())), "run python -m training.word_page"
 
 
 @pytest.mark.parametrize("folder", [DOCS, DOCS / "experiments"], ids=lambda folder: folder.name)
-def test_every_page_is_in_the_index(folder: Path) -> None:
+def test_every_page_is_in_the_index(folder):
     index = _LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
 
     assert {page.name for page in folder.glob("*.md")} - {"README.md"} <= set(index)
 
 
-def test_the_version_is_the_newest_of_the_changelog_and_the_citation() -> None:
+def test_the_version_is_the_newest_of_the_changelog_and_the_citation():
     newest = re.search(r"^## (\S+) \((\S+)\)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
@@ -63,7 +61,7 @@ def test_the_version_is_the_newest_of_the_changelog_and_the_citation() -> None:
     assert f"date-released: {newest[2]}\n" in citation
 
 
-def test_pictures_are_used_whole_and_small() -> None:
+def test_pictures_are_used_whole_and_small():
     pictures = sorted((DOCS / "pictures").iterdir())
     words = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 
@@ -78,7 +76,7 @@ def test_pictures_are_used_whole_and_small() -> None:
     assert (DOCS / "pictures" / "loop.gif").stat().st_size < 1_000_000
 
 
-def test_make_pictures_writes_those_that_the_manual_shows() -> None:
+def test_make_pictures_writes_those_that_the_manual_shows():
     from tests._qt.manual_pictures import PICTURES
 
     shown = {Path(link).stem for page in PAGES for link in _LINK.findall(page.read_text(encoding="utf-8"))}

@@ -1,7 +1,5 @@
 """AJI, PQ and F1 against plain loops over pixel sets."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -9,12 +7,12 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.metrics import object_scores
 
 
-def pixel_sets(numbers: np.ndarray) -> list[set[int]]:
+def pixel_sets(numbers):
     flat = numbers.ravel()
     return [set(np.flatnonzero(flat == value).tolist()) for value in np.unique(flat) if value != 0]
 
 
-def reference(prediction: np.ndarray, target: np.ndarray) -> tuple[float, float, float]:
+def reference(prediction, target):
     """Return AJI, PQ and F1 by the definitions of Kumar et al. 2017 and Kirillov et al. 2019."""
     predicted, wanted = pixel_sets(prediction), pixel_sets(target)
     if not predicted and not wanted:
@@ -35,7 +33,7 @@ def reference(prediction: np.ndarray, target: np.ndarray) -> tuple[float, float,
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_random_objects_score_as_in_plain_loops(seed: int) -> None:
+def test_random_objects_score_as_in_plain_loops(seed):
     rng = np.random.default_rng(seed)
     target = np.repeat(np.repeat(rng.integers(0, 6, (6, 6)), 4, 0), 4, 1)
     shifted = np.roll(target, rng.integers(0, 3, 2), (0, 1))
@@ -56,19 +54,17 @@ def test_random_objects_score_as_in_plain_loops(seed: int) -> None:
         ([[70_000, 70_000]], [[1, 2]], (0.5, 0.0, 0.0, 0.5)),
     ],
 )
-def test_empty_images_and_images_without_background(
-    prediction: list[list[int]], target: list[list[int]], expected: tuple[float, ...]
-) -> None:
+def test_empty_images_and_images_without_background(prediction, target, expected):
     scores = object_scores(np.array(prediction), np.array(target))
 
     assert (scores.aji, scores.pq, scores.f1, scores.count_error) == pytest.approx(expected)
 
 
-def test_masks_that_are_not_numbered_are_refused() -> None:
+def test_masks_that_are_not_numbered_are_refused():
     with pytest.raises(LabelsError, match="expected the numbers of objects"):
         object_scores(np.ones((2, 2), bool), np.ones((2, 2), int))
 
 
-def test_sizes_must_agree() -> None:
+def test_sizes_must_agree():
     with pytest.raises(LabelsError, match="must have one shape"):
         object_scores(np.ones((2, 2), int), np.ones((2, 3), int))

@@ -1,7 +1,5 @@
 """What an installed copy promises before any of its parts is used: a light import, honest names, a valid manifest."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import importlib.resources
 import json
@@ -19,7 +17,7 @@ HEAVY = ("torch", "transformers", "qtpy", "PyQt6", "PySide6", "napari", "kornia"
 
 
 @pytest.mark.parametrize("module", ["", ".config", ".imaging", ".project", ".cli", "._sample_data"])
-def test_import_stays_light(module: str) -> None:
+def test_import_stays_light(module):
     name = f"napari_amvlm{module}"
     code = f"import json, sys, {name}; print(json.dumps(sorted(sys.modules)))"
 
@@ -30,31 +28,31 @@ def test_import_stays_light(module: str) -> None:
 
 
 @pytest.mark.parametrize("name", napari_amvlm.__all__)
-def test_every_public_name_is_there(name: str) -> None:
+def test_every_public_name_is_there(name):
     assert getattr(napari_amvlm, name) is not None
     assert name in dir(napari_amvlm)
 
 
-def test_public_names_are_those_that_load_lazily() -> None:
+def test_public_names_are_those_that_load_lazily():
     assert set(napari_amvlm.__all__) == {*napari_amvlm._HOMES, "__version__"}
 
 
-def test_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         getattr(napari_amvlm, "no_such_name")  # noqa: B009 - the lookup by name is what is tested
 
 
-def test_version_is_that_of_the_distribution() -> None:
+def test_version_is_that_of_the_distribution():
     assert importlib.metadata.version("napari-amvlm") == napari_amvlm.__version__
 
 
-def test_installed_manifest_is_the_top_level_one() -> None:
+def test_installed_manifest_is_the_top_level_one():
     installed = importlib.resources.files("napari_amvlm_resources").joinpath("napari.yaml")
 
     assert installed.read_text(encoding="utf-8") == (ROOT / "napari.yaml").read_text(encoding="utf-8")
 
 
-def test_manifest_is_found_and_every_command_can_be_imported() -> None:
+def test_manifest_is_found_and_every_command_can_be_imported():
     manifest = PluginManifest.from_distribution("napari-amvlm")
 
     manifest.validate_imports()
@@ -75,7 +73,7 @@ def test_manifest_is_found_and_every_command_can_be_imported() -> None:
     assert {sample.command for sample in manifest.contributions.sample_data or ()} < commands
 
 
-def test_constraints_name_no_local_build() -> None:
+def test_constraints_name_no_local_build():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
 

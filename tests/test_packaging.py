@@ -1,7 +1,5 @@
 """The wheel and the sdist, built and installed into environments of their own."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -40,14 +38,14 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--wheel"]
     subprocess.run([*build, "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
     return folder
 
 
-def install(archive: Path, folder: Path) -> Path:
+def install(archive, folder):
     """Install `archive` into a new environment that borrows its dependencies; return the folder of its programs."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     scheme = {"base": str(folder), "platbase": str(folder)}
@@ -61,7 +59,7 @@ def install(archive: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
-def test_an_installed_archive_is_complete(built: Path, pattern: str, tmp_path: Path) -> None:
+def test_an_installed_archive_is_complete(built, pattern, tmp_path):
     programs = install(next(built.glob(pattern)), tmp_path / "env")
 
     probe = subprocess.run([programs / "python", "-c", PROBE], check=True, capture_output=True, text=True, cwd=tmp_path)
@@ -77,7 +75,7 @@ def test_an_installed_archive_is_complete(built: Path, pattern: str, tmp_path: P
     assert not found["training"]
 
 
-def test_the_console_script_of_the_wheel_runs(built: Path, tmp_path: Path) -> None:
+def test_the_console_script_of_the_wheel_runs(built, tmp_path):
     programs = install(next(built.glob("*.whl")), tmp_path / "env")
 
     done = subprocess.run([programs / "napari-amvlm", "--help"], capture_output=True, text=True, cwd=tmp_path)
@@ -86,7 +84,7 @@ def test_the_console_script_of_the_wheel_runs(built: Path, tmp_path: Path) -> No
     assert "predict" in done.stdout
 
 
-def test_the_archives_hold_what_belongs_in_them(built: Path) -> None:
+def test_the_archives_hold_what_belongs_in_them(built):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         in_wheel = {name.split("/")[0].split("-")[0] for name in wheel.namelist()}
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:

@@ -1,9 +1,6 @@
 """The weights that ship, on images that ship: worse ones must not pass. Who lowers a bar says so in the changelog."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +8,6 @@ import pytest
 from napari_amvlm.imaging import read_folder, read_image, read_mask
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 IMAGES = 3
@@ -35,12 +29,12 @@ NOT_TAUGHT = ("pacemaker", "infected lung area", "tumour of the spleen", "car")
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
+def predictor():
     """Return the default model, on the processor so that bars hold everywhere."""
     return Predictor.from_file(device="cpu")
 
 
-def _choose(predictor: Predictor, folder: str, index: int) -> dict[str, NDArray[np.bool_]]:
+def _choose(predictor, folder, index):
     """Choose a sample image, and return the true mask of each word."""
     found = read_folder(SAMPLES / folder)
     pair = found.pairs[index]
@@ -53,8 +47,8 @@ def _choose(predictor: Predictor, folder: str, index: int) -> dict[str, NDArray[
 
 
 @pytest.mark.parametrize("folder", ["nuclei", "lungs", "spine"])
-def test_right_words_are_found_wrong_ones_are_not_and_others_are_not_taught(predictor: Predictor, folder: str) -> None:
-    scores: dict[str, list[float]] = {}
+def test_right_words_are_found_wrong_ones_are_not_and_others_are_not_taught(predictor, folder):
+    scores = {}
     wrong = [word for place, word in LEAST_DICE if place != folder and word not in ("left lung", "right lung")]
     for index in range(IMAGES):
         truth = _choose(predictor, folder, index)

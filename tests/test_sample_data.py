@@ -1,7 +1,5 @@
 """The sample images: complete, paired, licensed, small, and all of them held out of training."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -16,14 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = {"nuclei": (12, (256, 320, 3)), "lungs": (4, None), "spine": (3, (640, 512))}
 
 
-def masks_of(name: str) -> dict[str, np.ndarray]:
+def masks_of(name):
     folder = _sample_data.sample_folder(name)
     masks = folder / ("instances" if name == "nuclei" else "labelcol")
     return {path.stem: np.asarray(Image.open(path)) for path in masks.glob("*.png")}
 
 
 @pytest.mark.parametrize("name", _sample_data.SAMPLES)
-def test_layers_show_every_image_beside_the_others(name: str) -> None:
+def test_layers_show_every_image_beside_the_others(name):
     count, shape = EXPECTED[name]
 
     layers = getattr(_sample_data, name)()
@@ -41,7 +39,7 @@ def test_layers_show_every_image_beside_the_others(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _sample_data.SAMPLES)
-def test_every_image_has_a_mask_of_its_shape(name: str) -> None:
+def test_every_image_has_a_mask_of_its_shape(name):
     images = {path.stem: Image.open(path) for path in (_sample_data.sample_folder(name) / "img").glob("*.png")}
 
     masks = masks_of(name)
@@ -52,7 +50,7 @@ def test_every_image_has_a_mask_of_its_shape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lungs", "spine"])
-def test_classes_name_exactly_the_values_of_the_masks(name: str) -> None:
+def test_classes_name_exactly_the_values_of_the_masks(name):
     with (_sample_data.sample_folder(name) / "classes.csv").open(newline="", encoding="utf-8") as stream:
         named = {int(row["value"]) for row in csv.DictReader(stream)}
 
@@ -60,12 +58,12 @@ def test_classes_name_exactly_the_values_of_the_masks(name: str) -> None:
         assert set(np.unique(mask)) == named | {0}
 
 
-def test_the_right_lung_lies_left_in_the_image() -> None:
+def test_the_right_lung_lies_left_in_the_image():
     for mask in masks_of("lungs").values():
         assert np.nonzero(mask == 1)[1].mean() < np.nonzero(mask == 2)[1].mean()
 
 
-def test_every_image_is_held_out_of_training() -> None:
+def test_every_image_is_held_out_of_training():
     with (_sample_data.sample_root() / "held_out.csv").open(newline="", encoding="utf-8") as stream:
         held_out = tuple(row["stem"] for row in csv.DictReader(stream))
 
@@ -75,7 +73,7 @@ def test_every_image_is_held_out_of_training() -> None:
     assert all(stem.startswith(held_out) for stem in stems)
 
 
-def test_the_samples_are_small_and_say_where_they_are_from() -> None:
+def test_the_samples_are_small_and_say_where_they_are_from():
     root = _sample_data.sample_root()
 
     assert sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) < 4_000_000
@@ -85,26 +83,26 @@ def test_the_samples_are_small_and_say_where_they_are_from() -> None:
     assert "CC BY 4.0" in text
 
 
-def test_unknown_sample_is_a_data_error_that_lists_the_known_ones() -> None:
+def test_unknown_sample_is_a_data_error_that_lists_the_known_ones():
     with pytest.raises(DatasetError, match=r"one of nuclei, lungs, spine, but got 'liver'"):
         _sample_data.sample_folder("liver")
 
 
-def test_without_the_installed_copy_the_source_tree_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_installed_copy_the_source_tree_serves(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     assert _sample_data.sample_root() == ROOT / "sample_data"
 
 
-def test_missing_samples_are_a_data_error_that_names_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_samples_are_a_data_error_that_names_the_folder(monkeypatch):
     monkeypatch.setattr(_sample_data, "_MARKER", "no_such_file.csv")
 
     with pytest.raises(DatasetError, match=r"missing from .*sample_data; install napari-amvlm again"):
         _sample_data.sample_root()
 
 
-def test_the_installed_samples_are_those_of_the_source_tree() -> None:
-    def contents(root: Path) -> dict[str, bytes]:
+def test_the_installed_samples_are_those_of_the_source_tree():
+    def contents(root):
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
     assert contents(_sample_data.sample_root()) == contents(ROOT / "sample_data")

@@ -1,7 +1,5 @@
 """Threads that take turns more often while work goes on behind the window."""
 
-from __future__ import annotations
-
 import sys
 import threading
 
@@ -10,12 +8,12 @@ import pytest
 from napari_amvlm.thread_switching import INTERVAL, quick_switching
 
 
-def test_the_last_one_to_end_puts_the_interval_back() -> None:
+def test_the_last_one_to_end_puts_the_interval_back():
     before = sys.getswitchinterval()
     inside, leave = threading.Event(), threading.Event()
-    seen: list[float] = []
+    seen = []
 
-    def work() -> None:
+    def work():
         with quick_switching():
             inside.set()
             leave.wait(10)
@@ -32,12 +30,12 @@ def test_the_last_one_to_end_puts_the_interval_back() -> None:
     assert sys.getswitchinterval() == pytest.approx(before)
 
 
-def test_a_shorter_interval_stays_and_an_error_puts_it_back() -> None:
+def test_a_shorter_interval_stays_and_an_error_puts_it_back():
     before, shorter = sys.getswitchinterval(), INTERVAL / 4
     sys.setswitchinterval(shorter)
-    seen: list[float] = []
+    seen = []
 
-    def fail() -> None:
+    def fail():
         with quick_switching():
             seen.append(sys.getswitchinterval())
             raise ValueError("stop")

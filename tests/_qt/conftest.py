@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,20 +19,16 @@ from napari_amvlm._qt.widgets.confirm import ask_again
 from napari_amvlm._qt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     import napari
     from pytestqt.qtbot import QtBot
 
-    from napari_amvlm.models.text_encoder import TextEncoder
 
 TIMEOUT = 60_000
 """Milliseconds that a test waits for real work at most."""
 
 
 @pytest.fixture(scope="session")
-def quick_viewers() -> Iterator[None]:
+def quick_viewers():
     """Read the manifests of plugins once, and do not save napari's settings with each dock."""
     manifests = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
@@ -42,15 +38,13 @@ def quick_viewers() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_napari_viewer(
-    quick_viewers: None, text_encoder: TextEncoder, make_napari_viewer: Callable[..., napari.Viewer]
-) -> Callable[..., napari.Viewer]:
+def make_napari_viewer(quick_viewers, text_encoder, make_napari_viewer):
     gc.freeze()  # the collections after each viewer need not look at all that the libraries hold
     return make_napari_viewer
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     ask_again()
@@ -59,7 +53,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_ahead(monkeypatch):
     """Predict nothing in the background, so that statuses and threads are those of the test."""
     monkeypatch.setattr(ahead, "COUNT", 0)
 
@@ -74,17 +68,17 @@ class Bench:
     learn: LearnDock
     qtbot: QtBot
 
-    def wait(self, condition: Callable[[], bool]) -> None:
+    def wait(self, condition):
         self.qtbot.waitUntil(condition, timeout=TIMEOUT)
 
-    def idle(self) -> None:
+    def idle(self):
         """Wait until no thread is at work and nothing is to be painted, several times in a row.
 
         A thread that has just ended may have an answer under way that starts the next one.
         """
         quiet = 0
 
-        def settled() -> bool:
+        def settled():
             nonlocal quiet
             at_rest = not self.workspace.threads() and not self.annotate.is_busy()
             quiet = quiet + 1 if at_rest else 0
@@ -92,40 +86,40 @@ class Bench:
 
         self.wait(settled)
 
-    def run(self, text: str) -> None:
+    def run(self, text):
         """Type a prompt, press Enter, and wait for the labels."""
         self.annotate.panel.prompt.setValue(text)
         self.annotate.run()
         self.idle()
 
-    def layer(self, prompt: str = "nuclei") -> Any:
+    def layer(self, prompt="nuclei"):
         """Return the labels layer that holds a prompt's mask on the image at hand."""
         return self.annotate.annotation().layers[prompt]
 
-    def confirm(self) -> None:
+    def confirm(self):
         """Answer yes to the question in the dock, and wait for what follows."""
         assert self.annotate.panel.confirm.text()
         self.annotate.panel.confirm.yes.click()
         self.idle()
 
-    def hear_progress(self) -> list[str]:
+    def hear_progress(self):
         """Return a list that gets every text of the progress bar from now on."""
-        texts: list[str] = []
+        texts = []
         row = self.annotate.panel.progress
         show = row.setProgress
 
-        def listen(share: float, text: str) -> None:
+        def listen(share, text):
             texts.append(text)
             show(share, text)
 
         row.setProgress = listen
         return texts
 
-    def status(self) -> str:
+    def status(self):
         return self.annotate.panel.status.value()[1]
 
 
-def picture(seed: int = 0, side: int = 96) -> np.ndarray:
+def picture(seed=0, side=96):
     """Return an RGB image with dark discs on a light ground, uint8 (side, side, 3)."""
     rng = np.random.default_rng(seed)
     image = np.full((side, side, 3), 220, np.float32)
@@ -136,10 +130,8 @@ def picture(seed: int = 0, side: int = 96) -> np.ndarray:
 
 
 @pytest.fixture
-def make_bench(
-    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot, tiny_checkpoint: Path
-) -> Callable[..., Bench]:
-    def make(image: np.ndarray | None = None, *, show: bool = False, **layer: object) -> Bench:
+def make_bench(make_napari_viewer, qtbot, tiny_checkpoint):
+    def make(image=None, *, show=False, **layer):
         viewer = make_napari_viewer(show=show)
         viewer.add_image(picture() if image is None else image, name="slide", **layer)
         workspace = Workspace()
@@ -156,5 +148,5 @@ def make_bench(
 
 
 @pytest.fixture
-def bench(make_bench: Callable[..., Bench]) -> Bench:
+def bench(make_bench):
     return make_bench()

@@ -34,7 +34,7 @@ class Desk:
     dock: MainDock = field(init=False)
     holder: Any = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         self.workspace = Workspace()
         self.workspace.load_model(self.model)
         self.dock = MainDock(self.viewer, self.workspace)
@@ -43,11 +43,11 @@ class Desk:
         # by itself when a dock is first shown; a viewer of a test may never be
         guard_window(self.annotate, self.workspace)
 
-    def show(self, name: str) -> None:
+    def show(self, name):
         """Bring a tab to the front."""
         self.dock.show_tab(name)
 
-    def is_idle(self) -> bool:
+    def is_idle(self):
         """Tell whether nothing is at work but the background, which has time."""
         at_work = [thread for thread in self.workspace.threads() if not isinstance(thread, AheadThread)]
         return not at_work and not self.annotate.is_busy()
@@ -66,10 +66,10 @@ class Day:
     wait: Callable[[Callable[[], bool]], None]
     picture: Callable[[str, Desk], None]
 
-    def idle(self) -> None:
+    def idle(self):
         self.wait(self.desk.is_idle)
 
-    def new_project(self, files: list[Path]) -> None:
+    def new_project(self, files):
         self.wait(lambda: self.desk.workspace.model_state == "ready")
         self.desk.annotate.panel.project.chosen.emit(self.root)
         self.idle()
@@ -79,12 +79,12 @@ class Day:
         self.wait(lambda: len(self.desk.queue.panel.list._pictures) >= min(len(files), 8))
         self.picture("1 a new project", self.desk)
 
-    def first_prompt(self) -> None:
+    def first_prompt(self):
         self.desk.show("Annotate")
         self.desk.queue.panel.step.next.click()
         self.idle()
         line = self.desk.annotate.panel.prompt.lineEdit()
-        keyboard: Any = QTest
+        keyboard = QTest
         keyboard.keyClicks(line, PROMPT)
         keyboard.keyClick(line, Qt.Key.Key_Return)
         self.wait(self.desk.annotate.prompts.is_running)
@@ -92,7 +92,7 @@ class Day:
         line.clear()
         self.picture("2 a prompt", self.desk)
 
-    def correct_and_accept(self) -> None:
+    def correct_and_accept(self):
         """Paint what is wrong, as steps that Ctrl+Z takes back, and press Accept."""
         annotation = self.desk.annotate.annotation()
         true = self.truth[annotation.image.name].astype(bool)
@@ -102,13 +102,13 @@ class Day:
         self.desk.annotate.panel.accept_button.click()
         self.idle()
 
-    def next_image(self) -> None:
+    def next_image(self):
         self.desk.annotate.panel.step.next.click()
         self.idle()
         self.desk.annotate.run()
         self.idle()
 
-    def most_uncertain_first(self) -> None:
+    def most_uncertain_first(self):
         self.desk.show("Queue")
         self.desk.queue.panel.sort_button.click()
         self.idle()
@@ -119,21 +119,21 @@ class Day:
         self.idle()
         self.open_first()
 
-    def open_first(self) -> None:
+    def open_first(self):
         """Open what teaches most: the first image of the list."""
         self.desk.queue.panel.list.chosen.emit(self.desk.queue.panel.list.value()[0].key)
         self.idle()
         self.desk.annotate.run()
         self.idle()
 
-    def learn(self) -> None:
+    def learn(self):
         self.desk.show("Learn")
         self.desk.learn.panel.start_button.click()
         self.wait(lambda: self.desk.workspace.learning() is None)
         self.idle()
         self.picture("5 a run is judged", self.desk)
 
-    def compare(self) -> None:
+    def compare(self):
         """Look at the model that was learnt beside the one it came from."""
         self.desk.learn.panel.compare_button.click()
         self.wait(lambda: not self.desk.learn.comparison.is_busy())
@@ -142,17 +142,17 @@ class Day:
         self.desk.learn.panel.compare_button.click()
         self.idle()
 
-    def serve(self) -> None:
+    def serve(self):
         if self.desk.learn.panel.serve_button.isEnabled():
             self.desk.learn.panel.serve_button.click()
             self.idle()
 
-    def roll_back(self) -> None:
+    def roll_back(self):
         self.desk.learn.panel.models._roll_back.click()
         self.idle()
         self.picture("6 rolled back", self.desk)
 
-    def close(self) -> None:
+    def close(self):
         self.desk.annotate.panel.prompts.setCurrent(PROMPT)
         camera_of(self.desk.viewer).zoom *= 1.7
         self.idle()
@@ -160,7 +160,7 @@ class Day:
         self.desk.viewer.window._qt_window.close()
         self.wait(lambda: workspace.project is None)
 
-    def reopen(self, desk: Desk) -> None:
+    def reopen(self, desk):
         self.desk = desk
         self.wait(lambda: desk.workspace.model_state == "ready")
         desk.annotate.panel.project.chosen.emit(self.root)
@@ -170,7 +170,7 @@ class Day:
         self.idle()
         self.picture("7 another day", desk)
 
-    def export(self, path: Path) -> None:
+    def export(self, path):
         self.desk.show("Queue")
         self.desk.queue.panel.export_button._pick = lambda _parent, _kind: str(path)
         self.desk.queue.panel.export_button.choose("coco")
@@ -178,7 +178,7 @@ class Day:
         self.picture("8 exported", self.desk)
 
 
-def walk(day: Day, files: list[Path], accepted: int) -> None:
+def walk(day, files, accepted):
     """Do the part of the day up to the run that is started next."""
     day.new_project(files)
     day.first_prompt()

@@ -11,7 +11,6 @@ import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -19,11 +18,8 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from napari_amvlm._qt.widgets.budget import Budget
-from tests._qt.day import Day, Desk, walk
+from tests._qt.day import Day, walk
 from tests._qt.stage import close_desk, forget_settings, new_desk, sample_files, screenshot, wait
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ACCEPTED = 8
 LUNGS = {"right lung": 1, "left lung": 2}
@@ -72,7 +68,7 @@ PICTURES = (
 """Every picture of the tutorials; the test of the manual compares them with its pages."""
 
 
-def main() -> None:
+def main():
     """Walk through both tutorials, write every picture, and then the moving one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -98,17 +94,17 @@ class Album:
 
     folder: Path
 
-    def take(self, name: str, desk: Desk) -> None:
+    def take(self, name, desk):
         """Write the window as `NAME.jpg`: a third of a PNG's size where tissue fills it, and letters stay sharp."""
         screenshot(desk).save(self.folder / f"{name}.jpg", quality=84, subsampling=0, optimize=True)
 
-    def step(self, name: str, desk: Desk) -> None:
+    def step(self, name, desk):
         """Write a step of the day, if the tutorial tells of it."""
         known = _STEPS.get(name.split()[0])
         if known is not None:
             self.take(known, desk)
 
-    def write_loop(self) -> None:
+    def write_loop(self):
         """Write `loop.gif`: the steps one after the other, each with its sentence."""
         frames = [_captioned(PIL.Image.open(self.folder / f"{name}.jpg"), words) for name, words in LOOP.items()]
         path = self.folder / "loop.gif"
@@ -118,7 +114,7 @@ class Album:
                 return
 
 
-def _pathology(desk: Desk, work: Path, album: Album, minutes: float) -> None:
+def _pathology(desk, work, album, minutes):
     folder = work / "tiles"
     folder.mkdir()
     files, values = sample_files("nuclei", folder)
@@ -133,7 +129,7 @@ def _pathology(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     day.export(work / "masks.json")
 
 
-def _xray(desk: Desk, work: Path, album: Album, minutes: float) -> None:
+def _xray(desk, work, album, minutes):
     folder = work / "x-rays"
     folder.mkdir()
     files, values = sample_files("lungs", folder)
@@ -170,14 +166,14 @@ def _xray(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     album.take("xray-5-export", desk)
 
 
-def _new_word(desk: Desk, work: Path, album: Album, minutes: float) -> None:
+def _new_word(desk, work, album, minutes):
     folder = work / "blood"
     folder.mkdir()
     files, _ = sample_files("nuclei", folder)
     day = Day(desk, work / "blood.amvlm", {}, wait=wait, picture=lambda *_: None)
     day.new_project([folder / f"{stem}{files[0].suffix}" for stem in BLOOD])
     desk.show("Annotate")
-    annotate: Any = desk.annotate
+    annotate = desk.annotate
     annotate.panel.brush.spread.setCurrentIndex(2)
     annotate.panel.prompt.setValue("blood")
     for number, strokes in enumerate(BLOOD.values()):
@@ -211,7 +207,7 @@ def _new_word(desk: Desk, work: Path, album: Album, minutes: float) -> None:
     album.take("new-word-4-seen", desk)
 
 
-def _stroke(day: Day, prompt: str, first: tuple[int, int], last: tuple[int, int]) -> None:
+def _stroke(day, prompt, first, last):
     """Paint one stroke with the brush, and wait for what follows it."""
     layer = day.desk.annotate.annotation().layers[prompt]
     layer.brush_size = 7
@@ -222,9 +218,9 @@ def _stroke(day: Day, prompt: str, first: tuple[int, int], last: tuple[int, int]
     day.idle()
 
 
-def _accept_lungs(day: Day) -> None:
+def _accept_lungs(day):
     """Paint what is wrong of each lung, and accept both."""
-    annotate: Any = day.desk.annotate
+    annotate = day.desk.annotate
     annotation = annotate.annotation()
     values = day.truth[annotation.image.name]
     for prompt, value in LUNGS.items():
@@ -238,10 +234,10 @@ def _accept_lungs(day: Day) -> None:
         day.idle()
 
 
-def _hold_out_one_more(day: Day) -> None:
+def _hold_out_one_more(day):
     """Hold a third image out, so that there is a verdict; one in four is by itself."""
 
-    def hold_out(project: Any) -> None:
+    def hold_out(project):
         learnt_from = next(image for image in project.images.accepted() if not image.held_out)
         project.images.set_held_out(learnt_from.id, True)
 
@@ -249,7 +245,7 @@ def _hold_out_one_more(day: Day) -> None:
     day.idle()
 
 
-def _learn(day: Day, album: Album, name: str | None) -> None:
+def _learn(day, album, name):
     """Let a run go to its end, pictured when half of it is over."""
     learn = day.desk.learn
     day.desk.show("Learn")
@@ -261,7 +257,7 @@ def _learn(day: Day, album: Album, name: str | None) -> None:
     day.idle()
 
 
-def _captioned(picture: PIL.Image.Image, words: str) -> PIL.Image.Image:
+def _captioned(picture, words):
     small = picture.convert("RGB").resize(LOOP_SIZE, PIL.Image.Resampling.LANCZOS)
     band = 44
     frame = PIL.Image.new("RGB", (LOOP_SIZE[0], LOOP_SIZE[1] + band), "#14181d")
@@ -271,7 +267,7 @@ def _captioned(picture: PIL.Image.Image, words: str) -> PIL.Image.Image:
     return frame
 
 
-def _write_gif(path: Path, frames: Sequence[PIL.Image.Image], colours: int) -> None:
+def _write_gif(path, frames, colours):
     # the method that keeps the few bright colours of masks and curves
     method, dither = PIL.Image.Quantize.FASTOCTREE, PIL.Image.Dither.NONE
     few = [frame.quantize(colours, method=method, dither=dither) for frame in frames]

@@ -6,27 +6,21 @@ It works on the stained tissue of the sample data, with the installed model or t
 the docks are pictured, each as tall as it wants to be; QT_SCALE_FACTOR=2 shows them at 200 %.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QScrollArea, QWidget
+from qtpy.QtWidgets import QScrollArea
 from superqt import QCollapsible
 
 from napari_amvlm._qt.widgets.budget import Budget
-from tests._qt.day import Day, Desk, walk
+from tests._qt.day import Day, walk
 from tests._qt.stage import close_desk, forget_settings, new_desk, sample_files, screenshot, settle, wait
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NARROW = 320
 
 
-def main() -> None:
+def main():
     """Walk through the day and write a picture of every step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -54,7 +48,7 @@ def main() -> None:
         close_desk(day.desk)
 
 
-def _rest_of_the_day(day: Day, options: argparse.Namespace) -> None:
+def _rest_of_the_day(day, options):
     day.compare()
     day.serve()
     day.roll_back()
@@ -62,14 +56,14 @@ def _rest_of_the_day(day: Day, options: argparse.Namespace) -> None:
     day.reopen(new_desk(options.theme, options.model))
 
 
-def _writer(folder: Path) -> Callable[[str, Desk], None]:
-    def write(name: str, desk: Desk) -> None:
+def _writer(folder):
+    def write(name, desk):
         screenshot(desk).save(folder / f"{name.replace(',', '').replace(' ', '-')}.png")
 
     return write
 
 
-def _docks(desk: Desk, folder: Path) -> None:
+def _docks(desk, folder):
     """Picture each tab in a dock of 320 pixels, with everything open and nothing scrolled away."""
     if not desk.learn.comparison.is_open() and desk.learn.panel.compare_button.isEnabled():
         desk.learn.panel.compare_button.click()
@@ -88,7 +82,7 @@ def _docks(desk: Desk, folder: Path) -> None:
     desk.learn.comparison.close()
 
 
-def _whole_height(dock: QWidget) -> int:
+def _whole_height(dock):
     areas = [area for area in dock.findChildren(QScrollArea) if area.widget() is not None]
     tallest = max((area.widget().heightForWidth(NARROW - 8) for area in areas), default=0)
     wanted = max((area.widget().sizeHint().height() for area in areas), default=560)

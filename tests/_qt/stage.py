@@ -1,10 +1,7 @@
 """A real napari window with all docks, for the scripts that write pictures."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 from qtpy.QtCore import QElapsedTimer, QSettings
@@ -14,23 +11,18 @@ from napari_amvlm._sample_data import sample_folder
 from napari_amvlm.imaging import read_folder, read_mask
 from tests._qt.day import Desk
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-
 SIZE = (1280, 800)
 PATIENCE = 900.0
 _LAST_FRAME = 700
 """Milliseconds after which the canvas shows what it was told."""
 
 
-def forget_settings(folder: Path) -> None:
+def forget_settings(folder):
     """Read and write nothing of the person's own settings."""
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
 
 
-def sample_files(name: str, folder: Path) -> tuple[list[Path], dict[str, np.ndarray]]:
+def sample_files(name, folder):
     """Copy the images of a sample into `folder`; return them, and the true mask or class values of each by name."""
     files, truth = [], {}
     for pair in read_folder(sample_folder(name)).pairs:
@@ -40,7 +32,7 @@ def sample_files(name: str, folder: Path) -> tuple[list[Path], dict[str, np.ndar
     return files, truth
 
 
-def new_desk(theme: str, model: Path | None) -> Desk:
+def new_desk(theme, model):
     """Open a window with the docks."""
     import napari
 
@@ -50,25 +42,25 @@ def new_desk(theme: str, model: Path | None) -> Desk:
     return Desk(viewer, model)
 
 
-def close_desk(desk: Desk) -> None:
+def close_desk(desk):
     """Stop all work, and close the window."""
     desk.workspace.shut_down()
     desk.viewer.close()
 
 
-def wait(condition: Callable[[], bool]) -> None:
+def wait(condition):
     """Wait until `condition` has held once."""
     wait_until(condition, seconds=PATIENCE, what="a step of the day")
 
 
-def settle() -> None:
+def settle():
     """Wait until the last frame is drawn."""
     clock = QElapsedTimer()
     clock.start()
     wait_until(lambda: clock.elapsed() > _LAST_FRAME, seconds=30, what="the last frame")
 
 
-def screenshot(desk: Desk) -> PIL.Image.Image:
+def screenshot(desk):
     """Return the whole window as it looks."""
     settle()
     pixels = desk.viewer.window.screenshot(flash=False, canvas_only=False)

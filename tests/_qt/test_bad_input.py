@@ -1,11 +1,8 @@
 """What cannot be used gives one clear sentence, loses nothing, and leaves the docks usable."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,12 +12,8 @@ from napari_amvlm._qt.widgets.budget import Budget
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.project import Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-
-def _add(bench: Any, data: Any, **options: Any) -> None:
+def _add(bench, data, **options):
     bench.viewer.add_image(data, name="odd", **options)
 
 
@@ -36,7 +29,7 @@ def _add(bench: Any, data: Any, **options: Any) -> None:
         (np.full((64, 64), np.nan, np.float32), {}, "finite"),
     ],
 )
-def test_an_image_that_cannot_be_used(bench: Any, data: Any, options: dict[str, Any], words: str):
+def test_an_image_that_cannot_be_used(bench, data, options, words):
     _add(bench, data, **options)
 
     bench.run("nuclei")
@@ -49,10 +42,10 @@ def test_an_image_that_cannot_be_used(bench: Any, data: Any, options: dict[str, 
     assert bench.annotate.panel.run_button.isEnabled()
 
 
-def test_nan_and_infinite_pixels_are_told_of_and_the_rest_is_used(bench: Any):
+def test_nan_and_infinite_pixels_are_told_of_and_the_rest_is_used(bench):
     data = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
     data[3, 4], data[5, 6] = np.nan, np.inf
-    said: list[str] = []
+    said = []
     bench.workspace.said.connect(lambda level, text: said.append(text) if level == "warning" else None)
     _add(bench, data)
 
@@ -62,7 +55,7 @@ def test_nan_and_infinite_pixels_are_told_of_and_the_rest_is_used(bench: Any):
     assert np.isfinite(bench.annotate.annotation().results["nuclei"].prediction.probability).all()
 
 
-def test_an_empty_prompt(bench: Any):
+def test_an_empty_prompt(bench):
     bench.run("  ; ")
 
     assert bench.annotate.panel.status.value() == (
@@ -71,14 +64,14 @@ def test_an_empty_prompt(bench: Any):
     )
 
 
-def test_a_prompt_that_is_far_too_long_leaves_the_list_as_it_was(bench: Any):
+def test_a_prompt_that_is_far_too_long_leaves_the_list_as_it_was(bench):
     bench.run("nuclei " * 2000)
 
     assert bench.annotate.panel.status.value()[0] == "error"
     assert bench.annotate.panel.prompts.value() == []
 
 
-def test_what_a_person_drew_before_is_kept(bench: Any):
+def test_what_a_person_drew_before_is_kept(bench):
     drawn = np.zeros((96, 96), np.uint8)
     drawn[:10, :10] = 1
     bench.viewer.add_labels(drawn, name="mine")
@@ -91,7 +84,7 @@ def test_what_a_person_drew_before_is_kept(bench: Any):
     np.testing.assert_array_equal(bench.annotate.annotation().mask("nuclei"), drawn > 0)
 
 
-def test_no_image(bench: Any):
+def test_no_image(bench):
     bench.viewer.layers.clear()
 
     bench.run("nuclei")
@@ -99,7 +92,7 @@ def test_no_image(bench: Any):
     assert bench.status() == "Open an image first."
 
 
-def test_a_mask_that_was_removed_is_shown_again(bench: Any):
+def test_a_mask_that_was_removed_is_shown_again(bench):
     bench.run("nuclei")
     bench.viewer.layers.remove("slide \N{MIDDLE DOT} nuclei")
     bench.annotate.panel.threshold.setValue(0.2)
@@ -110,7 +103,7 @@ def test_a_mask_that_was_removed_is_shown_again(bench: Any):
     assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers
 
 
-def test_a_model_file_that_is_damaged(make_napari_viewer: Callable[..., Any], qtbot: Any, tmp_path: Path):
+def test_a_model_file_that_is_damaged(make_napari_viewer, qtbot, tmp_path):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"not a model")
     viewer = make_napari_viewer()
@@ -126,7 +119,7 @@ def test_a_model_file_that_is_damaged(make_napari_viewer: Callable[..., Any], qt
     assert "broken.safetensors" in dock.panel.model.value()[1]
 
 
-def test_a_served_model_stays_when_another_cannot_be_read(bench: Any, tmp_path: Path):
+def test_a_served_model_stays_when_another_cannot_be_read(bench, tmp_path):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"not a model")
     before = bench.workspace.served_key()
@@ -140,7 +133,7 @@ def test_a_served_model_stays_when_another_cannot_be_read(bench: Any, tmp_path: 
     assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers
 
 
-def test_a_device_that_is_not_there(bench: Any):
+def test_a_device_that_is_not_there(bench):
     bench.run("nuclei")
     bench.annotate.accept()
     bench.idle()
@@ -155,8 +148,8 @@ def test_a_device_that_is_not_there(bench: Any):
     assert bench.learn.panel.start_button.isEnabled()
 
 
-def test_a_project_that_another_program_uses(bench: Any, tmp_path: Path):
-    offered: list[Path] = []
+def test_a_project_that_another_program_uses(bench, tmp_path):
+    offered = []
     bench.annotate.ask_read_only = lambda _dock, path: offered.append(path)
     with Project.create(tmp_path / "busy.amvlm"):
         bench.annotate.panel.project.chosen.emit(tmp_path / "busy.amvlm")
@@ -166,7 +159,7 @@ def test_a_project_that_another_program_uses(bench: Any, tmp_path: Path):
     assert bench.workspace.project is None
 
 
-def test_a_folder_that_is_no_project(bench: Any, tmp_path: Path):
+def test_a_folder_that_is_no_project(bench, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "a.txt").write_text("x")
@@ -177,7 +170,7 @@ def test_a_folder_that_is_no_project(bench: Any, tmp_path: Path):
     assert "photos is not empty and is no project" in bench.status()
 
 
-def test_an_unreadable_file_does_not_keep_the_others_out(bench: Any, tmp_path: Path):
+def test_an_unreadable_file_does_not_keep_the_others_out(bench, tmp_path):
     import PIL.Image
 
     PIL.Image.fromarray(bench.viewer.layers["slide"].data).save(tmp_path / "good.png")
@@ -194,7 +187,7 @@ def test_an_unreadable_file_does_not_keep_the_others_out(bench: Any, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 @pytest.mark.usefixtures("capsys")  # what is printed must not go to a file, which may not grow either
-def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
+def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench):
     import resource
 
     bench.run("nuclei")
@@ -226,7 +219,7 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench: Any):
 
 
 @pytest.mark.parametrize(("damage", "said"), [("newer", "schema version 99"), ("garbage", "restore it from a backup")])
-def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(bench: Any, tmp_path: Path, damage: str, said: str):
+def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(bench, tmp_path, damage, said):
     with Project.create(tmp_path / "old.amvlm"):
         pass
     ledger = tmp_path / "old.amvlm" / "project.sqlite"

@@ -1,9 +1,5 @@
 """Closing napari while something is under way."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 from qtpy.compat import isalive
@@ -15,14 +11,11 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session.learning_run import LearningRun
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 LONG = LearningConfig(minutes=None, steps=1_000_000, crop=64, labelled_batch=2, unlabelled_batch=1)
 
 
 @pytest.fixture
-def learning(bench: Any, tmp_path: Path) -> Any:
+def learning(bench, tmp_path):
     """Return the bench, with its window guarded and a run under way that would last for days."""
     path = tmp_path / "p.amvlm"
     with Project.create(path) as project:
@@ -39,14 +32,14 @@ def learning(bench: Any, tmp_path: Path) -> Any:
     return bench
 
 
-def _window(bench: Any) -> QMainWindow:
+def _window(bench):
     window = bench.learn.parentWidget()
     while not isinstance(window, QMainWindow):
         window = window.parentWidget()
     return window
 
 
-def _answer(text: str, asked: list[str]) -> None:
+def _answer(text, asked):
     box = QApplication.activeModalWidget()
     if not isinstance(box, QMessageBox):
         QTimer.singleShot(20, lambda: _answer(text, asked))
@@ -55,8 +48,8 @@ def _answer(text: str, asked: list[str]) -> None:
     next(button for button in box.findChildren(QPushButton) if button.text() == text).click()
 
 
-def test_keep_learning_keeps_the_window_and_the_run(learning: Any):
-    asked: list[str] = []
+def test_keep_learning_keeps_the_window_and_the_run(learning):
+    asked = []
     QTimer.singleShot(20, lambda: _answer("Keep learning", asked))
 
     closed = _window(learning).close()
@@ -68,8 +61,8 @@ def test_keep_learning_keeps_the_window_and_the_run(learning: Any):
     learning.idle()
 
 
-def test_stop_and_close_ends_the_run_and_then_closes(learning: Any):
-    asked: list[str] = []
+def test_stop_and_close_ends_the_run_and_then_closes(learning):
+    asked = []
     window, workspace = _window(learning), learning.workspace
     root = workspace.project.root
     QTimer.singleShot(20, lambda: _answer("Stop and close", asked))
@@ -89,7 +82,7 @@ def test_stop_and_close_ends_the_run_and_then_closes(learning: Any):
         assert project.runs.all()[-1].state == "interrupted"
 
 
-def test_a_close_by_a_program_stops_the_run_without_a_question(learning: Any):
+def test_a_close_by_a_program_stops_the_run_without_a_question(learning):
     workspace = learning.workspace
     root = workspace.project.root
     guard = _window(learning).findChild(CloseGuard)
@@ -102,7 +95,7 @@ def test_a_close_by_a_program_stops_the_run_without_a_question(learning: Any):
         assert project.models.all() == []
 
 
-def test_closing_while_nothing_runs_asks_nothing(bench: Any):
+def test_closing_while_nothing_runs_asks_nothing(bench):
     window = _window(bench)
     guard = guard_window(bench.annotate, bench.workspace)
     guard.ask = lambda _window: pytest.fail("asked")
@@ -110,7 +103,7 @@ def test_closing_while_nothing_runs_asks_nothing(bench: Any):
     assert window.close()
 
 
-def test_a_window_is_guarded_once(bench: Any):
+def test_a_window_is_guarded_once(bench):
     first = guard_window(bench.annotate, bench.workspace)
 
     assert guard_window(bench.learn, bench.workspace) is first

@@ -1,9 +1,6 @@
 """The whole day of an annotator in a real viewer, with real files, a real project and a tiny real model."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -16,18 +13,12 @@ from napari_amvlm.session.learning_run import LearningRun
 from tests._qt.conftest import TIMEOUT, picture
 from tests._qt.day import PROMPT, Day, Desk, walk
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 SHORT = LearningConfig(minutes=None, steps=6, crop=64, labelled_batch=2, unlabelled_batch=1, validations=1, keep="last")
 ACCEPTED = 8
 
 
 @pytest.mark.slow
-def test_an_annotators_day(
-    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_an_annotators_day(make_napari_viewer, qtbot, tiny_checkpoint, tmp_path):
     files, truth = [], {}
     for seed in range(12):
         pixels = picture(seed)

@@ -1,9 +1,5 @@
 """Short memory and a lost device in the docks: it is told, the work goes on, and the served model is as it was."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import torch
 
@@ -11,19 +7,16 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.session.learning_run import LearningRun
 
-if TYPE_CHECKING:
-    import pytest
-
 SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=1)
 NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 LOST = RuntimeError("CUDA error: unspecified launch failure")
 
 
-def _fail_first(error: Exception, times: int, function: Any) -> Any:
+def _fail_first(error, times, function):
     """Return `function`, which fails so many times first, as torch does."""
     left = iter(range(times))
 
-    def failing(*arguments: Any, **options: Any) -> Any:
+    def failing(*arguments, **options):
         if next(left, None) is not None:
             raise error
         return function(*arguments, **options)
@@ -31,7 +24,7 @@ def _fail_first(error: Exception, times: int, function: Any) -> Any:
     return failing
 
 
-def _accepted(bench: Any) -> None:
+def _accepted(bench):
     bench.run("nuclei")
     bench.annotate.accept()
     bench.idle()
@@ -39,9 +32,9 @@ def _accepted(bench: Any) -> None:
     project.images.set_held_out(project.images.all()[0].id, False)
 
 
-def _learn(bench: Any) -> list[str]:
+def _learn(bench):
     """Learn to the end, and return what the dock said."""
-    said: list[str] = []
+    said = []
     say = bench.learn.say
     bench.learn.say = lambda level, text: (said.append(text), say(level, text))
     bench.learn.make_run = lambda project, predictor, _config, **options: LearningRun(
@@ -52,7 +45,7 @@ def _learn(bench: Any) -> list[str]:
     return said
 
 
-def test_learning_with_short_memory_is_told_and_ends_well(bench: Any, monkeypatch: pytest.MonkeyPatch):
+def test_learning_with_short_memory_is_told_and_ends_well(bench, monkeypatch):
     _accepted(bench)
     before = bench.workspace.served_key()
     monkeypatch.setattr(MeanTeacher, "step", _fail_first(NO_MEMORY, 1, MeanTeacher.step))
@@ -65,9 +58,7 @@ def test_learning_with_short_memory_is_told_and_ends_well(bench: Any, monkeypatc
     assert bench.workspace.served_key() == before
 
 
-def test_a_device_that_is_lost_while_learning_is_told_and_the_run_ends_well(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_device_that_is_lost_while_learning_is_told_and_the_run_ends_well(bench, monkeypatch):
     _accepted(bench)
     before = {name: value.clone() for name, value in bench.workspace.predictor.model.state_dict().items()}
     monkeypatch.setattr(MeanTeacher, "step", _fail_first(LOST, 1, MeanTeacher.step))
@@ -80,8 +71,8 @@ def test_a_device_that_is_lost_while_learning_is_told_and_the_run_ends_well(
     assert all(torch.equal(served[name], value) for name, value in before.items())
 
 
-def test_short_memory_and_a_lost_device_while_predicting_are_told_and_the_mask_comes(bench: Any):
-    said: list[str] = []
+def test_short_memory_and_a_lost_device_while_predicting_are_told_and_the_mask_comes(bench):
+    said = []
     bench.workspace.said.connect(lambda level, text: said.append(text) if level == "warning" else None)
     model = bench.workspace.predictor.model
     for error in (NO_MEMORY, LOST):

@@ -1,9 +1,5 @@
 """The keys: napari's own actions, which a person can change, and what the docks say of them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import pytest
 from napari.components import ViewerModel
 from napari.settings import get_settings
@@ -13,12 +9,9 @@ from qtpy.QtCore import Qt
 
 from napari_amvlm._qt import keys
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def changed_accept_key() -> Iterator[str]:
+def changed_accept_key():
     """Let `K` accept, as the preferences do it; the usual key comes back afterwards."""
     name = keys.PREFIX + "accept"
     action_manager.unbind_shortcut(name)
@@ -28,20 +21,20 @@ def changed_accept_key() -> Iterator[str]:
     action_manager.bind_shortcut(name, coerce_keybinding("A"))
 
 
-def _press(bench: Any, key: str) -> None:
+def _press(bench, key):
     """Do what a key does in the canvas."""
     ViewerModel.class_keymap[coerce_keybinding(key)](bench.viewer)
     bench.idle()
 
 
-def test_every_key_has_a_default_of_its_own_and_calls_a_method_of_the_dock(bench: Any):
+def test_every_key_has_a_default_of_its_own_and_calls_a_method_of_the_dock(bench):
     assert len({action.key for action in keys.ACTIONS}) == len(keys.ACTIONS)
     for action in keys.ACTIONS:
         assert keys.shortcuts(action.name), action.name
         assert callable(getattr(bench.annotate, action.name))
 
 
-def test_the_usual_keys_are_free_in_napari_where_masks_are_worked_on(bench: Any):
+def test_the_usual_keys_are_free_in_napari_where_masks_are_worked_on(bench):
     from napari.layers import Image, Labels
 
     for action in keys.ACTIONS:
@@ -50,7 +43,7 @@ def test_the_usual_keys_are_free_in_napari_where_masks_are_worked_on(bench: Any)
         assert key not in Image.class_keymap, action
 
 
-def test_threshold_keys_move_the_threshold(bench: Any):
+def test_threshold_keys_move_the_threshold(bench):
     bench.run("nuclei")
     before = bench.annotate.panel.threshold.value()
 
@@ -63,9 +56,9 @@ def test_threshold_keys_move_the_threshold(bench: Any):
     assert bench.annotate.panel.threshold.value() == pytest.approx(before - 0.05)
 
 
-def test_keys_go_through_the_prompts(bench: Any):
+def test_keys_go_through_the_prompts(bench):
     bench.run("nuclei; left lung; gland")
-    chosen: list[str | None] = []
+    chosen = []
 
     for key in ("J", "J", "J", "Shift+J"):
         _press(bench, key)
@@ -74,7 +67,7 @@ def test_keys_go_through_the_prompts(bench: Any):
     assert chosen == ["left lung", "gland", "nuclei", "gland"]
 
 
-def test_keys_show_and_hide(bench: Any):
+def test_keys_show_and_hide(bench):
     bench.run("nuclei")
 
     for key in "TDU":
@@ -90,7 +83,7 @@ def test_keys_show_and_hide(bench: Any):
     assert [layer.name for layer in bench.viewer.layers] == ["slide", "slide \N{MIDDLE DOT} nuclei"]
 
 
-def test_a_changed_key_is_used_and_shown(bench: Any, changed_accept_key: str):
+def test_a_changed_key_is_used_and_shown(bench, changed_accept_key):
     bench.run("nuclei")
 
     _press(bench, changed_accept_key)
@@ -102,7 +95,7 @@ def test_a_changed_key_is_used_and_shown(bench: Any, changed_accept_key: str):
     assert ("K", "Accept the chosen prompt's mask") in bench.annotate.panel.keys.value()
 
 
-def test_a_key_works_while_the_dock_has_the_focus(make_bench: Any):
+def test_a_key_works_while_the_dock_has_the_focus(make_bench):
     bench = make_bench(show=True)
     bench.run("nuclei")
     window = bench.viewer.window._qt_window
@@ -117,7 +110,7 @@ def test_a_key_works_while_the_dock_has_the_focus(make_bench: Any):
     assert len(bench.workspace.project.corrections.select()) == 1
 
 
-def test_keys_are_kept_by_napari(bench: Any):
+def test_keys_are_kept_by_napari(bench):
     settings = get_settings().shortcuts.shortcuts
     name = keys.PREFIX + "accept"
 
@@ -128,11 +121,11 @@ def test_keys_are_kept_by_napari(bench: Any):
     del settings[name]
 
 
-def test_the_help_lists_every_key(bench: Any):
+def test_the_help_lists_every_key(bench):
     assert [text for _, text in bench.annotate.panel.keys.value()] == [action.description for action in keys.ACTIONS]
 
 
-def test_a_dock_that_is_gone_takes_its_keys_along(bench: Any):
+def test_a_dock_that_is_gone_takes_its_keys_along(bench):
     bench.run("nuclei")
     bench.annotate.setParent(None)
     bench.annotate.deleteLater()
@@ -143,7 +136,7 @@ def test_a_dock_that_is_gone_takes_its_keys_along(bench: Any):
     assert bench.workspace.project is None
 
 
-def _alive(widget: Any) -> bool:
+def _alive(widget):
     from qtpy.compat import isalive
 
     return bool(isalive(widget))

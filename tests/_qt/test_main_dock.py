@@ -1,9 +1,5 @@
 """The one dock with tabs in a real window: what it takes of the window, what it remembers, and the first view."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QScrollArea
@@ -13,20 +9,14 @@ from napari_amvlm._qt.main_dock import CANVAS_SHARE, MainDock
 from napari_amvlm._qt.workspace import Workspace
 from tests._qt.conftest import TIMEOUT, picture
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 TABS = ("Annotate", "Learn", "Queue")
 
 
 @pytest.fixture
-def open_dock(
-    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path
-) -> Callable[[], tuple[Any, MainDock]]:
+def open_dock(make_napari_viewer, qtbot, tiny_checkpoint):
     """Return what opens a window of 1280 x 800 pixels with the dock, its layout settled."""
 
-    def make(image: np.ndarray | None = None) -> tuple[Any, MainDock]:
+    def make(image=None):
         viewer = make_napari_viewer(show=True)
         window = viewer.window._qt_window
         window.resize(1280, 800)
@@ -43,18 +33,18 @@ def open_dock(
     return make
 
 
-def _share(viewer: Any) -> float:
+def _share(viewer):
     window = viewer.window._qt_window
     return float(window.centralWidget().width() / window.width())
 
 
-def _covered(viewer: Any, layer: Any) -> float:
+def _covered(viewer, layer):
     """Return how much of the canvas a layer spans, in the direction in which it is largest."""
     extent = layer.extent.world
     return float(np.max((extent[1] - extent[0])[-2:] * camera_of(viewer).zoom / np.asarray(viewer.canvas.size)))
 
 
-def test_tabs_share_one_workspace(open_dock: Callable[..., Any]):
+def test_tabs_share_one_workspace(open_dock):
     _, dock = open_dock()
 
     assert [dock.tabs.tabText(index) for index in range(3)] == list(TABS)
@@ -63,9 +53,7 @@ def test_tabs_share_one_workspace(open_dock: Callable[..., Any]):
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_a_tab_fits_without_scrolling_and_the_window_keeps_its_size(
-    open_dock: Callable[..., Any], qtbot: Any, tab: str
-):
+def test_a_tab_fits_without_scrolling_and_the_window_keeps_its_size(open_dock, qtbot, tab):
     viewer, dock = open_dock(picture())
     window = viewer.window._qt_window
 
@@ -81,7 +69,7 @@ def test_a_tab_fits_without_scrolling_and_the_window_keeps_its_size(
     assert all(area.widget().minimumSizeHint().width() <= area.width() for area in areas)
 
 
-def test_the_tab_and_the_width_are_remembered(open_dock: Callable[..., Any], qtbot: Any):
+def test_the_tab_and_the_width_are_remembered(open_dock, qtbot):
     viewer, dock = open_dock(picture())
     viewer.window._qt_window.resize(1500, 800)
     dock.show_tab("Queue")
@@ -99,7 +87,7 @@ def test_the_tab_and_the_width_are_remembered(open_dock: Callable[..., Any], qtb
     assert dock.width() <= width
 
 
-def test_an_image_fills_the_canvas_until_the_camera_is_moved(open_dock: Callable[..., Any], qtbot: Any):
+def test_an_image_fills_the_canvas_until_the_camera_is_moved(open_dock, qtbot):
     viewer, _ = open_dock(picture())
     qtbot.waitUntil(lambda: 0.9 < _covered(viewer, viewer.layers[0]) < 1, timeout=TIMEOUT)
 

@@ -1,9 +1,6 @@
 """The panels as a whole: the way that Tab takes, names for a screen reader, and nothing cut off at 320 pixels."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING
 
 import pytest
 from napari._qt.qt_resources import get_stylesheet
@@ -26,14 +23,11 @@ from napari_amvlm._qt.widgets.prompt_list import PromptEntry
 from napari_amvlm._qt.widgets.queue_list import QueueEntry
 from napari_amvlm._qt.widgets.score_table import ScoreEntry
 
-if TYPE_CHECKING:
-    from pytestqt.qtbot import QtBot
-
 LONG = "a_word_without_any_blank_" * 20
 
 
 @pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
-def test_tab_goes_through_a_panel_from_top_to_bottom(qtbot: QtBot, panel: type[QWidget]):
+def test_tab_goes_through_a_panel_from_top_to_bottom(qtbot, panel):
     widget = panel()
     qtbot.addWidget(widget)
     widget.resize(320, 1400)
@@ -51,7 +45,7 @@ def test_tab_goes_through_a_panel_from_top_to_bottom(qtbot: QtBot, panel: type[Q
 
 
 @pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
-def test_everything_that_takes_the_focus_has_a_name_for_a_screen_reader(qtbot: QtBot, panel: type[QWidget]):
+def test_everything_that_takes_the_focus_has_a_name_for_a_screen_reader(qtbot, panel):
     widget = panel()
     qtbot.addWidget(widget)
     _show_all(widget)
@@ -70,7 +64,7 @@ def test_everything_that_takes_the_focus_has_a_name_for_a_screen_reader(qtbot: Q
     assert silent == []
 
 
-def _show_all(panel: QWidget) -> None:
+def _show_all(panel):
     """Show the parts of a panel that are hidden until there is something in them."""
     for part in panel.findChildren(QWidget):
         if type(part).__module__.startswith("napari_amvlm") and part.isHidden():
@@ -79,9 +73,7 @@ def _show_all(panel: QWidget) -> None:
 
 @pytest.mark.parametrize("theme", [None, "dark", "light"])
 @pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel])
-def test_nothing_is_cut_off_in_a_dock_of_320_pixels(
-    qtbot: QtBot, panel: type[AnnotatePanel] | type[LearnPanel], theme: str | None
-):
+def test_nothing_is_cut_off_in_a_dock_of_320_pixels(qtbot, panel, theme):
     widget = panel()
     qtbot.addWidget(widget)
     _show_all(widget)
@@ -110,7 +102,7 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(
 
 
 @pytest.mark.parametrize("beside", ["curve", "question", "comparison"])
-def test_a_judged_run_fits_into_the_learn_tab_of_a_window_of_1280_by_800(qtbot: QtBot, beside: str):
+def test_a_judged_run_fits_into_the_learn_tab_of_a_window_of_1280_by_800(qtbot, beside):
     panel = LearnPanel()
     qtbot.addWidget(panel)
     panel.setStyleSheet(get_stylesheet("dark"))
@@ -138,7 +130,7 @@ def test_a_judged_run_fits_into_the_learn_tab_of_a_window_of_1280_by_800(qtbot: 
 
 
 @pytest.mark.parametrize("theme", [None, "dark", "light"])
-def test_the_queue_fits_into_a_dock_of_320_pixels(qtbot: QtBot, theme: str | None):
+def test_the_queue_fits_into_a_dock_of_320_pixels(qtbot, theme):
     widget = QueuePanel()
     qtbot.addWidget(widget)
     widget.list.setValue([QueueEntry(1, "a name that is very long " * 9, "in work", 1)], current=1)
@@ -152,7 +144,7 @@ def test_the_queue_fits_into_a_dock_of_320_pixels(qtbot: QtBot, theme: str | Non
 
 
 @pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
-def test_every_control_has_a_tooltip(qtbot: QtBot, panel: type[QWidget]):
+def test_every_control_has_a_tooltip(qtbot, panel):
     widget = panel()
     qtbot.addWidget(widget)
 

@@ -1,10 +1,7 @@
 """What napari itself makes of the manifest: menu entries, docks that get their viewer, samples."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import napari
 import napari.settings
@@ -22,16 +19,13 @@ from napari_amvlm._qt.main_dock import MainDock
 from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm._qt.settings import Preferences, preferences
 
-if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
 MakeViewer = Callable[..., napari.Viewer]
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("AMVLM", MainDock), ("Annotate", AnnotateDock), ("Learn", LearnDock), ("Queue", QueueDock)]
 )
-def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer: MakeViewer, name: str, kind: type[QWidget]) -> None:
+def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer, name, kind):
     viewer = make_napari_viewer()
 
     _, dock = viewer.window.add_plugin_dock_widget("napari-amvlm", name)
@@ -40,7 +34,7 @@ def test_napari_opens_the_dock_with_its_viewer(make_napari_viewer: MakeViewer, n
     assert dock.window() is viewer.window._qt_window
 
 
-def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
+def test_docks_are_in_the_segment_menu(make_napari_viewer):
     from napari._app_model import get_app_model
 
     make_napari_viewer()
@@ -51,7 +45,7 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer: MakeViewer) -> None:
 
 
 @pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])
-def test_napari_opens_the_sample_and_shows_all_of_it(make_napari_viewer: MakeViewer, sample: str, count: int) -> None:
+def test_napari_opens_the_sample_and_shows_all_of_it(make_napari_viewer, sample, count):
     viewer = make_napari_viewer()
 
     viewer.open_sample("napari-amvlm", sample)
@@ -62,7 +56,7 @@ def test_napari_opens_the_sample_and_shows_all_of_it(make_napari_viewer: MakeVie
     assert all(layer.metadata["path"].endswith(f"{layer.name}.png") for layer in viewer.layers)
 
 
-def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer: MakeViewer, tmp_path: Path) -> None:
+def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
     how = {"photometric": "rgb", "tile": (64, 64), "resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
     with tifffile.TiffWriter(tmp_path / "slide.tif") as file:
@@ -79,7 +73,7 @@ def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer: MakeViewer, 
     np.testing.assert_array_equal(layer.data[1], pixels[::2, ::2])
 
 
-def test_preferences_are_those_of_the_manifest_and_follow_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preferences_are_those_of_the_manifest_and_follow_the_person(monkeypatch):
     plugins = PluginManager()
     plugins.register(PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml"))
     settings = plugin_configuration_generator(plugins)["napari-amvlm"](config_path=None)
@@ -94,7 +88,7 @@ def test_preferences_are_those_of_the_manifest_and_follow_the_person(monkeypatch
     assert (preferences().threshold, preferences().learn_after) == (0.3, 9)
 
 
-def test_preferences_that_make_no_sense_are_refused() -> None:
+def test_preferences_that_make_no_sense_are_refused():
     plugins = PluginManager()
     plugins.register(PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml"))
     settings = plugin_configuration_generator(plugins)["napari-amvlm"](config_path=None)
@@ -103,10 +97,10 @@ def test_preferences_that_make_no_sense_are_refused() -> None:
         settings.work.threshold = 1.5
 
 
-def test_without_the_manifest_the_usual_preferences_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_without_the_manifest_the_usual_preferences_hold(monkeypatch):
+    asked = []
 
-    def unknown(name: str) -> None:
+    def unknown(name):
         asked.append(name)
         raise KeyError(name)
 

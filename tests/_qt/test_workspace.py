@@ -1,11 +1,8 @@
 """Jobs and threads of a workspace."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtWidgets import QApplication
@@ -15,13 +12,6 @@ from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.errors import StorageError
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.project import Project
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytestqt.qtbot import QtBot
-
-    from napari_amvlm.models.amvlm import AMVLM
 
 
 def test_opening_the_docks_does_not_wait_for_torch():
@@ -35,9 +25,9 @@ def test_opening_the_docks_does_not_wait_for_torch():
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
-def test_jobs_run_one_after_the_other_in_order(qtbot: QtBot):
+def test_jobs_run_one_after_the_other_in_order(qtbot):
     workspace = Workspace()
-    done: list[int] = []
+    done = []
 
     for number in range(20):
         workspace.submit(lambda number=number: number, done.append)
@@ -46,9 +36,9 @@ def test_jobs_run_one_after_the_other_in_order(qtbot: QtBot):
     assert done == list(range(20))
 
 
-def test_a_result_is_not_lost_when_another_thread_ends_first(qtbot: QtBot):
+def test_a_result_is_not_lost_when_another_thread_ends_first(qtbot):
     workspace = Workspace()
-    done: list[str] = []
+    done = []
     other = CallThread(lambda: None)
     workspace.start(other)
     other.wait()
@@ -60,12 +50,12 @@ def test_a_result_is_not_lost_when_another_thread_ends_first(qtbot: QtBot):
     assert done == ["stored"]
 
 
-def test_a_failed_job_does_not_hold_up_the_next(qtbot: QtBot):
+def test_a_failed_job_does_not_hold_up_the_next(qtbot):
     workspace = Workspace()
-    failed: list[str] = []
-    done: list[int] = []
+    failed = []
+    done = []
 
-    def full() -> None:
+    def full():
         raise StorageError("The disk is full; free some space.")
 
     workspace.submit(full, done.append, failed.append)
@@ -75,7 +65,7 @@ def test_a_failed_job_does_not_hold_up_the_next(qtbot: QtBot):
     assert (done, failed) == ([1], ["The disk is full; free some space."])
 
 
-def test_without_a_project_the_sentence_says_what_to_do(qtbot: QtBot):
+def test_without_a_project_the_sentence_says_what_to_do(qtbot):
     workspace = Workspace()
 
     with qtbot.waitSignal(workspace.said) as said:
@@ -85,7 +75,7 @@ def test_without_a_project_the_sentence_says_what_to_do(qtbot: QtBot):
     assert said.args == ["error", "No project is open; open one, or accept a mask, which makes one."]
 
 
-def test_shutting_down_does_what_was_still_to_be_written(qtbot: QtBot, tmp_path: Path):
+def test_shutting_down_does_what_was_still_to_be_written(qtbot, tmp_path):
     workspace = Workspace()
     for name in "abc":
         workspace.submit((tmp_path / name).touch)
@@ -96,9 +86,7 @@ def test_shutting_down_does_what_was_still_to_be_written(qtbot: QtBot, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a", "b", "c"]
 
 
-def test_what_is_done_with_a_project_that_is_being_made_is_not_lost_when_the_window_closes(
-    qtbot: QtBot, tmp_path: Path
-):
+def test_what_is_done_with_a_project_that_is_being_made_is_not_lost_when_the_window_closes(qtbot, tmp_path):
     workspace = Workspace()
 
     workspace.open_project(tmp_path / "first.amvlm")
@@ -110,7 +98,7 @@ def test_what_is_done_with_a_project_that_is_being_made_is_not_lost_when_the_win
         assert [record.name for record in project.images.all()] == ["first"]
 
 
-def test_a_project_that_cannot_be_made_is_told_by_what_needs_it(qtbot: QtBot, tmp_path: Path):
+def test_a_project_that_cannot_be_made_is_told_by_what_needs_it(qtbot, tmp_path):
     (tmp_path / "taken.amvlm").mkdir()
     (tmp_path / "taken.amvlm" / "notes.txt").write_text("mine")
     workspace, failed = Workspace(), list[str]()
@@ -123,7 +111,7 @@ def test_a_project_that_cannot_be_made_is_told_by_what_needs_it(qtbot: QtBot, tm
     assert "taken.amvlm" in failed[0]
 
 
-def test_a_long_job_holds_up_no_other(qtbot: QtBot):
+def test_a_long_job_holds_up_no_other(qtbot):
     workspace, release, done = Workspace(), threading.Event(), list[str]()
     workspace.submit(lambda: release.wait(10) and "exported", done.append, long=True)
     workspace.submit(lambda: "second export", done.append, long=True)
@@ -138,7 +126,7 @@ def test_a_long_job_holds_up_no_other(qtbot: QtBot):
     assert not workspace.is_at_long_job()
 
 
-def test_another_project_is_not_opened_under_a_long_job(qtbot: QtBot, tmp_path: Path):
+def test_another_project_is_not_opened_under_a_long_job(qtbot, tmp_path):
     workspace, release = Workspace(), threading.Event()
     workspace.open_project(tmp_path / "first.amvlm")
     qtbot.waitUntil(lambda: workspace.project is not None and not workspace.threads(), timeout=10_000)
@@ -154,9 +142,9 @@ def test_another_project_is_not_opened_under_a_long_job(qtbot: QtBot, tmp_path: 
     workspace.shut_down()
 
 
-def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot: QtBot):
+def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot):
     class Broken(GuardedThread):
-        def work(self) -> object:
+        def work(self):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
     thread = Broken()
@@ -168,9 +156,7 @@ def test_a_runtime_error_in_a_thread_is_told_and_the_thread_ends(qtbot: QtBot):
     assert isinstance(error, RuntimeError)
 
 
-def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(
-    qtbot: QtBot, tiny_checkpoint: Path, tiny_model: AMVLM, tmp_path: Path
-):
+def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(qtbot, tiny_checkpoint, tiny_model, tmp_path):
     other = tmp_path / "other.safetensors"
     save_model(tiny_model, other, name="other", licence="CC0-1.0", training_data="none")
     workspace, served = Workspace(), list[str]()
@@ -183,13 +169,13 @@ def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(
     assert workspace.predictor.info.name == "other"
 
 
-def test_prompts_of_a_project_that_is_left_are_not_those_of_the_next(qtbot: QtBot, tmp_path: Path):
+def test_prompts_of_a_project_that_is_left_are_not_those_of_the_next(qtbot, tmp_path):
     workspace = Workspace()
     workspace.prompts[:] = ["typed before a project was open"]
     for name in ("first", "second"):
         with Project.create(tmp_path / f"{name}.amvlm") as project:
             project.prompts.set_up(f"{name} prompt", threshold=0.5)
-    prompts: list[list[str]] = []
+    prompts = []
 
     for name in ("first", "second"):
         workspace.open_project(tmp_path / f"{name}.amvlm", lambda: prompts.append(list(workspace.prompts)))
@@ -199,7 +185,7 @@ def test_prompts_of_a_project_that_is_left_are_not_those_of_the_next(qtbot: QtBo
     workspace.shut_down()
 
 
-def test_a_project_that_is_open_elsewhere_can_be_opened_for_reading(qtbot: QtBot, tmp_path: Path):
+def test_a_project_that_is_open_elsewhere_can_be_opened_for_reading(qtbot, tmp_path):
     workspace, busy = Workspace(), list[object]()
     workspace.projectBusy.connect(busy.append)
 

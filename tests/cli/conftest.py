@@ -13,7 +13,6 @@ from napari_amvlm.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Run = Callable[..., "Outcome"]
 
@@ -28,8 +27,8 @@ class Outcome:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> Outcome:
+def run(capsys):
+    def call(*arguments):
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
@@ -38,7 +37,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def binary_folder(tmp_path: Path) -> Path:
+def binary_folder(tmp_path):
     """Return a folder of three small colour images with 0/255 masks."""
     root = tmp_path / "tissue"
     rng = np.random.default_rng(2)
@@ -54,7 +53,7 @@ def binary_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def class_folder(binary_folder: Path) -> Path:
+def class_folder(binary_folder):
     """Return the same folder with masks of two classes."""
     for path in (binary_folder / "labelcol").iterdir():
         mask = np.zeros((72, 80), np.uint8)

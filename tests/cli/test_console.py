@@ -1,18 +1,12 @@
 """Progress on a terminal never gets into results."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_amvlm.cli.console import complain, progress, remark, say
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROGRAM = """
 from napari_amvlm.cli.console import complain, progress, say
@@ -23,7 +17,7 @@ with progress("Working") as show:
 """
 
 
-def test_results_go_to_a_file_while_the_bar_is_on_a_terminal(tmp_path: Path) -> None:
+def test_results_go_to_a_file_while_the_bar_is_on_a_terminal(tmp_path):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
 
@@ -39,7 +33,7 @@ def test_results_go_to_a_file_while_the_bar_is_on_a_terminal(tmp_path: Path) -> 
     assert "a result" not in shown
 
 
-def test_without_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_there_is_no_bar(capsys):
     with progress("Working") as show:
         show(0.5, "half")
         say("result")

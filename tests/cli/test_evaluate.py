@@ -1,9 +1,6 @@
 """`napari-amvlm evaluate` with the tiny model."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,14 +13,9 @@ from napari_amvlm.evaluation import object_numbers
 from napari_amvlm.imaging import read_mask
 from napari_amvlm.imaging.folder import ImagePair
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
-
 
 @pytest.mark.parametrize("protocol", ["native", "224"])
-def test_one_json_object(run: Run, binary_folder: Path, tiny_checkpoint: Path, protocol: str) -> None:
+def test_one_json_object(run, binary_folder, tiny_checkpoint, protocol):
     outcome = run(
         "evaluate", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint, "--protocol", protocol, "--json"
     )
@@ -37,7 +29,7 @@ def test_one_json_object(run: Run, binary_folder: Path, tiny_checkpoint: Path, p
     assert 0 <= report["iou"] <= report["dice"] <= 1
 
 
-def test_classes_are_scored_one_by_one(run: Run, class_folder: Path, tiny_checkpoint: Path) -> None:
+def test_classes_are_scored_one_by_one(run, class_folder, tiny_checkpoint):
     outcome = run("evaluate", class_folder, "--model", tiny_checkpoint, "--json")
 
     report = json.loads(outcome.out)
@@ -46,7 +38,7 @@ def test_classes_are_scored_one_by_one(run: Run, class_folder: Path, tiny_checkp
     assert report["dice"] == pytest.approx((prompts["nuclei"]["dice"] + prompts["left lung"]["dice"]) / 2)
 
 
-def test_a_class_alone(run: Run, class_folder: Path, tiny_checkpoint: Path) -> None:
+def test_a_class_alone(run, class_folder, tiny_checkpoint):
     outcome = run("evaluate", class_folder, "--prompt", "left lung", "--model", tiny_checkpoint, "--json")
 
     report = json.loads(outcome.out)
@@ -54,7 +46,7 @@ def test_a_class_alone(run: Run, class_folder: Path, tiny_checkpoint: Path) -> N
     assert "prompts" not in report
 
 
-def test_lines_for_people(run: Run, class_folder: Path, tiny_checkpoint: Path) -> None:
+def test_lines_for_people(run, class_folder, tiny_checkpoint):
     outcome = run("evaluate", class_folder, "--model", tiny_checkpoint)
 
     lines = outcome.out.splitlines()
@@ -65,7 +57,7 @@ def test_lines_for_people(run: Run, class_folder: Path, tiny_checkpoint: Path) -
 
 
 @pytest.mark.parametrize("arguments", [["--prompt", "vertebrae"], ["--prompt", " "]])
-def test_a_prompt_that_is_no_class(run: Run, class_folder: Path, arguments: list[str]) -> None:
+def test_a_prompt_that_is_no_class(run, class_folder, arguments):
     outcome = run("evaluate", class_folder, *arguments, "--json")
 
     assert outcome.code == 2
@@ -73,7 +65,7 @@ def test_a_prompt_that_is_no_class(run: Run, class_folder: Path, arguments: list
     assert outcome.out == ""
 
 
-def test_objects_are_scored_where_they_have_numbers(run: Run, binary_folder: Path, tiny_checkpoint: Path) -> None:
+def test_objects_are_scored_where_they_have_numbers(run, binary_folder, tiny_checkpoint):
     command = ["evaluate", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint, "--objects"]
     for path in (binary_folder / "labelcol").iterdir():
         mask = np.array(Image.open(path))
@@ -99,7 +91,7 @@ def test_objects_are_scored_where_they_have_numbers(run: Run, binary_folder: Pat
     assert "own size" in small.err
 
 
-def test_the_numbers_of_objects_may_be_values_of_the_mask(tmp_path: Path) -> None:
+def test_the_numbers_of_objects_may_be_values_of_the_mask(tmp_path):
     labels = np.array([[1, 1, 0, 2], [0, 0, 0, 2]], np.uint8)
     pair = ImagePair("a", tmp_path / "a.png", tmp_path / "labelcol" / "a.png", None)
 

@@ -1,23 +1,15 @@
 """`napari-amvlm export` of a small project."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
-
 
 @pytest.fixture
-def project(binary_folder: Path, tmp_path: Path) -> Path:
+def project(binary_folder, tmp_path):
     root = tmp_path / "tissue.amvlm"
     with Project.create(root) as opened:
         record = opened.images.add_file(binary_folder / "img" / "a.png")
@@ -30,7 +22,7 @@ def project(binary_folder: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "written"), [("tiff", "labelcol/a.tif"), ("png", "labelcol/a.png"), ("geojson", "a.geojson")]
 )
-def test_formats_that_are_folders(run: Run, project: Path, tmp_path: Path, kind: str, written: str) -> None:
+def test_formats_that_are_folders(run, project, tmp_path, kind, written):
     outcome = run("export", project, "--format", kind, "-o", tmp_path / "out")
 
     assert outcome.code == 0
@@ -38,7 +30,7 @@ def test_formats_that_are_folders(run: Run, project: Path, tmp_path: Path, kind:
     assert outcome.out == f"1 images -> {tmp_path / 'out'}\n"
 
 
-def test_coco_is_one_file(run: Run, project: Path, tmp_path: Path) -> None:
+def test_coco_is_one_file(run, project, tmp_path):
     outcome = run("export", project, "--format", "coco", "-o", tmp_path / "masks.json")
 
     content = json.loads((tmp_path / "masks.json").read_text(encoding="utf-8"))
@@ -46,7 +38,7 @@ def test_coco_is_one_file(run: Run, project: Path, tmp_path: Path) -> None:
     assert [annotation["area"] for annotation in content["annotations"]] == [225]
 
 
-def test_an_export_with_images_can_be_evaluated(run: Run, project: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_an_export_with_images_can_be_evaluated(run, project, tiny_checkpoint, tmp_path):
     run("export", project, "--format", "tiff", "-o", tmp_path / "out", "--images")
 
     outcome = run("evaluate", tmp_path / "out", "--model", tiny_checkpoint, "--json")
@@ -67,9 +59,7 @@ def test_an_export_with_images_can_be_evaluated(run: Run, project: Path, tiny_ch
         ("tissue.amvlm", ["--format", "png", "-o", "x", "--segmentation", "rle"], "--segmentation"),
     ],
 )
-def test_what_cannot_be_exported_is_named(
-    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, source: str, options: list[str], words: str
-) -> None:
+def test_what_cannot_be_exported_is_named(run, project, monkeypatch, source, options, words):
     Project.create(project.with_name("new.amvlm")).close()
     monkeypatch.chdir(project.parent)
 

@@ -1,9 +1,6 @@
 """`napari-amvlm import` into small projects."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,14 +8,9 @@ from PIL import Image
 
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
-
 
 @pytest.fixture
-def project(binary_folder: Path, tmp_path: Path) -> Path:
+def project(binary_folder, tmp_path):
     """Return a project of two images, the first of which has a mask of two touching objects."""
     root = tmp_path / "tissue.amvlm"
     objects = np.zeros((72, 80), np.uint8)
@@ -30,7 +22,7 @@ def project(binary_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def empty(binary_folder: Path, tmp_path: Path) -> Path:
+def empty(binary_folder, tmp_path):
     root = tmp_path / "empty.amvlm"
     with Project.create(root) as opened:
         for name in "ab":
@@ -48,9 +40,7 @@ def empty(binary_folder: Path, tmp_path: Path) -> Path:
         (["--format", "png", "--objects"], "out/labelcol/a.png"),
     ],
 )
-def test_what_was_exported_is_imported(
-    run: Run, project: Path, empty: Path, tmp_path: Path, options: list[str], file: str
-) -> None:
+def test_what_was_exported_is_imported(run, project, empty, tmp_path, options, file):
     exported = run("export", project, *options, "-o", tmp_path / file.partition("/")[0])
     outcome = run("import", empty, tmp_path / file)
 
@@ -63,7 +53,7 @@ def test_what_was_exported_is_imported(
         assert opened.corrections.mask(correction).sum() == 375
 
 
-def test_a_folder_of_images_and_masks_becomes_a_project(run: Run, class_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_images_and_masks_becomes_a_project(run, class_folder, tmp_path):
     root = tmp_path / "new.amvlm"
 
     outcome = run("import", root, class_folder, "--images", class_folder / "img")
@@ -74,7 +64,7 @@ def test_a_folder_of_images_and_masks_becomes_a_project(run: Run, class_folder: 
         assert opened.images.counts().accepted == 3
 
 
-def test_a_project_is_not_made_by_a_slip(run: Run, class_folder: Path, tmp_path: Path) -> None:
+def test_a_project_is_not_made_by_a_slip(run, class_folder, tmp_path):
     outcome = run("import", tmp_path / "slip.amvlm", class_folder)
 
     assert outcome.code == 2
@@ -82,7 +72,7 @@ def test_a_project_is_not_made_by_a_slip(run: Run, class_folder: Path, tmp_path:
     assert not (tmp_path / "slip.amvlm").exists()
 
 
-def test_a_file_that_is_not_there(run: Run, empty: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there(run, empty, tmp_path):
     outcome = run("import", empty, tmp_path / "gone.json")
 
     assert outcome.code == 2
@@ -90,7 +80,7 @@ def test_a_file_that_is_not_there(run: Run, empty: Path, tmp_path: Path) -> None
     assert "gone.json" in outcome.err
 
 
-def test_what_is_left_out_is_told_and_the_rest_is_entered(run: Run, empty: Path, tmp_path: Path) -> None:
+def test_what_is_left_out_is_told_and_the_rest_is_entered(run, empty, tmp_path):
     for name in ("a", "stranger"):
         Image.fromarray(np.eye(72, 80).astype(np.uint8)).save(tmp_path / f"{name}.png")
 
@@ -102,7 +92,7 @@ def test_what_is_left_out_is_told_and_the_rest_is_entered(run: Run, empty: Path,
     assert outcome.out == f"1 masks -> {empty}\n"
 
 
-def test_an_accepted_mask_is_kept_unless_told_otherwise(run: Run, project: Path, tmp_path: Path) -> None:
+def test_an_accepted_mask_is_kept_unless_told_otherwise(run, project, tmp_path):
     Image.fromarray(np.eye(72, 80).astype(np.uint8)).save(tmp_path / "a.png")
     arguments = ("import", project, tmp_path / "a.png", "--prompt", "nuclei")
 
@@ -115,7 +105,7 @@ def test_an_accepted_mask_is_kept_unless_told_otherwise(run: Run, project: Path,
         assert [c.state for c in opened.corrections.select(history=True)] == ["superseded", "current"]
 
 
-def test_a_project_that_is_open_elsewhere(run: Run, empty: Path, tmp_path: Path) -> None:
+def test_a_project_that_is_open_elsewhere(run, empty, tmp_path):
     Image.fromarray(np.eye(72, 80).astype(np.uint8)).save(tmp_path / "a.png")
 
     with Project.open(empty):
@@ -126,7 +116,7 @@ def test_a_project_that_is_open_elsewhere(run: Run, empty: Path, tmp_path: Path)
     assert outcome.err.count("\n") == 1
 
 
-def test_coco_as_polygons(run: Run, project: Path, tmp_path: Path) -> None:
+def test_coco_as_polygons(run, project, tmp_path):
     run("export", project, "--format", "coco", "--segmentation", "polygons", "-o", tmp_path / "masks.json")
 
     content = json.loads((tmp_path / "masks.json").read_text(encoding="utf-8"))

@@ -1,16 +1,12 @@
 """Exit codes, one-line errors, and a quick start."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_amvlm.cli import exit_code
 from napari_amvlm.errors import (
-    AmvlmError,
     Cancelled,
     DeviceError,
     ModelFileError,
@@ -21,17 +17,12 @@ from napari_amvlm.errors import (
     TextEncoderError,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
-
 COMMANDS = ["demo", "predict", "evaluate", "fine-tune", "export", "models"]
 HEAVY = ["torch", "transformers", "qtpy", "PyQt6", "PySide6", "napari", "skimage"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["fine-tune", "--help"], ["models"]])
-def test_help_loads_neither_torch_nor_qt(arguments: list[str]) -> None:
+def test_help_loads_neither_torch_nor_qt(arguments):
     program = (
         "import sys\nfrom napari_amvlm.cli import main\n"
         f"code = main({arguments!r})\n"
@@ -44,14 +35,14 @@ def test_help_loads_neither_torch_nor_qt(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_package_is_a_program() -> None:
+def test_the_package_is_a_program():
     done = subprocess.run([sys.executable, "-m", "napari_amvlm", "-h"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
 
 
-def test_without_arguments_the_help_is_shown(run: Run) -> None:
+def test_without_arguments_the_help_is_shown(run):
     outcome = run()
 
     assert outcome.code == 2
@@ -72,7 +63,7 @@ def test_without_arguments_the_help_is_shown(run: Run) -> None:
         (["export", "p.amvlm", "--format", "bmp", "-o", "x"], "--format"),
     ],
 )
-def test_wrong_arguments_give_one_line_and_2(run: Run, arguments: list[str], words: str) -> None:
+def test_wrong_arguments_give_one_line_and_2(run, arguments, words):
     outcome = run(*arguments)
 
     assert outcome.code == 2
@@ -94,11 +85,11 @@ def test_wrong_arguments_give_one_line_and_2(run: Run, arguments: list[str], wor
         (Cancelled, 1),
     ],
 )
-def test_bad_input_is_2_and_failure_is_1(error: type[AmvlmError], code: int) -> None:
+def test_bad_input_is_2_and_failure_is_1(error, code):
     assert exit_code(error("x")) == code
 
 
-def test_a_device_that_is_not_there(run: Run, binary_folder: Path, tiny_checkpoint: Path) -> None:
+def test_a_device_that_is_not_there(run, binary_folder, tiny_checkpoint):
     outcome = run("evaluate", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint, "--device", "cuda:99")
 
     assert outcome.code == 2
@@ -106,7 +97,7 @@ def test_a_device_that_is_not_there(run: Run, binary_folder: Path, tiny_checkpoi
     assert outcome.err.count("\n") == 1
 
 
-def test_a_model_that_is_not_there(run: Run, binary_folder: Path) -> None:
+def test_a_model_that_is_not_there(run, binary_folder):
     outcome = run("evaluate", binary_folder, "--prompt", "nuclei", "--model", "missing.safetensors")
 
     assert outcome.code == 2
@@ -114,7 +105,7 @@ def test_a_model_that_is_not_there(run: Run, binary_folder: Path) -> None:
     assert outcome.err.count("\n") == 1
 
 
-def test_a_closed_pipe_is_no_traceback(tiny_checkpoint: Path) -> None:
+def test_a_closed_pipe_is_no_traceback(tiny_checkpoint):
     program = [sys.executable, "-m", "napari_amvlm", "models", str(tiny_checkpoint)]
 
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

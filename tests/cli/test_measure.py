@@ -1,20 +1,11 @@
 """`napari-amvlm measure` of folders and projects."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from napari_amvlm.project import Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from tests.cli.conftest import Run
-
-
-def test_a_folder_with_its_images(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_with_its_images(run, binary_folder, tmp_path):
     outcome = run("measure", binary_folder / "labelcol", "--images", binary_folder / "img", "-o", tmp_path / "t.csv")
 
     table = pd.read_csv(tmp_path / "t.csv")
@@ -24,7 +15,7 @@ def test_a_folder_with_its_images(run: Run, binary_folder: Path, tmp_path: Path)
     assert {"mean_red", "mean_green", "mean_blue"} <= set(table)
 
 
-def test_a_project_gives_its_accepted_objects(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+def test_a_project_gives_its_accepted_objects(run, binary_folder, tmp_path):
     root = tmp_path / "tissue.amvlm"
     Project.create(root).close()
     imported = run("import", root, binary_folder, "--images", binary_folder / "img", "--prompt", "nuclei")
@@ -37,7 +28,7 @@ def test_a_project_gives_its_accepted_objects(run: Run, binary_folder: Path, tmp
     assert (tmp_path / "t.png").is_file()
 
 
-def test_a_table_that_is_there_stays(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+def test_a_table_that_is_there_stays(run, binary_folder, tmp_path):
     (tmp_path / "t.csv").write_text("mine", encoding="utf-8")
 
     outcome = run("measure", binary_folder / "labelcol", "-o", tmp_path / "t.csv")
@@ -47,7 +38,7 @@ def test_a_table_that_is_there_stays(run: Run, binary_folder: Path, tmp_path: Pa
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_report_is_one_file_that_is_not_overwritten(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+def test_a_report_is_one_file_that_is_not_overwritten(run, binary_folder, tmp_path):
     root = tmp_path / "tissue.amvlm"
     run("import", root, binary_folder, "--images", binary_folder / "img", "--prompt", "nuclei")
 

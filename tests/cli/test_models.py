@@ -1,21 +1,12 @@
 """`napari-amvlm models`."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
 from napari_amvlm.models.checkpoint import save_model
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.models.amvlm import AMVLM
-    from tests.cli.conftest import Run
-
-
-def test_a_file_is_described(run: Run, tiny_checkpoint: Path) -> None:
+def test_a_file_is_described(run, tiny_checkpoint):
     outcome = run("models", tiny_checkpoint, "--json")
 
     found = json.loads(outcome.out)[-1]
@@ -26,7 +17,7 @@ def test_a_file_is_described(run: Run, tiny_checkpoint: Path) -> None:
     assert found["sha256"] == hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest()
 
 
-def test_lines_for_people(run: Run, tiny_checkpoint: Path) -> None:
+def test_lines_for_people(run, tiny_checkpoint):
     outcome = run("models", tiny_checkpoint)
 
     assert "tiny  CC0-1.0" in outcome.out
@@ -34,7 +25,7 @@ def test_lines_for_people(run: Run, tiny_checkpoint: Path) -> None:
     assert str(tiny_checkpoint) in outcome.out
 
 
-def test_a_damaged_file(run: Run, tmp_path: Path) -> None:
+def test_a_damaged_file(run, tmp_path):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"\x00" * 40)
 
@@ -45,7 +36,7 @@ def test_a_damaged_file(run: Run, tmp_path: Path) -> None:
     assert outcome.err.count("\n") == 1
 
 
-def test_words_by_part_of_the_body(run: Run, tiny_model: AMVLM, tmp_path: Path) -> None:
+def test_words_by_part_of_the_body(run, tiny_model, tmp_path):
     nuclei, lung = tiny_model.config.concepts
     told = {"body": "tissue and cells", "modalities": ("histology",), "dice": 0.75}
     concepts = (nuclei.model_copy(update=told), lung.model_copy(update={"body": "chest", "dice": 0.02}))

@@ -1,17 +1,8 @@
 """`napari-amvlm predict` with channels, and with files of several images."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
 
 RANDOM = np.random.default_rng(0)
 DIM = RANDOM.integers(100, 300, (64, 80), np.uint16)
@@ -19,12 +10,12 @@ BRIGHT = RANDOM.integers(30000, 60000, (64, 80), np.uint16)
 
 
 @pytest.fixture
-def command(tiny_checkpoint: Path, tmp_path: Path) -> list[object]:
+def command(tiny_checkpoint, tmp_path):
     return ["predict", "--prompt", "nuclei", "--model", tiny_checkpoint, "--threshold", 0.3, "-o", tmp_path / "out"]
 
 
 @pytest.fixture
-def alone(run: Run, command: list[object], tmp_path: Path) -> np.ndarray:
+def alone(run, command, tmp_path):
     """Return the labels of the dim channel in a file of its own."""
     tifffile.imwrite(tmp_path / "alone.tif", DIM)
     assert run(*command, tmp_path / "alone.tif").code == 0
@@ -33,9 +24,7 @@ def alone(run: Run, command: list[object], tmp_path: Path) -> np.ndarray:
     return labels
 
 
-def test_a_dim_channel_is_seen_beside_a_bright_one(
-    run: Run, command: list[object], alone: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_dim_channel_is_seen_beside_a_bright_one(run, command, alone, tmp_path):
     names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "actin"]}}
     tifffile.imwrite(tmp_path / "two.ome.tif", np.stack([DIM, BRIGHT]), metadata=names)
 
@@ -51,7 +40,7 @@ def test_a_dim_channel_is_seen_beside_a_bright_one(
     assert "nuclei in DAPI" in every.out
 
 
-def test_channels_of_a_volume(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_channels_of_a_volume(run, command, tmp_path):
     volume = np.stack([[DIM, BRIGHT], [DIM[::-1], BRIGHT]])
     tifffile.imwrite(tmp_path / "zc.tif", volume, imagej=True, metadata={"axes": "ZCYX"})
     tifffile.imwrite(tmp_path / "z.tif", volume[:, 0], imagej=True, metadata={"axes": "ZYX"})
@@ -64,7 +53,7 @@ def test_channels_of_a_volume(run: Run, command: list[object], tmp_path: Path) -
     assert labels.shape == (2, 2, 64, 80)
 
 
-def test_a_channel_that_is_not_there(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_a_channel_that_is_not_there(run, command, tmp_path):
     tifffile.imwrite(tmp_path / "two.tif", np.stack([DIM, BRIGHT]), imagej=True, metadata={"axes": "CYX"})
 
     outcome = run(*command, tmp_path / "two.tif", "--channel", "GFP")
@@ -73,9 +62,7 @@ def test_a_channel_that_is_not_there(run: Run, command: list[object], tmp_path: 
     assert "has no channel 'GFP'; choose one of 1 channel 1, 2 channel 2, or composite" in outcome.err
 
 
-def test_every_image_of_a_file_has_its_results(
-    run: Run, command: list[object], alone: np.ndarray, tmp_path: Path
-) -> None:
+def test_every_image_of_a_file_has_its_results(run, command, alone, tmp_path):
     with tifffile.TiffWriter(tmp_path / "two.ome.tif") as file:
         file.write(BRIGHT, metadata={"axes": "YX", "Name": "over/view"})
         file.write(DIM, metadata={"axes": "YX", "Name": "cells"})

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.cli.conftest import Run
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
@@ -24,28 +23,28 @@ pydicom = pytest.importorskip("pydicom")
 COMPANION = struct.pack(">IIH", 0x00051607, 0x00020000, 0) + b"Mac OS X        " + bytes(4060)
 
 
-def _plane(number: int) -> np.ndarray:
+def _plane(number):
     return np.random.default_rng(number).integers(0, 255, (32, 40, 3), np.uint8)
 
 
-def _png(path: Path, number: int) -> Path:
+def _png(path, number):
     Image.fromarray(_plane(number)).save(path.with_suffix(".PNG"))
     return path.with_suffix(".PNG")
 
 
-def _jpeg(path: Path, number: int) -> Path:
+def _jpeg(path, number):
     exif = Image.Exif()
     exif[0x0112] = 1 + number % 8
     Image.fromarray(_plane(number)).save(path.with_suffix(".jpg"), exif=exif)
     return path.with_suffix(".jpg")
 
 
-def _tiff(path: Path, number: int) -> Path:
+def _tiff(path, number):
     tifffile.imwrite(path.with_suffix(".tif"), _plane(number)[..., 0].astype(np.uint16) * 16)
     return path.with_suffix(".tif")
 
 
-def _nifti(path: Path, number: int) -> Path:
+def _nifti(path, number):
     volume = np.stack([_plane(number)[..., 0]] * 2).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([4.0, 1.0, 1.0, 1.0])), path.with_suffix(".nii"))
     if number % 2:
@@ -53,7 +52,7 @@ def _nifti(path: Path, number: int) -> Path:
     return path.with_suffix(".nii")
 
 
-def _dicom(path: Path, number: int) -> Path:
+def _dicom(path, number):
     from pydicom.dataset import Dataset, FileMetaDataset
 
     data = Dataset()
@@ -72,11 +71,11 @@ def _dicom(path: Path, number: int) -> Path:
 WRITERS: tuple[Callable[[Path, int], Path], ...] = (_png, _jpeg, _tiff, _nifti, _dicom)
 
 
-def _cut(path: Path) -> None:
+def _cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _text(path: Path) -> None:
+def _text(path):
     path.write_text("no image")
 
 
@@ -96,7 +95,7 @@ DAMAGES: tuple[tuple[Callable[[Path, int], Path], Callable[[Path], None]], ...] 
 )
 
 
-def _folder(folder: Path, good: int, bad: int) -> tuple[set[str], set[str]]:
+def _folder(folder, good, bad):
     """Write mixed files and return the names of the good and of the bad ones."""
     folder.mkdir()
     right = {WRITERS[number % len(WRITERS)](folder / f"good{number}", number).name for number in range(good)}
@@ -116,7 +115,7 @@ def _folder(folder: Path, good: int, bad: int) -> tuple[set[str], set[str]]:
     return right | {"short.PNG", long}, wrong
 
 
-def _check(run: Run, model: Path, tmp_path: Path, good: int, bad: int) -> None:
+def _check(run, model, tmp_path, good, bad):
     right, wrong = _folder(tmp_path / "mixed", good, bad)
 
     outcome = run(
@@ -139,10 +138,10 @@ def _check(run: Run, model: Path, tmp_path: Path, good: int, bad: int) -> None:
     assert len(reasons) == len(wrong)
 
 
-def test_a_folder_of_sixty_mixed_files(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_folder_of_sixty_mixed_files(run, tiny_checkpoint, tmp_path):
     _check(run, tiny_checkpoint, tmp_path, 46, 12)
 
 
 @pytest.mark.slow
-def test_a_folder_of_five_hundred_mixed_files(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_folder_of_five_hundred_mixed_files(run, tiny_checkpoint, tmp_path):
     _check(run, tiny_checkpoint, tmp_path, 478, 20)

@@ -1,9 +1,5 @@
 """`napari-amvlm predict` with slides, stacks, folders that were begun, and a cluster."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
@@ -17,17 +13,11 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideStore
 from napari_amvlm.slides.store import DONE
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.models.amvlm import AMVLM
-    from tests.cli.conftest import Run
-
 PROMPTS = ["--prompt", "nuclei", "--prompt", "left lung"]
 
 
 @pytest.fixture
-def slide(tmp_path: Path) -> Path:
+def slide(tmp_path):
     """Return a tiled pyramid of two levels, 700 by 600 pixels: four blocks."""
     path = tmp_path / "slide.tif"
     pixels = np.random.default_rng(4).integers(60, 200, (70, 60, 3)).repeat(10, 0).repeat(10, 1).astype(np.uint8)
@@ -38,13 +28,13 @@ def slide(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def volume(tmp_path: Path) -> Path:
+def volume(tmp_path):
     values = np.random.default_rng(6).integers(0, 3000, (6, 40, 48)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "scan.tif", values, imagej=True, metadata={"axes": "ZYX"})
     return tmp_path / "scan.tif"
 
 
-def test_a_slide_gives_a_folder_that_fills_up(run: Run, slide: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_slide_gives_a_folder_that_fills_up(run, slide, tiny_checkpoint, tmp_path):
     command = ["predict", slide, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--magnification", "0.5"]
 
     part = run(*command, "--region", 0, 0, 100, 100)
@@ -63,9 +53,7 @@ def test_a_slide_gives_a_folder_that_fills_up(run: Run, slide: Path, tiny_checkp
     assert "nuclei " in rest.out
 
 
-def test_a_slide_of_another_request_is_not_touched(
-    run: Run, slide: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_slide_of_another_request_is_not_touched(run, slide, tiny_checkpoint, tmp_path):
     command = ["predict", slide, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--magnification", "0.2"]
     run(*command, "--prompt", "nuclei")
 
@@ -83,18 +71,16 @@ def test_a_slide_of_another_request_is_not_touched(
     assert "stroma is not taught yet; nearest known: nuclei" in unknown.err
 
 
-def test_short_memory_on_a_slide_is_told_and_the_file_is_done(
-    run: Run, slide: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[Predictor] = []
+def test_short_memory_on_a_slide_is_told_and_the_file_is_done(run, slide, tiny_checkpoint, tmp_path, monkeypatch):
+    loaded = []
     from_file = Predictor.from_file
 
-    def failing(*arguments: object, **options: object) -> Predictor:
+    def failing(*arguments, **options):
         """Load the real model, whose encoder then fails as torch does where memory is short, the first time."""
-        loaded.append(from_file(*arguments, **options))  # type: ignore[arg-type]
+        loaded.append(from_file(*arguments, **options))
         failures = iter([True])
 
-        def fail(_module: object, _arguments: object) -> None:
+        def fail(_module, _arguments):
             if next(failures, False):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
@@ -114,7 +100,7 @@ def test_short_memory_on_a_slide_is_told_and_the_file_is_done(
     assert (SlideStore.read(tmp_path / "out" / "slide.zarr").states == DONE).sum() == 1
 
 
-def test_a_volume_is_predicted_slice_by_slice(run: Run, volume: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_volume_is_predicted_slice_by_slice(run, volume, tiny_checkpoint, tmp_path):
     outcome = run("predict", volume, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities")
 
     labels = tifffile.imread(tmp_path / "out" / "scan.tif")
@@ -126,9 +112,7 @@ def test_a_volume_is_predicted_slice_by_slice(run: Run, volume: Path, tiny_check
     assert np.array_equal((labels > 0)[clear], (stored.max(axis=0) >= 0.5)[clear])
 
 
-def test_a_range_of_slices_leaves_the_others_empty(
-    run: Run, volume: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_range_of_slices_leaves_the_others_empty(run, volume, tiny_checkpoint, tmp_path):
     options = ["--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out", "--threshold", 0.01]
 
     outcome = run("predict", volume, *options, "--slices", "2-3", "--instances")
@@ -142,9 +126,7 @@ def test_a_range_of_slices_leaves_the_others_empty(
     assert np.unique(objects[2:4]).tolist() == [1]
 
 
-def test_objects_of_a_slide_are_numbered_over_all_of_it(
-    run: Run, slide: Path, counting_model: AMVLM, tmp_path: Path
-) -> None:
+def test_objects_of_a_slide_are_numbered_over_all_of_it(run, slide, counting_model, tmp_path):
     model = tmp_path / "counting.safetensors"
     save_model(counting_model, model, name="counting", licence="CC0-1.0", training_data="none: random weights")
     command = [
@@ -174,9 +156,7 @@ def test_objects_of_a_slide_are_numbered_over_all_of_it(
     assert "done already" in again.out
 
 
-def test_slices_and_regions_that_do_not_fit_the_image(
-    run: Run, volume: Path, slide: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_slices_and_regions_that_do_not_fit_the_image(run, volume, slide, tiny_checkpoint, tmp_path):
     common = ["--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out"]
 
     messages = [
@@ -199,9 +179,7 @@ def test_slices_and_regions_that_do_not_fit_the_image(
     assert [words in message for words, message in zip(expected, messages, strict=True)] == [True] * 6
 
 
-def test_what_is_done_is_skipped_until_something_changes(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_what_is_done_is_skipped_until_something_changes(run, binary_folder, tiny_checkpoint, tmp_path):
     command = ["predict", binary_folder, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--prompt", "nuclei"]
     run(*command)
     (tmp_path / "out" / "b.tif").unlink()
@@ -219,9 +197,7 @@ def test_what_is_done_is_skipped_until_something_changes(
     assert "done already" not in redone
 
 
-def test_folders_of_stacks_and_pyramids(
-    run: Run, slide: Path, volume: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_folders_of_stacks_and_pyramids(run, slide, volume, tiny_checkpoint, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()
     slide.rename(folder / "slide.svs")
@@ -238,7 +214,7 @@ def test_folders_of_stacks_and_pyramids(
     assert outcome.err.splitlines()[-1] == f"1 of 3 images failed: {folder / 'broken.btf'}"
 
 
-def test_a_worker_gives_back_errors_of_a_file(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_worker_gives_back_errors_of_a_file(binary_folder, tiny_checkpoint, tmp_path):
     request = Request(("nuclei",), tmp_path / "out")
 
     bad = predicting.work(ImageSource(tmp_path / "none.png", "none"), request, tiny_checkpoint, "cpu")
@@ -250,7 +226,7 @@ def test_a_worker_gives_back_errors_of_a_file(binary_folder: Path, tiny_checkpoi
     assert good.lines[0].endswith("a.tif")
 
 
-def test_a_scheduler_that_does_not_answer(run: Run, slide: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_scheduler_that_does_not_answer(run, slide, tiny_checkpoint, tmp_path):
     pytest.importorskip("distributed")
 
     outcome = run(
@@ -263,9 +239,7 @@ def test_a_scheduler_that_does_not_answer(run: Run, slide: Path, tiny_checkpoint
 
 
 @pytest.mark.slow
-def test_two_workers_give_the_same_files(
-    run: Run, binary_folder: Path, volume: Path, slide: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_two_workers_give_the_same_files(run, binary_folder, volume, slide, tiny_checkpoint, tmp_path):
     distributed = pytest.importorskip("distributed")
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")

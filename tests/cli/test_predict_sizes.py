@@ -1,29 +1,20 @@
 """`napari-amvlm predict` looks at images at the pixel size that the model was taught at."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
-
 PIXELS = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
 
 
 @pytest.fixture
-def command(tiny_checkpoint: Path, tmp_path: Path) -> list[object]:
+def command(tiny_checkpoint, tmp_path):
     model = ["--model", tiny_checkpoint, "--probabilities", "-o", tmp_path / "out"]
     return ["predict", "--prompt", "nuclei", "--scale", "tiles", *model]
 
 
-def _write(path: Path, micrometers: float, unit: str) -> Path:
+def _write(path, micrometers, unit):
     per_unit = {"CENTIMETER": 10_000, "INCH": 25_400}[unit] / micrometers
     tifffile.imwrite(
         path, PIXELS, photometric="rgb", resolution=(per_unit, per_unit), resolutionunit=unit, metadata=None
@@ -32,9 +23,7 @@ def _write(path: Path, micrometers: float, unit: str) -> Path:
 
 
 @pytest.mark.parametrize("unit", ["CENTIMETER", "INCH"])
-def test_the_pixel_size_of_a_file_sets_the_magnification(
-    run: Run, command: list[object], tmp_path: Path, unit: str
-) -> None:
+def test_the_pixel_size_of_a_file_sets_the_magnification(run, command, tmp_path, unit):
     sized = _write(tmp_path / "sized.tif", 0.125, unit)
     plain = tmp_path / "plain.tif"
     tifffile.imwrite(plain, PIXELS, photometric="rgb")
@@ -51,13 +40,13 @@ def test_the_pixel_size_of_a_file_sets_the_magnification(
     assert not np.array_equal(tifffile.imread(tmp_path / "out" / "plain_probability.tif"), wanted)
 
 
-def test_a_magnification_by_hand_comes_first(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_a_magnification_by_hand_comes_first(run, command, tmp_path):
     outcome = run(*command, _write(tmp_path / "a.tif", 0.125, "CENTIMETER"), "--magnification", 1)
 
     assert (outcome.code, outcome.err) == (0, "")
 
 
-def test_without_a_size_nothing_changes(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_without_a_size_nothing_changes(run, command, tmp_path):
     printed = _write(tmp_path / "printed.tif", 25_400 / 300, "INCH")
     Image.fromarray(PIXELS).save(tmp_path / "photo.png", dpi=(300, 300))
 
@@ -69,7 +58,7 @@ def test_without_a_size_nothing_changes(run: Run, command: list[object], tmp_pat
     )
 
 
-def test_what_is_seen_whole_has_no_magnification(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_what_is_seen_whole_has_no_magnification(run, command, tmp_path):
     outcome = run(*command, _write(tmp_path / "a.tif", 0.125, "CENTIMETER"), "--scale", "whole")
 
     assert (outcome.code, outcome.err) == (0, "")

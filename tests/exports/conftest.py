@@ -1,27 +1,19 @@
 """A project with accepted masks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
-
-def disc(shape: tuple[int, int], row: int, column: int, radius: int) -> np.ndarray:
+def disc(shape, row, column, radius):
     y, x = np.ogrid[: shape[0], : shape[1]]
     return (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
 
 @pytest.fixture
-def masks() -> dict[str, np.ndarray]:
+def masks():
     """Return a ring and two discs for "lungs", and one of the discs alone for "left lung"."""
     shape = (60, 48)
     ring = disc(shape, 14, 14, 10) & ~disc(shape, 14, 14, 4)
@@ -30,7 +22,7 @@ def masks() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, masks: dict[str, np.ndarray]) -> Iterator[Project]:
+def project(tmp_path, masks):
     """Return a project of three images: one with two prompts, one reviewed in part, and one that nobody annotated."""
     rng = np.random.default_rng(1)
     paths = []

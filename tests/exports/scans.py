@@ -1,24 +1,13 @@
 """Scans for tests: DICOM series, OME-Zarr images, and masks that are accepted on their slices."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from napari_amvlm.project import Answer
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from napari_amvlm.imaging import ImageData
-    from napari_amvlm.project import Project
-
 PROMPTS = ("vertebrae", "spinal canal")
 
 
-def write_series(folder: Path, slices: int = 5) -> Path:
+def write_series(folder, slices=5):
     """Write an oblique CT series, whose files are not in the order of their positions."""
     import pydicom
     from pydicom.data import get_testdata_file
@@ -40,7 +29,7 @@ def write_series(folder: Path, slices: int = 5) -> Path:
     return folder
 
 
-def write_zarr(folder: Path, pixels: np.ndarray, axes: str, version: str) -> Path:
+def write_zarr(folder, pixels, axes, version):
     """Write an OME-Zarr image of one level; pixels of half a micrometer."""
     import zarr
 
@@ -52,12 +41,12 @@ def write_zarr(folder: Path, pixels: np.ndarray, axes: str, version: str) -> Pat
         for a in axes
     ]
     datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
-    image: dict[str, Any] = {"multiscales": [{"version": version, "axes": described, "datasets": datasets}]}
+    image = {"multiscales": [{"version": version, "axes": described, "datasets": datasets}]}
     group.attrs.update(image if version == "0.4" else {"ome": image | {"version": version}})
     return folder
 
 
-def annotate(project: Project, image: ImageData, numbers: Sequence[int] = (1, 3)) -> dict[str, np.ndarray]:
+def annotate(project, image, numbers=(1, 3)):
     """Accept blobs on slices of a volume as the dock does; return the masks of the whole volume."""
     rng = np.random.default_rng(3)
     wanted = {prompt: np.zeros(image.data.shape, bool) for prompt in PROMPTS}

@@ -1,9 +1,6 @@
 """COCO files out of a project."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,13 +11,8 @@ from hypothesis.extra.numpy import arrays
 from napari_amvlm.exports import export_coco
 from napari_amvlm.exports.coco import run_lengths
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.project import Project
-
-
-def decoded(counts: list[int], size: list[int]) -> np.ndarray:
+def decoded(counts, size):
     """Return the mask of an uncompressed RLE, as the COCO API defines it: column by column, background first."""
     values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.pad(values, (0, size[0] * size[1] - len(values))).reshape(size[::-1]).T
@@ -28,7 +20,7 @@ def decoded(counts: list[int], size: list[int]) -> np.ndarray:
 
 @given(arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 7))).filter(lambda mask: bool(mask.any())))
 @settings(max_examples=150, deadline=None)
-def test_run_lengths_give_the_mask_back(mask: np.ndarray) -> None:
+def test_run_lengths_give_the_mask_back(mask):
     counts = run_lengths(*np.nonzero(mask), mask.shape)
 
     assert np.array_equal(decoded(counts, list(mask.shape)), mask)
@@ -36,14 +28,14 @@ def test_run_lengths_give_the_mask_back(mask: np.ndarray) -> None:
 
 
 @pytest.fixture
-def content(project: Project, tmp_path: Path) -> dict[str, Any]:
+def content(project, tmp_path):
     path = tmp_path / "out" / "masks.json"
     export_coco(project, path)
-    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    read = json.loads(path.read_text(encoding="utf-8"))
     return read
 
 
-def test_annotations_of_an_image_make_up_its_masks(content: dict[str, Any], masks: dict[str, np.ndarray]) -> None:
+def test_annotations_of_an_image_make_up_its_masks(content, masks):
     names = {category["id"]: category["name"] for category in content["categories"]}
     first = content["images"][0]
     assert (first["file_name"], first["height"], first["width"]) == ("chest.png", 60, 48)
@@ -57,7 +49,7 @@ def test_annotations_of_an_image_make_up_its_masks(content: dict[str, Any], mask
     assert np.array_equal(found["left lung"], masks["left lung"])
 
 
-def test_every_piece_has_its_own_box_and_area(content: dict[str, Any]) -> None:
+def test_every_piece_has_its_own_box_and_area(content):
     lungs = [a for a in content["annotations"] if (a["image_id"], a["category_id"]) == (1, 1)]
 
     assert len(lungs) == 3
@@ -71,7 +63,7 @@ def test_every_piece_has_its_own_box_and_area(content: dict[str, Any]) -> None:
         assert annotation["iscrowd"] == 0
 
 
-def test_ids_are_unique_and_images_without_masks_are_left_out(content: dict[str, Any]) -> None:
+def test_ids_are_unique_and_images_without_masks_are_left_out(content):
     ids = [annotation["id"] for annotation in content["annotations"]]
 
     assert len(set(ids)) == len(ids)

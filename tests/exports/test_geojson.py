@@ -1,9 +1,6 @@
 """GeoJSON files out of a project."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,11 +9,8 @@ from skimage.measure import points_in_poly
 from napari_amvlm.exports import export_geojson
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_polygons_cover_the_masks(project: Project, masks: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_polygons_cover_the_masks(project, masks, tmp_path):
     export_geojson(project, tmp_path / "out")
 
     collection = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))
@@ -31,7 +25,7 @@ def test_polygons_cover_the_masks(project: Project, masks: dict[str, np.ndarray]
     assert np.array_equal(found["left lung"], masks["left lung"])
 
 
-def test_a_ring_has_a_hole_and_every_prompt_a_colour(project: Project, tmp_path: Path) -> None:
+def test_a_ring_has_a_hole_and_every_prompt_a_colour(project, tmp_path):
     export_geojson(project, tmp_path / "out")
 
     features = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))["features"]
@@ -41,7 +35,7 @@ def test_a_ring_has_a_hole_and_every_prompt_a_colour(project: Project, tmp_path:
     assert len(colours) == 2
 
 
-def test_one_file_for_each_accepted_image(project: Project, tmp_path: Path) -> None:
+def test_one_file_for_each_accepted_image(project, tmp_path):
     notes = export_geojson(project, tmp_path / "out")
 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["chest-2.geojson", "chest.geojson"]
@@ -49,7 +43,7 @@ def test_one_file_for_each_accepted_image(project: Project, tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(60)  # a scan of the whole image for each part took minutes
-def test_an_object_of_many_parts(tmp_path: Path) -> None:
+def test_an_object_of_many_parts(tmp_path):
     mask = np.zeros((1500, 1500), np.bool_)
     mask[:1480:32, :1300:32] = True
     with Project.create(tmp_path / "many.amvlm") as project:
@@ -62,7 +56,7 @@ def test_an_object_of_many_parts(tmp_path: Path) -> None:
     assert sorted(corners) == sorted([int(x), int(y)] for y, x in np.argwhere(mask))
 
 
-def test_prompts_have_the_colours_of_the_project(project: Project, tmp_path: Path) -> None:
+def test_prompts_have_the_colours_of_the_project(project, tmp_path):
     project.prompts.set_colour("left lung", "#0a141e")
 
     export_geojson(project, tmp_path / "out")

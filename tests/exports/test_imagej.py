@@ -1,9 +1,5 @@
 """ROIs of ImageJ, read by roifile."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from skimage.draw import polygon2mask
@@ -11,17 +7,10 @@ from skimage.draw import polygon2mask
 from napari_amvlm.errors import InputError
 from napari_amvlm.exports import export_as
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.project import Project
-
 roifile = pytest.importorskip("roifile")
 
 
-def test_every_object_is_a_roi_with_exactly_its_pixels(
-    project: Project, masks: dict[str, np.ndarray], tmp_path: Path
-) -> None:
+def test_every_object_is_a_roi_with_exactly_its_pixels(project, masks, tmp_path):
     export_as(project, "imagej", tmp_path / "out")
 
     rois = roifile.roiread(tmp_path / "out" / "chest.zip")
@@ -36,7 +25,7 @@ def test_every_object_is_a_roi_with_exactly_its_pixels(
     assert {(roi.top, roi.left, roi.bottom, roi.right) for roi in rois} >= {(4, 4, 25, 25)}
 
 
-def test_nothing_is_overwritten(project: Project, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(project, tmp_path):
     export_as(project, "imagej", tmp_path / "out")
 
     with pytest.raises(InputError, match="nothing is overwritten"):

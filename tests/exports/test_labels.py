@@ -1,9 +1,5 @@
 """Label images out of a project, and back in."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
-
 import numpy as np
 import pytest
 
@@ -17,16 +13,9 @@ from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.models.amvlm import AMVLM
-
 
 @pytest.mark.parametrize("kind", ["tiff", "png"])
-def test_masks_come_back_through_the_folder_reader(
-    project: Project, masks: dict[str, np.ndarray], tmp_path: Path, kind: Literal["tiff", "png"]
-) -> None:
+def test_masks_come_back_through_the_folder_reader(project, masks, tmp_path, kind):
     export_labels(project, tmp_path / "out", kind, images=True)
 
     folder = read_folder(tmp_path / "out")
@@ -37,20 +26,20 @@ def test_masks_come_back_through_the_folder_reader(
     assert np.array_equal(binary_mask(labels["chest"], 1), masks["lungs"] & ~masks["left lung"])
 
 
-def test_images_are_the_originals(project: Project, tmp_path: Path) -> None:
+def test_images_are_the_originals(project, tmp_path):
     export_labels(project, tmp_path / "out", "png", images=True)
 
     copied = read_image(tmp_path / "out" / "img" / "chest-2.png").data
     assert np.array_equal(copied, project.images.load(project.images.all()[1]))
 
 
-def test_images_stay_where_they_are_unless_wanted(project: Project, tmp_path: Path) -> None:
+def test_images_stay_where_they_are_unless_wanted(project, tmp_path):
     export_labels(project, tmp_path / "out", "tiff")
 
     assert not (tmp_path / "out" / "img").exists()
 
 
-def test_what_nobody_reviewed_is_told_and_written(project: Project, tmp_path: Path) -> None:
+def test_what_nobody_reviewed_is_told_and_written(project, tmp_path):
     notes = export_labels(project, tmp_path / "out", "png")
 
     reviewed = read_mask(tmp_path / "out" / "reviewed" / "chest-2.png") > 0
@@ -61,13 +50,13 @@ def test_what_nobody_reviewed_is_told_and_written(project: Project, tmp_path: Pa
     assert any("chest-2" in note and "left lung" in note for note in notes)
 
 
-def test_pixels_of_several_prompts_are_told(project: Project, masks: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_pixels_of_several_prompts_are_told(project, masks, tmp_path):
     notes = export_labels(project, tmp_path / "out", "png")
 
     assert any(f"{masks['left lung'].sum()} pixels" in note for note in notes)
 
 
-def test_an_image_without_a_file_is_exported_too(tmp_path: Path) -> None:
+def test_an_image_without_a_file_is_exported_too(tmp_path):
     pixels = np.random.default_rng(0).random((20, 20, 3)).astype(np.float32)
     with Project.create(tmp_path / "p.amvlm") as project:
         record = project.images.add_array(pixels, name="slide: 7/a")
@@ -79,16 +68,16 @@ def test_an_image_without_a_file_is_exported_too(tmp_path: Path) -> None:
     assert np.array_equal(read_image(pair.image).data, pixels)
 
 
-def test_a_project_without_masks(tmp_path: Path) -> None:
+def test_a_project_without_masks(tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project, pytest.raises(DatasetError, match="no accepted mask"):
         export_labels(project, tmp_path / "out", "tiff")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "mask.tif"
     path.write_text("old")
 
-    def write(temporary: Path) -> None:
+    def write(temporary):
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
@@ -99,22 +88,22 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_prompts_become_file_names() -> None:
+def test_prompts_become_file_names():
     assert file_slug("Cell  nuclei (H&E)") == "cell-nuclei-h-e"
     assert file_slug("细胞核") == "细胞核"
     assert file_slug("../..") == "prompt"
 
 
-def test_the_same_prompt_twice_is_one() -> None:
+def test_the_same_prompt_twice_is_one():
     assert check_prompts(["nuclei", " nuclei", "left  lung"]) == ("nuclei", "left lung")
 
 
-def test_prompts_that_share_a_file_name() -> None:
+def test_prompts_that_share_a_file_name():
     with pytest.raises(InputError, match="punctuation"):
         check_prompts(["H&E", "h-e"])
 
 
-def test_images_of_one_name_keep_files_of_their_own(tmp_path: Path) -> None:
+def test_images_of_one_name_keep_files_of_their_own(tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         for number, name in enumerate(("a-3", "a", "a")):
             record = project.images.add_array(np.full((8, 8), number, np.uint8), name=name)
@@ -129,9 +118,7 @@ def test_images_of_one_name_keep_files_of_their_own(tmp_path: Path) -> None:
     assert sorted(int(read_mask(file, (8, 8)).any(axis=1).argmax()) for file in files) == [0, 1, 2]
 
 
-def test_pixels_that_nobody_looked_at_are_unknown_to_those_who_read_the_folder(
-    tmp_path: Path, tiny_model: AMVLM
-) -> None:
+def test_pixels_that_nobody_looked_at_are_unknown_to_those_who_read_the_folder(tmp_path, tiny_model):
     image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     region = np.zeros((64, 64), np.bool_)
     region[:20, :20] = True
@@ -151,14 +138,12 @@ def test_pixels_that_nobody_looked_at_are_unknown_to_those_who_read_the_folder(
     assert evaluate_folder(predictor, tmp_path / "out", "nuclei")["dice"] == pytest.approx(1)
 
 
-def test_every_mask_is_whole_beside_the_flat_image(
-    project: Project, masks: dict[str, np.ndarray], tmp_path: Path
-) -> None:
+def test_every_mask_is_whole_beside_the_flat_image(project, masks, tmp_path):
     export_labels(project, tmp_path / "out", "png")
 
     assert np.array_equal(read_mask(tmp_path / "out" / "masks" / "lungs" / "chest.png"), masks["lungs"] * 255)
     assert np.array_equal(read_mask(tmp_path / "out" / "masks" / "left-lung" / "chest.png"), masks["left lung"] * 255)
 
 
-def test_prompts_of_one_slug_have_folders_of_their_own() -> None:
+def test_prompts_of_one_slug_have_folders_of_their_own():
     assert prompt_folders(["H&E", "h-e", "nuclei"]) == {"H&E": "h-e", "h-e": "h-e-2", "nuclei": "nuclei"}

@@ -1,9 +1,6 @@
 """Labels beside OME-Zarr images, read by zarr alone and by this program."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,14 +12,11 @@ from napari_amvlm.imaging import open_images
 from napari_amvlm.project import Answer, Project
 from tests.exports.scans import annotate, write_zarr
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 RNG = np.random.default_rng(2)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_labels_of_a_volume_lie_beside_it(tmp_path: Path, version: str) -> None:
+def test_labels_of_a_volume_lie_beside_it(tmp_path, version):
     root = write_zarr(tmp_path / "cells.zarr", RNG.integers(0, 255, (2, 4, 64, 80), np.uint8), "czyx", version)
     image = open_images(root)[0].of_channel(1)
     with Project.create(tmp_path / "p.amvlm") as project:
@@ -43,7 +37,7 @@ def test_labels_of_a_volume_lie_beside_it(tmp_path: Path, version: str) -> None:
         assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == ["z", "y", "x"]
 
 
-def test_large_labels_have_levels(tmp_path: Path) -> None:
+def test_large_labels_have_levels(tmp_path):
     pixels = RNG.integers(0, 255, (1100, 700), np.uint8)
     root = write_zarr(tmp_path / "tissue.zarr", pixels, "yx", "0.5")
     mask = RNG.random(pixels.shape) > 0.5
@@ -58,7 +52,7 @@ def test_large_labels_have_levels(tmp_path: Path) -> None:
     assert open_images(root / "labels" / "tumor")[0].data.shape == pixels.shape
 
 
-def test_labels_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
+def test_labels_that_are_there_stay_as_they_are(tmp_path):
     root = write_zarr(tmp_path / "cells.zarr", RNG.integers(0, 255, (4, 64, 80), np.uint8), "zyx", "0.4")
     with Project.create(tmp_path / "p.amvlm") as project:
         annotate(project, open_images(root)[0])
@@ -71,7 +65,7 @@ def test_labels_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_labels_of_another_program_stay_listed(tmp_path: Path) -> None:
+def test_labels_of_another_program_stay_listed(tmp_path):
     root = write_zarr(tmp_path / "cells.zarr", RNG.integers(0, 255, (4, 64, 80), np.uint8), "zyx", "0.4")
     (root / "labels").mkdir()
     (root / "labels" / ".zattrs").write_text(json.dumps({"labels": ["theirs"]}), encoding="utf-8")

@@ -1,7 +1,5 @@
 """Outlines give the very mask back, as simple rings with holes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,7 @@ from skimage.measure import label, points_in_poly
 from napari_amvlm.exports.outlines import outline, signed_area
 
 
-def filled(rings: list[list[tuple[int, int]]], shape: tuple[int, int]) -> np.ndarray:
+def filled(rings, shape):
     """Return the pixels whose centre lies inside an odd number of rings."""
     rows, columns = np.indices(shape)
     centres = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=1)
@@ -22,7 +20,7 @@ def filled(rings: list[list[tuple[int, int]]], shape: tuple[int, int]) -> np.nda
 
 @given(arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 @settings(max_examples=200, deadline=None)
-def test_every_piece_comes_back_from_its_outline(mask: np.ndarray) -> None:
+def test_every_piece_comes_back_from_its_outline(mask):
     pieces = label(mask, connectivity=1)
 
     for number in range(1, pieces.max() + 1):
@@ -37,7 +35,7 @@ def test_every_piece_comes_back_from_its_outline(mask: np.ndarray) -> None:
 
 @given(arrays(np.bool_, (8, 8), fill=st.nothing()))
 @settings(max_examples=200, deadline=None)
-def test_rings_are_closed_and_never_touch_themselves(mask: np.ndarray) -> None:
+def test_rings_are_closed_and_never_touch_themselves(mask):
     pieces = label(mask, connectivity=1)
 
     for number in range(1, pieces.max() + 1):
@@ -46,11 +44,11 @@ def test_rings_are_closed_and_never_touch_themselves(mask: np.ndarray) -> None:
             assert len(set(ring)) == len(ring) - 1
 
 
-def test_straight_sides_have_no_points_between() -> None:
+def test_straight_sides_have_no_points_between():
     assert outline(np.ones((3, 5), bool)) == [[(0, 0), (5, 0), (5, 3), (0, 3), (0, 0)]]
 
 
-def test_a_hole_that_touches_the_outside_at_a_corner_is_a_hole() -> None:
+def test_a_hole_that_touches_the_outside_at_a_corner_is_a_hole():
     mask = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]], bool)
 
     outer, hole = outline(mask)
@@ -60,7 +58,7 @@ def test_a_hole_that_touches_the_outside_at_a_corner_is_a_hole() -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_a_disc_with_a_hole(turns: int) -> None:
+def test_a_disc_with_a_hole(turns):
     y, x = np.ogrid[-20:21, -25:26]
     disc = np.rot90((x**2 + y**2 < 300) & ((x - 4) ** 2 + y**2 > 20), turns)
 

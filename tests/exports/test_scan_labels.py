@@ -1,9 +1,5 @@
 """Masks over the scans that the images of a project are slices and regions of."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import tifffile
@@ -13,9 +9,6 @@ from napari_amvlm.exports import ExportOptions, export_as
 from napari_amvlm.imaging import open_images, slide_key, to_file_axes
 from napari_amvlm.project import Answer, Project, SlidePlace
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 nibabel = pytest.importorskip("nibabel")
 orientations = pytest.importorskip("nibabel.orientations")
 
@@ -23,7 +16,7 @@ VOXELS = np.random.default_rng(0).integers(-900, 2000, (20, 24, 28), np.int16)
 OBLIQUE = np.array([[0.46, 0.19, 0.5, -9], [-0.2, 0.71, 0.1, 4], [-0.1, -0.12, 1.9, 30], [0, 0, 0, 1.0]])
 
 
-def _scan(path: Path, codes: str) -> Path:
+def _scan(path, codes):
     """Write a volume in an orientation; "oblique" is turned by odd angles."""
     if codes == "oblique":
         nibabel.save(nibabel.Nifti1Image(VOXELS, OBLIQUE), path)
@@ -33,7 +26,7 @@ def _scan(path: Path, codes: str) -> Path:
     return path
 
 
-def _annotate(project: Project, scan: Path) -> dict[str, np.ndarray]:
+def _annotate(project, scan):
     """Accept masks on some slices as the dock does; return what a program that reads the scan's voxels has to see."""
     (image,) = open_images(scan)
     rng = np.random.default_rng(3)
@@ -47,7 +40,7 @@ def _annotate(project: Project, scan: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL", "oblique"])
-def test_nifti_masks_have_affine_axes_and_voxels_of_the_scan(tmp_path: Path, codes: str) -> None:
+def test_nifti_masks_have_affine_axes_and_voxels_of_the_scan(tmp_path, codes):
     scan = _scan(tmp_path / "spine.nii.gz", codes)
     with Project.create(tmp_path / "p.amvlm") as project:
         wanted = _annotate(project, scan)
@@ -62,7 +55,7 @@ def test_nifti_masks_have_affine_axes_and_voxels_of_the_scan(tmp_path: Path, cod
     assert np.count_nonzero(reviewed) == 3 * np.prod(open_images(scan)[0].data.shape[1:])
 
 
-def test_a_scan_with_zero_affine_is_left_out_by_name(tmp_path: Path) -> None:
+def test_a_scan_with_zero_affine_is_left_out_by_name(tmp_path):
     image = nibabel.Nifti1Image(VOXELS, np.eye(4))
     image.header["sform_code"], image.header["qform_code"], image.header["vox_offset"] = 1, 0, 352
     for row in ("srow_x", "srow_y", "srow_z"):
@@ -78,7 +71,7 @@ def test_a_scan_with_zero_affine_is_left_out_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_without_its_scan_a_slice_is_left_out_and_told(tmp_path: Path) -> None:
+def test_without_its_scan_a_slice_is_left_out_and_told(tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         _annotate(project, _scan(tmp_path / "spine.nii.gz", "RAS"))
 
@@ -92,7 +85,7 @@ def test_without_its_scan_a_slice_is_left_out_and_told(tmp_path: Path) -> None:
     assert [note for note in notes if note.startswith("Left out: other")]
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine", encoding="utf-8")
     with Project.create(tmp_path / "p.amvlm") as project:
@@ -104,7 +97,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-def test_a_place_that_refuses(tmp_path: Path) -> None:
+def test_a_place_that_refuses(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with Project.create(tmp_path / "p.amvlm") as project:
         _annotate(project, _scan(tmp_path / "spine.nii.gz", "RAS"))
@@ -113,14 +106,14 @@ def test_a_place_that_refuses(tmp_path: Path) -> None:
             export_as(project, "nifti", tmp_path / "file" / "out", ExportOptions(scans=(tmp_path / "spine.nii.gz",)))
 
 
-def _slide(path: Path) -> np.ndarray:
+def _slide(path):
     pixels = np.random.default_rng(5).integers(0, 255, (1300, 1700, 3), np.uint8)
-    options: dict[str, Any] = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
+    options = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", **options)
     return pixels
 
 
-def test_regions_of_a_slide_become_one_ome_tiff_with_levels_and_pixel_size(tmp_path: Path) -> None:
+def test_regions_of_a_slide_become_one_ome_tiff_with_levels_and_pixel_size(tmp_path):
     pixels = _slide(tmp_path / "slide.tif")
     wanted = np.zeros(pixels.shape[:2], bool)
     with Project.create(tmp_path / "p.amvlm") as project:
@@ -144,7 +137,7 @@ def test_regions_of_a_slide_become_one_ome_tiff_with_levels_and_pixel_size(tmp_p
     assert len(opened.levels) == 3
 
 
-def test_an_image_without_a_scan_is_an_ome_tiff_of_its_own(tmp_path: Path) -> None:
+def test_an_image_without_a_scan_is_an_ome_tiff_of_its_own(tmp_path):
     mask = np.random.default_rng(1).random((60, 48)) > 0.5
     with Project.create(tmp_path / "p.amvlm") as project:
         pixels = np.random.default_rng(2).integers(0, 255, (60, 48), np.uint8)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -9,11 +7,11 @@ from napari_amvlm.imaging.scale import canvas_box, fit_square
 @pytest.mark.parametrize(
     ("shape", "box"), [((100, 200), (16, 0, 32, 64)), ((200, 100), (0, 16, 64, 32)), ((1, 900), (31, 0, 1, 64))]
 )
-def test_the_image_lies_in_the_middle(shape: tuple[int, int], box: tuple[int, int, int, int]) -> None:
+def test_the_image_lies_in_the_middle(shape, box):
     assert canvas_box(shape, 64) == box
 
 
-def test_the_canvas_is_zero_around_the_image() -> None:
+def test_the_canvas_is_zero_around_the_image():
     canvas = fit_square(np.ones((100, 200, 3), np.float32), 64)
 
     assert canvas.shape == (64, 64, 3)
@@ -21,7 +19,7 @@ def test_the_canvas_is_zero_around_the_image() -> None:
     assert canvas[:16].max() == canvas[48:].max() == 0
 
 
-def test_a_mask_stays_binary() -> None:
+def test_a_mask_stays_binary():
     mask = np.zeros((128, 128), bool)
     mask[31:97, 31:97] = True
 

@@ -1,18 +1,11 @@
 """Channels: which files have them, how one is chosen, and the composite."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import tifffile
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import choose_channel, open_images, read_image, to_rgb01
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RANDOM = np.random.default_rng(0)
 DIM = RANDOM.integers(100, 300, (64, 80), np.uint16)
@@ -38,9 +31,7 @@ EIGHT = (THREE >> 8).astype(np.uint8)
         ),
     ],
 )
-def test_three_channels_are_colours_only_where_the_file_says_so(
-    tmp_path: Path, pixels: np.ndarray, how: dict[str, Any], channels: bool
-) -> None:
+def test_three_channels_are_colours_only_where_the_file_says_so(tmp_path, pixels, how, channels):
     tifffile.imwrite(tmp_path / "a.tif", pixels, **how)
 
     (image,) = open_images(tmp_path / "a.tif")
@@ -56,7 +47,7 @@ def test_three_channels_are_colours_only_where_the_file_says_so(
 
 
 @pytest.mark.parametrize("channel", ["DAPI", " dapi", "1"])
-def test_a_channel_is_chosen_by_name_or_number(tmp_path: Path, channel: str) -> None:
+def test_a_channel_is_chosen_by_name_or_number(tmp_path, channel):
     tifffile.imwrite(tmp_path / "a.ome.tif", THREE, metadata={"axes": "CYX", "Channel": {"Name": NAMES}})
 
     image = choose_channel(open_images(tmp_path / "a.ome.tif")[0], channel)
@@ -66,14 +57,14 @@ def test_a_channel_is_chosen_by_name_or_number(tmp_path: Path, channel: str) -> 
 
 
 @pytest.mark.parametrize("channel", ["GFP", "0", "4", ""])
-def test_a_channel_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, channel: str) -> None:
+def test_a_channel_that_is_not_there_is_refused_with_those_that_are(tmp_path, channel):
     tifffile.imwrite(tmp_path / "a.ome.tif", THREE, metadata={"axes": "CYX", "Channel": {"Name": NAMES}})
 
     with pytest.raises(ImageError, match="choose one of 1 DAPI, 2 actin, 3 tubulin, or composite"):
         choose_channel(open_images(tmp_path / "a.ome.tif")[0], channel)
 
 
-def test_an_image_without_channels_has_none_to_choose(tmp_path: Path) -> None:
+def test_an_image_without_channels_has_none_to_choose(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", DIM)
 
     with pytest.raises(ImageError, match="has no channels to choose from"):
@@ -81,7 +72,7 @@ def test_an_image_without_channels_has_none_to_choose(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", ["CYX", "ZCYX"])
-def test_a_composite_shows_each_channel_stretched_by_itself(tmp_path: Path, axes: str) -> None:
+def test_a_composite_shows_each_channel_stretched_by_itself(tmp_path, axes):
     pixels = THREE if axes == "CYX" else np.stack([THREE, THREE[:, ::-1]])
     tifffile.imwrite(tmp_path / "a.tif", pixels, metadata={"axes": axes})
 
@@ -94,7 +85,7 @@ def test_a_composite_shows_each_channel_stretched_by_itself(tmp_path: Path, axes
         assert np.abs(plane[..., number] - expected).max() <= 1
 
 
-def test_two_channels_are_green_and_magenta(tmp_path: Path) -> None:
+def test_two_channels_are_green_and_magenta(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", THREE[:2], imagej=True, metadata={"axes": "CYX"})
 
     image = choose_channel(open_images(tmp_path / "a.tif")[0], "composite")

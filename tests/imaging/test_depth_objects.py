@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from skimage.draw import disk
@@ -8,14 +6,14 @@ from napari_amvlm.imaging import split_instances
 from napari_amvlm.imaging.depth_objects import climb, depth_of, smoothed
 
 
-def _discs(*centres: tuple[int, int], radius: int = 12, shape: tuple[int, int] = (60, 90)) -> np.ndarray:
+def _discs(*centres, radius=12, shape=(60, 90)):
     objects = np.zeros(shape, np.int32)
     for number, centre in enumerate(centres, start=1):
         objects[disk(centre, radius, shape=shape)] = number
     return objects
 
 
-def _climbed_by_loops(foreground: np.ndarray, depth: np.ndarray, marker: float) -> np.ndarray:
+def _climbed_by_loops(foreground, depth, marker):
     """Return the flat index of the pixel that each pixel of the foreground ends at, -1 elsewhere."""
     ends = np.full(foreground.shape, -1)
     for start in np.argwhere(foreground):
@@ -36,7 +34,7 @@ def _climbed_by_loops(foreground: np.ndarray, depth: np.ndarray, marker: float) 
     return ends
 
 
-def test_depth_is_the_distance_to_the_border_relative_to_the_largest() -> None:
+def test_depth_is_the_distance_to_the_border_relative_to_the_largest():
     objects = np.zeros((9, 12), np.uint16)
     objects[2:7, 1:6] = 300
     objects[2:7, 6:7] = 7  # a sliver that touches the first: it stays shallow
@@ -47,7 +45,7 @@ def test_depth_is_the_distance_to_the_border_relative_to_the_largest() -> None:
     assert (depth[objects == 0] == 0).all()
 
 
-def test_the_border_of_the_image_is_no_border_of_an_object() -> None:
+def test_the_border_of_the_image_is_no_border_of_an_object():
     objects = np.zeros((5, 8), np.int32)
     objects[:, :4] = 1
 
@@ -55,7 +53,7 @@ def test_the_border_of_the_image_is_no_border_of_an_object() -> None:
     assert (depth_of(np.ones((4, 4), np.int32)) == 1).all()
 
 
-def test_touching_objects_come_back_as_they_were() -> None:
+def test_touching_objects_come_back_as_they_were():
     wanted = _discs((30, 20), (30, 43), (30, 66))
 
     objects = split_instances((wanted > 0) * 0.9, depth=depth_of(wanted))
@@ -64,7 +62,7 @@ def test_touching_objects_come_back_as_they_were() -> None:
     assert (objects[wanted > 0] == wanted[wanted > 0]).mean() > 0.97
 
 
-def test_foreground_without_a_middle_is_no_object() -> None:
+def test_foreground_without_a_middle_is_no_object():
     probability = (_discs((30, 20), (30, 66)) > 0) * 0.9
     depth = depth_of(_discs((30, 20)))
 
@@ -72,7 +70,7 @@ def test_foreground_without_a_middle_is_no_object() -> None:
 
 
 @pytest.mark.parametrize("levels", [5, 1000])
-def test_every_pixel_ends_where_a_plain_loop_does(levels: int) -> None:
+def test_every_pixel_ends_where_a_plain_loop_does(levels):
     chance = np.random.default_rng(0)
     depth = smoothed(chance.integers(0, levels, (24, 30)) / levels)
     foreground = chance.random((24, 30)) < 0.8
@@ -88,7 +86,7 @@ def test_every_pixel_ends_where_a_plain_loop_does(levels: int) -> None:
     assert np.array_equal(is_middle, numbers[foreground.ravel()] <= climbed.middles)
 
 
-def test_an_object_of_one_pixel_is_kept_if_it_is_large_enough() -> None:
+def test_an_object_of_one_pixel_is_kept_if_it_is_large_enough():
     wanted = np.zeros((20, 20), np.int32)
     wanted[10, 10] = 1
 
@@ -97,7 +95,7 @@ def test_an_object_of_one_pixel_is_kept_if_it_is_large_enough() -> None:
     assert objects.sum() == 1
 
 
-def test_a_hundred_thousand_objects_in_one_image() -> None:
+def test_a_hundred_thousand_objects_in_one_image():
     wanted = np.zeros((1300, 1300), np.int32)
     rows, columns = np.mgrid[1:1300:4, 1:1300:4]
     for dy in range(3):

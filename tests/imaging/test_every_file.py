@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +14,8 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images
 from tests.damaged import check_message
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from napari_amvlm.imaging import ImageData
-
-
-def _files(package: str, *folders: str) -> list[Path]:
+def _files(package, *folders):
     """Return the files in some folders of an installed package; none where it is not installed."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -30,7 +25,7 @@ def _files(package: str, *folders: str) -> list[Path]:
     return [path for path in every if path.is_file() and "__pycache__" not in path.parts]
 
 
-def _is_dicom(path: Path) -> bool:
+def _is_dicom(path):
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM" or path.suffix == ".dcm"
 
@@ -50,17 +45,17 @@ with_pydicom = pytest.mark.skipif(not PYDICOM, reason="pydicom (the extra dicom)
 with_nibabel = pytest.mark.skipif(not NIBABEL, reason="nibabel (the extra nifti) is not installed")
 
 
-def _named(path: Path) -> str:
+def _named(path):
     return "/".join(path.parts[-2:])
 
 
-def _letters(direction: Sequence[float]) -> str:
+def _letters(direction):
     """Return towards which side of the patient a direction of DICOM's coordinates leads, by its largest part."""
     axis = int(np.argmax(np.abs(direction)))
     return ("RL", "AP", "IS")[axis][int(direction[axis] > 0)]
 
 
-def _found(data: Any, *names: str) -> Any:
+def _found(data, *names):
     """Return the first element of these names in a header, or in the first frame's own groups."""
     groups = [data]
     for sequence in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -69,7 +64,7 @@ def _found(data: Any, *names: str) -> Any:
     return next((group.get(name) for name in names for group in groups if group.get(name)), None)
 
 
-def _expected_values(data: Any) -> np.ndarray:
+def _expected_values(data):
     from pydicom.pixels.processing import apply_color_lut
 
     pixels = data.pixel_array
@@ -86,7 +81,7 @@ def _expected_values(data: Any) -> np.ndarray:
     return values
 
 
-def _check_dicom(path: Path, image: ImageData) -> None:
+def _check_dicom(path, image):
     """Compare an image with its header and pydicom's pixels, by arithmetic of its own."""
     import pydicom
 
@@ -109,7 +104,7 @@ def _check_dicom(path: Path, image: ImageData) -> None:
         assert image.orientation[-2:] == _letters(columns) + _letters(rows)
 
 
-def _refusal(path: Path) -> str | None:
+def _refusal(path):
     """Return what has to be said of a file that holds nothing to be shown, by what pydicom finds in it."""
     import pydicom
 
@@ -126,7 +121,7 @@ def _refusal(path: Path) -> str | None:
 @with_pydicom
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", DICOM, ids=_named)
-def test_every_dicom_file_is_right_or_refused(path: Path) -> None:
+def test_every_dicom_file_is_right_or_refused(path):
     refusal = _refusal(path)
     if refusal is not None:
         with pytest.raises(ImageError, match=refusal) as caught:
@@ -140,14 +135,14 @@ def test_every_dicom_file_is_right_or_refused(path: Path) -> None:
 
 
 @with_pydicom
-def test_most_files_of_pydicom_are_images() -> None:
+def test_most_files_of_pydicom_are_images():
     assert set(DAMAGED) <= {path.stem for path in DICOM}
     assert sum(_refusal(path) is None for path in DICOM) > 80
 
 
 @with_pydicom
 @pytest.mark.parametrize("path", [path for path in PYDICOM if not _is_dicom(path)], ids=_named)
-def test_every_other_file_beside_them_is_refused(path: Path) -> None:
+def test_every_other_file_beside_them_is_refused(path):
     with pytest.raises(ImageError) as caught:
         open_images(path)
 
@@ -160,7 +155,7 @@ SERIES = sorted({path.parent for path in DICOM if "dicomdirtests" in path.parts 
 @with_pydicom
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("folder", SERIES, ids=_named)
-def test_every_series_is_the_volume_of_its_slices(folder: Path) -> None:
+def test_every_series_is_the_volume_of_its_slices(folder):
     import pydicom
 
     slices = [pydicom.dcmread(path) for path in sorted(folder.iterdir()) if path.is_file()]
@@ -178,7 +173,7 @@ def test_every_series_is_the_volume_of_its_slices(folder: Path) -> None:
             np.testing.assert_allclose(image.data, np.stack([_expected_values(one) for one in mine]))
 
 
-def _opened_or_refused(folder: Path) -> list[ImageData]:
+def _opened_or_refused(folder):
     """Return the images of a folder; none where its slices make no volume, and the error says why."""
     try:
         return open_images(folder)
@@ -189,7 +184,7 @@ def _opened_or_refused(folder: Path) -> list[ImageData]:
         return []
 
 
-def _has_orientation(path: Path) -> bool:
+def _has_orientation(path):
     import nibabel
 
     header = nibabel.load(path).header
@@ -198,7 +193,7 @@ def _has_orientation(path: Path) -> bool:
 
 @with_nibabel
 @pytest.mark.parametrize("path", [path for path in NIBABEL if not _is_dicom(path)], ids=_named)
-def test_every_file_of_nibabel_is_right_or_refused(path: Path) -> None:
+def test_every_file_of_nibabel_is_right_or_refused(path):
     import nibabel
     from nibabel import orientations
 
@@ -224,7 +219,7 @@ def test_every_file_of_nibabel_is_right_or_refused(path: Path) -> None:
     assert image.orientation == ("SPL" if known else "")
 
 
-def test_nibabels_volumes_are_among_them() -> None:
+def test_nibabels_volumes_are_among_them():
     assert not NIBABEL or len(VOLUMES) >= 7
 
 
@@ -238,7 +233,7 @@ PIXELS = {
 LAYOUTS: dict[str, dict[str, Any]] = {"tiles": {"tile": (64, 64)}, "strips": {"rowsperstrip": 32}}
 
 
-def _write(path: Path, kind: str, pixels: np.ndarray, planar: bool, how: dict[str, Any], big: bool) -> Path:
+def _write(path, kind, pixels, planar, how, big):
     """Write a pyramid of three levels, as SubIFDs, reduced pages, pages that halve, or in OME-TIFF."""
     colour = pixels.ndim == 3
     options = how | {"photometric": "rgb" if colour else "minisblack"}
@@ -267,9 +262,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "layout", "pixels", "planar", "compression", "big"), CASES)
-def test_every_kind_of_pyramid_has_its_levels_and_values(
-    tmp_path: Path, kind: str, layout: str, pixels: str, planar: bool, compression: str | None, big: bool
-) -> None:
+def test_every_kind_of_pyramid_has_its_levels_and_values(tmp_path, kind, layout, pixels, planar, compression, big):
     values = PIXELS[pixels]
     how = LAYOUTS[layout] | {"compression": compression}
 

@@ -1,11 +1,8 @@
 """Damaged files of every kind: a clear error or an image, never a crash, a hang, a write, or memory beyond bounds."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import shutil
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,10 +15,6 @@ from napari_amvlm._reader import get_reader
 from napari_amvlm.errors import DatasetError, ImageError, LabelsError
 from napari_amvlm.imaging import find_sources, open_images, read_image, read_mask, to_file_axes
 from tests.damaged import check_message, damages, peak, snapshot, try_cases
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
@@ -40,13 +33,13 @@ Seed = bytes | dict[str, bytes]
 _OF_ITK = ("a.nrrd", "packed.nrrd", "a.mha", "packed.mha")
 
 
-def _pillow(image: Image.Image, kind: str, **options: Any) -> bytes:
+def _pillow(image, kind, **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def _tiff(*pages: tuple[np.ndarray, dict[str, Any]], **options: Any) -> bytes:
+def _tiff(*pages, **options):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer, **options) as file:
         for pixels, how in pages:
@@ -54,17 +47,17 @@ def _tiff(*pages: tuple[np.ndarray, dict[str, Any]], **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _dicom(name: str) -> bytes:
+def _dicom(name):
     from pydicom.data import get_testdata_file
 
     with open(get_testdata_file(name, download=False), "rb") as file:
         return file.read()
 
 
-def _nifti(kind: type, packed: bool) -> bytes:
+def _nifti(kind, packed):
     image = kind(VOLUME[0, 0].T.astype(np.int16), np.diag([-2.0, -2.0, 3.0, 1.0]))
     image.header.set_xyzt_units("mm", "sec")
-    content: bytes = image.to_bytes()
+    content = image.to_bytes()
     if packed:
         import gzip
 
@@ -72,7 +65,7 @@ def _nifti(kind: type, packed: bool) -> bytes:
     return content
 
 
-def _ome_zarr(folder: Path, version: int) -> dict[str, bytes]:
+def _ome_zarr(folder, version):
     group = zarr.open_group(folder, mode="w", zarr_format=version)
     for level, step in (("0", 1), ("1", 2)):
         pixels = VOLUME[0, :, :, ::step, ::step]
@@ -91,7 +84,7 @@ def _ome_zarr(folder: Path, version: int) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
+def seeds(tmp_path_factory):
     """Return intact files by the name they get."""
     place = tmp_path_factory.mktemp("seeds")
     tiled = {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg"}
@@ -102,7 +95,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
     channels = {"axes": "CYX", "Channel": {"Name": ["DNA", "actin", "tubulin"]}}
     sideways = Image.Exif()
     sideways[0x0112] = 6
-    files: dict[str, Seed] = {
+    files = {
         "gray.png": _pillow(Image.fromarray(GRAY), "PNG"),
         "deep.png": _pillow(Image.fromarray(VOLUME[0, 0, 0]), "PNG"),
         "palette.png": _pillow(Image.fromarray(COLOUR).quantize(16), "PNG"),
@@ -151,14 +144,14 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
     for root, at in (("converted.zarr", "0"), ("plate.zarr", "A/1/0")):
         image = files["old.zarr"]
         assert isinstance(image, dict)
-        files[root] |= {f"{at}/{name}": content for name, content in image.items()}  # type: ignore[operator]
+        files[root] |= {f"{at}/{name}": content for name, content in image.items()}
     files |= _of_vendors(place)
     return files
 
 
-def _of_vendors(folder: Path) -> dict[str, Seed]:
+def _of_vendors(folder):
     """Return files whose libraries are installed."""
-    files: dict[str, Seed] = {}
+    files = {}
     if importlib.util.find_spec("openslide") is not None:
         tiled = {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg"}
         files["slide.ndpi"] = _tiff((BIG, tiled), (BIG[::2, ::2], tiled | {"subfiletype": 1}))
@@ -180,7 +173,7 @@ def _of_vendors(folder: Path) -> dict[str, Seed]:
     return files
 
 
-def written(folder: Path, name: str, seed: Seed, damage: Callable[[bytes], bytes], which: int) -> Path:
+def written(folder, name, seed, damage, which):
     """Write a seed with one of its files damaged, alone into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -198,7 +191,7 @@ def written(folder: Path, name: str, seed: Seed, damage: Callable[[bytes], bytes
     return path
 
 
-def look(path: Path) -> None:
+def look(path):
     """Open an image by every way there is, and look at a part of each level."""
     for image in open_images(path):
         assert image.data.ndim == len(image.axes) + image.rgb
@@ -212,19 +205,19 @@ def look(path: Path) -> None:
             assert options["multiscale"] == isinstance(data, list)
 
 
-def _in_another_plane(path: Path) -> None:
+def _in_another_plane(path):
     """Cut a volume into coronal slices, and bring it back."""
     for image in open_images(path, "coronal"):
         assert to_file_axes(np.asarray(image.data), image).size == image.data.size
 
 
-def _in_folder(path: Path) -> None:
+def _in_folder(path):
     """Find the images of the folder that a file lies in, and open them."""
     for source in find_sources([path.parent]):
         source.open()
 
 
-def examine(path: Path) -> bool:
+def examine(path):
     """Return whether `path` cannot be opened; it is read in five ways, each of which may only end in a clear error."""
     before = snapshot(path.parent)
     refused = False
@@ -238,11 +231,11 @@ def examine(path: Path) -> bool:
     return refused
 
 
-def fuzz(seeds: dict[str, Seed], folder: Path, cases: int) -> tuple[int, int]:
+def fuzz(seeds, folder, cases):
     """Return how many cases were tried and how many of them were refused."""
     refused = 0
 
-    def case(name: str, damage: Callable[[bytes], bytes], which: int) -> None:
+    def case(name, damage, which):
         nonlocal refused
         refused += examine(written(folder / "case", name, seeds[name], damage, which))
 
@@ -250,13 +243,13 @@ def fuzz(seeds: dict[str, Seed], folder: Path, cases: int) -> tuple[int, int]:
     return count, refused
 
 
-def test_the_intact_files_are_read(seeds: dict[str, Seed], tmp_path: Path) -> None:
+def test_the_intact_files_are_read(seeds, tmp_path):
     for name, seed in seeds.items():
         look(written(tmp_path / "case", name, seed, lambda content: content, 0))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
+def test_damaged_files_end_in_a_clear_error_or_an_image(seeds, tmp_path):
     cases, refused = fuzz(seeds, tmp_path, 150)
 
     assert cases >= 150
@@ -266,7 +259,7 @@ def test_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore")
-def test_many_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
+def test_many_damaged_files_end_in_a_clear_error_or_an_image(seeds, tmp_path):
     before = peak()
 
     cases, refused = fuzz(seeds, tmp_path, 3000)
@@ -280,7 +273,7 @@ def test_many_damaged_files_end_in_a_clear_error_or_an_image(seeds: dict[str, Se
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore")
-def test_many_damaged_files_of_itk_end_in_a_clear_error_or_an_image(seeds: dict[str, Seed], tmp_path: Path) -> None:
+def test_many_damaged_files_of_itk_end_in_a_clear_error_or_an_image(seeds, tmp_path):
     cases, refused = fuzz({name: seeds[name] for name in _OF_ITK if name in seeds}, tmp_path, 1000)
 
     assert cases >= 1000

@@ -1,10 +1,7 @@
 """Damaged tables of captions: a clear error or captions, never a crash, a hang, or memory beyond bounds."""
 
-from __future__ import annotations
-
 import io
 import zipfile
-from typing import TYPE_CHECKING
 
 import openpyxl
 import pytest
@@ -13,10 +10,6 @@ from hypothesis import strategies as st
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging.captions import read_captions
 from tests.damaged import EXTREMES, check_message, damages, peak, snapshot, try_cases
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 ROWS = (
     ("Image", "Description", "Note"),
@@ -29,7 +22,7 @@ SHEET = "xl/worksheets/sheet1.xml"
 MEMORY = 1 << 30
 
 
-def _workbook() -> bytes:
+def _workbook():
     book, buffer = openpyxl.Workbook(), io.BytesIO()
     for row in ROWS:
         book.active.append(row)
@@ -37,7 +30,7 @@ def _workbook() -> bytes:
     return buffer.getvalue()
 
 
-def _repacked(book: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
+def _repacked(book, change):
     """Return a workbook whose parts went through `change(name, content)`."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
@@ -47,17 +40,17 @@ def _repacked(book: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def workbook() -> bytes:
+def workbook():
     return _workbook()
 
 
-def _fuzz(folder: Path, workbook: bytes, cases: int) -> tuple[int, int]:
+def _fuzz(folder, workbook, cases):
     """Return how many cases were tried and how many of them were refused."""
     with zipfile.ZipFile(io.BytesIO(workbook)) as packed:
         parts = packed.namelist()
     refused = 0
 
-    def case(kind: str, damage: Callable[[bytes], bytes], which: int) -> None:
+    def case(kind, damage, which):
         nonlocal refused
         if kind == "csv":
             path, content = folder / "Train_text.csv", damage(CSV.encode())
@@ -82,7 +75,7 @@ def _fuzz(folder: Path, workbook: bytes, cases: int) -> tuple[int, int]:
     return try_cases(cases, case, kinds, damages(), st.integers(0, 1000)), refused
 
 
-def test_the_intact_tables_are_read(workbook: bytes, tmp_path: Path) -> None:
+def test_the_intact_tables_are_read(workbook, tmp_path):
     for name, content in (("text.xlsx", workbook), ("text.csv", CSV.encode())):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"Train_{name}").write_bytes(content)
@@ -90,7 +83,7 @@ def test_the_intact_tables_are_read(workbook: bytes, tmp_path: Path) -> None:
         assert read_captions(tmp_path / name) == {"a": "Many nuclei, some dark.", "7": "Seven.", "b": "None"}
 
 
-def test_damaged_captions_end_in_a_clear_error_or_captions(workbook: bytes, tmp_path: Path) -> None:
+def test_damaged_captions_end_in_a_clear_error_or_captions(workbook, tmp_path):
     cases, refused = _fuzz(tmp_path, workbook, 100)
 
     assert cases >= 100
@@ -99,7 +92,7 @@ def test_damaged_captions_end_in_a_clear_error_or_captions(workbook: bytes, tmp_
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_damaged_captions_end_in_a_clear_error_or_captions(workbook: bytes, tmp_path: Path) -> None:
+def test_many_damaged_captions_end_in_a_clear_error_or_captions(workbook, tmp_path):
     before = peak()
 
     cases, refused = _fuzz(tmp_path, workbook, 800)
@@ -109,7 +102,7 @@ def test_many_damaged_captions_end_in_a_clear_error_or_captions(workbook: bytes,
     assert peak() - before < MEMORY
 
 
-def _refused(folder: Path, content: bytes) -> str:
+def _refused(folder, content):
     (folder / "Train_text.xlsx").write_bytes(content)
     with pytest.raises(DatasetError) as caught:
         read_captions(folder)
@@ -118,20 +111,18 @@ def _refused(folder: Path, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("part", [SHEET, "xl/workbook.xml", "docProps/core.xml"])
-def test_what_unpacks_beyond_measure_is_refused_before_it_is_unpacked(
-    workbook: bytes, tmp_path: Path, part: str
-) -> None:
+def test_what_unpacks_beyond_measure_is_refused_before_it_is_unpacked(workbook, tmp_path, part):
     bomb = _repacked(workbook, lambda name, old: old + bytes(80 << 20) if name == part else old)
     assert len(bomb) < 1 << 20
 
     assert "expected a table of at most 64 MB, but it has 80 MB once unpacked" in _refused(tmp_path, bomb)
 
 
-def test_entities_that_unfold_are_not_unfolded(workbook: bytes, tmp_path: Path) -> None:
+def test_entities_that_unfold_are_not_unfolded(workbook, tmp_path):
     laughs = "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(12))
     head = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a0 "ha">{laughs}]>'
 
-    def change(name: str, old: bytes) -> bytes:
+    def change(name, old):
         if name != SHEET:
             return old
         text = old.decode().split("?>", 1)[-1].replace("</sheetData>", "<row><c><v>&a12;</v></c></row></sheetData>")
@@ -145,10 +136,10 @@ def test_entities_that_unfold_are_not_unfolded(workbook: bytes, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("last", [f"XFD{number}" for number in (*EXTREMES[-4:], 1 << 20)])
-def test_cells_beyond_any_table_take_no_memory(workbook: bytes, tmp_path: Path, last: str) -> None:
+def test_cells_beyond_any_table_take_no_memory(workbook, tmp_path, last):
     row = last.removeprefix("XFD")
 
-    def change(name: str, old: bytes) -> bytes:
+    def change(name, old):
         if name != SHEET:
             return old
         text = old.decode().replace('ref="A1:C4"', f'ref="A1:{last}"')
@@ -164,7 +155,7 @@ def test_cells_beyond_any_table_take_no_memory(workbook: bytes, tmp_path: Path, 
     assert peak() - before < MEMORY
 
 
-def test_a_csv_table_beyond_measure_is_refused(tmp_path: Path) -> None:
+def test_a_csv_table_beyond_measure_is_refused(tmp_path):
     with (tmp_path / "Train_text.csv").open("wb") as file:
         file.write(CSV.encode())
         file.truncate(65 << 20)

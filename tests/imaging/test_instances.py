@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from skimage.draw import disk
@@ -8,21 +6,21 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.imaging import split_instances
 
 
-def _disks(*centres: tuple[int, int], radius: int = 12) -> np.ndarray:
+def _disks(*centres, radius=12):
     probability = np.zeros((80, 120), np.float32)
     for centre in centres:
         probability[disk(centre, radius, shape=probability.shape)] = 0.9
     return probability
 
 
-def test_objects_apart_get_numbers_without_gaps() -> None:
+def test_objects_apart_get_numbers_without_gaps():
     labels = split_instances(_disks((20, 20), (20, 60), (60, 90)), 0.5)
 
     assert labels.dtype == np.int32
     assert np.unique(labels).tolist() == [0, 1, 2, 3]
 
 
-def test_touching_disks_are_parted_at_the_neck() -> None:
+def test_touching_disks_are_parted_at_the_neck():
     labels = split_instances(_disks((40, 40), (40, 61)), 0.5)
 
     assert labels.max() == 2
@@ -31,7 +29,7 @@ def test_touching_disks_are_parted_at_the_neck() -> None:
     assert (labels[:, 54:][labels[:, 54:] > 0] == right).all()
 
 
-def test_one_disk_with_a_ragged_border_stays_one_object() -> None:
+def test_one_disk_with_a_ragged_border_stays_one_object():
     probability = _disks((40, 60), radius=25)
     edge = (probability > 0) & (np.random.default_rng(0).random(probability.shape) < 0.3)
     inner = _disks((40, 60), radius=23) > 0
@@ -40,7 +38,7 @@ def test_one_disk_with_a_ragged_border_stays_one_object() -> None:
     assert split_instances(probability, 0.5).max() == 1
 
 
-def test_every_pixel_that_reaches_the_threshold_is_in_an_object() -> None:
+def test_every_pixel_that_reaches_the_threshold_is_in_an_object():
     probability = _disks((20, 20), (40, 70), (40, 88), (70, 110))
     probability[5, 40:100] = 0.7
 
@@ -49,7 +47,7 @@ def test_every_pixel_that_reaches_the_threshold_is_in_an_object() -> None:
     np.testing.assert_array_equal(labels > 0, probability >= np.float32(0.7))
 
 
-def test_the_threshold_decides_what_is_an_object() -> None:
+def test_the_threshold_decides_what_is_an_object():
     probability = _disks((20, 20))
     probability[disk((60, 90), 10)] = 0.4
 
@@ -57,7 +55,7 @@ def test_the_threshold_decides_what_is_an_object() -> None:
     assert split_instances(probability, 0.3).max() == 2
 
 
-def test_small_objects_are_left_out() -> None:
+def test_small_objects_are_left_out():
     probability = _disks((20, 20))
     probability[60:63, 60:63] = 1
 
@@ -65,7 +63,7 @@ def test_small_objects_are_left_out() -> None:
     assert split_instances(probability, 0.5, min_size=9).max() == 2
 
 
-def test_thin_objects_far_from_thick_ones_are_found() -> None:
+def test_thin_objects_far_from_thick_ones_are_found():
     probability = _disks((20, 20))
     probability[70, 20:60] = 1
 
@@ -76,13 +74,13 @@ def test_thin_objects_far_from_thick_ones_are_found() -> None:
 
 
 @pytest.mark.parametrize(("value", "count"), [(0.0, 0), (1.0, 1)])
-def test_an_empty_and_a_full_map(value: float, count: int) -> None:
+def test_an_empty_and_a_full_map(value, count):
     labels = split_instances(np.full((30, 40), value, np.float32), 0.5)
 
     assert labels.max() == count
     assert labels.shape == (30, 40)
 
 
-def test_a_stack_is_refused() -> None:
+def test_a_stack_is_refused():
     with pytest.raises(InputError, match="give one plane"):
         split_instances(np.zeros((2, 20, 20)), 0.5)

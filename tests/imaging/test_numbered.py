@@ -1,9 +1,5 @@
 """Planes in files by number, as one stack."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import tifffile
@@ -13,14 +9,11 @@ from napari_amvlm._reader import get_reader
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import find_sources, numbered
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 STACK = np.random.default_rng(0).integers(0, 60000, (4, 20, 30), np.uint16)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     for number, plane in zip((1, 2, 9, 10), STACK, strict=True):
         tifffile.imwrite(tmp_path / f"img_{number}.tif", plane)
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "other.png")
@@ -28,9 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("eager", [1 << 28, 0])
-def test_planes_are_a_stack_by_their_numbers_and_gaps_are_told(
-    folder: Path, eager: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_planes_are_a_stack_by_their_numbers_and_gaps_are_told(folder, eager, monkeypatch):
     monkeypatch.setattr(numbered, "EAGER_BYTES", eager)
 
     other, stack = find_sources([folder], stacks=True)
@@ -41,11 +32,11 @@ def test_planes_are_a_stack_by_their_numbers_and_gaps_are_told(
     np.testing.assert_array_equal(np.asarray(image.data), STACK)
 
 
-def test_they_are_images_of_their_own_where_nothing_is_said(folder: Path) -> None:
+def test_they_are_images_of_their_own_where_nothing_is_said(folder):
     assert len(find_sources([folder])) == 5
 
 
-def test_a_plane_of_another_kind_is_told(folder: Path) -> None:
+def test_a_plane_of_another_kind_is_told(folder):
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(folder / "img_2.tif")
 
     with pytest.raises(ImageError, match=r"img_2\.tif: expected a plane of \(20, 30\) uint16 like img_1\.tif"):
@@ -53,7 +44,7 @@ def test_a_plane_of_another_kind_is_told(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*not there")
-def test_napari_opens_them_as_a_stack(folder: Path) -> None:
+def test_napari_opens_them_as_a_stack(folder):
     paths = [str(path) for path in folder.glob("img_*.tif")]
 
     reader = get_reader(paths)

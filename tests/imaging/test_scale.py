@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,41 +8,41 @@ from napari_amvlm.errors import ImageError, InputError
 from napari_amvlm.imaging import ImageData, WorkingScale, magnification_by_size, resize, tile_scale, whole_scale
 
 
-def _scene(shape: tuple[int, int]) -> np.ndarray:
+def _scene(shape):
     """Return a smooth image whose value is known at every point of the unit square."""
     y, x = ((np.arange(side) + 0.5) / side for side in shape)
     return (np.sin(3 * y)[:, None] + np.cos(2 * x)[None, :]).astype(np.float32)
 
 
-def test_the_long_side_decides_the_whole_scale() -> None:
+def test_the_long_side_decides_the_whole_scale():
     assert whole_scale((400, 640), 320) == WorkingScale("whole", 0.5)
 
 
-def test_tiles_are_native_unless_magnified() -> None:
+def test_tiles_are_native_unless_magnified():
     assert tile_scale() == WorkingScale("tiles", 1.0)
     assert tile_scale(0.5).factor == 0.5
 
 
 @pytest.mark.parametrize("magnification", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_magnification_that_is_no_factor_is_refused(magnification: float) -> None:
+def test_a_magnification_that_is_no_factor_is_refused(magnification):
     with pytest.raises(InputError, match="magnification above 0"):
         tile_scale(magnification)
 
 
-def test_a_shape_without_pixels_has_no_scale() -> None:
+def test_a_shape_without_pixels_has_no_scale():
     with pytest.raises(InputError, match="at least 1 pixel"):
         whole_scale((0, 5), 320)
 
 
 @pytest.mark.parametrize("shape", [(37, 61), (320, 320), (500, 333)])
-def test_the_scene_stays_where_it_is(shape: tuple[int, int]) -> None:
+def test_the_scene_stays_where_it_is(shape):
     resized = resize(_scene((250, 250)), shape)
 
     assert resized.dtype == np.float32
     np.testing.assert_allclose(resized[2:-2, 2:-2], _scene(shape)[2:-2, 2:-2], atol=0.01)
 
 
-def test_there_and_back_does_not_shift() -> None:
+def test_there_and_back_does_not_shift():
     image = _scene((120, 90))
 
     again = resize(resize(image, (360, 270)), (120, 90))
@@ -52,7 +50,7 @@ def test_there_and_back_does_not_shift() -> None:
     np.testing.assert_allclose(again[2:-2, 2:-2], image[2:-2, 2:-2], atol=1e-3)
 
 
-def test_shrinking_averages_instead_of_picking_pixels() -> None:
+def test_shrinking_averages_instead_of_picking_pixels():
     noise = np.random.default_rng(0).random((320, 320), dtype=np.float32)
 
     small = resize(noise, (40, 40))
@@ -63,13 +61,13 @@ def test_shrinking_averages_instead_of_picking_pixels() -> None:
     assert np.corrcoef(small.ravel(), area.ravel())[0, 1] > 0.8
 
 
-def test_values_keep_float_precision() -> None:
+def test_values_keep_float_precision():
     image = np.full((50, 70), 1234.5678, np.float32)
 
     np.testing.assert_allclose(resize(image, (333, 21)), image[0, 0], rtol=1e-6)
 
 
-def test_channels_are_resized_each_on_its_own() -> None:
+def test_channels_are_resized_each_on_its_own():
     image = np.random.default_rng(0).random((30, 40, 5), dtype=np.float32)
 
     resized = resize(image, (60, 20))
@@ -78,7 +76,7 @@ def test_channels_are_resized_each_on_its_own() -> None:
     np.testing.assert_array_equal(resized[..., 3], resize(image[..., 3], (60, 20)))
 
 
-def test_the_same_size_gives_a_copy() -> None:
+def test_the_same_size_gives_a_copy():
     image = np.ones((4, 5), np.float32)
 
     resized = resize(image, (4, 5))
@@ -89,7 +87,7 @@ def test_the_same_size_gives_a_copy() -> None:
 
 @settings(deadline=None)
 @given(st.tuples(st.integers(1, 60), st.integers(1, 60)), st.tuples(st.integers(1, 90), st.integers(1, 90)))
-def test_the_result_is_within_the_range_of_the_input(before: tuple[int, int], after: tuple[int, int]) -> None:
+def test_the_result_is_within_the_range_of_the_input(before, after):
     image = np.random.default_rng(1).normal(size=before).astype(np.float32)
 
     resized = resize(image, after)
@@ -102,7 +100,7 @@ def test_the_result_is_within_the_range_of_the_input(before: tuple[int, int], af
 @pytest.mark.parametrize(
     ("source", "shape"), [((0, 4), (3, 3)), ((4,), (3, 3)), ((4, 4), (0, 3)), ((2, 4, 4, 3), (3, 3))]
 )
-def test_what_is_no_image_is_refused(source: tuple[int, ...], shape: tuple[int, int]) -> None:
+def test_what_is_no_image_is_refused(source, shape):
     with pytest.raises(ImageError, match="at least 1 pixel"):
         resize(np.zeros(source), shape)
 
@@ -121,13 +119,13 @@ def test_what_is_no_image_is_refused(source: tuple[int, ...], shape: tuple[int, 
         pytest.param((1.0, "second"), None, id="no length"),
     ],
 )
-def test_the_pixel_size_gives_the_magnification(spacing: tuple[float, str], factor: float | None) -> None:
+def test_the_pixel_size_gives_the_magnification(spacing, factor):
     image = ImageData(np.zeros((20, 20)), "a", None, rgb=False, spacing={"Y": spacing, "X": spacing})
 
     assert magnification_by_size(image, 0.25) == (None if factor is None else pytest.approx(factor))
 
 
-def test_pixels_that_are_not_square_give_no_magnification() -> None:
+def test_pixels_that_are_not_square_give_no_magnification():
     spacing = {"Y": (0.5, "micrometer"), "X": (1.0, "micrometer")}
 
     assert magnification_by_size(ImageData(np.zeros((20, 20)), "a", None, rgb=False, spacing=spacing), 0.25) is None

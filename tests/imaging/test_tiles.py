@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
@@ -8,26 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.imaging import Tile, blend_window, tile_grid
+from napari_amvlm.imaging import blend_window, tile_grid
 
 UNTIMED = settings(deadline=None)
 
 
 @st.composite
-def grids(draw: st.DrawFn) -> tuple[tuple[int, int], int, int]:
+def grids(draw):
     tile = draw(st.integers(1, 300))
     overlap = draw(st.integers(0, tile - 1))
     sides = st.integers(1, tile + 12 * (tile - overlap))
     return (draw(sides), draw(sides)), tile, overlap
 
 
-def _starts(tiles: list[Tile]) -> tuple[list[int], list[int]]:
+def _starts(tiles):
     return sorted({tile.y for tile in tiles}), sorted({tile.x for tile in tiles})
 
 
 @UNTIMED
 @given(grids())
-def test_tiles_are_of_one_size_and_inside_the_image(grid: tuple[tuple[int, int], int, int]) -> None:
+def test_tiles_are_of_one_size_and_inside_the_image(grid):
     shape, tile, overlap = grid
 
     tiles = tile_grid(shape, tile, overlap)
@@ -38,7 +36,7 @@ def test_tiles_are_of_one_size_and_inside_the_image(grid: tuple[tuple[int, int],
 
 @UNTIMED
 @given(grids())
-def test_neighbours_overlap_enough_and_reach_both_borders(grid: tuple[tuple[int, int], int, int]) -> None:
+def test_neighbours_overlap_enough_and_reach_both_borders(grid):
     shape, tile, overlap = grid
 
     starts = _starts(tile_grid(shape, tile, overlap))
@@ -52,7 +50,7 @@ def test_neighbours_overlap_enough_and_reach_both_borders(grid: tuple[tuple[int,
 
 @UNTIMED
 @given(grids())
-def test_there_are_no_more_tiles_than_needed(grid: tuple[tuple[int, int], int, int]) -> None:
+def test_there_are_no_more_tiles_than_needed(grid):
     shape, tile, overlap = grid
 
     tiles = tile_grid(shape, tile, overlap)
@@ -65,7 +63,7 @@ def test_there_are_no_more_tiles_than_needed(grid: tuple[tuple[int, int], int, i
 
 @UNTIMED
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 500))
-def test_a_window_is_above_zero_and_at_most_one(height: int, width: int, overlap: int) -> None:
+def test_a_window_is_above_zero_and_at_most_one(height, width, overlap):
     window = blend_window(height, width, overlap)
 
     assert window.shape == (height, width)
@@ -76,7 +74,7 @@ def test_a_window_is_above_zero_and_at_most_one(height: int, width: int, overlap
 
 @UNTIMED
 @given(grids())
-def test_blending_tiles_of_an_image_gives_the_image(grid: tuple[tuple[int, int], int, int]) -> None:
+def test_blending_tiles_of_an_image_gives_the_image(grid):
     shape, tile, overlap = grid
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     total, weight = np.zeros(shape), np.zeros(shape)
@@ -91,7 +89,7 @@ def test_blending_tiles_of_an_image_gives_the_image(grid: tuple[tuple[int, int],
     np.testing.assert_allclose(total / weight, image, atol=1e-5)
 
 
-def test_a_window_is_flat_inside_and_symmetric() -> None:
+def test_a_window_is_flat_inside_and_symmetric():
     window = blend_window(64, 96, 16)
 
     assert (window[16:-16, 16:-16] == 1).all()
@@ -99,7 +97,7 @@ def test_a_window_is_flat_inside_and_symmetric() -> None:
     assert (np.diff(window[32, :17]) > 0).all()
 
 
-def test_the_ramps_of_two_neighbours_add_up_to_nearly_one() -> None:
+def test_the_ramps_of_two_neighbours_add_up_to_nearly_one():
     ramp = blend_window(64, 64, 15)[32]
 
     np.testing.assert_allclose(ramp[-15:] + ramp[:15], 1, atol=1e-6)
@@ -108,11 +106,11 @@ def test_the_ramps_of_two_neighbours_add_up_to_nearly_one() -> None:
 @pytest.mark.parametrize(
     ("shape", "tile", "overlap"), [((0, 9), 4, 1), ((9, 9), 4, 4), ((9, 9), 4, -1), ((9, 9), 0, 0)]
 )
-def test_a_grid_that_cannot_be_is_refused(shape: tuple[int, int], tile: int, overlap: int) -> None:
+def test_a_grid_that_cannot_be_is_refused(shape, tile, overlap):
     with pytest.raises(InputError, match="overlap < tile"):
         tile_grid(shape, tile, overlap)
 
 
-def test_a_window_without_pixels_is_refused() -> None:
+def test_a_window_without_pixels_is_refused():
     with pytest.raises(InputError, match="at least 1 pixel"):
         blend_window(0, 4, 1)

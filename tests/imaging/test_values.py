@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,22 +11,22 @@ SHAPE = (20, 24)
 KINDS = [np.bool_, np.uint8, np.int16, np.uint16, np.int32, np.uint64, np.int64, np.float16, np.float32, np.float64]
 
 
-def _ramp(dtype: type) -> np.ndarray:
+def _ramp(dtype):
     return np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE).astype(dtype)
 
 
-def test_8_bit_colour_is_divided_by_255() -> None:
+def test_8_bit_colour_is_divided_by_255():
     image = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
 
     np.testing.assert_array_equal(to_rgb01(image), image.astype(np.float32) / np.float32(255))
 
 
-def test_8_bit_colour_is_not_stretched() -> None:
+def test_8_bit_colour_is_not_stretched():
     assert to_rgb01(np.full((*SHAPE, 3), 51, np.uint8)) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.uint32, np.int64, np.float32, np.float64])
-def test_gray_of_any_type_is_stretched_between_its_percentiles(dtype: type) -> None:
+def test_gray_of_any_type_is_stretched_between_its_percentiles(dtype):
     image = _ramp(dtype)
 
     rgb = to_rgb01(image)
@@ -41,7 +39,7 @@ def test_gray_of_any_type_is_stretched_between_its_percentiles(dtype: type) -> N
     assert (rgb.min(), rgb.max()) == (0, 1)
 
 
-def test_channels_are_stretched_jointly() -> None:
+def test_channels_are_stretched_jointly():
     image = np.stack([_ramp(np.uint16), _ramp(np.uint16) * 2, _ramp(np.uint16) * 4], axis=-1)
 
     rgb = to_rgb01(image)
@@ -50,14 +48,14 @@ def test_channels_are_stretched_jointly() -> None:
     assert middle[2] / middle[0] == pytest.approx(4, rel=0.1)
 
 
-def test_a_few_bright_pixels_do_not_darken_the_rest() -> None:
+def test_a_few_bright_pixels_do_not_darken_the_rest():
     image = _ramp(np.float32)
     image[0, 0] = 1e9
 
     assert to_rgb01(image).mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_sparse_signal_on_a_constant_ground_is_kept() -> None:
+def test_sparse_signal_on_a_constant_ground_is_kept():
     image = np.zeros((100, 100), np.uint16)
     image[4, 4] = 900
 
@@ -67,7 +65,7 @@ def test_sparse_signal_on_a_constant_ground_is_kept() -> None:
     assert rgb.sum() == 3
 
 
-def test_large_images_are_stretched_by_a_sample_of_all_channels() -> None:
+def test_large_images_are_stretched_by_a_sample_of_all_channels():
     image = np.tile(np.linspace(0, 1, 1500, dtype=np.float32), (1500, 1))
     image = np.stack([image, image + 1, image + 2], axis=-1)
 
@@ -77,11 +75,11 @@ def test_large_images_are_stretched_by_a_sample_of_all_channels() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
-def test_a_constant_image_is_zero(value: int) -> None:
+def test_a_constant_image_is_zero(value):
     assert not to_rgb01(np.full(SHAPE, value, np.uint8)).any()
 
 
-def test_bool_becomes_0_and_1() -> None:
+def test_bool_becomes_0_and_1():
     image = np.zeros(SHAPE, bool)
     image[3, 3] = True
 
@@ -91,19 +89,19 @@ def test_bool_becomes_0_and_1() -> None:
     assert rgb.sum() == 3
 
 
-def test_alpha_is_dropped() -> None:
+def test_alpha_is_dropped():
     image = np.random.default_rng(0).integers(0, 256, (*SHAPE, 4), np.uint8)
 
     np.testing.assert_array_equal(to_rgb01(image), to_rgb01(image[..., :3]))
 
 
-def test_one_channel_is_gray() -> None:
+def test_one_channel_is_gray():
     image = _ramp(np.uint16)
 
     np.testing.assert_array_equal(to_rgb01(image[..., None]), to_rgb01(image))
 
 
-def test_pixels_that_are_not_finite_take_the_lowest_finite_value() -> None:
+def test_pixels_that_are_not_finite_take_the_lowest_finite_value():
     image = _ramp(np.float32) + 100
     image[0, :3] = np.nan, np.inf, -np.inf
 
@@ -114,12 +112,12 @@ def test_pixels_that_are_not_finite_take_the_lowest_finite_value() -> None:
     assert rgb.max() == 1
 
 
-def test_no_finite_pixel_is_refused() -> None:
+def test_no_finite_pixel_is_refused():
     with pytest.raises(ImageError, match=r"slide-7: .*finite pixel.* NaN or infinite"):
         to_rgb01(np.full(SHAPE, np.nan), name="slide-7")
 
 
-def test_the_input_is_left_alone() -> None:
+def test_the_input_is_left_alone():
     image = _ramp(np.float32)
     image[0, 0] = np.nan
     before = image.copy()
@@ -142,13 +140,13 @@ def test_the_input_is_left_alone() -> None:
         ((0, 20), "got 0x20; give a larger image"),
     ],
 )
-def test_shapes_that_are_no_image_are_refused(shape: tuple[int, ...], said: str) -> None:
+def test_shapes_that_are_no_image_are_refused(shape, said):
     with pytest.raises(ImageError, match=said):
         to_rgb01(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, object, "U3"])
-def test_values_that_are_no_real_numbers_are_refused(dtype: object) -> None:
+def test_values_that_are_no_real_numbers_are_refused(dtype):
     with pytest.raises(ImageError, match="integers or real numbers"):
         to_rgb01(np.zeros(SHAPE, dtype))
 
@@ -163,7 +161,7 @@ def test_values_that_are_no_real_numbers_are_refused(dtype: object) -> None:
         )
     )
 )
-def test_any_values_give_finite_rgb_or_a_clear_error(image: np.ndarray) -> None:
+def test_any_values_give_finite_rgb_or_a_clear_error(image):
     if image.dtype.kind == "f" and not np.isfinite(image).any():
         with pytest.raises(ImageError, match="finite pixel"):
             to_rgb01(image)
@@ -176,7 +174,7 @@ def test_any_values_give_finite_rgb_or_a_clear_error(image: np.ndarray) -> None:
     assert ((rgb >= 0) & (rgb <= 1)).all()
 
 
-def test_the_greatest_values_of_a_type_do_not_overflow() -> None:
+def test_the_greatest_values_of_a_type_do_not_overflow():
     image = np.full(SHAPE, np.finfo(np.float64).max)
     image[:10] *= -1
 
@@ -186,12 +184,12 @@ def test_the_greatest_values_of_a_type_do_not_overflow() -> None:
     assert (rgb[10:] == 1).all()
 
 
-def test_nonfinite_values_are_counted() -> None:
+def test_nonfinite_values_are_counted():
     image = _ramp(np.float32)
     image[0, :4] = np.nan, np.inf, -np.inf, 0
 
     assert count_nonfinite(image) == 3
 
 
-def test_integers_are_always_finite() -> None:
+def test_integers_are_always_finite():
     assert count_nonfinite(_ramp(np.uint16)) == 0

@@ -1,9 +1,5 @@
 """A project with masks of every kind, and an empty one with the same image files."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,16 +7,10 @@ from skimage.draw import disk
 
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 SHAPE = (60, 48)
 
 
-def discs(*places: tuple[int, int, int]) -> NDArray[np.int32]:
+def discs(*places):
     """Return discs (row, column, radius), numbered from 1 on; later ones lie on top."""
     labels = np.zeros(SHAPE, np.int32)
     for number, (row, column, radius) in enumerate(places, start=1):
@@ -30,7 +20,7 @@ def discs(*places: tuple[int, int, int]) -> NDArray[np.int32]:
 
 
 @pytest.fixture
-def image_files(tmp_path: Path) -> list[Path]:
+def image_files(tmp_path):
     """Return three images; two in different folders have the same name."""
     files = []
     for number, name in enumerate(("a/chest.png", "b/chest.png", "b/other.png")):
@@ -43,7 +33,7 @@ def image_files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def source(tmp_path: Path, image_files: list[Path]) -> Iterator[Project]:
+def source(tmp_path, image_files):
     """Return a project: overlapping prompts, touching objects, a ring, an empty answer, a part that was reviewed."""
     touching = discs((14, 14, 10), (14, 30, 9), (44, 20, 6))
     ring = touching.copy()
@@ -62,7 +52,7 @@ def source(tmp_path: Path, image_files: list[Path]) -> Iterator[Project]:
 
 
 @pytest.fixture
-def target(tmp_path: Path, image_files: list[Path]) -> Iterator[Project]:
+def target(tmp_path, image_files):
     with Project.create(tmp_path / "target.amvlm") as project:
         for path in image_files:
             project.images.add_file(path)

@@ -1,10 +1,7 @@
 """Files that cannot be used: one sentence, the rest is entered, and nothing is overwritten."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,25 +11,21 @@ from napari_amvlm.exports import export_coco, export_labels
 from napari_amvlm.imports import import_files
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 @pytest.fixture
-def coco(source: Project, tmp_path: Path) -> Path:
+def coco(source, tmp_path):
     path = tmp_path / "out" / "masks.json"
     export_coco(source, path)
     return path
 
 
-def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def _edit(path, change):
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_an_annotation_of_an_unknown_category_is_left_out(target: Project, coco: Path) -> None:
+def test_an_annotation_of_an_unknown_category_is_left_out(target, coco):
     _edit(coco, lambda c: c["annotations"][0].update(category_id=77))
 
     report = import_files(target, [coco])
@@ -50,9 +43,7 @@ def test_an_annotation_of_an_unknown_category_is_left_out(target: Project, coco:
         (lambda c: c.update(images={}), "at images"),
     ],
 )
-def test_a_file_that_is_no_coco_enters_nothing(
-    target: Project, coco: Path, change: Callable[[dict[str, Any]], None], said: str
-) -> None:
+def test_a_file_that_is_no_coco_enters_nothing(target, coco, change, said):
     _edit(coco, change)
 
     report = import_files(target, [coco])
@@ -78,9 +69,7 @@ def test_a_file_that_is_no_coco_enters_nothing(
         "no",
     ],
 )
-def test_a_mask_that_cannot_be_is_left_out_and_the_others_enter(
-    source: Project, target: Project, coco: Path, segmentation: Any
-) -> None:
+def test_a_mask_that_cannot_be_is_left_out_and_the_others_enter(source, target, coco, segmentation):
     _edit(coco, lambda c: c["annotations"][0].update(segmentation=segmentation, bbox=[1, 2, 3, 4]))
 
     report = import_files(target, [coco])
@@ -97,7 +86,7 @@ def test_a_mask_that_cannot_be_is_left_out_and_the_others_enter(
     assert not unknown[6:].any()
 
 
-def test_accepted_masks_are_kept_unless_they_are_to_be_replaced(target: Project, coco: Path) -> None:
+def test_accepted_masks_are_kept_unless_they_are_to_be_replaced(target, coco):
     mine = np.eye(60, 48, dtype=bool)
     kept = target.corrections.accept(1, "nuclei", Answer(mine))
 
@@ -111,7 +100,7 @@ def test_accepted_masks_are_kept_unless_they_are_to_be_replaced(target: Project,
     assert np.array_equal(target.corrections.mask(target.corrections.get(kept.id)), mine)
 
 
-def test_a_changed_image_is_told_and_the_rest_is_entered(target: Project, coco: Path, image_files: list[Path]) -> None:
+def test_a_changed_image_is_told_and_the_rest_is_entered(target, coco, image_files):
     Image.fromarray(np.zeros((60, 48), np.uint8)).save(image_files[0])
 
     report = import_files(target, [coco])
@@ -121,8 +110,8 @@ def test_a_changed_image_is_told_and_the_rest_is_entered(target: Project, coco: 
     assert [c.image_id for c in target.corrections.select()] == [2, 3, 3]
 
 
-def test_an_image_of_another_size_is_told(target: Project, coco: Path) -> None:
-    def change(content: dict[str, Any]) -> None:
+def test_an_image_of_another_size_is_told(target, coco):
+    def change(content):
         content["images"][2].update(width=20)
         del content["images"][2]["sha256"]
 
@@ -135,7 +124,7 @@ def test_an_image_of_another_size_is_told(target: Project, coco: Path) -> None:
     assert "60x48" in report.problems[0]
 
 
-def test_another_image_of_the_same_name_is_told(coco: Path, tmp_path: Path) -> None:
+def test_another_image_of_the_same_name_is_told(coco, tmp_path):
     (tmp_path / "c").mkdir()
     Image.fromarray(np.full((60, 48), 9, np.uint8)).save(tmp_path / "c" / "other.png")
     with Project.create(tmp_path / "c.amvlm") as project:
@@ -147,7 +136,7 @@ def test_another_image_of_the_same_name_is_told(coco: Path, tmp_path: Path) -> N
         assert any("another image than" in problem for problem in report.problems)
 
 
-def test_images_are_added_from_a_folder(coco: Path, image_files: list[Path], tmp_path: Path) -> None:
+def test_images_are_added_from_a_folder(coco, image_files, tmp_path):
     with Project.create(tmp_path / "new.amvlm") as project:
         report = import_files(project, [coco], images=image_files[2].parent)
 
@@ -156,7 +145,7 @@ def test_images_are_added_from_a_folder(coco: Path, image_files: list[Path], tmp
         assert len(report.problems) == 1
 
 
-def test_a_missing_file_and_a_strange_one_do_not_stop_the_others(target: Project, coco: Path, tmp_path: Path) -> None:
+def test_a_missing_file_and_a_strange_one_do_not_stop_the_others(target, coco, tmp_path):
     strange = tmp_path / "notes.txt"
     strange.write_text("x", encoding="utf-8")
     broken = tmp_path / "broken.geojson"
@@ -170,7 +159,7 @@ def test_a_missing_file_and_a_strange_one_do_not_stop_the_others(target: Project
     assert len(report.accepted) == 5
 
 
-def test_label_values_that_classes_do_not_name_are_told(source: Project, target: Project, tmp_path: Path) -> None:
+def test_label_values_that_classes_do_not_name_are_told(source, target, tmp_path):
     export_labels(source, tmp_path / "out", "png")
     (tmp_path / "out" / "classes.csv").write_text("value,prompt\n1,nuclei\n", encoding="utf-8")
 
@@ -181,7 +170,7 @@ def test_label_values_that_classes_do_not_name_are_told(source: Project, target:
     assert [c.image_id for c in target.corrections.select()] == [2]
 
 
-def test_a_label_image_without_meaning_is_told(target: Project, tmp_path: Path) -> None:
+def test_a_label_image_without_meaning_is_told(target, tmp_path):
     path = tmp_path / "other.png"
     Image.fromarray(np.eye(60, 48).astype(np.uint8)).save(path)
 
@@ -189,7 +178,7 @@ def test_a_label_image_without_meaning_is_told(target: Project, tmp_path: Path) 
     assert len(import_files(target, [path], prompt="nuclei").accepted) == 1
 
 
-def test_a_name_that_two_images_have_is_told(target: Project, tmp_path: Path) -> None:
+def test_a_name_that_two_images_have_is_told(target, tmp_path):
     path = tmp_path / "chest.tif"
     Image.fromarray(np.eye(60, 48).astype(np.uint8)).save(path)
 
@@ -210,7 +199,7 @@ def test_a_name_that_two_images_have_is_told(target: Project, tmp_path: Path) ->
         ([{"type": "Feature", "geometry": None}], "no outline"),
     ],
 )
-def test_geojson_that_cannot_be_used(target: Project, tmp_path: Path, content: Any, said: str) -> None:
+def test_geojson_that_cannot_be_used(target, tmp_path, content, said):
     path = tmp_path / "other.geojson"
     path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -221,7 +210,7 @@ def test_geojson_that_cannot_be_used(target: Project, tmp_path: Path, content: A
     assert target.corrections.select() == []
 
 
-def test_geojson_of_qupath_is_read(target: Project, tmp_path: Path) -> None:
+def test_geojson_of_qupath_is_read(target, tmp_path):
     square = {"type": "Polygon", "coordinates": [[[2, 3], [12, 3], [12, 9], [2, 9], [2, 3]]]}
     features = [
         {"type": "Feature", "geometry": square, "properties": {"classification": {"names": ["Tumor", "Ki67"]}}},
@@ -241,7 +230,7 @@ def test_geojson_of_qupath_is_read(target: Project, tmp_path: Path) -> None:
         assert mask.sum() == 60
 
 
-def test_a_lost_mask_can_be_brought_back_by_an_import(source: Project, target: Project, coco: Path) -> None:
+def test_a_lost_mask_can_be_brought_back_by_an_import(source, target, coco):
     import_files(target, [coco])
     lost = target.corrections.select(1, "nuclei")[0]
     (target.root / lost.mask_file).unlink()
@@ -256,10 +245,8 @@ def test_a_lost_mask_can_be_brought_back_by_an_import(source: Project, target: P
 
 
 @pytest.mark.parametrize("segmentation", [[], [[500.0, 500.0, 520.0, 500.0, 520.0, 520.0]]])
-def test_boxes_and_outlines_of_another_image_are_no_empty_masks(
-    target: Project, coco: Path, segmentation: list[list[float]]
-) -> None:
-    def boxes(content: dict[str, Any]) -> None:
+def test_boxes_and_outlines_of_another_image_are_no_empty_masks(target, coco, segmentation):
+    def boxes(content):
         first = content["annotations"][0]
         for annotation in content["annotations"]:
             if (annotation["image_id"], annotation["category_id"]) == (first["image_id"], first["category_id"]):

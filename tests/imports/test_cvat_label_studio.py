@@ -1,11 +1,8 @@
 """Exports of CVAT and Label Studio: what is good enters, what is not is listed by name, and a dry run shows both."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import zipfile
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,17 +12,11 @@ from napari_amvlm.imports import import_files
 from napari_amvlm.imports.label_studio import brush_mask
 from napari_amvlm.project import Project
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 HEIGHT, WIDTH = 60, 48
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path):
     (tmp_path / "img").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "img" / "a.png")
@@ -34,18 +25,18 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield opened
 
 
-def _objects(project: Project, prompt: str = "nuclei") -> NDArray[Any]:
+def _objects(project, prompt="nuclei"):
     (correction,) = project.corrections.select(prompt=prompt)
     return np.asarray(project.corrections.objects(correction))
 
 
-def _square(x: int, y: int, width: int, height: int) -> NDArray[np.bool_]:
+def _square(x, y, width, height):
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[y : y + height, x : x + width] = True
     return mask
 
 
-def _cvat(path: Path, shapes: str, *, image: str = f'name="d/a.png" width="{WIDTH}" height="{HEIGHT}"') -> Path:
+def _cvat(path, shapes, *, image=f'name="d/a.png" width="{WIDTH}" height="{HEIGHT}"'):
     path.write_text(
         f'<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version><meta><task/></meta>'
         f'<image id="0" {image}>{shapes}</image></annotations>',
@@ -72,14 +63,14 @@ POLYGON = '<polygon label="nuclei" points="2.0,3.0;12.0,3.0;12.0,13.0;2.0,13.0" 
         ),
     ],
 )
-def test_shapes_of_cvat(project: Project, tmp_path: Path, shape: str, expected: NDArray[np.bool_]) -> None:
+def test_shapes_of_cvat(project, tmp_path, shape, expected):
     report = import_files(project, [_cvat(tmp_path / "annotations.xml", shape)])
 
     assert report.problems == []
     np.testing.assert_array_equal(_objects(project) > 0, expected)
 
 
-def test_an_ellipse_of_cvat_is_turned_clockwise(project: Project, tmp_path: Path) -> None:
+def test_an_ellipse_of_cvat_is_turned_clockwise(project, tmp_path):
     shape = '<ellipse label="nuclei" cx="20" cy="30" rx="12" ry="4" rotation="45"/>'
 
     import_files(project, [_cvat(tmp_path / "a.xml", shape)])
@@ -91,7 +82,7 @@ def test_an_ellipse_of_cvat_is_turned_clockwise(project: Project, tmp_path: Path
     assert np.corrcoef(rows, columns)[0, 1] > 0.7
 
 
-def test_later_shapes_of_cvat_lie_on_top_by_their_order(project: Project, tmp_path: Path) -> None:
+def test_later_shapes_of_cvat_lie_on_top_by_their_order(project, tmp_path):
     low = '<box label="nuclei" xtl="0" ytl="0" xbr="20" ybr="20" z_order="-1"/>'
     high = '<box label="nuclei" xtl="5" ytl="5" xbr="10" ybr="10" z_order="3"/>'
 
@@ -122,9 +113,7 @@ def test_later_shapes_of_cvat_lie_on_top_by_their_order(project: Project, tmp_pa
         ('<ellipse label="nuclei" cx="20" cy="30" rx="0" ry="4"/>', "radius of 0"),
     ],
 )
-def test_a_shape_of_cvat_that_cannot_be_used_is_listed(
-    project: Project, tmp_path: Path, shape: str, reason: str
-) -> None:
+def test_a_shape_of_cvat_that_cannot_be_used_is_listed(project, tmp_path, shape, reason):
     path = _cvat(tmp_path / "a.xml", POLYGON + shape)
 
     dry = import_files(project, [path], dry_run=True)
@@ -136,7 +125,7 @@ def test_a_shape_of_cvat_that_cannot_be_used_is_listed(
     np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
 
 
-def test_tracks_of_a_video_are_refused_by_name(project: Project, tmp_path: Path) -> None:
+def test_tracks_of_a_video_are_refused_by_name(project, tmp_path):
     box = '<box frame="0" outside="0" xtl="1" ytl="1" xbr="9" ybr="9"/>'
     content = f'<annotations><track id="3" label="cell">{box}</track></annotations>'
     (tmp_path / "a.xml").write_text(content)
@@ -155,7 +144,7 @@ def test_tracks_of_a_video_are_refused_by_name(project: Project, tmp_path: Path)
         (b"<?xml version='1.0' encoding='strange'?><annotations/>", "is no XML"),
     ],
 )
-def test_what_is_no_export_of_cvat(project: Project, tmp_path: Path, content: bytes, reason: str) -> None:
+def test_what_is_no_export_of_cvat(project, tmp_path, content, reason):
     (tmp_path / "a.xml").write_bytes(content)
 
     (problem,) = import_files(project, [tmp_path / "a.xml"]).problems
@@ -163,7 +152,7 @@ def test_what_is_no_export_of_cvat(project: Project, tmp_path: Path, content: by
     assert reason in problem
 
 
-def test_an_archive_of_cvat_with_its_images(project: Project, tmp_path: Path) -> None:
+def test_an_archive_of_cvat_with_its_images(project, tmp_path):
     with zipfile.ZipFile(tmp_path / "task.zip", "w") as archive:
         archive.write(_cvat(tmp_path / "annotations.xml", POLYGON), "annotations.xml")
         archive.write(tmp_path / "img" / "a.png", "images/a.png")
@@ -172,11 +161,11 @@ def test_an_archive_of_cvat_with_its_images(project: Project, tmp_path: Path) ->
     np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
 
 
-def _bits(*numbers: tuple[int, int]) -> str:
+def _bits(*numbers):
     return "".join(f"{value:0{width}b}" for value, width in numbers)
 
 
-def _encoded(mask: NDArray[np.bool_]) -> list[int]:
+def _encoded(mask):
     """Return a brush as Label Studio packs it: equal runs of up to 2^15 values, and one run of single values."""
     values = np.repeat(mask[..., None], 4, axis=2).astype(int).ravel() * 255
     lengths = (3, 5, 8, 15)
@@ -192,22 +181,22 @@ def _encoded(mask: NDArray[np.bool_]) -> list[int]:
     return [int(text[place : place + 8], 2) for place in range(0, len(text), 8)]
 
 
-def _disc() -> NDArray[np.bool_]:
+def _disc():
     picture = Image.new("L", (WIDTH, HEIGHT))
     ImageDraw.Draw(picture).ellipse((8, 20, 30, 44), fill=255)
     return np.asarray(picture) > 0
 
 
-def _region(kind: str, number: str = "r1", **value: Any) -> dict[str, Any]:
+def _region(kind, number="r1", **value):
     size = {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
     return {"id": number, "type": kind, "from_name": "label", "to_name": "image", "value": value} | size
 
 
-def _percent(x: float, y: float) -> tuple[float, float]:
+def _percent(x, y):
     return 100 * x / WIDTH, 100 * y / HEIGHT
 
 
-def _rectangle(x: float, y: float, width: float, height: float, **more: Any) -> dict[str, Any]:
+def _rectangle(x, y, width, height, **more):
     (left, top), (wide, high) = _percent(x, y), _percent(width, height)
     return {"x": left, "y": top, "width": wide, "height": high, "rectanglelabels": ["nuclei"]} | more
 
@@ -216,7 +205,7 @@ CORNERS = [_percent(*corner) for corner in ((2, 3), (12, 3), (12, 13), (2, 13))]
 GOOD = _region("polygonlabels", "good", points=CORNERS, closed=True, polygonlabels=["nuclei"])
 
 
-def _tasks(path: Path, *results: Any, image: str = "/data/upload/3/1a2b3c4d-a.png", **task: Any) -> Path:
+def _tasks(path, *results, image="/data/upload/3/1a2b3c4d-a.png", **task):
     annotations = [{"id": 1, "was_cancelled": False, "result": list(results)}]
     content = [{"id": 7, "data": {"image": image}, "annotations": annotations} | task]
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -236,16 +225,14 @@ def _tasks(path: Path, *results: Any, image: str = "/data/upload/3/1a2b3c4d-a.pn
         ),
     ],
 )
-def test_regions_of_label_studio(
-    project: Project, tmp_path: Path, region: dict[str, Any], expected: NDArray[np.bool_]
-) -> None:
+def test_regions_of_label_studio(project, tmp_path, region, expected):
     report = import_files(project, [_tasks(tmp_path / "a.json", region)])
 
     assert report.problems == []
     np.testing.assert_array_equal(_objects(project) > 0, expected)
 
 
-def test_an_ellipse_of_label_studio(project: Project, tmp_path: Path) -> None:
+def test_an_ellipse_of_label_studio(project, tmp_path):
     (x, y), (across, down) = _percent(20, 30), _percent(8, 16)
     value = {"x": x, "y": y, "radiusX": across, "radiusY": down, "rotation": 0, "ellipselabels": ["nuclei"]}
 
@@ -266,12 +253,12 @@ def test_an_ellipse_of_label_studio(project: Project, tmp_path: Path) -> None:
         "a.png",
     ],
 )
-def test_images_are_found_by_their_addresses(project: Project, tmp_path: Path, address: str) -> None:
+def test_images_are_found_by_their_addresses(project, tmp_path, address):
     assert import_files(project, [_tasks(tmp_path / "a.json", GOOD, image=address)]).problems == []
     assert len(project.corrections.select()) == 1
 
 
-def test_the_short_form_and_labels_beside_their_regions(project: Project, tmp_path: Path) -> None:
+def test_the_short_form_and_labels_beside_their_regions(project, tmp_path):
     size = {"original_width": WIDTH, "original_height": HEIGHT}
     short = [{"image": "a.png", "id": 1, "label": [GOOD["value"] | size], "annotator": 1}]
     (tmp_path / "short.json").write_text(json.dumps(short))
@@ -304,9 +291,7 @@ def test_the_short_form_and_labels_beside_their_regions(project: Project, tmp_pa
         (GOOD | {"id": "r1", "image_rotation": 90}, "was turned in Label Studio"),
     ],
 )
-def test_a_region_of_label_studio_that_cannot_be_used_is_listed(
-    project: Project, tmp_path: Path, region: dict[str, Any], reason: str
-) -> None:
+def test_a_region_of_label_studio_that_cannot_be_used_is_listed(project, tmp_path, region, reason):
     path = _tasks(tmp_path / "a.json", GOOD, region)
 
     dry = import_files(project, [path], dry_run=True)
@@ -318,7 +303,7 @@ def test_a_region_of_label_studio_that_cannot_be_used_is_listed(
     np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
 
 
-def test_of_several_annotations_one_counts_and_the_others_are_told(project: Project, tmp_path: Path) -> None:
+def test_of_several_annotations_one_counts_and_the_others_are_told(project, tmp_path):
     other = _region("rectanglelabels", **_rectangle(20, 20, 5, 5))
     annotations = [
         {"id": 1, "ground_truth": True, "result": [GOOD]},
@@ -333,7 +318,7 @@ def test_of_several_annotations_one_counts_and_the_others_are_told(project: Proj
     np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
 
 
-def test_a_brush_of_single_values_is_read() -> None:
+def test_a_brush_of_single_values_is_read():
     """Check against the encoding of 1 by 2 pixels written out by hand: 8 values of 8 bits in one run."""
     text = _bits((8, 32), (7, 5), (2, 4), (2, 4), (2, 4), (2, 4), (0, 1), (0, 2), (7, 3))
     text += _bits(*((value, 8) for value in (0, 0, 0, 0, 9, 9, 9, 255)))

@@ -1,9 +1,6 @@
 """Damaged masks of other programs: what cannot be used is told, never a crash or a hang, and nothing is overwritten."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,14 +12,6 @@ from napari_amvlm.imports import import_files
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
 from napari_amvlm.project import Answer
 from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_amvlm.project import Project
 
 MEMORY = 1 << 30
 MINE = np.eye(60, 48, dtype=bool)
@@ -88,7 +77,7 @@ CVAT = b"""<?xml version="1.0"?><annotations><image id="0" name="other.png" widt
 
 
 @pytest.fixture
-def exported(source: Project, tmp_path: Path) -> Path:
+def exported(source, tmp_path):
     """Return a folder with every kind of export."""
     export_coco(source, tmp_path / "out" / "masks.json")
     export_geojson(source, tmp_path / "out" / "geojson")
@@ -96,7 +85,7 @@ def exported(source: Project, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
+def _fuzz(project, exported, cases):
     """Return how many cases were tried, and after how many of them something could not be used."""
     geojson = sorted((exported / "geojson").iterdir())[-1]
     others = {"qupath": exported / "chest.json", "odd coco": exported / "odd.json"}
@@ -110,7 +99,7 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
     kept = project.corrections.accept(3, "mine", Answer(MINE))
     told = 0
 
-    def case(kind: str, damage: Callable[[bytes], bytes], change: Callable[[Any], bytes], which: int) -> None:
+    def case(kind, damage, change, which):
         nonlocal told
         files = {"table": tables[which % 2], "geojson": geojson, "coco": exported / "masks.json"} | others
         path = files[kind]
@@ -141,7 +130,7 @@ def _fuzz(project: Project, exported: Path, cases: int) -> tuple[int, int]:
     return count, told
 
 
-def test_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -> None:
+def test_damaged_masks_are_told_of_or_entered(target, exported):
     cases, told = _fuzz(target, exported, 60)
 
     assert cases >= 60
@@ -150,7 +139,7 @@ def test_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_damaged_masks_are_told_of_or_entered(target: Project, exported: Path) -> None:
+def test_many_damaged_masks_are_told_of_or_entered(target, exported):
     before = peak()
 
     cases, told = _fuzz(target, exported, 1000)
@@ -160,7 +149,7 @@ def test_many_damaged_masks_are_told_of_or_entered(target: Project, exported: Pa
     assert peak() - before < MEMORY
 
 
-def test_json_beyond_measure_is_not_read(target: Project, tmp_path: Path) -> None:
+def test_json_beyond_measure_is_not_read(target, tmp_path):
     path = tmp_path / "masks.json"
     with path.open("wb") as file:
         file.truncate(600 << 20)
@@ -173,32 +162,32 @@ def test_json_beyond_measure_is_not_read(target: Project, tmp_path: Path) -> Non
     assert peak() - before < 100 << 20
 
 
-def test_run_lengths_whose_sum_overflows_are_refused() -> None:
+def test_run_lengths_whose_sum_overflows_are_refused():
     with pytest.raises(LabelsError, match="must add up to 2880 pixels"):
         run_length_mask([2**62, 2**62, 2**62, 2**62, 2880], (60, 48))
     with pytest.raises(LabelsError, match="must add up to"):
         run_length_mask([10**400], (60, 48))
 
 
-def test_a_packed_run_length_without_end_is_refused() -> None:
+def test_a_packed_run_length_without_end_is_refused():
     with pytest.raises(LabelsError, match="beyond measure"):
         decode_counts("o" * 5_000_000)
 
 
 @pytest.mark.parametrize("far", [1e10, 1e300, float("inf"), float("nan"), -1e18])
-def test_coordinates_beyond_measure_are_refused(far: float) -> None:
+def test_coordinates_beyond_measure_are_refused(far):
     with pytest.raises(LabelsError, match="finite number of pixels"):
         polygon_mask([[(0, 0), (far, 5), (5, far)]], (60, 48))
 
 
-def test_a_polygon_far_larger_than_its_image_is_cut_off() -> None:
+def test_a_polygon_far_larger_than_its_image_is_cut_off():
     mask = polygon_mask([[(24, -1e6), (1e6, -1e6), (1e6, 1e6), (24, 1e6)]], (60, 48))
 
     assert mask[:, 24:].all()
     assert not mask[:, :24].any()
 
 
-def _by_winding(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _by_winding(points, shape):
     """Return the pixels inside a polygon by slow even-odd counting, one pixel and edge at a time."""
     inside = np.zeros(shape, np.bool_)
     for row in range(shape[0]):
@@ -211,7 +200,7 @@ def _by_winding(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_polygons_are_filled_as_by_counting_edges(seed: int) -> None:
+def test_polygons_are_filled_as_by_counting_edges(seed):
     chance = np.random.default_rng(seed)
     points = chance.uniform(-6, 26, (int(chance.integers(3, 14)), 2))
     points = np.round(points) if seed % 2 else points
@@ -219,7 +208,7 @@ def test_polygons_are_filled_as_by_counting_edges(seed: int) -> None:
     assert np.array_equal(polygon_mask([points], (17, 21)), _by_winding(points, (17, 21)))
 
 
-def test_a_polygon_of_many_points_is_filled_at_once() -> None:
+def test_a_polygon_of_many_points_is_filled_at_once():
     angle = np.linspace(0, 2 * np.pi, 200_000, endpoint=False)
     ring = np.stack([1500 + 1400 * np.cos(angle), 1500 + 1400 * np.sin(angle)], axis=1)
 

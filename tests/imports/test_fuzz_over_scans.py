@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,15 +16,12 @@ from tests.damaged import damages, try_cases
 from tests.exports.scans import annotate, write_series, write_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from napari_amvlm.exports import FormatName
 
 KINDS: tuple[FormatName, ...] = ("nifti", "dicom-seg", "ome-zarr", "imagej")
 
 
-def _scan(kind: FormatName, folder: Path) -> Path:
+def _scan(kind, folder):
     pixels = np.random.default_rng(0).integers(0, 255, (5, 24, 20), np.int16)
     if kind == "nifti":
         import nibabel
@@ -40,7 +37,7 @@ UNCHECKED = ("nifti", "dicom-seg")
 """Formats whose pixels have no checksum that a reader tests: with a changed pixel they hold another mask."""
 
 
-def _fuzz(kind: FormatName, folder: Path, cases: int) -> int:
+def _fuzz(kind, folder, cases):
     """Import what was exported, one file of it damaged each time; return how often something was left out."""
     (folder / "scans").mkdir()
     scan = _scan(kind, folder / "scans")
@@ -54,7 +51,7 @@ def _fuzz(kind: FormatName, folder: Path, cases: int) -> int:
         assert import_files(project, given, images=folder / "scans").problems == []
         told = 0
 
-        def case(damage: Callable[[bytes], bytes], number: int) -> None:
+        def case(damage, number):
             nonlocal told
             path = files[number % len(files)]
             whole = path.read_bytes()
@@ -65,18 +62,18 @@ def _fuzz(kind: FormatName, folder: Path, cases: int) -> int:
             assert kind in UNCHECKED or report.accepted == []
             assert all("\n" not in problem for problem in report.problems)
 
-        drawn: Any = damages()
+        drawn = damages()
         try_cases(cases, case, drawn, st.integers(0, 1000))
     return told
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_files_are_told_of(kind: FormatName, tmp_path: Path) -> None:
+def test_damaged_files_are_told_of(kind, tmp_path):
     assert _fuzz(kind, tmp_path, 6) > 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_damaged_files_are_told_of(kind: FormatName, tmp_path: Path) -> None:
+def test_many_damaged_files_are_told_of(kind, tmp_path):
     assert _fuzz(kind, tmp_path, 1000) > 100

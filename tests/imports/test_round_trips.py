@@ -1,9 +1,6 @@
 """What goes out comes in again: to another project, to pycocotools, to shapely."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -17,22 +14,17 @@ from napari_amvlm.exports import export_coco, export_geojson, export_labels
 from napari_amvlm.imaging import read_mask
 from napari_amvlm.imports import import_files
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.project import CorrectionRecord, Project
-
-
-def _same_partition(one: np.ndarray, other: np.ndarray) -> bool:
+def _same_partition(one, other):
     pairs = {(int(a), int(b)) for a, b in zip(one.ravel(), other.ravel(), strict=True)}
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def _by_key(project: Project) -> dict[tuple[str, str], CorrectionRecord]:
+def _by_key(project):
     return {(project.images.get(c.image_id).sha256, c.prompt): c for c in project.corrections.select()}
 
 
-def assert_equal(source: Project, target: Project, *, objects: bool, answers: set[str] | None = None) -> None:
+def assert_equal(source, target, *, objects, answers=None):
     ours, theirs = _by_key(source), _by_key(target)
     assert ours.keys() == theirs.keys()
     for key, correction in ours.items():
@@ -44,9 +36,7 @@ def assert_equal(source: Project, target: Project, *, objects: bool, answers: se
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
-def test_coco_gives_everything_back(
-    source: Project, target: Project, tmp_path: Path, segmentation: Literal["rle", "polygons"]
-) -> None:
+def test_coco_gives_everything_back(source, target, tmp_path, segmentation):
     export_coco(source, tmp_path / "masks.json", segmentation=segmentation)
 
     report = import_files(target, [tmp_path / "masks.json"])
@@ -56,7 +46,7 @@ def test_coco_gives_everything_back(
     assert {c.origin for c in target.corrections.select()} == {str(tmp_path / "masks.json")}
 
 
-def test_geojson_gives_everything_back(source: Project, target: Project, tmp_path: Path) -> None:
+def test_geojson_gives_everything_back(source, target, tmp_path):
     export_geojson(source, tmp_path / "out")
 
     report = import_files(target, sorted((tmp_path / "out").iterdir()))
@@ -66,9 +56,7 @@ def test_geojson_gives_everything_back(source: Project, target: Project, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["tiff", "png"])
-def test_label_images_with_objects_give_everything_back(
-    source: Project, target: Project, tmp_path: Path, kind: Literal["tiff", "png"]
-) -> None:
+def test_label_images_with_objects_give_everything_back(source, target, tmp_path, kind):
     export_labels(source, tmp_path / "out", kind, objects=True)
 
     report = import_files(target, [tmp_path / "out"])
@@ -78,9 +66,7 @@ def test_label_images_with_objects_give_everything_back(
 
 
 @pytest.mark.parametrize("kind", ["tiff", "png"])
-def test_label_images_come_back_value_by_value(
-    source: Project, target: Project, tmp_path: Path, kind: Literal["tiff", "png"]
-) -> None:
+def test_label_images_come_back_value_by_value(source, target, tmp_path, kind):
     export_labels(source, tmp_path / "out", kind)
     import_files(target, [tmp_path / "out"])
 
@@ -93,7 +79,7 @@ def test_label_images_come_back_value_by_value(
             assert path.read_bytes() == (tmp_path / "again" / folder / path.name).read_bytes()
 
 
-def test_masks_that_overlap_come_back_whole(source: Project, target: Project, tmp_path: Path) -> None:
+def test_masks_that_overlap_come_back_whole(source, target, tmp_path):
     export_labels(source, tmp_path / "out", "png")
 
     report = import_files(target, [tmp_path / "out"])
@@ -102,9 +88,7 @@ def test_masks_that_overlap_come_back_whole(source: Project, target: Project, tm
     assert_equal(source, target, objects=False)
 
 
-def test_a_label_image_that_was_edited_counts_more_than_the_masks_beside_it(
-    source: Project, target: Project, tmp_path: Path
-) -> None:
+def test_a_label_image_that_was_edited_counts_more_than_the_masks_beside_it(source, target, tmp_path):
     export_labels(source, tmp_path / "out", "png")
     path = next(iter(sorted((tmp_path / "out" / "labelcol").iterdir())))
     edited = np.zeros_like(read_mask(path))
@@ -117,7 +101,7 @@ def test_a_label_image_that_was_edited_counts_more_than_the_masks_beside_it(
     assert np.array_equal(target.corrections.mask(found), edited > 0)
 
 
-def test_importing_twice_changes_nothing(source: Project, target: Project, tmp_path: Path) -> None:
+def test_importing_twice_changes_nothing(source, target, tmp_path):
     export_coco(source, tmp_path / "masks.json")
     import_files(target, [tmp_path / "masks.json"])
 
@@ -128,7 +112,7 @@ def test_importing_twice_changes_nothing(source: Project, target: Project, tmp_p
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
-def test_pycocotools_reads_the_masks(source: Project, tmp_path: Path, segmentation: Literal["rle", "polygons"]) -> None:
+def test_pycocotools_reads_the_masks(source, tmp_path, segmentation):
     path = tmp_path / "masks.json"
     export_coco(source, path, segmentation=segmentation)
 
@@ -149,7 +133,7 @@ def test_pycocotools_reads_the_masks(source: Project, tmp_path: Path, segmentati
             assert not (binary_erosion(wanted) & ~found).any()
 
 
-def test_packed_run_lengths_of_pycocotools_are_read(source: Project, target: Project, tmp_path: Path) -> None:
+def test_packed_run_lengths_of_pycocotools_are_read(source, target, tmp_path):
     from pycocotools import mask as coco_mask
 
     path = tmp_path / "masks.json"
@@ -165,10 +149,10 @@ def test_packed_run_lengths_of_pycocotools_are_read(source: Project, target: Pro
     assert_equal(source, target, objects=True)
 
 
-def test_geometries_are_valid_and_have_the_area_they_say(source: Project, tmp_path: Path) -> None:
+def test_geometries_are_valid_and_have_the_area_they_say(source, tmp_path):
     export_geojson(source, tmp_path / "out")
 
-    features: list[dict[str, Any]] = []
+    features = []
     for path in (tmp_path / "out").iterdir():
         features += json.loads(path.read_text(encoding="utf-8"))["features"]
 
@@ -184,7 +168,7 @@ def test_geometries_are_valid_and_have_the_area_they_say(source: Project, tmp_pa
     assert len({f["id"] for f in features}) == len(features)
 
 
-def test_an_unlocked_object_is_not_locked_in_qupath(source: Project, tmp_path: Path) -> None:
+def test_an_unlocked_object_is_not_locked_in_qupath(source, tmp_path):
     correction = source.corrections.select(1, "nuclei")[0]
     source.locks.set(correction, [2], locked=False)
 

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,18 +9,15 @@ from typer.testing import CliRunner
 from training.benchmarks.strokes import measure
 from training.simulation.strokes import next_stroke
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def command() -> typer.Typer:
+def command():
     app = typer.Typer()
     app.command()(measure)
     return app
 
 
-def test_the_stroke_lies_in_the_largest_error_and_leaves_what_is_right() -> None:
+def test_the_stroke_lies_in_the_largest_error_and_leaves_what_is_right():
     truth = np.zeros((60, 80), np.bool_)
     truth[20:40, 5:75] = True
     mask = truth.copy()
@@ -39,7 +33,7 @@ def test_the_stroke_lies_in_the_largest_error_and_leaves_what_is_right() -> None
     assert len(stroke.rows) >= 30 * 3
 
 
-def test_what_is_right_needs_no_stroke() -> None:
+def test_what_is_right_needs_no_stroke():
     truth = np.eye(20, dtype=np.bool_)
 
     assert next_stroke(truth, truth) is None
@@ -48,7 +42,7 @@ def test_what_is_right_needs_no_stroke() -> None:
     assert not erase.positive
 
 
-def test_the_benchmark_prints_one_object(command: typer.Typer, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_benchmark_prints_one_object(command, tiny_checkpoint, tmp_path):
     rng = np.random.default_rng(0)
     for folder in ("img", "labelcol"):
         (tmp_path / folder).mkdir()

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -14,27 +10,24 @@ from napari_amvlm.strokes import Spread
 from training.simulation.corrections import steps, until
 from training.simulation.mouse import MouseModel
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 SIDE = 96
 
 
 @pytest.fixture
-def truth() -> NDArray[np.bool_]:
+def truth():
     y, x = np.indices((SIDE, SIDE))
     return ((y - 30) ** 2 + (x - 30) ** 2 < 150) | ((y - 65) ** 2 + (x - 60) ** 2 < 150)
 
 
 @pytest.fixture
-def faint(truth: NDArray[np.bool_]) -> NDArray[np.float32]:
+def faint(truth):
     """Return a probability that shows both objects, but below one half, and one object that is not there."""
     y, x = np.indices((SIDE, SIDE))
     wrong = (y - 20) ** 2 + (x - 75) ** 2 < 80
     return (0.05 + 0.3 * truth + 0.7 * wrong).astype(np.float32)
 
 
-def spread_on(truth: NDArray[np.bool_], probability: NDArray[np.float32]) -> Spread:
+def spread_on(truth, probability):
     values = (0.2 + 0.6 * truth + np.random.default_rng(0).normal(0, 0.02, truth.shape)).astype(np.float32)
     pixels = torch.from_numpy(np.repeat(values[None], 3, 0))
     half = nn.functional.avg_pool2d(pixels[None], 2)[0]
@@ -42,21 +35,17 @@ def spread_on(truth: NDArray[np.bool_], probability: NDArray[np.float32]) -> Spr
 
 
 @pytest.mark.parametrize("kind", ["paint", "strokes", "clicks"])
-def test_each_way_comes_to_the_target_and_takes_time(
-    kind: str, truth: NDArray[np.bool_], faint: NDArray[np.float32]
-) -> None:
+def test_each_way_comes_to_the_target_and_takes_time(kind, truth, faint):
     spread = spread_on(truth, faint) if kind == "strokes" else None
 
-    step, reached = until(steps(kind, faint, truth, MouseModel(), spread), truth, 0.9)  # type: ignore[arg-type]
+    step, reached = until(steps(kind, faint, truth, MouseModel(), spread), truth, 0.9)
 
     assert reached
     assert dice(step.mask, truth) >= 0.9
     assert step.seconds > MouseModel().look_seconds
 
 
-def test_clicks_cost_less_than_outlines_where_the_probability_shows_the_objects(
-    truth: NDArray[np.bool_], faint: NDArray[np.float32]
-) -> None:
+def test_clicks_cost_less_than_outlines_where_the_probability_shows_the_objects(truth, faint):
     slow = MouseModel(pixels_per_second=20)
 
     clicked, _ = until(steps("clicks", faint, truth, slow), truth, 0.9)
@@ -65,13 +54,13 @@ def test_clicks_cost_less_than_outlines_where_the_probability_shows_the_objects(
     assert clicked.seconds < painted.seconds / 2
 
 
-def test_the_number_of_actions_is_bounded(truth: NDArray[np.bool_], faint: NDArray[np.float32]) -> None:
+def test_the_number_of_actions_is_bounded(truth, faint):
     step, reached = until(steps("clicks", faint, truth, MouseModel()), truth, 1.0, most=1)
 
     assert not reached
     assert dice(step.mask, truth) > dice(faint >= 0.5, truth)
 
 
-def test_strokes_need_something_to_spread_on(truth: NDArray[np.bool_], faint: NDArray[np.float32]) -> None:
+def test_strokes_need_something_to_spread_on(truth, faint):
     with pytest.raises(LabelsError, match="features"):
         steps("strokes", faint, truth, MouseModel())

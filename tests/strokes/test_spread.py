@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,23 +10,18 @@ from napari_amvlm.models.feature_maps import FeatureMaps
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.strokes import Spread
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from napari_amvlm.models.amvlm import AMVLM
-
 SIDE = 128
 ROWS = np.arange(28, 37)
 """A stroke down the first disc."""
 
 
-def discs() -> NDArray[np.bool_]:
+def discs():
     """Return two discs of radius 12, one in a corner and one far from it."""
     y, x = np.indices((SIDE, SIDE))
     return ((y - 32) ** 2 + (x - 32) ** 2 < 144) | ((y - 96) ** 2 + (x - 96) ** 2 < 144)
 
 
-def bright_discs(noise: float = 0.02) -> FeatureMaps:
+def bright_discs(noise=0.02):
     """Return an image whose discs are bright, and a map at half its resolution."""
     values = np.random.default_rng(0).normal(0.2, noise, (SIDE, SIDE)) + 0.6 * discs()
     pixels = torch.from_numpy(np.repeat(values[None], 3, 0).astype(np.float32))
@@ -38,22 +30,22 @@ def bright_discs(noise: float = 0.02) -> FeatureMaps:
     )
 
 
-def down(spread: Spread, positive: bool = True, column: int = 32) -> NDArray[np.bool_]:
+def down(spread, positive=True, column=32):
     return spread.stroke(ROWS, np.full(len(ROWS), column), positive) >= 0.5
 
 
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def dice(a, b):
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-def test_one_stroke_fills_what_looks_alike_near_it_and_leaves_the_rest_to_the_model() -> None:
+def test_one_stroke_fills_what_looks_alike_near_it_and_leaves_the_rest_to_the_model():
     mask = down(Spread(bright_discs(), None, reach="near"))
 
     first = discs() & (np.indices((SIDE, SIDE)).sum(0) < SIDE)
     assert dice(mask, first) > 0.9
 
 
-def test_the_model_is_unchanged_where_no_stroke_reaches() -> None:
+def test_the_model_is_unchanged_where_no_stroke_reaches():
     model = np.random.default_rng(1).uniform(0, 1, (SIDE, SIDE)).astype(np.float32)
     spread = Spread(bright_discs(), model, reach="near")
 
@@ -63,7 +55,7 @@ def test_the_model_is_unchanged_where_no_stroke_reaches() -> None:
     assert not np.array_equal(spread.probability[:64, :64], model[:64, :64])
 
 
-def test_strokes_on_both_sides_settle_the_discs_anywhere_in_the_image() -> None:
+def test_strokes_on_both_sides_settle_the_discs_anywhere_in_the_image():
     spread = Spread(bright_discs(), None, reach="whole")
     down(spread)
     mask = down(spread, positive=False, column=60)
@@ -73,7 +65,7 @@ def test_strokes_on_both_sides_settle_the_discs_anywhere_in_the_image() -> None:
     assert dice(mask, discs()) > 0.95
 
 
-def test_what_was_painted_stays_and_the_last_of_two_strokes_counts() -> None:
+def test_what_was_painted_stays_and_the_last_of_two_strokes_counts():
     spread = Spread(bright_discs(), None)
     down(spread)
     down(spread, positive=False)
@@ -86,7 +78,7 @@ def test_what_was_painted_stays_and_the_last_of_two_strokes_counts() -> None:
     assert (spread.probability[ROWS, 50] == 0).all()
 
 
-def test_undo_takes_back_a_stroke_with_all_that_it_changed() -> None:
+def test_undo_takes_back_a_stroke_with_all_that_it_changed():
     spread = Spread(bright_discs(), None)
     shown = [spread.probability.copy()]
     for column, positive in ((32, True), (33, False), (60, False)):
@@ -98,7 +90,7 @@ def test_undo_takes_back_a_stroke_with_all_that_it_changed() -> None:
     assert np.array_equal(spread.undo(), shown[0])
 
 
-def test_reset_returns_to_the_model() -> None:
+def test_reset_returns_to_the_model():
     model = np.full((SIDE, SIDE), 0.3, np.float32)
     spread = Spread(bright_discs(), model)
     down(spread)
@@ -108,7 +100,7 @@ def test_reset_returns_to_the_model() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_strokes_stay_bounded_and_can_be_taken_back() -> None:
+def test_a_thousand_strokes_stay_bounded_and_can_be_taken_back():
     spread = Spread(bright_discs(), None)
     rng = np.random.default_rng(2)
     shown = []
@@ -123,7 +115,7 @@ def test_a_thousand_strokes_stay_bounded_and_can_be_taken_back() -> None:
         assert np.allclose(spread.undo(), before, atol=1e-5)
 
 
-def test_the_image_may_be_larger_than_what_the_model_looks_at() -> None:
+def test_the_image_may_be_larger_than_what_the_model_looks_at():
     maps = replace(bright_discs(), shape=(3 * SIDE, 3 * SIDE))
     spread = Spread(maps, None)
     rows = np.arange(84, 111)
@@ -144,7 +136,7 @@ def test_the_image_may_be_larger_than_what_the_model_looks_at() -> None:
         ([1.5], [2.0], "must be integers"),
     ],
 )
-def test_a_stroke_that_cannot_be_used_changes_nothing(rows: list[float], columns: list[float], words: str) -> None:
+def test_a_stroke_that_cannot_be_used_changes_nothing(rows, columns, words):
     spread = Spread(bright_discs(), None)
     before = down(spread)
 
@@ -154,7 +146,7 @@ def test_a_stroke_that_cannot_be_used_changes_nothing(rows: list[float], columns
     assert np.array_equal(spread.probability >= 0.5, before)
 
 
-def test_features_that_are_not_finite_are_refused() -> None:
+def test_features_that_are_not_finite_are_refused():
     maps = bright_discs()
     maps.maps[0][0, 3, 3] = torch.nan
 
@@ -162,16 +154,16 @@ def test_features_that_are_not_finite_are_refused() -> None:
         Spread(maps, None)
 
 
-def test_a_mask_of_another_image_is_refused() -> None:
+def test_a_mask_of_another_image_is_refused():
     with pytest.raises(LabelsError, match=r"shape \(64, 64\)"):
         Spread(bright_discs(), np.zeros((64, 64), np.float32))
     with pytest.raises(LabelsError, match="not finite"):
         Spread(bright_discs(), np.full((SIDE, SIDE), np.nan, np.float32))
     with pytest.raises(InputError, match="reach"):
-        Spread(bright_discs(), None, reach="far")  # type: ignore[arg-type]
+        Spread(bright_discs(), None, reach="far")
 
 
-def test_an_image_of_one_value_spreads_without_an_error() -> None:
+def test_an_image_of_one_value_spreads_without_an_error():
     pixels = torch.zeros(3, 64, 64)
     spread = Spread(FeatureMaps((64, 64), "whole", pixels, (0, 0, 64, 64), (torch.zeros(4, 32, 32),)), None)
 
@@ -182,9 +174,7 @@ def test_an_image_of_one_value_spreads_without_an_error() -> None:
 
 
 @pytest.mark.parametrize(("prompt", "shape"), [("left lung", (100, 60)), ("nuclei", (90, 70))])
-def test_the_predictor_gives_features_of_the_working_scale(
-    tiny_model: AMVLM, prompt: str, shape: tuple[int, int]
-) -> None:
+def test_the_predictor_gives_features_of_the_working_scale(tiny_model, prompt, shape):
     predictor = Predictor(tiny_model, device="cpu")
     image = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     predictor.set_image(image)
@@ -197,7 +187,7 @@ def test_the_predictor_gives_features_of_the_working_scale(
     assert (spread.probability[[20, 21], [30, 30]] == 1).all()
 
 
-def test_a_part_of_a_large_image_has_features_of_its_own(tiny_model: AMVLM) -> None:
+def test_a_part_of_a_large_image_has_features_of_its_own(tiny_model):
     predictor = Predictor(tiny_model, device="cpu")
     predictor.set_image(np.random.default_rng(0).integers(0, 255, (400, 300, 3), np.uint8))
 

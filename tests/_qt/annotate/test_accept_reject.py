@@ -1,29 +1,19 @@
 """Review in a real viewer: locks, regions, states on screen, and single objects."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 from skimage.io import imsave
 
 from napari_amvlm.review import PixelState
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from napari.layers import Labels
-
 SIDE = 96
 
 
-def _labels(bench: Any) -> Labels:
+def _labels(bench):
     return bench.layer()
 
 
-def _say(bench: Any, prompt: str, *boxes: tuple[slice, slice]) -> None:
+def _say(bench, prompt, *boxes):
     """Let the model have found `boxes`, whatever its random weights say, and draw that."""
     field = bench.annotate.annotation().results[prompt].prediction.probability
     field[:] = 0.1
@@ -39,7 +29,7 @@ LOW = (slice(60, 80), slice(20, 40))
 
 
 @pytest.fixture
-def found(bench: Any) -> Any:
+def found(bench):
     """Return the bench with two squares found, each an object of its own."""
     bench.run("nuclei")
     bench.annotate.panel.instances.setChecked(True)
@@ -48,18 +38,18 @@ def found(bench: Any) -> Any:
     return bench
 
 
-def _value(bench: Any, box: tuple[slice, slice]) -> int:
+def _value(bench, box):
     [value] = np.unique(_labels(bench).data[box]).tolist()
     return int(value)
 
 
-def _draw_region(bench: Any, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+def _draw_region(bench, rows, columns):
     (top, bottom), (left, right) = rows, columns
     corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
     bench.viewer.layers.selection.active = bench.viewer.add_shapes([corners], shape_type="polygon")
 
 
-def test_a_region_is_accepted_and_the_rest_counts_as_never_looked_at(found: Any):
+def test_a_region_is_accepted_and_the_rest_counts_as_never_looked_at(found):
     _draw_region(found, (0, 95), (0, 45))
 
     found.annotate.accept_region()
@@ -76,7 +66,7 @@ def test_a_region_is_accepted_and_the_rest_counts_as_never_looked_at(found: Any)
     assert f"reviewed {(states != PixelState.NEVER).mean():.0%}" in found.annotate.panel.shown.summary()
 
 
-def test_a_new_prediction_leaves_the_accepted_region_alone(found: Any):
+def test_a_new_prediction_leaves_the_accepted_region_alone(found):
     _draw_region(found, (0, 95), (0, 45))
     found.annotate.accept_region()
     found.idle()
@@ -90,7 +80,7 @@ def test_a_new_prediction_leaves_the_accepted_region_alone(found: Any):
     assert after[40:50, 60:80].all()
 
 
-def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench: Callable[..., Any]):
+def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench):
     bench = make_bench(show=True)
     bench.run("nuclei")
     camera = getattr(bench.viewer, "scene", bench.viewer).camera
@@ -107,7 +97,7 @@ def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench: Call
     assert 0 < reviewed.mean() < 0.9
 
 
-def test_a_region_beside_the_image_is_refused(found: Any):
+def test_a_region_beside_the_image_is_refused(found):
     _draw_region(found, (200, 300), (200, 300))
 
     found.annotate.accept_region()
@@ -118,7 +108,7 @@ def test_a_region_beside_the_image_is_refused(found: Any):
     )
 
 
-def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found: Any):
+def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found):
     found.annotate.accept()
     found.idle()
     work, row = found.annotate.objects, found.annotate.panel.objects
@@ -140,7 +130,7 @@ def test_an_unlocked_object_is_painted_over_and_a_locked_one_is_not(found: Any):
     assert len(project.locks.unlocked(correction)) == 1
 
 
-def test_locks_speak_of_accepted_objects_only(found: Any):
+def test_locks_speak_of_accepted_objects_only(found):
     found.annotate.panel.objects.setValue((_value(found, LEFT),))
 
     found.annotate.objects.lock(False)
@@ -148,7 +138,7 @@ def test_locks_speak_of_accepted_objects_only(found: Any):
     assert found.annotate.panel.status.value()[0] == "warning"
 
 
-def test_objects_told_apart_are_accepted_with_their_numbers(found: Any):
+def test_objects_told_apart_are_accepted_with_their_numbers(found):
     found.annotate.accept()
     found.idle()
 
@@ -157,7 +147,7 @@ def test_objects_told_apart_are_accepted_with_their_numbers(found: Any):
     assert {_value(found, LEFT), _value(found, RIGHT)} == set(np.unique(objects).tolist()) - {0}
 
 
-def test_merge_is_one_object_and_one_step_of_undo(found: Any):
+def test_merge_is_one_object_and_one_step_of_undo(found):
     values = (_value(found, LEFT), _value(found, RIGHT))
     before = _labels(found).data.copy()
     found.annotate.panel.objects.setValue(values)
@@ -173,7 +163,7 @@ def test_merge_is_one_object_and_one_step_of_undo(found: Any):
     np.testing.assert_array_equal(_labels(found).data, before)
 
 
-def test_split_parts_an_object_where_the_model_was_least_sure(found: Any):
+def test_split_parts_an_object_where_the_model_was_least_sure(found):
     field = found.annotate.annotation().results["nuclei"].prediction.probability
     rows, columns = np.mgrid[:SIDE, :SIDE]
     hills = [np.exp(-((rows - 20) ** 2 + (columns - column) ** 2) / 60) for column in (14, 34)]
@@ -191,7 +181,7 @@ def test_split_parts_an_object_where_the_model_was_least_sure(found: Any):
     assert labels.data[20, 14] == labels.data[20, 34]
 
 
-def test_an_object_that_cannot_be_split_stays_and_the_sentence_says_why(found: Any):
+def test_an_object_that_cannot_be_split_stays_and_the_sentence_says_why(found):
     before = _labels(found).data.copy()
     found.annotate.panel.objects.setValue((_value(found, LEFT),))
     field = found.annotate.annotation().results["nuclei"].prediction.probability
@@ -205,7 +195,7 @@ def test_an_object_that_cannot_be_split_stays_and_the_sentence_says_why(found: A
     np.testing.assert_array_equal(_labels(found).data, before)
 
 
-def test_an_object_is_moved_to_another_prompt(found: Any):
+def test_an_object_is_moved_to_another_prompt(found):
     found.run("left lung")
     found.annotate.annotation().thresholds["left lung"] = 1.0
     found.annotate.draw()
@@ -223,7 +213,7 @@ def test_an_object_is_moved_to_another_prompt(found: Any):
 
 
 @pytest.mark.parametrize("how", ["on an object", "beside all", "beside all, one picked", "on an object, new"])
-def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found: Any, how: str):
+def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found, how):
     left, right = _value(found, LEFT), _value(found, RIGHT)
     found.annotate.panel.objects.setValue((right,) if "picked" in how else ())
     if "new" in how:
@@ -237,7 +227,7 @@ def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found: Any, h
     assert _labels(found).selected_label == expected[how]
 
 
-def test_a_cut_off_piece_is_an_object_of_its_own_once_it_is_accepted(found: Any):
+def test_a_cut_off_piece_is_an_object_of_its_own_once_it_is_accepted(found):
     labels = _labels(found)
     left, right = _value(found, LEFT), _value(found, RIGHT)
     rows, columns = np.mgrid[10:30, 19:21]
@@ -255,7 +245,7 @@ def test_a_cut_off_piece_is_an_object_of_its_own_once_it_is_accepted(found: Any)
     assert found.annotate.panel.chosen.text().startswith("nuclei \N{MIDDLE DOT} 3 objects")
 
 
-def test_objects_that_were_merged_over_a_gap_stay_one(found: Any):
+def test_objects_that_were_merged_over_a_gap_stay_one(found):
     both = _value(found, LEFT), _value(found, RIGHT)
     found.annotate.panel.objects.setValue(both)
     found.annotate.panel.objects.merge.click()
@@ -271,7 +261,7 @@ def test_objects_that_were_merged_over_a_gap_stay_one(found: Any):
     assert np.unique(stored).tolist() == [0, min(both)]
 
 
-def _press(bench: Any, row: float, column: float) -> None:
+def _press(bench, row, column):
     """Press the mouse on the chosen mask, without what napari then paints."""
 
     class Press:
@@ -280,7 +270,7 @@ def _press(bench: Any, row: float, column: float) -> None:
     _labels(bench).mouse_drag_callbacks[0](_labels(bench), Press())
 
 
-def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found: Any):
+def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found):
     labels = _labels(found)
     labels.data_setitem((np.array([0, 0]), np.array([0, 1])), _value(found, LEFT))
     _draw_region(found, (0, 95), (0, 45))
@@ -300,7 +290,7 @@ def test_the_three_kinds_of_pixel_are_told_apart_on_screen(found: Any):
     assert found.annotate.panel.image.findText("slide reviewed") < 0
 
 
-def test_the_heat_map_is_the_entropy_of_the_model(found: Any):
+def test_the_heat_map_is_the_entropy_of_the_model(found):
     field = found.annotate.annotation().results["nuclei"].prediction.probability
     field[:] = 0.0
     field[0, :3] = (0.5, 1.0, 0.25)
@@ -312,7 +302,7 @@ def test_the_heat_map_is_the_entropy_of_the_model(found: Any):
     np.testing.assert_allclose(shown, [1.0, 0.0, 0.8113], atol=1e-3)
 
 
-def test_a_mask_whose_layer_is_deleted_comes_back_whole_when_its_prompt_is_run(found: Any):
+def test_a_mask_whose_layer_is_deleted_comes_back_whole_when_its_prompt_is_run(found):
     found.annotate.accept()
     found.idle()
     layer = _labels(found)
@@ -329,7 +319,7 @@ def test_a_mask_whose_layer_is_deleted_comes_back_whole_when_its_prompt_is_run(f
     assert found.annotate.panel.accept_button.isEnabled()
 
 
-def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: Any):
+def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found):
     found.annotate.accept()
     found.idle()
     annotation = found.annotate.annotation()
@@ -343,7 +333,7 @@ def test_what_is_painted_after_accept_is_not_stored_until_it_is_accepted(found: 
     assert (stored, painted, annotation.is_stored()) == (True, False, True)
 
 
-def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench: Callable[..., Any], tmp_path: Path):
+def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench, tmp_path):
     path = tmp_path / "tile.png"
     pixels = np.random.default_rng(3).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     imsave(path, pixels, check_contrast=False)

@@ -1,9 +1,6 @@
 """Click mode in a real viewer: objects are added, chosen, removed, cut and merged; each is one step of undo."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,16 +9,13 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari_amvlm._qt.layers.labels import OVERLAY
 from napari_amvlm._qt.strokes.clicks import area_words
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 LEFT, RIGHT = (slice(10, 30), slice(10, 30)), (slice(10, 30), slice(40, 60))
 FAINT = (slice(60, 72), slice(60, 72))
 """Below the threshold, and yet it stands out."""
 
 
 @pytest.fixture
-def found(bench: Any) -> Any:
+def found(bench):
     """Return the bench in click mode, with two squares found and one missed."""
     bench.run("nuclei")
     field = bench.annotate.annotation().results["nuclei"].prediction.probability
@@ -35,7 +29,7 @@ def found(bench: Any) -> Any:
     return bench
 
 
-def _drag(bench: Any, points: Iterable[tuple[int, int]], *modifiers: str) -> None:
+def _drag(bench, points, *modifiers):
     """Press the mouse at the first point, move to the others and release, on the layer that has the mouse."""
     layer = bench.layer()
     first, *others = points
@@ -51,15 +45,15 @@ def _drag(bench: Any, points: Iterable[tuple[int, int]], *modifiers: str) -> Non
     bench.idle()
 
 
-def _plane(bench: Any) -> np.ndarray:
+def _plane(bench):
     return bench.annotate.annotation().plane("nuclei").copy()
 
 
-def _outline(bench: Any) -> list[Any]:
+def _outline(bench):
     return [layer for layer in bench.viewer.layers if layer.metadata.get(OVERLAY) == "chosen"]
 
 
-def test_a_click_beside_objects_adds_the_one_under_the_pointer(found: Any):
+def test_a_click_beside_objects_adds_the_one_under_the_pointer(found):
     before = _plane(found)
 
     _drag(found, [(66, 66)])
@@ -72,7 +66,7 @@ def test_a_click_beside_objects_adds_the_one_under_the_pointer(found: Any):
     assert np.array_equal(_plane(found), before)
 
 
-def test_a_click_where_nothing_stands_out_says_so(found: Any):
+def test_a_click_where_nothing_stands_out_says_so(found):
     before = _plane(found)
 
     _drag(found, [(85, 20)])
@@ -81,7 +75,7 @@ def test_a_click_where_nothing_stands_out_says_so(found: Any):
     assert np.array_equal(_plane(found), before)
 
 
-def test_a_click_chooses_an_object_with_its_outline_and_area_and_one_beside_lets_it_go(found: Any):
+def test_a_click_chooses_an_object_with_its_outline_and_area_and_one_beside_lets_it_go(found):
     _drag(found, [(20, 20)])
     value, [outline] = found.annotate.panel.objects.value(), _outline(found)
     inside = outline.data > 0
@@ -95,7 +89,7 @@ def test_a_click_chooses_an_object_with_its_outline_and_area_and_one_beside_lets
     assert not _outline(found)
 
 
-def test_escape_lets_the_chosen_objects_go_in_click_mode_only(found: Any):
+def test_escape_lets_the_chosen_objects_go_in_click_mode_only(found):
     _drag(found, [(20, 20)])
     layer, key = found.layer(), coerce_keybinding("Escape")
 
@@ -107,7 +101,7 @@ def test_escape_lets_the_chosen_objects_go_in_click_mode_only(found: Any):
     assert key not in layer.keymap
 
 
-def test_a_drag_pans_and_chooses_nothing(found: Any):
+def test_a_drag_pans_and_chooses_nothing(found):
     before = _plane(found)
 
     _drag(found, [(20, 20), (24, 30), (30, 44)])
@@ -116,7 +110,7 @@ def test_a_drag_pans_and_chooses_nothing(found: Any):
     assert np.array_equal(_plane(found), before)
 
 
-def test_delete_removes_the_chosen_object_as_one_step(found: Any):
+def test_delete_removes_the_chosen_object_as_one_step(found):
     before = _plane(found)
     _drag(found, [(20, 20)])
 
@@ -131,7 +125,7 @@ def test_delete_removes_the_chosen_object_as_one_step(found: Any):
     assert np.array_equal(_plane(found), before)
 
 
-def test_a_line_with_shift_cuts_what_it_crosses(found: Any):
+def test_a_line_with_shift_cuts_what_it_crosses(found):
     _drag(found, [(20, 5), (20, 20), (20, 35)], "Shift")
 
     plane = _plane(found)
@@ -141,7 +135,7 @@ def test_a_line_with_shift_cuts_what_it_crosses(found: Any):
     assert len(np.unique(plane[RIGHT])) == 1
 
 
-def test_two_chosen_objects_merge(found: Any):
+def test_two_chosen_objects_merge(found):
     _drag(found, [(20, 20)])
     _drag(found, [(20, 50)])
 
@@ -152,7 +146,7 @@ def test_two_chosen_objects_merge(found: Any):
     assert plane[20, 20] == plane[20, 50] > 0
 
 
-def test_click_mode_tells_objects_apart_and_needs_a_mask(bench: Any):
+def test_click_mode_tells_objects_apart_and_needs_a_mask(bench):
     bench.annotate.toggle_clicks()
     assert "Run a prompt first" in bench.status()
     bench.run("nuclei")
@@ -164,7 +158,7 @@ def test_click_mode_tells_objects_apart_and_needs_a_mask(bench: Any):
     assert bench.layer().mode == "pan_zoom"
 
 
-def test_an_area_is_told_in_square_micrometers_where_the_pixel_size_is_known(bench: Any):
+def test_an_area_is_told_in_square_micrometers_where_the_pixel_size_is_known(bench):
     image = bench.viewer.layers["slide"]
     unknown = area_words(100, image)
     image.units, image.scale = ("um", "um"), (0.5, 0.5)

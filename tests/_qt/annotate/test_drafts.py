@@ -1,9 +1,5 @@
 """Drafts: work that was painted and not accepted is kept, and is there on return; and Ctrl+Z past an Accept."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import PIL.Image
 import pytest
@@ -14,20 +10,16 @@ from napari_amvlm._qt.queue.add_images import ImageAdder
 from napari_amvlm.project import Project
 from tests._qt.conftest import picture
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 BOX = (slice(10, 20), slice(30, 50))
 
 
 @pytest.fixture
-def project_bench(bench: Any, tmp_path: Path) -> Any:
+def project_bench(bench, tmp_path):
     """Return a bench with a project of two images, the first of which is shown, with a mask."""
     return _fill(bench, tmp_path)
 
 
-def _fill(bench: Any, tmp_path: Path) -> Any:
+def _fill(bench, tmp_path):
     bench.viewer.layers.clear()
     files = [tmp_path / f"tile-{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):
@@ -42,7 +34,7 @@ def _fill(bench: Any, tmp_path: Path) -> Any:
     return bench
 
 
-def _paint(bench: Any) -> np.ndarray:
+def _paint(bench):
     """Paint and erase, and return the mask."""
     layer = bench.layer()
     rows, columns = (part.ravel() for part in np.mgrid[BOX])
@@ -52,12 +44,12 @@ def _paint(bench: Any) -> np.ndarray:
     return np.array(layer.data > 0)
 
 
-def _stored(bench: Any) -> list[np.ndarray]:
+def _stored(bench):
     corrections = bench.workspace.project.corrections
     return [corrections.mask(correction) for correction in corrections.select()]
 
 
-def _leave(bench: Any, how: str) -> None:
+def _leave(bench, how):
     if how == "next image":
         bench.annotate.next_item()
     elif how == "image removed":
@@ -71,7 +63,7 @@ def _leave(bench: Any, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["next image", "image removed", "mask removed", "another project"])
-def test_a_draft_is_kept_and_shown_on_return(project_bench: Any, how: str):
+def test_a_draft_is_kept_and_shown_on_return(project_bench, how):
     bench = project_bench
     image_id, root = bench.annotate.annotation().image_id, bench.workspace.project.root
     proposed = bench.annotate.annotation().proposed("nuclei")
@@ -98,7 +90,7 @@ def test_a_draft_is_kept_and_shown_on_return(project_bench: Any, how: str):
     assert bench.workspace.project.drafts.all() == []
 
 
-def test_closing_keeps_a_draft_without_a_question(make_bench: Callable[..., Any], tmp_path: Path):
+def test_closing_keeps_a_draft_without_a_question(make_bench, tmp_path):
     bench = _fill(make_bench(), tmp_path)
     painted, root = _paint(bench), bench.workspace.project.root
     guard_window(bench.annotate, bench.workspace)
@@ -112,7 +104,7 @@ def test_closing_keeps_a_draft_without_a_question(make_bench: Callable[..., Any]
         np.testing.assert_array_equal(project.drafts.load(draft).mask, painted)
 
 
-def test_without_a_project_one_is_made_only_when_work_would_be_lost(bench: Any):
+def test_without_a_project_one_is_made_only_when_work_would_be_lost(bench):
     bench.run("nuclei")
     painted, image = _paint(bench), bench.annotate.annotation().image
     bench.viewer.add_image(picture(1, 64), name="other")
@@ -127,7 +119,7 @@ def test_without_a_project_one_is_made_only_when_work_would_be_lost(bench: Any):
     np.testing.assert_array_equal(bench.workspace.project.drafts.load(draft).mask, painted)
 
 
-def test_what_was_accepted_or_taken_back_leaves_no_draft(project_bench: Any):
+def test_what_was_accepted_or_taken_back_leaves_no_draft(project_bench):
     bench = project_bench
     _paint(bench)
     bench.annotate.drafts.keep(bench.annotate.annotation())
@@ -142,7 +134,7 @@ def test_what_was_accepted_or_taken_back_leaves_no_draft(project_bench: Any):
     assert (kept, bench.workspace.project.drafts.all()) == (1, [])
 
 
-def test_ctrl_z_takes_an_accept_back_in_the_project_and_redo_accepts_again(project_bench: Any):
+def test_ctrl_z_takes_an_accept_back_in_the_project_and_redo_accepts_again(project_bench):
     bench = project_bench
     painted = _paint(bench)
     bench.annotate.accept()
@@ -161,7 +153,7 @@ def test_ctrl_z_takes_an_accept_back_in_the_project_and_redo_accepts_again(proje
     np.testing.assert_array_equal(_stored(bench)[0], painted)
 
 
-def test_an_undone_accept_brings_the_one_before_back_and_restore_shows_it(project_bench: Any):
+def test_an_undone_accept_brings_the_one_before_back_and_restore_shows_it(project_bench):
     bench = project_bench
     bench.annotate.accept()
     bench.idle()
@@ -184,7 +176,7 @@ def test_an_undone_accept_brings_the_one_before_back_and_restore_shows_it(projec
     np.testing.assert_array_equal(bench.annotate.annotation().mask("nuclei"), painted)
 
 
-def test_ctrl_z_takes_a_reject_back_in_the_project_too(project_bench: Any):
+def test_ctrl_z_takes_a_reject_back_in_the_project_too(project_bench):
     bench = project_bench
     painted = _paint(bench)
     bench.annotate.accept()
@@ -202,7 +194,7 @@ def test_ctrl_z_takes_a_reject_back_in_the_project_too(project_bench: Any):
     assert bench.annotate.panel.prompts.value()[0].finished
 
 
-def test_an_empty_accept_and_a_reject_of_what_is_accepted_ask_until_told_not_to(project_bench: Any):
+def test_an_empty_accept_and_a_reject_of_what_is_accepted_ask_until_told_not_to(project_bench):
     bench = project_bench
     bench.layer().data[:] = 0
     bench.annotate.accept()
@@ -222,7 +214,7 @@ def test_an_empty_accept_and_a_reject_of_what_is_accepted_ask_until_told_not_to(
     assert len(bench.workspace.project.corrections.select(history=True)) == 2
 
 
-def test_after_enter_the_field_is_empty_and_the_canvas_has_the_keys(make_bench: Callable[..., Any], tmp_path: Path):
+def test_after_enter_the_field_is_empty_and_the_canvas_has_the_keys(make_bench, tmp_path):
     bench = _fill(make_bench(show=True), tmp_path)
     window, line = bench.viewer.window._qt_window, bench.annotate.panel.prompt.lineEdit()
     window.activateWindow()
@@ -249,7 +241,7 @@ def test_after_enter_the_field_is_empty_and_the_canvas_has_the_keys(make_bench: 
     assert len(bench.workspace.project.corrections.select(history=True)) == 1
 
 
-def test_a_prompt_that_is_entered_while_another_runs_is_not_lost(project_bench: Any):
+def test_a_prompt_that_is_entered_while_another_runs_is_not_lost(project_bench):
     bench = project_bench
     bench.annotate.panel.prompt.setValue("gland")
     bench.annotate.run()
@@ -261,7 +253,7 @@ def test_a_prompt_that_is_entered_while_another_runs_is_not_lost(project_bench: 
     assert [entry.presence is not None for entry in bench.annotate.panel.prompts.value()] == [True, True, True]
 
 
-def test_the_threshold_of_a_finished_prompt_says_why_nothing_changes(project_bench: Any):
+def test_the_threshold_of_a_finished_prompt_says_why_nothing_changes(project_bench):
     bench = project_bench
     _paint(bench)
     bench.annotate.accept()
@@ -275,7 +267,7 @@ def test_the_threshold_of_a_finished_prompt_says_why_nothing_changes(project_ben
     assert bench.annotate.panel.threshold.value() == pytest.approx(before)
 
 
-def test_buttons_stay_where_they_are_when_a_message_or_a_question_comes(make_bench: Callable[..., Any]):
+def test_buttons_stay_where_they_are_when_a_message_or_a_question_comes(make_bench):
     bench = make_bench(show=True)
     bench.run("nuclei")
     panel = bench.annotate.panel
@@ -289,7 +281,7 @@ def test_buttons_stay_where_they_are_when_a_message_or_a_question_comes(make_ben
     assert [button.mapToGlobal(button.rect().topLeft()) for button in buttons] == places
 
 
-def test_a_message_of_another_image_does_not_stay(project_bench: Any):
+def test_a_message_of_another_image_does_not_stay(project_bench):
     bench = project_bench
     before = bench.status()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -16,7 +16,6 @@ from tests._qt.conftest import Bench, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 IMAGES = 6
 SIDE = 64
@@ -29,7 +28,7 @@ DECISIONS = ("A", "yes", "undo", "redo")
 class Monkey:
     """Does one random thing after the other, and knows of which masks the ledger may have changed since."""
 
-    def __init__(self, bench: Bench, dock: MainDock, seed: int) -> None:
+    def __init__(self, bench, dock, seed):
         self.bench, self.dock = bench, dock
         self.rng = np.random.default_rng(seed)
         self.decided: set[tuple[int | None, str | None]] = set()
@@ -55,7 +54,7 @@ class Monkey:
             **{key: (lambda key=key: self.key(key)) for key in KEYS},
         }
 
-    def step(self) -> str:
+    def step(self):
         name = str(self.rng.choice(list(self.acts)))
         if name in DECISIONS:
             annotation = self.bench.annotate.annotation()
@@ -63,17 +62,17 @@ class Monkey:
         self.acts[name]()
         return name
 
-    def key(self, key: str) -> None:
+    def key(self, key):
         """Press a key on the canvas."""
         shift, letter = key.startswith("Shift+"), key[-1]
         modifier = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
         QTest.keyClick(self.canvas, Qt.Key(ord(letter)), modifier)
 
     @property
-    def canvas(self) -> Any:
+    def canvas(self):
         return self.bench.viewer.window._qt_viewer.canvas.native
 
-    def drag(self, mode: str) -> None:
+    def drag(self, mode):
         """Draw with the mouse, by the tool of the layer in hand."""
         layer = self.chosen()
         if layer is None or layer.multiscale:
@@ -87,40 +86,40 @@ class Monkey:
             QTest.mouseMove(self.canvas, point)
         QTest.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, pos=others[-1])
 
-    def chosen(self) -> Any:
+    def chosen(self):
         annotation, prompt = self.bench.annotate.annotation(), self.bench.annotate.panel.prompts.current()
         layer = annotation.layers.get(prompt) if annotation is not None else None
         return layer if layer in self.bench.viewer.layers else None
 
-    def stroke(self) -> None:
+    def stroke(self):
         layer = self.chosen()
         if layer is not None:
             layer.brush_size = int(self.rng.integers(3, 15))
             for point in self.rng.integers(0, SIDE, (3, 2)):
                 layer.paint(tuple(point), max(1, layer.selected_label))
 
-    def type_word(self) -> None:
+    def type_word(self):
         line = self.bench.annotate.panel.prompt.lineEdit()
         line.setText(str(self.rng.choice(["nuclei", "a; n; r", "", "gland"])))
         if self.rng.random() < 0.3:
             line.returnPressed.emit()
 
-    def choose_row(self) -> None:
+    def choose_row(self):
         entries = self.bench.annotate.panel.prompts.value()
         if entries:
             self.bench.annotate.panel.prompts.setCurrent(str(self.rng.choice([entry.prompt for entry in entries])))
 
-    def toggle_lock(self) -> None:
+    def toggle_lock(self):
         prompt = self.bench.annotate.panel.prompts.current()
         if prompt is not None:
             self.bench.annotate.panel.prompts.finishedToggled.emit(prompt, bool(self.rng.random() < 0.5))
 
-    def select_layer(self) -> None:
+    def select_layer(self):
         layers = list(self.bench.viewer.layers)
         if layers:
             self.bench.viewer.layers.selection.active = layers[int(self.rng.integers(len(layers)))]
 
-    def remove_mask(self) -> None:
+    def remove_mask(self):
         layer = self.chosen()
         if layer is not None and self.rng.random() < 0.3:
             self.bench.viewer.layers.remove(layer)
@@ -129,32 +128,26 @@ class Monkey:
 class Ledger:
     """What is accepted, read anew after every step; masks are read once, when they appear, and at the end."""
 
-    def __init__(self, project: Any) -> None:
+    def __init__(self, project):
         self.corrections = project.corrections
         self.masks: dict[int, bytes] = {}
         self.current = self.read()
 
-    def read(self) -> dict[tuple[int, str], int]:
+    def read(self):
         records = self.corrections.select()
         for each in records:
             if each.id not in self.masks:
                 self.masks[each.id] = self.corrections.mask(each).tobytes()
         return {(each.image_id, each.prompt): each.id for each in records}
 
-    def changed(self) -> set[tuple[int, str]]:
+    def changed(self):
         """Return of which masks something else is accepted than at the last call."""
         before, self.current = self.current, self.read()
         return {key for key in before.keys() | self.current.keys() if before.get(key) != self.current.get(key)}
 
 
 @pytest.fixture
-def open_project(
-    make_napari_viewer: Callable[..., Any],
-    qtbot: Any,
-    tiny_checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[], tuple[Bench, MainDock]]:
+def open_project(make_napari_viewer, qtbot, tiny_checkpoint, tmp_path, monkeypatch):
     """Return what opens the one dock in a window, with a project of some images, and prompts that ran on the first."""
     # the fixture of the viewer collects young objects only, and wants the viewer to be gone
     monkeypatch.setattr(MainDock, "_freeze_objects", lambda _dock: None)
@@ -162,7 +155,7 @@ def open_project(
     for seed, file in enumerate(files):
         PIL.Image.fromarray(picture(seed, SIDE)).save(file)
 
-    def make() -> tuple[Bench, MainDock]:
+    def make():
         viewer, workspace = make_napari_viewer(show=True), Workspace()
         workspace.load_model(tiny_checkpoint)
         dock = MainDock(viewer, workspace)
@@ -182,9 +175,7 @@ def open_project(
 
 
 @pytest.mark.parametrize("steps", [60, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
-def test_random_steps_change_the_ledger_only_by_a_decision(
-    open_project: Callable[[], tuple[Bench, MainDock]], steps: int
-):
+def test_random_steps_change_the_ledger_only_by_a_decision(open_project, steps):
     bench, dock = open_project()
     monkey, ledger, history = Monkey(bench, dock, steps), Ledger(bench.workspace.project), list[str]()
 

@@ -1,11 +1,8 @@
 """Prompts that cover one another: what is stored of each is all that was shown of it, whatever the order."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +19,7 @@ PROMPTS = ("lungs", "left lung", "right lung", "infection")
 SIDE = 64
 
 
-def _proposals(seed: int) -> dict[str, np.ndarray]:
+def _proposals(seed):
     """Return probabilities of lungs, both of their parts, and an infection inside of one, (H, W)."""
     rng = np.random.default_rng(seed)
     left, right, infection = (np.zeros((SIDE, SIDE), bool) for _ in range(3))
@@ -34,7 +31,7 @@ def _proposals(seed: int) -> dict[str, np.ndarray]:
     return {prompt: np.where(mask, 0.9, 0.1).astype(np.float32) for prompt, mask in masks.items()}
 
 
-def _show(bench: Any, name: str, seed: int) -> Any:
+def _show(bench, name, seed):
     """Open an image, and let the model have found all of the prompts."""
     layer = bench.viewer.add_image(picture(seed, SIDE), name=name)
     annotation = bench.workspace.annotation(layer)
@@ -49,7 +46,7 @@ def _show(bench: Any, name: str, seed: int) -> Any:
     return annotation
 
 
-def _paint(bench: Any, prompt: str, seed: int) -> np.ndarray:
+def _paint(bench, prompt, seed):
     """Paint and erase a little, across the borders of the others; return the mask as it is shown then."""
     bench.annotate.panel.prompts.setCurrent(prompt)
     layer = bench.layer(prompt)
@@ -62,11 +59,11 @@ def _paint(bench: Any, prompt: str, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("every", [24, pytest.param(1, marks=pytest.mark.slow)], ids=["one order", "all 24 orders"])
-def test_each_mask_is_stored_whole_in_every_order(bench: Any, tmp_path: Path, every: int):
+def test_each_mask_is_stored_whole_in_every_order(bench, tmp_path, every):
     root = tmp_path / "lungs.amvlm"
     bench.workspace.open_project(root)
     bench.idle()
-    shown: dict[str, dict[str, np.ndarray]] = {}
+    shown = {}
 
     for number, order in list(enumerate(itertools.permutations(PROMPTS)))[::every]:
         name = f"x-ray {number}"
@@ -85,7 +82,7 @@ def test_each_mask_is_stored_whole_in_every_order(bench: Any, tmp_path: Path, ev
     _check_reopened(bench, root, shown)
 
 
-def _check_project(project: Any, shown: dict[str, dict[str, np.ndarray]]) -> None:
+def _check_project(project, shown):
     names = {record.id: record.name for record in project.images.all()}
     corrections = project.corrections.select()
     assert len(corrections) == len(shown) * len(PROMPTS)
@@ -94,7 +91,7 @@ def _check_project(project: Any, shown: dict[str, dict[str, np.ndarray]]) -> Non
         np.testing.assert_array_equal(project.corrections.mask(correction), expected)
 
 
-def _check_exports(project: Any, folder: Path, shown: dict[str, dict[str, np.ndarray]]) -> None:
+def _check_exports(project, folder, shown):
     """Compare the exports that can hold overlaps: run lengths, and a label image for each prompt."""
     export_project(project, "coco", folder / "masks.json")
     export_project(project, "tiff", folder / "labels")
@@ -114,7 +111,7 @@ def _check_exports(project: Any, folder: Path, shown: dict[str, dict[str, np.nda
         np.testing.assert_array_equal(read_mask(file) > 0, expected)
 
 
-def _check_reopened(bench: Any, root: Path, shown: dict[str, dict[str, np.ndarray]]) -> None:
+def _check_reopened(bench, root, shown):
     bench.workspace.open_project(root.with_name("other.amvlm"))
     bench.idle()
     bench.workspace.open_project(root)
@@ -129,7 +126,7 @@ def _check_reopened(bench: Any, root: Path, shown: dict[str, dict[str, np.ndarra
             assert annotation.layers[prompt] in bench.viewer.layers
 
 
-def test_the_chosen_mask_lies_on_top_and_the_others_are_outlines(bench: Any):
+def test_the_chosen_mask_lies_on_top_and_the_others_are_outlines(bench):
     _show(bench, "x-ray", 0)
 
     for chosen in PROMPTS:
@@ -143,7 +140,7 @@ def test_the_chosen_mask_lies_on_top_and_the_others_are_outlines(bench: Any):
     assert all(bench.layer(prompt).contour for prompt in PROMPTS)
 
 
-def test_a_layer_that_is_selected_chooses_its_prompt(bench: Any):
+def test_a_layer_that_is_selected_chooses_its_prompt(bench):
     _show(bench, "x-ray", 0)
 
     bench.viewer.layers.selection.active = bench.layer("left lung")
@@ -151,7 +148,7 @@ def test_a_layer_that_is_selected_chooses_its_prompt(bench: Any):
     assert bench.annotate.panel.prompts.current() == "left lung"
 
 
-def test_the_brush_stays_in_hand(bench: Any):
+def test_the_brush_stays_in_hand(bench):
     _show(bench, "x-ray", 0)
     bench.annotate.panel.prompts.setCurrent("lungs")
     bench.layer("lungs").mode = "paint"
@@ -165,7 +162,7 @@ def test_the_brush_stays_in_hand(bench: Any):
         assert (layer.mode, layer.brush_size) == ("paint", 23)
 
 
-def test_every_prompt_keeps_its_colour_and_value_on_every_image(bench: Any):
+def test_every_prompt_keeps_its_colour_and_value_on_every_image(bench):
     first = _show(bench, "x-ray", 0)
     values = {p: set(np.unique(bench.layer(p).data).tolist()) - {0} for p in PROMPTS}
     colours = {p: tuple(bench.layer(p).get_color(1)) for p in PROMPTS}
@@ -181,7 +178,7 @@ def test_every_prompt_keeps_its_colour_and_value_on_every_image(bench: Any):
     assert tuple(first.layers["lungs"].get_color(1)) != colours["lungs"]
 
 
-def test_a_look_that_was_chosen_before_there_was_a_project_is_the_projects(bench: Any, tmp_path: Path):
+def test_a_look_that_was_chosen_before_there_was_a_project_is_the_projects(bench, tmp_path):
     _show(bench, "x-ray", 0)
     bench.annotate.panel.prompts.setCurrent("infection")
     bench.annotate.panel.instances.setChecked(True)

@@ -1,33 +1,26 @@
 """The magnification by the pixel size of an image: shown, used, and set by hand for that image."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import tifffile
 from napari.layers import Image
 
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PIXELS = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
 
 
-def _magnification(bench: Any) -> float:
+def _magnification(bench):
     return float(bench.annotate.panel.scale.value().magnification)
 
 
-def _change(bench: Any, magnification: float) -> None:
+def _change(bench, magnification):
     """Set the magnification as a person does."""
     scale = bench.annotate.panel.scale
     scale.setValue(ScaleSettings("tiles", magnification))
     scale.valueChanged.emit(scale.value())
 
 
-def _add(bench: Any, name: str, micrometers: float | None, **more: Any) -> Image:
+def _add(bench, name, micrometers, **more):
     size = {} if micrometers is None else {"scale": (micrometers,) * 2, "units": ("um", "um")}
     layer = Image(PIXELS, rgb=True, name=name, **size, **more)
     bench.viewer.add_layer(layer)
@@ -35,7 +28,7 @@ def _add(bench: Any, name: str, micrometers: float | None, **more: Any) -> Image
     return layer
 
 
-def test_the_pixel_size_sets_the_magnification_until_a_person_does(bench: Any) -> None:
+def test_the_pixel_size_sets_the_magnification_until_a_person_does(bench):
     coarse = _add(bench, "coarse", 0.5)
     first, said = _magnification(bench), bench.annotate.panel.status.text()
     _change(bench, 1.5)
@@ -51,7 +44,7 @@ def test_the_pixel_size_sets_the_magnification_until_a_person_does(bench: Any) -
     assert other in bench.viewer.layers
 
 
-def test_what_a_prompt_runs_at_is_what_is_shown(bench: Any) -> None:
+def test_what_a_prompt_runs_at_is_what_is_shown(bench):
     _add(bench, "coarse", 0.5)
     bench.annotate.panel.scale.setValue(ScaleSettings("tiles", _magnification(bench)))
 
@@ -60,7 +53,7 @@ def test_what_a_prompt_runs_at_is_what_is_shown(bench: Any) -> None:
     assert bench.annotate.annotation().results["nuclei"].prediction.scale.factor == 2.0
 
 
-def test_a_layer_without_a_size_has_that_of_its_file(bench: Any, tmp_path: Path) -> None:
+def test_a_layer_without_a_size_has_that_of_its_file(bench, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", PIXELS, resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
 
     _add(bench, "a", None, metadata={"path": str(tmp_path / "a.tif")})

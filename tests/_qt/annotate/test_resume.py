@@ -1,9 +1,5 @@
 """Coming back to a project: the image, the view, the prompt and the threshold, and masks accepted before."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import PIL.Image
 import pytest
@@ -12,24 +8,20 @@ from napari_amvlm._qt.close_guard import guard_window
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm.project import Answer, Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path):
     path = tmp_path / "tile.png"
     PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 64, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def _open(bench: Any, file: Path) -> None:
+def _open(bench, file):
     bench.viewer.layers.clear()
     bench.viewer.open(file, plugin="napari")
 
 
-def _work(bench: Any, file: Path, root: Path) -> np.ndarray:
+def _work(bench, file, root):
     """Accept a mask in a new project, look closely, and return the mask."""
     _open(bench, file)
     bench.workspace.open_project(root)
@@ -44,7 +36,7 @@ def _work(bench: Any, file: Path, root: Path) -> np.ndarray:
     return np.asarray(bench.layer().data > 0)
 
 
-def test_another_day_goes_on_where_the_last_one_ended(make_bench: Callable[..., Any], file: Path, tmp_path: Path):
+def test_another_day_goes_on_where_the_last_one_ended(make_bench, file, tmp_path):
     bench = make_bench()
     mask = _work(bench, file, tmp_path / "p.amvlm")
     bench.workspace.remember_position()
@@ -66,7 +58,7 @@ def test_another_day_goes_on_where_the_last_one_ended(make_bench: Callable[..., 
     assert bench.annotate.panel.prompts.value()[0].finished
 
 
-def test_the_place_is_stored_when_the_window_is_closed(make_bench: Callable[..., Any], file: Path, tmp_path: Path):
+def test_the_place_is_stored_when_the_window_is_closed(make_bench, file, tmp_path):
     bench = make_bench()
     _work(bench, file, tmp_path / "p.amvlm")
     guard_window(bench.annotate, bench.workspace)
@@ -84,7 +76,7 @@ def test_the_place_is_stored_when_the_window_is_closed(make_bench: Callable[...,
         assert (state.prompt, state.threshold) == ("nuclei", pytest.approx(0.4))
 
 
-def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench: Any, file: Path, tmp_path: Path):
+def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench, file, tmp_path):
     mask = np.zeros((80, 64), bool)
     mask[10:30, 10:30] = True
     with Project.create(tmp_path / "p.amvlm") as project:
@@ -99,7 +91,7 @@ def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench: Any,
     assert bench.annotate.annotation().accepted["nuclei"].is_whole()
 
 
-def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench: Any, file: Path, tmp_path: Path):
+def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench, file, tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         project.corrections.accept(project.images.add_file(file).id, "nuclei", Answer(np.eye(80, 64, dtype=bool)))
     bench.viewer.open(file, plugin="napari")
@@ -111,7 +103,7 @@ def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench: Any, fi
     assert bench.layer().data.any()
 
 
-def test_a_lost_mask_is_told_of_and_the_rest_is_shown(bench: Any, file: Path, tmp_path: Path):
+def test_a_lost_mask_is_told_of_and_the_rest_is_shown(bench, file, tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         image = project.images.add_file(file)
         lost = project.corrections.accept(image.id, "nuclei", Answer(np.eye(80, 64, dtype=bool)))
@@ -125,7 +117,7 @@ def test_a_lost_mask_is_told_of_and_the_rest_is_shown(bench: Any, file: Path, tm
     assert bench.annotate.panel.status.value()[0] == "warning"
 
 
-def test_another_project_takes_nothing_over(bench: Any, file: Path, tmp_path: Path):
+def test_another_project_takes_nothing_over(bench, file, tmp_path):
     _work(bench, file, tmp_path / "p.amvlm")
 
     bench.workspace.open_project(tmp_path / "other.amvlm")

@@ -1,9 +1,5 @@
 """Slides in the Annotate dock: what is in view first, then the rest, with cancel, resume, threshold and regions."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import dask.array as da
 import numpy as np
 import pytest
@@ -14,15 +10,11 @@ from napari_amvlm._qt.layers.image import CUT_FROM
 from napari_amvlm._qt.widgets.extent_choice import Extent
 from napari_amvlm.slides.store import DONE, TODO
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 SIDE = 3000
 TISSUE = (slice(620, 1420), slice(700, 1400))
 
 
-def _pyramid(seed: int = 0) -> list[np.ndarray]:
+def _pyramid(seed=0):
     """Return a slide of glass with one piece of tissue, with levels."""
     rng = np.random.default_rng(seed)
     image = np.full((SIDE, SIDE, 3), 240, np.uint8)
@@ -33,34 +25,34 @@ def _pyramid(seed: int = 0) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def slide(make_bench: Callable[..., Any]) -> Any:
+def slide(make_bench):
     """Return a bench with a slide, of which rows 1024 to 1536 and columns 1024 to 1536 are in view."""
     bench = make_bench(_pyramid(), multiscale=True)
     _look(bench, 1280, 1280, 300)
     return bench
 
 
-def _look(bench: Any, row: int, column: int, side: int) -> None:
+def _look(bench, row, column, side):
     camera = getattr(bench.viewer, "scene", bench.viewer).camera
     camera.center = (0, row, column)
     camera.zoom = max(bench.viewer.canvas.size) / side
     bench.idle()
 
 
-def _states(bench: Any, prompt: str = "nuclei") -> np.ndarray:
+def _states(bench, prompt="nuclei"):
     return bench.annotate.annotation().shown_prompt(prompt).store.states
 
 
-def _levels(bench: Any) -> Any:
+def _levels(bench):
     return bench.workspace.annotation(bench.viewer.layers["slide"]).layers["nuclei"].data
 
 
-def _find_all(bench: Any) -> None:
+def _find_all(bench):
     bench.annotate.panel.extent.setValue(Extent("all"))
     bench.run("nuclei")
 
 
-def test_what_is_in_view_is_masked_and_nothing_else(slide: Any):
+def test_what_is_in_view_is_masked_and_nothing_else(slide):
     slide.run("nuclei")
 
     annotation = slide.annotate.annotation()
@@ -72,8 +64,8 @@ def test_what_is_in_view_is_masked_and_nothing_else(slide: Any):
     assert slide.status() == "What was in view is done: nuclei."
 
 
-def test_the_view_comes_before_the_rest_of_the_slide(slide: Any):
-    found: list[tuple[int, int]] = []
+def test_the_view_comes_before_the_rest_of_the_slide(slide):
+    found = []
     slide.annotate.prompts.found.connect(lambda _asked, piece: found.append(piece.index))
 
     _find_all(slide)
@@ -83,7 +75,7 @@ def test_the_view_comes_before_the_rest_of_the_slide(slide: Any):
     assert (_states(slide) != TODO).all()
 
 
-def test_cancel_keeps_what_is_done_and_run_goes_on_with_the_rest(slide: Any):
+def test_cancel_keeps_what_is_done_and_run_goes_on_with_the_rest(slide):
     runs = slide.annotate.prompts
     stop = runs.found.connect(lambda _asked, _piece: slide.annotate.panel.progress.cancelled.emit())
     _find_all(slide)
@@ -104,7 +96,7 @@ def test_cancel_keeps_what_is_done_and_run_goes_on_with_the_rest(slide: Any):
     np.testing.assert_array_equal(_levels(slide)[0][1024:1500, 1024:1400], shown)
 
 
-def test_the_layer_lies_on_the_slide_and_fills_up_without_being_made_anew(slide: Any):
+def test_the_layer_lies_on_the_slide_and_fills_up_without_being_made_anew(slide):
     image = slide.viewer.layers["slide"]
     image.scale, image.translate = (0.25, 0.25), (10, 20)
     _look(slide, 10 + 320, 20 + 320, 75)
@@ -120,7 +112,7 @@ def test_the_layer_lies_on_the_slide_and_fills_up_without_being_made_anew(slide:
     np.testing.assert_array_equal(first.data[1][300:750, 350:700], first.data[0][600:1500:2, 700:1400:2])
 
 
-def test_the_threshold_works_on_a_slide_without_the_model(slide: Any):
+def test_the_threshold_works_on_a_slide_without_the_model(slide):
     slide.run("nuclei")
     stored = slide.annotate.annotation().shown_prompt("nuclei").store.probability[0, 1024:1500, 1024:1400]
     slide.workspace.predictor = None
@@ -135,7 +127,7 @@ def test_the_threshold_works_on_a_slide_without_the_model(slide: Any):
     assert 0 < shown.mean() < 1
 
 
-def test_a_second_prompt_is_a_second_value_and_the_first_is_not_done_again(slide: Any):
+def test_a_second_prompt_is_a_second_value_and_the_first_is_not_done_again(slide):
     slide.run("nuclei")
     words = slide.hear_progress()
 
@@ -148,7 +140,7 @@ def test_a_second_prompt_is_a_second_value_and_the_first_is_not_done_again(slide
     assert any(text.startswith("cell nuclei: block 1 of 1") for text in words)
 
 
-def test_anatomy_is_looked_at_whole(slide: Any):
+def test_anatomy_is_looked_at_whole(slide):
     slide.annotate.panel.extent.setValue(Extent("all"))
 
     slide.run("left lung")
@@ -159,7 +151,7 @@ def test_anatomy_is_looked_at_whole(slide: Any):
     assert slide.annotate.annotation().presence("left lung") > 0
 
 
-def test_results_lie_in_the_project_and_another_day_goes_on_with_them(slide: Any, tmp_path: Path):
+def test_results_lie_in_the_project_and_another_day_goes_on_with_them(slide, tmp_path):
     slide.workspace.open_project(tmp_path / "p.amvlm")
     slide.idle()
     slide.run("nuclei")
@@ -178,7 +170,7 @@ def test_results_lie_in_the_project_and_another_day_goes_on_with_them(slide: Any
     assert (annotation.shown_prompt("nuclei").store.states != TODO).all()
 
 
-def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
+def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide):
     slide.run("nuclei")
     slide.annotate.accept()
     said = slide.status()
@@ -210,7 +202,7 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide: Any):
 
 
 @pytest.mark.slow
-def test_regions_that_overlap_are_learnt_from_together(slide: Any):
+def test_regions_that_overlap_are_learnt_from_together(slide):
     for row, column in ((1100, 1000), (1100, 1200), (1300, 1000), (1100, 1050)):
         slide.viewer.layers.selection.active = slide.viewer.layers["slide"]
         slide.run("nuclei")
@@ -225,9 +217,7 @@ def test_regions_that_overlap_are_learnt_from_together(slide: Any):
     assert project.images.held_out() == []  # the fourth is the one that would be drawn
 
 
-def test_the_view_beside_the_slide_and_a_region_that_is_too_large_are_told_of(
-    slide: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_view_beside_the_slide_and_a_region_that_is_too_large_are_told_of(slide, monkeypatch):
     monkeypatch.setattr(large_work, "LARGEST_REGION", 2048)
     _look(slide, -5000, -5000, 300)
     slide.run("nuclei")
@@ -243,7 +233,7 @@ def test_the_view_beside_the_slide_and_a_region_that_is_too_large_are_told_of(
     assert "The region (the drawn shapes) has 3000 x 3000 pixels, and at most 2048 x 2048" in slide.status()
 
 
-def test_objects_and_what_was_reviewed_are_left_alone_on_a_slide(slide: Any):
+def test_objects_and_what_was_reviewed_are_left_alone_on_a_slide(slide):
     slide.run("nuclei")
 
     slide.annotate.toggle_reviewed()
@@ -258,10 +248,8 @@ def test_objects_and_what_was_reviewed_are_left_alone_on_a_slide(slide: Any):
 
 
 @pytest.mark.parametrize("kind", ["dask", "zarr", "gray16"])
-def test_lazy_and_gray_levels_are_read_where_they_are_looked_at(
-    make_bench: Callable[..., Any], tmp_path: Path, kind: str
-):
-    levels: list[Any] = _pyramid()
+def test_lazy_and_gray_levels_are_read_where_they_are_looked_at(make_bench, tmp_path, kind):
+    levels = _pyramid()
     if kind == "gray16":
         levels = [level[..., 0].astype(np.uint16) * 100 for level in levels]
     if kind == "zarr":
@@ -282,7 +270,7 @@ def test_lazy_and_gray_levels_are_read_where_they_are_looked_at(
     assert _levels(bench)[0].shape == (SIDE, SIDE)
 
 
-def test_strokes_spread_in_a_region_and_not_on_the_slide_itself(slide: Any):
+def test_strokes_spread_in_a_region_and_not_on_the_slide_itself(slide):
     slide.run("nuclei")
     slide.annotate.toggle_spread()
     on_slide = slide.status()

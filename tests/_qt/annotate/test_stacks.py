@@ -1,9 +1,5 @@
 """Stacks in the Annotate dock: a prompt on a slice, a range or all, and corrections slice by slice."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import dask.array as da
 import numpy as np
 import pytest
@@ -11,40 +7,37 @@ import pytest
 from napari_amvlm._qt.widgets.extent_choice import Extent
 from napari_amvlm.session import learning_data
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 SLICES = 4
 
 
-def _volume(slices: int = SLICES) -> np.ndarray:
+def _volume(slices=SLICES):
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 4000, (slices, 6, 6)).repeat(16, axis=1).repeat(16, axis=2)
     return (coarse + rng.integers(0, 600, coarse.shape)).astype(np.uint16)
 
 
 @pytest.fixture
-def stack(make_bench: Callable[..., Any]) -> Any:
+def stack(make_bench):
     bench = make_bench(_volume())
     _go(bench, 1)
     return bench
 
 
-def _go(bench: Any, number: int) -> None:
+def _go(bench, number):
     bench.viewer.dims.set_current_step(0, number)
     bench.idle()
 
 
-def _masks(bench: Any) -> np.ndarray:
+def _masks(bench):
     return bench.layer().data
 
 
-def _run(bench: Any, extent: Extent, text: str = "nuclei") -> None:
+def _run(bench, extent, text="nuclei"):
     bench.annotate.panel.extent.setValue(extent)
     bench.run(text)
 
 
-def _set_threshold(bench: Any) -> float:
+def _set_threshold(bench):
     """Choose a threshold that cuts the slice at hand in two halves."""
     bench.annotate.panel.prompts.setCurrent("nuclei")
     middle = float(np.median(bench.annotate.annotation().results["nuclei"].prediction.probability))
@@ -53,7 +46,7 @@ def _set_threshold(bench: Any) -> float:
     return bench.annotate.panel.threshold.value()
 
 
-def test_a_prompt_runs_on_the_slice_in_view(stack: Any):
+def test_a_prompt_runs_on_the_slice_in_view(stack):
     stack.run("nuclei")
     threshold = _set_threshold(stack)
 
@@ -64,7 +57,7 @@ def test_a_prompt_runs_on_the_slice_in_view(stack: Any):
     assert not _masks(stack)[[0, 2, 3]].any()
 
 
-def test_a_range_and_then_the_whole_stack(stack: Any):
+def test_a_range_and_then_the_whole_stack(stack):
     words = stack.hear_progress()
     stack.run("nuclei")
     _set_threshold(stack)
@@ -80,7 +73,7 @@ def test_a_range_and_then_the_whole_stack(stack: Any):
     assert [layer.name for layer in stack.viewer.layers] == ["slide", "slide \N{MIDDLE DOT} nuclei"]
 
 
-def test_a_slice_alone_and_in_a_range_is_masked_alike(stack: Any):
+def test_a_slice_alone_and_in_a_range_is_masked_alike(stack):
     stack.run("nuclei")
     alone = stack.annotate.annotation().results["nuclei"].prediction.probability
 
@@ -90,7 +83,7 @@ def test_a_slice_alone_and_in_a_range_is_masked_alike(stack: Any):
     np.testing.assert_allclose(again, alone, atol=1e-3)
 
 
-def test_values_and_thresholds_are_the_same_on_every_slice(stack: Any):
+def test_values_and_thresholds_are_the_same_on_every_slice(stack):
     stack.run("left lung; nuclei")
     threshold = _set_threshold(stack)
     _go(stack, 3)
@@ -102,7 +95,7 @@ def test_values_and_thresholds_are_the_same_on_every_slice(stack: Any):
     assert annotation.threshold("nuclei") == pytest.approx(threshold)
 
 
-def test_cancel_keeps_the_slices_that_are_done(make_bench: Callable[..., Any]):
+def test_cancel_keeps_the_slices_that_are_done(make_bench):
     bench = make_bench(_volume(200))
     bench.run("nuclei")
     _set_threshold(bench)
@@ -117,7 +110,7 @@ def test_cancel_keeps_the_slices_that_are_done(make_bench: Callable[..., Any]):
     assert bench.status().endswith("of 200 slices are done and stay.")
 
 
-def test_what_a_person_painted_on_a_slice_survives_a_run_over_all(stack: Any):
+def test_what_a_person_painted_on_a_slice_survives_a_run_over_all(stack):
     stack.run("nuclei")
     _set_threshold(stack)
     labels = stack.viewer.layers["slide \N{MIDDLE DOT} nuclei"]
@@ -131,7 +124,7 @@ def test_what_a_person_painted_on_a_slice_survives_a_run_over_all(stack: Any):
     assert (_masks(stack)[2, 10:20, 10:20] == 7).all()
 
 
-def test_undo_takes_back_the_slice_in_view_and_no_other(stack: Any):
+def test_undo_takes_back_the_slice_in_view_and_no_other(stack):
     stack.run("nuclei")
     _set_threshold(stack)
     _run(stack, Extent("all"))
@@ -146,7 +139,7 @@ def test_undo_takes_back_the_slice_in_view_and_no_other(stack: Any):
     np.testing.assert_array_equal(_masks(stack)[1:], others)
 
 
-def test_undo_leaves_another_slice_that_was_painted_later_alone(stack: Any):
+def test_undo_leaves_another_slice_that_was_painted_later_alone(stack):
     stack.run("nuclei")
     _go(stack, 3)
     labels = stack.layer()
@@ -164,7 +157,7 @@ def test_undo_leaves_another_slice_that_was_painted_later_alone(stack: Any):
     assert stack.status() == "There is nothing to take back of nuclei here."
 
 
-def test_slices_are_accepted_one_by_one_and_learnt_from_as_images(stack: Any):
+def test_slices_are_accepted_one_by_one_and_learnt_from_as_images(stack):
     stack.run("nuclei")
     _set_threshold(stack)
     _run(stack, Extent("all"))
@@ -186,7 +179,7 @@ def test_slices_are_accepted_one_by_one_and_learnt_from_as_images(stack: Any):
     assert "nuclei" in stack.annotate.annotation().finished
 
 
-def test_another_day_an_accepted_slice_is_shown_when_it_is_looked_at(stack: Any):
+def test_another_day_an_accepted_slice_is_shown_when_it_is_looked_at(stack):
     _go(stack, 3)
     stack.run("nuclei")
     _set_threshold(stack)
@@ -205,7 +198,7 @@ def test_another_day_an_accepted_slice_is_shown_when_it_is_looked_at(stack: Any)
     assert stack.annotate.annotation().image_id is not None
 
 
-def test_what_was_reviewed_is_shown_on_its_slice(stack: Any):
+def test_what_was_reviewed_is_shown_on_its_slice(stack):
     stack.run("nuclei")
     _set_threshold(stack)
     stack.annotate.accept()
@@ -220,7 +213,7 @@ def test_what_was_reviewed_is_shown_on_its_slice(stack: Any):
     assert not shown[[0, 2, 3]].any()
 
 
-def test_a_region_of_a_slice_is_accepted(stack: Any):
+def test_a_region_of_a_slice_is_accepted(stack):
     stack.run("nuclei")
     stack.viewer.add_shapes([np.array([[10, 10], [10, 40], [40, 40], [40, 10]])])
 
@@ -233,7 +226,7 @@ def test_a_region_of_a_slice_is_accepted(stack: Any):
     assert not reviewed[50:].any()
 
 
-def test_times_and_slices_of_a_lazy_stack(make_bench: Callable[..., Any]):
+def test_times_and_slices_of_a_lazy_stack(make_bench):
     planes = np.stack([_volume(), _volume()[::-1]])
     bench = make_bench(da.from_array(planes, chunks=(1, 1, 96, 96)))
     bench.viewer.dims.set_current_step((0, 1), (1, 2))
@@ -248,7 +241,7 @@ def test_times_and_slices_of_a_lazy_stack(make_bench: Callable[..., Any]):
     assert painted == [[False] * 4, [True, True, True, False]]
 
 
-def test_colour_slices(make_bench: Callable[..., Any]):
+def test_colour_slices(make_bench):
     rng = np.random.default_rng(0)
     bench = make_bench(rng.integers(0, 255, (3, 64, 64, 3)).astype(np.uint8), rgb=True)
 
@@ -257,7 +250,7 @@ def test_colour_slices(make_bench: Callable[..., Any]):
     assert _masks(bench).shape == (3, 64, 64)
 
 
-def test_a_stack_that_is_seen_from_the_side(stack: Any):
+def test_a_stack_that_is_seen_from_the_side(stack):
     stack.viewer.dims.order = (1, 0, 2)
 
     stack.run("nuclei")
@@ -266,7 +259,7 @@ def test_a_stack_that_is_seen_from_the_side(stack: Any):
     assert [layer.name for layer in stack.viewer.layers] == ["slide"]
 
 
-def test_the_choice_of_slices_is_there_for_stacks_alone(stack: Any):
+def test_the_choice_of_slices_is_there_for_stacks_alone(stack):
     extent = stack.annotate.panel.extent
     for_stack = extent.isVisibleTo(stack.annotate.panel), extent._last.maximum()
 
@@ -277,7 +270,7 @@ def test_the_choice_of_slices_is_there_for_stacks_alone(stack: Any):
     assert extent.value() == Extent("here")
 
 
-def test_a_region_that_was_drawn_on_another_slice_is_not_this_one(stack: Any):
+def test_a_region_that_was_drawn_on_another_slice_is_not_this_one(stack):
     stack.run("nuclei")
     square = np.array([[10, 10], [10, 40], [40, 40], [40, 10]])
     drawn = [np.insert(square + offset, 0, number, axis=1) for number, offset in ((0, 50), (1, 0))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -17,10 +17,8 @@ from napari_amvlm.project import Answer, Project
 from tests._qt.conftest import TIMEOUT, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from napari_amvlm.session import Compared
 
 HELD_OUT = 4
 
@@ -34,34 +32,34 @@ class Judged:
     learn: LearnDock
     wait_until: Callable[..., None]
 
-    def idle(self) -> None:
+    def idle(self):
         """Wait until no thread is at work, several times in a row."""
         quiet = 0
 
-        def settled() -> bool:
+        def settled():
             nonlocal quiet
             quiet = 0 if self.workspace.threads() or self.learn.comparison.is_busy() else quiet + 1
             return quiet > 3
 
         self.wait_until(settled, timeout=TIMEOUT)
 
-    def open(self) -> None:
+    def open(self):
         self.learn.panel.compare_button.click()
         self.idle()
 
-    def shown(self) -> Compared:
+    def shown(self):
         value = self.learn.comparison.layers.value()
         assert value is not None
         return value[0]
 
-    def names(self) -> list[str]:
+    def names(self):
         return [layer.name for layer in self.viewer.layers]
 
-    def status(self) -> tuple[str, str]:
+    def status(self):
         return self.learn.panel.status.value()
 
 
-def _fill(root: Path, first: Path) -> None:
+def _fill(root, first):
     """Make a project whose masks are what the first model says, with a later model that says otherwise."""
     predictor = Predictor.from_file(first, device="cpu")
     with Project.create(root) as project:
@@ -84,7 +82,7 @@ def _fill(root: Path, first: Path) -> None:
 
 
 @pytest.fixture
-def judged(qtbot: Any, tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Judged]:
+def judged(qtbot, tmp_path, tiny_checkpoint):
     _fill(tmp_path / "judged.amvlm", tiny_checkpoint)
     viewer, workspace = ViewerModel(), Workspace()
     workspace.load_model(tiny_checkpoint)
@@ -98,7 +96,7 @@ def judged(qtbot: Any, tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Judged
     workspace.shut_down()
 
 
-def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged: Judged) -> None:
+def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged):
     judged.open()
 
     entries = judged.learn.panel.scores.value()
@@ -124,7 +122,7 @@ def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged: Jud
     assert len(judged.names()) == 5
 
 
-def test_the_slider_moves_the_border(judged: Judged) -> None:
+def test_the_slider_moves_the_border(judged):
     judged.open()
     code = judged.shown().masks["nuclei"]
     width, column = code.shape[1], judged.learn.comparison.layers._column
@@ -137,7 +135,7 @@ def test_the_slider_moves_the_border(judged: Judged) -> None:
     assert 0.4 < on_the_left < 0.6
 
 
-def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(judged: Judged) -> None:
+def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(judged):
     last = judged.workspace.project.images.held_out()[-1].id
 
     judged.learn.panel.scores.looked.emit(last, "nuclei")
@@ -152,7 +150,7 @@ def test_a_click_opens_the_comparison_with_that_image_and_the_button_closes_it(j
 
 
 @pytest.mark.parametrize("how", ["layer", "project", "dock", "place", "model"])
-def test_it_ends_when_what_it_shows_goes_away(judged: Judged, tmp_path: Path, how: str) -> None:
+def test_it_ends_when_what_it_shows_goes_away(judged, tmp_path, how):
     judged.open()
 
     if how == "layer":
@@ -171,7 +169,7 @@ def test_it_ends_when_what_it_shows_goes_away(judged: Judged, tmp_path: Path, ho
     assert judged.names() == ["slide"]
 
 
-def test_cancel_keeps_what_was_compared_and_others_can_still_be_asked_for(judged: Judged) -> None:
+def test_cancel_keeps_what_was_compared_and_others_can_still_be_asked_for(judged):
     comparison = judged.learn.comparison
     judged.learn.panel.compare_button.click()
     judged.wait_until(lambda: len(comparison.compared()) > 0, timeout=TIMEOUT)
@@ -188,7 +186,7 @@ def test_cancel_keeps_what_was_compared_and_others_can_still_be_asked_for(judged
     assert len(comparison.compared()) == HELD_OUT
 
 
-def test_closed_while_it_computes(judged: Judged) -> None:
+def test_closed_while_it_computes(judged):
     judged.learn.panel.compare_button.click()
     judged.wait_until(lambda: judged.learn.comparison.is_busy(), timeout=TIMEOUT)
 
@@ -199,7 +197,7 @@ def test_closed_while_it_computes(judged: Judged) -> None:
     assert not judged.learn.comparison.is_open()
 
 
-def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged: Judged) -> None:
+def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged):
     project = judged.workspace.project
     broken = project.images.held_out()[0]
     (project.root / project.corrections.select(broken.id)[0].mask_file).unlink()
@@ -211,7 +209,7 @@ def test_an_image_that_cannot_be_read_is_told_and_the_others_are_compared(judged
     assert (level, text.startswith("Not compared: 1. ")) == ("warning", True)
 
 
-def test_a_model_file_that_is_gone_is_told(judged: Judged) -> None:
+def test_a_model_file_that_is_gone_is_told(judged):
     record = judged.workspace.project.models.all()[0]
     record.path.unlink()
 
@@ -223,7 +221,7 @@ def test_a_model_file_that_is_gone_is_told(judged: Judged) -> None:
     assert not judged.learn.panel.compare_button.isChecked()
 
 
-def test_a_model_of_the_list_is_compared(judged: Judged) -> None:
+def test_a_model_of_the_list_is_compared(judged):
     models = judged.learn.panel.models
     models.select(models.value()[0].key)
 
@@ -234,7 +232,7 @@ def test_a_model_of_the_list_is_compared(judged: Judged) -> None:
     assert len(judged.names()) == 5
 
 
-def test_an_image_that_is_opened_to_be_corrected_ends_the_comparison(judged: Judged) -> None:
+def test_an_image_that_is_opened_to_be_corrected_ends_the_comparison(judged):
     judged.open()
     entry = judged.learn.panel.scores.value()[0]
 

@@ -1,9 +1,6 @@
 """The layers of a comparison in napari's own viewer model: the border, the mouse, and nothing left behind."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ SHAPE = (40, 60)
 PROMPT = "nuclei"
 
 
-def _compared(image_id: int = 1, step: int = 1) -> Compared:
+def _compared(image_id=1, step=1):
     rng = np.random.default_rng(image_id)
     code = rng.integers(0, 8, SHAPE, dtype=np.uint8)
     pixels = rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
@@ -27,7 +24,7 @@ def _compared(image_id: int = 1, step: int = 1) -> Compared:
 
 
 @pytest.fixture
-def viewer() -> ViewerModel:
+def viewer():
     viewer = ViewerModel()
     viewer.add_image(np.zeros((30, 50)), name="slide", scale=(0.5, 0.5), translate=(3, 4))
     viewer.add_labels(np.ones((30, 50), np.int32), name="slide masks", scale=(0.5, 0.5), translate=(3, 4))
@@ -35,7 +32,7 @@ def viewer() -> ViewerModel:
 
 
 @pytest.mark.parametrize("border", [0.0, 0.25, 0.8, 1.0])
-def test_the_border_divides_the_two_masks(viewer: ViewerModel, border: float) -> None:
+def test_the_border_divides_the_two_masks(viewer, border):
     shown = ComparisonLayers(viewer)
     compared = _compared()
     code, column = compared.masks[PROMPT], round(border * SHAPE[1])
@@ -50,7 +47,7 @@ def test_the_border_divides_the_two_masks(viewer: ViewerModel, border: float) ->
     np.testing.assert_array_equal(line.data, [[[-0.5, column - 0.5], [SHAPE[0], 0]]])
 
 
-def test_it_lies_beside_everything_else_at_the_images_own_size(viewer: ViewerModel) -> None:
+def test_it_lies_beside_everything_else_at_the_images_own_size(viewer):
     right = viewer.layers.extent.world[1, 1]
     shown = ComparisonLayers(viewer)
 
@@ -61,7 +58,7 @@ def test_it_lies_beside_everything_else_at_the_images_own_size(viewer: ViewerMod
         assert np.ptp(layer.extent.world, axis=0) == pytest.approx([(side - 1) * 3 for side in SHAPE])
 
 
-def test_nothing_of_the_persons_is_touched_and_nothing_stays(viewer: ViewerModel) -> None:
+def test_nothing_of_the_persons_is_touched_and_nothing_stays(viewer):
     layers = list(viewer.layers)
     state = [(layer.visible, layer.opacity, layer.data.copy()) for layer in layers]
     camera = camera_of(viewer)
@@ -88,7 +85,7 @@ def test_nothing_of_the_persons_is_touched_and_nothing_stays(viewer: ViewerModel
     assert viewer.mouse_drag_callbacks == callbacks
 
 
-def test_who_looks_elsewhere_by_now_stays_there(viewer: ViewerModel) -> None:
+def test_who_looks_elsewhere_by_now_stays_there(viewer):
     shown = ComparisonLayers(viewer)
     shown.show(_compared(), PROMPT, 0.5)
     camera_of(viewer).center = (0, 1000, -1000)
@@ -98,7 +95,7 @@ def test_who_looks_elsewhere_by_now_stays_there(viewer: ViewerModel) -> None:
     assert tuple(camera_of(viewer).center) == (0, 1000, -1000)
 
 
-def test_another_prompt_keeps_the_view(viewer: ViewerModel) -> None:
+def test_another_prompt_keeps_the_view(viewer):
     shown = ComparisonLayers(viewer)
     compared = _compared()
     shown.show(compared, PROMPT, 1.0)
@@ -110,9 +107,9 @@ def test_another_prompt_keeps_the_view(viewer: ViewerModel) -> None:
     np.testing.assert_array_equal(viewer.layers[3].data, compared.masks["stroma"] & BEFORE)
 
 
-def test_removing_one_of_its_layers_is_told(viewer: ViewerModel) -> None:
+def test_removing_one_of_its_layers_is_told(viewer):
     shown = ComparisonLayers(viewer)
-    told: list[bool] = []
+    told = []
     shown.removedByHand.connect(lambda: told.append(True))
     shown.show(_compared(), PROMPT, 0.5)
 
@@ -124,10 +121,10 @@ def test_removing_one_of_its_layers_is_told(viewer: ViewerModel) -> None:
     assert told == [True]
 
 
-def _drag(shown: ComparisonLayers, viewer: ViewerModel, columns: list[float]) -> list[bool]:
+def _drag(shown, viewer, columns):
     """Press at the first column, move over the others, and let go; return whether the camera panned at each."""
     image = viewer.layers[2]
-    event: Any = SimpleNamespace(type="mouse_press", position=image.data_to_world((5, columns[0])))
+    event = SimpleNamespace(type="mouse_press", position=image.data_to_world((5, columns[0])))
     pans = []
     drag = shown._on_drag(viewer, event)
     for column in columns[1:]:
@@ -141,9 +138,9 @@ def _drag(shown: ComparisonLayers, viewer: ViewerModel, columns: list[float]) ->
     return pans
 
 
-def test_the_mouse_takes_the_border(viewer: ViewerModel) -> None:
+def test_the_mouse_takes_the_border(viewer):
     shown = ComparisonLayers(viewer)
-    borders: list[float] = []
+    borders = []
     shown.borderMoved.connect(borders.append)
     shown.show(_compared(), PROMPT, 0.5)
 
@@ -155,9 +152,9 @@ def test_the_mouse_takes_the_border(viewer: ViewerModel) -> None:
     assert viewer.layers[5].data[0, 0, 1] == 5.5
 
 
-def test_the_mouse_pans_where_there_is_no_border(viewer: ViewerModel) -> None:
+def test_the_mouse_pans_where_there_is_no_border(viewer):
     shown = ComparisonLayers(viewer)
-    borders: list[float] = []
+    borders = []
     shown.borderMoved.connect(borders.append)
     shown.show(_compared(), PROMPT, 0.5)
     camera_of(viewer).zoom = 20

@@ -1,10 +1,7 @@
 """The Learn dock: real runs of a tiny model on a real project, good ends and bad ones."""
 
-from __future__ import annotations
-
 import errno
 import os
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,9 +15,6 @@ from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict
 from napari_amvlm.session.learning_run import LearningRun
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=2)
 LONG = SHORT.model_copy(update={"steps": 1_000_000})
 LAST = SHORT.model_copy(update={"keep": "last"})
@@ -28,21 +22,12 @@ LAST = SHORT.model_copy(update={"keep": "last"})
 TAUGHT = SHORT.model_copy(update={"steps": 40, "learning_rate": 1e-2, "consistency": 0.0, "retention": 0.0})
 
 
-def _with_config(config: LearningConfig) -> Any:
+def _with_config(config):
     """Return what makes a run with `config` in place of the dock's budget."""
     return lambda project, predictor, _config, **options: LearningRun(project, predictor, config, **options)
 
 
-def _fill(
-    bench: Any,
-    path: Path,
-    *,
-    labelled: int,
-    held_out: int,
-    unlabelled: int = 1,
-    right: bool = True,
-    proposed: bool = False,
-) -> None:
+def _fill(bench, path, *, labelled, held_out, unlabelled=1, right=True, proposed=False):
     """Make a project whose masks are what the model says now, or the very opposite, and open it.
 
     With `proposed` they were accepted as the model drew them.
@@ -63,22 +48,22 @@ def _fill(
     bench.idle()
 
 
-def _learn(bench: Any, config: LearningConfig = SHORT) -> None:
+def _learn(bench, config=SHORT):
     bench.learn.make_run = _with_config(config)
     bench.learn.start()
 
 
-def _first_step(bench: Any) -> None:
+def _first_step(bench):
     bench.wait(lambda: len(bench.learn.panel.curve.value().loss) > 0)
 
 
-def test_counts_are_shown(bench: Any, tmp_path: Path):
+def test_counts_are_shown(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, unlabelled=4)
 
     assert bench.learn.panel.counts.text() == "Accepted 5 images, 3 held out \N{MIDDLE DOT} 4 unlabelled"
 
 
-def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
+def test_a_better_model_serves_by_itself(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
     before = bench.workspace.served_key()
 
@@ -99,7 +84,7 @@ def test_a_better_model_serves_by_itself(bench: Any, tmp_path: Path):
     assert serving == [outcome.record.name]
 
 
-def test_a_run_that_found_nothing_better_offers_no_model(bench: Any, tmp_path: Path):
+def test_a_run_that_found_nothing_better_offers_no_model(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     before = bench.workspace.served_key()
 
@@ -117,7 +102,7 @@ def test_a_run_that_found_nothing_better_offers_no_model(bench: Any, tmp_path: P
     assert len(bench.learn.panel.scores.value()) == 3
 
 
-def test_a_model_that_is_no_better_does_not_serve(bench: Any, tmp_path: Path):
+def test_a_model_that_is_no_better_does_not_serve(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     before = bench.workspace.served_key()
 
@@ -130,7 +115,7 @@ def test_a_model_that_is_no_better_does_not_serve(bench: Any, tmp_path: Path):
     assert len(bench.workspace.project.models.all()) == 1
 
 
-def _fill_with_two_prompts(bench: Any, path: Path) -> None:
+def _fill_with_two_prompts(bench, path):
     """Make a project that teaches the opposite of what the model says; of "nuclei" the model says right."""
     rng = np.random.default_rng(1)
     predictor = bench.workspace.predictor
@@ -149,7 +134,7 @@ def _fill_with_two_prompts(bench: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["Serve anyway", "Keep the current model", "Accept more images of nuclei"])
-def test_a_model_that_lost_on_one_prompt_asks_first(bench: Any, tmp_path: Path, answer: str):
+def test_a_model_that_lost_on_one_prompt_asks_first(bench, tmp_path, answer):
     _fill_with_two_prompts(bench, tmp_path / "p.amvlm")
     before = bench.workspace.served_key()
 
@@ -182,7 +167,7 @@ def test_a_model_that_lost_on_one_prompt_asks_first(bench: Any, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("serves", [True, False])
-def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, serves: bool):
+def test_with_too_few_held_out_the_person_decides(bench, tmp_path, serves):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=1, right=False)
     before = bench.workspace.served_key()
     _learn(bench, LAST)
@@ -199,7 +184,7 @@ def test_with_too_few_held_out_the_person_decides(bench: Any, tmp_path: Path, se
     assert (bench.workspace.project.models.served() is not None) == serves
 
 
-def test_held_out_masks_that_nobody_corrected_judge_nothing(bench: Any, tmp_path: Path):
+def test_held_out_masks_that_nobody_corrected_judge_nothing(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, proposed=True)
 
     _learn(bench)
@@ -211,14 +196,14 @@ def test_held_out_masks_that_nobody_corrected_judge_nothing(bench: Any, tmp_path
     assert bench.learn.panel.curve.value().dice == []
 
 
-def test_scores_are_renewed_when_a_held_out_mask_changes(bench: Any, tmp_path: Path):
+def test_scores_are_renewed_when_a_held_out_mask_changes(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
     _learn(bench, LAST)
     bench.idle()
     scores = {entry.key: entry.before for entry in bench.learn.panel.scores.value()}
     image_id = next(iter(scores))
 
-    def swap(project: Project) -> None:
+    def swap(project):
         (correction,) = project.corrections.select(image_id)
         project.corrections.accept(image_id, "nuclei", Answer(~project.corrections.mask(correction)))
 
@@ -233,14 +218,14 @@ def test_scores_are_renewed_when_a_held_out_mask_changes(bench: Any, tmp_path: P
 
 
 @pytest.mark.parametrize("damage", ["vanished", "other shape"])
-def test_a_held_out_image_that_cannot_be_read(bench: Any, tmp_path: Path, damage: str):
+def test_a_held_out_image_that_cannot_be_read(bench, tmp_path, damage):
     import PIL.Image
 
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0, unlabelled=0)
     file = tmp_path / "held out.png"
     PIL.Image.fromarray(np.full((64, 64), 9, np.uint8)).save(file)
 
-    def hold_out(project: Project) -> None:
+    def hold_out(project):
         record = project.images.add_file(file)
         project.corrections.accept(record.id, "nuclei", Answer(np.ones((64, 64), bool)))
         project.images.set_held_out(record.id, True)
@@ -261,7 +246,7 @@ def test_a_held_out_image_that_cannot_be_read(bench: Any, tmp_path: Path, damage
     assert bench.learn.outcome.record is not None
 
 
-def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path, tiny_checkpoint: Path):
+def test_a_model_that_served_before_is_one_click_away(bench, tmp_path, tiny_checkpoint):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     first = bench.workspace.served_key()
     _learn(bench)
@@ -277,7 +262,7 @@ def test_a_model_that_served_before_is_one_click_away(bench: Any, tmp_path: Path
     assert "slide \N{MIDDLE DOT} nuclei" in bench.viewer.layers
 
 
-def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Path):
+def test_stop_keeps_what_was_learnt_and_serves_nothing(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     before = bench.workspace.served_key()
     _learn(bench, LONG)
@@ -293,13 +278,13 @@ def test_stop_keeps_what_was_learnt_and_serves_nothing(bench: Any, tmp_path: Pat
     assert bench.learn.panel.start_button.isEnabled()
 
 
-def test_pause_stands_still_and_goes_on(bench: Any, tmp_path: Path):
+def test_pause_stands_still_and_goes_on(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
-    pauses: list[bool] = []
+    pauses = []
 
     class Run(LearningRun):
-        def steps(self, should_stop: Any, should_pause: Any) -> Any:
-            def paused() -> bool:
+        def steps(self, should_stop, should_pause):
+            def paused():
                 pauses.append(should_pause())
                 return pauses[-1]
 
@@ -325,7 +310,7 @@ def test_pause_stands_still_and_goes_on(bench: Any, tmp_path: Path):
     assert still
 
 
-def test_prompts_work_while_the_model_learns(bench: Any, tmp_path: Path):
+def test_prompts_work_while_the_model_learns(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     _learn(bench, LONG)
     _first_step(bench)
@@ -342,7 +327,7 @@ def test_prompts_work_while_the_model_learns(bench: Any, tmp_path: Path):
     assert running
 
 
-def test_a_dock_that_is_opened_again_finds_the_run_under_way(bench: Any, tmp_path: Path):
+def test_a_dock_that_is_opened_again_finds_the_run_under_way(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     _learn(bench, LONG)
     _first_step(bench)
@@ -358,15 +343,15 @@ def test_a_dock_that_is_opened_again_finds_the_run_under_way(bench: Any, tmp_pat
     assert again.outcome.stopped
 
 
-def _out_of_memory(*_: object, **__: object) -> None:
+def _out_of_memory(*_, **__):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
 
-def _full(*_: object) -> None:
+def _full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _fails(bench: Any) -> str:
+def _fails(bench):
     """Check that the docks work after a failure, and return what was said."""
     bench.idle()
     level, text = bench.learn.panel.status.value()
@@ -378,7 +363,7 @@ def _fails(bench: Any) -> str:
     return str(text)
 
 
-def test_out_of_memory(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_out_of_memory(bench, tmp_path, monkeypatch):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     before = bench.workspace.served_key()
     monkeypatch.setattr(torch.optim.AdamW, "step", _out_of_memory)
@@ -394,7 +379,7 @@ def test_out_of_memory(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert bench.learn.outcome is not None
 
 
-def test_a_loss_that_is_no_number(bench: Any, tmp_path: Path):
+def test_a_loss_that_is_no_number(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     with torch.no_grad():
         next(bench.workspace.predictor.model.unet.parameters()).fill_(float("nan"))
@@ -404,7 +389,7 @@ def test_a_loss_that_is_no_number(bench: Any, tmp_path: Path):
     assert "The loss was not a finite number" in _fails(bench)
 
 
-def test_a_full_disk_when_the_model_is_kept(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_when_the_model_is_kept(bench, tmp_path, monkeypatch):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     before = bench.workspace.served_key()
     monkeypatch.setattr(os, "replace", _full)
@@ -418,10 +403,10 @@ def test_a_full_disk_when_the_model_is_kept(bench: Any, tmp_path: Path, monkeypa
     assert bench.workspace.served_key() == before
 
 
-def test_a_fault_of_our_own_is_told_too(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_fault_of_our_own_is_told_too(bench, tmp_path, monkeypatch):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
 
-    def broken(*_: object, **__: object) -> None:
+    def broken(*_, **__):
         raise RuntimeError("shape mismatch")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", broken)
@@ -430,7 +415,7 @@ def test_a_fault_of_our_own_is_told_too(bench: Any, tmp_path: Path, monkeypatch:
     assert "Unexpected RuntimeError: shape mismatch" in _fails(bench)
 
 
-def test_an_image_that_cannot_be_read_is_left_out_and_told_of(bench: Any, tmp_path: Path):
+def test_an_image_that_cannot_be_read_is_left_out_and_told_of(bench, tmp_path):
     import PIL.Image
 
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0, unlabelled=0)
@@ -447,7 +432,7 @@ def test_an_image_that_cannot_be_read_is_left_out_and_told_of(bench: Any, tmp_pa
 
 
 @pytest.mark.parametrize("fill", [None, {"labelled": 0, "held_out": 0, "unlabelled": 2}])
-def test_nothing_to_learn_from(bench: Any, tmp_path: Path, fill: dict[str, int] | None):
+def test_nothing_to_learn_from(bench, tmp_path, fill):
     if fill is not None:
         _fill(bench, tmp_path / "p.amvlm", **fill)
 
@@ -458,7 +443,7 @@ def test_nothing_to_learn_from(bench: Any, tmp_path: Path, fill: dict[str, int] 
     assert bench.workspace.learning() is None
 
 
-def test_open_images_go_into_the_project(bench: Any):
+def test_open_images_go_into_the_project(bench):
     bench.viewer.add_image(np.zeros((5, 32, 32)), name="stack")
     bench.viewer.add_image(np.tile(np.arange(32, dtype=np.uint8), (32, 1)), name="gray")
 
@@ -471,7 +456,7 @@ def test_open_images_go_into_the_project(bench: Any):
     assert bench.workspace.view.counts.unlabelled == 2
 
 
-def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
+def test_each_project_has_its_own_served_model(bench, tmp_path):
     first = bench.workspace.served_key()
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     _learn(bench)
@@ -490,7 +475,7 @@ def test_each_project_has_its_own_served_model(bench: Any, tmp_path: Path):
     assert bench.workspace.served_key() == served
 
 
-def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_held_out_image_is_shown_the_worst_first(bench, tmp_path, monkeypatch):
     # Half precision rounds by the number of threads, and a mask must be the model's own to the pixel.
     monkeypatch.setattr("napari_amvlm.device.supports_bfloat16", lambda _device: False)
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
@@ -508,7 +493,7 @@ def test_each_held_out_image_is_shown_the_worst_first(bench: Any, tmp_path: Path
     assert bench.viewer.layers.selection.active.name.startswith(entries[0].name)
 
 
-def test_serve_roll_back_and_discard(bench: Any, tmp_path: Path):
+def test_serve_roll_back_and_discard(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     installed = bench.workspace.served_key()
     _learn(bench, LAST)
@@ -535,7 +520,7 @@ def test_serve_roll_back_and_discard(bench: Any, tmp_path: Path):
     assert panel.verdict.isHidden()
 
 
-def test_too_few_held_out_images_are_not_enough_to_judge(bench: Any, tmp_path: Path):
+def test_too_few_held_out_images_are_not_enough_to_judge(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=2, right=False)
     _learn(bench, LAST)
     bench.idle()
@@ -544,7 +529,7 @@ def test_too_few_held_out_images_are_not_enough_to_judge(bench: Any, tmp_path: P
     assert len(bench.learn.panel.scores.value()) == 2
 
 
-def test_the_last_run_is_shown_when_a_project_is_opened_again(bench: Any, tmp_path: Path):
+def test_the_last_run_is_shown_when_a_project_is_opened_again(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     _learn(bench, LAST)
     bench.idle()
@@ -560,7 +545,7 @@ def test_the_last_run_is_shown_when_a_project_is_opened_again(bench: Any, tmp_pa
     assert bench.learn.panel.scores.value() == shown
 
 
-def _accept_another(bench: Any, seed: int) -> None:
+def _accept_another(bench, seed):
     pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     bench.viewer.add_image(pixels, name=f"more {seed}")
     bench.run("nuclei")
@@ -568,7 +553,7 @@ def _accept_another(bench: Any, seed: int) -> None:
     bench.idle()
 
 
-def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Path):
+def test_learning_while_annotating_is_off_until_ticked(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     bench.learn.make_run = _with_config(SHORT)
     off = bench.learn.panel.auto.value()
@@ -579,7 +564,7 @@ def test_learning_while_annotating_is_off_until_ticked(bench: Any, tmp_path: Pat
     assert bench.workspace.project.runs.all() == []
 
 
-def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: Any, tmp_path: Path):
+def test_learning_while_annotating_starts_after_so_many_accepted_images(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     bench.learn.make_run = _with_config(SHORT)
     bench.learn.panel.auto.setValue(AutoLearn(on=True, after=2))
@@ -593,11 +578,11 @@ def test_learning_while_annotating_starts_after_so_many_accepted_images(bench: A
     assert bench.workspace.project.runs.all()[0].state == "finished"
 
 
-def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
+def test_budget_reaches_the_run(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
-    seen: list[LearningConfig] = []
+    seen = []
 
-    def make(project: Any, predictor: Any, config: LearningConfig, **options: Any) -> LearningRun:
+    def make(project, predictor, config, **options):
         seen.append(config)
         return LearningRun(project, predictor, SHORT, **options)
 
@@ -609,7 +594,7 @@ def test_budget_reaches_the_run(bench: Any, tmp_path: Path):
     assert [config.minutes for config in seen] == [2.5]
 
 
-def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Path):
+def test_another_project_waits_until_the_run_has_ended(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     Project.create(tmp_path / "other.amvlm").close()
     _learn(bench, LONG)
@@ -625,7 +610,7 @@ def test_another_project_waits_until_the_run_has_ended(bench: Any, tmp_path: Pat
     assert len(project.models.all()) == 1
 
 
-def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench: Any, tmp_path: Path):
+def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
     _learn(bench, LAST)
     bench.idle()
@@ -638,7 +623,7 @@ def test_a_dock_that_is_opened_after_the_project_shows_its_last_run(bench: Any, 
     assert again.judging.judged() == bench.learn.judging.judged()
 
 
-def test_a_question_about_a_model_ends_with_its_project(bench: Any, tmp_path: Path):
+def test_a_question_about_a_model_ends_with_its_project(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     _learn(bench)
     bench.idle()

@@ -1,9 +1,6 @@
 """The next images of the queue are predicted in the background, and give way to everything else."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -17,12 +14,9 @@ from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.project import Project
 from tests._qt.conftest import TIMEOUT, picture
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def queue(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QueueDock:
+def queue(bench, tmp_path, monkeypatch):
     """Return a queue of four files in an open project, the prompt "nuclei", and two images ahead."""
     monkeypatch.setattr(ahead, "COUNT", 2)
     bench.viewer.layers.clear()
@@ -40,15 +34,15 @@ def queue(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QueueD
     return dock
 
 
-def _ready(queue: QueueDock) -> list[int]:
+def _ready(queue):
     return [item.image_id for item in queue.queue.items() if item.image_id in queue.queue.ahead]
 
 
-def _statuses(queue: QueueDock) -> list[str]:
+def _statuses(queue):
     return [entry.status for entry in queue.panel.list.value()]
 
 
-def test_next_shows_the_mask_that_a_run_would_give(bench: Any, queue: QueueDock):
+def test_next_shows_the_mask_that_a_run_would_give(bench, queue):
     bench.wait(lambda: len(_ready(queue)) == 2)
     listed = _statuses(queue)
     bench.annotate.next_item()
@@ -64,7 +58,7 @@ def test_next_shows_the_mask_that_a_run_would_give(bench: Any, queue: QueueDock)
     np.testing.assert_array_equal(shown, annotation.mask("nuclei"))
 
 
-def test_the_images_that_come_next_follow_the_person(bench: Any, queue: QueueDock):
+def test_the_images_that_come_next_follow_the_person(bench, queue):
     bench.wait(lambda: len(_ready(queue)) == 2)
 
     bench.annotate.next_item()
@@ -74,7 +68,7 @@ def test_the_images_that_come_next_follow_the_person(bench: Any, queue: QueueDoc
     assert _statuses(queue) == ["predicted", "predicted", "predicted", "new"]
 
 
-def test_another_prompt_makes_what_is_ready_out_of_date(bench: Any, queue: QueueDock):
+def test_another_prompt_makes_what_is_ready_out_of_date(bench, queue):
     bench.wait(lambda: len(_ready(queue)) == 2)
 
     bench.workspace.prompts.append("gland")
@@ -87,7 +81,7 @@ def test_another_prompt_makes_what_is_ready_out_of_date(bench: Any, queue: Queue
     assert [each.prompt for each in queue.queue.ahead.get(image_id).predictions] == ["nuclei", "gland"]
 
 
-def test_words_that_were_not_taught_count_as_no_mask(bench: Any, queue: QueueDock):
+def test_words_that_were_not_taught_count_as_no_mask(bench, queue):
     bench.workspace.prompts[:] = ["heart"]
     queue.queue.ahead.update()
     bench.wait(lambda: len(_ready(queue)) == 2)
@@ -99,7 +93,7 @@ def test_words_that_were_not_taught_count_as_no_mask(bench: Any, queue: QueueDoc
     assert not bench.annotate.annotation().mask("heart").any()
 
 
-def test_a_request_of_the_person_stops_the_background(bench: Any, queue: QueueDock, monkeypatch: pytest.MonkeyPatch):
+def test_a_request_of_the_person_stops_the_background(bench, queue, monkeypatch):
     monkeypatch.setattr(ahead, "COUNT", 4)
     bench.wait(lambda: any(isinstance(thread, AheadThread) for thread in bench.workspace.threads()))
     thread = next(thread for thread in bench.workspace.threads() if isinstance(thread, AheadThread))
@@ -115,7 +109,7 @@ def test_a_request_of_the_person_stops_the_background(bench: Any, queue: QueueDo
     assert beside == []
 
 
-def test_an_image_that_is_gone_is_passed_by(bench: Any, queue: QueueDock, tmp_path: Path):
+def test_an_image_that_is_gone_is_passed_by(bench, queue, tmp_path):
     (tmp_path / "tile-0.png").unlink()
     queue.queue.ahead._ready.clear()
     queue.queue.ahead.update()

@@ -1,9 +1,5 @@
 """The queue in a real viewer: opening, stepping, filters, thumbnails, and what teaches most."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import PIL.Image
 import pytest
@@ -17,12 +13,9 @@ from napari_amvlm.project import Answer, Project, Region, TileScores
 from napari_amvlm.project.ranking import binary_entropy
 from napari_amvlm.session.thumbnails import SIDE, thumbnail
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def queue(bench: Any, tmp_path: Path) -> QueueDock:
+def queue(bench, tmp_path):
     """Return a queue of four files in an open project, in an otherwise empty viewer."""
     bench.viewer.layers.clear()
     rng = np.random.default_rng(0)
@@ -38,15 +31,15 @@ def queue(bench: Any, tmp_path: Path) -> QueueDock:
     return dock
 
 
-def _visible(bench: Any) -> list[str]:
+def _visible(bench):
     return [layer.name for layer in bench.viewer.layers if layer.visible]
 
 
-def _statuses(bench: Any) -> list[str]:
+def _statuses(bench):
     return [item.status for item in bench.workspace.view.queue]
 
 
-def test_next_and_back_show_one_image_at_a_time(bench: Any, queue: QueueDock):
+def test_next_and_back_show_one_image_at_a_time(bench, queue):
     for _ in range(2):
         queue.panel.step.next.click()
         bench.idle()
@@ -60,7 +53,7 @@ def test_next_and_back_show_one_image_at_a_time(bench: Any, queue: QueueDock):
     assert queue.panel.step.value() == "1 of 4, new: tile-0.png"
 
 
-def test_next_wraps_around_from_the_last_to_the_first(bench: Any, queue: QueueDock):
+def test_next_wraps_around_from_the_last_to_the_first(bench, queue):
     queue.queue.go(bench.workspace.view.queue[-1].id)
     bench.idle()
 
@@ -74,7 +67,7 @@ def test_next_wraps_around_from_the_last_to_the_first(bench: Any, queue: QueueDo
     assert _visible(bench) == ["tile-3.png"]
 
 
-def test_all_done_is_said_only_when_all_is_done(bench: Any, queue: QueueDock):
+def test_all_done_is_said_only_when_all_is_done(bench, queue):
     messages = []
     for item in bench.workspace.view.queue[:3]:
         bench.workspace.with_project(lambda project, item=item: project.queue.set_status(item.id, "skipped"))
@@ -93,7 +86,7 @@ def test_all_done_is_said_only_when_all_is_done(bench: Any, queue: QueueDock):
     assert bench.status() == "All done: every image of the project is accepted or skipped."
 
 
-def test_after_sorting_next_is_the_best_of_what_is_to_do(bench: Any, queue: QueueDock):
+def test_after_sorting_next_is_the_best_of_what_is_to_do(bench, queue):
     bench.workspace.prompts[:] = ["nuclei"]
     queue.queue.go(bench.workspace.view.queue[2].id)
     bench.idle()
@@ -109,9 +102,7 @@ def test_after_sorting_next_is_the_best_of_what_is_to_do(bench: Any, queue: Queu
 
 
 @pytest.mark.parametrize("from_file", [True, False])
-def test_an_image_that_is_open_already_is_not_opened_again(
-    bench: Any, queue: QueueDock, tmp_path: Path, from_file: bool
-):
+def test_an_image_that_is_open_already_is_not_opened_again(bench, queue, tmp_path, from_file):
     path = tmp_path / "tile-0.png"
     pixels = np.asarray(PIL.Image.open(path))
     if not from_file:
@@ -127,7 +118,7 @@ def test_an_image_that_is_open_already_is_not_opened_again(
     assert bench.annotate.annotation().image_id == queue.queue.current.image_id
 
 
-def test_statuses_follow_the_work(bench: Any, queue: QueueDock):
+def test_statuses_follow_the_work(bench, queue):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")
@@ -144,7 +135,7 @@ def test_statuses_follow_the_work(bench: Any, queue: QueueDock):
     assert _visible(bench) == ["tile-2.png"]
 
 
-def test_filters_list_what_they_say(bench: Any, queue: QueueDock):
+def test_filters_list_what_they_say(bench, queue):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")
@@ -163,14 +154,14 @@ def test_filters_list_what_they_say(bench: Any, queue: QueueDock):
     assert queue.queue.statuses == queue.panel.list.statuses()
 
 
-def test_thumbnails_come_by_themselves(bench: Any, queue: QueueDock):
+def test_thumbnails_come_by_themselves(bench, queue):
     bench.wait(lambda: len(queue.panel.list._pictures) == 4)
 
     assert set(queue.panel.list._pictures) == {item.image_id for item in bench.workspace.view.queue}
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (40, 30, 3), (1000, 20), (64, 64)])
-def test_a_thumbnail_is_small_and_keeps_its_shape(shape: tuple[int, ...]):
+def test_a_thumbnail_is_small_and_keeps_its_shape(shape):
     picture = thumbnail(np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8))
 
     assert max(picture.shape[:2]) <= SIDE
@@ -178,7 +169,7 @@ def test_a_thumbnail_is_small_and_keeps_its_shape(shape: tuple[int, ...]):
     assert picture.shape[0] / picture.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.35) or 1 in picture.shape[:2]
 
 
-def test_what_teaches_most_comes_first_and_is_told_why(bench: Any, queue: QueueDock):
+def test_what_teaches_most_comes_first_and_is_told_why(bench, queue):
     bench.workspace.prompts[:] = ["nuclei"]
 
     queue.panel.sort_button.click()
@@ -196,7 +187,7 @@ def test_what_teaches_most_comes_first_and_is_told_why(bench: Any, queue: QueueD
     assert first.tip().splitlines()[-1] == f"nuclei: disagreement {scores[0][0]:.1%}, doubt {scores[0][1]:.1%}"
 
 
-def test_regions_of_one_image_are_ordered_too(bench: Any, queue: QueueDock):
+def test_regions_of_one_image_are_ordered_too(bench, queue):
     project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
     project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
     bench.workspace.with_project(lambda _project: None)
@@ -212,7 +203,7 @@ def test_regions_of_one_image_are_ordered_too(bench: Any, queue: QueueDock):
     assert tops == {0: 0, 40: 40}
 
 
-def test_after_a_prompt_ran_the_heat_map_is_what_the_order_says(bench: Any, queue: QueueDock):
+def test_after_a_prompt_ran_the_heat_map_is_what_the_order_says(bench, queue):
     bench.workspace.prompts[:] = ["nuclei"]
     queue.panel.sort_button.click()
     bench.idle()
@@ -230,7 +221,7 @@ def test_after_a_prompt_ran_the_heat_map_is_what_the_order_says(bench: Any, queu
     assert not np.allclose(shown, entropy)
 
 
-def test_scores_of_the_served_model_are_kept(bench: Any, queue: QueueDock):
+def test_scores_of_the_served_model_are_kept(bench, queue):
     bench.workspace.prompts[:] = ["nuclei"]
     project, last = bench.workspace.project, bench.workspace.view.queue[-1]
     disagreement = TileScores(np.array([[0, 0, 80, 64]]), np.array([1.0]), np.array([1.0]))
@@ -243,7 +234,7 @@ def test_scores_of_the_served_model_are_kept(bench: Any, queue: QueueDock):
     assert project.queue.scores(last.id)["nuclei"].disagreement.tolist() == [1.0]
 
 
-def test_cancelled_scoring_leaves_the_order(bench: Any, queue: QueueDock):
+def test_cancelled_scoring_leaves_the_order(bench, queue):
     bench.workspace.prompts[:] = ["nuclei"]
     before = [item.id for item in bench.workspace.view.queue]
 
@@ -255,13 +246,13 @@ def test_cancelled_scoring_leaves_the_order(bench: Any, queue: QueueDock):
     assert queue.panel.status.value()[1] == "Cancelled; the order did not change."
 
 
-def test_without_a_prompt_the_sentence_says_what_is_missing(bench: Any, queue: QueueDock):
+def test_without_a_prompt_the_sentence_says_what_is_missing(bench, queue):
     queue.panel.sort_button.click()
 
     assert queue.panel.status.value()[1].endswith("sorting needs a prompt that the model knows.")
 
 
-def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench: Any, queue: QueueDock):
+def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench, queue):
     item = bench.workspace.view.queue[0]
     tiles = np.array([[0, 0, 40, 64], [40, 0, 40, 64]])
     scores = TileScores(tiles, np.array([0.0, 0.4]), np.array([0.2, 0.8]))
@@ -278,7 +269,7 @@ def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench: Any, queue: Que
     assert shown[79, 63] == pytest.approx(1.0)
 
 
-def test_an_image_that_is_gone_is_told_of_and_next_goes_on(bench: Any, queue: QueueDock, tmp_path: Path):
+def test_an_image_that_is_gone_is_told_of_and_next_goes_on(bench, queue, tmp_path):
     (tmp_path / "tile-0.png").unlink()
 
     bench.annotate.next_item()
@@ -292,7 +283,7 @@ def test_an_image_that_is_gone_is_told_of_and_next_goes_on(bench: Any, queue: Qu
     assert _visible(bench) == ["tile-1.png"]
 
 
-def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, queue: QueueDock):
+def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench, queue):
     project, item = bench.workspace.project, bench.workspace.view.queue[0]
     mask = np.zeros((80, 64), bool)
     mask[5:20, 5:20] = True
@@ -313,7 +304,7 @@ def test_an_image_comes_with_its_accepted_masks_and_they_are_locked(bench: Any, 
     assert bench.annotate.annotation().threshold("nuclei") == 0.3
 
 
-def test_a_region_of_an_image_is_a_queue_item(bench: Any, queue: QueueDock):
+def test_a_region_of_an_image_is_a_queue_item(bench, queue):
     project, image_id = bench.workspace.project, bench.workspace.view.queue[0].image_id
     upper, _ = project.queue.add_regions(image_id, [Region(0, 0, 40, 64), Region(40, 0, 40, 64)])
     bench.workspace.with_project(lambda _project: None)
@@ -332,7 +323,7 @@ def test_a_region_of_an_image_is_a_queue_item(bench: Any, queue: QueueDock):
     assert statuses == {0: "accepted", 40: "predicted"}
 
 
-def test_images_that_are_done_make_room(bench: Any, queue: QueueDock, monkeypatch: pytest.MonkeyPatch):
+def test_images_that_are_done_make_room(bench, queue, monkeypatch):
     from napari_amvlm._qt.queue import open_image
     from napari_amvlm._qt.settings import Preferences
 
@@ -352,7 +343,7 @@ def test_images_that_are_done_make_room(bench: Any, queue: QueueDock, monkeypatc
     ("kind", "written"),
     [("coco", "masks.json"), ("png", "labelcol"), ("measurements", "sizes.csv"), ("report", "report.html")],
 )
-def test_accepted_masks_are_exported(bench: Any, queue: QueueDock, tmp_path: Path, kind: str, written: str):
+def test_accepted_masks_are_exported(bench, queue, tmp_path, kind, written):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")
@@ -369,17 +360,17 @@ def test_accepted_masks_are_exported(bench: Any, queue: QueueDock, tmp_path: Pat
     assert f"{target}." in queue.panel.status.value()[1]
 
 
-def _png(path: Path, seed: int) -> Path:
+def _png(path, seed):
     path.parent.mkdir(exist_ok=True)
     PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 255, (48, 40), dtype=np.uint8)).save(path)
     return path
 
 
-def test_files_and_folders_are_added_with_progress(bench: Any, queue: QueueDock, tmp_path: Path):
+def test_files_and_folders_are_added_with_progress(bench, queue, tmp_path):
     _png(tmp_path / "folder" / "b.png", 1)
     _png(tmp_path / "folder" / "a.png", 2)
     (tmp_path / "folder" / "notes.txt").write_text("no image")
-    shares: list[float] = []
+    shares = []
     queue.adder.progressed.connect(lambda share, _text: shares.append(share))
     queue.panel.add_button._pick_files = lambda _parent: [str(_png(tmp_path / "c.png", 3))]
     queue.panel.add_button._pick_folder = lambda _parent: str(tmp_path / "folder")
@@ -394,7 +385,7 @@ def test_files_and_folders_are_added_with_progress(bench: Any, queue: QueueDock,
     assert shares == [0.0, 1.0, 0.0, 0.5, 1.0]
 
 
-def test_images_are_dropped_on_the_queue(bench: Any, queue: QueueDock, tmp_path: Path):
+def test_images_are_dropped_on_the_queue(bench, queue, tmp_path):
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(_png(tmp_path / "dropped.png", 1)))])
     where, buttons = QPointF(20, 20), Qt.MouseButton.LeftButton
@@ -406,7 +397,7 @@ def test_images_are_dropped_on_the_queue(bench: Any, queue: QueueDock, tmp_path:
     assert bench.workspace.view.queue[-1].name == "dropped.png"
 
 
-def test_a_stack_is_opened_instead_of_added(bench: Any, queue: QueueDock, tmp_path: Path):
+def test_a_stack_is_opened_instead_of_added(bench, queue, tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros((5, 40, 48), np.uint8), metadata={"axes": "ZYX"}, ome=False)
 
     queue.adder.add_files([tmp_path / "stack.tif"])
@@ -417,7 +408,7 @@ def test_a_stack_is_opened_instead_of_added(bench: Any, queue: QueueDock, tmp_pa
     assert "accept slices or regions" in queue.panel.status.value()[1]
 
 
-def test_no_button_moves_when_a_message_appears(bench: Any, queue: QueueDock):
+def test_no_button_moves_when_a_message_appears(bench, queue):
     buttons = [queue.panel.step.next, queue.panel.export_button, queue.panel.skip_button]
     queue.panel.resize(300, 600)
     before = [button.mapTo(queue.panel, button.rect().topLeft()) for button in buttons]
@@ -429,7 +420,7 @@ def test_no_button_moves_when_a_message_appears(bench: Any, queue: QueueDock):
     assert [button.mapTo(queue.panel, button.rect().topLeft()) for button in buttons] == before
 
 
-def test_an_image_that_is_opened_again_has_its_mask_alone_in_hand(bench: Any, queue: QueueDock):
+def test_an_image_that_is_opened_again_has_its_mask_alone_in_hand(bench, queue):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")

@@ -1,10 +1,7 @@
 """DICOM: pydicom's own test files against independent readings, and series written here."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -12,11 +9,6 @@ import pytest
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images, read_image
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_amvlm.imaging import ImageData
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -37,12 +29,12 @@ IMAGES = sorted(
 PIXELS = np.random.default_rng(0).integers(0, 4096, (6, 20, 30), np.uint16)
 
 
-def _one(name: str | Path) -> ImageData:
+def _one(name):
     (image,) = open_images(FILES / name)
     return image
 
 
-def _dataset(pixels: np.ndarray, **elements: Any) -> Any:
+def _dataset(pixels, **elements):
     """Return a minimal image of 12 bits, uncompressed."""
     from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -62,18 +54,12 @@ def _dataset(pixels: np.ndarray, **elements: Any) -> Any:
     return data
 
 
-def _save(path: Path, pixels: np.ndarray, **elements: Any) -> Path:
+def _save(path, pixels, **elements):
     _dataset(pixels, **elements).save_as(path, enforce_file_format=True)
     return path
 
 
-def _series(
-    folder: Path,
-    positions: Sequence[float],
-    directions: Sequence[float] = (1, 0, 0, 0, 1, 0),
-    normal: Sequence[float] = (0, 0, 1),
-    **elements: Any,
-) -> Path:
+def _series(folder, positions, directions=(1, 0, 0, 0, 1, 0), normal=(0, 0, 1), **elements):
     """Write slices whose pixels tell their number, in an order by name that is not that of their positions."""
     folder.mkdir(exist_ok=True)
     for number in np.random.default_rng(1).permutation(len(positions)):
@@ -85,7 +71,7 @@ def _series(
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_pydicoms_images_have_the_values_that_pydicom_gives_them(name: str) -> None:
+def test_pydicoms_images_have_the_values_that_pydicom_gives_them(name):
     from pydicom.pixels.processing import apply_color_lut, apply_rescale
 
     image = _one(f"{name}.dcm")
@@ -102,7 +88,7 @@ def test_pydicoms_images_have_the_values_that_pydicom_gives_them(name: str) -> N
     np.testing.assert_allclose(image.data, expected, rtol=1e-6)
 
 
-def test_every_compression_of_one_image_gives_the_same_values() -> None:
+def test_every_compression_of_one_image_gives_the_same_values():
     expected = _one("MR_small.dcm").data
 
     for name in ("RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless", "padded"):
@@ -111,18 +97,18 @@ def test_every_compression_of_one_image_gives_the_same_values() -> None:
 
 
 @pytest.mark.parametrize("name", WITHOUT_IMAGE)
-def test_what_is_no_image_is_refused_by_its_kind(name: str) -> None:
+def test_what_is_no_image_is_refused_by_its_kind(name):
     with pytest.raises(ImageError, match=rf"{name}\.dcm is a DICOM file without an image \(.+\); open the images"):
         open_images(FILES / f"{name}.dcm")
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_images_are_refused_with_the_reason(name: str) -> None:
+def test_damaged_images_are_refused_with_the_reason(name):
     with pytest.raises(ImageError, match=rf"{name}\.dcm is .*{DAMAGED[name]}"):
         open_images(FILES / f"{name}.dcm")
 
 
-def test_hounsfield_units_pixel_size_orientation_and_window() -> None:
+def test_hounsfield_units_pixel_size_orientation_and_window():
     image = _one("693_J2KI.dcm")
 
     assert (image.axes, image.rgb) == ("YX", False)
@@ -134,7 +120,7 @@ def test_hounsfield_units_pixel_size_orientation_and_window() -> None:
     assert image.window == (-10, 89)
 
 
-def test_frames_with_a_time_are_a_film_in_colour() -> None:
+def test_frames_with_a_time_are_a_film_in_colour():
     image = _one("examples_ybr_color.dcm")
 
     assert (image.axes, image.rgb, image.data.shape) == ("TYX", True, (30, 240, 320, 3))
@@ -142,13 +128,13 @@ def test_frames_with_a_time_are_a_film_in_colour() -> None:
     assert image.units == ("second", "pixel", "pixel")
 
 
-def test_a_dose_is_a_volume() -> None:
+def test_a_dose_is_a_volume():
     image = _one("rtdose.dcm")
 
     assert (image.axes, image.scale, image.orientation) == ("ZYX", (5, 10, 10), "SPL")
 
 
-def test_a_folder_of_slices_is_one_volume_sorted_by_position() -> None:
+def test_a_folder_of_slices_is_one_volume_sorted_by_position():
     folder = FILES / "dicomdirtests" / "98892001" / "CT5N"
 
     image = _one(folder)
@@ -171,9 +157,7 @@ def test_a_folder_of_slices_is_one_volume_sorted_by_position() -> None:
         pytest.param((-1, 0, 0, 0, -1, 0), (0, 0, 1), "SAR", id="axial, prone"),
     ],
 )
-def test_slices_of_every_direction(
-    tmp_path: Path, directions: tuple[float, ...], normal: tuple[float, ...], orientation: str
-) -> None:
+def test_slices_of_every_direction(tmp_path, directions, normal, orientation):
     image = _one(_series(tmp_path / "scan", [-4, -1, 2, 5, 8, 11], directions, normal))
 
     np.testing.assert_array_equal(image.data, PIXELS)
@@ -181,12 +165,12 @@ def test_slices_of_every_direction(
     assert image.orientation == orientation
 
 
-def test_a_slice_that_is_missing_is_noticed(tmp_path: Path) -> None:
+def test_a_slice_that_is_missing_is_noticed(tmp_path):
     with pytest.raises(ImageError, match=r"scan: expected slices at even distances, but they are 3\.00 to 6\.00"):
         open_images(_series(tmp_path / "scan", [0, 3, 6, 12]))
 
 
-def test_repeated_positions_are_times(tmp_path: Path) -> None:
+def test_repeated_positions_are_times(tmp_path):
     for time in range(2):
         for number, position in enumerate((0.0, 2.0, 4.0)):
             _save(
@@ -204,7 +188,7 @@ def test_repeated_positions_are_times(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, PIXELS.reshape(2, 3, 20, 30))
 
 
-def test_a_series_that_fails_is_told_and_the_others_open(tmp_path: Path) -> None:
+def test_a_series_that_fails_is_told_and_the_others_open(tmp_path):
     _series(tmp_path, [0, 1, 2])
     for number, position in enumerate((50.0, 51.0, 59.0)):
         _save(
@@ -221,7 +205,7 @@ def test_a_series_that_fails_is_told_and_the_others_open(tmp_path: Path) -> None
     assert [image.data.shape for image in images] == [(3, 20, 30)]
 
 
-def test_0_as_white_is_turned_and_so_is_its_window(tmp_path: Path) -> None:
+def test_0_as_white_is_turned_and_so_is_its_window(tmp_path):
     window = {"WindowCenter": 1000, "WindowWidth": 401}
     path = _save(tmp_path / "a.dcm", PIXELS[0], PhotometricInterpretation="MONOCHROME1", **window)
 
@@ -231,7 +215,7 @@ def test_0_as_white_is_turned_and_so_is_its_window(tmp_path: Path) -> None:
     assert image.window == (4095 - 1199.5, 4095 - 799.5)
 
 
-def test_an_exact_window_and_a_slope_with_fractions(tmp_path: Path) -> None:
+def test_an_exact_window_and_a_slope_with_fractions(tmp_path):
     window = {"WindowCenter": [40, 400], "WindowWidth": [80, 2000], "VOILUTFunction": "LINEAR_EXACT"}
     path = _save(tmp_path / "a.dcm", PIXELS[0], RescaleSlope=0.5, RescaleIntercept=-7, **window)
 
@@ -242,7 +226,7 @@ def test_an_exact_window_and_a_slope_with_fractions(tmp_path: Path) -> None:
     assert image.window == (0, 80)
 
 
-def test_an_x_ray_tells_its_sides_and_its_pixel_size_at_the_detector(tmp_path: Path) -> None:
+def test_an_x_ray_tells_its_sides_and_its_pixel_size_at_the_detector(tmp_path):
     path = _save(tmp_path / "a.dcm", PIXELS[0], PatientOrientation=["L", "F"], ImagerPixelSpacing=[0.2, 0.1])
 
     image = read_image(path)
@@ -251,7 +235,7 @@ def test_an_x_ray_tells_its_sides_and_its_pixel_size_at_the_detector(tmp_path: P
     assert image.scale == (0.2, 0.1)
 
 
-def test_a_volume_is_no_plane(tmp_path: Path) -> None:
+def test_a_volume_is_no_plane(tmp_path):
     with pytest.raises(ImageError, match=r"a stack, Z6xY20xX30; open it in napari, or save the plane you mean"):
         read_image(_series(tmp_path / "scan", [0, 1, 2, 3, 4, 5]))
 
@@ -267,12 +251,12 @@ def test_a_volume_is_no_plane(tmp_path: Path) -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6"}, "save it as OME-TIFF"),
     ],
 )
-def test_absurd_headers_are_refused(tmp_path: Path, elements: dict[str, Any], said: str) -> None:
+def test_absurd_headers_are_refused(tmp_path, elements, said):
     with pytest.raises(ImageError, match=rf"a\.dcm.*({said})"):
         open_images(_save(tmp_path / "a.dcm", PIXELS[0], **elements))
 
 
-def test_what_inflates_beyond_measure_is_refused(tmp_path: Path) -> None:
+def test_what_inflates_beyond_measure_is_refused(tmp_path):
     path = _save(tmp_path / "a.dcm", PIXELS[0])
     meta = pydicom.dcmread(path).file_meta
     meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
@@ -289,12 +273,12 @@ def test_what_inflates_beyond_measure_is_refused(tmp_path: Path) -> None:
         open_images(path)
 
 
-def test_a_table_of_contents_sends_to_the_series(tmp_path: Path) -> None:
+def test_a_table_of_contents_sends_to_the_series(tmp_path):
     with pytest.raises(ImageError, match="is a table of contents of DICOM files; open the folder"):
         open_images(FILES / "dicomdirtests" / "DICOMDIR")
 
 
-def test_a_large_series_stays_in_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_series_stays_in_its_files(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_amvlm.imaging.formats.dicom_files.EAGER_BYTES", 1000)
 
     image = _one(_series(tmp_path / "scan", [0, 1, 2, 3, 4, 5]))
@@ -307,7 +291,7 @@ def test_a_large_series_stays_in_its_files(tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(film.data[3].compute(), PIXELS[3])
 
 
-def test_without_pydicom_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pydicom_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(ImageError, match=r'pip install "napari-amvlm\[dicom\]"'):
@@ -318,7 +302,7 @@ PLANES = {"axial": ((1, 0, 0, 0, 1, 0), (0, 0, 1)), "coronal": ((1, 0, 0, 0, 0, 
 PLANES["sagittal"] = ((0, 1, 0, 0, 0, -1), (-1, 0, 0))
 
 
-def test_a_localizer_of_three_planes_is_three_volumes(tmp_path: Path) -> None:
+def test_a_localizer_of_three_planes_is_three_volumes(tmp_path):
     for directions, normal in PLANES.values():
         _series(tmp_path, [-10, 0, 10], directions, normal)
 
@@ -328,7 +312,7 @@ def test_a_localizer_of_three_planes_is_three_volumes(tmp_path: Path) -> None:
     assert {image.data.shape for image in images} == {(3, 20, 30)}
 
 
-def test_a_localizer_of_one_slice_a_plane_is_three_planes(tmp_path: Path) -> None:
+def test_a_localizer_of_one_slice_a_plane_is_three_planes(tmp_path):
     for directions, normal in PLANES.values():
         _series(tmp_path, [-10], directions, normal)
 
@@ -336,7 +320,7 @@ def test_a_localizer_of_one_slice_a_plane_is_three_planes(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("size", [1e-6, 5e-4, 3e-3])
-def test_jitter_in_the_directions_and_positions_splits_nothing(tmp_path: Path, size: float) -> None:
+def test_jitter_in_the_directions_and_positions_splits_nothing(tmp_path, size):
     random = np.random.default_rng(7)
     for number, position in enumerate((100.0, 103.0, 106.0, 109.0, 112.0, 115.0)):
         directions = np.array([1, 0, 0, 0, 1, 0]) + random.uniform(-size, size, 6)
@@ -349,7 +333,7 @@ def test_jitter_in_the_directions_and_positions_splits_nothing(tmp_path: Path, s
     np.testing.assert_array_equal(image.data, PIXELS)
 
 
-def test_jitter_of_repeated_positions_keeps_the_times_together(tmp_path: Path) -> None:
+def test_jitter_of_repeated_positions_keeps_the_times_together(tmp_path):
     for time in range(2):
         for number, position in enumerate((0.0, 2.0, 4.0)):
             _save(
@@ -372,7 +356,7 @@ def test_jitter_of_repeated_positions_keeps_the_times_together(tmp_path: Path) -
         [{"ImageType": ["ORIGINAL", "PRIMARY", "M"]}, {"ImageType": ["ORIGINAL", "PRIMARY", "P"]}],
     ],
 )
-def test_echoes_and_kinds_of_frames_are_volumes_of_their_own(tmp_path: Path, elements: list[dict[str, Any]]) -> None:
+def test_echoes_and_kinds_of_frames_are_volumes_of_their_own(tmp_path, elements):
     for number, own in enumerate(elements):
         for slice_number in range(3):
             position = {"ImagePositionPatient": [0, 0, slice_number], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
@@ -388,7 +372,7 @@ def test_echoes_and_kinds_of_frames_are_volumes_of_their_own(tmp_path: Path, ele
     np.testing.assert_array_equal([image.data for image in images], PIXELS.reshape(2, 3, 20, 30))
 
 
-def test_jitter_of_the_echo_time_splits_nothing(tmp_path: Path) -> None:
+def test_jitter_of_the_echo_time_splits_nothing(tmp_path):
     for number in range(6):
         place = {"ImagePositionPatient": [0, 0, number], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
         echo = 2.995 + (number % 2 - 0.5) * 1e-5
@@ -397,7 +381,7 @@ def test_jitter_of_the_echo_time_splits_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_one(tmp_path).data, PIXELS)
 
 
-def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_a_file_that_is_there_twice_counts_once(tmp_path):
     folder = _series(tmp_path, [0, 1, 2, 3, 4, 5])
     for path in list(folder.iterdir())[:2]:
         (folder / f"{path.name}.dcm").write_bytes(path.read_bytes())
@@ -405,7 +389,7 @@ def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_one(folder).data, PIXELS)
 
 
-def test_an_enhanced_file_with_three_planes_is_three_volumes(tmp_path: Path) -> None:
+def test_an_enhanced_file_with_three_planes_is_three_volumes(tmp_path):
     from pydicom.dataset import Dataset
 
     groups = []
@@ -427,7 +411,7 @@ def test_an_enhanced_file_with_three_planes_is_three_volumes(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("preamble", [True, False])
 @pytest.mark.parametrize("name", ["IM000001", "scan.IMA", "1.2.840.1"])
-def test_dicom_is_known_by_its_content(tmp_path: Path, name: str, preamble: bool) -> None:
+def test_dicom_is_known_by_its_content(tmp_path, name, preamble):
     data = _dataset(PIXELS[0])
     if not preamble:
         del data.file_meta

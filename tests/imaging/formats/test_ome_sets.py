@@ -1,20 +1,14 @@
 """OME-TIFF sets of several files: whole, renamed, incomplete, and one file alone."""
 
-from __future__ import annotations
-
 import re
 import uuid
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
 
 from napari_amvlm.imaging import find_sources, open_images
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLANES = np.random.default_rng(0).integers(1, 60000, (2, 3, 32, 40), np.uint16)
 _HEAD = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{own}">'
@@ -23,16 +17,16 @@ _SIZES = 'SizeX="40" SizeY="32" SizeZ="3" SizeC="{channels}" SizeT="1">'
 _DATA = '<TiffData FirstZ="{z}" FirstC="{c}" IFD="0" PlaneCount="1"><UUID FileName="{name}">{number}</UUID></TiffData>'
 
 
-def _name(channel: int, z: int) -> str:
+def _name(channel, z):
     return f"s_c{channel}_z{z}.ome.tif"
 
 
 @pytest.fixture
-def one_channel(tmp_path: Path) -> Path:
+def one_channel(tmp_path):
     return _write(tmp_path / "set", 1)
 
 
-def _write(folder: Path, channels: int) -> Path:
+def _write(folder, channels):
     """Write a set of a file for each plane, all of which name all others."""
     folder.mkdir()
     numbers = {(c, z): f"urn:uuid:{uuid.uuid4()}" for c in range(channels) for z in range(3)}
@@ -48,7 +42,7 @@ def _write(folder: Path, channels: int) -> Path:
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-def test_a_set_is_one_image_from_any_of_its_files(one_channel: Path, renamed: bool) -> None:
+def test_a_set_is_one_image_from_any_of_its_files(one_channel, renamed):
     if renamed:
         for path in list(one_channel.iterdir()):
             path.rename(path.with_name(f'new & "{path.name}'))
@@ -60,11 +54,11 @@ def test_a_set_is_one_image_from_any_of_its_files(one_channel: Path, renamed: bo
         np.testing.assert_array_equal(image.data, PLANES[0])
 
 
-def test_a_folder_of_a_set_is_one_image(one_channel: Path) -> None:
+def test_a_folder_of_a_set_is_one_image(one_channel):
     assert [source.name for source in find_sources([one_channel])] == ["s_c0_z0"]
 
 
-def test_planes_that_are_missing_are_absent_and_named(one_channel: Path) -> None:
+def test_planes_that_are_missing_are_absent_and_named(one_channel):
     (one_channel / _name(0, 1)).unlink()
 
     with pytest.warns(UserWarning, match=r"of which s_c0_z1\.ome\.tif are missing: only Z 1, 3 of 3 are there"):
@@ -73,7 +67,7 @@ def test_planes_that_are_missing_are_absent_and_named(one_channel: Path) -> None
     np.testing.assert_array_equal(image.data, PLANES[0, [0, 2]])
 
 
-def test_one_file_alone_is_its_plane(one_channel: Path) -> None:
+def test_one_file_alone_is_its_plane(one_channel):
     for z in (0, 1):
         (one_channel / _name(0, z)).unlink()
 
@@ -84,7 +78,7 @@ def test_one_file_alone_is_its_plane(one_channel: Path) -> None:
     np.testing.assert_array_equal(image.data, PLANES[0, 2])
 
 
-def test_of_several_axes_the_one_that_loses_less_gives_way(tmp_path: Path) -> None:
+def test_of_several_axes_the_one_that_loses_less_gives_way(tmp_path):
     folder = _write(tmp_path / "set", 2)
     (folder / _name(1, 2)).unlink()
 
@@ -95,7 +89,7 @@ def test_of_several_axes_the_one_that_loses_less_gives_way(tmp_path: Path) -> No
     assert image.channels == ("n0", "n1")
 
 
-def test_a_set_whose_xml_lies_beside_it(one_channel: Path) -> None:
+def test_a_set_whose_xml_lies_beside_it(one_channel):
     files = sorted(one_channel.iterdir())
     xml = re.sub('UUID="[^"]*"', 'UUID="urn:uuid:companion"', str(tifffile.TiffFile(files[0]).ome_metadata), count=1)
     (one_channel / "s.companion.ome").write_text(xml, encoding="utf-8")

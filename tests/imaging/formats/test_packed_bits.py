@@ -1,9 +1,6 @@
 """TIFF files whose values of 10, 12 or 14 bits lie close together, as cameras write them."""
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,20 +8,14 @@ import pytest
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
-    from numpy.typing import NDArray
-
-
-def _packed(plane: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
+def _packed(plane, bits):
     """Return rows of bytes; a row begins at a byte."""
     places = np.arange(bits - 1, -1, -1)
     return np.packbits((plane[..., None] >> places & 1).astype(np.uint8).reshape(len(plane), -1), axis=1)
 
 
-def _write(path: Path, planes: Sequence[NDArray[np.integer]], bits: int, order: str = "<", white: int = 1) -> Path:
+def _write(path, planes, bits, order="<", white=1):
     content = bytearray({"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 0))
     link = 4
     for plane in planes:
@@ -54,7 +45,7 @@ def _write(path: Path, planes: Sequence[NDArray[np.integer]], bits: int, order: 
 @pytest.mark.parametrize("bits", [10, 12, 14])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("width", [32, 31])
-def test_planes_stacks_and_colours_have_their_values(tmp_path: Path, bits: int, order: str, width: int) -> None:
+def test_planes_stacks_and_colours_have_their_values(tmp_path, bits, order, width):
     values = np.random.default_rng(bits).integers(0, 2**bits, (24, width, 3)).astype(np.uint16)
     planes = list(values.transpose(2, 0, 1))
 
@@ -69,7 +60,7 @@ def test_planes_stacks_and_colours_have_their_values(tmp_path: Path, bits: int, 
     np.testing.assert_array_equal(white.data, 2**bits - 1 - planes[0])
 
 
-def test_24_bits_are_refused_by_name(tmp_path: Path) -> None:
+def test_24_bits_are_refused_by_name(tmp_path):
     values = np.full((24, 32), 77_777, np.uint32)
 
     for planes in ([values], [values] * 2):

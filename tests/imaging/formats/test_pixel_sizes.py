@@ -1,9 +1,6 @@
 """The pixel size in micrometers, whichever tag of a file has it."""
 
-from __future__ import annotations
-
 import copy
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,15 +10,12 @@ from PIL import Image
 from napari_amvlm.imaging import open_images
 from napari_amvlm.imaging.image_data import MICROMETERS
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 GRAY = np.random.default_rng(0).integers(0, 255, (24, 40), np.uint8)
 APERIO = "Aperio Image Library v11.2.1\r\n46000x32914 (240x240) JPEG/RGB Q=30|AppMag = 40|MPP = {}|ScanScope ID = 1"
 FEI = "[User]\r\nUser=x\r\n[Scan]\r\nPixelWidth=2.5e-007\r\nPixelHeight=2.5e-007\r\n"
 
 
-def _micrometers(path: Path) -> tuple[float, float] | None:
+def _micrometers(path):
     (image,) = open_images(path)
     if "pixel" in image.units[-2:]:
         return None
@@ -33,8 +27,8 @@ def _micrometers(path: Path) -> tuple[float, float] | None:
     ("unit", "pixels"), [("CENTIMETER", 40_000), ("INCH", 101_600), ("MILLIMETER", 4_000), ("MICROMETER", 4)]
 )
 @pytest.mark.parametrize("shape", [(24, 40), (2, 24, 40)])
-def test_resolution_tags(tmp_path: Path, unit: str, pixels: int, shape: tuple[int, ...]) -> None:
-    how: dict[str, Any] = {"resolution": (pixels, pixels), "resolutionunit": unit, "photometric": "minisblack"}
+def test_resolution_tags(tmp_path, unit, pixels, shape):
+    how = {"resolution": (pixels, pixels), "resolutionunit": unit, "photometric": "minisblack"}
     tifffile.imwrite(tmp_path / "a.tif", np.broadcast_to(GRAY, shape), **how)
 
     assert _micrometers(tmp_path / "a.tif") == pytest.approx((0.25, 0.25))
@@ -51,14 +45,14 @@ def test_resolution_tags(tmp_path: Path, unit: str, pixels: int, shape: tuple[in
         ("inches", 101_600.0),
     ],
 )
-def test_units_of_imagej(tmp_path: Path, unit: str, pixels: float) -> None:
+def test_units_of_imagej(tmp_path, unit, pixels):
     tifffile.imwrite(tmp_path / "a.tif", GRAY, imagej=True, resolution=(pixels, pixels), metadata={"unit": unit})
 
     assert _micrometers(tmp_path / "a.tif") == pytest.approx((0.25, 0.25))
 
 
 @pytest.mark.parametrize("unit", ["µm".encode(), "\u03bcm".encode(), "µm".encode("latin-1")])
-def test_a_micro_sign_in_any_coding(tmp_path: Path, unit: bytes) -> None:
+def test_a_micro_sign_in_any_coding(tmp_path, unit):
     place = "Q" * len(unit)
     tifffile.imwrite(tmp_path / "a.tif", GRAY, imagej=True, resolution=(4, 4), metadata={"unit": place})
     content = (tmp_path / "a.tif").read_bytes()
@@ -67,8 +61,8 @@ def test_a_micro_sign_in_any_coding(tmp_path: Path, unit: bytes) -> None:
     assert _micrometers(tmp_path / "a.tif") == pytest.approx((0.25, 0.25))
 
 
-def test_imagej_without_a_unit_has_that_of_the_tags(tmp_path: Path) -> None:
-    how: dict[str, Any] = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER", "imagej": True}
+def test_imagej_without_a_unit_has_that_of_the_tags(tmp_path):
+    how = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER", "imagej": True}
     tifffile.imwrite(tmp_path / "a.tif", GRAY, **how)
 
     assert _micrometers(tmp_path / "a.tif") == pytest.approx((0.25, 0.25))
@@ -81,7 +75,7 @@ def test_imagej_without_a_unit_has_that_of_the_tags(tmp_path: Path) -> None:
         *(("pm", 250_000), ("Å", 2500), ("\u212b", 2500), ("in", 0.25 / 25_400), ("thou", 0.25 / 25.4)),
     ],
 )
-def test_units_of_ome(tmp_path: Path, unit: str, size: float) -> None:
+def test_units_of_ome(tmp_path, unit, size):
     sizes = {f"PhysicalSize{axis}": size for axis in "XY"} | {f"PhysicalSize{axis}Unit": unit for axis in "XY"}
     tifffile.imwrite(tmp_path / "a.ome.tif", GRAY, metadata={"axes": "YX"} | sizes)
 
@@ -89,7 +83,7 @@ def test_units_of_ome(tmp_path: Path, unit: str, size: float) -> None:
 
 
 @pytest.mark.parametrize("unit", ["pixel", "reference frame"])
-def test_units_that_are_no_length(tmp_path: Path, unit: str) -> None:
+def test_units_that_are_no_length(tmp_path, unit):
     sizes = {f"PhysicalSize{axis}": 3 for axis in "XY"} | {f"PhysicalSize{axis}Unit": unit for axis in "XY"}
     tifffile.imwrite(tmp_path / "a.ome.tif", GRAY, metadata={"axes": "YX"} | sizes)
 
@@ -97,22 +91,22 @@ def test_units_that_are_no_length(tmp_path: Path, unit: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["0.2500", "0,2500", "2.5e-1", ".25"])
-def test_aperio(tmp_path: Path, size: str) -> None:
+def test_aperio(tmp_path, size):
     pixels = np.tile(GRAY[..., None], (12, 8, 3))
-    how: dict[str, Any] = {"tile": (128, 128), "photometric": "rgb", "description": APERIO.format(size)}
+    how = {"tile": (128, 128), "photometric": "rgb", "description": APERIO.format(size)}
     tifffile.imwrite(tmp_path / "a.svs", pixels, **how)
 
     assert _micrometers(tmp_path / "a.svs") == pytest.approx((0.25, 0.25))
 
 
-def test_an_electron_microscope(tmp_path: Path) -> None:
+def test_an_electron_microscope(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GRAY, extratags=[(34682, 2, 0, FEI, True)], metadata=None)
 
     assert _micrometers(tmp_path / "a.tif") == pytest.approx((0.25, 0.25))
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_dots_per_inch_of_pillow(tmp_path: Path, ending: str) -> None:
+def test_dots_per_inch_of_pillow(tmp_path, ending):
     Image.fromarray(GRAY).save(tmp_path / f"a.{ending}", dpi=(101_600, 101_600))
 
     assert _micrometers(tmp_path / f"a.{ending}") == pytest.approx((0.25, 0.25), rel=1e-3)
@@ -128,7 +122,7 @@ def test_dots_per_inch_of_pillow(tmp_path: Path, ending: str) -> None:
         ({}, None),
     ],
 )
-def test_dicom(tmp_path: Path, elements: dict[str, Any], expected: tuple[float, float] | None) -> None:
+def test_dicom(tmp_path, elements, expected):
     pydicom = pytest.importorskip("pydicom")
     data = copy.deepcopy(pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm")))
     del data.PixelSpacing

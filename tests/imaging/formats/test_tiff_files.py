@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,9 +8,6 @@ from PIL import Image
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import read_image, read_mask
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 256, (20, 30), np.uint8)
 COLOUR = RANDOM.integers(0, 256, (20, 30, 3), np.uint8)
@@ -21,12 +15,12 @@ GRAY16 = RANDOM.integers(0, 65536, (20, 30), np.uint16)
 COLOUR16 = RANDOM.integers(0, 65536, (20, 30, 3), np.uint16)
 
 
-def _tiff(path: Path, pixels: np.ndarray, **options: Any) -> Path:
+def _tiff(path, pixels, **options):
     tifffile.imwrite(path, pixels, **options)
     return path
 
 
-def _header(path: Path, width: int, height: int) -> Path:
+def _header(path, width, height):
     """Write a TIFF file that declares a size, followed by a hundred bytes of pixels."""
     tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: 100}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -40,7 +34,7 @@ def _header(path: Path, width: int, height: int) -> Path:
     "dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64]
 )
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_gray_of_every_type_is_exact_and_native(tmp_path: Path, dtype: type, order: str) -> None:
+def test_gray_of_every_type_is_exact_and_native(tmp_path, dtype, order):
     pixels = (GRAY // 2).astype(dtype)
 
     read = read_image(_tiff(tmp_path / "a.tif", pixels, byteorder=order))
@@ -82,9 +76,7 @@ def test_gray_of_every_type_is_exact_and_native(tmp_path: Path, dtype: type, ord
         pytest.param(GRAY16, {"ome": True}, GRAY16, id="ome"),
     ],
 )
-def test_layouts_give_the_exact_picture(
-    tmp_path: Path, pixels: np.ndarray, options: dict[str, Any], expected: np.ndarray
-) -> None:
+def test_layouts_give_the_exact_picture(tmp_path, pixels, options, expected):
     read = read_image(_tiff(tmp_path / "a.tif", pixels, **options))
 
     assert read.data.dtype == expected.dtype
@@ -94,7 +86,7 @@ def test_layouts_give_the_exact_picture(
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
 @pytest.mark.parametrize("pixels", [GRAY, COLOUR, GRAY16, GRAY.astype(np.float32)], ids=["L", "RGB", "I;16", "F"])
-def test_common_compressions_are_exact(tmp_path: Path, compression: str, pixels: np.ndarray) -> None:
+def test_common_compressions_are_exact(tmp_path, compression, pixels):
     Image.fromarray(pixels).save(tmp_path / "a.tif", compression=compression)
 
     read = read_image(tmp_path / "a.tif").data
@@ -104,7 +96,7 @@ def test_common_compressions_are_exact(tmp_path: Path, compression: str, pixels:
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
-def test_a_palette_gives_colours_as_an_image_and_indices_as_a_mask(tmp_path: Path, compression: str | None) -> None:
+def test_a_palette_gives_colours_as_an_image_and_indices_as_a_mask(tmp_path, compression):
     image = Image.fromarray(COLOUR).quantize(16)
     image.save(tmp_path / "a.tif", compression=compression)
 
@@ -112,7 +104,7 @@ def test_a_palette_gives_colours_as_an_image_and_indices_as_a_mask(tmp_path: Pat
     np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), np.array(image))
 
 
-def test_jpeg_and_cmyk_in_tiff_give_colours(tmp_path: Path) -> None:
+def test_jpeg_and_cmyk_in_tiff_give_colours(tmp_path):
     smooth = np.dstack([np.add.outer(np.arange(20), np.arange(30)).astype(np.uint8) * step for step in (1, 2, 4)])
     Image.fromarray(smooth).save(tmp_path / "j.tif", compression="jpeg")
     Image.fromarray(smooth).convert("CMYK").save(tmp_path / "c.tif")
@@ -121,7 +113,7 @@ def test_jpeg_and_cmyk_in_tiff_give_colours(tmp_path: Path) -> None:
         np.testing.assert_allclose(read_image(tmp_path / name).data.astype(int), smooth, atol=30)
 
 
-def test_the_full_resolution_of_a_pyramid_is_read(tmp_path: Path) -> None:
+def test_the_full_resolution_of_a_pyramid_is_read(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(GRAY, subifds=1)
         file.write(GRAY[::2, ::2], subfiletype=1)
@@ -158,26 +150,24 @@ def test_the_full_resolution_of_a_pyramid_is_read(tmp_path: Path) -> None:
         pytest.param(GRAY.astype(np.complex64), {}, "complex64", id="complex"),
     ],
 )
-def test_what_is_not_one_gray_or_colour_image_is_refused(
-    tmp_path: Path, pixels: np.ndarray, options: dict[str, Any], said: str
-) -> None:
+def test_what_is_not_one_gray_or_colour_image_is_refused(tmp_path, pixels, options, said):
     with pytest.raises(ImageError, match=rf"a\.tif: .*{said}"):
         read_image(_tiff(tmp_path / "a.tif", pixels, **options))
 
 
-def test_an_absurd_size_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_an_absurd_size_is_refused_before_memory_is_taken(tmp_path):
     path = _header(tmp_path / "a.tif", 4_000_000_000, 3_000_000_000)
 
     with pytest.raises(ImageError, match="at most 400 million pixels, but its size is 3000000000x4000000000; cut"):
         read_image(path)
 
 
-def test_more_pixels_than_the_file_can_hold_are_refused(tmp_path: Path) -> None:
+def test_more_pixels_than_the_file_can_hold_are_refused(tmp_path):
     with pytest.raises(ImageError, match="cut off, 222 bytes cannot hold all"):
         read_image(_header(tmp_path / "a.tif", 15_000, 20_000))
 
 
-def test_strips_that_are_missing_are_noticed(tmp_path: Path) -> None:
+def test_strips_that_are_missing_are_noticed(tmp_path):
     path = _tiff(tmp_path / "a.tif", GRAY, compression="zlib", rowsperstrip=20)
     with tifffile.TiffFile(path, mode="r+") as file:
         file.pages[0].tags["ImageLength"].overwrite(100_000)
@@ -186,30 +176,30 @@ def test_strips_that_are_missing_are_noticed(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_no_pixels_are_refused(tmp_path: Path) -> None:
+def test_no_pixels_are_refused(tmp_path):
     with pytest.raises(ImageError, match="has no pixels"):
         read_image(_header(tmp_path / "a.tif", 0, 10))
 
 
 @pytest.mark.parametrize("pixels", [GRAY > 99, (GRAY > 99) * np.uint8(255)], ids=["1 bit", "8 bit"])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
-def test_masks_are_read_as_stored_however_they_are_shown(tmp_path: Path, pixels: np.ndarray, photometric: str) -> None:
+def test_masks_are_read_as_stored_however_they_are_shown(tmp_path, pixels, photometric):
     read = read_mask(_tiff(tmp_path / "a.tif", pixels, photometric=photometric))
 
     np.testing.assert_array_equal(read > 0, pixels > 0)
 
 
-def test_a_bool_mask_survives_the_default_way_of_writing_it(tmp_path: Path) -> None:
+def test_a_bool_mask_survives_the_default_way_of_writing_it(tmp_path):
     np.testing.assert_array_equal(read_mask(_tiff(tmp_path / "a.tif", GRAY > 99)), GRAY > 99)
 
 
-def test_a_mask_in_fax_compression_is_read_as_it_is_shown(tmp_path: Path) -> None:
+def test_a_mask_in_fax_compression_is_read_as_it_is_shown(tmp_path):
     Image.fromarray(GRAY > 99).save(tmp_path / "a.tif", compression="group4")
 
     np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), GRAY > 99)
 
 
-def test_a_compressed_mask_in_which_0_is_white_is_read_as_stored(tmp_path: Path) -> None:
+def test_a_compressed_mask_in_which_0_is_white_is_read_as_stored(tmp_path):
     image = Image.fromarray(GRAY)
     image.save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={262: 0})
     with tifffile.TiffFile(tmp_path / "a.tif") as file:

@@ -1,18 +1,11 @@
 """Pixels upright as every viewer shows them, by the tag Orientation of EXIF and TIFF; masks likewise."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from napari_amvlm.imaging import open_images, read_mask
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 255, (24, 40), np.uint8)
@@ -33,12 +26,12 @@ _UPRIGHT = {
 ORIENTATIONS = pytest.mark.parametrize("tag", _UPRIGHT)
 
 
-def _tiff(path: Path, pixels: np.ndarray, tag: int, **how: Any) -> Path:
+def _tiff(path, pixels, tag, **how):
     tifffile.imwrite(path, pixels, extratags=[(274, 3, 1, tag, True)], **({"photometric": "minisblack"} | how))
     return path
 
 
-def _png(path: Path, pixels: np.ndarray, tag: int, **how: Any) -> Path:
+def _png(path, pixels, tag, **how):
     exif = Image.Exif()
     exif[274] = tag
     Image.fromarray(pixels).save(path, exif=exif, **how)
@@ -46,7 +39,7 @@ def _png(path: Path, pixels: np.ndarray, tag: int, **how: Any) -> Path:
 
 
 @ORIENTATIONS
-def test_a_plane_and_its_mask_are_upright(tmp_path: Path, tag: int) -> None:
+def test_a_plane_and_its_mask_are_upright(tmp_path, tag):
     blocks = np.kron(GRAY[:3, :5] > 127, np.ones((8, 8))).astype(np.uint8) * 255
     files = [
         _png(tmp_path / "a.png", GRAY, tag),
@@ -62,11 +55,11 @@ def test_a_plane_and_its_mask_are_upright(tmp_path: Path, tag: int) -> None:
 
 
 @ORIENTATIONS
-def test_stacks_channels_and_pyramids_are_upright(tmp_path: Path, tag: int) -> None:
+def test_stacks_channels_and_pyramids_are_upright(tmp_path, tag):
     stack = np.stack([GRAY, GRAY[::-1]])
     expected = np.stack([_UPRIGHT[tag](plane) for plane in stack])
     with tifffile.TiffWriter(tmp_path / "levels.tif") as file:
-        how: dict[str, Any] = {"photometric": "rgb", "tile": (64, 64), "extratags": [(274, 3, 1, tag, True)]}
+        how = {"photometric": "rgb", "tile": (64, 64), "extratags": [(274, 3, 1, tag, True)]}
         file.write(LARGE, subifds=1, **how)
         file.write(LARGE[::2, ::2], subfiletype=1, **how)
 
@@ -82,9 +75,7 @@ def test_stacks_channels_and_pyramids_are_upright(tmp_path: Path, tag: int) -> N
 
 @pytest.mark.parametrize(("tag", "scale"), [(1, (0.5, 1.0)), (3, (0.5, 1.0)), (6, (1.0, 0.5)), (8, (1.0, 0.5))])
 @pytest.mark.parametrize("pixels", [GRAY, np.stack([GRAY] * 2)], ids=["plane", "stack"])
-def test_the_pixel_size_turns_with_the_pixels(
-    tmp_path: Path, tag: int, scale: tuple[float, float], pixels: np.ndarray
-) -> None:
+def test_the_pixel_size_turns_with_the_pixels(tmp_path, tag, scale, pixels):
     how = {"resolution": (10_000, 20_000), "resolutionunit": "CENTIMETER"}
 
     (image,) = open_images(_tiff(tmp_path / "a.tif", pixels, tag, **how))

@@ -1,9 +1,6 @@
 """CZI files written by Zeiss's library, and slides that OpenSlide reads."""
 
-from __future__ import annotations
-
 import importlib.util
-from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -13,9 +10,6 @@ import tifffile
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import image_kind, open_images
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PIXELS = np.random.default_rng(0).integers(0, 60000, (2, 3, 64, 80), np.uint16)
 COLOUR = np.random.default_rng(1).integers(0, 255, (64, 80, 3), np.uint8)
 with_czi = pytest.mark.skipif(importlib.util.find_spec("pylibCZIrw") is None, reason="the extra czi is not installed")
@@ -24,7 +18,7 @@ with_openslide = pytest.mark.skipif(
 )
 
 
-def _czi(path: Path, scenes: int = 1) -> Path:
+def _czi(path, scenes=1):
     from pylibCZIrw import czi
 
     with czi.create_czi(str(path)) as file:
@@ -45,7 +39,7 @@ def _czi(path: Path, scenes: int = 1) -> Path:
 
 
 @with_czi
-def test_channels_slices_and_sizes_of_a_czi_file(tmp_path: Path) -> None:
+def test_channels_slices_and_sizes_of_a_czi_file(tmp_path):
     (image,) = open_images(_czi(tmp_path / "a.CZI"))
 
     assert (image.axes, image.channels, image.rgb) == ("CZYX", ("DAPI", "actin"), False)
@@ -55,7 +49,7 @@ def test_channels_slices_and_sizes_of_a_czi_file(tmp_path: Path) -> None:
 
 
 @with_czi
-def test_scenes_are_images(tmp_path: Path) -> None:
+def test_scenes_are_images(tmp_path):
     images = open_images(_czi(tmp_path / "a.czi", scenes=2))
 
     assert [image.name for image in images] == ["a 1", "a 2"]
@@ -64,7 +58,7 @@ def test_scenes_are_images(tmp_path: Path) -> None:
 
 
 @with_czi
-def test_colours_of_a_czi_file(tmp_path: Path) -> None:
+def test_colours_of_a_czi_file(tmp_path):
     from pylibCZIrw import czi
 
     with czi.create_czi(str(tmp_path / "a.czi")) as file:
@@ -77,9 +71,7 @@ def test_colours_of_a_czi_file(tmp_path: Path) -> None:
 
 
 @with_czi
-def test_a_large_scene_has_levels_that_are_read_where_they_are_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_scene_has_levels_that_are_read_where_they_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_amvlm.imaging.formats.czi_files.LARGEST_PLANE", 1000)
     monkeypatch.setattr("napari_amvlm.imaging.formats.czi_files.LEAST_CHUNK", 16)
 
@@ -92,7 +84,7 @@ def test_a_large_scene_has_levels_that_are_read_where_they_are_looked_at(
 
 @with_czi
 @pytest.mark.parametrize("size", [20, 500, 3000])
-def test_a_czi_file_that_is_cut_off_is_refused(tmp_path: Path, size: int) -> None:
+def test_a_czi_file_that_is_cut_off_is_refused(tmp_path, size):
     path = _czi(tmp_path / "a.czi")
     path.write_bytes(path.read_bytes()[:size])
 
@@ -102,9 +94,9 @@ def test_a_czi_file_that_is_cut_off_is_refused(tmp_path: Path, size: int) -> Non
 
 @with_openslide
 @pytest.mark.parametrize("name", ["a.ndpi", "a.SCN", "a.bif"])
-def test_a_slide_is_read_by_openslide_with_its_levels(tmp_path: Path, name: str) -> None:
+def test_a_slide_is_read_by_openslide_with_its_levels(tmp_path, name):
     pixels = np.random.default_rng(2).integers(0, 255, (48, 64, 3), np.uint8).repeat(16, 0).repeat(16, 1)
-    how: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": "jpeg"}
+    how = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": "jpeg"}
     how["compressionargs"] = {"level": 100}
     with tifffile.TiffWriter(tmp_path / name) as file:
         file.write(pixels, resolution=(40_000, 20_000), resolutionunit="CENTIMETER", **how)
@@ -122,16 +114,14 @@ def test_a_slide_is_read_by_openslide_with_its_levels(tmp_path: Path, name: str)
 
 
 @with_openslide
-def test_what_openslide_does_not_read_is_refused(tmp_path: Path) -> None:
+def test_what_openslide_does_not_read_is_refused(tmp_path):
     (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(100))
 
     with pytest.raises(ImageError, match=r"a\.mrxs: expected a slide that OpenSlide reads"):
         open_images(tmp_path / "a.mrxs")
 
 
-def test_without_the_libraries_the_messages_say_how_to_get_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_libraries_the_messages_say_how_to_get_them(tmp_path, monkeypatch):
     (tmp_path / "a.ndpi").write_bytes(bytes(100))
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE" + bytes(100))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
