@@ -44,16 +44,17 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer):
     assert {"napari-amvlm.main", "napari-amvlm.annotate", "napari-amvlm.learn", "napari-amvlm.queue"} <= entries
 
 
-@pytest.mark.parametrize(("sample", "count"), [("nuclei", 12), ("lungs", 4), ("spine", 3)])
-def test_napari_opens_the_sample_and_shows_all_of_it(make_napari_viewer, sample, count):
+def test_napari_opens_the_samples_and_shows_all_of_each(make_napari_viewer):
     viewer = make_napari_viewer()
-
-    viewer.open_sample("napari-amvlm", sample)
-
-    assert len(viewer.layers) == count
     camera = getattr(viewer, "scene", viewer).camera
-    assert camera.center[-2:] == pytest.approx(np.mean(viewer.layers.extent.world, axis=0), abs=1)
-    assert all(layer.metadata["path"].endswith(f"{layer.name}.png") for layer in viewer.layers)
+
+    for sample, count in (("nuclei", 12), ("lungs", 4), ("spine", 3)):
+        viewer.open_sample("napari-amvlm", sample)
+
+        assert len(viewer.layers) == count
+        assert camera.center[-2:] == pytest.approx(np.mean(viewer.layers.extent.world, axis=0), abs=1)
+        assert all(layer.metadata["path"].endswith(f"{layer.name}.png") for layer in viewer.layers)
+        viewer.layers.clear()
 
 
 def test_napari_opens_a_pyramid_with_the_reader(make_napari_viewer, tmp_path):

@@ -378,6 +378,7 @@ def test_a_whole_image_is_a_piece_of_work_where_no_region_is_given(values, mater
         assert project.queue.items(("accepted",))[0].region is None
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_figures_and_loads_no_qt(values, material, tmp_path):
     recipe = tmp_path / "recipe.toml"
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key != "learning"]

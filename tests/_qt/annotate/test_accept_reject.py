@@ -212,19 +212,22 @@ def test_an_object_is_moved_to_another_prompt(found):
     assert annotation.mask("nuclei")[RIGHT].all()
 
 
-@pytest.mark.parametrize("how", ["on an object", "beside all", "beside all, one picked", "on an object, new"])
-def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found, how):
+def test_a_stroke_paints_the_object_that_it_begins_on_or_a_new_one(found):
     left, right = _value(found, LEFT), _value(found, RIGHT)
-    found.annotate.panel.objects.setValue((right,) if "picked" in how else ())
-    if "new" in how:
-        found.annotate.panel.objects.new.click()
+    objects, new = found.annotate.panel.objects, max(left, right) + 1
     _labels(found).mode = "paint"
+    painted = []
 
-    _press(found, *((20, 20) if how.startswith("on") else (50, 50)))
+    for picked, press in (((), (20, 20)), ((), (50, 50)), ((right,), (50, 50))):
+        objects.setValue(picked)
+        _press(found, *press)
+        painted.append(_labels(found).selected_label)
+    objects.setValue(())
+    objects.new.click()
+    _press(found, 20, 20)
 
-    new = max(left, right) + 1
-    expected = {"on an object": left, "beside all": new, "beside all, one picked": right, "on an object, new": new}
-    assert _labels(found).selected_label == expected[how]
+    assert painted == [left, new, right]
+    assert _labels(found).selected_label == new
 
 
 def test_a_cut_off_piece_is_an_object_of_its_own_once_it_is_accepted(found):

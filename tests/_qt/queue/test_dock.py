@@ -142,6 +142,7 @@ def test_filters_list_what_they_say(bench, queue):
     bench.annotate.accept()
     bench.idle()
 
+    bench.wait(lambda: set(queue.panel.list._pictures) == {item.image_id for item in bench.workspace.view.queue})
     to_do = [entry.name for entry in queue.panel.list.value()]
     queue.panel.list.setStatuses("accepted")
     accepted = [entry.name for entry in queue.panel.list.value()]
@@ -152,12 +153,6 @@ def test_filters_list_what_they_say(bench, queue):
     assert accepted == ["tile-0.png"]
     assert [entry.name for entry in queue.panel.list.value()] == ["tile-3.png"]
     assert queue.queue.statuses == queue.panel.list.statuses()
-
-
-def test_thumbnails_come_by_themselves(bench, queue):
-    bench.wait(lambda: len(queue.panel.list._pictures) == 4)
-
-    assert set(queue.panel.list._pictures) == {item.image_id for item in bench.workspace.view.queue}
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (40, 30, 3), (1000, 20), (64, 64)])
@@ -234,7 +229,9 @@ def test_scores_of_the_served_model_are_kept(bench, queue):
     assert project.queue.scores(last.id)["nuclei"].disagreement.tolist() == [1.0]
 
 
-def test_cancelled_scoring_leaves_the_order(bench, queue):
+def test_cancelled_scoring_and_sorting_without_a_prompt_leave_the_order(bench, queue):
+    queue.panel.sort_button.click()
+    without = queue.panel.status.value()[1]
     bench.workspace.prompts[:] = ["nuclei"]
     before = [item.id for item in bench.workspace.view.queue]
 
@@ -244,12 +241,7 @@ def test_cancelled_scoring_leaves_the_order(bench, queue):
 
     assert [item.id for item in bench.workspace.view.queue] == before
     assert queue.panel.status.value()[1] == "Cancelled; the order did not change."
-
-
-def test_without_a_prompt_the_sentence_says_what_is_missing(bench, queue):
-    queue.panel.sort_button.click()
-
-    assert queue.panel.status.value()[1].endswith("sorting needs a prompt that the model knows.")
+    assert without.endswith("sorting needs a prompt that the model knows.")
 
 
 def test_stored_scores_are_a_heat_map_where_no_prompt_ran(bench, queue):
@@ -339,25 +331,22 @@ def test_images_that_are_done_make_room(bench, queue, monkeypatch):
     assert names == ["tile-2.png", "tile-3.png"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "written"),
-    [("coco", "masks.json"), ("png", "labelcol"), ("measurements", "sizes.csv"), ("report", "report.html")],
-)
-def test_accepted_masks_are_exported(bench, queue, tmp_path, kind, written):
+def test_accepted_masks_are_exported(bench, queue, tmp_path):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")
     bench.annotate.accept()
     bench.idle()
-    target = tmp_path / "out" / written if "." in written else tmp_path / "out"
-    (tmp_path / "out").mkdir()
-    queue.panel.export_button._pick = lambda _parent, _kind: str(target)
+    (tmp_path / "png").mkdir()
 
-    queue.panel.export_button.choose(kind)
-    bench.idle()
+    for kind, name in {"coco": "a.json", "png": "png", "measurements": "a.csv", "report": "a.html"}.items():
+        target = tmp_path / name
+        queue.panel.export_button._pick = lambda _parent, _kind, target=target: str(target)
+        queue.panel.export_button.choose(kind)
+        bench.idle()
 
-    assert (tmp_path / "out" / written).exists()
-    assert f"{target}." in queue.panel.status.value()[1]
+        assert (target / "labelcol" if kind == "png" else target).exists()
+        assert f"{target}." in queue.panel.status.value()[1]
 
 
 def _png(path, seed):
