@@ -2,6 +2,7 @@
 
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image, Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import coerce_keybinding
@@ -27,20 +28,14 @@ def _press(bench, key):
     bench.idle()
 
 
-def test_every_key_has_a_default_of_its_own_and_calls_a_method_of_the_dock(bench):
+def test_every_key_is_free_has_a_default_calls_the_dock_and_is_in_the_help(bench):
     assert len({action.key for action in keys.ACTIONS}) == len(keys.ACTIONS)
     for action in keys.ACTIONS:
         assert keys.shortcuts(action.name), action.name
         assert callable(getattr(bench.annotate, action.name))
-
-
-def test_the_usual_keys_are_free_in_napari_where_masks_are_worked_on(bench):
-    from napari.layers import Image, Labels
-
-    for action in keys.ACTIONS:
-        key = coerce_keybinding(action.key)
-        assert key not in Labels.class_keymap, action
-        assert key not in Image.class_keymap, action
+        for layer in (Image, Labels):  # masks are worked on with both
+            assert coerce_keybinding(action.key) not in layer.class_keymap, action
+    assert [text for _, text in bench.annotate.panel.keys.value()] == [action.description for action in keys.ACTIONS]
 
 
 def test_threshold_keys_move_the_threshold(bench):
@@ -119,10 +114,6 @@ def test_keys_are_kept_by_napari(bench):
 
     assert kept[name] == [coerce_keybinding("K")]
     del settings[name]
-
-
-def test_the_help_lists_every_key(bench):
-    assert [text for _, text in bench.annotate.panel.keys.value()] == [action.description for action in keys.ACTIONS]
 
 
 def test_a_dock_that_is_gone_takes_its_keys_along(bench):
