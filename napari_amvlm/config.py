@@ -99,6 +99,9 @@ class Concept(Config):
     dice: float | None = Field(
         None, ge=0, le=1, description="mean Dice on images that were not learnt from; None: not measured"
     )
+    beaten_by: str = Field(
+        "", description="another text-prompted model that was better on held-out images, and answers where it is loaded"
+    )
     hole: int = Field(0, ge=0, le=100_000, description="largest hole that is filled, pixels at working scale")
     speck: int = Field(0, ge=0, le=100_000, description="largest piece that is taken off, pixels at working scale")
 
@@ -167,6 +170,9 @@ class LearningConfig(Config):
     text_evidence: float = Field(0.0, ge=0, le=10, description="beta of the text logits in the pseudo-label")
     text_ramp: float = Field(
         0.0, ge=0, le=1, description="share of the run in which beta rises (sigmoid ramp); 0: none"
+    )
+    text_model: str = Field(
+        "", description="folder or hub:OWNER/NAME of another text-prompted model, for what the start was not taught"
     )
     confidence_power: float = Field(1.0, ge=0, le=8, description="pixel weight |2q - 1| ** power")
     text_mask_weight: float = Field(0.3, ge=0, le=10, description="weight of the text mask's own supervision")

@@ -72,13 +72,15 @@ class Prediction:
     seconds
         Wall time that the answer took.
     taught
-        Whether the model was taught what the prompt says; if not, probability and presence are a guess.
+        Whether the model that answered knows what the prompt says; if not, probability and presence are a guess.
     nearest
         Where it was not taught: the nearest concept that the model knows, if it knows any.
     depth
         How deep inside an object each pixel lies, same shape; None where the model was not taught such objects.
     marker
         Depth from which on a pixel belongs to the middle of an object.
+    by
+        Name of the other text model that answered; empty where ours did.
     """
 
     prompt: str
@@ -91,6 +93,7 @@ class Prediction:
     nearest: Nearest | None = None
     depth: NDArray[np.float32] | None = None
     marker: float = 0.5
+    by: str = ""
 
     @property
     def answer(self) -> Answer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from napari_amvlm.byte_cache import ByteCache
-from napari_amvlm.device import resolve_device
+from napari_amvlm.device import memory_errors, resolve_device
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
 from napari_amvlm.imaging.turning import Views, names_position, turned, turned_back
@@ -27,6 +27,7 @@ from napari_amvlm.models.inference import (
     named_scale,
 )
 from napari_amvlm.models.taught import taught
+from napari_amvlm.models.text_prompted import answering, load_text_model, probability_of
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
 from napari_amvlm.models.word_list import nearest_concept
 from napari_amvlm.prediction import Nearest, Prediction, not_taught_words
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.feature_maps import FeatureMaps
     from napari_amvlm.models.model_info import ModelInfo
+    from napari_amvlm.models.text_prompted import TextPrompted
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ class Predictor:
         In how many turned and mirrored views an image is seen that is looked at in tiles: 1, 4 or 8. The answer is the
         mean of their logits, a little better and so many times slower. An image that is looked at whole, or asked for
         something at a named place, is seen as it is: turned, its left would not be left.
+    text_model
+        Another text-prompted model, which answers for what `model` was not taught; it may be set later.
     """
 
     def __init__(
@@ -90,8 +94,9 @@ class Predictor:
         info: ModelInfo | None = None,
         cache_bytes: int = 1 << 30,
         views: Views = 1,
+        text_model: TextPrompted | None = None,
     ) -> None:
-        self.info = info
+        self.info, self.text_model = info, text_model
         self._views = views
         self._cache_bytes = cache_bytes
         self._cache: ByteCache[EncodedImage] = ByteCache(cache_bytes)
@@ -107,10 +112,15 @@ class Predictor:
         device: str = "auto",
         cache_bytes: int = 1 << 30,
         views: Views = 1,
+        text_model: str = "",
     ) -> Predictor:
-        """Load an installed model by name, or a model file; None takes the default model."""
+        """Load an installed model by name, or a model file; None takes the default model.
+
+        `text_model` is the folder or `hub:OWNER/NAME` of another one, which answers for what it was not taught.
+        """
+        other = load_text_model(text_model, device=resolve_device(device)) if text_model else None
         model, info = load_model(find_model(name_or_path))
-        return cls(model, device=device, info=info, cache_bytes=cache_bytes, views=views)
+        return cls(model, device=device, info=info, cache_bytes=cache_bytes, views=views, text_model=other)
 
     @property
     def model(self) -> AMVLM:
@@ -213,6 +223,9 @@ class Predictor:
         with self._lock:
             image = self._current()
             chosen = self.scale_for(prompt, image.shape, scale=scale, gray=image.gray, magnification=magnification)
+            other = answering(self.model.config, self.text_model, prompt)
+            if other is not None:
+                return self._predict_by(other, image, prompt, chosen, started)
             views = range(self._views if chosen.name == "tiles" and not names_position(prompt) else 1)
 
             def look(view: int) -> DecodedPrompt:
@@ -245,14 +258,27 @@ class Predictor:
             config.objects.marker if config.objects is not None else 0.5,
         )
 
+    def _predict_by(
+        self, other: TextPrompted, image: _CurrentImage, prompt: str, scale: WorkingScale, started: float
+    ) -> Prediction:
+        """Return the answer of another text model, which sees the image whole; it is as present as its surest pixel."""
+        with memory_errors(self.device, "this image", f"remove the text model {other.name}, or close other programs"):
+            found = probability_of(other, image.pixels, prompt)
+        seconds = time.perf_counter() - started
+        return Prediction(prompt, found, found, float(found.max()), scale, seconds, by=other.name)
+
+    def knows(self, prompt: str) -> bool:
+        """Tell whether a prompt is answered: by the model, which was taught it, or by another text model."""
+        return self.text_model is not None or taught(self.model.config, prompt) is not None
+
     def nearest(self, prompt: str) -> Nearest | None:
         """Return the concept of the model whose name is nearest to a prompt; None where it knows no concept."""
         found = nearest_concept(self.model, prompt)
         return Nearest(*found) if found is not None else None
 
     def not_taught(self, prompts: Iterable[str]) -> dict[str, str]:
-        """Return a sentence about each prompt that the model was not taught: the nearest concept, and what to do."""
-        unknown = [prompt for prompt in prompts if taught(self.model.config, prompt) is None]
+        """Return a sentence about each prompt that nobody answers: the nearest concept, and what to do."""
+        unknown = [prompt for prompt in prompts if not self.knows(prompt)]
         return {prompt: not_taught_words(prompt, self.nearest(prompt)) for prompt in unknown}
 
     def describe(self, *, should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32]:
@@ -349,7 +375,13 @@ class Predictor:
         what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
         advice = "take fewer or smaller tiles, or close other programs"
         with self._lock:
-            return self._run(lambda: tile_maps(self.model, tiles, prompts, separate=separate), advice=advice, what=what)
+            maps = self._run(lambda: tile_maps(self.model, tiles, prompts, separate=separate), advice=advice, what=what)
+            for row, prompt in enumerate(prompts):
+                other = answering(self.model.config, self.text_model, prompt)
+                if other is not None:
+                    with memory_errors(self.device, what, advice):
+                        maps = maps.with_row(row, [probability_of(other, tile, prompt) for tile in tiles])
+            return maps
 
     def _current(self) -> _CurrentImage:
         if self._image is None:

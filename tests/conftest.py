@@ -98,3 +98,57 @@ def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path, text_encoder_once: None) 
     path = tmp_path / "tiny.safetensors"
     save_model(tiny_model, path, name="tiny", licence="CC0-1.0", training_data="none: random weights")
     return path
+
+
+@pytest.fixture(scope="session")
+def text_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return folders of a tiny CLIPSeg and a tiny SAM 3 with random weights, as `transformers` saves them."""
+    import json
+
+    import torch
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer, Sam3Config, Sam3Model
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    symbols = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    text = small | {"num_hidden_layers": 1, "vocab_size": len(symbols), "max_position_embeddings": 32}
+    text |= {"bos_token_id": 52, "eos_token_id": 53, "pad_token_id": 53, "projection_dim": 32}
+    torch.manual_seed(0)
+    clipseg = CLIPSegForImageSegmentation(
+        CLIPSegConfig(
+            text_config=text,
+            vision_config=small | {"num_hidden_layers": 2, "image_size": 32, "patch_size": 16},
+            projection_dim=32,
+            extract_layers=[0, 1],
+            reduce_dim=16,
+            decoder_num_attention_heads=2,
+            decoder_intermediate_size=32,
+        )
+    )
+    backbone = small | {"model_type": "sam3_vit_model", "num_hidden_layers": 2, "image_size": 56, "patch_size": 14}
+    backbone |= {"window_size": 2, "global_attn_indexes": [1], "pretrain_image_size": 56}
+    sam3 = Sam3Model(
+        Sam3Config(
+            vision_config={
+                "backbone_config": backbone,
+                "fpn_hidden_size": 32,
+                "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            },
+            text_config=text | {"model_type": "clip_text_model"},
+            geometry_encoder_config=small | {"num_layers": 1},
+            detr_encoder_config=small | {"num_layers": 1},
+            detr_decoder_config=small | {"num_layers": 1, "num_queries": 5},
+            mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2},
+        )
+    )
+    folders = {}
+    for name, model in {"clipseg": clipseg, "sam3": sam3}.items():
+        folders[name] = tmp_path_factory.mktemp("text-models") / f"tiny-{name}"
+        model.save_pretrained(folders[name])
+        CLIPTokenizer(vocab={symbol: row for row, symbol in enumerate(symbols)}, merges=[]).save_pretrained(
+            folders[name]
+        )
+        (folders[name] / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n", encoding="utf-8")
+    size = {"size": {"height": 48, "width": 48}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folders["clipseg"] / "preprocessor_config.json").write_text(json.dumps(size), encoding="utf-8")
+    return folders

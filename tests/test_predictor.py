@@ -13,6 +13,7 @@ from napari_amvlm.errors import Cancelled, DeviceError, ImageError, OutOfMemoryE
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.feature_maps import embedding_key
+from napari_amvlm.models.text_prompted import load_text_model, probability_of
 from napari_amvlm.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -333,3 +334,24 @@ def test_models_that_were_learnt_from_one_describe_images_alike(tiny_model: AMVL
 
     assert key == stored == learnt
     assert embedding_key(tiny_model) != key
+
+
+def test_another_text_model_answers_for_what_was_not_taught(tiny_model: AMVLM, text_models: dict[str, Path]) -> None:
+    other = load_text_model(text_models["clipseg"])
+    predictor, alone = Predictor(tiny_model, text_model=other), Predictor(tiny_model)
+    image = np.random.default_rng(0).random((64, 80, 3), np.float32)
+    predictor.set_image(image)
+
+    found, own = predictor.predict("stroma"), predictor.predict("nuclei")
+    maps = predictor.predict_tiles(image[None, :, :64], ["nuclei", "stroma"])
+
+    np.testing.assert_array_equal(found.drawn, probability_of(other, image, "stroma"))
+    assert (found.by, found.taught, found.said) == ("tiny-clipseg", True, "")
+    assert found.presence == found.probability.max()
+    assert own.by == ""
+    np.testing.assert_array_equal(maps.probability[1, 0], probability_of(other, image[:, :64], "stroma"))
+    np.testing.assert_array_equal(
+        maps.probability[0], alone.predict_tiles(image[None, :, :64], ["nuclei"]).probability[0]
+    )
+    assert predictor.not_taught(["stroma"]) == {}
+    assert list(alone.not_taught(["stroma"])) == ["stroma"]

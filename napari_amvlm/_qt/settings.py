@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _PROMPTS = "prompts"
 _PROJECTS = "projects"
 _LAYOUT = "layout"
+_TEXT_MODEL = "text_model"
 
 
 def read_prompts() -> list[str]:
@@ -34,6 +35,16 @@ def read_projects() -> list[Path]:
 def write_projects(paths: Sequence[Path]) -> None:
     """Remember the projects used."""
     _settings().setValue(_PROJECTS, [str(path) for path in paths])
+
+
+def read_text_model() -> str:
+    """Return the folder or `hub:OWNER/NAME` of the other text model that was chosen; empty: none."""
+    return str(_settings().value(_TEXT_MODEL) or "")
+
+
+def write_text_model(source: str) -> None:
+    """Remember the other text model."""
+    _settings().setValue(_TEXT_MODEL, source)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from napari_amvlm._qt.annotation.styles import Styles, enter_styles
 from napari_amvlm._qt.jobs import JobQueue
 from napari_amvlm._qt.layers.image import layer_kind
 from napari_amvlm._qt.notices import notify
-from napari_amvlm._qt.settings import preferences
+from napari_amvlm._qt.settings import preferences, read_text_model, write_text_model
 from napari_amvlm._qt.workers import LearnThread, LoadThread
 from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
 from napari_amvlm.models.catalog import installed_models
@@ -180,10 +180,29 @@ class Workspace(JobQueue):
         return [concept.name for concept in self.predictor.model.config.concepts]
 
     def is_taught(self, prompt: str) -> bool:
-        """Tell whether the served model was taught what a prompt says; True while there is none."""
-        from napari_amvlm.models.taught import taught
+        """Tell whether the served model, or another text model, answers a prompt; True while there is none."""
+        return self.predictor is None or self.predictor.knows(prompt)
 
-        return self.predictor is None or taught(self.predictor.model.config, prompt) is not None
+    def use_text_model(self, source: str, *, fetch: bool = True) -> None:
+        """Let another text model answer for what was not taught: a folder or `hub:OWNER/NAME`; empty removes it."""
+        predictor = self.predictor
+        if predictor is None:
+            self.said.emit("warning", "The model is not loaded yet; choose the text model again in a moment.")
+            return
+
+        def work() -> None:
+            from napari_amvlm.models.text_prompted import load_text_model
+
+            predictor.text_model = load_text_model(source, device=predictor.device, fetch=fetch) if source else None
+
+        def finish(_: object) -> None:
+            write_text_model(source)
+            other = predictor.text_model
+            words = f"{other.name} answers for words that were not taught; licence: {other.licence}." if other else ""
+            self.said.emit("info", words or "Words that were not taught are answered by no other model.")
+            self.modelChanged.emit()
+
+        self.submit(work, finish, long=True)
 
     def served_key(self) -> str | None:
         """Return the hash of the file that serves."""
@@ -196,6 +215,9 @@ class Workspace(JobQueue):
         self._set_model_state("ready", "")
         self.submit(lambda: tuple(installed_models()), self._on_installed)
         self._serve_wanted()
+        source = read_text_model()
+        if source:
+            self.use_text_model(source, fetch=False)
 
     def _on_load_failed(self, text: str, _error: object) -> None:
         self._set_model_state("failed", text)

@@ -22,6 +22,14 @@ ModelOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help='Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps".')
 ]
+TextModelOption = Annotated[
+    str,
+    typer.Option(
+        "--text-model",
+        metavar="FOLDER",
+        help="CLIPSeg or SAM 3 for words that the model was not taught: a folder, or hub:OWNER/NAME to fetch it.",
+    ),
+]
 MagnificationOption = Annotated[
     float, typer.Option("--magnification", min=0.05, max=20.0, help="Resize by this before looking in tiles.")
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_amvlm.cli.console import DeviceOption, ModelOption, progress, remark, say
+from napari_amvlm.cli.console import DeviceOption, ModelOption, TextModelOption, progress, remark, say
 from napari_amvlm.cli.replay import check_parent, find_replay, parent_file
 from napari_amvlm.errors import Cancelled, InputError, ProjectError
 from napari_amvlm.generators import drain
@@ -68,6 +68,7 @@ def fine_tune(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="MODEL.safetensors", help="The new model. [required]")
     ] = None,
+    text_model: TextModelOption = "",
     device: DeviceOption = "auto",
 ) -> None:
     """Fine-tune a model and print one JSON object about the run.
@@ -75,9 +76,9 @@ def fine_tune(
     The first Ctrl+C ends the run early and keeps what was learnt; a second one ends the program at once.
     """
     source = check_source(Source(project, labelled, unlabelled, tuple(prompt or ()), run))
-    if run is not None and (minutes is not None or steps is not None or seed):
-        raise InputError("With --run the ledger sets time and seed; leave --minutes, --steps and --seed out.")
-    config = learning_config(minutes, steps, seed)
+    if run is not None and (minutes is not None or steps is not None or seed or text_model):
+        raise InputError("With --run the ledger sets all of it; leave --minutes, --steps, --seed and --text-model out.")
+    config = learning_config(minutes, steps, seed).model_copy(update={"text_model": text_model})
     target = check_output(output)
     with _opened(source.project) as opened:
         replay = None if opened is None or run is None else find_replay(opened, run)
@@ -225,11 +226,15 @@ def _run(
     """Learn, with a progress bar and Ctrl+C, and return the result; `last_step` ends it as a person did then."""
     from napari_amvlm.learning import fine_tune
     from napari_amvlm.learning.reports import StepReport
+    from napari_amvlm.models.text_prompted import load_text_model
 
     remark(
         f"Learning {', '.join(data.prompts)} from {len(data.labelled)} labelled "
         f"and {len(data.unlabelled)} unlabelled images."
     )
+    other = load_text_model(config.text_model, device=predictor.device) if config.text_model else None
+    if other is not None:
+        remark(f"{other.name} (licence: {other.licence}) labels what the model was not taught.")
     with stop_on_interrupt() as stopped, progress("Learning") as show:
         taken = 0
 
@@ -243,7 +248,13 @@ def _run(
                 show(report.fraction, f"step {report.step}, loss {report.loss:.3f}, {report.seconds_left:.0f} s left")
 
         run = fine_tune(
-            predictor.model, data, config, device=predictor.device, should_stop=should_stop, on_message=remark
+            predictor.model,
+            data,
+            config,
+            device=predictor.device,
+            should_stop=should_stop,
+            on_message=remark,
+            text_model=other,
         )
         return drain(run, on_report)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,6 +12,7 @@ from napari_amvlm.cli.cluster import predict_on_cluster
 from napari_amvlm.cli.console import (
     DeviceOption,
     ModelOption,
+    TextModelOption,
     ViewsOption,
     complain,
     progress,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ModelConfig
     from napari_amvlm.imaging import ImageSource
+    from napari_amvlm.models.text_prompted import TextPrompted
     from napari_amvlm.predictor import Predictor
 
 
@@ -102,6 +104,7 @@ def predict(
         str | None,
         typer.Option("--scheduler", metavar="ADDRESS", help="Share the files out to the workers of a dask scheduler."),
     ] = None,
+    text_model: TextModelOption = "",
     device: DeviceOption = "auto",
 ) -> None:
     """Write a label mask for every image: values 1..K in the order of the prompts, named in classes.csv.
@@ -129,6 +132,7 @@ def predict(
         image=image,
         region=region,
         every_tile=every_tile,
+        text_model=_absolute(text_model),
     )
     sources = find_sources(images, stacks=stack)
     check_outputs(sources, request)
@@ -157,8 +161,8 @@ def _outcomes(
     if scheduler is None:
         from napari_amvlm.predictor import Predictor
 
-        predictor = Predictor.from_file(model, device=device, views=request.views)
-        _say_not_taught(predictor.model.config, request.prompts)
+        predictor = Predictor.from_file(model, device=device, views=request.views, text_model=request.text_model)
+        _say_not_taught(predictor.model.config, request.prompts, predictor.text_model)
         write_classes(request.output / "classes.csv", request.prompts)
         yield from _predict_here(predictor, sources, request)
         return
@@ -176,16 +180,28 @@ def _outcomes(
             yield outcome
 
 
-def _say_not_taught(config: ModelConfig, prompts: Sequence[str]) -> None:
-    """Say once, before the first image, that nothing is drawn for words that were not taught."""
+def _say_not_taught(config: ModelConfig, prompts: Sequence[str], other: TextPrompted | None = None) -> None:
+    """Say once, before the first image, who answers for words that were not taught, or that nothing is drawn."""
     from napari_amvlm.models.taught import taught
+    from napari_amvlm.models.text_prompted import answering
 
     for prompt in prompts:
-        if taught(config, prompt) is None:
+        if other is not None and answering(config, other, prompt):
+            remark(f"{prompt} is answered by {other.name} (licence: {other.licence}).")
+        elif taught(config, prompt) is None:
             remark(
                 f"{prompt} is not taught yet, and no mask is drawn for it. Paint two strokes in napari, or choose a "
                 "known word; napari-amvlm models lists them."
             )
+
+
+def _absolute(text_model: str) -> str:
+    """Return a source of a text model for any process: folders as whole paths."""
+    if not text_model:
+        return ""
+    from napari_amvlm.models.text_prompted import HUB
+
+    return text_model if text_model.startswith(HUB) else str(Path(text_model).expanduser().resolve())
 
 
 def _predict_here(predictor: Predictor, sources: Sequence[ImageSource], request: Request) -> Iterator[Outcome]:

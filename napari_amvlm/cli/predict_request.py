@@ -55,6 +55,7 @@ class Request:
     plane: Plane = "acquired"
     channel: str | None = None
     image: str | None = None
+    text_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,20 @@ def numbered(objects: NDArray[Any]) -> NDArray[Any]:
 
 def answers(predictor: Predictor, presences: Iterable[tuple[str, float]]) -> list[str]:
     """Return for instance "nuclei present 0.97", or "heart not taught, nearest known: lungs (0.41)"."""
-    from napari_amvlm.models.taught import taught
+    from napari_amvlm.models.text_prompted import answering
 
     def answer(prompt: str, presence: float) -> str:
-        known = taught(predictor.model.config, prompt) is not None
+        known = predictor.knows(prompt)
         nearest = None if known else predictor.nearest(prompt)
-        return f"{prompt} {answer_text(presence, taught=known)}" + (f", nearest known: {nearest}" if nearest else "")
+        other = answering(predictor.model.config, predictor.text_model, prompt)
+        by = f" by {other.name}" if other is not None else ""
+        said = f"{prompt} {answer_text(presence, taught=known)}{by}"
+        return said + (f", nearest known: {nearest}" if nearest else "")
 
     return [answer(prompt, presence) for prompt, presence in presences]
 
 
 def model_token(predictor: Predictor) -> str:
-    """Return what tells the served model from others."""
-    return predictor.info.sha256 if predictor.info else "unnamed"
+    """Return what tells the served model, with the text model beside it, from others."""
+    own = predictor.info.sha256 if predictor.info else "unnamed"
+    return own if predictor.text_model is None else f"{own} with {predictor.text_model.source}"

@@ -231,7 +231,7 @@ def work(source: ImageSource, request: Request, model: Path, device: str) -> Out
         # One file at a time, on workers of several threads too: they share the predictor, which knows one image.
         # Without threads of dask's, what is read lazily would become tasks of the cluster.
         with _ONE_FILE, dask.config.set(scheduler="threads"):
-            predictor = _own_predictor(model, model.stat().st_mtime_ns, device, request.views)
+            predictor = _own_predictor(model, model.stat().st_mtime_ns, device, request.views, request.text_model)
             lines = predict_file(predictor, source, request, show=lambda _share, _note: None, remark=remarks.append)
     except (InputError, OutOfMemoryError) as error:
         return Outcome(source.path, error=type(error)(str(error)), remarks=tuple(remarks))
@@ -239,11 +239,11 @@ def work(source: ImageSource, request: Request, model: Path, device: str) -> Out
 
 
 @functools.lru_cache(maxsize=1)
-def _own_predictor(model: Path, _changed: int, device: str, views: Views) -> Predictor:
+def _own_predictor(model: Path, _changed: int, device: str, views: Views, text_model: str) -> Predictor:
     """Return the worker's predictor, another one where the file was written anew."""
     from napari_amvlm.predictor import Predictor
 
-    return Predictor.from_file(model, device=device, views=views)
+    return Predictor.from_file(model, device=device, views=views, text_model=text_model)
 
 
 def _predict_plane(

@@ -19,10 +19,10 @@ from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.networks import learnt_parts
-from napari_amvlm.learning.new_concepts import tell_of_scales, with_prompts
+from napari_amvlm.learning.new_concepts import beaten_by, tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
-from napari_amvlm.learning.validation import mean_score, prompt_means, validate
+from napari_amvlm.learning.validation import mean_score, prompt_means, validate, validate_other
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.device_model import cpu_tensors, model_on_cpu
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.run_state import StateKeeper
     from napari_amvlm.learning.validation import Scores
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_prompted import TextPrompted
 
 _LOG = logging.getLogger(__name__)
 _RETAINED = 2
@@ -51,6 +52,7 @@ def fine_tune(
     should_pause: Callable[[], bool] = never,
     keeper: StateKeeper | None = None,
     on_message: Callable[[str], None] | None = None,
+    text_model: TextPrompted | None = None,
 ) -> Generator[Report, None, FineTuneResult]:
     """Fine-tune a copy of `model` on labelled and unlabelled images.
 
@@ -74,6 +76,9 @@ def fine_tune(
     on_message
         Called when memory runs short and the run continues with fewer, then smaller crops at once, and when its device
         is lost and it continues on the processor from the last snapshot.
+    text_model
+        Another one, for prompts that `model` was not taught: its masks count as the starting model's, in pseudo-labels
+        and in scores, until the teacher is better on the held-out images.
 
     Yields
     ------
@@ -103,7 +108,11 @@ def fine_tune(
     def reports(start: AMVLM, device: torch.device) -> Generator[Report, None, FineTuneResult]:
         with memory_errors(device, "this run", ADVICE), lost_errors(device):
             # No name here holds the run: what it has allocated goes with it, also when it fails.
-            return (yield from _Run(start, data, config, device, should_stop, should_pause, snapshots, tell).reports())
+            return (
+                yield from _Run(
+                    start, data, config, device, should_stop, should_pause, snapshots, tell, text_model
+                ).reports()
+            )
 
     try:
         return (yield from reports(model, device))
@@ -128,8 +137,9 @@ class _Run:
         should_pause: Callable[[], bool],
         keeper: StateKeeper | None,
         tell: Callable[[str], None],
+        text_model: TextPrompted | None,
     ) -> None:
-        self._device = device
+        self._device, self._text_model = device, text_model
         tell_of_scales(data, tell)
         data = data.at_one_scale().squared(config.square)
         self._data, self._config = data, config
@@ -138,12 +148,15 @@ class _Run:
         self._source = CropSource(data, config, model.config, device)
         labelled = sum(bool(image.masks) for image in data.labelled)
         unlabelled = len(data.unlabelled) if config.unlabelled_batch else 0
-        self._teacher = MeanTeacher(self._model, config, labelled=labelled, unlabelled=unlabelled)
+        self._teacher = MeanTeacher(
+            self._model, config, labelled=labelled, unlabelled=unlabelled, text_model=text_model
+        )
         self._shown = _copy(self._model, self._served, device)
         self._budget = Budget(config, unknown=self._source.has_unknown)
         self._loop = Loop(self._budget, keeper, should_stop, should_pause)
         self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[Scores] = []
+        self._other: Scores | None = None
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._validations = 0
@@ -177,6 +190,7 @@ class _Run:
             raise
         if not scores:
             return
+        scores = self._as_served(scores)
         score = mean_score(scores)
         best = not self._scores or score > max(map(mean_score, self._scores))
         self._scores.append(scores)
@@ -193,6 +207,16 @@ class _Run:
             return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._loop.should_stop)
 
         return memory.run(scores, memory.fewer_tiles)
+
+    def _as_served(self, scores: Scores) -> Scores:
+        """Return the scores with those of the other text model where it answers: at first, and while it is as good."""
+        if self._text_model is None:
+            return scores
+        if self._other is None:
+            self._other = validate_other(self._text_model, self._model.config, self._data.validation)
+        means, others = prompt_means(scores), prompt_means(self._other)
+        kept = {prompt for prompt, mean in others.items() if not self._scores or mean >= means.get(prompt, 0.0)}
+        return {prompt: self._other[prompt] if prompt in kept else each for prompt, each in scores.items()}
 
     def _step(self, rate: float) -> StepLosses:
         """Make one step."""
@@ -259,12 +283,16 @@ class _Run:
         last = self._config.keep == "last"
         unscored = self._loop.stopped and self._budget.step > 0 and (last or len(self._scores) < 2)
         state = self._teacher.teacher.state_dict() if unscored or last or self._best is None else self._best
-        model = _copy(self._model, self._served, self._device)
-        learnt_parts(model).load_state_dict(state)
         first: Scores = self._scores[0] if self._scores else {}
         chosen: Scores = {}
         if self._scores and not unscored:
             chosen = self._scores[-1] if last else max(self._scores, key=mean_score)
+        config = self._served
+        if self._text_model is not None:
+            beaten = [prompt for prompt, each in (self._other or {}).items() if chosen.get(prompt, each) == each]
+            config = beaten_by(config, self._data.prompts, beaten, self._text_model.name)
+        model = _copy(self._model, config, self._device)
+        learnt_parts(model).load_state_dict(state)
         return FineTuneResult(
             model.eval(),
             mean_score(first) if first else None,

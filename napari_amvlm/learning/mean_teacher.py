@@ -14,7 +14,7 @@ from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import StepLosses
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.learning.networks import decode, features, learnt_parts, see
-from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, TextEvidence, pseudo_label
+from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, OtherModel, TextEvidence, pseudo_label
 from napari_amvlm.losses import depth_loss, guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 from napari_amvlm.models.amvlm import ImageFeatures, TextFeatures
 from napari_amvlm.models.inference import is_countable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.networks import SeenImages
     from napari_amvlm.learning.pseudo_labels import PseudoLabelSource
     from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
+    from napari_amvlm.models.text_prompted import TextPrompted
 
 _AS_IMAGES = 2
 """In pseudo-labels the starting model counts as so many labelled images."""
@@ -92,9 +93,19 @@ class MeanTeacher:
         counts as two labelled images. Beside pseudo-labels each labelled image counts as much as each unlabelled one,
         though it is drawn more often. For a prompt that the starting model was never taught, labels have weight 1 and
         the starting model has none.
+    text_model
+        Another one that labels as well, for the prompts that it answers.
     """
 
-    def __init__(self, model: AMVLM, config: LearningConfig, *, labelled: int = 1, unlabelled: int = 0) -> None:
+    def __init__(
+        self,
+        model: AMVLM,
+        config: LearningConfig,
+        *,
+        labelled: int = 1,
+        unlabelled: int = 0,
+        text_model: TextPrompted | None = None,
+    ) -> None:
         self._model = model
         self._config = config
         share, weight = config.start_share, config.labelled_weight
@@ -112,6 +123,7 @@ class MeanTeacher:
         self._guidance: float | None = None
         self._sources: tuple[PseudoLabelSource, ...] = (
             text_evidence,
+            OtherModel(text_model, model.config),
             EmaTeacher(self.teacher, 1 - config.anchor),
             self._ensemble,
         )

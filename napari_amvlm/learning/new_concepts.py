@@ -9,7 +9,7 @@ from napari_amvlm.models.inference import known_concept
 from napari_amvlm.models.taught import taught
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari_amvlm.learning.data import LearningData
     from napari_amvlm.models.amvlm import AMVLM
@@ -47,6 +47,21 @@ def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
     named = [each.concepts[0].name for each in meanings if each is not None and not each.structured]
     countable = tuple(dict.fromkeys((*config.objects.concepts, *named)))
     return learnt.model_copy(update={"objects": config.objects.model_copy(update={"concepts": countable})})
+
+
+def beaten_by(config: ModelConfig, trained: Iterable[str], beaten: Iterable[str], name: str) -> ModelConfig:
+    """Note of the concepts of `trained` prompts that the text model `name` is better at `beaten`, and at no others."""
+
+    def named(prompts: Iterable[str]) -> set[str]:
+        meanings = [taught(config, prompt) for prompt in prompts]
+        return {concept.name for meaning in meanings if meaning is not None for concept in meaning.concepts}
+
+    asked, worse = named(trained), named(beaten)
+    concepts = (
+        c.model_copy(update={"beaten_by": name if c.name in worse else ""}) if c.name in asked else c
+        for c in config.concepts
+    )
+    return config.model_copy(update={"concepts": tuple(concepts)})
 
 
 def tell_of_scales(data: LearningData, tell: Callable[[str], None]) -> None:

@@ -1,6 +1,7 @@
 """Pseudo-labels for pixels that nobody labelled: the sigmoid of a sum of weighted logits from several sources.
 
-With the sources below that is q = sigmoid((1 - a) z_teacher + a (s z_start + (1 - s) z_settled) + beta z_text).
+With the sources below that is q = sigmoid((1 - a) z_teacher + a (s z_start + (1 - s) z_settled) + beta z_text), and
+z_other besides for prompts that another text model answers.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.learning.networks import decode, features
+from napari_amvlm.models.text_prompted import answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.learning.networks import SeenImages
     from napari_amvlm.models.amvlm import TextFeatures
+    from napari_amvlm.models.text_prompted import TextPrompted
+
+_NEARLY = 1e-4
+"""Probabilities of another model count as at least so far from 0 and 1, so that its logits outvote nobody for ever."""
 
 
 class PseudoLabelSource(Protocol):
@@ -60,6 +67,22 @@ class TextEvidence:
             size = seen.images.shape[-2:]
             z_text = nn.functional.interpolate(z_text, size=size, mode="bilinear", align_corners=False)
             yield self.share * self._weight * z_text
+
+
+class OtherModel:
+    """Another text-prompted model, for the prompts that it answers instead of the starting model, with weight 1."""
+
+    def __init__(self, model: TextPrompted | None, config: ModelConfig) -> None:
+        self._model, self._config = model, config
+
+    def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Yield z_other in the rows that it answers, and 0 in the others."""
+        rows = [row for row, prompt in enumerate(prompts) if answering(self._config, self._model, prompt)]
+        if self._model is not None and rows:
+            found = self._model.probability(seen.images[rows], [prompts[row] for row in rows])
+            logits = torch.zeros_like(seen.images[:, :1])
+            logits[rows] = torch.logit(found, eps=_NEARLY).to(logits.dtype)
+            yield logits
 
 
 class EmaTeacher:

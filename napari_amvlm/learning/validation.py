@@ -10,14 +10,17 @@ from napari_amvlm.imaging import split_instances
 from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.models.device_model import TileLoad
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+from napari_amvlm.models.text_prompted import answering, probability_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.learning.data import LabelledImage
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.text_prompted import TextPrompted
 
 Scores = dict[str, dict[str, float]]
 """Score of a model, for each prompt by the names of images: Dice, or PQ where a person told objects apart."""
@@ -44,6 +47,21 @@ def validate(
     scores: Scores = {}
     for image in (i for i in images if i.masks):
         masks = predicted_masks(model, image, load=load, should_stop=should_stop)
+        for prompt, score in scores_of(image, masks).items():
+            scores.setdefault(prompt, {})[image.name] = score
+    return scores
+
+
+def validate_other(model: TextPrompted, config: ModelConfig, images: Sequence[LabelledImage]) -> Scores:
+    """Return the scores, as in `validate`, of another text model on the prompts that it answers for a model."""
+    scores: Scores = {}
+    for image in images:
+        asked = [prompt for prompt in image.masks if answering(config, model, prompt)]
+        found = {prompt: probability_of(model, image.pixels(), prompt) for prompt in asked}
+        masks = {
+            prompt: split_instances(each) if prompt in image.objects else (each >= 0.5).astype(np.int32)
+            for prompt, each in found.items()
+        }
         for prompt, score in scores_of(image, masks).items():
             scores.setdefault(prompt, {})[image.name] = score
     return scores

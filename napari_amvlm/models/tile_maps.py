@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from scipy.special import logit
 
 from napari_amvlm.device import autocast
 from napari_amvlm.models.amvlm import TextFeatures
@@ -45,6 +46,17 @@ class TileMaps:
     probability: NDArray[np.float32]
     presence: NDArray[np.float32]
     depth: NDArray[np.float32] | None = None
+
+    def with_row(self, row: int, probability: Sequence[NDArray[np.float32]]) -> TileMaps:
+        """Return the maps with those of prompt `row` from elsewhere, B of `(H, W)`; it is as present as its surest."""
+        maps, presence = self.probability.copy(), self.presence.copy()
+        maps[row] = probability
+        presence[row] = [logit(np.clip(each.max(), 1e-6, 1 - 1e-6)) for each in probability]
+        depth = self.depth
+        if depth is not None:
+            depth = depth.copy()
+            depth[row] = 0
+        return TileMaps(maps, presence, depth)
 
 
 def tile_maps(model: AMVLM, tiles: NDArray[np.float32], prompts: Sequence[str], *, separate: bool = False) -> TileMaps:

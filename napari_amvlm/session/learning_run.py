@@ -75,7 +75,8 @@ class LearningRun:
     ) -> None:
         self._project = project
         self._predictor = predictor
-        self._config = config
+        self._text_model = other = predictor.text_model
+        self._config = config if other is None else config.model_copy(update={"text_model": other.source})
         self._device = device
         self._on_problem = on_problem
         self._on_message = on_message
@@ -104,6 +105,7 @@ class LearningRun:
                     should_stop=should_stop,
                     should_pause=should_pause,
                     on_message=self._on_message,
+                    text_model=self._text_model,
                 )
         except BaseException as error:
             self._end("failed", sentence(error))

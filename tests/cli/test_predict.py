@@ -294,3 +294,24 @@ def test_a_region_of_an_image_that_is_looked_at_whole(
 
     assert outcome.code == 2
     assert "a region is looked at in tiles; leave out --scale whole, or --region." in outcome.err
+
+
+def test_another_text_model_draws_what_was_not_taught_and_says_its_licence(
+    run: Run, image: Path, tiny_checkpoint: Path, text_models: dict[str, Path], tmp_path: Path
+) -> None:
+    asked = ("predict", image, "--prompt", "heart", "--prompt", "nuclei", "--model", tiny_checkpoint)
+
+    alone = run(*asked, "-o", tmp_path / "alone")
+    both = run(*asked, "-o", tmp_path / "both", "--text-model", text_models["clipseg"])
+    again = run(*asked, "-o", tmp_path / "both", "--text-model", text_models["clipseg"])
+    other = run(*asked, "-o", tmp_path / "both", "--text-model", text_models["sam3"])
+    wrong = run(*asked, "-o", tmp_path / "wrong", "--text-model", tmp_path)
+
+    assert "heart not taught" in alone.out
+    assert "heart is answered by tiny-clipseg (licence: apache-2.0)." in both.err
+    assert re.search(r"heart (present|absent) \d\.\d\d by tiny-clipseg, nuclei (present|absent) \d\.\d\d ", both.out)
+    assert "done already" in again.out
+    assert "by tiny-sam3" in other.out
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    assert "has no config.json, so it is no text model" in wrong.err
+    assert not (tmp_path / "wrong").exists()

@@ -100,6 +100,8 @@ class ChosenPrompt(QObject):
         if stored is not None and not stored.prediction.taught:
             nearest = f", nearest known: {stored.prediction.nearest}" if stored.prediction.nearest is not None else ""
             parts.append("the model's guess" if annotation.is_drawn(prompt) else f"not taught yet{nearest}")
+        elif stored is not None and stored.prediction.by:
+            parts.append(f"by {stored.prediction.by}")
         if count is not None:
             parts.append("1 object" if count == 1 else f"{count} objects")
         if annotation.differs(prompt):

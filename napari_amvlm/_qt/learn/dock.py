@@ -69,6 +69,7 @@ class LearnDock(Dock):
         panel.add_button.openImagesRequested.connect(self.adding.add_open_images)
         panel.add_button.pathsPicked.connect(self.add_files)
         panel.auto.valueChanged.connect(self._on_auto_changed)
+        panel.text_model.picked.connect(self.workspace.use_text_model)
         self.workspace.modelChanged.connect(self._refresh)
         self.workspace.projectChanged.connect(self._refresh)
         self.workspace.projectOpened.connect(self._on_project_opened)
@@ -249,6 +250,8 @@ class LearnDock(Dock):
         if self.workspace.devices:
             self.panel.budget.setDevices(self.workspace.devices)
         self.panel.models.setValue(model_entries(self.workspace))
+        other = self.workspace.predictor.text_model if self.workspace.predictor is not None else None
+        self.panel.text_model.setValue(*((other.name, other.licence) if other is not None else ("", "")))
         self._refresh_buttons()
 
     def _refresh_buttons(self) -> None:

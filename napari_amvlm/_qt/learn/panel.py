@@ -17,6 +17,7 @@ from napari_amvlm._qt.widgets.question import Question
 from napari_amvlm._qt.widgets.score_table import ScoreTable
 from napari_amvlm._qt.widgets.status_line import StatusLine
 from napari_amvlm._qt.widgets.swipe import SwipeRow
+from napari_amvlm._qt.widgets.text_model import TextModelRow
 
 if TYPE_CHECKING:
     from napari_amvlm._qt.theme import Colours
@@ -59,6 +60,7 @@ class LearnPanel(QWidget):
         self.swipe = SwipeRow()
         self.compare_progress = ProgressRow()
         self.models = ModelList()
+        self.text_model = TextModelRow()
         self._lay_out()
         self.question.shownChanged.connect(self.showCurve)
 
@@ -79,6 +81,7 @@ class LearnPanel(QWidget):
         self.judge_buttons.setLayout(buttons)
         body.add(self.judge_buttons)
         body.column.addWidget(self.models, 9)
+        body.add(self.text_model)
         body.column.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -236,6 +236,7 @@ class Ahead(QObject):
         if self._predictor is None or self._predictor[0] is not served.model:
             own = Predictor(served.model, device=str(served.device), info=served.info, cache_bytes=_ENCODED_BYTES)
             self._predictor = (served.model, own)
+        self._predictor[1].text_model = served.text_model
         return self._predictor[1]
 
     def _on_predicted(self, thread: AheadThread, image_id: int, ready: ReadyImage | None) -> None:
