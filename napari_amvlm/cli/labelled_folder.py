@@ -72,7 +72,7 @@ def folder_data(
     Raises
     ------
     DatasetError
-        The folder of unlabelled images is not there or holds none.
+        The folder of unlabelled images is not there or holds none, or a mask has a value without a class.
     ImageError, LabelsError
         A labelled image or its mask cannot be used; unlabelled images that cannot are left out.
     """
@@ -83,7 +83,7 @@ def folder_data(
     for pair in labelled.pairs:
         array = read_image(pair.image).data
         seen.add(array_hash(array))
-        images.append(_labelled_image(predictor, pair, array, prompts))
+        images.append(_labelled_image(predictor, labelled, pair, array, prompts))
     if not any(mask.any() for image in images for mask in image.masks.values()):
         raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
     return LearningData(
@@ -95,7 +95,7 @@ def folder_data(
 
 
 def _labelled_image(
-    predictor: Predictor, pair: ImagePair, array: NDArray[Any], prompts: dict[str, int | None]
+    predictor: Predictor, folder: DataFolder, pair: ImagePair, array: NDArray[Any], prompts: dict[str, int | None]
 ) -> LabelledImage:
     """Return one image with a mask for every prompt."""
     from napari_amvlm.learning.data import LabelledImage
@@ -103,6 +103,7 @@ def _labelled_image(
     mask = pair.required_mask()
     shape = (array.shape[0], array.shape[1])
     labels = read_mask(mask, shape)
+    folder.check_values(labels, mask)
     numbers = None if pair.objects is None else read_mask(pair.objects, shape)
     pixels = to_rgb01(array, name=pair.name)
     gray = is_gray(pixels)

@@ -85,6 +85,18 @@ class DataFolder:
     pairs: tuple[ImagePair, ...]
     classes: tuple[tuple[int, str], ...]
 
+    def check_values(self, labels: NDArray[np.integer], path: Path) -> None:
+        """Make sure that `classes.csv`, if there is one, names every value above 0 of a mask.
+
+        Raises
+        ------
+        DatasetError
+            It does not: what the mask shows there would be taken for background.
+        """
+        unknown = set(np.unique(labels).tolist()) - {0, *(value for value, _ in self.classes)}
+        if self.classes and unknown:
+            raise DatasetError(f"{path} holds the value {min(unknown)}, which classes.csv does not name; add it there.")
+
 
 def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFolder:
     """Describe a data folder without opening its images.

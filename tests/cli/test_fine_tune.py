@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.cli.labelled_folder import folder_data, folder_prompts
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.errors import LabelsError, PromptError
+from napari_amvlm.errors import DatasetError, LabelsError, PromptError
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.checkpoint import save_model
@@ -178,6 +178,14 @@ def test_masks_that_are_all_empty(tiny_model: AMVLM, binary_folder: Path) -> Non
 
     with pytest.raises(LabelsError, match="empty"):
         folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": 7})
+
+
+def test_a_mask_value_without_a_class_is_named(tiny_model: AMVLM, binary_folder: Path) -> None:
+    (binary_folder / "classes.csv").write_text("value,prompt\n1,nuclei\n", encoding="utf-8")
+    folder = read_folder(binary_folder)
+
+    with pytest.raises(DatasetError, match=r"holds the value 255, which classes\.csv does not name; add it there"):
+        folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": 1})
 
 
 def test_two_prompts_for_masks_of_one_thing(binary_folder: Path) -> None:

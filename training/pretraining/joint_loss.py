@@ -37,7 +37,7 @@ def total_loss(
         if batch.prompts:
             text = model.encode_text(batch.prompts)
             out = model.decode(model.features(images, whole, seen), text, batch.index.to(device))
-        step_one = alignment.losses(model, seen, batch, chance) if recipe.step_one_weight else {}
+        step_one = alignment.losses(model, seen, batch, chance) if recipe.step_one_weight and batch.captions else {}
     weights = recipe.step_one.model_dump()
     parts = {name: (recipe.step_one_weight * weights[name], value) for name, value in step_one.items()}
     if batch.prompts:

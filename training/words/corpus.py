@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.imaging import ImagePair
+    from napari_amvlm.imaging import DataFolder, ImagePair
     from training.datasets.word_sets import SetSpec
 
 LONG_SIDE = {"whole": 384, "tiles": 1024}
@@ -121,10 +121,10 @@ def load_set(spec: SetSpec, data: Path) -> list[LabelledImage]:
     words = tuple(values.values()) or spec.prompts
     kept_out = {stem for name, stem in held_out() if name == spec.name}
     pairs = [pair for pair in folder.pairs if not is_held_out(pair.name, kept_out)]
-    return [_load(spec, pair, tuple(values), words) for pair in pairs]
+    return [_load(spec, pair, folder, words) for pair in pairs]
 
 
-def _load(spec: SetSpec, pair: ImagePair, values: tuple[int, ...], words: tuple[str, ...]) -> LabelledImage:
+def _load(spec: SetSpec, pair: ImagePair, folder: DataFolder, words: tuple[str, ...]) -> LabelledImage:
     pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
     if "histology" in spec.modality and not np.ptp(pixels, axis=2).any():
         raise DatasetError(
@@ -134,11 +134,9 @@ def _load(spec: SetSpec, pair: ImagePair, values: tuple[int, ...], words: tuple[
     found = read_mask(path, pixels.shape[:2])
     size = median_diameter(found) if spec.kind == "tiles" and len(words) == 1 else 0.0
     labels = np.zeros(found.shape, np.uint8)
-    if values:
-        unknown = sorted(set(np.unique(found).tolist()) - {0, *values})
-        if unknown:
-            raise DatasetError(f"{path} holds the value {unknown[0]}, which classes.csv does not name; add it there.")
-        for index, value in enumerate(values, start=1):
+    if folder.classes:
+        folder.check_values(found, path)
+        for index, (value, _) in enumerate(folder.classes, start=1):
             labels[found == value] = index
     else:
         labels[found > 0] = 1
