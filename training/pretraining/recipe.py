@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -53,6 +53,9 @@ class Recipe(Config):
     whole_batch: int = Field(4, ge=1)
     tile_every: int = Field(2, ge=1, description="every so many steps the batch is tissue")
     negatives: int = Field(0, ge=0, description="images in a batch that are asked for what they do not show")
+    in_vain: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="factor on how often a word of a vocabulary is among what is asked in vain"
+    )
     accumulate: int = Field(1, ge=1, description="batches a step; processes share them, so their number divides it")
     crop: int = 256
     first_crop: int = Field(0, ge=0, multiple_of=16, description="side of the views of a vocabulary's first steps")

@@ -52,6 +52,8 @@ class WordSource:
         How often a view of a spine is asked for a numbered level.
     negatives
         Images of a batch that are seen as words of the other scale are, and asked for such words in vain.
+    in_vain
+        Factors on how often a word is asked for in vain; empty: all alike.
     """
 
     def __init__(
@@ -66,9 +68,10 @@ class WordSource:
         emphasis: Mapping[str, float] | None = None,
         levels: float = 0.5,
         negatives: int = 0,
+        in_vain: Mapping[str, float] | None = None,
     ) -> None:
         self._seed, self._batch, self._size, self._first, self._levels = seed, batch, size, first, levels
-        self._negatives = negatives
+        self._negatives, self._in_vain_factors = negatives, in_vain or {}
         self._concepts = {concept.name: concept for concept in concepts}
         self._wordings = {name: concept.prompts for name, concept in self._concepts.items()}
         self._absent = deniable(images, self._wordings)
@@ -99,7 +102,7 @@ class WordSource:
             image = chance.choice(self._by_word[name][word])
             others = self._of_the_other_scale(image, word) if row < self._negatives else []
             if others:
-                word = chance.choice(others)
+                word = self._chosen_in_vain(others, chance)
                 pixels, view = self._view(image, word, size, chance, generator)
                 questions = self._in_vain(word, others, view, chance)
             else:
@@ -190,11 +193,19 @@ class WordSource:
         """Ask for a word that is absent, and for another one that is seen at the same size."""
         side = self._concepts[word].side
         more = [w for w in others if w != word and self._concepts[w].side == side]
-        nothing = np.zeros(view.labels.shape, np.bool_)
-        asked = [word, *([chance.choice(more)] if more else [])]
-        return [
-            (chance.choice(self._wordings[w]), Referent("plain", w, (w,), self._wordings[w], nothing)) for w in asked
-        ]
+        asked = [word, *([self._chosen_in_vain(more, chance)] if more else [])]
+        return [(chance.choice(self._wordings[w]), self._nothing(w, view)) for w in asked]
+
+    def _chosen_in_vain(self, words: list[str], chance: random.Random) -> str:
+        """Return a word to ask for in vain; without factors the draws are those of versions that had none."""
+        if not self._in_vain_factors:
+            return chance.choice(words)
+        return chance.choices(words, [self._in_vain_factors.get(word, 1.0) for word in words])[0]
+
+    def _nothing(self, word: str, view: View) -> Referent:
+        """Return a word, taught or not, that a view does not show."""
+        wordings = self._wordings.get(word, (word,))
+        return Referent("plain", word, (word,), wordings, np.zeros(view.labels.shape, np.bool_))
 
     def _plain(self, word: str, view: View) -> Referent:
         return Referent("plain", word, (word,), self._wordings[word], view.masks[word])
@@ -217,12 +228,8 @@ class WordSource:
         shown = image.shown()
         own = [] if image.spec.partial else [w for w in view.masks if not view.masks[w].any() and w not in shown]
         pool = own if own and chance.random() < 0.4 else same if same and chance.random() < 0.6 else absent
-        nothing = np.zeros(view.labels.shape, np.bool_)
-        if not pool or chance.random() < 0.2:
-            thing = chance.choice(EVERYDAY)
-            return Referent("plain", thing, (thing,), (thing,), nothing)
-        word = chance.choice(pool)
-        return Referent("plain", word, (word,), self._wordings[word], nothing)
+        everyday = not pool or chance.random() < 0.2
+        return self._nothing(chance.choice(EVERYDAY if everyday else pool), view)
 
     def _said(self, referent: Referent, spec: SetSpec, chance: random.Random) -> str:
         # The plain word is what people type most.

@@ -92,6 +92,9 @@ class WordRun(Pretraining):
             )
         self.training, self.validation = split_subjects(images)
         concepts = concepts_of(images, self._wordings, recipe.sides)
+        unknown = sorted(set(recipe.in_vain) - {concept.name for concept in concepts})
+        if unknown:
+            raise InputError(f"The recipe's in_vain names {unknown[0]!r}, which no set teaches; take it out.")
         source = WordSource(
             self.training,
             concepts,
@@ -102,6 +105,7 @@ class WordRun(Pretraining):
             emphasis=recipe.emphasis,
             levels=recipe.levels,
             negatives=recipe.negatives,
+            in_vain=recipe.in_vain,
         )
         self.source = Ahead(source, recipe.loaders)
         return recipe.model.model_copy(update={"concepts": concepts, "structure": True})
