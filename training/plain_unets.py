@@ -1,9 +1,10 @@
 """A plain U-Net for each set of a vocabulary, with as many images drawn as the vocabulary's run drew of that set.
 
-    python -m training.plain_unets RECIPE --data PATH -o unets.json [--steps N] [--set NAME]
+    python -m training.plain_unets RECIPE --data PATH -o unets.json [--steps N] [--set NAME] [--minutes M]
 
-What is in the file already is not trained again. `training.word_table --plain-unets unets.json` puts the scores beside
-those of weights.
+What is in the file already is not trained again, and a set that was stopped goes on where it was: its state lies beside
+the file, in the folder unets. A run that went on ends as one that was not stopped. `training.word_table --plain-unets
+unets.json` puts the scores beside those of weights.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,10 +23,13 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import THRESHOLD
+from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.data import LabelledImage as Learnt
+from napari_amvlm.learning.loop import never
 from napari_amvlm.metrics import dice
 from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command
 from training.pretraining.recipe import Recipe
+from training.runs.folder import RunFolder, StateFile
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
 from training.runs.recipe import read_recipe
 from training.words.batches import WordSource
@@ -33,14 +38,17 @@ from training.words.run import load_corpus
 from training.words.vocabulary import concepts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
+    from napari_amvlm.learning.run_state import StateKeeper
     from training.words.corpus import LabelledImage
 
 log = logging.getLogger("training.plain_unets")
 _BATCH = 4
+_SAVE_EVERY = 120
+"""Seconds between two states of a set that learns."""
 
 
 def steps_of(recipe: Recipe, images: Sequence[LabelledImage], steps: int) -> dict[str, int]:
@@ -56,12 +64,20 @@ def train_and_score(
     steps: int,
     device: torch.device,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Train a plain U-Net on one set, and return its mean Dice for each word that the validation images show."""
+    *,
+    keeper: StateKeeper | None = None,
+    should_stop: Callable[[], bool] = never,
+) -> dict[str, Any] | None:
+    """Train a plain U-Net on one set, and return its mean Dice for each word that the validation images show.
+
+    Stopped before its last step, it returns None, and `keeper` has its state.
+    """
     learnt = [_learnt(image) for image in training]
     words = tuple(dict.fromkeys(word for image in learnt for word in image.masks))
     config = LearningConfig(minutes=None, steps=steps, seed=seed, labelled_batch=_BATCH)
-    network, _ = train_plain_unet(learnt, config, device)
+    network, made = train_plain_unet(learnt, config, device, keeper=keeper, should_stop=should_stop)
+    if made < steps:
+        return None
     predictor = PlainPredictor(network, device, words)
     scores: dict[str, list[float]] = {}
     for image in validation:
@@ -87,9 +103,13 @@ def main(
         int | None, typer.Option(min=1, help="Steps of the vocabulary's run, all parts; the recipe's unless given.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--set", help="Only this set; may be repeated.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Stop after this time; the same command goes on from there.")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a plain U-Net on each set alone, and score it on that set's validation images."""
+    started = time.monotonic()
     resolved = read_recipe(Recipe, recipe)
     images, _ = load_corpus(resolved, data)
     training, validation = split_subjects(images)
@@ -97,15 +117,46 @@ def main(
     unknown = sorted(set(only or ()) - set(counts))
     if unknown:
         raise InputError(f"The recipe has no set {unknown[0]!r}; it has {', '.join(counts)}.")
-    done: dict[str, Any] = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
-    for name, count in counts.items():
-        held_out = [image for image in validation if image.spec.name == name]
-        if name in done or (only and name not in only) or not held_out:
-            continue
-        mine = [image for image in training if image.spec.name == name]
-        done[name] = train_and_score(mine, held_out, count, resolve_device(device), resolved.seed)
-        output.write_text(json.dumps(done, indent=1), encoding="utf-8")
-        log.info("%s: %s", name, done[name])
+    done = _done(output)
+    with_scores = {image.spec.name for image in validation}
+    todo = [name for name in counts if name not in done and name in with_scores and (not only or name in only)]
+    end = math.inf if minutes is None else started + 60 * minutes
+    for number, name in enumerate(todo):
+        folder = RunFolder(output.with_suffix("") / name)
+        folder.claim({"set": name, "steps": counts[name], "seed": resolved.seed})
+        keeper = StateFile(folder, _SAVE_EVERY)
+        scored = train_and_score(
+            [image for image in training if image.spec.name == name],
+            [image for image in validation if image.spec.name == name],
+            counts[name],
+            resolve_device(device),
+            resolved.seed,
+            keeper=keeper,
+            should_stop=lambda: time.monotonic() > end,
+        )
+        if scored is None:
+            left = len(todo) - number
+            typer.echo(f"The time is up with {left} of {len(counts)} sets to do; the same command goes on with {name}.")
+            return
+        done[name] = scored
+        _write(output, done)
+        keeper.remove()
+        log.info("%s: %s", name, scored)
+
+
+def _write(output: Path, done: dict[str, Any]) -> None:
+    write_atomically(output, lambda path: path.write_text(json.dumps(done, indent=1), encoding="utf-8"))
+
+
+def _done(output: Path) -> dict[str, Any]:
+    """Return the scores that the file has; none where there is no file."""
+    if not output.is_file():
+        return {}
+    try:
+        done: dict[str, Any] = dict(json.loads(output.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{output} is no file of this command ({error}); give another -o.") from error
+    return done
 
 
 if __name__ == "__main__":
