@@ -66,3 +66,36 @@ def draw_ambiguity(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
         axes.legend(fontsize="small")
     figure.savefig(path)
     return True
+
+
+def draw_answers(bins: Sequence[tuple[float, float, int]], counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
+    """Draw calibration and confusion side by side as a PNG file.
+
+    Parameters
+    ----------
+    bins
+        Mean presence that was said, share that was there, and number of answers, for each bin.
+    counts
+        Answers by what is so.
+    """
+    figure = Figure(figsize=(9, 4), layout="tight")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], "--", c=COLOURS[4])
+    if bins:
+        said, share, number = np.array(bins, float).T
+        left.plot(said, share, c=COLOURS[0])
+        left.scatter(said, share, s=20 + 200 * number / number.max(), c=COLOURS[0])
+        for x, y, n in zip(said, share, number, strict=True):
+            left.annotate(f"{n:.0f}", (x, y), textcoords="offset points", xytext=(8, -12), fontsize="small")
+    left.set(xlabel="presence that was said", ylabel="share that was there", xlim=(0, 1), ylim=(-0.02, 1.02))
+    names = list(counts)
+    table = np.array([[counts[truth][answer] for answer in names] for truth in names])
+    share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
+    right.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(table.shape):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        right.text(column, row, str(table[row, column]), ha="center", va="center", c=colour)
+    right.set(xlabel="answer", ylabel="what is so", xticks=range(len(names)), yticks=range(len(names)))
+    right.set_xticklabels(names)
+    right.set_yticklabels(names)
+    figure.savefig(path, dpi=110)

@@ -12,6 +12,7 @@ import numpy as np
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
 from napari_amvlm.models.taught import taught
 from napari_amvlm.prediction import answer_of
+from training.runs.markdown import table
 from training.words.fields import deniable
 
 if TYPE_CHECKING:
@@ -56,16 +57,17 @@ def answers(model: AMVLM, images: Sequence[LabelledImage], unknown: Sequence[str
     model
         In eval mode.
     images
-        Images of all sets that the model was taught.
+        Of sets that the model was taught, and perhaps of others: what is a word of these alone was not taught.
     unknown
         Words that nobody taught it.
     """
-    absent = deniable(images, {concept.name: concept.prompts for concept in model.config.concepts})
+    wordings = {concept.name: concept.prompts for concept in model.config.concepts}
+    absent = {name: [w for w in denied if w in wordings] for name, denied in deniable(images, wordings).items()}
     found: list[Answered] = []
     for image in images:
         chance = random.Random(zlib.crc32(image.key.encode()))
         denied = absent[image.spec.name]
-        asked = [(word, "present") for word in image.shown()]
+        asked = [(word, "present" if word in wordings else "not taught") for word in image.shown()]
         asked += [(word, "absent") for word in chance.sample(denied, min(_ABSENT, len(denied)))]
         asked.append((chance.choice(unknown), "not taught"))
         pixels = image.image.astype(np.float32) / np.float32(255)
@@ -96,9 +98,45 @@ def expected_calibration_error(presence: Sequence[float], there: Sequence[bool])
 
     Each bin counts by its number of answers; 0 without answers.
     """
-    if not presence:
-        return 0.0
+    bins = _bins(presence, there)
+    return float(sum(abs(said - share) * count for said, share, count in bins) / max(1, len(presence)))
+
+
+def calibration_bins(found: Sequence[Answered]) -> list[tuple[float, float, int]]:
+    """Return for each tenth of presence that was said of taught words: its mean, how often it was right, answers."""
+    asked = [f for f in found if f.truth != "not taught"]
+    return _bins([f.presence for f in asked], [f.truth == "present" for f in asked])
+
+
+def answers_page(found: Sequence[Answered], model: str) -> str:
+    """Return the page of answers in Markdown: counts, confusion matrix, and a row for each taught word."""
+    taught_words = sorted({f.prompt for f in found if f.truth != "not taught"})
+    images = len({f.image for f in found})
+    error = f"{calibration_error(found):.3f}"
+    counts = [[truth, *map(str, row.values())] for truth, row in confusion(found).items()]
+    rows = []
+    for word in taught_words:
+        cells = [word]
+        for truth in ("present", "absent"):
+            said = [f.answer for f in found if (f.prompt, f.truth) == (word, truth)]
+            cells.append(" / ".join(str(said.count(answer)) for answer in ANSWERS) if said else "")
+        rows.append(cells)
+    return (
+        f"# Answers of {model}\n\n{len(found)} questions to {images} images about {len(taught_words)} taught words; "
+        f"expected calibration error of presence {error}.\n\n"
+        f"{_lines(('what is so', *ANSWERS), counts)}\n\n## By word\n\n"
+        f"Answers {' / '.join(ANSWERS)}, where it is there and where it is not.\n\n"
+        f"{_lines(('word', 'present', 'absent'), rows)}\n"
+    )
+
+
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(table(heads, rows))
+
+
+def _bins(presence: Sequence[float], there: Sequence[bool]) -> list[tuple[float, float, int]]:
     said, truth = np.array(presence), np.array(there)
     rows = np.minimum((said * _BINS).astype(int), _BINS - 1)
-    gaps = [abs(said[rows == b].mean() - truth[rows == b].mean()) * (rows == b).sum() for b in np.unique(rows)]
-    return float(np.sum(gaps) / len(said))
+    return [
+        (float(said[rows == b].mean()), float(truth[rows == b].mean()), int((rows == b).sum())) for b in np.unique(rows)
+    ]

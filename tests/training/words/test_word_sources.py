@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from skimage.io import imsave
+from skimage.io import imread, imsave
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import DatasetError, InputError
@@ -20,9 +20,12 @@ from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_imag
 from napari_amvlm.models.model_info import read_info
 from training.datasets.word_sets import SetSpec
 from training.plain_unets import main as plain_unets
+from training.plain_unets import train_and_score
 from training.presence import main as presence
 from training.pretrain import teach_words
 from training.pretraining.recipe import Recipe
+from training.runs.folder import RunFolder, StateFile
+from training.word_answers import main as word_answers
 from training.word_table import main as word_table
 from training.words.answers import Answered, calibration_error
 from training.words.batches import WordSource
@@ -271,6 +274,19 @@ def test_negatives_are_seen_at_the_other_scale_and_asked_in_vain(images: list[La
             assert not bool(target.any())
 
 
+def test_what_people_ask_most_wrongly_is_asked_in_vain_more_often(images: list[LabelledImage]) -> None:
+    concepts = concepts_of(images, {}, {})
+
+    def asked(factors: dict[str, float]) -> list[str]:
+        source = WordSource(images, concepts, seed=0, batch=2, size=32, negatives=1, in_vain=factors)
+        batches = [source.draw(step) for step in range(20)]
+        return [w for b in batches for row, w in zip(b.index.tolist(), b.concepts, strict=True) if row == 0]
+
+    alike = asked({})
+    word = min(set(alike), key=alike.count)
+    assert asked({word: 50.0}).count(word) > alike.count(word)
+
+
 def _sides(images: list[LabelledImage], left: str, right: str) -> list[bool]:
     """Return for views that show two words whether the first lies on the left of the second."""
     source = WordSource(images, concepts_of(images, {}, {}), seed=1, batch=4, size=64)
@@ -380,6 +396,8 @@ def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: 
         teach_words(_recipe(tiny_config, sides={"veins": 512}), data, tmp_path / "run", torch.device("cpu"))
     with pytest.raises(InputError, match="emphasis names 'Veins'"):
         teach_words(_recipe(tiny_config, emphasis={"Veins": 2.0}), data, tmp_path / "run", torch.device("cpu"))
+    with pytest.raises(InputError, match="in_vain names 'veins'"):
+        teach_words(_recipe(tiny_config, in_vain={"veins": 2.0}), data, tmp_path / "run", torch.device("cpu"))
     assert not (tmp_path / "run").exists()
 
 
@@ -415,6 +433,55 @@ def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: M
     assert sum(matrix["present"].values()) == 4
     assert matrix["not taught"] == {"present": 0, "absent": 0, "not taught": 3}
     assert 0 <= found["answers"]["calibration_error"] <= 1
+
+
+def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(
+    data: Path, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    cells, spleen = tmp_path / "data" / "Cells", tmp_path / "data" / "Spleen"
+    cells.rename(spleen)
+    (data / "sets.csv").write_text(
+        "set,prompts,modality,kind,licence,weights,subject,notes\n"
+        "Heart,left ventricle;aorta,cardiac MR,whole,CC0,open,^(\\d+)_,\nSpleen,spleen,abdominal CT,whole,CC0,none,,\n"
+    )
+    text = _RECIPE.split("[[sets]]", maxsplit=1)[0] + '[[index]]\nfile = "sets.csv"\nweights = ["open"]\n'
+    (tmp_path / "r.toml").write_text(text)
+    concepts = concepts_of(load_set(HEART, data), {}, {})
+    model, out = tmp_path / "m.safetensors", tmp_path / "out"
+    network = build_model(tiny_config.model_copy(update={"concepts": concepts}), seed=0)
+    save_model(network, model, name="t", licence="CC0-1.0", training_data="none", version="7")
+    app = typer.Typer()
+    app.command()(word_answers)
+    told = [str(model), str(tmp_path / "r.toml"), "--data", str(data), "-o", str(out)]
+
+    result = CliRunner().invoke(app, [*told, "--more", "none", "--most", "2"])
+    own = CliRunner().invoke(app, [*told, "--more", "open"])
+
+    assert result.exit_code == 0, result.output
+    given = json.loads((out / "answers.json").read_text())["answers"]
+    assert {(a["prompt"], a["truth"]) for a in given if a["image"].startswith("Spleen/")} >= {("spleen", "not taught")}
+    assert {a["truth"] for a in given if a["prompt"] == "aorta" and a["image"].startswith("Heart/")} == {"present"}
+    assert len({a["image"] for a in given}) == 4
+    assert "# Answers of t 7" in (out / "answers.md").read_text()
+    assert imread(out / "answers.png").shape[1] > 500
+    assert "The recipe teaches Heart" in str(own.exception)
+
+
+def test_a_plain_unet_that_was_stopped_ends_as_one_that_was_not(images: list[LabelledImage], tmp_path: Path) -> None:
+    hearts = [image for image in images if image.spec.name == "Heart"]
+    keeper, calls = StateFile(RunFolder(tmp_path / "run"), 1e9), iter([False, False, True])
+    (tmp_path / "run").mkdir()
+
+    stopped = train_and_score(
+        hearts[2:], hearts[:2], 4, torch.device("cpu"), keeper=keeper, should_stop=lambda: next(calls)
+    )
+    resumed = train_and_score(hearts[2:], hearts[:2], 4, torch.device("cpu"), keeper=keeper)
+    whole = train_and_score(hearts[2:], hearts[:2], 4, torch.device("cpu"))
+
+    assert stopped is None
+    assert resumed == whole
+    assert whole is not None
+    assert set(whole["dice"]) == {"left ventricle", "aorta"}
 
 
 def test_presence_that_is_as_often_right_as_it_says_has_no_calibration_error() -> None:
