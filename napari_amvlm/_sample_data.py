@@ -6,6 +6,7 @@ Each sample is a data folder in LViT layout (`img/` with `labelcol/` or `instanc
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import math
 from pathlib import Path
@@ -24,6 +25,7 @@ SAMPLES = ("nuclei", "lungs", "spine")
 
 _MARKER = "held_out.csv"
 _GAP = 16
+_TREE = Path(__file__).resolve().parent.parent
 
 
 def sample_root() -> Path:
@@ -34,13 +36,25 @@ def sample_root() -> Path:
     DatasetError
         Neither is there: the installation is incomplete.
     """
-    spec = importlib.util.find_spec("napari_amvlm_resources")
-    installed = [Path(place) / "sample_data" for place in (spec and spec.submodule_search_locations) or ()]
-    places = [*installed, Path(__file__).resolve().parent.parent / "sample_data"]
+    places = [*_installed("sample_data"), _TREE / "sample_data"]
     for place in places:
         if (place / _MARKER).is_file():
             return place
     raise DatasetError(f"The sample images are missing from {places[0]}; install napari-amvlm again.")
+
+
+def word_pictures() -> dict[str, Path]:
+    """Return a small picture of each word that has one; their sources are in `credits.csv` beside them."""
+    for place in (*_installed("words"), _TREE / "docs" / "pictures" / "words"):
+        if (place / "credits.csv").is_file():
+            with (place / "credits.csv").open(newline="", encoding="utf-8") as file:
+                return {row["word"]: place / row["file"] for row in csv.DictReader(file)}
+    return {}
+
+
+def _installed(name: str) -> list[Path]:
+    spec = importlib.util.find_spec("napari_amvlm_resources")
+    return [Path(place) / name for place in (spec and spec.submodule_search_locations) or ()]
 
 
 def sample_folder(name: str) -> Path:

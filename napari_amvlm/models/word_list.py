@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from napari_amvlm.models.taught import learnt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_amvlm.config import Concept, ModelConfig
     from napari_amvlm.models.amvlm import AMVLM
 
@@ -56,15 +58,19 @@ def word_lines(config: ModelConfig) -> list[str]:
     return lines
 
 
-def word_table(config: ModelConfig) -> str:
-    """Return the words as a Markdown table."""
-    rows = ["| part of the body | word | images | Dice | also understood |", "|---|---|---|---|---|"]
+def word_table(config: ModelConfig, pictures: Mapping[str, str] | None = None) -> str:
+    """Return the words as a Markdown table; `pictures` are paths of images by word, of as many words as have one."""
+    shown = pictures or {}
+    heads = ["part of the body", "word", *([""] if shown else []), "images", "Dice", "also understood"]
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for body, concepts in words_by_body(config).items():
         for concept in concepts:
             score = "not measured" if concept.dice is None else f"{concept.dice:.2f}"
             score = score if learnt(concept) else f"{score}, not taught"
             kinds, said = ", ".join(concept.modalities) or "not stated", ", ".join(other_wordings(concept))
-            rows.append(f"| {body} | {concept.name} | {kinds} | {score} | {said} |")
+            picture = f"![{concept.name}]({shown[concept.name]})" if concept.name in shown else ""
+            cells = [body, concept.name, *([picture] if shown else []), kinds, score, said]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 

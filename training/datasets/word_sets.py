@@ -41,6 +41,8 @@ class SetSpec(Config):
         Words whose masks show a left and a right one in a picture seen from the front: the sides become words too.
     absent
         Taught words that none of its images shows, beside those that its modality excludes.
+    source
+        Who made the data, for the credits of pictures.
     notes
         Free text; "partial truth" marks sets that leave objects unnamed.
     """
@@ -57,6 +59,7 @@ class SetSpec(Config):
     share: float | None = Field(None, gt=0, lt=1)
     paired: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    source: str = ""
     notes: str = ""
 
     @field_validator("subject")
@@ -94,7 +97,11 @@ def read_index(path: Path, weights: tuple[str, ...] = ()) -> tuple[SetSpec, ...]
         values: dict[str, Any] = {
             key: row[key] for key in ("modality", "kind", "licence", "weights", "subject", "notes")
         }
-        values |= {"name": row["set"], "prompts": tuple(p.strip() for p in row["prompts"].split(";") if p.strip())}
+        values |= {
+            "name": row["set"],
+            "source": row.get("source", ""),
+            "prompts": tuple(p.strip() for p in row["prompts"].split(";") if p.strip()),
+        }
         try:
             specs.append(SetSpec(**values, folder=str(path.parent / row["set"])))
         except ValidationError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtGui import QStandardItem, QStandardItemModel
+from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtGui import QIcon, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import QCompleter
 
+from napari_amvlm._sample_data import word_pictures
 from napari_amvlm.models.taught import learnt, taught
 
 if TYPE_CHECKING:
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 
     from qtpy.QtCore import QObject
 
-    from napari_amvlm.config import ModelConfig
+    from napari_amvlm.config import Concept, ModelConfig
 
 _MATCHED = Qt.ItemDataRole.UserRole + 1
 _INSERTED = Qt.ItemDataRole.UserRole + 2
+_ICON = 32
+"""Side of a word's picture, pixels."""
 
 
 class WordCompleter(QCompleter):
     """Offers wordings that hold what was typed, each with the word that it stands for, and prompts typed before.
+
+    A word is offered with its picture, and found by its part of the body and by its kind of image too.
 
     Of several prompts parted by `;` the last one is completed. What the model was not taught is offered as it was
     typed, and called so.
@@ -32,6 +37,7 @@ class WordCompleter(QCompleter):
         super().__init__(parent)
         self._config: ModelConfig | None = None
         self._before = ""
+        self._pictures = word_pictures()
         self._rows = QStandardItemModel(self)
         self._typed = QStandardItem()
         self.setModel(self._rows)
@@ -39,21 +45,27 @@ class WordCompleter(QCompleter):
         self.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.setFilterMode(Qt.MatchFlag.MatchContains)
         self.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+        popup = self.popup()
+        if popup is not None:
+            popup.setIconSize(QSize(_ICON, _ICON))
 
     def setWords(self, config: ModelConfig | None, history: Sequence[str] = ()) -> None:
         """Offer the words of a model, after prompts that were typed before; None offers these alone."""
         self._config = config
         self._rows.clear()
         seen: set[str] = set()
+        concepts = {concept.name: concept for concept in (config.concepts if config is not None else ())}
         for text in history:
-            self._add(
-                text, f"{text}: not taught" if config is not None and not self._is_taught(text) else text, text, seen
-            )
-        for concept in config.concepts if config is not None else ():
+            note = ": not taught" if config is not None and not self._is_taught(text) else ""
+            if text in concepts:
+                self._add_word(concepts[text], seen)
+            else:
+                self._add(text, f"{text}{note}", text, seen)
+        for concept in concepts.values():
+            self._add_word(concept, seen)
             note = "" if learnt(concept) else ": not taught"
-            for text in (concept.name, *concept.prompts):
-                label = concept.name if text == concept.name else f"{text}: {concept.name}"
-                self._add(text, label + note, concept.name, seen)
+            for text in concept.prompts:
+                self._add(text, f"{text}: {concept.name}{note}", concept.name, seen, self._icon(concept))
         self._typed = QStandardItem()
         self._rows.appendRow(self._typed)
 
@@ -82,10 +94,23 @@ class WordCompleter(QCompleter):
     def _is_taught(self, text: str) -> bool:
         return self._config is not None and taught(self._config, text) is not None
 
-    def _add(self, text: str, label: str, inserted: str, seen: set[str]) -> None:
+    def _add_word(self, concept: Concept, seen: set[str]) -> None:
+        """Offer a concept by its name; its part of the body and its kinds of image find it too."""
+        where = ", ".join(filter(None, (concept.body, *concept.modalities)))
+        label = f"{concept.name} ({where})" if where else concept.name
+        note = "" if learnt(concept) else ": not taught"
+        self._add(concept.name, label + note, concept.name, seen, self._icon(concept), f"{concept.name} {where}")
+
+    def _icon(self, concept: Concept) -> QIcon:
+        return QIcon(str(self._pictures[concept.name])) if concept.name in self._pictures else QIcon()
+
+    def _add(
+        self, text: str, label: str, inserted: str, seen: set[str], icon: QIcon | None = None, matched: str = ""
+    ) -> None:
         if text.casefold() not in seen:
             seen.add(text.casefold())
             item = QStandardItem(label)
-            item.setData(text, _MATCHED)
+            item.setIcon(icon or QIcon())
+            item.setData(matched or text, _MATCHED)
             item.setData(inserted, _INSERTED)
             self._rows.appendRow(item)

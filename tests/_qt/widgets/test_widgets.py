@@ -91,9 +91,11 @@ def test_history_comes_before_presets_and_the_text_stays(qtbot: QtBot):
 def test_completion_understands_wordings_and_marks_what_is_not_taught(qtbot: QtBot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
-    gullet = Concept(name="oesophagus", prompts=("oesophagus", "gullet"), scale="whole")
+    of = {"body": "chest", "modalities": ("CT",)}
+    gullet = Concept(name="oesophagus", prompts=("oesophagus", "gullet"), scale="whole", **of)
+    lungs = Concept(name="lungs", prompts=("lungs",), scale="whole")
     lesion = Concept(name="lesion", prompts=("lesion",), scale="whole", dice=0.01)
-    edit.setConfig(ModelConfig(concepts=(gullet, lesion)))
+    edit.setConfig(ModelConfig(concepts=(gullet, lesion, lungs)))
     edit.remember(["stroma"])
     words = edit.completer()
     assert isinstance(words, WordCompleter)
@@ -103,7 +105,11 @@ def test_completion_understands_wordings_and_marks_what_is_not_taught(qtbot: QtB
     assert words.labels("GULLET") == ["gullet: oesophagus"]
     assert words.labels("les") == ["lesion: not taught", "les: not taught"]
     assert words.labels("stro") == ["stroma: not taught", "stro: not taught"]
-    assert words.labels("lungs; oeso")[0] == "oesophagus"
+    assert words.labels("lungs; oeso")[0] == "oesophagus (chest, CT)"
+    edit.setPresets(["oesophagus", "lesion", "lungs"])
+    assert words.labels("chest")[0] == words.labels("CT")[0] == "oesophagus (chest, CT)"
+    assert words.labels("lungs") == ["lungs"]
+    assert not words.completionModel().index(0, 0).data(Qt.ItemDataRole.DecorationRole).isNull()
     edit.setEditText("stroma; gul")
     words.labels("stroma; gul")
     assert words.pathFromIndex(words.completionModel().index(0, 0)) == "stroma; oesophagus"
