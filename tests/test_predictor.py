@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_amvlm.errors import Cancelled, DeviceError, ImageError, OutOfMemoryError, PromptError
+from napari_amvlm.imaging import to_rgb01
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.feature_maps import embedding_key
@@ -339,8 +340,8 @@ def test_models_that_were_learnt_from_one_describe_images_alike(tiny_model: AMVL
 def test_another_text_model_answers_for_what_was_not_taught(tiny_model: AMVLM, text_models: dict[str, Path]) -> None:
     other = load_text_model(text_models["clipseg"])
     predictor, alone = Predictor(tiny_model, text_model=other), Predictor(tiny_model)
-    image = np.random.default_rng(0).random((64, 80, 3), np.float32)
-    predictor.set_image(image)
+    predictor.set_image(_image(0, (64, 80, 3)))
+    image = to_rgb01(_image(0, (64, 80, 3)))
 
     found, own = predictor.predict("stroma"), predictor.predict("nuclei")
     maps = predictor.predict_tiles(image[None, :, :64], ["nuclei", "stroma"])

@@ -96,7 +96,7 @@ class TextEncoder(nn.Module):
         """
         texts = [_cleaned(prompt) for prompt in prompts]
         with self._lock:
-            batch = self._tokenizer(texts, padding=True, return_tensors="pt")
+            batch = self._tokenizer(texts, padding=True, return_tensors="pt", verbose=False)
         length = int(batch["attention_mask"].sum(1).max())
         if length > self.config.max_tokens:
             raise PromptError(

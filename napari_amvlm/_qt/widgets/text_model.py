@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
-
-from napari_amvlm._qt.widgets.eliding import ElidingLine
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +34,9 @@ class TextModelRow(QWidget):
         super().__init__(parent)
         self._pick_folder, self._pick_name = pick_folder or _pick_folder, pick_name or _pick_name
         # widgets
-        self._line = ElidingLine()
+        self._line = QLabel()
+        self._line.setWordWrap(True)
+        self._line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
         self._line.setAccessibleName("Text model for words that were not taught")
         self._button = QPushButton("Other words")
         self._button.setToolTip("Choose CLIPSeg or SAM 3 to answer for words that the model was not taught")
@@ -63,7 +63,7 @@ class TextModelRow(QWidget):
 
     def setValue(self, name: str, licence: str) -> None:
         """Show a model by name and licence; an empty name shows that there is none."""
-        self._line.setText(f"{name}, licence: {licence}" if name else "not taught words: no other model")
+        self._line.setText(f"{name}, licence: {licence}" if name else "words not taught: no other model")
 
     def choose_folder(self) -> None:
         """Ask for a folder."""

@@ -71,7 +71,7 @@ class Adapter:
             raise PromptError("The prompt is empty; type what to segment, for example 'nuclei'.")
         padding = {"padding": "max_length", "max_length": self._longest} if self.padded else {}
         with self._lock:
-            tokens = self._tokenizer([text], return_tensors="pt", **padding)
+            tokens = self._tokenizer([text], return_tensors="pt", verbose=False, **padding)
         length = tokens["input_ids"].shape[1]
         if length > self._longest:
             raise PromptError(
