@@ -22,6 +22,8 @@ _MATCHED = Qt.ItemDataRole.UserRole + 1
 _INSERTED = Qt.ItemDataRole.UserRole + 2
 _ICON = 32
 """Side of a word's picture, pixels."""
+_WIDTH = 300
+"""Least width of the list, which may be wider than the field, pixels."""
 
 
 class WordCompleter(QCompleter):
@@ -48,6 +50,7 @@ class WordCompleter(QCompleter):
         popup = self.popup()
         if popup is not None:
             popup.setIconSize(QSize(_ICON, _ICON))
+            popup.setMinimumWidth(_WIDTH)
 
     def setWords(self, config: ModelConfig | None, history: Sequence[str] = ()) -> None:
         """Offer the words of a model, after prompts that were typed before; None offers these alone."""
