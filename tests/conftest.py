@@ -1,49 +1,37 @@
 """Fixtures that many tests share: a tiny model with random, seeded weights and the real sentence encoder."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_amvlm._qt.demo.virtual_screen import virtual_screen
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_encoder import TextEncoder
-
-
 _screen = contextlib.ExitStack()
 
 
-def pytest_configure() -> None:
+def pytest_configure():
     """Give each process of a shared run a virtual screen: two windows on one take the focus from one another."""
     if os.environ.get("PYTEST_XDIST_WORKER") and sys.platform.startswith("linux") and shutil.which("Xvfb"):
         _screen.enter_context(virtual_screen(1600, 1200))
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure():
     """End the virtual screen."""
     _screen.close()
 
 
 @pytest.fixture(scope="session")
-def text_encoder() -> TextEncoder:
+def text_encoder():
     from napari_amvlm.models.text_encoder import load_text_encoder
 
     return load_text_encoder()
 
 
 @pytest.fixture(scope="session")
-def text_encoder_once(text_encoder: TextEncoder) -> Iterator[None]:
+def text_encoder_once(text_encoder):
     """Give all models that are loaded from files the one text encoder of the session, which none of them changes."""
     from napari_amvlm.models import checkpoint
 
@@ -54,7 +42,7 @@ def text_encoder_once(text_encoder: TextEncoder) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_config() -> ModelConfig:
+def tiny_config():
     from napari_amvlm.config import Concept, ImageEncoderConfig, ModelConfig, UNetConfig
 
     return ModelConfig(
@@ -73,7 +61,7 @@ def tiny_config() -> ModelConfig:
 
 
 @pytest.fixture
-def tiny_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM:
+def tiny_model(tiny_config, text_encoder):
     """Return a new tiny model; the same weights for every test."""
     from napari_amvlm.models.build import build_model
 
@@ -81,7 +69,7 @@ def tiny_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM:
 
 
 @pytest.fixture
-def counting_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM:
+def counting_model(tiny_config, text_encoder):
     """Return a new tiny model that tells nuclei apart, with the other weights of `tiny_model`."""
     from napari_amvlm.config import ObjectsConfig
     from napari_amvlm.models.build import build_model
@@ -91,7 +79,7 @@ def counting_model(tiny_config: ModelConfig, text_encoder: TextEncoder) -> AMVLM
 
 
 @pytest.fixture
-def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path, text_encoder_once: None) -> Path:
+def tiny_checkpoint(tiny_model, tmp_path, text_encoder_once):
     """Return the file of `tiny_model`, written for this test."""
     from napari_amvlm.models.checkpoint import save_model
 
@@ -101,7 +89,7 @@ def tiny_checkpoint(tiny_model: AMVLM, tmp_path: Path, text_encoder_once: None) 
 
 
 @pytest.fixture(scope="session")
-def text_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def text_models(tmp_path_factory):
     """Return folders of a tiny CLIPSeg and a tiny SAM 3 with random weights, as `transformers` saves them."""
     import json
 

@@ -1,9 +1,6 @@
 """The predictor: caching, replacing the model, threads, and bad input."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,27 +14,20 @@ from napari_amvlm.models.feature_maps import embedding_key
 from napari_amvlm.models.text_prompted import load_text_model, probability_of
 from napari_amvlm.predictor import Predictor
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from napari_amvlm.config import ScaleName
-    from napari_amvlm.imaging.turning import Views
-    from napari_amvlm.models.amvlm import AMVLM
-
-
-def _image(seed: int = 0, shape: tuple[int, ...] = (100, 130, 3)) -> np.ndarray:
+def _image(seed=0, shape=(100, 130, 3)):
     return np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
 
 
 @pytest.fixture
-def predictor(tiny_model: AMVLM) -> Predictor:
+def predictor(tiny_model):
     return Predictor(tiny_model, device="cpu")
 
 
-def test_a_second_prompt_does_not_encode_the_image_again(predictor: Predictor) -> None:
+def test_a_second_prompt_does_not_encode_the_image_again(predictor):
     predictor.set_image(_image())
-    first: list[tuple[int, int]] = []
-    second: list[tuple[int, int]] = []
+    first = []
+    second = []
 
     predictor.predict("nuclei", on_progress=lambda *c: first.append(c))
     predictor.predict("cell nuclei", on_progress=lambda *c: second.append(c))
@@ -45,7 +35,7 @@ def test_a_second_prompt_does_not_encode_the_image_again(predictor: Predictor) -
     assert len(second) * 2 == len(first)
 
 
-def test_answers_do_not_depend_on_what_was_asked_before(predictor: Predictor, tiny_model: AMVLM) -> None:
+def test_answers_do_not_depend_on_what_was_asked_before(predictor, tiny_model):
     predictor.set_image(_image(0))
     predictor.predict("left lung")
     predictor.set_image(_image(1))
@@ -58,11 +48,11 @@ def test_answers_do_not_depend_on_what_was_asked_before(predictor: Predictor, ti
 
 
 @pytest.mark.parametrize("views", [4, 8])
-def test_several_views_answer_alike_for_a_turned_image(tiny_model: AMVLM, views: Views) -> None:
+def test_several_views_answer_alike_for_a_turned_image(tiny_model, views):
     predictor = Predictor(tiny_model, device="cpu", views=views)
     image = _image(shape=(96, 128, 3))
 
-    def answer(pixels: np.ndarray) -> np.ndarray:
+    def answer(pixels):
         predictor.set_image(pixels)
         return predictor.predict("nuclei", scale="tiles").probability
 
@@ -76,7 +66,7 @@ def test_several_views_answer_alike_for_a_turned_image(tiny_model: AMVLM, views:
 
 
 @pytest.mark.parametrize(("prompt", "scale"), [("left lung", "whole"), ("nuclei on the left", "tiles")])
-def test_what_has_its_place_is_seen_in_one_view(tiny_model: AMVLM, prompt: str, scale: ScaleName) -> None:
+def test_what_has_its_place_is_seen_in_one_view(tiny_model, prompt, scale):
     answers = []
     for views in (1, 8):
         predictor = Predictor(tiny_model, device="cpu", views=views)
@@ -86,7 +76,7 @@ def test_what_has_its_place_is_seen_in_one_view(tiny_model: AMVLM, prompt: str, 
     assert np.array_equal(*answers)
 
 
-def test_only_the_image_as_it_is_is_kept_of_several_views(tiny_model: AMVLM) -> None:
+def test_only_the_image_as_it_is_is_kept_of_several_views(tiny_model):
     predictor = Predictor(tiny_model, device="cpu", views=4)
     predictor.set_image(_image())
 
@@ -95,8 +85,8 @@ def test_only_the_image_as_it_is_is_kept_of_several_views(tiny_model: AMVLM) -> 
     assert len(predictor._cache) == 1
 
 
-def test_a_known_key_finds_the_cached_image(predictor: Predictor) -> None:
-    calls: list[tuple[int, int]] = []
+def test_a_known_key_finds_the_cached_image(predictor):
+    calls = []
     for seed in (0, 1):
         predictor.set_image(_image(seed), key=seed)
         predictor.predict("nuclei")
@@ -107,7 +97,7 @@ def test_a_known_key_finds_the_cached_image(predictor: Predictor) -> None:
     assert sum(done == total for done, total in calls) == 1
 
 
-def test_the_cache_is_bounded(tiny_model: AMVLM) -> None:
+def test_the_cache_is_bounded(tiny_model):
     predictor = Predictor(tiny_model, device="cpu", cache_bytes=1)
     for seed in range(3):
         predictor.set_image(_image(seed))
@@ -116,7 +106,7 @@ def test_the_cache_is_bounded(tiny_model: AMVLM) -> None:
     assert len(predictor._cache) == 1
 
 
-def test_another_model_gives_another_answer_at_once(predictor: Predictor, tiny_model: AMVLM) -> None:
+def test_another_model_gives_another_answer_at_once(predictor, tiny_model):
     predictor.set_image(_image())
     before = predictor.predict("nuclei").probability
     other = build_model(tiny_model.config, text_encoder=tiny_model.text_encoder, seed=9)
@@ -127,16 +117,16 @@ def test_another_model_gives_another_answer_at_once(predictor: Predictor, tiny_m
 
 
 @pytest.mark.parametrize("shape", [(100, 130), (100, 130, 3), (100, 130, 4)])
-def test_gray_rgb_and_rgba_are_taken(predictor: Predictor, shape: tuple[int, ...]) -> None:
+def test_gray_rgb_and_rgba_are_taken(predictor, shape):
     predictor.set_image(_image(shape=shape))
 
     assert predictor.predict("nuclei").mask(0.3).shape == (100, 130)
 
 
-def test_two_threads_get_their_own_answers(predictor: Predictor) -> None:
+def test_two_threads_get_their_own_answers(predictor):
     predictor.set_image(_image())
     expected = {p: predictor.predict(p).probability for p in ("nuclei", "left lung")}
-    found: dict[str, np.ndarray] = {}
+    found = {}
     threads = [
         threading.Thread(target=lambda p=p: found.update({p: predictor.predict(p).probability})) for p in expected
     ]
@@ -149,7 +139,7 @@ def test_two_threads_get_their_own_answers(predictor: Predictor) -> None:
     assert all(np.array_equal(found[p], expected[p]) for p in expected)
 
 
-def test_cancelling_leaves_a_usable_predictor(predictor: Predictor) -> None:
+def test_cancelling_leaves_a_usable_predictor(predictor):
     predictor.set_image(_image())
     with pytest.raises(Cancelled):
         predictor.predict("nuclei", should_stop=lambda: True)
@@ -157,7 +147,7 @@ def test_cancelling_leaves_a_usable_predictor(predictor: Predictor) -> None:
     assert predictor.predict("nuclei").probability.shape == (100, 130)
 
 
-def test_too_little_memory_is_told_and_what_was_cached_is_forgotten(predictor: Predictor) -> None:
+def test_too_little_memory_is_told_and_what_was_cached_is_forgotten(predictor):
     predictor.set_image(_image(0), key="kept")
     predictor.predict("nuclei")
     predictor.set_image(_image(1))
@@ -170,13 +160,11 @@ def test_too_little_memory_is_told_and_what_was_cached_is_forgotten(predictor: P
     assert predictor.predict("nuclei").probability.shape == (100, 130)
 
 
-def test_short_memory_is_told_and_the_tiles_come_one_by_one(
-    predictor: Predictor, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_short_memory_is_told_and_the_tiles_come_one_by_one(predictor, caplog):
     predictor.set_image(_image())
     expected = predictor.predict("nuclei", scale="tiles").probability
 
-    def fail(_module: object, arguments: tuple[torch.Tensor, ...]) -> None:
+    def fail(_module, arguments):
         if len(arguments[0]) > 1:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
 
@@ -190,21 +178,21 @@ def test_short_memory_is_told_and_the_tiles_come_one_by_one(
     assert caplog.messages == [f"Memory ran short; going on with {step}." for step in steps]
 
 
-def _fail_above(model: AMVLM, batch: int, side: int) -> torch.utils.hooks.RemovableHandle:
+def _fail_above(model, batch, side):
     """Have the encoder fail as torch does where memory is short, for more or larger tiles than these."""
 
-    def fail(_module: object, arguments: tuple[torch.Tensor, ...]) -> None:
+    def fail(_module, arguments):
         if len(arguments[0]) > batch or arguments[0].shape[-1] > side:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     return model.image_encoder.register_forward_pre_hook(fail)
 
 
-def test_shorter_memory_takes_smaller_tiles_and_tells(tiny_model: AMVLM) -> None:
+def test_shorter_memory_takes_smaller_tiles_and_tells(tiny_model):
     config = tiny_model.config.model_copy(update={"tile": 128, "overlap": 32})
     predictor = Predictor(build_model(config, text_encoder=tiny_model.text_encoder, seed=0), device="cpu")
     predictor.set_image(_image(shape=(300, 310, 3)))
-    told: list[str] = []
+    told = []
     _fail_above(predictor.model, batch=1, side=64)
 
     found = predictor.predict("nuclei", scale="tiles", on_message=told.append)
@@ -217,7 +205,7 @@ def test_shorter_memory_takes_smaller_tiles_and_tells(tiny_model: AMVLM) -> None
     assert told == []
 
 
-def test_a_whole_image_is_not_cut_into_tiles_for_want_of_memory(predictor: Predictor) -> None:
+def test_a_whole_image_is_not_cut_into_tiles_for_want_of_memory(predictor):
     predictor.set_image(_image())
     handle = _fail_above(predictor.model, batch=0, side=0)
 
@@ -228,11 +216,11 @@ def test_a_whole_image_is_not_cut_into_tiles_for_want_of_memory(predictor: Predi
     assert predictor.predict("left lung", scale="whole").probability.shape == (100, 130)
 
 
-def _lose_device(model: AMVLM) -> None:
+def _lose_device(model):
     """Fail once as torch does when a card is gone, and leave nothing of use in what was on it."""
     once = iter([True])
 
-    def fail(_module: object, _arguments: object) -> None:
+    def fail(_module, _arguments):
         if next(once, False):
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
@@ -243,14 +231,12 @@ def _lose_device(model: AMVLM) -> None:
     model.image_encoder.register_forward_pre_hook(fail)
 
 
-def test_a_lost_device_is_told_and_the_processor_goes_on_with_the_same_model(
-    predictor: Predictor, tiny_model: AMVLM
-) -> None:
+def test_a_lost_device_is_told_and_the_processor_goes_on_with_the_same_model(predictor, tiny_model):
     predictor.set_image(_image())
     expected = {name: predictor.predict("nuclei", scale=name) for name in ("tiles", "whole")}
     before = {name: value.clone() for name, value in tiny_model.state_dict().items()}
     predictor.set_image(_image())
-    told: list[str] = []
+    told = []
     _lose_device(predictor.model)
 
     found = predictor.predict("nuclei", scale="tiles", on_message=told.append)
@@ -265,7 +251,7 @@ def test_a_lost_device_is_told_and_the_processor_goes_on_with_the_same_model(
     assert np.array_equal(predictor.predict("nuclei", scale="whole").probability, expected["whole"].probability)
 
 
-def test_a_device_that_is_lost_among_the_tiles_of_a_slide(predictor: Predictor) -> None:
+def test_a_device_that_is_lost_among_the_tiles_of_a_slide(predictor):
     tiles = np.random.default_rng(0).random((2, 64, 64, 3)).astype(np.float32)
     expected = predictor.predict_tiles(tiles, ["nuclei"])
     _lose_device(predictor.model)
@@ -275,7 +261,7 @@ def test_a_device_that_is_lost_among_the_tiles_of_a_slide(predictor: Predictor) 
     assert np.array_equal(found.probability, expected.probability)
 
 
-def test_bad_input_is_named(predictor: Predictor) -> None:
+def test_bad_input_is_named(predictor):
     with pytest.raises(ImageError, match="no image"):
         predictor.predict("nuclei")
     with pytest.raises(ImageError):
@@ -289,19 +275,19 @@ def test_bad_input_is_named(predictor: Predictor) -> None:
         predictor.predict("  ")
 
 
-def test_a_device_that_is_not_there_lists_those_that_are(tiny_model: AMVLM) -> None:
+def test_a_device_that_is_not_there_lists_those_that_are(tiny_model):
     with pytest.raises(DeviceError, match="cpu"):
         Predictor(tiny_model, device="cuda:77")
 
 
-def test_from_file(tiny_checkpoint: Path) -> None:
+def test_from_file(tiny_checkpoint):
     predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
 
     assert predictor.info is not None
     assert predictor.info.name == "tiny"
 
 
-def test_what_an_image_looks_like_is_one_vector_whatever_is_asked(predictor: Predictor) -> None:
+def test_what_an_image_looks_like_is_one_vector_whatever_is_asked(predictor):
     predictor.set_image(_image(0))
     first = predictor.describe()
     predictor.predict("nuclei")
@@ -317,12 +303,12 @@ def test_what_an_image_looks_like_is_one_vector_whatever_is_asked(predictor: Pre
     assert np.linalg.norm(first - smaller) < np.linalg.norm(first - other)
 
 
-def test_without_an_image_there_is_nothing_to_describe(predictor: Predictor) -> None:
+def test_without_an_image_there_is_nothing_to_describe(predictor):
     with pytest.raises(ImageError, match="no image"):
         predictor.describe()
 
 
-def test_models_that_were_learnt_from_one_describe_images_alike(tiny_model: AMVLM, tmp_path: Path) -> None:
+def test_models_that_were_learnt_from_one_describe_images_alike(tiny_model, tmp_path):
     key = embedding_key(tiny_model)
     save_model(tiny_model, tmp_path / "m.safetensors", name="m", licence="CC0-1.0", training_data="none")
 
@@ -337,7 +323,7 @@ def test_models_that_were_learnt_from_one_describe_images_alike(tiny_model: AMVL
     assert embedding_key(tiny_model) != key
 
 
-def test_another_text_model_answers_for_what_was_not_taught(tiny_model: AMVLM, text_models: dict[str, Path]) -> None:
+def test_another_text_model_answers_for_what_was_not_taught(tiny_model, text_models):
     other = load_text_model(text_models["clipseg"])
     predictor, alone = Predictor(tiny_model, text_model=other), Predictor(tiny_model)
     predictor.set_image(_image(0, (64, 80, 3)))

@@ -1,12 +1,9 @@
 """`napari-amvlm fine-tune` with the tiny model and a few steps."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil
 import signal
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,17 +22,9 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import keep_model, learning_data, start_run
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
-
-    from napari_amvlm.learning import FineTuneResult, Report
-    from napari_amvlm.models.amvlm import AMVLM
-    from tests.cli.conftest import Run
-
 
 @pytest.fixture
-def flat_images(binary_folder: Path, tmp_path: Path) -> Path:
+def flat_images(binary_folder, tmp_path):
     """Return a folder of two images: one that is labelled too, under another name, and a new one."""
     folder = tmp_path / "more"
     folder.mkdir()
@@ -45,9 +34,7 @@ def flat_images(binary_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_model_from_a_labelled_folder(
-    run: Run, binary_folder: Path, flat_images: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_model_from_a_labelled_folder(run, binary_folder, flat_images, tiny_checkpoint, tmp_path):
     output = tmp_path / "models" / "better.safetensors"
 
     outcome = run(
@@ -68,7 +55,7 @@ def test_a_model_from_a_labelled_folder(
     assert info.sha256 == report["sha256"]
 
 
-def test_the_new_model_answers_otherwise(run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_new_model_answers_otherwise(run, binary_folder, tiny_checkpoint, tmp_path):
     output = tmp_path / "better.safetensors"
     image = read_image(binary_folder / "img" / "a.png").data
 
@@ -94,7 +81,7 @@ def test_the_new_model_answers_otherwise(run: Run, binary_folder: Path, tiny_che
     assert not np.allclose(answers[0], answers[1], atol=1e-4)
 
 
-def test_a_model_from_a_project(run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_model_from_a_project(run, binary_folder, tiny_checkpoint, tmp_path):
     root = tmp_path / "tissue.amvlm"
     with Project.create(root) as project:
         records = [project.images.add_file(binary_folder / "img" / f"{name}.png") for name in "abc"]
@@ -113,7 +100,7 @@ def test_a_model_from_a_project(run: Run, binary_folder: Path, tiny_checkpoint: 
     assert (tmp_path / "new.safetensors").is_file()
 
 
-def test_images_that_are_labelled_are_not_unlabelled(tiny_model: AMVLM, class_folder: Path, flat_images: Path) -> None:
+def test_images_that_are_labelled_are_not_unlabelled(tiny_model, class_folder, flat_images):
     folder = read_folder(class_folder)
 
     data = folder_data(Predictor(tiny_model, device="cpu"), folder, folder_prompts(folder, []), flat_images)
@@ -126,13 +113,11 @@ def test_images_that_are_labelled_are_not_unlabelled(tiny_model: AMVLM, class_fo
     assert data.validation == ()
 
 
-def test_an_unlabelled_image_that_cannot_be_used_is_left_out(
-    tiny_model: AMVLM, class_folder: Path, flat_images: Path
-) -> None:
+def test_an_unlabelled_image_that_cannot_be_used_is_left_out(tiny_model, class_folder, flat_images):
     (flat_images / "bad.png").write_text("no image")
     predictor = Predictor(tiny_model, device="cpu")
     folder = read_folder(class_folder)
-    messages: list[str] = []
+    messages = []
 
     data = folder_data(predictor, folder, folder_prompts(folder, ()), flat_images, on_message=messages.append)
 
@@ -141,7 +126,7 @@ def test_an_unlabelled_image_that_cannot_be_used_is_left_out(
     assert "bad.png" in message
 
 
-def test_more_unlabelled_images_than_memory_are_told_of(tiny_model: AMVLM, class_folder: Path, tmp_path: Path) -> None:
+def test_more_unlabelled_images_than_memory_are_told_of(tiny_model, class_folder, tmp_path):
     rng = np.random.default_rng(3)
     for number in range(6):
         Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / f"{number}.png")
@@ -149,7 +134,7 @@ def test_more_unlabelled_images_than_memory_are_told_of(tiny_model: AMVLM, class
     prompts, told = folder_prompts(folder, []), list[str]()
     room_for_four = 4 * 40 * 50 * 3 * 4 + 1
 
-    def read(limit: int) -> list[str]:
+    def read(limit):
         data = folder_data(predictor, folder, prompts, tmp_path, unlabelled_bytes=limit, on_message=told.append)
         return [image.name for image in data.unlabelled]
 
@@ -165,7 +150,7 @@ def test_more_unlabelled_images_than_memory_are_told_of(tiny_model: AMVLM, class
     assert all("alone takes more than" in text for text in told[2:])
 
 
-def test_the_labelled_folder_itself_as_unlabelled(tiny_model: AMVLM, binary_folder: Path) -> None:
+def test_the_labelled_folder_itself_as_unlabelled(tiny_model, binary_folder):
     folder = read_folder(binary_folder)
 
     data = folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": None}, binary_folder)
@@ -173,14 +158,14 @@ def test_the_labelled_folder_itself_as_unlabelled(tiny_model: AMVLM, binary_fold
     assert data.unlabelled == ()
 
 
-def test_masks_that_are_all_empty(tiny_model: AMVLM, binary_folder: Path) -> None:
+def test_masks_that_are_all_empty(tiny_model, binary_folder):
     folder = read_folder(binary_folder)
 
     with pytest.raises(LabelsError, match="empty"):
         folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": 7})
 
 
-def test_a_mask_value_without_a_class_is_named(tiny_model: AMVLM, binary_folder: Path) -> None:
+def test_a_mask_value_without_a_class_is_named(tiny_model, binary_folder):
     (binary_folder / "classes.csv").write_text("value,prompt\n1,nuclei\n", encoding="utf-8")
     folder = read_folder(binary_folder)
 
@@ -188,7 +173,7 @@ def test_a_mask_value_without_a_class_is_named(tiny_model: AMVLM, binary_folder:
         folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": 1})
 
 
-def test_two_prompts_for_masks_of_one_thing(binary_folder: Path) -> None:
+def test_two_prompts_for_masks_of_one_thing(binary_folder):
     with pytest.raises(PromptError, match=r"classes\.csv"):
         folder_prompts(read_folder(binary_folder), ["nuclei", "lungs"])
 
@@ -209,9 +194,7 @@ def test_two_prompts_for_masks_of_one_thing(binary_folder: Path) -> None:
         (["--labelled", "missing-folder", "-o", "m.safetensors"], "missing-folder"),
     ],
 )
-def test_bad_arguments_are_told_before_anything_is_loaded(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
-) -> None:
+def test_bad_arguments_are_told_before_anything_is_loaded(run, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
 
     outcome = run("fine-tune", *arguments)
@@ -222,7 +205,7 @@ def test_bad_arguments_are_told_before_anything_is_loaded(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_binary_folder_needs_a_prompt(run: Run, binary_folder: Path, tmp_path: Path) -> None:
+def test_a_binary_folder_needs_a_prompt(run, binary_folder, tmp_path):
     outcome = run("fine-tune", "--labelled", binary_folder, "-o", tmp_path / "m.safetensors")
 
     assert outcome.code == 2
@@ -230,10 +213,10 @@ def test_a_binary_folder_needs_a_prompt(run: Run, binary_folder: Path, tmp_path:
 
 
 def test_a_run_that_was_stopped_before_its_first_step_writes_no_model(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    run, binary_folder, tiny_checkpoint, tmp_path, monkeypatch
+):
     @contextlib.contextmanager
-    def pressed_at_once() -> Iterator[Callable[[], bool]]:
+    def pressed_at_once():
         yield lambda: True
 
     monkeypatch.setattr("napari_amvlm.cli.fine_tune.stop_on_interrupt", pressed_at_once)
@@ -250,7 +233,7 @@ def test_a_run_that_was_stopped_before_its_first_step_writes_no_model(
     assert not output.exists()
 
 
-def test_the_first_interrupt_asks_and_the_second_interrupts() -> None:
+def test_the_first_interrupt_asks_and_the_second_interrupts():
     before = signal.getsignal(signal.SIGINT)
 
     with stop_on_interrupt() as stopped:
@@ -265,7 +248,7 @@ def test_the_first_interrupt_asks_and_the_second_interrupts() -> None:
 
 
 @pytest.fixture
-def learnt_project(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> Path:
+def learnt_project(binary_folder, tiny_checkpoint, tmp_path):
     """Return a project with one finished run, whose masks were changed since."""
     root = tmp_path / "tissue.amvlm"
     predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
@@ -285,19 +268,19 @@ def learnt_project(binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -
     return root
 
 
-def _result(run: Generator[Report, None, FineTuneResult]) -> FineTuneResult:
+def _result(run):
     while True:
         try:
             next(run)
         except StopIteration as end:
-            result: FineTuneResult = end.value
+            result = end.value
             return result
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_run_done_again_gives_the_model_that_the_ledger_describes(
-    run: Run, learnt_project: Path, tiny_checkpoint: Path, tmp_path: Path, number: int
-) -> None:
+    run, learnt_project, tiny_checkpoint, tmp_path, number
+):
     output = tmp_path / "again.safetensors"
 
     outcome = run("fine-tune", learnt_project, "--run", number, "--model", tiny_checkpoint, "-o", output)
@@ -310,9 +293,7 @@ def test_a_run_done_again_gives_the_model_that_the_ledger_describes(
     assert all(np.array_equal(kept[name], again[name]) for name in kept)
 
 
-def test_a_project_gives_the_same_model_twice(
-    run: Run, learnt_project: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_project_gives_the_same_model_twice(run, learnt_project, tiny_checkpoint, tmp_path):
     outputs = [tmp_path / f"{name}.safetensors" for name in "ab"]
 
     for output in outputs:
@@ -329,18 +310,14 @@ def test_a_project_gives_the_same_model_twice(
         (["--run", "1", "--steps", "4"], "leave --minutes"),
     ],
 )
-def test_a_run_that_cannot_be_done_again(
-    run: Run, learnt_project: Path, tiny_checkpoint: Path, tmp_path: Path, options: list[str], said: str
-) -> None:
+def test_a_run_that_cannot_be_done_again(run, learnt_project, tiny_checkpoint, tmp_path, options, said):
     outcome = run("fine-tune", learnt_project, *options, "--model", tiny_checkpoint, "-o", tmp_path / "x.safetensors")
 
     assert outcome.code == 2
     assert said in outcome.err
 
 
-def test_a_run_is_not_done_again_from_another_model(
-    run: Run, learnt_project: Path, tiny_model: AMVLM, tmp_path: Path
-) -> None:
+def test_a_run_is_not_done_again_from_another_model(run, learnt_project, tiny_model, tmp_path):
     other = tmp_path / "other.safetensors"
     save_model(tiny_model, other, name="other", licence="CC0-1.0", training_data="none")
 

@@ -1,34 +1,23 @@
 """A run beside another text model: it labels what ours was not taught, and answers until ours is better."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.generators import drain
-from napari_amvlm.learning import FineTuneResult, LabelledImage, LearningData, UnlabelledImage, fine_tune
+from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage, fine_tune
 from napari_amvlm.learning.networks import see
 from napari_amvlm.learning.pseudo_labels import OtherModel
 from napari_amvlm.models.text_prompted import answering, load_text_model
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_prompted import TextPrompted
-
 
 @pytest.fixture
-def other(text_models: dict[str, Path]) -> TextPrompted:
+def other(text_models):
     return load_text_model(text_models["clipseg"])
 
 
-def _picture(seed: int, mask: np.ndarray | None = None) -> LabelledImage:
+def _picture(seed, mask=None):
     chance = np.random.default_rng(seed)
     image = chance.random((64, 64, 3)).astype(np.float32)
     if mask is None:
@@ -38,15 +27,13 @@ def _picture(seed: int, mask: np.ndarray | None = None) -> LabelledImage:
     return LabelledImage(f"p{seed}", image, {"stroma": mask}, {"stroma": "tiles"})
 
 
-def _finish(model: AMVLM, data: LearningData, other: TextPrompted, **changes: object) -> FineTuneResult:
+def _finish(model, data, other, **changes):
     base = {"minutes": None, "steps": 30, "crop": 64, "labelled_batch": 2, "unlabelled_batch": 1, "validations": 2}
     config = LearningConfig.model_validate(base | {"learning_rate": 0.01, "ema_decay": 0.8} | changes)
     return drain(fine_tune(model, data, config, text_model=other), lambda report: None)
 
 
-def test_it_labels_only_the_prompts_that_it_answers(
-    tiny_model: AMVLM, tiny_config: ModelConfig, other: TextPrompted
-) -> None:
+def test_it_labels_only_the_prompts_that_it_answers(tiny_model, tiny_config, other):
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     seen, text = see(tiny_model, images, torch.zeros(2, dtype=torch.bool)), tiny_model.encode_text(["nuclei", "stroma"])
 
@@ -60,7 +47,7 @@ def test_it_labels_only_the_prompts_that_it_answers(
     assert not list(OtherModel(None, tiny_config).weighted_logits(seen, text, ["stroma", "stroma"]))
 
 
-def test_ours_takes_over_once_it_is_better_on_held_out_images(tiny_model: AMVLM, other: TextPrompted) -> None:
+def test_ours_takes_over_once_it_is_better_on_held_out_images(tiny_model, other):
     data = LearningData(
         (_picture(0), _picture(1)), (UnlabelledImage("u", _picture(9).image),), tuple(_picture(i) for i in (2, 3, 4))
     )
@@ -74,7 +61,7 @@ def test_ours_takes_over_once_it_is_better_on_held_out_images(tiny_model: AMVLM,
     assert answering(result.model.config, other, "stroma") is None
 
 
-def test_the_other_model_goes_on_answering_while_it_is_better(tiny_model: AMVLM, other: TextPrompted) -> None:
+def test_the_other_model_goes_on_answering_while_it_is_better(tiny_model, other):
     held_out = _picture(2)
     found = other.probability(torch.from_numpy(held_out.image).permute(2, 0, 1)[None], ["stroma"])[0, 0].numpy() >= 0.5
     perfect = LabelledImage("p2", held_out.image, {"stroma": found}, {"stroma": "tiles"})

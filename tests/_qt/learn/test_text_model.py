@@ -1,20 +1,11 @@
 """Another text model, chosen in the Learn tab, answers for words that ours was not taught."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 from qtpy.QtCore import QSettings
 
 from napari_amvlm._qt.settings import read_text_model
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_it_draws_what_was_not_taught_says_its_licence_and_is_remembered(
-    bench: Any, text_models: dict[str, Path]
-) -> None:
+def test_it_draws_what_was_not_taught_says_its_licence_and_is_remembered(bench, text_models):
     row, folder = bench.learn.panel.text_model, text_models["clipseg"]
     bench.run("stroma")
     assert not bench.annotate.annotation().is_drawn("stroma")
@@ -36,13 +27,11 @@ def test_it_draws_what_was_not_taught_says_its_licence_and_is_remembered(
     assert read_text_model() == ""
 
 
-def test_a_wrong_folder_is_named_and_the_model_before_stays(
-    bench: Any, text_models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_wrong_folder_is_named_and_the_model_before_stays(bench, text_models, tmp_path):
     row = bench.learn.panel.text_model
     row.picked.emit(str(text_models["sam3"]))
     bench.idle()
-    said: list[tuple[str, str]] = []
+    said = []
     bench.workspace.said.connect(lambda level, text: said.append((level, text)))
 
     row.picked.emit(str(tmp_path))
@@ -54,7 +43,7 @@ def test_a_wrong_folder_is_named_and_the_model_before_stays(
     assert read_text_model() == str(text_models["sam3"])
 
 
-def test_a_model_that_is_gone_when_the_window_opens_is_said_and_ours_serves(make_bench: Any, tmp_path: Path) -> None:
+def test_a_model_that_is_gone_when_the_window_opens_is_said_and_ours_serves(make_bench, tmp_path):
     settings = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-amvlm", "napari-amvlm")
     settings.setValue("text_model", str(tmp_path / "gone"))
     settings.sync()

@@ -1,10 +1,7 @@
 """The value widgets, each on its own."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -39,11 +36,8 @@ from napari_amvlm._qt.widgets.threshold import ThresholdSlider
 from napari_amvlm._qt.widgets.word_completer import WordCompleter
 from napari_amvlm.config import Concept, ModelConfig
 
-if TYPE_CHECKING:
-    from pytestqt.qtbot import QtBot
 
-
-def test_enter_submits_each_prompt_once(qtbot: QtBot):
+def test_enter_submits_each_prompt_once(qtbot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
 
@@ -54,13 +48,13 @@ def test_enter_submits_each_prompt_once(qtbot: QtBot):
     assert signal.args == [["left lung", "right lung"]]
 
 
-def test_enter_in_the_list_of_completions_submits_the_completed_prompt_once(qtbot: QtBot):
+def test_enter_in_the_list_of_completions_submits_the_completed_prompt_once(qtbot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
     edit.setPresets(["nuclei", "lungs"])
     edit.show()
     qtbot.waitExposed(edit)
-    told: list[list[str]] = []
+    told = []
     edit.submitted.connect(told.append)
     qtbot.keyClicks(edit.lineEdit(), "nuc")
     popup = edit.completer().popup()
@@ -75,7 +69,7 @@ def test_enter_in_the_list_of_completions_submits_the_completed_prompt_once(qtbo
     assert not popup.isVisible()
 
 
-def test_history_comes_before_presets_and_the_text_stays(qtbot: QtBot):
+def test_history_comes_before_presets_and_the_text_stays(qtbot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
     edit.setValue("nuc")
@@ -88,7 +82,7 @@ def test_history_comes_before_presets_and_the_text_stays(qtbot: QtBot):
     assert edit.value() == "nuc"
 
 
-def test_completion_understands_wordings_and_marks_what_is_not_taught(qtbot: QtBot):
+def test_completion_understands_wordings_and_marks_what_is_not_taught(qtbot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
     of = {"body": "chest", "modalities": ("CT",)}
@@ -115,10 +109,10 @@ def test_completion_understands_wordings_and_marks_what_is_not_taught(qtbot: QtB
     assert words.pathFromIndex(words.completionModel().index(0, 0)) == "stroma; oesophagus"
 
 
-def test_threshold_tells_of_a_change_once_and_of_a_shown_value_not_at_all(qtbot: QtBot):
+def test_threshold_tells_of_a_change_once_and_of_a_shown_value_not_at_all(qtbot):
     slider = ThresholdSlider()
     qtbot.addWidget(slider)
-    told: list[float] = []
+    told = []
     slider.valueChanged.connect(told.append)
 
     slider.show_value(0.3)
@@ -128,7 +122,7 @@ def test_threshold_tells_of_a_change_once_and_of_a_shown_value_not_at_all(qtbot:
     assert slider.value() == pytest.approx(0.7)
 
 
-def test_magnification_is_for_tiles(qtbot: QtBot):
+def test_magnification_is_for_tiles(qtbot):
     choice = ScaleChoice()
     qtbot.addWidget(choice)
 
@@ -138,7 +132,7 @@ def test_magnification_is_for_tiles(qtbot: QtBot):
     assert not choice._magnification.isEnabled()
 
 
-def test_the_chosen_prompt_survives_a_refresh_and_buttons_tell_which(qtbot: QtBot):
+def test_the_chosen_prompt_survives_a_refresh_and_buttons_tell_which(qtbot):
     prompts = PromptList()
     qtbot.addWidget(prompts)
     prompts.setColours(theme_colours("dark"))
@@ -155,12 +149,12 @@ def test_the_chosen_prompt_survives_a_refresh_and_buttons_tell_which(qtbot: QtBo
 
 
 @pytest.mark.parametrize(("presence", "words"), [(None, "not run"), (0.97, "present 0.97"), (0.06, "absent 0.06")])
-def test_presence_in_words(presence: float | None, words: str):
+def test_presence_in_words(presence, words):
     assert PromptEntry("nuclei", presence=presence).presence_text() == words
     assert PromptEntry("nuclei", presence=presence, state="draft").presence_text() == "draft"
 
 
-def test_progress_goes_from_busy_to_a_share_to_idle(qtbot: QtBot):
+def test_progress_goes_from_busy_to_a_share_to_idle(qtbot):
     row = ProgressRow()
     qtbot.addWidget(row)
 
@@ -174,7 +168,7 @@ def test_progress_goes_from_busy_to_a_share_to_idle(qtbot: QtBot):
     assert not row.findChild(QPushButton).isEnabled()
 
 
-def test_a_new_project_gets_its_suffix(qtbot: QtBot, tmp_path: Path):
+def test_a_new_project_gets_its_suffix(qtbot, tmp_path):
     row = ProjectRow(pick_new=lambda _: str(tmp_path / "breast"), pick_existing=lambda _: "")
     qtbot.addWidget(row)
 
@@ -186,7 +180,7 @@ def test_a_new_project_gets_its_suffix(qtbot: QtBot, tmp_path: Path):
     assert signal.args == [tmp_path / "breast.amvlm"]
 
 
-def test_the_open_project_is_shown_first(qtbot: QtBot, tmp_path: Path):
+def test_the_open_project_is_shown_first(qtbot, tmp_path):
     row = ProjectRow()
     qtbot.addWidget(row)
     row.setRecent([tmp_path / "a.amvlm", tmp_path / "b.amvlm"])
@@ -197,7 +191,7 @@ def test_the_open_project_is_shown_first(qtbot: QtBot, tmp_path: Path):
     assert row._list.currentText() == "b.amvlm"
 
 
-def test_devices_fill_in_and_the_budget_comes_back(qtbot: QtBot):
+def test_devices_fill_in_and_the_budget_comes_back(qtbot):
     row = BudgetRow()
     qtbot.addWidget(row)
 
@@ -207,7 +201,7 @@ def test_devices_fill_in_and_the_budget_comes_back(qtbot: QtBot):
     assert row.value() == Budget("cpu", 0.5)
 
 
-def test_curves_keep_what_they_were_given_until_cleared(qtbot: QtBot):
+def test_curves_keep_what_they_were_given_until_cleared(qtbot):
     curve = CurveWidget()
     qtbot.addWidget(curve)
     curve.setColours(theme_colours("light"))
@@ -223,7 +217,7 @@ def test_curves_keep_what_they_were_given_until_cleared(qtbot: QtBot):
     assert curve.value().loss == []
 
 
-def test_only_a_model_that_does_not_serve_can_be_served(qtbot: QtBot):
+def test_only_a_model_that_does_not_serve_can_be_served(qtbot):
     models = ModelList()
     qtbot.addWidget(models)
     models.setValue([ModelEntry("b", "v2", "CC BY 4.0", 0.8), ModelEntry("a", "v1", "CC BY 4.0", serving=True)])
@@ -238,10 +232,10 @@ def test_only_a_model_that_does_not_serve_can_be_served(qtbot: QtBot):
     assert signal.args == ["b"]
 
 
-def test_a_question_goes_when_answered(qtbot: QtBot):
+def test_a_question_goes_when_answered(qtbot):
     question = Question()
     qtbot.addWidget(question)
-    given: list[str] = []
+    given = []
     question.ask("An earlier question.", {"Yes": lambda: given.append("yes")})
     question.ask("Too few to judge.", {answer: partial(given.append, answer) for answer in ("Serve", "Keep")})
     answers = question.answers()
@@ -254,7 +248,7 @@ def test_a_question_goes_when_answered(qtbot: QtBot):
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
-def test_a_status_keeps_its_level_when_the_theme_changes(qtbot: QtBot, level: str):
+def test_a_status_keeps_its_level_when_the_theme_changes(qtbot, level):
     line = StatusLine()
     qtbot.addWidget(line)
     line.setValue(level, "The disk is full.")
@@ -265,7 +259,7 @@ def test_a_status_keeps_its_level_when_the_theme_changes(qtbot: QtBot, level: st
     assert ("#111111" in line.styleSheet(), "#222222" in line.styleSheet()) == (level == "warning", level == "error")
 
 
-def test_scores_say_which_way_they_went(qtbot: QtBot):
+def test_scores_say_which_way_they_went(qtbot):
     table = ScoreTable()
     qtbot.addWidget(table)
     scores = {7: (0.5, 0.25), 8: (0.5, 0.75), 9: (None, 0.8)}
@@ -282,7 +276,7 @@ def test_scores_say_which_way_they_went(qtbot: QtBot):
     assert signal.args == [8]
 
 
-def test_scores_lie_below_their_prompts(qtbot: QtBot):
+def test_scores_lie_below_their_prompts(qtbot):
     table = ScoreTable()
     qtbot.addWidget(table)
     entries = [
@@ -290,7 +284,7 @@ def test_scores_lie_below_their_prompts(qtbot: QtBot):
         ScoreEntry(8, "drawn", None, None, "nuclei", corrected=False),
         ScoreEntry(7, "tile", 0.0, 0.9, "gland"),
     ]
-    looked: list[tuple[int, str]] = []
+    looked = []
     table.looked.connect(lambda key, prompt: looked.append((key, prompt)))
 
     table.setValue(entries, {"nuclei": PromptRow(0.9, 0.8, WORSE), "gland": PromptRow(0.0, 0.9, BETTER)})
@@ -307,10 +301,10 @@ def test_scores_lie_below_their_prompts(qtbot: QtBot):
     assert table.selected() == (7, "gland")
 
 
-def test_a_click_looks_at_a_score_and_new_scores_keep_it_selected(qtbot: QtBot):
+def test_a_click_looks_at_a_score_and_new_scores_keep_it_selected(qtbot):
     table = ScoreTable()
     qtbot.addWidget(table)
-    looked: list[int] = []
+    looked = []
     table.looked.connect(lambda key, _prompt: looked.append(key))
     table.setValue([ScoreEntry(7, "tile 7", 0.5, 0.25), ScoreEntry(8, "tile 8", 0.5, 0.75)])
 
@@ -325,7 +319,7 @@ def test_a_click_looks_at_a_score_and_new_scores_keep_it_selected(qtbot: QtBot):
 
 
 @pytest.mark.parametrize("number", [1, 2, 6])
-def test_a_curve_has_a_line_for_each_prompt(qtbot: QtBot, number: int):
+def test_a_curve_has_a_line_for_each_prompt(qtbot, number):
     curve = CurveWidget()
     qtbot.addWidget(curve)
     curve.setColours(theme_colours("dark"))
@@ -342,7 +336,7 @@ def test_a_curve_has_a_line_for_each_prompt(qtbot: QtBot, number: int):
     assert curve._prompt_lines == {}
 
 
-def test_only_a_model_of_the_project_can_be_compared(qtbot: QtBot):
+def test_only_a_model_of_the_project_can_be_compared(qtbot):
     models = ModelList()
     qtbot.addWidget(models)
     models.setValue([ModelEntry("b", "v2", "CC BY 4.0", 0.8, parent="v1"), ModelEntry("a", "v1", "CC BY 4.0")])
@@ -357,11 +351,11 @@ def test_only_a_model_of_the_project_can_be_compared(qtbot: QtBot):
     assert signal.args == ["b"]
 
 
-def test_a_swipe_tells_of_the_person_alone_and_offers_prompts_where_there_are_several(qtbot: QtBot):
+def test_a_swipe_tells_of_the_person_alone_and_offers_prompts_where_there_are_several(qtbot):
     swipe = SwipeRow()
     qtbot.addWidget(swipe)
-    borders: list[float] = []
-    prompts: list[str] = []
+    borders = []
+    prompts = []
     swipe.borderChanged.connect(borders.append)
     swipe.promptChanged.connect(prompts.append)
 
@@ -377,7 +371,7 @@ def test_a_swipe_tells_of_the_person_alone_and_offers_prompts_where_there_are_se
     assert prompts == ["nuclei"]
 
 
-def test_objects_can_be_merged_from_two_on(qtbot: QtBot):
+def test_objects_can_be_merged_from_two_on(qtbot):
     row = ObjectRow()
     qtbot.addWidget(row)
 
@@ -390,7 +384,7 @@ def test_objects_can_be_merged_from_two_on(qtbot: QtBot):
     assert row.value() == (3, 7)
 
 
-def test_objects_are_moved_to_the_prompt_that_is_chosen(qtbot: QtBot):
+def test_objects_are_moved_to_the_prompt_that_is_chosen(qtbot):
     row = ObjectRow()
     qtbot.addWidget(row)
     row.setPrompts(["nuclei", "stroma"])
@@ -402,10 +396,10 @@ def test_objects_are_moved_to_the_prompt_that_is_chosen(qtbot: QtBot):
     assert signal.args == ["stroma"]
 
 
-def test_what_is_shown_tells_of_each_change(qtbot: QtBot):
+def test_what_is_shown_tells_of_each_change(qtbot):
     shown = ShownLayers()
     qtbot.addWidget(shown)
-    told: list[Shown] = []
+    told = []
     shown.valueChanged.connect(told.append)
 
     shown.setValue(Shown(masks=True, reviewed=True))
@@ -417,7 +411,7 @@ def test_what_is_shown_tells_of_each_change(qtbot: QtBot):
     assert "corrected 212" in shown.summary()
 
 
-def test_the_key_help_opens_and_shows_what_it_was_given(qtbot: QtBot):
+def test_the_key_help_opens_and_shows_what_it_was_given(qtbot):
     help_panel = KeyHelp()
     qtbot.addWidget(help_panel)
 
@@ -430,7 +424,7 @@ def test_the_key_help_opens_and_shows_what_it_was_given(qtbot: QtBot):
     assert help_panel._section.isExpanded()
 
 
-def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot: QtBot):
+def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot):
     listed = QueueList()
     qtbot.addWidget(listed)
     listed.resize(300, 400)
@@ -449,7 +443,7 @@ def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot: QtBo
     assert chosen.args == [3]
 
 
-def test_an_empty_queue_has_no_steps(qtbot: QtBot):
+def test_an_empty_queue_has_no_steps(qtbot):
     step = QueueStep()
     qtbot.addWidget(step)
 
@@ -462,7 +456,7 @@ def test_an_empty_queue_has_no_steps(qtbot: QtBot):
     assert step.value() == "2 of 9, tile-4.png: new"
 
 
-def test_projects_of_one_name_show_what_tells_them_apart(qtbot: QtBot):
+def test_projects_of_one_name_show_what_tells_them_apart(qtbot):
     row = ProjectRow()
     qtbot.addWidget(row)
 
@@ -475,7 +469,7 @@ def test_projects_of_one_name_show_what_tells_them_apart(qtbot: QtBot):
     ]
 
 
-def test_a_status_line_of_a_fixed_height_keeps_it(qtbot: QtBot):
+def test_a_status_line_of_a_fixed_height_keeps_it(qtbot):
     line = StatusLine(lines=3)
     qtbot.addWidget(line)
     before = line.height()

@@ -1,10 +1,7 @@
 """CLIPSeg and SAM 3 in tiny random configurations, saved to a folder and loaded as published ones are."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,19 +12,11 @@ from transformers import AutoTokenizer, CLIPSegForImageSegmentation, Sam3Model
 from napari_amvlm.errors import ModelFileError, PromptError
 from napari_amvlm.models.text_prompted import answering, load_text_model, probability_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from napari_amvlm.config import ModelConfig
-
 KINDS = ("clipseg", "sam3")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_gives_a_probability_for_each_pixel_and_says_its_licence(
-    text_models: dict[str, Path], kind: str
-) -> None:
+def test_a_folder_gives_a_probability_for_each_pixel_and_says_its_licence(text_models, kind):
     model = load_text_model(text_models[kind])
     images = torch.rand(2, 3, 40, 72, generator=torch.Generator().manual_seed(0))
 
@@ -42,7 +31,7 @@ def test_a_folder_gives_a_probability_for_each_pixel_and_says_its_licence(
     assert model.source == str(text_models[kind].resolve())
 
 
-def test_clipseg_gives_what_the_library_gives_for_the_same_image(text_models: dict[str, Path]) -> None:
+def test_clipseg_gives_what_the_library_gives_for_the_same_image(text_models):
     folder = text_models["clipseg"]
     network = CLIPSegForImageSegmentation.from_pretrained(folder).eval()
     image = np.random.default_rng(0).random((48, 48, 3), np.float32)
@@ -56,7 +45,7 @@ def test_clipseg_gives_what_the_library_gives_for_the_same_image(text_models: di
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_sam3_gives_the_semantic_map_of_the_library(text_models: dict[str, Path]) -> None:
+def test_sam3_gives_the_semantic_map_of_the_library(text_models):
     folder = text_models["sam3"]
     network = Sam3Model.from_pretrained(folder).eval()
     image = np.random.default_rng(0).random((56, 56, 3), np.float32)
@@ -72,7 +61,7 @@ def test_sam3_gives_the_semantic_map_of_the_library(text_models: dict[str, Path]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_prompt_that_cannot_be_read_is_refused_and_never_cut(text_models: dict[str, Path], kind: str) -> None:
+def test_a_prompt_that_cannot_be_read_is_refused_and_never_cut(text_models, kind):
     model, image = load_text_model(text_models[kind]), torch.zeros(1, 3, 32, 32)
 
     with pytest.raises(PromptError, match=r"word pieces, more than the 32 that tiny-\w+ can read; shorten it"):
@@ -81,9 +70,7 @@ def test_a_prompt_that_cannot_be_read_is_refused_and_never_cut(text_models: dict
         model.probability(image, ["  "])
 
 
-def test_it_answers_for_what_was_not_taught_or_what_ours_is_worse_at(
-    tiny_config: ModelConfig, text_models: dict[str, Path]
-) -> None:
+def test_it_answers_for_what_was_not_taught_or_what_ours_is_worse_at(tiny_config, text_models):
     model = load_text_model(text_models["clipseg"])
     worse = tiny_config.concepts[0].model_copy(update={"beaten_by": "tiny-clipseg"})
     beaten = tiny_config.model_copy(update={"concepts": (worse, *tiny_config.concepts[1:])})
@@ -94,35 +81,35 @@ def test_it_answers_for_what_was_not_taught_or_what_ours_is_worse_at(
     assert answering(beaten, None, "cell nuclei") is None
 
 
-def _without(*names: str) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
+def _without(*names):
+    def change(folder):
         for name in names:
             (folder / name).unlink()
 
     return change
 
 
-def _configured(text: str) -> Callable[[Path], None]:
+def _configured(text):
     return lambda folder: (folder / "config.json").write_text(text, encoding="utf-8") and None
 
 
-def _cut_short(folder: Path) -> None:
+def _cut_short(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def _one_weight_less(folder: Path) -> None:
+def _one_weight_less(folder):
     tensors = load_file(folder / "model.safetensors")
     tensors.pop(min(name for name in tensors if "decoder" in name))
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
-def _other_shape(folder: Path) -> None:
+def _other_shape(folder):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"reduce_dim": 8}), encoding="utf-8")
 
 
-def _odd_look(folder: Path) -> None:
+def _odd_look(folder):
     (folder / "preprocessor_config.json").write_text('{"image_mean": [0.5]}', encoding="utf-8")
 
 
@@ -142,9 +129,7 @@ def _odd_look(folder: Path) -> None:
         (_odd_look, "preprocessor_config.json cannot be understood"),
     ],
 )
-def test_wrong_and_missing_files_are_named_in_one_sentence(
-    text_models: dict[str, Path], tmp_path: Path, change: Callable[[Path], None], words: str
-) -> None:
+def test_wrong_and_missing_files_are_named_in_one_sentence(text_models, tmp_path, change, words):
     folder = tmp_path / "copy"
     shutil.copytree(text_models["clipseg"], folder)
     change(folder)
@@ -156,14 +141,14 @@ def test_wrong_and_missing_files_are_named_in_one_sentence(
     assert str(raised.value).endswith(".")
 
 
-def test_nothing_is_fetched_unless_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_is_fetched_unless_asked(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
 
     with pytest.raises(ModelFileError, match="is not on this computer and was not fetched from the hub"):
         load_text_model("hub:nobody/nothing", fetch=False)
 
 
-def test_a_licence_file_speaks_where_the_card_does_not(text_models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_licence_file_speaks_where_the_card_does_not(text_models, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(text_models["clipseg"], folder)
     (folder / "README.md").unlink()

@@ -1,10 +1,7 @@
 """Teaching a vocabulary on tiny sets: reading, splitting, structure, batches, and a run that goes on after a stop."""
 
-from __future__ import annotations
-
 import json
 import random
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -37,21 +34,11 @@ from training.words.referents import View, held_out_combination
 from training.words.scores import boundary_f1
 from training.words.vocabulary import concepts_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_amvlm.config import ModelConfig
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.inference import DecodedPrompt
-    from napari_amvlm.models.text_encoder import TextEncoder
-
 HEART = SetSpec(name="Heart", kind="whole", modality="cardiac MR", subject=r"^(\d+)_")
 CELLS = SetSpec(name="Cells", kind="tiles", modality="fluorescence microscopy", prompts=("nuclei",))
 
 
-def _write(root: Path, name: str, labels: NDArray[np.uint8]) -> None:
+def _write(root, name, labels):
     for part in ("img", "labelcol"):
         (root / part).mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(name)).integers(0, 60, labels.shape, dtype=np.uint8)
@@ -60,7 +47,7 @@ def _write(root: Path, name: str, labels: NDArray[np.uint8]) -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path):
     """Return a folder with a set of two chambers (4 subjects, 2 slices each) and one of 5 pictures of cells."""
     root = tmp_path / "data"
     for subject in range(4):
@@ -79,11 +66,11 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def images(data: Path) -> list[LabelledImage]:
+def images(data):
     return [*load_set(HEART, data), *load_set(CELLS, data)]
 
 
-def test_labels_are_numbered_by_class_and_held_as_bytes(images: list[LabelledImage]) -> None:
+def test_labels_are_numbered_by_class_and_held_as_bytes(images):
     heart, cells = images[1], images[-1]
 
     assert heart.words == ("left ventricle", "aorta")
@@ -95,7 +82,7 @@ def test_labels_are_numbered_by_class_and_held_as_bytes(images: list[LabelledIma
     assert 10 < cells.object_size < 25
 
 
-def test_a_value_without_a_class_and_an_empty_folder_are_named(data: Path) -> None:
+def test_a_value_without_a_class_and_an_empty_folder_are_named(data):
     (data / "Heart" / "classes.csv").write_text("value,prompt\n1,left ventricle\n")
     with pytest.raises(DatasetError, match=r"0_1\.png holds the value 2, which classes\.csv does not name"):
         load_set(HEART, data)
@@ -108,7 +95,7 @@ def test_a_value_without_a_class_and_an_empty_folder_are_named(data: Path) -> No
         load_set(HEART.model_copy(update={"prompts": ("aorta", "liver")}), data)
 
 
-def test_captions_of_other_images_and_gray_sections_are_refused(data: Path) -> None:
+def test_captions_of_other_images_and_gray_sections_are_refused(data):
     with pytest.raises(DatasetError, match=r"cell0\.png is gray, but Cells is H&E histology"):
         load_set(CELLS.model_copy(update={"modality": "H&E histology"}), data)
     (data / "Cells" / "a_text.csv").write_text("Image,Description\nother.png,many cells\n")
@@ -118,7 +105,7 @@ def test_captions_of_other_images_and_gray_sections_are_refused(data: Path) -> N
     assert [image.caption for image in load_set(CELLS, data)][:2] == [None, "many cells"]
 
 
-def test_a_word_in_two_kinds_or_never_shown_is_refused(data: Path, images: list[LabelledImage]) -> None:
+def test_a_word_in_two_kinds_or_never_shown_is_refused(data, images):
     other = load_set(CELLS.model_copy(update={"name": "Whole", "folder": "Cells", "kind": "whole"}), data)
     with pytest.raises(DatasetError, match=r"'nuclei' is in tiles in one of Cells and Whole"):
         words_of([*images, *other])
@@ -126,7 +113,7 @@ def test_a_word_in_two_kinds_or_never_shown_is_refused(data: Path, images: list[
         words_of([image for image in images if "aorta" not in image.shown()])
 
 
-def test_the_split_is_by_subject_leaves_every_word_and_is_the_same_again(images: list[LabelledImage]) -> None:
+def test_the_split_is_by_subject_leaves_every_word_and_is_the_same_again(images):
     training, validation = split_subjects(images)
 
     subjects = {image.subject for image in validation if image.spec is HEART or image.spec == HEART}
@@ -136,17 +123,17 @@ def test_the_split_is_by_subject_leaves_every_word_and_is_the_same_again(images:
     assert [i.key for i in split_subjects(images[::-1])[1]][::-1] == [i.key for i in validation]
 
 
-def test_one_subject_is_all_for_training(images: list[LabelledImage]) -> None:
+def test_one_subject_is_all_for_training(images):
     training, validation = split_subjects([i for i in images if i.subject == "0"])
 
     assert (len(training), len(validation)) == (2, 0)
 
 
-def _view(image: LabelledImage, shown: tuple[str, ...]) -> View:
+def _view(image, shown):
     return View(image.labels, image.words, shown, np.ones(image.labels.shape, np.bool_))
 
 
-def test_structure_is_made_of_masks(images: list[LabelledImage]) -> None:
+def test_structure_is_made_of_masks(images):
     view = _view(images[1], images[1].words)
     heart, aorta = view.masks["left ventricle"], view.masks["aorta"]
 
@@ -160,7 +147,7 @@ def test_structure_is_made_of_masks(images: list[LabelledImage]) -> None:
     assert np.array_equal(background.mask, ~(heart | aorta))
 
 
-def test_the_largest_is_named_only_where_there_is_no_doubt(images: list[LabelledImage]) -> None:
+def test_the_largest_is_named_only_where_there_is_no_doubt(images):
     view = _view(images[-1], ("nuclei",))
     largest, leftmost = view.extreme("nuclei", "largest"), view.extreme("nuclei", "leftmost")
     assert largest is not None
@@ -176,7 +163,7 @@ def test_the_largest_is_named_only_where_there_is_no_doubt(images: list[Labelled
     assert view.extreme("nuclei", "largest") is None
 
 
-def test_a_quarter_of_the_combinations_is_held_out_and_the_known_exclusion_is_not() -> None:
+def test_a_quarter_of_the_combinations_is_held_out_and_the_known_exclusion_is_not():
     held = [held_out_combination("union", "lungs", f"word {i}") for i in range(400)]
 
     assert 60 < sum(held) < 140
@@ -185,7 +172,7 @@ def test_a_quarter_of_the_combinations_is_held_out_and_the_known_exclusion_is_no
     assert not held_out_combination("plain", "nuclei")
 
 
-def _spine() -> NDArray[np.uint8]:
+def _spine():
     """Return a column of discs and bodies in front of a canal; the lowest is a disc."""
     labels = np.zeros((160, 80), np.uint8)
     for index in range(6):
@@ -197,7 +184,7 @@ def _spine() -> NDArray[np.uint8]:
     return labels
 
 
-def test_levels_are_counted_from_the_lowest_disc() -> None:
+def test_levels_are_counted_from_the_lowest_disc():
     words = ("vertebrae", "intervertebral discs", "spinal canal")
     labels = _spine()
 
@@ -211,7 +198,7 @@ def test_levels_are_counted_from_the_lowest_disc() -> None:
     assert spine_levels(labels, words) is None
 
 
-def test_words_are_denied_across_fields_alone(images: list[LabelledImage]) -> None:
+def test_words_are_denied_across_fields_alone(images):
     wordings = {"nuclei": ("nuclei",), "aorta": ("aorta",), "left ventricle": ("left ventricle",)}
 
     absent = deniable(images, wordings)
@@ -227,7 +214,7 @@ def test_words_are_denied_across_fields_alone(images: list[LabelledImage]) -> No
     assert deniable([*unknown, *odd], wordings)["Cells"] == ()
 
 
-def test_a_batch_asks_for_what_its_masks_show(images: list[LabelledImage]) -> None:
+def test_a_batch_asks_for_what_its_masks_show(images):
     concepts = concepts_of(images, {"aorta": ("aorta", "aortic lumen")}, {})
     source = WordSource(images, concepts, seed=0, batch=4, size=64)
     plain = absent = structured = 0
@@ -246,23 +233,23 @@ def test_a_batch_asks_for_what_its_masks_show(images: list[LabelledImage]) -> No
     assert one.prompts == again.prompts
 
 
-def test_smaller_views_come_first(images: list[LabelledImage]) -> None:
+def test_smaller_views_come_first(images):
     source = WordSource(images, concepts_of(images, {}, {}), seed=0, batch=2, size=64, first=(2, 32))
 
     assert [source.draw(step).images.shape[-1] for step in (0, 1, 2)] == [32, 32, 64]
 
 
-def test_an_emphasised_set_is_drawn_more_often(images: list[LabelledImage]) -> None:
+def test_an_emphasised_set_is_drawn_more_often(images):
     concepts = concepts_of(images, {}, {})
 
-    def share(emphasis: dict[str, float]) -> float:
+    def share(emphasis):
         source = WordSource(images, concepts, seed=0, batch=8, size=32, emphasis=emphasis)
         return float(torch.cat([source.draw(step).whole for step in range(20)]).float().mean())
 
     assert share({HEART.name: 10.0}) > share({}) > share({CELLS.name: 10.0})
 
 
-def test_negatives_are_seen_at_the_other_scale_and_asked_in_vain(images: list[LabelledImage]) -> None:
+def test_negatives_are_seen_at_the_other_scale_and_asked_in_vain(images):
     scale = {concept.name: concept.scale for concept in concepts_of(images, {}, {})}
     source = WordSource(images, concepts_of(images, {}, {}), seed=0, batch=2, size=32, negatives=1)
 
@@ -274,10 +261,10 @@ def test_negatives_are_seen_at_the_other_scale_and_asked_in_vain(images: list[La
             assert not bool(target.any())
 
 
-def test_what_people_ask_most_wrongly_is_asked_in_vain_more_often(images: list[LabelledImage]) -> None:
+def test_what_people_ask_most_wrongly_is_asked_in_vain_more_often(images):
     concepts = concepts_of(images, {}, {})
 
-    def first_asked(factors: dict[str, float]) -> list[str]:
+    def first_asked(factors):
         source = WordSource(images, concepts, seed=0, batch=2, size=32, negatives=1, in_vain=factors)
         return [source.draw(step).concepts[0] for step in range(20)]
 
@@ -287,14 +274,14 @@ def test_what_people_ask_most_wrongly_is_asked_in_vain_more_often(images: list[L
     assert first_asked({"aorta": 1e-6}).count("aorta") == 0
 
 
-def _sides(images: list[LabelledImage], left: str, right: str) -> list[bool]:
+def _sides(images, left, right):
     """Return for views that show two words whether the first lies on the left of the second."""
     source = WordSource(images, concepts_of(images, {}, {}), seed=1, batch=4, size=64)
     columns = torch.arange(64.0)
-    found: list[bool] = []
+    found = []
     for step in range(60):
         batch = source.draw(step)
-        centres: dict[tuple[int, str], float] = {}
+        centres = {}
         for index, meaning, target in zip(batch.index.tolist(), batch.concepts, batch.targets, strict=True):
             if float(target.sum()) > 50:
                 centres[index, meaning] = float((target[0].sum(0) * columns).sum() / target.sum())
@@ -305,7 +292,7 @@ def _sides(images: list[LabelledImage], left: str, right: str) -> list[bool]:
     return found
 
 
-def test_a_mirrored_chest_shows_the_other_lung(tmp_path: Path) -> None:
+def test_a_mirrored_chest_shows_the_other_lung(tmp_path):
     labels = np.zeros((64, 64), np.uint8)
     labels[10:50, 6:26] = 255
     labels[10:50, 36:60] = 255
@@ -318,14 +305,14 @@ def test_a_mirrored_chest_shows_the_other_lung(tmp_path: Path) -> None:
     assert all(sides)
 
 
-def test_a_heart_whose_chambers_have_sides_is_never_mirrored(images: list[LabelledImage]) -> None:
+def test_a_heart_whose_chambers_have_sides_is_never_mirrored(images):
     sides = _sides([image for image in images if len(image.shown()) == 2], "left ventricle", "aorta")
 
     assert len(sides) > 3
     assert all(sides)
 
 
-def test_boundaries_within_reach_count() -> None:
+def test_boundaries_within_reach_count():
     mask = np.zeros((64, 64), np.bool_)
     mask[10:40, 10:40] = True
 
@@ -353,8 +340,8 @@ prompts = ["nuclei"]
 """
 
 
-def _recipe(model: ModelConfig, **changes: object) -> Recipe:
-    values: dict[str, object] = {
+def _recipe(model, **changes):
+    values = {
         "name": "t",
         "version": "0",
         "licence": "CC0-1.0",
@@ -372,7 +359,7 @@ def _recipe(model: ModelConfig, **changes: object) -> Recipe:
     return Recipe.model_validate(values | changes)
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(data, tiny_config, tmp_path):
     device = torch.device("cpu")
     recipe = _recipe(tiny_config)
     assert teach_words(recipe, data, tmp_path / "whole", device)
@@ -388,7 +375,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(data: Path, tiny_config
         teach_words(_recipe(tiny_config, steps=4), data, tmp_path / "whole", device)
 
 
-def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+def test_nothing_is_written_where_a_set_cannot_be_used(data, tiny_config, tmp_path):
     recipe = _recipe(tiny_config, sets=(HEART, CELLS.model_copy(update={"name": "Nowhere"})))
     with pytest.raises(DatasetError, match="Nowhere does not exist"):
         teach_words(recipe, data, tmp_path / "run", torch.device("cpu"))
@@ -401,7 +388,7 @@ def test_nothing_is_written_where_a_set_cannot_be_used(data: Path, tiny_config: 
     assert not (tmp_path / "run").exists()
 
 
-def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: ModelConfig, tmp_path: Path) -> None:
+def test_the_table_scores_words_structure_and_answers(data, tiny_config, tmp_path):
     app = typer.Typer()
     app.command()(word_table)
     recipe = tmp_path / "r.toml"
@@ -435,9 +422,7 @@ def test_the_table_scores_words_structure_and_answers(data: Path, tiny_config: M
     assert 0 <= found["answers"]["calibration_error"] <= 1
 
 
-def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(
-    data: Path, tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(data, tiny_config, tmp_path):
     cells, spleen = tmp_path / "data" / "Cells", tmp_path / "data" / "Spleen"
     cells.rename(spleen)
     (data / "sets.csv").write_text(
@@ -467,7 +452,7 @@ def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(
     assert "The recipe teaches Heart" in str(own.exception)
 
 
-def test_a_plain_unet_that_was_stopped_ends_as_one_that_was_not(images: list[LabelledImage], tmp_path: Path) -> None:
+def test_a_plain_unet_that_was_stopped_ends_as_one_that_was_not(images, tmp_path):
     hearts = [image for image in images if image.spec.name == "Heart"]
     keeper, calls = StateFile(RunFolder(tmp_path / "run"), 1e9), iter([False, True])
     (tmp_path / "run").mkdir()
@@ -484,16 +469,14 @@ def test_a_plain_unet_that_was_stopped_ends_as_one_that_was_not(images: list[Lab
     assert set(whole["dice"]) == {"left ventricle", "aorta"}
 
 
-def test_presence_that_is_as_often_right_as_it_says_has_no_calibration_error() -> None:
+def test_presence_that_is_as_often_right_as_it_says_has_no_calibration_error():
     even = [Answered("i", "p", "present" if i < 8 else "absent", "present", 0.8) for i in range(10)]
 
     assert calibration_error(even) == pytest.approx(0)
     assert calibration_error([Answered("i", "p", "absent", "present", 0.9)]) == pytest.approx(0.9)
 
 
-def test_presence_is_fitted_and_calibrated_and_the_masks_stay(
-    data: Path, tiny_config: ModelConfig, text_encoder: TextEncoder, tmp_path: Path
-) -> None:
+def test_presence_is_fitted_and_calibrated_and_the_masks_stay(data, tiny_config, text_encoder, tmp_path):
     app = typer.Typer()
     app.command()(presence)
     recipe, start, fitted = tmp_path / "r.toml", tmp_path / "start.safetensors", tmp_path / "fitted.safetensors"
@@ -513,14 +496,14 @@ def test_presence_is_fitted_and_calibrated_and_the_masks_stay(
     assert 0 <= read_info(fitted).scores["presence calibration error"] < 0.3
 
 
-def _asked(model: AMVLM, image: LabelledImage) -> dict[str, DecodedPrompt]:
+def _asked(model, image):
     pixels = image.image.astype(np.float32) / np.float32(255)
     words = ("left ventricle", "nuclei")
     scales = {word: auto_scale(model, word, image.labels.shape) for word in words}
     return {word: decode_prompt(model, encode_image(model, pixels, scales[word]), word) for word in words}
 
 
-def test_presence_of_one_subject_cannot_be_calibrated(tiny_model: AMVLM, images: list[LabelledImage]) -> None:
+def test_presence_of_one_subject_cannot_be_calibrated(tiny_model, images):
     model = build_model(
         tiny_model.config.model_copy(update={"concepts": concepts_of(images, {}, {})}),
         text_encoder=tiny_model.text_encoder,
