@@ -19,7 +19,7 @@ from napari_amvlm.imaging.formats.nifti_files import open_nifti
 from napari_amvlm.imaging.formats.ome_zarr import open_ome_zarr
 from napari_amvlm.imaging.formats.openslide_files import open_slide
 from napari_amvlm.imaging.formats.pillow_files import photo_spacing
-from napari_amvlm.imaging.formats.tiff_stacks import is_stack, open_tiff, plane_spacing
+from napari_amvlm.imaging.formats.tiff_stacks import is_stack, open_tiff, plane_spacing, tell_missing_pages
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.planes import in_plane
 
@@ -46,6 +46,8 @@ def read_image(path: str | Path) -> ImageData:
     kind = image_kind(file) or _named(file)
     if kind in (None, "plain", "tiff"):
         pixels = decode(file, indices=False).pixels
+        if kind == "tiff":
+            tell_missing_pages(file)
         if pixels.dtype == np.bool_:
             pixels = pixels.astype(np.uint8) * np.uint8(255)
         distances = plane_spacing(file) if kind == "tiff" else photo_spacing(file)
@@ -112,6 +114,7 @@ def _open(path: Path, kind: Kind | None) -> list[ImageData]:
     if kind == "czi":
         return open_czi(path)
     if kind == "tiff" and is_stack(path):
+        tell_missing_pages(path)
         return open_tiff(path)
     if kind is None and path.is_dir():
         raise ImageError(f"{path}: expected an OME-Zarr image or a folder of DICOM files, but it is neither.")

@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COMPANION_START = b"\0\x05\x16\x07"
+_OTHERS = {
+    b"\x1f\x8b": ("is packed by gzip", "unpack it"),
+    b"BZh": ("is packed by bzip2", "unpack it"),
+    b"\xfd7zXZ": ("is packed by xz", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("is packed by zstd", "unpack it"),
+    b"PK\x03\x04": ("is a zip archive", "unpack it"),
+    b"%PDF": ("is a PDF document", "save its image as a file of its own"),
+    b"<!doctype html": ("is a web page, as a download that failed leaves it", "download it again"),
+    b"<html": ("is a web page, as a download that failed leaves it", "download it again"),
+    b"version https://git-lfs": (
+        "is the pointer that Git LFS keeps in place of a file",
+        "get the file by git lfs pull",
+    ),
+}
+"""What files are that are called like images, by how they start in small letters, and what helps."""
+_START = 64
+PLAIN_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -46,12 +63,29 @@ def decode(path: Path, *, indices: bool) -> Decoded:
     """
     start = _start(path)
     with reading(path):
-        pixels = decode_tiff(path, indices=indices) if start in TIFF_STARTS else None
+        pixels = decode_tiff(path, indices=indices) if start[:4] in TIFF_STARTS else None
         if pixels is None:
             pixels = decode_with_pillow(path, indices=indices)
     check_numbers(path, pixels.dtype)
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     return Decoded(native, start.startswith(LOSSY))
+
+
+def refuse_others(path: Path, start: bytes) -> None:
+    """Raise `ImageError` for a file that starts like one of another kind, by what it is."""
+    if start.startswith(_COMPANION_START):
+        raise ImageError(
+            f"{path} holds what a Mac keeps beside the file called {path.name.removeprefix('._')}, not an image; "
+            "give that file."
+        )
+    if not path.stat().st_size:
+        raise ImageError(f"{path} is empty; copy or save it again.")
+    text = start.lstrip().lower()
+    for known, (what, mend) in _OTHERS.items():
+        if start.startswith(known) or text.startswith(known):
+            raise ImageError(f"{path} {what}, not an image; {mend}.")
+    if path.suffix.lower() in (".hdr", ".img") and not start.startswith((*TIFF_STARTS, *PLAIN_STARTS)):
+        raise ImageError(f"{path} is a half of an image in two files, .hdr and .img; convert both to one .nii file.")
 
 
 def check_is_file(path: Path) -> None:
@@ -65,15 +99,9 @@ def _start(path: Path) -> bytes:
     check_is_file(path)
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(_START)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{path} cannot be opened ({reason}); check that it is there and may be read.") from error
-    if start == _COMPANION_START:
-        raise ImageError(
-            f"{path} holds what a Mac keeps beside the file called {path.name.removeprefix('._')}, not an image; "
-            "give that file."
-        )
-    if not start:
-        raise ImageError(f"{path} is empty; expected a PNG, JPEG or TIFF image.")
+    refuse_others(path, start)
     return start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,12 @@ _LENGTHS = {2: "YX", 3: "ZYX", 4: "TZYX"}
 _SIDES = ("RL", "AP", "IS")
 """What the axes of the patient grow away from, and towards, in the coordinates of ITK."""
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_NRRD_BODY = re.compile(r"\r?\n\r?\n")
+_META_BODY = re.compile(r"^\s*ElementDataFile\s*=[^\n]*\n", re.MULTILINE)
+"""What stands before the voxels, where they lie in the file itself."""
+_PACKED = re.compile(r"^\s*(?:CompressedData\s*=\s*True|encoding\s*:\s*(?:gzip|gz))\s*$", re.MULTILINE | re.IGNORECASE)
+_SKIPPED = re.compile(r"^line skip\s*:\s*[1-9]", re.MULTILINE)
+_PIECE = 1 << 22
 _DIRECTIONS = re.compile(
     r"^\s*(?:TransformMatrix|Orientation|Rotation)\s*=|^\s*space\s*:\s*(?:right|left|[RL][AP]S)",
     re.MULTILINE | re.IGNORECASE,
@@ -69,14 +76,18 @@ def _described(path: Path, header: str) -> ImageData:
     import SimpleITK
 
     nrrd = header.startswith(NRRD_START.decode())
-    stored = _data_file(path, header).stat().st_size
+    voxels = _data_file(path, header)
+    stored = voxels.stat().st_size
     file = SimpleITK.ImageFileReader()
     file.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")
     file.SetFileName(str(path))
     file.ReadImageInformation()
     shape, components = tuple(int(n) for n in file.GetSize()[::-1]), int(file.GetNumberOfComponents())
     _check(path, shape, components, stored, SimpleITK.GetPixelIDValueAsString(file.GetPixelID()))
+    unpacked = _packed_bytes(path, voxels, header)
     pixels = np.asarray(SimpleITK.GetArrayFromImage(file.Execute()))
+    if unpacked is not None and unpacked < pixels.nbytes:
+        raise ImageError(f"{path} is cut off, {unpacked} of {pixels.nbytes} bytes are there; copy it again.")
     check_numbers(path, pixels.dtype)
     rgb = components > 1
     if rgb and (components not in (3, 4) or pixels.dtype != np.uint8):
@@ -132,6 +143,33 @@ def _check(path: Path, shape: Sequence[int], components: int, stored: int, kind:
             f"{path}: {stored} bytes cannot hold {shape} voxels, or they would fill more than {_MOST_BYTES >> 20} MB; "
             "copy it again, or save it as .nii."
         )
+
+
+def _packed_bytes(path: Path, stored: Path, header: str) -> int | None:
+    """Unpack voxels to the end of their stream, and return how many bytes they are; None where they are not packed.
+
+    SimpleITK returns wrong voxels where a stream is damaged or too short.
+
+    Raises
+    ------
+    ImageError
+        The stream is cut off.
+    zlib.error
+        It is damaged.
+    """
+    body = (_NRRD_BODY if header.startswith(NRRD_START.decode()) else _META_BODY).search(header)
+    fields = header[: body.start()] if body else header
+    if not _PACKED.search(fields) or _SKIPPED.search(fields):
+        return None
+    stream, count = zlib.decompressobj(zlib.MAX_WBITS | 32), 0  # of either kind, zlib or gzip
+    with stored.open("rb") as file:
+        file.seek(body.end() if body and stored == path else 0)
+        while not stream.eof:
+            piece = stream.unconsumed_tail or file.read(_PIECE)
+            if not piece:
+                raise ImageError(f"{path} is cut off, its packed voxels have no end; copy it again.")
+            count += len(stream.decompress(piece, _PIECE))
+    return count
 
 
 def _orientation(direction: Sequence[float], axes: int) -> str:

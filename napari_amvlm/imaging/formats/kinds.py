@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats import czi_files
-from napari_amvlm.imaging.formats.decoding import TIFF_STARTS, check_is_file
+from napari_amvlm.imaging.formats.decoding import PLAIN_STARTS, TIFF_STARTS, check_is_file
 from napari_amvlm.imaging.formats.dicom_files import MAX_FILES
 from napari_amvlm.imaging.formats.itk_files import ITK_ENDINGS, is_itk
 from napari_amvlm.imaging.formats.nifti_files import is_nifti, nifti_start
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["plain", "tiff", "dicom", "dicom folder", "nifti", "zarr", "slide", "czi", "itk"]
 
-_PLAIN_STARTS = (b"\x89PNG", b"\xff\xd8\xff")
 _DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 """Groups 8 and 2, either of which comes first in files that have no preamble."""
 _FIRST_KINDS = (b"UL", b"CS", b"UI", b"OB", b"SH", b"LO", b"DA")
@@ -56,7 +55,7 @@ def image_kind(path: Path) -> Kind | None:
         return "dicom"
     if start[:4] in TIFF_STARTS:
         return "tiff"
-    if start.startswith(_PLAIN_STARTS):
+    if start.startswith(PLAIN_STARTS):
         return "plain"
     if (ending == ".dcm" and start[:2] in _DICOM_STARTS) or _starts_with_dicom_group(start):
         return "dicom"

@@ -105,6 +105,8 @@ def reading(path: Path, *, quiet: bool = True) -> Iterator[None]:
         raise
     except AmvlmError:
         raise
+    except EOFError as error:
+        raise ImageError(f"{path} is cut off, it ends too early; copy it again.") from error
     except Exception as error:  # decoders have exceptions of their own, beside all of Python's
         reason = printable(str(error))[:300] or type(error).__name__
         raise ImageError(f"{path} is damaged and cannot be read ({reason}); save or copy it again.") from error

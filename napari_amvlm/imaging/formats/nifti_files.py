@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging.formats.decoding import refuse_others
 from napari_amvlm.imaging.formats.lazy import lazy, mapped, need, reading
 from napari_amvlm.imaging.formats.limits import EAGER_BYTES, check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
@@ -75,6 +76,7 @@ def open_nifti(path: Path, plane: Plane = "acquired") -> list[ImageData]:
     with reading(path):
         start = nifti_start(path)
         if not is_nifti(start):
+            refuse_others(path, start)
             raise ImageError(
                 f"{path}: expected a NIfTI file with header and image in one (.nii or .nii.gz), but it is none; "
                 "convert it with a program that knows its format."
@@ -158,9 +160,26 @@ def _packed_voxels(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dt
     with gzip.open(path) as file:
         file.read(offset)
         content = file.read(count)
+        _check_rest(path, file)
     if len(content) < count:
         raise ImageError(f"{path} is cut off, {len(content)} of {count} bytes are there; copy it again.")
     return np.frombuffer(content, dtype).reshape(shape, order="F")
+
+
+def _check_rest(path: Path, file: gzip.GzipFile) -> None:
+    """Read a packed file to its end, where the checksum of its content is compared.
+
+    Bytes behind the end that are not packed say nothing of the voxels: copies may have them.
+    """
+    rest = 0
+    try:
+        while piece := file.read(1 << 20):
+            rest += len(piece)
+            if rest > _MAX_PREFIX:
+                raise ImageError(f"{path} holds more than the voxels that its header names; save it again.")
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped file"):
+            raise
 
 
 def _orientation(header: Any) -> str:

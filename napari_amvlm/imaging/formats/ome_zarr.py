@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.lazy import grouped, lazy, reading, with_small_levels
 from napari_amvlm.imaging.formats.limits import check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.formats.zarr_safety import check_array, inside, zarr_metadata
-from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, spacing
+from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,23 +200,19 @@ def _arranged(level: Any, axes: str, kept: list[str]) -> Any:
 def _distances(
     multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: str, units: Mapping[str, str]
 ) -> dict[str, Spacing]:
-    """Return the distances of neighbours at full resolution; those without a unit are left out."""
-    found: dict[str, Spacing] = {}
-    factors = [_scale(metadata, len(axes)) for metadata in (multiscale, dataset)]
-    for position, axis in enumerate(axes):
-        value = spacing(factors[0][position] * factors[1][position], units[axis])
-        if axis != "C" and value is not None:
-            found[axis] = value
-    return found
+    """Return the distances of neighbours at full resolution; those without a scale or a unit are left out."""
+    scales = [_scale(metadata, axes) for metadata in (multiscale, dataset)]
+    given = {axis: math.prod(scale.get(axis, 1.0) for scale in scales) for axis in {**scales[0], **scales[1]}}
+    return known({axis: spacing(given[axis], units[axis]) for axis in axes if axis in given and axis != "C"})
 
 
-def _scale(metadata: Mapping[str, Any], count: int) -> list[float]:
-    """Return the factors of `count` axes; where fewer are given, they are those of the last axes, and others are 1."""
+def _scale(metadata: Mapping[str, Any], axes: str) -> dict[str, float]:
+    """Return the factors by axis; where fewer are given than there are axes, they are those of the last ones."""
     for transformation in metadata.get("coordinateTransformations") or ():
         values = transformation.get("scale")
-        if transformation.get("type") == "scale" and isinstance(values, list) and 2 <= len(values) <= count:
-            return [1.0] * (count - len(values)) + [float(value) for value in values]
-    return [1.0] * count
+        if transformation.get("type") == "scale" and isinstance(values, list) and 2 <= len(values) <= len(axes):
+            return dict(zip(axes[-len(values) :], map(float, values), strict=True))
+    return {}
 
 
 def _colours(level: Any, kept: Sequence[str], shown: Sequence[Mapping[str, Any]]) -> bool:

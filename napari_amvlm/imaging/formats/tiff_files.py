@@ -48,6 +48,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
+        check_first_page(path, file)
         series = file.series[0]
         page = series.keyframe
         lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"}
@@ -75,6 +76,24 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
         values = _values(pixels[..., :channels] if channels else pixels, page, indices=indices)
         return np.ascontiguousarray(upright(values, tiff_orientation(page)))
+
+
+def check_first_page(path: Path, file: Any) -> None:
+    """Raise `ImageError` where a file ends before the page that its header names."""
+    if not len(file.pages):
+        raise ImageError(f"{path} is cut off, it ends before its first page; copy it again.")
+
+
+def ends_early(path: Path) -> bool:
+    """Tell whether the last page that can be found names another one, which is not there."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        place = file.pages.next_page_offset
+        if place is None:
+            return False
+        file.filehandle.seek(place)
+        return any(file.filehandle.read(file.tiff.offsetsize))
 
 
 def plain_bytes(page: Any) -> int:

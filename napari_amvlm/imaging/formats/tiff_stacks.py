@@ -27,6 +27,8 @@ from napari_amvlm.imaging.formats.tiff_files import (
     RGB,
     brighter,
     check_bits,
+    check_first_page,
+    ends_early,
     guard_frames,
     has_alpha,
     has_known_colours,
@@ -78,6 +80,16 @@ def open_tiff(path: Path) -> list[ImageData]:
     return images
 
 
+def tell_missing_pages(path: Path) -> None:
+    """Warn where a TIFF file was cut off between its pages: those behind the cut are absent."""
+    with reading(path):
+        cut = ends_early(path)
+    if cut:
+        warnings.warn(
+            f"{path} is cut off, it ends before its last page; only the pages before are there.", stacklevel=2
+        )
+
+
 def plane_spacing(path: Path) -> dict[str, Any]:
     """Return the spacing of the first image in a TIFF file."""
     import tifffile
@@ -89,6 +101,7 @@ def plane_spacing(path: Path) -> dict[str, Any]:
 def is_stack(path: Path) -> bool:
     """Tell whether a TIFF file is more than a plane of gray or colours at one resolution that fits into memory."""
     with reading(path), open_tiff_file(path) as file:
+        check_first_page(path, file)
         series = file.series[0]
         if any(page is None or page.parent is not file for page in series.pages):
             return True

@@ -128,3 +128,16 @@ def test_several_values_in_a_voxel_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="one value or 8-bit colours"):
         open_images(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha", "mhd"])
+@pytest.mark.parametrize("place", ["voxel", "end"])
+def test_damage_in_packed_voxels_is_told(tmp_path: Path, ending: str, place: str) -> None:
+    _saved(tmp_path / f"a.{ending}", "LPS", compressed=True)
+    path = tmp_path / ("a.zraw" if ending == "mhd" else f"a.{ending}")
+    content = bytearray(path.read_bytes())
+    content[-5 if place == "end" else -500] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ImageError, match=r"damaged|cut off"):
+        open_images(tmp_path / f"a.{ending}")

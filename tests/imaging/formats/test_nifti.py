@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import struct
 from pathlib import Path
@@ -288,3 +289,44 @@ def test_equal_distances_with_few_slices_give_the_plane_of_those(tmp_path: Path)
 
     assert image.orientation == "RIP"
     np.testing.assert_array_equal(image.data, few[::-1, :, ::-1].transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("place", ["voxel", "checksum", "trailer"])
+def test_damage_in_a_packed_file_is_told(tmp_path: Path, place: str) -> None:
+    raw = _turned("RAS").to_bytes()
+    content = bytearray(gzip.compress(raw, compresslevel=0))
+    if place == "trailer":
+        del content[-8:]
+    else:
+        content[len(content) // 2 if place == "voxel" else -6] ^= 1
+    (tmp_path / "a.nii.gz").write_bytes(content)
+
+    with pytest.raises(ImageError, match="cut off" if place == "trailer" else "damaged"):
+        open_images(tmp_path / "a.nii.gz")
+
+
+def test_parts_and_bytes_behind_a_packed_file_do_no_harm(tmp_path: Path) -> None:
+    raw = _turned("RAS").to_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw[:100]) + gzip.compress(raw[100:]) + b"of another program")
+    (tmp_path / "b.nii").write_bytes(raw)
+
+    np.testing.assert_array_equal(_one(tmp_path / "a.nii.gz").data, _one(tmp_path / "b.nii").data)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.nii.gz", gzip.compress(gzip.compress(b"x" * 600)), "packed by gzip"),
+        ("a.nii.gz", bz2.compress(b"x" * 600), "packed by bzip2"),
+        ("a.nii.gz", b"PK\3\4" + bytes(600), "zip archive"),
+        ("a.nii.gz", b"\n<!DOCTYPE html><html>" + bytes(600), "web page"),
+        ("a.tif", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        ("a.img", bytes(600), "half of an image"),
+        ("a.nii", b"", "is empty"),
+    ],
+)
+def test_what_is_no_image_is_called_by_its_kind(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ImageError, match=said):
+        open_images(tmp_path / name)

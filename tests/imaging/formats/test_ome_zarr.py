@@ -273,4 +273,4 @@ def test_a_scale_of_y_and_x_only(tmp_path: Path) -> None:
     multiscales[0]["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [0.5, 0.25]}]
     group.attrs["multiscales"] = multiscales
 
-    assert _one(path).scale[1:] == (0.5, 0.25)
+    assert (_one(path).scale, _one(path).units[0]) == ((1.0, 0.5, 0.25), "pixel")

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images, read_image
@@ -282,3 +283,28 @@ def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_pa
     for read in (open_images, read_image):
         with pytest.raises(ImageError, match=r"a\.tif is damaged .*a tile of \(60000, 60000, 3\)"):
             read(path)
+
+
+@pytest.mark.parametrize("how", [{}, {"imagej": True}, {"ome": True}])
+def test_pages_behind_a_cut_are_absent_and_told(tmp_path: Path, how: dict[str, Any]) -> None:
+    planes = VOLUME[0, 0]
+    with tifffile.TiffWriter(tmp_path / "a.tif", **how) as file:
+        for plane in planes:
+            file.write(plane, photometric="minisblack", contiguous=False, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        end = file.pages[2].offset
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:end])
+
+    with pytest.warns(UserWarning, match="cut off, it ends before its last page"):
+        image = _one(tmp_path / "a.tif")
+
+    np.testing.assert_array_equal(image.data, planes[:2])
+
+
+def test_a_plane_that_ends_before_its_header_is_cut_off(tmp_path: Path) -> None:
+    Image.fromarray(GRAY).save(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[:4] + struct.pack("<I", len(content)) + content[8:])
+
+    with pytest.raises(ImageError, match="cut off, it ends before its first page"):
+        open_images(tmp_path / "a.tif")
