@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import AmvlmError, DatasetError
-from napari_amvlm.imaging import find_sources, is_zarr, slide_key
+from napari_amvlm.imaging import find_sources, slide_key
+from napari_amvlm.imaging.sources import folders_below
 from napari_amvlm.project.storage import array_hash, storable_array
 
 if TYPE_CHECKING:
@@ -91,25 +92,16 @@ def find_scans(paths: Iterable[Path]) -> list[ImageSource]:
     """
     found: list[ImageSource] = []
     for path in paths:
-        folders = [path, *_folders_below(path)]
+        folders = [path, *folders_below(path)] if path.is_dir() else [path]
         before = len(found)
         for folder in folders:
             try:
-                found += find_sources([folder])
+                found += find_sources([folder], below=False)
             except DatasetError:
                 continue
         if len(found) == before:
-            find_sources([path])  # says what is there instead
+            find_sources([path], below=False)  # says what is there instead
     return list({(source.path.resolve(), source.files): source for source in found}.values())
-
-
-def _folders_below(path: Path) -> Iterator[Path]:
-    if not path.is_dir() or is_zarr(path):
-        return
-    for folder in sorted(path.iterdir()):
-        if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith(".") and not is_zarr(folder):
-            yield folder
-            yield from _folders_below(folder)
 
 
 def channels(image: ImageData) -> Sequence[ImageData]:

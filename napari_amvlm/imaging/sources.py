@@ -20,7 +20,7 @@ from napari_amvlm.imaging.planes import in_plane
 from napari_amvlm.imaging.reading import open_images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from napari_amvlm.imaging.image_data import ImageData
@@ -53,10 +53,11 @@ class ImageSource:
         return [in_plane(image, plane) for image in open_dicom_series(self.files, self.path)]
 
 
-def find_sources(paths: Iterable[Path], *, stacks: bool = False) -> list[ImageSource]:
+def find_sources(paths: Iterable[Path], *, stacks: bool = False, below: bool = True) -> list[ImageSource]:
     """Return the images that are meant, each once; a folder stands for all images in it and in its `img/`.
 
-    With `stacks`, files whose names differ by their last number alone are the planes of one stack.
+    With `stacks`, files whose names differ by their last number alone are the planes of one stack. With `below`, a
+    folder that holds no image itself, as a disc of a clinic, stands for those in all folders below it.
 
     In a folder, DICOM files are put together to volumes, whatever they are called. Other files count where their
     ending or their content is that of an image; hidden files do not.
@@ -69,7 +70,7 @@ def find_sources(paths: Iterable[Path], *, stacks: bool = False) -> list[ImageSo
     sources: list[ImageSource] = []
     for path in paths:
         if path.is_dir() and not is_zarr(path):
-            sources += _in_folder(path)
+            sources += _in_folder(path, below=below)
         else:
             sources.append(ImageSource(path, image_name(path)))
     unique = {(source.path.resolve(), source.files): source for source in sources}
@@ -101,13 +102,34 @@ def _is_called_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _in_folder(folder: Path) -> list[ImageSource]:
+def folders_below(folder: Path) -> Iterator[Path]:
+    """Yield the visible folders in a folder, and those in them; images that are folders, and links, are left out."""
+    if is_zarr(folder):
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".") and not is_zarr(path):
+            yield path
+            yield from folders_below(path)
+
+
+def _in_folder(folder: Path, *, below: bool) -> list[ImageSource]:
     """Return the images of one folder."""
     folders = [one for one in (folder / "img", folder) if one.is_dir()]
     sources = [source for one in folders for source in _directly_in(one)]
+    if not sources and below:
+        sources = [
+            replace(source, name=" ".join([*one.relative_to(folder).parts[:-1], _within(one.name, source.name)]))
+            for one in itertools.islice(folders_below(folder), MAX_FILES)
+            for source in _directly_in(one)
+        ]
     if not sources:
         raise DatasetError(f"{folder} holds no image, only {visible_contents(folder)}; give a folder of images.")
     return sources
+
+
+def _within(folder: str, name: str) -> str:
+    """Return what an image in a folder is called; that of a series has the name of its folder already."""
+    return name if name.startswith(folder) else f"{folder} {name}"
 
 
 def _directly_in(folder: Path) -> list[ImageSource]:

@@ -112,3 +112,16 @@ def test_dicom_without_ending_is_in_a_data_folder(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "labelcol" / f"IM{number}.png")
 
     assert [pair.name for pair in read_folder(tmp_path).pairs] == [f"IM{number}" for number in range(6)]
+
+
+def test_a_disc_of_a_clinic_stands_for_the_series_below_it(tmp_path: Path) -> None:
+    for name in ("SE0", "SE1"):
+        (tmp_path / "DICOM" / "ST0").mkdir(parents=True, exist_ok=True)
+        _series(tmp_path / "DICOM" / "ST0" / name, "IM{}")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "DICOM" / ".hidden").mkdir()
+
+    sources = find_sources([tmp_path])
+
+    assert [source.name for source in sources] == ["DICOM ST0 SE0", "DICOM ST0 SE1"]
+    np.testing.assert_array_equal(sources[1].open()[0].data, PIXELS)
