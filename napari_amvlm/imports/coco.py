@@ -120,6 +120,9 @@ def read_coco(
     names = {number: name for number, one in categories.items() if (name := " ".join(one.name.split()))}
     images = _by_id(_listed(CocoImage, file.images, path, "image", on_problem), "file_name", path, on_problem)
     by_image: dict[str, list[CocoAnnotation]] = {number: [] for number in images}
+    # Of files that were merged, an image may be listed twice, with an id each.
+    first: dict[tuple[Any, ...], str] = {}
+    same = {n: first.setdefault((i.file_name, i.sha256, i.height, i.width), n) for n, i in images.items()}
     for number, raw in enumerate(file.annotations, 1):
         try:
             annotation = _annotation(raw, number, path)
@@ -129,7 +132,7 @@ def read_coco(
         except DatasetError as error:
             on_problem(str(error))
             continue
-        by_image[annotation.image_id].append(annotation)
+        by_image[same[annotation.image_id]].append(annotation)
     parsed = _Parsed(by_image, names, crowds)
     for image in images.values():
         if by_image[image.id] or image.answered:

@@ -135,12 +135,21 @@ def _feature_mask(feature: Any, cells: Cells, shape: tuple[int, int]) -> tuple[N
     """Return the pixels of a feature, and how many of its parts have no area."""
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise LabelsError("it is no GeoJSON feature: export it again.")
-    nucleus = feature.get("nucleusGeometry")
-    geometry = nucleus if nucleus is not None and cells == "nucleus" else feature.get("geometry")
+    geometry = _nucleus(feature) if cells == "nucleus" else feature.get("geometry")
     mask, parts = geometry_mask(geometry, shape)
     if not mask.any():
         raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
     return mask, parts
+
+
+def _nucleus(feature: dict[str, Any]) -> Any:
+    """Return the outline of a cell's nucleus, and that of a feature that is no cell."""
+    properties = feature.get("properties") or {}
+    known = properties if isinstance(properties, dict) else {}
+    nucleus = feature.get("nucleusGeometry") or known.get("nucleusGeometry")
+    if nucleus is None and "cell" in (known.get("objectType"), known.get("object_type")):
+        raise LabelsError("it is a cell without a nucleus: import cells, or detect nuclei.")
+    return feature.get("geometry") if nucleus is None else nucleus
 
 
 def _title(number: int, feature: Any, name: str | None) -> str:

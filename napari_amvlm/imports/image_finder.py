@@ -82,6 +82,7 @@ class ImageFinder:
         name = _file_name(reference)
         records = [r for r in self._images if normal_form(r.name) == name]
         records = records or [r for r in self._images if _stem(normal_form(r.name)) == _stem(name)]
+        records = records or [r for r in self._images if normal_form(r.name).casefold() == name.casefold()]
         if len(records) > 1 and reference.shape is not None:
             records = [r for r in records if r.shape == reference.shape]
         if len(records) > 1:
@@ -136,6 +137,9 @@ def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:
     same = [path for path in files if normal_form(path.name) == name]
     if folder is not None:
         same += [path for path in files if path.suffix.lower() in SUFFIXES and normal_form(path.stem) == _stem(name)]
+    if not same:
+        in_any_case = [path for path in files if normal_form(path.name).casefold() == name.casefold()]
+        same = in_any_case if len(in_any_case) == 1 else []
     return next(iter(same), None)
 
 

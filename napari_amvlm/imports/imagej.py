@@ -13,6 +13,7 @@ from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.exports.imagej import need_roifile
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import polygon_mask
+from napari_amvlm.imports.text_files import archive_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
                 yield path.name, parsed(file.read(_LARGEST))
             return
         with zipfile.ZipFile(path) as packed:
-            members = [one for one in packed.infolist() if one.filename.lower().endswith(".roi")]
+            members = archive_members(packed, (".roi",))
             if not 0 < len(members) <= _MOST:
                 raise DatasetError(
                     f"{path} holds {len(members)} ROIs, and 1 to {_MOST} were expected: export it again."

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 import zlib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError, printable
@@ -56,11 +57,17 @@ def _unpacked(path: Path) -> bytes:
     if not content.startswith(b"PK\3\4"):
         return content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(_ENDINGS)]
-        if len(names) != 1:
-            raise DatasetError(f"{path} holds {len(names)} files of masks, but one is expected: unpack it.")
-        with archive.open(names[0]) as member:
+        members = archive_members(archive, _ENDINGS)
+        if len(members) != 1:
+            raise DatasetError(f"{path} holds {len(members)} files of masks, but one is expected: unpack it.")
+        with archive.open(members[0]) as member:
             return member.read(_MOST_BYTES + 1)
+
+
+def archive_members(archive: zipfile.ZipFile, endings: tuple[str, ...]) -> list[zipfile.ZipInfo]:
+    """Return the members of an archive with these endings, without those that a Mac puts beside each of them."""
+    members = [member for member in archive.infolist() if member.filename.lower().endswith(endings)]
+    return [member for member in members if not PurePosixPath(member.filename).name.startswith("._")]
 
 
 def parse_json(path: Path, content: bytes) -> Any:

@@ -138,6 +138,15 @@ def test_ids_may_be_texts(project: Project, photo: Path, tmp_path: Path) -> None
         pytest.param(lambda c: c["images"][0].update(width=None, height=0), 0, id="no size"),
         pytest.param(lambda c: c["images"][0].update(file_name="https://x.org/d/a.png?v=1"), 0, id="address"),
         pytest.param(lambda c: c["images"][0].update(file_name="d\\img\\a.png"), 0, id="Windows"),
+        pytest.param(lambda c: c["images"][0].update(file_name="A.PNG"), 0, id="capital letters"),
+        pytest.param(
+            lambda c: (
+                c["images"].append(c["images"][0] | {"id": 2}),
+                c["annotations"][1].update(image_id=2),
+            ),
+            0,
+            id="an image with two ids",
+        ),
         pytest.param(lambda c: c["categories"].append({"id": 1, "name": None}), 1, id="category without name"),
         pytest.param(lambda c: c["categories"].append({"id": 1, "name": 7}), 0, id="category called 7"),
         pytest.param(
@@ -366,3 +375,24 @@ def test_outlines_on_a_photo_lie_where_they_were_drawn(
 
     assert import_files(project, [path], images=on_its_side).problems == []
     assert np.array_equal(_objects(project) > 0, _expected(expected))
+
+
+@pytest.mark.parametrize("where", ["in properties", "missing"])
+def test_a_cell_gives_its_nucleus_or_nothing(project: Project, photo: Path, tmp_path: Path, where: str) -> None:
+    nucleus = {"nucleusGeometry": _polygon(_ring(15, 15, 6))} if where == "in properties" else {}
+    cell = _feature(_polygon(_ring(10, 10, 20)))
+    cell["properties"] |= {"objectType": "cell"} | nucleus
+    (tmp_path / "a.geojson").write_text(json.dumps([cell, _feature(_polygon(_ring(2, 2, 5)))]))
+
+    problems = import_files(project, [tmp_path / "a.geojson"], images=photo, cells="nucleus").problems
+
+    assert np.array_equal(_objects(project) > 0, _expected((2, 2, 5), *([(15, 15, 6)] if nucleus else [])))
+    assert ["without a nucleus" in problem for problem in problems] == ([] if nucleus else [True])
+
+
+def test_an_archive_from_a_mac_has_one_file_of_masks(project: Project, photo: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.geojson", json.dumps([AREA]))
+        archive.writestr("__MACOSX/._a.geojson", b"\0\5\x16\7")
+
+    assert import_files(project, [tmp_path / "a.zip"], images=photo).problems == []
