@@ -55,7 +55,7 @@ def read_label_file(path: Path, prompt: str | None) -> ImportedMasks:
     classes = () if prompt else read_classes(path.parent / "classes.csv") or read_classes(root / "classes.csv")
     if not classes and not prompt:
         raise InputError(f"{path} has no classes.csv that says what its values mean: add one, or give --prompt.")
-    name, sha256 = _images(path.parent, root).get(path.stem, (path.stem, None))
+    name, sha256 = image_table(path.parent, root).get(path.stem, (path.stem, None))
     reference = ImageReference(name, sha256, path=None)
     if prompt:
         return ImportedMasks(path, reference, partial(_objects_of_one_prompt, path, prompt))
@@ -119,7 +119,7 @@ def beside(path: Path, *folders: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _images(*folders: Path) -> dict[str, tuple[str, str | None]]:
+def image_table(*folders: Path) -> dict[str, tuple[str, str | None]]:
     """Return name and hash of the images by the stem of their label images, out of `images.csv`."""
     for path in (folder / "images.csv" for folder in folders):
         if not path.is_file():

@@ -17,7 +17,7 @@ from napari_amvlm.imports.label_images import beside
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans, whole_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,21 +45,50 @@ def read_nifti_labels(path: Path, prompt: str | None, scans: Scans) -> ScanMasks
     InputError
         It is not clear what the values mean, there is no such scan, or it lies elsewhere in space.
     """
-    classes = {} if prompt else dict(read_classes(path.parent / "classes.csv"))
-    classes = classes or ({} if prompt else dict(read_classes(path.parent.parent / "classes.csv")))
-    if not classes and not prompt:
+    classes = classes_of(path, prompt)
+    return labels_on(path, prompt, classes, _scan_of(path, scans), _labels)
+
+
+def classes_of(path: Path, prompt: str | None) -> dict[int, str]:
+    """Return what the values of a label volume mean; empty where `prompt` says what all of them show.
+
+    Raises
+    ------
+    InputError
+        Nothing says it.
+    """
+    if prompt:
+        return {}
+    classes = read_classes(path.parent / "classes.csv") or read_classes(path.parent.parent / "classes.csv")
+    if not classes:
         raise InputError(f"{path} has no classes.csv that says what its values mean: add one, or give --prompt.")
-    image = _scan_of(path, scans)
-    labels = _labels(path, image)
+    return dict(classes)
+
+
+def labels_on(
+    path: Path,
+    prompt: str | None,
+    classes: Mapping[int, str],
+    image: ImageData,
+    read: Callable[[Path, ImageData], NDArray[np.integer]],
+) -> ScanMasks:
+    """Return what a label volume, and those beside its folder, hold on the scan `image`; `read` gives their values."""
+    labels = read(path, image)
     reviewed = beside(path, "reviewed")
-    seen = None if reviewed is None else _labels(reviewed, image)
+    seen = None if reviewed is None else read(reviewed, image)
     if prompt:
         numbered = len(np.unique(labels[labels > 0])) > 1
         return ScanMasks(image, {prompt: labels}, {prompt: labels} if numbered else {}, seen)
-    return replace(_by_class(path, labels, classes, image), reviewed=seen)
+    return replace(_by_class(path, labels, classes, image, read), reviewed=seen)
 
 
-def _by_class(path: Path, labels: NDArray[np.integer], classes: Mapping[int, str], image: ImageData) -> ScanMasks:
+def _by_class(
+    path: Path,
+    labels: NDArray[np.integer],
+    classes: Mapping[int, str],
+    image: ImageData,
+    read: Callable[[Path, ImageData], NDArray[np.integer]],
+) -> ScanMasks:
     unknown = sorted(set(np.unique(labels).tolist()) - {0, *classes})
     if unknown:
         raise LabelsError(f"{path} has the values {unknown}, which classes.csv does not know: add them there.")
@@ -70,13 +99,13 @@ def _by_class(path: Path, labels: NDArray[np.integer], classes: Mapping[int, str
         masks[prompt] = labels == value
         whole = beside(path, "masks", folders[prompt])
         if whole is not None:
-            mask = _labels(whole, image) > 0
+            mask = read(whole, image) > 0
             # Label images that were changed since they were exported count more than the masks beside them.
             if mask[labels == value].all() and labels[mask].all():
                 masks[prompt] = mask
         numbered = beside(path, "objects", folders[prompt])
         if numbered is not None:
-            numbers = _labels(numbered, image)
+            numbers = read(numbered, image)
             if np.array_equal(numbers > 0, masks[prompt]):
                 objects[prompt] = numbers
     return ScanMasks(image, masks, objects)

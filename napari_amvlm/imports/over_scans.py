@@ -9,6 +9,7 @@ from napari_amvlm.imaging import is_zarr
 from napari_amvlm.imports.dicom_seg import is_dicom_seg, read_dicom_seg
 from napari_amvlm.imports.imagej import read_rois
 from napari_amvlm.imports.nifti import is_called_nifti, read_nifti_labels
+from napari_amvlm.imports.ome_tiff import is_called_ome_tiff, read_ome_tiff_labels
 from napari_amvlm.imports.ome_zarr import read_zarr_labels
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 def read_over_scans(
     path: Path, prompt: str | None, scans: Scans, on_problem: Callable[[str], None]
 ) -> Iterator[ImportedMasks] | None:
-    """Return the masks of NIfTI, OME-Zarr and DICOM segmentations, and of ImageJ's ROIs; None for every other file.
+    """Return the masks of NIfTI, OME-TIFF, OME-Zarr, DICOM-SEG and ImageJ's ROIs; None for every other file.
 
     Parameters
     ----------
     path
-        A file, an OME-Zarr folder, or a folder whose `labelcol/` holds NIfTI files.
+        A file, an OME-Zarr folder, or a folder whose `labelcol/` holds NIfTI or OME-TIFF files.
     prompt
         What masks without a class of their own show.
     on_problem
@@ -50,8 +51,11 @@ def _scan_masks(
         return ((path, read_nifti_labels(path, prompt, scans)) for _ in range(1))
     if path.is_file() and is_dicom_seg(path):
         return ((path, masks) for masks in read_dicom_seg(path, prompt, scans, on_problem))
+    if path.is_file() and is_called_ome_tiff(path):
+        return ((path, read_ome_tiff_labels(path, prompt, scans)) for _ in range(1))
     labels = path / "labelcol"
-    volumes = [file for file in sorted(labels.iterdir()) if is_called_nifti(file)] if labels.is_dir() else []
+    files = sorted(labels.iterdir()) if labels.is_dir() else []
+    volumes = [file for file in files if is_called_nifti(file) or is_called_ome_tiff(file)]
     return _volumes(volumes, prompt, scans, on_problem) if volumes else None
 
 
@@ -61,7 +65,8 @@ def _volumes(
     """Yield the volumes of a folder; one that cannot be used is reported, and the others are read."""
     for file in files:
         try:
-            yield file, read_nifti_labels(file, prompt, scans)
+            read = read_nifti_labels if is_called_nifti(file) else read_ome_tiff_labels
+            yield file, read(file, prompt, scans)
         except InputError as error:
             on_problem(str(error))
 

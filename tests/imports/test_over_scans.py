@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 
 from napari_amvlm.exports import ExportOptions, export_as
 from napari_amvlm.imaging import open_images, slide_key
@@ -133,6 +134,42 @@ def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path: Path, ours:
 
     assert report.problems == []
     assert_equal(ours, theirs, objects=False)
+
+
+@pytest.mark.parametrize("kind", ["stack", "slide", "array"])
+def test_ome_tiff_labels_come_back_bit_by_bit(tmp_path: Path, ours: Project, theirs: Project, kind: str) -> None:
+    (tmp_path / "scans").mkdir()
+    pixels = RNG.integers(0, 255, (700, 900), np.uint8)
+    if kind == "stack":
+        image = open_images(_write_nifti(tmp_path / "scans" / "spine.nii.gz", "PIR"))[0]
+        annotate(ours, image)
+    elif kind == "slide":
+        tifffile.imwrite(tmp_path / "scans" / "a.tif", pixels, tile=(256, 256))
+        for project in (ours, theirs):
+            place = SlidePlace(str(slide_key(pixels)), 400, 480)
+            project.images.add_array(pixels[400:600, 480:780], cut_from=place)
+    else:
+        for project in (ours, theirs):
+            project.images.add_array(pixels[:200, :300], name="crop.tif")
+    for record in ours.images.all() if kind != "stack" else ():
+        ours.corrections.accept(record.id, PROMPTS[0], Answer(RNG.random(record.shape) > 0.5))
+    scans = () if kind == "array" else (tmp_path / "scans",)
+    export_as(ours, "ome-tiff", tmp_path / "out", ExportOptions(scans=scans, objects=True))
+
+    report = import_files(theirs, [tmp_path / "out"], images=None if kind == "array" else tmp_path / "scans")
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=True)
+
+
+def test_ome_tiff_labels_without_their_scan_are_told(tmp_path: Path, ours: Project, theirs: Project) -> None:
+    record = ours.images.add_array(np.zeros((40, 50), np.uint8), name="crop.tif")
+    ours.corrections.accept(record.id, PROMPTS[0], Answer(np.ones(record.shape, bool)))
+    export_as(ours, "ome-tiff", tmp_path / "out")
+
+    (problem,) = import_files(theirs, [tmp_path / "out"]).problems
+
+    assert "no scan is called crop.tif with Y40xX50 pixels" in problem
 
 
 def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path: Path, ours: Project, theirs: Project) -> None:
