@@ -20,9 +20,10 @@ from napari_amvlm.cli.console import (
     say,
     views_of,
 )
-from napari_amvlm.cli.predict_request import Outcome, Request, output_files, result_token, store_folder
+from napari_amvlm.cli.predict_request import Outcome, Request, output_files, result_token, seg_file, store_folder
 from napari_amvlm.cli.predicting import predict_file
 from napari_amvlm.errors import AmvlmError, InputError, OutOfMemoryError, PromptError, sentence
+from napari_amvlm.exports.dicom_seg import need_highdicom
 from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
 from napari_amvlm.imaging.folder import normal_form
 
@@ -55,6 +56,10 @@ def predict(
     ] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the probabilities, float16, one channel per prompt.")
+    ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option("--dicom-seg", help="Of DICOM images: also write a DICOM segmentation that refers to them."),
     ] = False,
     threshold: Annotated[
         float, typer.Option("--threshold", min=0.01, max=0.99, help="Least probability of a pixel.")
@@ -133,7 +138,10 @@ def predict(
         region=region,
         every_tile=every_tile,
         text_model=_absolute(text_model),
+        dicom_seg=dicom_seg,
     )
+    if dicom_seg:
+        need_highdicom()
     sources = find_sources(images, stacks=stack)
     check_outputs(sources, request)
     outcomes = _outcomes(sources, request, scheduler=scheduler, model=model, device=device)
@@ -240,7 +248,9 @@ def check_outputs(sources: Sequence[ImageSource], request: Request) -> None:
     inputs = {path.resolve() for source in sources for path in (source.path, *source.files)}
     owners: dict[str, Path] = {}
     for source in sources:
-        for target in (*reversed(output_files(source, request)), store_folder(source, request)):
+        seg = seg_file(source, request)
+        targets = (*reversed(output_files(source, request)), store_folder(source, request), *([seg] if seg else ()))
+        for target in targets:
             if target.resolve() in inputs:
                 raise InputError(f"{target} is one of the images and would be replaced; give another folder with -o.")
             name = normal_form(target.name)

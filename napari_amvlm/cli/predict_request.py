@@ -56,6 +56,7 @@ class Request:
     channel: str | None = None
     image: str | None = None
     text_model: str = ""
+    dicom_seg: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ def output_files(source: ImageSource, request: Request, title: str = "") -> list
     return [request.output / f"{stem}{addition}{ending}" for addition in additions]
 
 
+def seg_file(source: ImageSource, request: Request, title: str = "") -> Path | None:
+    """Return the DICOM segmentation that an image gives; None where none is wanted, or it is no DICOM image."""
+    is_dicom = (bool(source.files) and not source.numbered) or _kind(source.path) in ("dicom", "dicom folder")
+    return request.output / f"{_stem(source, title, 4)}.dcm" if request.dicom_seg and is_dicom else None
+
+
 def store_folder(source: ImageSource, request: Request, title: str = "") -> Path:
     """Return the folder that a slide gives; that of a NIfTI file has a name of its own, as its other results have."""
     ending = "_nii.zarr" if is_nifti(source.path) else ".zarr"
@@ -128,12 +135,16 @@ def _stem(source: ImageSource, title: str, addition: int) -> str:
 
 def is_nifti(path: Path) -> bool:
     """Tell whether results go back into a NIfTI file; a file that cannot be opened is none."""
+    return _kind(path) == "nifti"
+
+
+def _kind(path: Path) -> str | None:
     from napari_amvlm.imaging import image_kind
 
     try:
-        return image_kind(path) == "nifti"
+        return image_kind(path)
     except ImageError:
-        return False
+        return None
 
 
 def result_token(path: Path) -> str | None:

@@ -20,11 +20,13 @@ from napari_amvlm.cli.predict_request import (
     numbered,
     output_files,
     result_token,
+    seg_file,
     store_folder,
 )
 from napari_amvlm.cli.predicting_slides import predict_one_slide
 from napari_amvlm.cli.predicting_stacks import predict_one_stack
 from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
+from napari_amvlm.exports.dicom_seg import is_own_seg, write_predicted_seg
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.imaging import WorkingScale, choose_channel, magnification_by_size, to_file_axes
@@ -123,9 +125,15 @@ def _predict_image(predictor: Predictor, task: _Task, show: Progress, remark: Re
     if kind == "slide":
         folder = store_folder(task.source, request, task.title)
         return predict_one_slide(predictor, image, folder, request, show=show, remark=remark)
-    if files[-1].is_file() and result_token(files[-1]) is None and not request.overwrite:
-        raise InputError(f"{files[-1]} was not made by predict; give another -o, or --overwrite to replace it.")
+    seg = seg_file(task.source, request, task.title)
+    foreign = files[-1] if files[-1].is_file() and result_token(files[-1]) is None else None
+    if seg is not None and seg.is_file() and not is_own_seg(seg):
+        foreign = seg
+    if foreign is not None and not request.overwrite:
+        raise InputError(f"{foreign} was not made by predict; give another -o, or --overwrite to replace it.")
     result = _predict_channels(predictor, image, task, show, remark)
+    if seg is not None:
+        write_predicted_seg(seg, image, result.labels, request.prompts)
     # Labels last: their file says that the others are there too.
     arrays = [*([result.probabilities] if request.probabilities else ()), *result.objects, result.labels]
     for file, array in zip(files, arrays, strict=True):
@@ -219,7 +227,9 @@ def image_kind_of(image: ImageData, path: Path, request: Request) -> Kind:
 
 def is_done(source: ImageSource, request: Request, token: str) -> bool:
     """Tell whether all files of an image are there, and of this very request."""
-    return all(file.is_file() and result_token(file) == token for file in output_files(source, request))
+    seg = seg_file(source, request)
+    labels = all(file.is_file() and result_token(file) == token for file in output_files(source, request))
+    return labels and (seg is None or seg.is_file())
 
 
 def work(source: ImageSource, request: Request, model: Path, device: str) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from napari_amvlm.exports.scan_labels import require_empty
 from napari_amvlm.exports.scans import annotated_scans
 from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging.formats.dicom_headers import read_header
+from napari_amvlm.imaging.planes import to_file_axes
 from napari_amvlm.libraries import need_library
+from napari_amvlm.project.prompts import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-    from napari_amvlm.exports.scans import AnnotatedScan
     from napari_amvlm.imaging import ImageData
     from napari_amvlm.project import Project
 
@@ -97,11 +98,47 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
     notes: list[str] = []
     for scan in annotated_scans(project, scans, notes, _check, single=False):
         segments = [
-            _segment(n, prompt, colours[prompt], prompt in by_model) for n, prompt in enumerate(scan.prompts, 1)
+            _segment(n, prompt, colours[prompt], "SEMIAUTOMATIC" if prompt in by_model else "MANUAL")
+            for n, prompt in enumerate(scan.prompts, 1)
         ]
-        result = _segmentation(scan, segments)
+        masks = [scan.mask(prompt).whole() for prompt in scan.prompts]
+        answered = sorted({place.index for place, _ in scan.parts})
+        result = _segmentation(scan.image, masks, segments, "Accepted masks", planes=answered)
         write_atomically(root / f"{scan.stem}.dcm", result.save_as, make_folder=True)
     return notes
+
+
+def write_predicted_seg(path: Path, image: ImageData, labels: NDArray[Any], prompts: Sequence[str]) -> None:
+    """Write what a model found as a DICOM segmentation over the images that it was found in.
+
+    Parameters
+    ----------
+    labels
+        Values 1..K in the order of `prompts`, with the axes of `image`.
+
+    Raises
+    ------
+    InputError
+        highdicom is not installed, or the image is no DICOM image that a segmentation can refer to.
+    StorageError
+        The disk refused.
+    """
+    need_highdicom()
+    _check(image)
+    segments = [
+        _segment(n, prompt, PALETTE[(n - 1) % len(PALETTE)], "AUTOMATIC") for n, prompt in enumerate(prompts, 1)
+    ]
+    masks = [(labels == number).astype(np.uint8) for number in range(1, len(prompts) + 1)]
+    result = _segmentation(image, masks, segments, "Masks of a model, not reviewed")
+    write_atomically(path, result.save_as, make_folder=True)
+
+
+def is_own_seg(path: Path) -> bool:
+    """Tell whether a file is a DICOM segmentation that this program wrote."""
+    try:
+        return bool(read_header(path).get("ManufacturerModelName") == _PROGRAM)
+    except Exception:  # noqa: BLE001 - pydicom fails in many ways on files of other kinds
+        return False
 
 
 def need_highdicom() -> None:
@@ -114,17 +151,23 @@ def _check(image: ImageData) -> None:
         raise DatasetError(f"{image.path or image.name} is no DICOM scan; export its masks in another format.")
 
 
-def _segmentation(scan: AnnotatedScan, segments: list[Any]) -> Any:
-    """Return highdicom's segmentation of a scan."""
+def _segmentation(
+    image: ImageData,
+    masks: Sequence[NDArray[np.uint8]],
+    segments: list[Any],
+    content: str,
+    planes: Sequence[tuple[int, ...]] = (),
+) -> Any:
+    """Return highdicom's segmentation; of an image that is not turned, of these planes alone."""
     import highdicom
 
-    sources, masks = _frames(scan)
+    sources, frames = _frames(image, masks, planes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that are not quite as the standard says
             result = highdicom.seg.Segmentation(
                 sources,
-                masks,
+                frames,
                 highdicom.seg.SegmentationTypeValues.BINARY,
                 segments,
                 series_instance_uid=highdicom.UID(),
@@ -135,38 +178,40 @@ def _segmentation(scan: AnnotatedScan, segments: list[Any]) -> Any:
                 manufacturer_model_name=_PROGRAM,
                 software_versions=importlib.metadata.version(_PROGRAM),
                 device_serial_number="0",
-                content_description="Accepted masks",
+                content_description=content,
                 series_description=f"{_PROGRAM} masks",
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{scan.image.path} has no header that a DICOM segmentation can refer to ({error}); export its masks in "
+            f"{image.path} has no header that a DICOM segmentation can refer to ({error}); export its masks in "
             "another format."
         ) from error
     return result
 
 
-def _frames(scan: AnnotatedScan) -> tuple[list[Dataset], NDArray[np.uint8]]:
+def _frames(
+    image: ImageData, masks: Sequence[NDArray[np.uint8]], planes: Sequence[tuple[int, ...]]
+) -> tuple[list[Dataset], NDArray[np.uint8]]:
     """Return the source images, and masks `(frames, H, W, segments)`: of a multi-frame image, all of its frames."""
-    lengths = scan.image.data.shape[: len(scan.axes) - 2]
-    numbers = sorted({place.index for place, _ in scan.parts})
-    origins = [scan.image.origins[int(np.ravel_multi_index(index, lengths)) if index else 0] for index in numbers]
+    in_file = [to_file_axes(mask, image) for mask in masks]
+    volume = np.stack([mask.reshape(-1, *mask.shape[-2:]) for mask in in_file], axis=-1)
+    numbers = list(range(len(volume)))
+    if planes and image.turn is None:
+        lengths = in_file[0].shape[:-2]
+        numbers = [int(np.ravel_multi_index(index, lengths)) if index else 0 for index in planes]
+    origins = [image.origins[number] for number in numbers]
     headers = {path: _completed(read_header(path)) for path in dict.fromkeys(path for path, _ in origins)}
     stored = [int(header.get("NumberOfFrames") or 1) for header in headers.values()]
-    if max(stored) > 1 and len(headers) > 1:
+    if max(stored) == 1:
+        return list(headers.values()), volume[numbers]
+    if len(headers) > 1:
         raise DatasetError(
-            f"{scan.image.path} is made of several multi-frame files, and a DICOM segmentation refers to one; export "
+            f"{image.path} is made of several multi-frame files, and a DICOM segmentation refers to one; export "
             "its masks in another format."
         )
-    count = stored[0] if max(stored) > 1 else len(numbers)
-    maps = [scan.mask(prompt) for prompt in scan.prompts]
-    masks = np.zeros((count, *maps[0].shape[-2:], len(maps)), np.uint8)
-    for row, (index, (_, frame)) in enumerate(zip(numbers, origins, strict=True)):
-        for segment, labels in enumerate(maps):
-            masks[frame if count == stored[0] > 1 else row, ..., segment] = labels.block(
-                index, 0, 0, *labels.shape[-2:]
-            )
-    return list(headers.values()), masks
+    frames = np.zeros((stored[0], *volume.shape[1:]), np.uint8)
+    frames[[frame for _, frame in origins]] = volume[numbers]
+    return list(headers.values()), frames
 
 
 def _completed(header: Dataset) -> Dataset:
@@ -177,7 +222,7 @@ def _completed(header: Dataset) -> Dataset:
     return header
 
 
-def _segment(number: int, prompt: str, colour: str, by_model: bool) -> Any:
+def _segment(number: int, prompt: str, colour: str, made: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]) -> Any:
     """Describe one prompt in coded concepts."""
     import highdicom
     from pydicom.sr.codedict import codes
@@ -193,7 +238,7 @@ def _segment(number: int, prompt: str, colour: str, by_model: bool) -> Any:
         prompt[:64],
         getattr(codes.SCT, category),
         getattr(codes.SCT, kind) if kind else own,
-        "SEMIAUTOMATIC" if by_model else "MANUAL",
-        algorithm_identification=algorithm if by_model else None,
+        made,
+        algorithm_identification=None if made == "MANUAL" else algorithm,
         display_color=highdicom.color.CIELabColor.from_string(colour),
     )

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from napari_amvlm.imaging import open_images
+from tests.exports.scans import write_series
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,3 +150,41 @@ def test_planes_by_number_are_one_stack_where_that_is_wanted(run: Run, command: 
     assert outcome.code == 0, outcome.err
     assert "of img, 3 are not there" in outcome.err
     assert tifffile.imread(tmp_path / "out" / "img.tif").shape == (3, 40, 48)
+
+
+@pytest.mark.parametrize("plane", ["acquired", "axial"])
+def test_a_series_gives_a_dicom_segmentation_that_refers_to_it(
+    run: Run, command: list[object], tmp_path: Path, plane: str
+) -> None:
+    highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
+    series = write_series(tmp_path / "series", slices=17)
+    command = [*command, series, "--plane", plane, "--slices", "6-7", "--dicom-seg", "--prompt", "lungs"]
+
+    outcome = run(*command)
+    again = run(*command)
+
+    assert outcome.code == 0, outcome.err
+    assert "done already" in again.out
+    labels = tifffile.imread(tmp_path / "out" / "series.tif")
+    read = highdicom.seg.segread(tmp_path / "out" / "series.dcm")
+    (image,) = open_images(series)
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path, _ in image.origins]
+    frames = read.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, combine_segments=True)
+    np.testing.assert_array_equal(frames, labels)
+    assert labels.any()
+    assert [read.get_segment_description(n).segment_label for n in read.segment_numbers] == ["nuclei", "lungs"]
+    assert read.get_segment_description(1).algorithm_type.value == "AUTOMATIC"
+
+
+def test_a_dicom_file_of_another_program_is_not_replaced_by_a_segmentation(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    pytest.importorskip("highdicom")
+    series = write_series(tmp_path / "series", slices=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "series.dcm").write_bytes((series / "IM0000").read_bytes())
+
+    outcome = run(*command, series, "--dicom-seg")
+
+    assert outcome.code == 2
+    assert "series.dcm was not made by predict" in outcome.err
