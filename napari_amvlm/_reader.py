@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging import image_kind, open_images
+from napari_amvlm.imaging import Plane, image_kind, in_plane, open_images, plane_of
 from napari_amvlm.imaging.formats.dicom_files import open_dicom_series
 from napari_amvlm.imaging.numbered import numbered_stacks, open_numbered
 
@@ -54,7 +54,23 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
             f"{paths[0]} holds {len(images)} images, too many to show at once; open the folder of one of them, for "
             f"instance {images[0].path}."
         )
-    return [layer for image in images for layer in _layers(image)]
+    plane = _preferred_plane()
+    return [
+        layer
+        for image in images
+        for layer in image_layers(in_plane(image, plane) if plane_of(image.orientation) else image)
+    ]
+
+
+def _preferred_plane() -> Plane:
+    """Return the plane that volumes are cut in, as a person set it under Preferences, AMVLM."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        wanted = str(get_plugin_settings("napari-amvlm").work.plane)
+    except (KeyError, AttributeError):  # not installed as a plugin, or with an earlier manifest
+        return "acquired"
+    return wanted if wanted in get_args(Plane) else "acquired"  # type: ignore[return-value]
 
 
 def _together(paths: Sequence[Path]) -> list[ImageData]:
@@ -64,7 +80,7 @@ def _together(paths: Sequence[Path]) -> list[ImageData]:
     return [open_numbered(files, name) for name, files in numbered_stacks(paths)]
 
 
-def _layers(image: ImageData) -> list[LayerData]:
+def image_layers(image: ImageData) -> list[LayerData]:
     """Return one layer, or one for each channel."""
     if "C" not in image.axes:
         return [_layer(image)]

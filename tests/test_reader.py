@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
+import napari.settings
 import numpy as np
 import pytest
 import tifffile
@@ -149,3 +151,18 @@ def test_an_image_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match=r"slide\.svs"):
         read_layers(str(path))
+
+
+def test_the_preferred_plane_is_that_of_volumes_that_say_how_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((20, 24, 28), np.int16), np.diag([1, 1, 3, 1])), tmp_path / "a.nii")
+    tifffile.imwrite(tmp_path / "b.tif", VOLUME[0, 0], photometric="minisblack", metadata={"axes": "ZYX"})
+    preferred = SimpleNamespace(work=SimpleNamespace(plane="sagittal"))
+    monkeypatch.setattr(napari.settings, "get_plugin_settings", lambda _name: preferred)
+
+    (volume,), (stack,) = _layers(str(tmp_path / "a.nii")), _layers(str(tmp_path / "b.tif"))
+
+    assert (volume.metadata["orientation"], volume.data.shape) == ("RIP", (20, 28, 24))
+    assert stack.data.shape == (4, 64, 80)

@@ -12,7 +12,7 @@ from napari_amvlm.errors import AmvlmError, ImageError, InputError, ProjectBusyE
 from napari_amvlm.exports.annotated import LEFT_OUT, annotated_images, free_name
 from napari_amvlm.exports.labels import merged_labels
 from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_axes, mask_shape
-from napari_amvlm.imaging import ImageSource
+from napari_amvlm.imaging import ImageSource, in_plane, plane_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.exports.annotated import AnnotatedImage
-    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.imaging import ImageData, Plane
     from napari_amvlm.project import ImageRecord, Project
     from napari_amvlm.review import OverlapRule
 
@@ -221,9 +221,10 @@ def _placed(
             notes.append(f"{source.name} is no scan: {error}")
             continue
         for image in images:
-            places = finder.places(image) if finder is not None else []
-            if places:
-                yield replace(image, name=source.name if len(images) == 1 else image.name), places
+            for shown in _in_planes(image):
+                places = finder.places(shown) if finder is not None and remaining else []
+                if places:
+                    yield replace(shown, name=source.name if len(images) == 1 else image.name), places
     for record in list(remaining.values()):
         if record.id in remaining and (single or record.source == "file"):
             try:
@@ -232,3 +233,11 @@ def _placed(
                 notes.append(f"{record.name}: its file cannot be used as a scan: {error}")
                 continue
             yield replace(image, name=record.name), [Place(record)]
+
+
+def _in_planes(image: ImageData) -> Iterator[ImageData]:
+    """Yield an image, and a volume of a patient in its other planes too: slices may have been accepted in any."""
+    yield image
+    own = plane_of(image.orientation)
+    planes: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+    yield from (in_plane(image, plane) for plane in planes if own is not None and plane != own)

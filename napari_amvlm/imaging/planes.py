@@ -52,6 +52,17 @@ def in_plane(image: ImageData, plane: Plane) -> ImageData:
     return _turned_to(image, _PLANES[plane])
 
 
+def plane_of(orientation: str) -> Plane | None:
+    """Return the plane of slices whose Z, Y and X grow towards these sides; None where they are not three.
+
+    Examples
+    --------
+    >>> plane_of("SPL"), plane_of("RIP"), plane_of("PL")
+    ('axial', 'sagittal', None)
+    """
+    return [*_PLANES][_side_number(orientation[0])] if len(orientation) == len(_SPATIAL) else None
+
+
 def in_acquired_plane(image: ImageData, slice_axis: str | None = None) -> ImageData:
     """Return a volume whose slices lie in its two finest axes.
 

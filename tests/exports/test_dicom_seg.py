@@ -11,7 +11,7 @@ import pytest
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.exports import ExportOptions, export_as
-from napari_amvlm.imaging import open_images
+from napari_amvlm.imaging import open_images, to_file_axes
 from napari_amvlm.project import Answer, Project
 from tests.exports.scans import annotate, write_series
 
@@ -137,3 +137,18 @@ def test_without_highdicom_one_sentence_says_what_to_install(
 
     with pytest.raises(InputError, match=r"pip install .napari-amvlm\[dicom-seg\]"):
         export_as(project, "dicom-seg", tmp_path / "out")
+
+
+def test_masks_of_coronal_slices_refer_to_the_axial_images(tmp_path: Path, series: Path) -> None:
+    (acquired,) = open_images(series)
+    (image,) = open_images(series, "axial")
+    with Project.create(tmp_path / "p.amvlm") as project:
+        wanted = annotate(project, image, numbers=(20, 30))
+        export_as(project, "dicom-seg", tmp_path / "out", ExportOptions(scans=(series,)))
+
+    read = highdicom.seg.segread(tmp_path / "out" / "series.dcm")
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path, _ in acquired.origins]
+    frames = read.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
+    for number in read.segment_numbers:
+        prompt = read.get_segment_description(number).segment_label
+        np.testing.assert_array_equal(frames[..., number - 1] > 0, to_file_axes(wanted[prompt], image))

@@ -21,6 +21,7 @@ from napari_amvlm._qt.annotate.prompts import Prompts
 from napari_amvlm._qt.annotate.repaint import Repainter
 from napari_amvlm._qt.annotate.resume import Resume
 from napari_amvlm._qt.annotate.slides import Slides
+from napari_amvlm._qt.annotate.volume_plane import VolumePlane
 from napari_amvlm._qt.annotation.mask_layers import mask_layers_for
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.corrections import default_project
@@ -51,6 +52,7 @@ class AnnotateDock(AnnotateActions):
         self.masks = mask_layers_for(self._viewer, self.workspace)
         self.current_image = CurrentImage(self._viewer, self.workspace, panel, self.masks, self)
         self.pixel_size = PixelSize(self.workspace, panel, self.current_image.images, self)
+        self.volume_plane = VolumePlane(self._viewer, panel.plane, self.current_image.images, self)
         self.queue = queue_for(self._viewer, self.workspace)
         self.prompts = Prompts(panel, self.workspace, self)
         self.slides = Slides(self._viewer, self.workspace, self.prompts, self)
@@ -231,6 +233,7 @@ class AnnotateDock(AnnotateActions):
             self.panel.status.setValue("info", "")  # it was about another image
             self.panel.confirm.withdraw()
         self.pixel_size.show()
+        self.volume_plane.show()
         self.panel.project.setDefault(default_project(annotation.image if annotation is not None else None))
         if annotation is not None:
             for layer in annotation.layers.values():

@@ -26,6 +26,7 @@ from napari_amvlm._qt.widgets.eliding import ElidingLine
 from napari_amvlm._qt.widgets.extent_choice import ExtentChoice
 from napari_amvlm._qt.widgets.key_help import KeyHelp, section
 from napari_amvlm._qt.widgets.object_row import ObjectRow
+from napari_amvlm._qt.widgets.plane_choice import PlaneChoice
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
 from napari_amvlm._qt.widgets.project_row import ProjectRow
 from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
@@ -62,6 +63,7 @@ class AnnotatePanel(QWidget):
         self.threshold = ThresholdSlider()
         self.brush = BrushRow()
         self.extent = ExtentChoice()
+        self.plane = PlaneChoice()
         self.scale = ScaleChoice()
         self.instances = InstancesBox()
         self.progress = ProgressRow(shortcut="Esc")
@@ -100,9 +102,11 @@ class AnnotatePanel(QWidget):
                 "Project": self.project,
                 "Prompt": _row(self.prompt, self.run_button),
                 "Where": self.extent,
+                "Plane": self.plane,
             }
         )
         self.extent.setLabel(top.labelForField(self.extent))
+        self.plane.setLabel(top.labelForField(self.plane))
         body.column.addLayout(top)
         body.add(self.prompts)
         body.add(_row(self.chosen, self.restore_button))
