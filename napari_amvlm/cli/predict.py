@@ -76,6 +76,10 @@ def predict(
             help="Resize by this before looking in tiles; by default, as the file's pixel size asks for.",
         ),
     ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Say which magnification may fit images without a pixel size; apply nothing."),
+    ] = False,
     views: ViewsOption = "1",
     slices: Annotated[
         str | None, typer.Option("--slices", metavar="A[-B]", help="Of stacks: this slice or these alone, from 0.")
@@ -139,6 +143,7 @@ def predict(
         every_tile=every_tile,
         text_model=_absolute(text_model),
         dicom_seg=dicom_seg,
+        estimate=estimate,
     )
     if dicom_seg:
         need_highdicom()

@@ -57,6 +57,7 @@ class Request:
     image: str | None = None
     text_model: str = ""
     dicom_seg: bool = False
+    estimate: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from napari_amvlm.exports.dicom_seg import is_own_seg, write_predicted_seg
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.imaging import WorkingScale, choose_channel, magnification_by_size, to_file_axes
+from napari_amvlm.imaging.structure_size import ESTIMATE_ERROR, estimated_magnification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,12 +158,15 @@ def _magnification(
     if request.magnification is not None:
         return request.magnification
     taught = predictor.model.config.micrometers
-    factor = magnification_by_size(image, taught) or 1.0
+    known = magnification_by_size(image, taught)
+    factor = known or 1.0
     height, width = (int(side) for side in image.data.shape[image.axes.index("Y") :][:2])
     scales = [
         predictor.scale_for(prompt, (height, width), scale=request.scale, gray=not image.rgb, magnification=factor)
         for prompt in request.prompts
     ]
+    if request.estimate and known is None and kind == "plane" and WorkingScale("tiles", 1.0) in scales:
+        _offer_estimate(image, taught, path, remark)
     if factor == 1.0 or (kind != "slide" and WorkingScale("tiles", factor) not in scales):
         return 1.0
     size = f"{path}: its pixels have {taught * factor:.3g} um, and the model was taught at {taught:.3g} um"
@@ -171,6 +175,16 @@ def _magnification(
         return 1.0
     remark(f"{size}; it is looked at at magnification {factor:.3g}. --magnification sets another one.")
     return factor
+
+
+def _offer_estimate(image: ImageData, taught: float, path: Path, remark: Remark) -> None:
+    """Say which magnification may fit an image that gives no pixel size."""
+    estimate = None if image.spacing else estimated_magnification(np.asarray(image.data), taught)
+    if estimate is not None:
+        remark(
+            f"{path} gives no pixel size; by the size of its structures, --magnification {estimate:.2g} may fit, but "
+            f"such estimates are off by a factor of {ESTIMATE_ERROR} and more; it is looked at as it is."
+        )
 
 
 def _predict_channels(

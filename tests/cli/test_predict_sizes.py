@@ -62,3 +62,18 @@ def test_what_is_seen_whole_has_no_magnification(run, command, tmp_path):
     outcome = run(*command, _write(tmp_path / "a.tif", 0.125, "CENTIMETER"), "--scale", "whole")
 
     assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_an_estimate_is_offered_where_it_is_wanted_and_nothing_changes(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    coarse = np.random.default_rng(1).integers(0, 255, (5, 6, 3), np.uint8).repeat(40, 0).repeat(40, 1)
+    Image.fromarray(coarse).save(tmp_path / "a.png")
+
+    offered = run(*command, tmp_path / "a.png", "--estimate")
+    found = tifffile.imread(tmp_path / "out" / "a_probability.tif")
+    by_hand = run(*command, tmp_path / "a.png", "--magnification", 1)
+
+    assert "a.png gives no pixel size; by the size of its structures, --magnification 0." in offered.err
+    assert by_hand.err == ""
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a_probability.tif"), found)

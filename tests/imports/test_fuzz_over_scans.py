@@ -33,7 +33,7 @@ def _scan(kind, folder):
     )
 
 
-UNCHECKED = ("nifti", "dicom-seg")
+UNCHECKED = ("dicom-seg",)
 """Formats whose pixels have no checksum that a reader tests: with a changed pixel they hold another mask."""
 
 

@@ -6,10 +6,12 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_amvlm._qt.layers.image import describe_layer, layer_path
+from napari_amvlm._qt.layers.image import describe_layer, layer_kind, layer_path
 from napari_amvlm.imaging import file_spacing, magnification_by_spacing
+from napari_amvlm.imaging.structure_size import ESTIMATE_ERROR, estimated_magnification
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -44,7 +46,9 @@ class PixelSize(QObject):
         self._by_hand: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._shown: weakref.ref[Image] | None = None
         self._is_automatic = False
+        self._estimate: float | None = None
         panel.scale.valueChanged.connect(self._on_changed)
+        panel.scale.estimateAsked.connect(self._on_estimate)
         workspace.modelChanged.connect(self._on_model_changed)
 
     def show(self) -> None:
@@ -53,6 +57,8 @@ class PixelSize(QObject):
         if layer is None or (self._shown is not None and self._shown() is layer):
             return
         factor = self._factor(layer)
+        self._estimate = None
+        self._scale.estimate.setVisible(factor is None and layer_kind(layer) == "plane" and bool(layer.rgb))
         self._shown = weakref.ref(layer)
         wanted = self._by_hand.get(layer, factor)
         if wanted is None and self._is_automatic:
@@ -89,6 +95,26 @@ class PixelSize(QObject):
         if layer is not None and factor is not None and round(factor, 2) != value.magnification:
             self._by_hand[layer] = value.magnification
             self._is_automatic = False
+
+    def _on_estimate(self) -> None:
+        """Offer an estimate; use it when it is asked for again."""
+        layer, predictor = self._images.current(), self._workspace.predictor
+        if layer is None or predictor is None:
+            return
+        if self._estimate is not None:
+            self._scale.setValue(replace(self._scale.value(), magnification=self._estimate))
+            self._scale.valueChanged.emit(self._scale.value())
+            self._workspace.say("info", f"Tiles of {layer.name} are looked at at x{self._estimate:.2f}.")
+            return
+        self._estimate = estimated_magnification(np.asarray(layer.data), predictor.model.config.micrometers)
+        if self._estimate is None:
+            self._workspace.say("info", f"{layer.name} is too small or too even to estimate its magnification.")
+            return
+        self._workspace.say(
+            "info",
+            f"By the size of its structures, x{self._estimate:.2f} may fit {layer.name}; such estimates are off by "
+            f"a factor of {ESTIMATE_ERROR} and more. Click ? again to use it.",
+        )
 
     def _on_model_changed(self) -> None:
         self._shown = None

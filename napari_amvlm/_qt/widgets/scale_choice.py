@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 _CHOICES: dict[str, str] = {"auto": "auto", "whole": "whole image", "tiles": "tiles"}
 
@@ -25,9 +25,12 @@ class ScaleChoice(QWidget):
     Signals
     -------
     valueChanged : ScaleSettings
+    estimateAsked
+        A person wants an estimate of the magnification, which is offered where no pixel size is known.
     """
 
     valueChanged = Signal(object)
+    estimateAsked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,13 +54,22 @@ class ScaleChoice(QWidget):
         self._magnification.setFixedWidth(96)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
+        self.estimate = QToolButton()
+        self.estimate.setText("?")
+        self.estimate.setAccessibleName("Estimate the magnification")
+        self.estimate.setToolTip(
+            "No pixel size is known: estimate the magnification from the image; click again to use it"
+        )
+        self.estimate.hide()
         self.setNote("")
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._scale, 1)
         row.addWidget(self._magnification)
+        row.addWidget(self.estimate)
         # signals
+        self.estimate.clicked.connect(self.estimateAsked)
         self._scale.currentIndexChanged.connect(self._on_changed)
         self._magnification.valueChanged.connect(self._on_changed)
 

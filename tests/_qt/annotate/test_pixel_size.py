@@ -59,3 +59,23 @@ def test_a_layer_without_a_size_has_that_of_its_file(bench, tmp_path):
     _add(bench, "a", None, metadata={"path": str(tmp_path / "a.tif")})
 
     assert _magnification(bench) == 2.0
+
+
+def test_an_estimate_is_offered_and_used_when_it_is_asked_for_again(bench: Any) -> None:
+    button = bench.annotate.panel.scale.estimate
+    _add(bench, "sized", 0.25)
+    hidden = button.isHidden()
+    coarse = np.random.default_rng(1).integers(0, 255, (5, 6, 3), np.uint8).repeat(40, 0).repeat(40, 1)
+    layer = Image(coarse, rgb=True, name="plain")
+    bench.viewer.add_layer(layer)
+    bench.annotate.current_image.images.choose(layer)
+    shown = not button.isHidden()
+
+    button.click()
+    offered, before = bench.annotate.panel.status.text(), _magnification(bench)
+    button.click()
+
+    assert (hidden, shown, before) == (True, True, 1.0)
+    assert "may fit plain; such estimates are off" in offered
+    assert f"x{_magnification(bench):.2f} may fit" in offered
+    assert _magnification(bench) < 0.5

@@ -285,7 +285,7 @@ def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_pa
             read(path)
 
 
-@pytest.mark.parametrize("how", [{}, {"imagej": True}, {"ome": True}])
+@pytest.mark.parametrize("how", [{}, {"ome": True}])
 def test_pages_behind_a_cut_are_absent_and_told(tmp_path: Path, how: dict[str, Any]) -> None:
     planes = VOLUME[0, 0]
     with tifffile.TiffWriter(tmp_path / "a.tif", **how) as file:
