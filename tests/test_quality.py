@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from napari_amvlm.imaging import read_folder, read_image, read_mask
+from napari_amvlm.imaging import magnification_by_size, read_folder, read_image, read_mask, resize
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
 
@@ -65,3 +66,25 @@ def test_right_words_are_found_wrong_ones_are_not_and_others_are_not_taught(pred
     assert {word for place, word in LEAST_DICE if place == folder} == set(reached)
     assert not {word: value for word, value in reached.items() if value < LEAST_DICE[folder, word]}, reached
     assert [predictor.predict(word).answer for word in NOT_TAUGHT] == ["not taught"] * len(NOT_TAUGHT)
+
+
+@pytest.mark.parametrize("enlarged", [2, 3])
+def test_enlarged_tissue_with_its_pixel_size_agrees_with_the_native_answer(
+    predictor: Predictor, enlarged: int, tmp_path: Path
+) -> None:
+    tile = read_image(next((SAMPLES / "nuclei" / "img").glob("1e48*"))).data
+    height, width = tile.shape[:2]
+    per_centimeter = enlarged * 10_000 / predictor.model.config.micrometers
+    large = resize(tile, (enlarged * height, enlarged * width)).round().astype(np.uint8)
+    size = {"resolution": (per_centimeter, per_centimeter), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "large.tif", large, photometric="rgb", **size)
+    predictor.set_image(tile, key="native")
+    native = predictor.predict("nuclei", scale="tiles").mask()
+    image = read_image(tmp_path / "large.tif")
+    factor = magnification_by_size(image, predictor.model.config.micrometers)
+    assert factor is not None
+
+    predictor.set_image(image.data, key=f"enlarged {enlarged}")
+    found = predictor.predict("nuclei", scale="tiles", magnification=factor).mask()
+
+    assert dice(resize(found.astype(np.float32), (height, width)) >= 0.5, native) >= 0.97
