@@ -69,9 +69,7 @@ def test_right_words_are_found_wrong_ones_are_not_and_others_are_not_taught(pred
 
 
 @pytest.mark.parametrize("enlarged", [2, 3])
-def test_enlarged_tissue_with_its_pixel_size_agrees_with_the_native_answer(
-    predictor: Predictor, enlarged: int, tmp_path: Path
-) -> None:
+def test_enlarged_tissue_with_its_pixel_size_agrees_with_the_native_answer(predictor, enlarged, tmp_path):
     tile = read_image(next((SAMPLES / "nuclei" / "img").glob("1e48*"))).data
     height, width = tile.shape[:2]
     per_centimeter = enlarged * 10_000 / predictor.model.config.micrometers

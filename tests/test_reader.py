@@ -153,9 +153,7 @@ def test_an_image_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         read_layers(str(path))
 
 
-def test_the_preferred_plane_is_that_of_volumes_that_say_how_they_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_preferred_plane_is_that_of_volumes_that_say_how_they_lie(tmp_path, monkeypatch):
     nibabel = pytest.importorskip("nibabel")
     nibabel.save(nibabel.Nifti1Image(np.zeros((20, 24, 28), np.int16), np.diag([1, 1, 3, 1])), tmp_path / "a.nii")
     tifffile.imwrite(tmp_path / "b.tif", VOLUME[0, 0], photometric="minisblack", metadata={"axes": "ZYX"})

@@ -64,9 +64,7 @@ def test_what_is_seen_whole_has_no_magnification(run, command, tmp_path):
     assert (outcome.code, outcome.err) == (0, "")
 
 
-def test_an_estimate_is_offered_where_it_is_wanted_and_nothing_changes(
-    run: Run, command: list[object], tmp_path: Path
-) -> None:
+def test_an_estimate_is_offered_where_it_is_wanted_and_nothing_changes(run, command, tmp_path):
     coarse = np.random.default_rng(1).integers(0, 255, (5, 6, 3), np.uint8).repeat(40, 0).repeat(40, 1)
     Image.fromarray(coarse).save(tmp_path / "a.png")
 

@@ -153,9 +153,7 @@ def test_planes_by_number_are_one_stack_where_that_is_wanted(run: Run, command: 
 
 
 @pytest.mark.parametrize("plane", ["acquired", "axial"])
-def test_a_series_gives_a_dicom_segmentation_that_refers_to_it(
-    run: Run, command: list[object], tmp_path: Path, plane: str
-) -> None:
+def test_a_series_gives_a_dicom_segmentation_that_refers_to_it(run, command, tmp_path, plane):
     highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
     series = write_series(tmp_path / "series", slices=17)
     command = [*command, series, "--plane", plane, "--slices", "6-7", "--dicom-seg", "--prompt", "lungs"]
@@ -176,9 +174,7 @@ def test_a_series_gives_a_dicom_segmentation_that_refers_to_it(
     assert read.get_segment_description(1).algorithm_type.value == "AUTOMATIC"
 
 
-def test_a_dicom_file_of_another_program_is_not_replaced_by_a_segmentation(
-    run: Run, command: list[object], tmp_path: Path
-) -> None:
+def test_a_dicom_file_of_another_program_is_not_replaced_by_a_segmentation(run, command, tmp_path):
     pytest.importorskip("highdicom")
     series = write_series(tmp_path / "series", slices=2)
     (tmp_path / "out").mkdir()

@@ -139,7 +139,7 @@ def test_without_highdicom_one_sentence_says_what_to_install(
         export_as(project, "dicom-seg", tmp_path / "out")
 
 
-def test_masks_of_coronal_slices_refer_to_the_axial_images(tmp_path: Path, series: Path) -> None:
+def test_masks_of_coronal_slices_refer_to_the_axial_images(tmp_path, series):
     (acquired,) = open_images(series)
     (image,) = open_images(series, "axial")
     with Project.create(tmp_path / "p.amvlm") as project:

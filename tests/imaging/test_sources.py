@@ -114,7 +114,7 @@ def test_dicom_without_ending_is_in_a_data_folder(tmp_path: Path) -> None:
     assert [pair.name for pair in read_folder(tmp_path).pairs] == [f"IM{number}" for number in range(6)]
 
 
-def test_a_disc_of_a_clinic_stands_for_the_series_below_it(tmp_path: Path) -> None:
+def test_a_disc_of_a_clinic_stands_for_the_series_below_it(tmp_path):
     for name in ("SE0", "SE1"):
         (tmp_path / "DICOM" / "ST0").mkdir(parents=True, exist_ok=True)
         _series(tmp_path / "DICOM" / "ST0" / name, "IM{}")

@@ -12,7 +12,7 @@ from napari_amvlm.imaging.structure_size import estimated_magnification
 TILES = sorted((sample_folder("nuclei") / "img").iterdir())
 
 
-def _estimates(enlarged: float) -> np.ndarray:
+def _estimates(enlarged):
     """Return the estimates for the samples, enlarged so many times, as parts of the right ones."""
     found = []
     for path in TILES[:4:3]:
@@ -25,7 +25,7 @@ def _estimates(enlarged: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("enlarged", [0.5, 2])
-def test_tissue_that_is_enlarged_is_estimated_as_it_was(enlarged: float) -> None:
+def test_tissue_that_is_enlarged_is_estimated_as_it_was(enlarged):
     native, again = _estimates(1), _estimates(enlarged)
 
     assert np.exp(np.abs(np.log(again / native))).max() < 1.2
@@ -36,5 +36,5 @@ def test_tissue_that_is_enlarged_is_estimated_as_it_was(enlarged: float) -> None
     [np.full((200, 200, 3), 240, np.uint8), np.zeros((200, 200), np.uint8), np.zeros((100, 200, 3), np.uint8)],
     ids=["even", "gray", "small"],
 )
-def test_an_image_that_does_not_tell_gives_none(pixels: np.ndarray) -> None:
+def test_an_image_that_does_not_tell_gives_none(pixels):
     assert estimated_magnification(pixels, 0.25) is None

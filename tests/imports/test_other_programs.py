@@ -378,7 +378,7 @@ def test_outlines_on_a_photo_lie_where_they_were_drawn(
 
 
 @pytest.mark.parametrize("where", ["in properties", "missing"])
-def test_a_cell_gives_its_nucleus_or_nothing(project: Project, photo: Path, tmp_path: Path, where: str) -> None:
+def test_a_cell_gives_its_nucleus_or_nothing(project, photo, tmp_path, where):
     nucleus = {"nucleusGeometry": _polygon(_ring(15, 15, 6))} if where == "in properties" else {}
     cell = _feature(_polygon(_ring(10, 10, 20)))
     cell["properties"] |= {"objectType": "cell"} | nucleus
@@ -390,7 +390,7 @@ def test_a_cell_gives_its_nucleus_or_nothing(project: Project, photo: Path, tmp_
     assert ["without a nucleus" in problem for problem in problems] == ([] if nucleus else [True])
 
 
-def test_an_archive_from_a_mac_has_one_file_of_masks(project: Project, photo: Path, tmp_path: Path) -> None:
+def test_an_archive_from_a_mac_has_one_file_of_masks(project, photo, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.geojson", json.dumps([AREA]))
         archive.writestr("__MACOSX/._a.geojson", b"\0\5\x16\7")

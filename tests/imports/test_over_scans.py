@@ -137,7 +137,7 @@ def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path: Path, ours:
 
 
 @pytest.mark.parametrize("kind", ["stack", "slide", "array"])
-def test_ome_tiff_labels_come_back_bit_by_bit(tmp_path: Path, ours: Project, theirs: Project, kind: str) -> None:
+def test_ome_tiff_labels_come_back_bit_by_bit(tmp_path, ours, theirs, kind):
     (tmp_path / "scans").mkdir()
     pixels = RNG.integers(0, 255, (700, 900), np.uint8)
     if kind == "stack":
@@ -162,7 +162,7 @@ def test_ome_tiff_labels_come_back_bit_by_bit(tmp_path: Path, ours: Project, the
     assert_equal(ours, theirs, objects=True)
 
 
-def test_ome_tiff_labels_without_their_scan_are_told(tmp_path: Path, ours: Project, theirs: Project) -> None:
+def test_ome_tiff_labels_without_their_scan_are_told(tmp_path, ours, theirs):
     record = ours.images.add_array(np.zeros((40, 50), np.uint8), name="crop.tif")
     ours.corrections.accept(record.id, PROMPTS[0], Answer(np.ones(record.shape, bool)))
     export_as(ours, "ome-tiff", tmp_path / "out")

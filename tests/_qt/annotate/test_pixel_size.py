@@ -61,7 +61,7 @@ def test_a_layer_without_a_size_has_that_of_its_file(bench, tmp_path):
     assert _magnification(bench) == 2.0
 
 
-def test_an_estimate_is_offered_and_used_when_it_is_asked_for_again(bench: Any) -> None:
+def test_an_estimate_is_offered_and_used_when_it_is_asked_for_again(bench):
     button = bench.annotate.panel.scale.estimate
     _add(bench, "sized", 0.25)
     hidden = button.isHidden()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 
@@ -11,22 +9,19 @@ from napari_amvlm._reader import read_layers
 from napari_amvlm.exports import ExportOptions, export_as
 from napari_amvlm.project import Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 nibabel = pytest.importorskip("nibabel")
 
 VOXELS = np.random.default_rng(3).integers(0, 900, (32, 40, 24)).astype(np.int16)
 """Axial slices with axes towards the patient's left, back and head."""
 
 
-def _volume(bench: Any, path: Path) -> None:
+def _volume(bench, path):
     nibabel.save(nibabel.Nifti1Image(VOXELS, np.diag([-0.5, -0.5, 2.0, 1.0])), path)
     ((data, options, _),) = read_layers(str(path))
     bench.viewer.add_image(data, **options)
 
 
-def _choose(bench: Any, plane: str) -> None:
+def _choose(bench, plane):
     """Choose a plane as a person does."""
     box = bench.annotate.panel.plane
     box.setCurrentText(plane)
@@ -34,7 +29,7 @@ def _choose(bench: Any, plane: str) -> None:
     bench.idle()
 
 
-def test_a_volume_is_shown_in_another_plane_and_back(bench: Any, tmp_path: Path) -> None:
+def test_a_volume_is_shown_in_another_plane_and_back(bench, tmp_path):
     hidden = bench.annotate.panel.plane.isHidden()
     _volume(bench, tmp_path / "scan.nii")
     first = bench.annotate.panel.plane.currentText()
@@ -51,7 +46,7 @@ def test_a_volume_is_shown_in_another_plane_and_back(bench: Any, tmp_path: Path)
     assert [layer.name for layer in bench.viewer.layers] == ["slide", "scan", "scan coronal"]
 
 
-def test_a_mask_of_a_coronal_slice_returns_in_the_axes_of_its_file(bench: Any, tmp_path: Path) -> None:
+def test_a_mask_of_a_coronal_slice_returns_in_the_axes_of_its_file(bench, tmp_path):
     _volume(bench, tmp_path / "scan.nii")
     _choose(bench, "coronal")
     bench.viewer.dims.set_current_step(0, 7)

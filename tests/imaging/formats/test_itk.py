@@ -132,7 +132,7 @@ def test_several_values_in_a_voxel_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["nrrd", "mha", "mhd"])
 @pytest.mark.parametrize("place", ["voxel", "end"])
-def test_damage_in_packed_voxels_is_told(tmp_path: Path, ending: str, place: str) -> None:
+def test_damage_in_packed_voxels_is_told(tmp_path, ending, place):
     _saved(tmp_path / f"a.{ending}", "LPS", compressed=True)
     path = tmp_path / ("a.zraw" if ending == "mhd" else f"a.{ending}")
     content = bytearray(path.read_bytes())

@@ -292,7 +292,7 @@ def test_equal_distances_with_few_slices_give_the_plane_of_those(tmp_path: Path)
 
 
 @pytest.mark.parametrize("place", ["voxel", "checksum", "trailer"])
-def test_damage_in_a_packed_file_is_told(tmp_path: Path, place: str) -> None:
+def test_damage_in_a_packed_file_is_told(tmp_path, place):
     raw = _turned("RAS").to_bytes()
     content = bytearray(gzip.compress(raw, compresslevel=0))
     if place == "trailer":
@@ -305,7 +305,7 @@ def test_damage_in_a_packed_file_is_told(tmp_path: Path, place: str) -> None:
         open_images(tmp_path / "a.nii.gz")
 
 
-def test_parts_and_bytes_behind_a_packed_file_do_no_harm(tmp_path: Path) -> None:
+def test_parts_and_bytes_behind_a_packed_file_do_no_harm(tmp_path):
     raw = _turned("RAS").to_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw[:100]) + gzip.compress(raw[100:]) + b"of another program")
     (tmp_path / "b.nii").write_bytes(raw)
@@ -325,7 +325,7 @@ def test_parts_and_bytes_behind_a_packed_file_do_no_harm(tmp_path: Path) -> None
         ("a.nii", b"", "is empty"),
     ],
 )
-def test_what_is_no_image_is_called_by_its_kind(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_what_is_no_image_is_called_by_its_kind(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(ImageError, match=said):

@@ -286,7 +286,7 @@ def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_pa
 
 
 @pytest.mark.parametrize("how", [{}, {"ome": True}])
-def test_pages_behind_a_cut_are_absent_and_told(tmp_path: Path, how: dict[str, Any]) -> None:
+def test_pages_behind_a_cut_are_absent_and_told(tmp_path, how):
     planes = VOLUME[0, 0]
     with tifffile.TiffWriter(tmp_path / "a.tif", **how) as file:
         for plane in planes:
@@ -301,7 +301,7 @@ def test_pages_behind_a_cut_are_absent_and_told(tmp_path: Path, how: dict[str, A
     np.testing.assert_array_equal(image.data, planes[:2])
 
 
-def test_a_plane_that_ends_before_its_header_is_cut_off(tmp_path: Path) -> None:
+def test_a_plane_that_ends_before_its_header_is_cut_off(tmp_path):
     Image.fromarray(GRAY).save(tmp_path / "a.tif")
     content = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(content[:4] + struct.pack("<I", len(content)) + content[8:])
