@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -64,10 +65,9 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
 
 def _preferred_plane() -> Plane:
     """Return the plane that volumes are cut in, as a person set it under Preferences, AMVLM."""
-    from napari.settings import get_plugin_settings
-
+    settings: Any = sys.modules.get("napari.settings")  # without napari, nobody prefers anything
     try:
-        wanted = str(get_plugin_settings("napari-amvlm").work.plane)
+        wanted = str(settings.get_plugin_settings("napari-amvlm").work.plane)
     except (KeyError, AttributeError):  # not installed as a plugin, or with an earlier manifest
         return "acquired"
     return wanted if wanted in get_args(Plane) else "acquired"  # type: ignore[return-value]
