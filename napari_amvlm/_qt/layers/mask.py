@@ -11,6 +11,8 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from napari.utils.events import Event
 from qtpy.QtGui import QColor
 
+from napari_amvlm.errors import LabelsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +26,7 @@ _SHADES = ((0, 1.0), (24, 0.9), (-24, 0.95), (12, 0.8), (-12, 0.85))
 
 @dataclass(frozen=True)
 class Painted:
-    """What a brush changed on one slice.
+    """What a brush changed on one slice, or confirmed.
 
     Attributes
     ----------
@@ -52,6 +54,8 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         Whether a person took it out of the viewer; it comes back when its prompt is chosen.
     look
         How it was shown last: "filled", "outlined", or "below" another.
+    confirms
+        Whether the brush also counts where it changes nothing: it says that what is shown there is right.
     on_undo
         Called in place of `undo` (True) and `redo` (False), which it does with `undo_at`.
 
@@ -59,6 +63,11 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
     ------
     stepped : change, bool
         A change was taken back (True) or done again.
+
+    Raises
+    ------
+    LabelsError
+        `data` was set to values of another shape; the mask stays as it was.
     """
 
     def __init__(self, data: Any, *, prompt: str, **options: Any) -> None:
@@ -66,6 +75,7 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         self.prompt = prompt
         self.hidden = False
         self.look = ""
+        self.confirms = False
         self.on_undo: Callable[[MaskLayer, bool], None] | None = None
         self.events.add(stepped=Event)
         # what the polygon tool draws is a tenth of the time in which a mask comes into view
@@ -75,6 +85,16 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
     def _on_mode(self, _event: Any = None) -> None:
         if self.mode == "polygon":
             self._overlays["polygon"].visible = True
+
+    @Labels.data.setter  # type: ignore[untyped-decorator]
+    def data(self, data: Any) -> None:
+        """Take other values; those of another shape are refused."""
+        if not self.multiscale and np.shape(data) != np.shape(self.data):
+            raise LabelsError(
+                f"The mask of {self.prompt} has the shape {np.shape(self.data)}, but was given data of the shape "
+                f"{np.shape(data)}: give data of the image's shape, or make a labels layer of your own for it."
+            )
+        Labels.data.fset(self, data)
 
     @property
     def _type_string(self) -> str:
@@ -131,6 +151,15 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         self.data[indices] = values
         self.refresh(extent=False)
 
+    def _apply_mask_to_data(self, data: Any, mask: Any, new_label: int, volume_slice: Any) -> Any:
+        if not self.confirms or self.preserve_labels or not mask.any():
+            return super()._apply_mask_to_data(data, mask, new_label, volume_slice)
+        # napari leaves out of its history what has the value already
+        covered = np.array(mask, np.bool_)
+        self._save_history(self._history_atom_for_mask_paint(volume_slice, data, covered, new_label))
+        data[covered] = new_label
+        return covered
+
     def _load_history(self, before: Any, after: Any, undoing: bool = True) -> None:
         change = before[-1] if before else None
         super()._load_history(before, after, undoing)
@@ -159,7 +188,7 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
 
 
 def painted_at(change: Any, place: tuple[int, ...]) -> Painted | None:
-    """Return what a brush changed on a slice; None where it changed nothing there, or it was no brush."""
+    """Return what a brush changed or confirmed on a slice; None where that is nothing, or it was no brush."""
     parts = [part for part in change if hasattr(part, "slice_key")]
     found = [_pixels_at(part, place) for part in parts]
     if not any(len(rows) for rows, _, _ in found):
@@ -170,7 +199,7 @@ def painted_at(change: Any, place: tuple[int, ...]) -> Painted | None:
 
 
 def _pixels_at(part: Any, place: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.integer]]:
-    """Return rows, columns and former values of the pixels that one dab of a brush changed on a slice."""
+    """Return rows, columns and former values of the pixels that one dab of a brush covers on a slice."""
     shape = tuple(axis.stop - axis.start for axis in part.slice_key)
     inside = np.nonzero(np.ones(shape, np.bool_) if part.mask is None else np.broadcast_to(part.mask, shape))
     where = [axis.start + numbers for axis, numbers in zip(part.slice_key, inside, strict=True)]

@@ -307,6 +307,7 @@ class Spreading(QObject):
                     (mask.events.brush_size, self._on_brush_size),
                 ):
                     (event.connect if connect else event.disconnect)(slot)
+                mask.confirms = connect and self._row.value() != "off"
         self._listening = layer
         self._on_brush_size()
 
@@ -320,6 +321,8 @@ class Spreading(QObject):
             self._listening.brush_size = size
 
     def _on_reach_changed(self, reach: str) -> None:
+        if self._listening is not None:
+            self._listening.confirms = reach != "off"
         at_hand = self._workspace.at_hand
         if reach != "off" and isinstance(at_hand, SlideAnnotation):
             self._workspace.say("warning", READ_ONLY)

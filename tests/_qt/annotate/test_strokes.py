@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
+from napari_amvlm.errors import LabelsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,100 @@ def test_what_was_painted_stays_when_a_later_stroke_says_otherwise(begun: Any):
     mask = _mask(begun)
     assert mask[24:33, 28].all()
     assert not mask[24:33, 34].any()
+
+
+def test_a_stroke_over_what_is_right_already_confirms_it(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 80, 20, 0)
+    _paint(begun, layer, 28, 28)
+    before = _mask(begun)
+
+    _paint(begun, layer, 28, 28)
+    confirmed = len(layer._undo_history)
+    _paint(begun, layer, 28, 34, 0)
+    after = _mask(begun)
+    for _ in range(4):
+        begun.annotate.undo()
+        begun.idle()
+
+    assert before[24:33, 28].all()
+    assert confirmed == 3
+    assert after[24:33, 28].all()
+    assert not _mask(begun).any()
+
+
+def test_an_eraser_on_background_tells_where_nothing_is(begun: Any):
+    layer = begun.layer("bright thing")
+    begun.annotate.panel.brush.spread.setCurrentIndex(2)
+    _paint(begun, layer, 68, 62, 0)
+
+    _paint(begun, layer, 28, 28)
+    told = _mask(begun)
+    begun.annotate.undo()
+    begun.annotate.undo()
+    begun.idle()
+    _paint(begun, layer, 28, 28)
+
+    assert told[64:73, 62].sum() == 0
+    assert told[60:77, 60:77].sum() < _mask(begun)[60:77, 60:77].sum()
+
+
+def test_the_last_of_contradicting_strokes_counts(begun: Any):
+    layer = begun.layer("bright thing")
+    line = slice(24, 33), 28
+
+    shown = []
+    for value in (1, 0, 1, 0):
+        _paint(begun, layer, 28, 28, value)
+        shown.append(_mask(begun)[line])
+
+    assert [each.all() for each in shown] == [True, False, True, False]
+    assert not shown[-1].any()
+
+
+def test_a_stroke_on_an_image_that_is_still_looked_at_stays_and_spreads(begun: Any):
+    layer, annotation = begun.layer("bright thing"), begun.annotate.annotation()
+    before = annotation.results["bright thing"]
+    begun.annotate.panel.prompt.setValue("bright thing")
+    begun.annotate.run()
+    _paint(begun, layer, 28, 28)
+
+    assert annotation.results["bright thing"] is not before
+    assert annotation.layers["bright thing"] is layer
+    assert _mask(begun)[24:33, 28].all()
+
+
+def test_data_of_another_shape_is_refused_and_strokes_go_on(begun: Any):
+    layer = begun.layer("bright thing")
+    _paint(begun, layer, 28, 28)
+    before = _mask(begun)
+
+    with pytest.raises(LabelsError, match=r"bright thing has the shape \(96, 96\), but was given .* \(48, 96\)"):
+        layer.data = np.zeros((SIDE // 2, SIDE), np.int32)
+    _paint(begun, layer, 68, 68)
+
+    assert (_mask(begun) & before).sum() > 0.95 * before.sum()
+    assert _mask(begun)[60:77, 60:77].mean() > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_thousand_strokes_end_with_the_mask_that_is_accepted(begun: Any):
+    layer, rng = begun.layer("bright thing"), np.random.default_rng(1)
+    plain = Labels(np.full((SIDE, SIDE), 2))
+    for number in range(1000):
+        row, column, value = int(rng.integers(SIDE)), int(rng.integers(SIDE)), int(rng.integers(2))
+        _paint(begun, plain, row, column, value, wait=False)
+        _paint(begun, layer, row, column, value, wait=number % 20 == 19)
+
+    begun.annotate.accept()
+    begun.idle()
+
+    project = begun.workspace.project
+    [correction] = project.corrections.select()
+    stored = project.corrections.mask(correction)
+    assert np.array_equal(stored, _mask(begun))
+    assert np.array_equal(stored[plain.data < 2], plain.data[plain.data < 2])
 
 
 def test_a_stroke_after_an_undone_one_begins_where_the_mask_is(begun: Any):
