@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import ndimage
+from scipy import linalg, ndimage
 from torch import Tensor, nn
 
 from napari_amvlm.errors import ImageError
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 COMPONENTS = 24
 """Principal components that are kept."""
+
+_SAMPLE = 8192
+"""Pixels at most from which the components are found."""
 
 _WINDOWS = (0.0, 1.0, 2.0, 4.0)
 """Widths of the Gaussian windows of the appearance: standard deviations, pixels at working scale."""
@@ -99,21 +102,23 @@ def _components(features: FeatureMaps, size: tuple[int, int]) -> Tensor:
     """Return the principal components, `(K, h, w)`: found on a grid of a quarter, computed map by map."""
     inside = _content_mask(features)
     coarse = (features.pixels.shape[1] // 4, features.pixels.shape[2] // 4)
+    step = -(-int(inside.sum()) // _SAMPLE)
     columns, scales = [], []
     for each in features.maps:
-        values = _resized(each, coarse)[:, inside].T.double()
+        values = _resized(each, coarse)[:, inside].T[::step]
         mean, deviation = values.mean(0), (values.std(0, correction=0) + _TINY) * len(each) ** 0.5
         columns.append((values - mean) / deviation)
         scales.append((mean, deviation))
     table = torch.cat(columns, 1)
-    _, vectors = torch.linalg.eigh(table.T @ table)
-    axes = vectors.flip(1)[:, :COMPONENTS]
+    square = (table.T @ table).double().numpy()
+    _, vectors = linalg.eigh(square, subset_by_index=(max(len(square) - COMPONENTS, 0), len(square) - 1))
+    axes = torch.from_numpy(vectors[:, ::-1].astype(np.float32))
     length = ((table @ axes) ** 2).sum(1).mean().sqrt() + _TINY
     total = torch.zeros(axes.shape[1], *size)
     parts = axes.split([len(m) for m in features.maps])
     for each, part, (mean, deviation) in zip(features.maps, parts, scales, strict=True):
         weights = part / deviation[:, None] / length
-        mixed = torch.einsum("chw,ck->khw", each, weights.float()) - (mean @ weights).float()[:, None, None]
+        mixed = torch.einsum("chw,ck->khw", each, weights) - (mean @ weights)[:, None, None]
         total += _resized(mixed, size)
     return total
 
