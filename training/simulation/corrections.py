@@ -4,9 +4,11 @@ Each is a generator of `Step`s: what the mask looks like after another action of
 taken. The person looks first (`MouseModel.look_seconds`), finds the largest error (`piece_seconds`), and acts:
 
 - *paint*: outlines the piece, which is right from then on (`mouse`);
-- *strokes*: draws a stroke of 30 x 3 pixels over it, and the mask follows (`napari_amvlm.strokes`);
+- *strokes*: draws a stroke of 30 x 3 pixels over it, and waits until the mask follows (`napari_amvlm.strokes`);
 - *clicks*: clicks on a missing object, or selects a wrong one and deletes it; where that makes the mask no better, the
   person paints the piece.
+
+Who changes between painting and erasing presses a key.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 Corrections = Literal["paint", "strokes", "clicks"]
 
 _KEY_SECONDS = 0.3
-"""To press Delete when an object is selected."""
+"""To press a key: Delete when an object is selected, or that of the brush or the eraser."""
+
+_FOLLOW_SECONDS = 0.15
+"""Until the mask has followed a stroke."""
 
 _HALF = 0.5
 
@@ -112,8 +117,11 @@ def _paint(mask: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseModel)
     pieces = wrong_pieces(mask, truth, mouse.tolerance)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
+    paints = True
     for number in np.argsort(sizes)[::-1][: int((sizes > 0).sum())]:
         piece = pieces == number
+        seconds += _KEY_SECONDS * (bool(truth[piece][0]) != paints)
+        paints = bool(truth[piece][0])
         seconds += mouse.piece_seconds + mouse.stroke_seconds(outline_length(piece))
         mask = np.where(piece, truth, mask)
         yield Step(mask, seconds)
@@ -125,8 +133,11 @@ def _strokes(
     seconds, mask = mouse.look_seconds, probability >= _HALF
     yield Step(mask, seconds)
     length, width = max(1, round(LENGTH / factor)), max(1, round(WIDTH / factor))
+    paints = True
     while (stroke := next_stroke(mask, truth, length=length, width=width)) is not None:
-        seconds += mouse.piece_seconds + mouse.free_seconds(length)
+        seconds += _KEY_SECONDS * (stroke.positive != paints)
+        paints = stroke.positive
+        seconds += mouse.piece_seconds + mouse.free_seconds(length) + _FOLLOW_SECONDS
         mask = spread.stroke(stroke.rows, stroke.columns, stroke.positive) >= _HALF
         yield Step(mask, seconds)
 
