@@ -28,7 +28,7 @@ Reach = Literal["near", "whole"]
 _FEATURE, _COLOUR = 0.5, 0.5
 """Length scales l_f and l_c."""
 
-_DISTANCE = 40.0
+_DISTANCE = 50.0
 """Length scale l_x, pixels at working scale."""
 
 

@@ -5,8 +5,10 @@ The logits of a mask are those of the model and a residual that the strokes dete
     z(x) = z_model(x) + k(x, S) (K(S, S) + s^2 I + c B)^-1 (t - z_model(S))
 
 S are at most 12 pixels of each stroke, t is 5 or -5, B is 1 for two pixels of one stroke, and z_model is clipped to
-[-6, 6]; `kernel` has k and c. Far from all strokes the residual is 0, and the mask is the model's. Where there is a
-residual, the border of the mask is moved to the edges of the image (`edges`). What was painted stays as it was.
+[-5, 5]; `kernel` has k and c. Far from all strokes the residual is 0, and the mask is the model's. In whole images the
+border of the mask is moved to the edges of the image where there is a residual (`edges`). In tissue that is corrected
+as a whole each stroke also shifts z_model everywhere by a small step, as a perceptron learns its bias from its errors:
+who erases again and again has a model that finds too much. What was painted stays as it was.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.models.feature_maps import FeatureMaps
 
-_BOUND = 6.0
+_BOUND = 5.0
 """Largest logit of the model; minus it is that of a prompt that the model was not taught."""
 
 _TARGET = 5.0
@@ -44,7 +46,10 @@ _POINTS, _BYTES = 600, 256 << 20
 _SPEAKS = 0.5
 """Residual from which the strokes alone decide; below it the model's mask fades in."""
 
-_WINDOW, _FINE = 4, 512 * 512
+_STEP, _LEAST_SHIFT, _MOST_SHIFT = 0.1, -2.0, 1.2
+"""Shift of the logits of tissue by each stroke, and its bounds; the upper one leaves a probability of 0.2 below 0.5."""
+
+_WINDOW, _FINE = 6, 512 * 512
 """Radius of the edge filter, pixels at working scale, and the largest image that it sees at that scale."""
 
 
@@ -67,6 +72,7 @@ class _Before:
     painted: NDArray[np.int8]
     cells: tuple[NDArray[np.int64], NDArray[np.int64]]
     known: NDArray[np.int8]
+    shift: tuple[float, float]
 
 
 class Spread:
@@ -107,6 +113,7 @@ class Spread:
         self._whole = features.scale == "whole"  # in tissue the model's borders are better than those of the stain
         self._grid = described.size
         self._canvas = (2 * self._grid[0], 2 * self._grid[1])
+        self._step = 0.0 if self._whole or reach == "near" else _STEP
         self._kernel = Kernel(described, reach, features.scale)
         self._fine = described.guide.size <= _FINE
         guide = described.guide if self._fine else _halved(described.guide)
@@ -124,6 +131,7 @@ class Spread:
         """Forget all strokes, and return the model's mask."""
         self._history: list[_Before] = []
         self._evidence: tuple[_Evidence, ...] = ()
+        self._shift, self._stood = 0.0, 0.0
         self._painted = np.zeros(self.shape, np.int8)
         self._known = np.zeros(self._canvas, np.int8)
         self._stand_on(self._model)
@@ -157,13 +165,14 @@ class Spread:
             (top + (2 * pixels[0] + 1) * height // (2 * self.shape[0])).astype(np.int64),
             (left + (2 * pixels[1] + 1) * width // (2 * self.shape[1])).astype(np.int64),
         )
+        before = self._ground, self._base, self._evidence
+        painted, known = self._painted[pixels], self._known[cells]
+        self._history.append(_Before(*before, pixels, painted, cells, known, (self._shift, self._stood)))
         if sum(len(each.pixels) for each in self._evidence) + _PER_STROKE > self._limit:
-            before = self._ground, self._base, self._evidence
             self._stand_on(self._probability)
-            self._evidence = ()
-        else:
-            before = self._ground, self._base, self._evidence
-        self._history.append(_Before(*before, pixels, self._painted[pixels], cells, self._known[cells]))
+            self._evidence, self._stood = (), self._shift
+        step = self._step if positive else -self._step
+        self._shift = min(max(self._shift + step, _LEAST_SHIFT), _MOST_SHIFT)
         self._painted[pixels] = self._known[cells] = 1 if positive else -1
         covered = np.unique(cells[0] // 2 * self._grid[1] + cells[1] // 2)
         new = _Evidence(self._along(covered), _TARGET if positive else -_TARGET)
@@ -177,6 +186,7 @@ class Spread:
         before = self._history.pop()
         self._ground, self._base, self._evidence = before.ground, before.base, before.evidence
         self._painted[before.pixels], self._known[before.cells] = before.painted, before.known
+        self._shift, self._stood = before.shift
         return self._answer() if self._evidence else self._shown(self._model.copy())
 
     def _stand_on(self, probability: NDArray[np.float32]) -> None:
@@ -214,7 +224,8 @@ class Spread:
     def _answer(self) -> NDArray[np.float32]:
         """Return the mask that follows from the evidence."""
         coarse = _halved(self._base)
-        residual = self._residual(coarse.ravel())
+        shift = self._shift - self._stood
+        residual = shift + self._residual(coarse.ravel() + shift)
         if self._fine:
             base, known = self._base, self._known
             change = nn.functional.interpolate(
@@ -225,9 +236,9 @@ class Spread:
             known = np.sign(_halved(self._known.astype(np.float32))).astype(np.int8)
         before = np.tanh(base / 2)
         after = np.tanh((base + change) / 2)
+        moved = (after - before) / 2
         if self._whole:
-            after = self._edges(after, known)
-        moved = (after - before) * np.clip(np.abs(change) / _SPEAKS, 0, 1) / 2
+            moved = (self._edges(after, known) - before) / 2 * np.clip(np.abs(change) / _SPEAKS, 0, 1)
         top, left, height, width = (side if self._fine else side // 2 for side in self._content)
         shown = self._ground + resize(moved[top : top + height, left : left + width], self.shape)
         return self._shown(np.clip(shown, 0, 1))

@@ -9,6 +9,7 @@ from napari_amvlm.errors import ImageError, InputError, LabelsError
 from napari_amvlm.models.feature_maps import FeatureMaps
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.strokes import Spread
+from napari_amvlm.strokes import spread as spread_module
 
 SIDE = 128
 ROWS = np.arange(28, 37)
@@ -88,6 +89,24 @@ def test_undo_takes_back_a_stroke_with_all_that_it_changed():
     for before in reversed(shown[:-1]):
         assert np.array_equal(spread.undo(), before)
     assert np.array_equal(spread.undo(), shown[0])
+
+
+def test_strokes_on_tissue_shift_what_the_model_finds_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    tissue = replace(bright_discs(), scale="tiles")
+    model = np.where(discs(), 0.6, 0.3).astype(np.float32)
+    whole = Spread(tissue, model, reach="whole")
+    monkeypatch.setattr(spread_module, "_STEP", 0.0)
+    fixed = Spread(tissue, model, reach="whole")
+
+    for column in (40, 50, 60, 70):
+        down(whole, positive=False, column=column)
+        down(fixed, positive=False, column=column)
+    shifted = whole.probability.copy()
+    for _ in range(4):
+        whole.undo()
+
+    assert (shifted < fixed.probability).mean() > 0.9
+    assert np.array_equal(whole.probability, model)
 
 
 def test_reset_returns_to_the_model():
