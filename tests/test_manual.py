@@ -11,6 +11,7 @@ from napari_amvlm._qt.keys import ACTIONS
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
 from training.word_page import word_page
+from training.words.pictures import read_credits
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -62,7 +63,7 @@ def test_the_version_is_the_newest_of_the_changelog_and_the_citation():
 
 
 def test_pictures_are_used_whole_and_small():
-    pictures = sorted((DOCS / "pictures").iterdir())
+    pictures = sorted(path for path in (DOCS / "pictures").iterdir() if path.is_file())
     words = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 
     unused = [path.name for path in pictures if path.name not in words and path.name != "loop.gif"]
@@ -74,6 +75,15 @@ def test_pictures_are_used_whole_and_small():
     assert unused == []
     assert sum(path.stat().st_size for path in pictures) < 3_000_000
     assert (DOCS / "pictures" / "loop.gif").stat().st_size < 1_000_000
+
+
+def test_every_picture_of_a_word_is_small_and_has_a_source_that_lets_it_be_shown():
+    folder = DOCS / "pictures" / "words"
+    told = read_credits(folder)
+
+    assert {row["file"] for row in told} == {path.name for path in folder.glob("*.jpg")}
+    assert all(row["source"] and re.match(r"CC0|CC BY \d", row["licence"]) for row in told)
+    assert max(path.stat().st_size for path in folder.iterdir()) < 8_000
 
 
 def test_make_pictures_writes_those_that_the_manual_shows():
