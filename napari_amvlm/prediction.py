@@ -17,6 +17,18 @@ PRESENT = 0.5
 """Presence from which something counts as present."""
 
 
+def split_prompts(text: str) -> list[str]:
+    """Return the prompts of a text: parted by `;`, with single spaces, each once.
+
+    Examples
+    --------
+    >>> split_prompts("left  lung; heart;; left lung")
+    ['left lung', 'heart']
+    """
+    parts = (" ".join(part.split()) for part in text.split(";"))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
 def answer_of(presence: float, *, taught: bool = True) -> Answer:
     """Return what a presence in [0, 1] says; of a prompt that was not taught it says nothing."""
     if not taught:

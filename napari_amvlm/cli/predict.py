@@ -26,6 +26,7 @@ from napari_amvlm.errors import AmvlmError, InputError, OutOfMemoryError, Prompt
 from napari_amvlm.exports.dicom_seg import need_highdicom
 from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
 from napari_amvlm.imaging.folder import normal_form
+from napari_amvlm.prediction import split_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +43,8 @@ def predict(
         typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, SVS, DICOM, NIfTI or OME-Zarr files, or folders."),
     ],
     prompt: Annotated[
-        list[str], typer.Option("--prompt", metavar="TEXT", help="What to find; may be given many times.")
+        list[str],
+        typer.Option("--prompt", metavar="TEXT", help="What to find; several are parted by ; or given one by one."),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder that the masks are written to.")
@@ -280,9 +282,10 @@ def _check_foreign_files(sources: Sequence[ImageSource], request: Request) -> No
 
 def _prompts(given: Sequence[str]) -> tuple[str, ...]:
     """Return the prompts, checked."""
-    if any(not prompt.strip() for prompt in given):
+    parts = [split_prompts(text) for text in given]
+    if not all(parts):
         raise PromptError('A prompt is empty; name what is to be found, for instance --prompt "nuclei".')
-    return check_prompts(given)
+    return check_prompts([prompt for part in parts for prompt in part])
 
 
 def _slices(given: str | None) -> tuple[int, int] | None:

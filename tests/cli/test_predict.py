@@ -70,7 +70,7 @@ def test_every_image_has_a_line_with_presence(
 def test_a_prompt_that_was_not_taught_is_called_so(
     run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    prompts = ["--prompt", "heart", "--prompt", "cell nuclei"]
+    prompts = ["--prompt", "heart; cell  nuclei;"]  # as they may be typed in the window
 
     outcome = run("predict", image, *prompts, "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
@@ -148,7 +148,7 @@ def test_two_images_of_one_full_name(run: Run, image: Path, tiny_checkpoint: Pat
 
 
 def test_an_empty_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    outcome = run("predict", image, "--prompt", " ", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+    outcome = run("predict", image, "--prompt", " ;", "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     assert outcome.code == 2
     assert "prompt is empty" in outcome.err

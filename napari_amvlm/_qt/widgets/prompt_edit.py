@@ -9,6 +9,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QWidget
 
 from napari_amvlm._qt.widgets.word_completer import WordCompleter
+from napari_amvlm.prediction import split_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +72,7 @@ class PromptEdit(QComboBox):
 
     def prompts(self) -> list[str]:
         """Return the prompts in the text: parted by `;`, blanks squeezed, each once."""
-        parts = (" ".join(part.split()) for part in self.currentText().split(";"))
-        return list(dict.fromkeys(part for part in parts if part))
+        return split_prompts(self.currentText())
 
     def history(self) -> list[str]:
         """Return the prompts typed before, newest first."""
