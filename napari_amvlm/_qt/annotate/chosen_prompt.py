@@ -96,6 +96,8 @@ class ChosenPrompt(QObject):
     def _state(self, annotation: Annotation, prompt: str) -> list[str]:
         busy, count = self._spreading.state(), self._objects.count()
         parts = [f"{busy} ..."] if busy else list[str]()
+        if prompt in annotation.layers and not annotation.layers[prompt].visible:
+            parts.append("hidden")
         stored = annotation.results.get(prompt)
         if stored is not None and not stored.prediction.taught:
             nearest = f", nearest known: {stored.prediction.nearest}" if stored.prediction.nearest is not None else ""

@@ -119,6 +119,8 @@ class AnnotatePanel(QWidget):
         body.add(self.step)
         self.objects_section.addWidget(self.objects)
         body.add(self.objects_section)
+        # a label that wraps wants two lines, whatever it says
+        self.model.setMinimumHeight(self.model.fontMetrics().lineSpacing())
         body.add(self.model)
         body.add(self.keys)
         body.column.addStretch(1)

@@ -199,8 +199,10 @@ class Prompts(QObject):
         state, stored = "", annotation.results.get(prompt)
         if layer is not None and layer.hidden:
             state = "hidden"
-        elif prompt in annotation.drafts and stored is None:
+        elif stored is None and prompt in annotation.drafts:
             state = "draft"
+        elif stored is None and prompt in annotation.accepted:
+            state = "accepted"
         elif stored is not None and not stored.prediction.taught:
             state = "not taught"
         return PromptEntry(

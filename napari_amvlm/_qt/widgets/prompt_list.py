@@ -81,7 +81,7 @@ class PromptRow(QFrame):
         cross.setAccessibleName(f"Remove {entry.prompt}")
         # layout
         row = QHBoxLayout(self)
-        row.setContentsMargins(6, 2, 2, 2)
+        row.setContentsMargins(6, 1, 2, 1)  # four rows fit at 1280 x 800
         row.setSpacing(6)
         row.addWidget(swatch)
         row.addWidget(name, 1)

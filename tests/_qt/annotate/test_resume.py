@@ -89,6 +89,7 @@ def test_a_file_that_is_opened_by_hand_shows_what_was_accepted_on_it(bench, file
 
     np.testing.assert_array_equal(bench.viewer.layers["tile \N{MIDDLE DOT} nuclei"].data > 0, mask)
     assert bench.annotate.annotation().accepted["nuclei"].is_whole()
+    assert bench.annotate.panel.prompts.value()[0].state == "accepted"
 
 
 def test_undo_after_coming_back_does_not_take_accepted_masks_away(bench, file, tmp_path):
