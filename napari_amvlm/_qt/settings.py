@@ -98,7 +98,7 @@ class Preferences:
     """
 
     threshold: float = 0.5
-    kept_images: int = 16
+    kept_images: int = 4
     learn_after: int = 4
     learn_minutes: float = 1.0
 

@@ -157,7 +157,7 @@ class AnnotateDock(AnnotateActions):
         self.chosen.drawn.connect(lambda prompt: self.draw(prompt=prompt))
         self.queue.changed.connect(self._on_queue_changed)
         self.queue.images.shown.connect(self._on_shown)
-        self.queue.predicted.connect(self._on_predicted)
+        self.queue.images.predicted.connect(self._on_predicted)
         workspace.modelChanged.connect(self._on_model_changed)
         workspace.projectChanged.connect(self._on_project_changed)
         workspace.projectOpened.connect(panel.confirm.withdraw)
@@ -175,12 +175,16 @@ class AnnotateDock(AnnotateActions):
         else:
             self._undo_or_redo(self.review.undo if undoing else self.review.redo)
 
-    def _on_predicted(self, annotation: Annotation) -> None:
+    def _on_predicted(self, annotation: Annotation, missing: list[str] | None = None) -> None:
+        """Draw what was predicted, where only some masks are missing these."""
         if annotation.image not in self._viewer.layers:
             return
         for prompt in annotation.prompts():
             annotation.layer(prompt)
-        self.draw(annotation)
+        if missing is None:
+            self.draw(annotation)
+        for prompt in missing or ():
+            self.draw(annotation, prompt)
         self.refresh()
         self.queue.note_predicted(annotation)
 
@@ -269,8 +273,9 @@ class AnnotateDock(AnnotateActions):
         panel.prompt.setConfig(workspace.predictor.model.config if workspace.predictor is not None else None)
         if workspace.model_state == "ready" and workspace.predictor is not None:
             info = workspace.predictor.info
-            name = f"{info.name}, {info.licence}" if info is not None else "unnamed model"
-            panel.model.setValue("info", f"Model: {name}, on {workspace.predictor.device}")
+            name = f"{info.name} ({info.licence})" if info is not None else "unnamed model"
+            # short enough for one line beside four prompts at 1280 x 800
+            panel.model.setValue("info", f"Model: {name}, {workspace.predictor.device}")
         else:
             panel.model.setValue("error" if workspace.model_state == "failed" else "info", workspace.model_message)
 

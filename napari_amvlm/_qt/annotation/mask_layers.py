@@ -71,19 +71,22 @@ class MaskLayers(QObject):
     def _show(self, viewer: Any, annotation: Annotation | None) -> None:
         wanted = self._wanted(annotation) if annotation is not None else []
         active = viewer.layers.selection.active
+        if annotation is not None:
+            top = _top(viewer, annotation.image)
+            with label_layers.selection_left(viewer):
+                for layer in wanted:
+                    self._set_look(layer, max(layer_shape(annotation.image)[-2:]))
+                    is_new = layer not in viewer.layers
+                    # visible at first: napari cannot write to a layer that it never showed
+                    _put_above(viewer, layer, top)
+                    if is_new or self._visible != self._were_visible:
+                        layer.visible = self._visible
+                    top = layer
+            self._were_visible = self._visible
+            self._activate(viewer, active, wanted, annotation)
+        # last, for napari selects another layer in place of a selected one that goes
         for layer in [each for each in viewer.layers if isinstance(each, MaskLayer) and each not in wanted]:
             viewer.layers.remove(layer)
-        if annotation is None:
-            return
-        top = _top(viewer, annotation.image)
-        for layer in wanted:
-            self._set_look(layer, max(layer_shape(annotation.image)[-2:]))
-            if layer not in viewer.layers or self._visible != self._were_visible:
-                layer.visible = self._visible
-            _put_above(viewer, layer, top)
-            top = layer
-        self._were_visible = self._visible
-        self._activate(viewer, active, annotation)
 
     def _set_look(self, layer: MaskLayer, side: int) -> None:
         """Fill the chosen mask, and outline the others; what a person changed stays while that is as it was."""
@@ -100,11 +103,14 @@ class MaskLayers(QObject):
         listed.sort(key=lambda prompt: prompt == self._chosen)
         return [annotation.layers[prompt] for prompt in listed if not annotation.layers[prompt].hidden]
 
-    def _activate(self, viewer: Any, active: Any, annotation: Annotation) -> None:
+    def _activate(self, viewer: Any, active: Any, wanted: list[MaskLayer], annotation: Annotation) -> None:
         """Take the chosen mask in hand, with the tool that was used last, unless something else is in hand."""
         chosen = annotation.layers.get(self._chosen or "")
         if chosen is None or chosen not in viewer.layers:
-            viewer.layers.selection.active = active if active in viewer.layers else annotation.image
+            # of another image, or out of view soon
+            leaves = isinstance(active, (Image, MaskLayer)) and not label_layers.is_overlay(active)
+            stays = active in viewer.layers and (not leaves or active in wanted)
+            viewer.layers.selection.active = active if stays else annotation.image
         elif active is None or isinstance(active, (Image, MaskLayer)):
             last = self._in_hand() if self._in_hand is not None else None
             if last is not None and last is not chosen and not chosen.multiscale and not last.multiscale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from napari_amvlm.imaging import MIN_SIDE
 from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.components import ViewerModel
 
 LARGEST_STACK = 1 << 31
@@ -32,6 +35,17 @@ def images(viewer: ViewerModel) -> list[Image]:
 def is_overlay(layer: Any) -> bool:
     """Tell whether a layer is one that only shows something of another."""
     return OVERLAY in layer.metadata
+
+
+@contextlib.contextmanager
+def selection_left(viewer: ViewerModel) -> Iterator[None]:
+    """Insert layers without selecting each: napari lays its controls out anew for every layer that is selected."""
+    layers = viewer.layers
+    before, layers._activate_on_insert = layers._activate_on_insert, False
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = before
 
 
 def on_top_of(image: Image) -> dict[str, Any]:

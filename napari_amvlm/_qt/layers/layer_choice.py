@@ -54,17 +54,21 @@ class LayerChoice(QObject):
 
     def _on_renamed(self, event: Any) -> None:
         if isalive(self):
-            self._refill()
+            self._refill(renamed=True)
 
-    def _refill(self) -> None:
-        chosen = self.current()
-        for layer in self._layers:
-            layer.events.name.disconnect(self._on_renamed)
+    def _refill(self, *, renamed: bool = False) -> None:
+        chosen, before = self.current(), self._layers
         self._layers = [
             layer for layer in reversed(self._viewer.layers) if isinstance(layer, self._kind) and not is_overlay(layer)
         ]
+        if self._layers == before and not renamed:
+            return
+        for layer in before:
+            if layer not in self._layers:
+                layer.events.name.disconnect(self._on_renamed)
         for layer in self._layers:
-            layer.events.name.connect(self._on_renamed)
+            if layer not in before:
+                layer.events.name.connect(self._on_renamed)
         with QSignalBlocker(self._box):
             self._box.clear()
             self._box.addItems([layer.name for layer in self._layers])

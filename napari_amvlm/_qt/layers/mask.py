@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OPACITY = 0.55
 _CLEAR = "#00000000"
+_OVERLAYS = {"polygon": "polygon", "paint": "brush_stroke"}
+"""What napari draws for a tool, by the tool's name."""
 _SHADES = ((0, 1.0), (24, 0.9), (-24, 0.95), (12, 0.8), (-12, 0.85))
 """Turn of the hue in degrees, and share of the brightness, of objects that are told apart."""
 
@@ -78,13 +80,16 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         self.confirms = False
         self.on_undo: Callable[[MaskLayer, bool], None] | None = None
         self.events.add(stepped=Event)
-        # what the polygon tool draws is a tenth of the time in which a mask comes into view
-        self._overlays["polygon"].visible = False
+        # what the tools draw is a fifth of the time in which a mask comes into view
+        for name in _OVERLAYS.values():
+            if name in self._overlays:  # they differ by version of napari
+                self._overlays[name].visible = False
         self.events.mode.connect(self._on_mode)
 
     def _on_mode(self, _event: Any = None) -> None:
-        if self.mode == "polygon":
-            self._overlays["polygon"].visible = True
+        name = _OVERLAYS.get(str(self.mode))
+        if name in self._overlays:
+            self._overlays[name].visible = True
 
     @Labels.data.setter  # type: ignore[untyped-decorator]
     def data(self, data: Any) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QThread, QTimer, Signal
@@ -15,10 +16,11 @@ from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import GuardedThread, LearnThread
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.errors import AmvlmError, Cancelled, OutOfMemoryError
-from napari_amvlm.imaging import file_spacing, magnification_by_spacing
+from napari_amvlm.imaging import file_spacing, magnification_by_spacing, split_instances
+from napari_amvlm.review.proposal import propose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -45,18 +47,28 @@ _PAUSE = 250
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """What the model proposes for a prompt, int32 (H, W), with the threshold and the kind of mask it was made for."""
+
+    values: np.ndarray
+    threshold: float
+    separate: bool
+
+
+@dataclass(frozen=True)
 class ReadyImage:
-    """An image that was predicted: its pixels, one prediction for each prompt, and the settings of these."""
+    """An image that was predicted: its pixels, one prediction for each prompt and its proposal, and their settings."""
 
     pixels: np.ndarray
     predictions: tuple[Prediction, ...]
     settings: ScaleSettings
+    proposals: tuple[Proposal, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         maps = sum(each.probability.nbytes + each.text_probability.nbytes for each in self.predictions)
-        return int(self.pixels.nbytes) + maps
+        return int(self.pixels.nbytes) + maps + sum(each.values.nbytes for each in self.proposals)
 
 
 class AheadThread(GuardedThread):
@@ -77,14 +89,14 @@ class AheadThread(GuardedThread):
         project: Project,
         predictor: Callable[[], Predictor],
         image_ids: Sequence[int],
-        prompts: Sequence[str],
+        prompts: Mapping[str, tuple[float, bool]],
         settings: ScaleSettings,
     ) -> None:
         super().__init__()
         self._project = project
         self._predictor = predictor
         self._image_ids = tuple(image_ids)
-        self._prompts = tuple(prompts)
+        self._prompts = prompts  # threshold of each, and whether its objects are told apart
         self._settings = settings
 
     def work(self) -> None:
@@ -105,7 +117,7 @@ class AheadThread(GuardedThread):
 
     def _predict(self, predictor: Predictor, image_id: int) -> ReadyImage | None:
         record = self._project.images.get(image_id)
-        if 8 * record.shape[0] * record.shape[1] * len(self._prompts) > _LARGEST:
+        if 12 * record.shape[0] * record.shape[1] * len(self._prompts) > _LARGEST:
             return None
         pixels = self._project.images.load(record)
         predictor.set_image(pixels, key=image_id)
@@ -121,7 +133,8 @@ class AheadThread(GuardedThread):
             )
             for prompt in self._prompts
         ]
-        return ReadyImage(pixels, tuple(predictions), settings)
+        proposals = [_propose(each, *self._prompts[each.prompt]) for each in predictions]
+        return ReadyImage(pixels, tuple(predictions), settings, tuple(proposals))
 
 
 class Ahead(QObject):
@@ -212,7 +225,9 @@ class Ahead(QObject):
 
     def _start(self) -> None:
         workspace = self._workspace
-        project, predictor, prompts = workspace.project, workspace.predictor, tuple(workspace.prompts)
+        project, predictor = workspace.project, workspace.predictor
+        of = workspace.styles.of
+        prompts = {each: (workspace.usual_threshold(each), of(each).separate_objects) for each in workspace.prompts}
         if project is None or predictor is None or not prompts or workspace.closing or workspace.model_state != "ready":
             return
         if self._thread is not None or self._others():
@@ -254,6 +269,11 @@ class Ahead(QObject):
         if thread is self._thread:
             self._thread = None
         self._timer.start()
+
+
+def _propose(prediction: Prediction, threshold: float, separate: bool) -> Proposal:
+    split = partial(split_instances, depth=prediction.depth, marker=prediction.marker) if separate else None
+    return Proposal(propose(prediction.drawn, threshold, split=split), threshold, separate)
 
 
 def _has_room(predictor: Predictor) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.queue.ahead import ReadyImage
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import ImageRecord, Project, QueueItem
 
@@ -51,9 +52,15 @@ class ImageOpener(QObject):
     -------
     shown : Annotation
         An image of the project is shown, with what was accepted on it.
+    predicted : Annotation, list of str
+        An image is shown that was predicted in the background, and the prompts of which a mask is still to be drawn.
+    closed : int
+        So many images were taken out of the viewer.
     """
 
     shown = Signal(object)
+    predicted = Signal(object, object)
+    closed = Signal(int)
 
     def __init__(self, viewer: Any, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -74,11 +81,11 @@ class ImageOpener(QObject):
         done: Callable[[Annotation], None],
         failed: Callable[[str], None] | None = None,
         *,
-        pixels: np.ndarray | None = None,
+        ready: ReadyImage | None = None,
     ) -> None:
         """Show the image of a queue item, opened first where no layer of the viewer shows it.
 
-        `pixels` are those of the image where they were read before.
+        What is `ready` of it is neither read nor predicted again.
         """
         project, viewer = self._workspace.project, self._viewer_reference()
         if project is None or viewer is None:
@@ -102,12 +109,15 @@ class ImageOpener(QObject):
                 return
             annotation = self._workspace.annotation(image)
             self._restore(viewer, annotation, stored)
+            missing = self._draw(annotation, ready) if ready is not None else []
             self._show_only(viewer, annotation)
             if item.region is not None:
                 _show_region(viewer, image, item)
             self._close_oldest(viewer, image)
             self.shown.emit(annotation)
             done(annotation)
+            if ready is not None:
+                self.predicted.emit(annotation, missing)
 
         def fail(text: str) -> None:
             self.opening.remove(item.name)
@@ -115,6 +125,8 @@ class ImageOpener(QObject):
                 failed(text)
             else:
                 self._workspace.said.emit("error", text)
+
+        pixels = ready.pixels if ready is not None else None
 
         def read() -> _Stored:
             return _read(project, item.image_id, is_open=known is not None, open_images=unknown, pixels=pixels)
@@ -153,6 +165,22 @@ class ImageOpener(QObject):
         if stored.problems:
             self._workspace.said.emit("warning", stored.problems[0])
 
+    def _draw(self, annotation: Annotation, ready: ReadyImage) -> list[str]:
+        """Draw what was predicted in the background; return the prompts that it was not drawn of."""
+        missing = []
+        for found, proposal in zip(ready.predictions, ready.proposals, strict=True):
+            prompt = found.prompt
+            if annotation.has_run(prompt):
+                continue
+            annotation.keep([found], ready.settings, self._workspace.served_key())
+            is_new = prompt not in annotation.layers and prompt not in annotation.accepted
+            made_for = proposal.threshold, proposal.separate
+            if is_new and made_for == (annotation.threshold(prompt), annotation.style(prompt).separate_objects):
+                annotation.show(prompt, proposal.values, undoable=False)
+            else:
+                missing.append(prompt)
+        return missing
+
     def _layer_of(self, viewer: Any, image_id: int) -> Image | None:
         for annotation in self._workspace.annotations.values():
             if annotation.image_id == image_id and not annotation.place and annotation.image in viewer.layers:
@@ -174,7 +202,8 @@ class ImageOpener(QObject):
         image = Image(pixels, name=record.name, rgb=pixels.ndim == 3, metadata=metadata)
         # known before the docks see the layer, so that they need not look for it in the project
         self._workspace.annotation(image).image_id = record.id
-        viewer.add_layer(image)
+        with label_layers.selection_left(viewer):
+            viewer.add_layer(image)
         self._opened_here.append(image)
         return image
 
@@ -182,7 +211,6 @@ class ImageOpener(QObject):
         for image in label_layers.images(viewer):
             if image.visible != (image is annotation.image):  # napari draws anew also where nothing changes
                 image.visible = image is annotation.image
-        viewer.layers.selection.active = annotation.image
         mask_layers_for(viewer, self._workspace).show(annotation)
         viewer.fit_to_view(layers=[annotation.image])
 
@@ -190,9 +218,11 @@ class ImageOpener(QObject):
         """Take the oldest images out of the viewer whose masks are all stored."""
         self._opened_here = [image for image in self._opened_here if image in viewer.layers]
         stored = [image for image in self._opened_here if image is not current and self._is_stored(image)]
-        for image in stored[: max(0, len(self._opened_here) - preferences().kept_images)]:
+        oldest = stored[: max(0, len(self._opened_here) - preferences().kept_images)]
+        for image in oldest:
             self._opened_here.remove(image)
             viewer.layers.remove(image)
+        self.closed.emit(len(oldest))
 
     def _close_left(self, _state: object) -> None:
         """Take the images of a project that was left out of the viewer; those with work that it lacks stay open."""
@@ -204,6 +234,7 @@ class ImageOpener(QObject):
             for image in images:
                 if image in viewer.layers and not self._workspace.annotation(image).left_work:
                     viewer.layers.remove(image)
+        self.closed.emit(len(images))
 
     def _is_stored(self, image: Image) -> bool:
         known = self._workspace.annotations.get(image)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari_amvlm._qt.annotation.annotation import Annotation
-    from napari_amvlm._qt.queue.ahead import ReadyImage
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import Project, QueueItem, QueueStatus
     from napari_amvlm.session import QueueOrder
@@ -43,12 +42,9 @@ class Queue(QObject):
         Share of the items that were scored, and a message; a share of 1 ends it.
     thumbnailsReady : dict
         Thumbnails by image id, uint8 (h, w, 3).
-    predicted : Annotation
-        An image is shown whose predictions were made in the background; its annotation holds them.
     """
 
     changed = Signal()
-    predicted = Signal(object)
     scoring = Signal(float, str)
     thumbnailsReady = Signal(object)
 
@@ -223,7 +219,6 @@ class Queue(QObject):
         def done(annotation: Annotation) -> None:
             self.current = item
             self.changed.emit()
-            self._show_ready(annotation, ready)
             if then is not None:
                 then(annotation)
             self._workspace.remember_position()
@@ -233,15 +228,7 @@ class Queue(QObject):
             self.changed.emit()
             self._say("error", text)
 
-        self.images.open(item, done, failed, pixels=ready.pixels if ready is not None else None)
-
-    def _show_ready(self, annotation: Annotation, ready: ReadyImage | None) -> None:
-        """Show what was predicted in the background, of prompts that have not run on the image."""
-        predictions = () if ready is None else ready.predictions
-        missing = [each for each in predictions if not annotation.has_run(each.prompt)]
-        if ready is not None and missing:
-            annotation.keep(missing, ready.settings, self._workspace.served_key())
-            self.predicted.emit(annotation)
+        self.images.open(item, done, failed, ready=ready)
 
     def _on_sorted(self, order: QueueOrder) -> None:
         compared = "teacher and student" if order.with_student else "mask and text evidence"

@@ -80,14 +80,30 @@ def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_n
     assert "heart was not taught: its mask is the model's guess now" in bench.status()
 
 
-def test_the_polygon_tool_shows_its_polygon(bench: Any) -> None:
+@pytest.mark.parametrize(("tool", "overlay"), [("polygon", "polygon"), ("paint", "brush_stroke")])
+def test_a_tool_shows_what_napari_draws_for_it(bench: Any, tool: str, overlay: str) -> None:
     bench.run("nuclei")
-    at_first = bench.layer()._overlays["polygon"].visible
+    at_first = bench.layer()._overlays[overlay].visible
 
-    bench.layer().mode = "polygon"
+    bench.layer().mode = tool
 
     assert not at_first
-    assert bench.layer()._overlays["polygon"].visible
+    assert bench.layer()._overlays[overlay].visible
+
+
+def test_a_prompt_runs_and_is_rejected_while_masks_are_hidden(bench: Any) -> None:
+    bench.annotate.panel.shown.masks.toggle()
+
+    bench.run("nuclei")
+    annotation = bench.annotate.annotation()
+    drawn, of_the_person = annotation.mask("nuclei").any(), annotation.edited("nuclei").any()
+    bench.annotate.reject()
+    bench.idle()
+
+    assert not bench.layer().visible
+    assert drawn
+    assert not of_the_person
+    assert not annotation.mask("nuclei").any()
 
 
 def test_enter_gives_a_mask_on_the_image(bench: Any):

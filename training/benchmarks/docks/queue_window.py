@@ -31,6 +31,8 @@ _IMAGES = 9
 _STEPS = 5
 _IDLE_SECONDS = 3.0
 _PATIENCE = 120.0
+_LOOK = 1.0
+"""Seconds that a person looks at an image at least."""
 
 
 def make_project(root: Path, tissue: Path, count: int = _IMAGES) -> None:
@@ -61,16 +63,17 @@ def step_through(
     queue.ahead.update()
     ahead = [item.image_id for item in queue.items()][:COUNT]
     wait_until(lambda: all(i in queue.ahead for i in ahead), seconds=_PATIENCE, what="the images ahead")
-    beats = heartbeat.stop()
+    heartbeats = heartbeat.stop()
     seconds, computing = [], []
     for item in queue.items()[:steps]:
         wait_until(lambda i=item.image_id: i in queue.ahead, seconds=_PATIENCE, what="the next image")  # type: ignore[misc]
+        beats(_LOOK)
         started, computed = time.perf_counter(), time.thread_time()
         annotate.next_item()
         wait_until(lambda i=item.image_id: _is_shown(window, i, prompt), seconds=_PATIENCE, what="the mask")  # type: ignore[misc]
         seconds.append(time.perf_counter() - started)
         computing.append(time.thread_time() - computed)
-    return seconds, computing, beats
+    return seconds, computing, heartbeats
 
 
 def _is_shown(window: Window, image_id: int, prompt: str) -> bool:
