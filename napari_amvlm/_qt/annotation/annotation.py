@@ -256,7 +256,8 @@ class Annotation(PlaneMasks):
 
     def leave_project(self, name: str) -> None:
         """Forget what project `name`, which was open, knew of the image; its masks are no work on the next one."""
-        self.left, self.left_work = (name if self.image_id is not None else self.left), not self.is_stored()
+        self.left = name if self.image_id is not None else self.left
+        self.left_work = self.left_work or not self.is_stored()
         self.finished -= set(self.accepted)
         self._saved = {prompt: self.state(prompt) for prompt in self.layers}
         self.accepted, self.decisions, self.undone, self.drafts = {}, {}, {}, {}

@@ -225,16 +225,20 @@ class ImageOpener(QObject):
         self.closed.emit(len(oldest))
 
     def _close_left(self, _state: object) -> None:
-        """Take the images of a project that was left out of the viewer; those with work that it lacks stay open."""
-        viewer, images = self._viewer_reference(), self._opened_here
+        """Take the images of a project that was left out of the viewer, whoever opened them.
+
+        Those with work that it lacks stay open, and stacks and slides, of which it has parts only.
+        """
+        viewer = self._viewer_reference()
         self._opened_here = []
         if viewer is None:
             return
+        known = [each for each in self._workspace.annotations.values() if each.left and not each.left_work]
+        left = [each.image for each in known if each.image in viewer.layers and layer_kind(each.image) == "plane"]
         with viewer.layers.batched_update():
-            for image in images:
-                if image in viewer.layers and not self._workspace.annotation(image).left_work:
-                    viewer.layers.remove(image)
-        self.closed.emit(len(images))
+            for image in left:
+                viewer.layers.remove(image)
+        self.closed.emit(len(left))
 
     def _is_stored(self, image: Image) -> bool:
         known = self._workspace.annotations.get(image)

@@ -67,10 +67,13 @@ def test_what_next_opened_of_one_project_is_neither_shown_nor_work_in_the_next(f
     assert bench.workspace.project.drafts.all() == []
 
 
-def test_an_image_that_a_person_opened_goes_into_another_project_after_a_question(first: Any, tmp_path: Path):
+def test_an_image_that_a_person_opened_leaves_with_the_project_that_has_it(first: Any, tmp_path: Path):
     bench, path = first, tmp_path / "first-1.png"
-    bench.viewer.add_image(np.asarray(PIL.Image.open(path)), name=path.name, metadata={"path": str(path)})
-    bench.idle()
+    for name in (path.name, "of no project"):
+        metadata = {"path": str(path)} if name == path.name else {}
+        bench.viewer.add_image(np.asarray(PIL.Image.open(path)), name=name, metadata=metadata)
+        bench.idle()
+    bench.annotate.current_image.images.choose(bench.viewer.layers[path.name])
     bench.run("nuclei")
     _paint(bench)
     bench.annotate.accept()
@@ -78,23 +81,12 @@ def test_an_image_that_a_person_opened_goes_into_another_project_after_a_questio
 
     _choose(bench, tmp_path / "second.amvlm")
     bench.idle()
-    left = [layer.name for layer in bench.viewer.layers]
-    bench.annotate.drafts.keep_all()
-    bench.run("nuclei")
-    bench.annotate.accept()
-    bench.idle()
-    question = bench.annotate.panel.confirm.text()
-    project = bench.workspace.project
-    silently = [project.images.counts().images, *project.corrections.select(), *project.drafts.all()]
-    bench.confirm()
 
-    assert left == ["first-1.png"]
-    assert question == "first-1.png is an image of first.amvlm. Store nuclei on it in second.amvlm too?"
-    assert silently == [2]
-    assert [each.prompt for each in project.corrections.select()] == ["nuclei"]
+    assert [layer.name for layer in bench.viewer.layers] == ["of no project"]
+    assert bench.workspace.project.images.counts().images == 2
 
 
-def test_work_that_no_project_has_stays_open(first: Any, tmp_path: Path):
+def test_work_that_no_project_has_stays_open_and_goes_into_another_after_a_question(first: Any, tmp_path: Path):
     bench = first
     _open(bench, tmp_path / "second.amvlm")
     _open(bench, tmp_path / "first.amvlm", read_only=True)
@@ -103,11 +95,24 @@ def test_work_that_no_project_has_stays_open(first: Any, tmp_path: Path):
     bench.run("nuclei")
     painted = _paint(bench)
 
-    _choose(bench, tmp_path / "second.amvlm")
-    bench.idle()
-
+    for root in ("second.amvlm", "first.amvlm", "second.amvlm"):
+        _choose(bench, tmp_path / root)
+        bench.idle()
     image = bench.viewer.layers["first-0.png"]
-    np.testing.assert_array_equal(bench.workspace.annotation(image).mask("nuclei"), painted)
+    kept = bench.workspace.annotation(image).mask("nuclei")
+    bench.annotate.current_image.images.choose(image)
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    question = bench.annotate.panel.confirm.text()
+    project = bench.workspace.project
+    silently = [project.images.counts().images, *project.corrections.select(), *project.drafts.all()]
+    bench.confirm()
+
+    np.testing.assert_array_equal(kept, painted)
+    assert question == "first-0.png is an image of first.amvlm. Store nuclei on it in second.amvlm too?"
+    assert silently == [2]
+    assert [each.prompt for each in project.corrections.select()] == ["nuclei"]
 
 
 @pytest.mark.parametrize("opening", ["first-1.png", "second.amvlm"])
