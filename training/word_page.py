@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[1] / "docs" / "words.md"
 PICTURES = Path("pictures") / "words"
 """Folder of the pictures beside the page."""
+_PARTS = (
+    "Each is a part of a training image, made smaller, with the outline of its mask. The sets are\n"
+    "described in [amvlm-open](amvlm-open.md)."
+)
 
 
 def word_page(info: ModelInfo, folder: Path = PAGE.parent) -> str:
@@ -36,7 +40,7 @@ def word_page(info: ModelInfo, folder: Path = PAGE.parent) -> str:
     told = read_credits(folder / PICTURES)
     pictures = {credit["word"]: (PICTURES / credit["file"]).as_posix() for credit in told}
     sources = [(credit["word"], credit["source"], credit["licence"]) for credit in told]
-    credits_ = ["", "## Pictures", "", *table(("word", "source", "licence"), sources), ""] if told else []
+    credits_ = ["", "## Pictures", "", _PARTS, "", *table(("word", "source", "licence"), sources), ""] if told else []
     return f"""# Words
 
 What {info.name} {info.version} was taught, out of its own configuration; `napari-amvlm models --words`
