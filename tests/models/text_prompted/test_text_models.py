@@ -60,6 +60,20 @@ def test_sam3_gives_the_semantic_map_of_the_library(text_models):
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+def test_sam3_is_read_out_of_the_files_of_its_video_model(text_models, tmp_path):
+    folder, image = tmp_path / "video", torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    shutil.copytree(text_models["sam3"], folder)
+    tensors = {f"detector_model.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(tensors | {"tracker_model.x": torch.zeros(1)}, folder / "model.safetensors", {"format": "pt"})
+    detector = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = {"model_type": "sam3_video", "detector_config": detector}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    video, plain = load_text_model(folder), load_text_model(text_models["sam3"])
+
+    torch.testing.assert_close(video.probability(image, ["heart"]), plain.probability(image, ["heart"]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_prompt_that_cannot_be_read_is_refused_and_never_cut(text_models, kind):
     model, image = load_text_model(text_models[kind]), torch.zeros(1, 3, 32, 32)
