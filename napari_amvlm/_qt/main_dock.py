@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "AMVLM"
 
-CANVAS_SHARE = 0.557
+CANVAS_SHARE = 0.556
 """The image, of which the canvas has a frame, has at least 55 % of the window's width when the dock is opened."""
 
 _WIDTH = 300
