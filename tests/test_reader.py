@@ -1,10 +1,7 @@
 """The reader that the manifest names: what it claims, and the layers that napari makes of what it gives."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import napari.settings
@@ -18,9 +15,6 @@ from PIL import Image as Picture
 from napari_amvlm._reader import get_reader, read_layers
 from napari_amvlm.errors import ImageError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 ROOT = Path(__file__).resolve().parent.parent
 RANDOM = np.random.default_rng(0)
 COLOUR = RANDOM.integers(0, 256, (256, 320, 3), np.uint8)
@@ -28,7 +22,7 @@ VOLUME = RANDOM.integers(0, 60000, (3, 2, 4, 64, 80), np.uint16)
 APERIO = "Aperio Image Library v11.2.1 \r\n320x256 (64x64) JPEG/RGB Q=70|AppMag = 20|MPP = 0.4990"
 
 
-def _layers(path: str | Sequence[str]) -> list[Image]:
+def _layers(path):
     reader = get_reader(path)
     assert reader is not None
     layers = []
@@ -38,8 +32,8 @@ def _layers(path: str | Sequence[str]) -> list[Image]:
     return layers
 
 
-def _slide(path: Path) -> Path:
-    how: dict[str, Any] = {"photometric": "rgb", "description": APERIO, "metadata": None}
+def _slide(path):
+    how = {"photometric": "rgb", "description": APERIO, "metadata": None}
     with tifffile.TiffWriter(path) as file:
         file.write(COLOUR, tile=(64, 64), **how)
         file.write(COLOUR[::8, ::8], **how)
@@ -47,7 +41,7 @@ def _slide(path: Path) -> Path:
     return path
 
 
-def test_the_manifest_names_the_reader_and_only_endings_it_reads() -> None:
+def test_the_manifest_names_the_reader_and_only_endings_it_reads():
     manifest = PluginManifest.from_file(ROOT / "napari.yaml")
 
     (reader,) = manifest.contributions.readers or ()
@@ -59,7 +53,7 @@ def test_the_manifest_names_the_reader_and_only_endings_it_reads() -> None:
     assert reader.filename_patterns == [f"*.{ending}" for ending in endings]
 
 
-def test_a_slide_is_a_multiscale_layer_with_its_pixel_size(tmp_path: Path) -> None:
+def test_a_slide_is_a_multiscale_layer_with_its_pixel_size(tmp_path):
     path = _slide(tmp_path / "slide.svs")
 
     (layer,) = _layers(str(path))
@@ -74,7 +68,7 @@ def test_a_slide_is_a_multiscale_layer_with_its_pixel_size(tmp_path: Path) -> No
     assert layer.metadata["path"] == str(path)
 
 
-def test_channels_are_layers_of_their_own(tmp_path: Path) -> None:
+def test_channels_are_layers_of_their_own(tmp_path):
     metadata = {"axes": "TZCYX", "spacing": 3, "unit": "um", "finterval": 0.5}
     tifffile.imwrite(tmp_path / "cells.tif", VOLUME, imagej=True, resolution=(2, 2), metadata=metadata)
 
@@ -90,7 +84,7 @@ def test_channels_are_layers_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-def test_pictures_of_every_mode_are_layers(tmp_path: Path, mode: str) -> None:
+def test_pictures_of_every_mode_are_layers(tmp_path, mode):
     picture = Picture.fromarray(VOLUME[0, 0, 0]) if mode == "I;16" else Picture.fromarray(COLOUR).convert(mode)
     picture.save(tmp_path / "a.png")
 
@@ -100,7 +94,7 @@ def test_pictures_of_every_mode_are_layers(tmp_path: Path, mode: str) -> None:
     assert layer.ndim == 2
 
 
-def test_a_ct_slice_has_its_window_and_tells_where_left_is() -> None:
+def test_a_ct_slice_has_its_window_and_tells_where_left_is():
     pydicom = pytest.importorskip("pydicom")
     path = Path(pydicom.__file__).parent / "data" / "test_files" / "693_J2KI.dcm"
 
@@ -111,7 +105,7 @@ def test_a_ct_slice_has_its_window_and_tells_where_left_is() -> None:
     assert (layer.metadata["orientation"], layer.metadata["patient_left"]) == ("PL", "right")
 
 
-def test_a_series_is_a_volume_from_its_folder_or_its_files() -> None:
+def test_a_series_is_a_volume_from_its_folder_or_its_files():
     pydicom = pytest.importorskip("pydicom")
     folder = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests" / "98892001" / "CT5N"
 
@@ -123,7 +117,7 @@ def test_a_series_is_a_volume_from_its_folder_or_its_files() -> None:
     np.testing.assert_array_equal(by_files.data, by_folder.data)
 
 
-def test_a_nifti_volume_is_a_layer() -> None:
+def test_a_nifti_volume_is_a_layer():
     nibabel = pytest.importorskip("nibabel")
 
     (layer,) = _layers(str(Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"))
@@ -132,7 +126,7 @@ def test_a_nifti_volume_is_a_layer() -> None:
     assert layer.metadata["orientation"] == "SPL"
 
 
-def test_what_is_no_image_is_not_claimed(tmp_path: Path) -> None:
+def test_what_is_no_image_is_not_claimed(tmp_path):
     (tmp_path / "text.tif").write_text("no image")
     (tmp_path / "empty.dcm").touch()
     (tmp_path / "folder").mkdir()
@@ -145,7 +139,7 @@ def test_what_is_no_image_is_not_claimed(tmp_path: Path) -> None:
     assert get_reader([str(tmp_path / "a.png"), str(tmp_path / "b.png")]) is None
 
 
-def test_an_image_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_says_why(tmp_path):
     path = _slide(tmp_path / "slide.svs")
     path.write_bytes(path.read_bytes()[:5000])
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from napari_amvlm.cli import main
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., "Outcome"]
 
 
 @dataclass(frozen=True)

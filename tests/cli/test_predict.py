@@ -1,11 +1,8 @@
 """`napari-amvlm predict` with the tiny model."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,22 +13,16 @@ from PIL import Image
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import label_image
 
-if TYPE_CHECKING:
-    from napari_amvlm.imaging.turning import Views
-    from tests.cli.conftest import Run
-
 PROMPTS = ["--prompt", "nuclei", "--prompt", "left lung"]
 
 
 @pytest.fixture
-def image(binary_folder: Path) -> Path:
+def image(binary_folder):
     return binary_folder / "img" / "a.png"
 
 
 @pytest.mark.parametrize("views", [1, 4])
-def test_labels_are_what_the_predictor_says(
-    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path, views: Views
-) -> None:
+def test_labels_are_what_the_predictor_says(run, image, tiny_checkpoint, tmp_path, views):
     options = ["--model", tiny_checkpoint, "-o", tmp_path / "out", "--probabilities", "--views", views]
     outcome = run("predict", image, *PROMPTS, *options)
 
@@ -48,7 +39,7 @@ def test_labels_are_what_the_predictor_says(
     assert np.allclose(stored, found, atol=1e-3)
 
 
-def test_a_classes_csv_lies_beside_the_labels(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_classes_csv_lies_beside_the_labels(run, image, tiny_checkpoint, tmp_path):
     run("predict", image, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     with (tmp_path / "out" / "classes.csv").open(encoding="utf-8", newline="") as file:
@@ -56,9 +47,7 @@ def test_a_classes_csv_lies_beside_the_labels(run: Run, image: Path, tiny_checkp
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "classes.csv"]
 
 
-def test_every_image_has_a_line_with_presence(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_every_image_has_a_line_with_presence(run, binary_folder, tiny_checkpoint, tmp_path):
     outcome = run("predict", binary_folder, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     lines = outcome.out.splitlines()
@@ -67,9 +56,7 @@ def test_every_image_has_a_line_with_presence(
     assert [line.split(" -> ")[1] for line in lines] == [str(tmp_path / "out" / f"{name}.tif") for name in "abc"]
 
 
-def test_a_prompt_that_was_not_taught_is_called_so(
-    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_prompt_that_was_not_taught_is_called_so(run, image, tiny_checkpoint, tmp_path):
     prompts = ["--prompt", "heart; cell  nuclei;"]  # as they may be typed in the window
 
     outcome = run("predict", image, *prompts, "--model", tiny_checkpoint, "-o", tmp_path / "out")
@@ -80,7 +67,7 @@ def test_a_prompt_that_was_not_taught_is_called_so(
     assert 1 not in tifffile.imread(next((tmp_path / "out").glob("*.tif")))
 
 
-def test_instances_are_numbered_for_each_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_instances_are_numbered_for_each_prompt(run, image, tiny_checkpoint, tmp_path):
     run("predict", image, *PROMPTS, "--instances", "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     for name in ("a_nuclei_instances.tif", "a_left-lung_instances.tif"):
@@ -89,9 +76,7 @@ def test_instances_are_numbered_for_each_prompt(run: Run, image: Path, tiny_chec
         assert np.array_equal(np.unique(objects), np.arange(objects.max() + 1)) or not (objects == 0).any()
 
 
-def test_a_bad_file_does_not_stop_the_others(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_bad_file_does_not_stop_the_others(run, binary_folder, tiny_checkpoint, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
     good = binary_folder / "img" / "b.png"
@@ -104,7 +89,7 @@ def test_a_bad_file_does_not_stop_the_others(
     assert outcome.err.splitlines()[-1] == f"1 of 2 images failed: {bad}"
 
 
-def test_nothing_but_bad_files_is_bad_input(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_nothing_but_bad_files_is_bad_input(run, tiny_checkpoint, tmp_path):
     outcome = run(
         "predict", tmp_path / "none.png", "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out"
     )
@@ -114,7 +99,7 @@ def test_nothing_but_bad_files_is_bad_input(run: Run, tiny_checkpoint: Path, tmp
     assert "Traceback" not in outcome.err
 
 
-def test_images_are_never_replaced_by_their_masks(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_images_are_never_replaced_by_their_masks(run, tiny_checkpoint, tmp_path):
     image = tmp_path / "slide.tif"
     tifffile.imwrite(image, np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
     before = image.read_bytes()
@@ -126,7 +111,7 @@ def test_images_are_never_replaced_by_their_masks(run: Run, tiny_checkpoint: Pat
     assert image.read_bytes() == before
 
 
-def test_two_images_of_one_name(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_two_images_of_one_name(run, image, tiny_checkpoint, tmp_path):
     other = tmp_path / "a.jpg"
     Image.open(image).save(other)
 
@@ -136,7 +121,7 @@ def test_two_images_of_one_name(run: Run, image: Path, tiny_checkpoint: Path, tm
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_jpg.tif", "a_png.tif", "classes.csv"]
 
 
-def test_two_images_of_one_full_name(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_two_images_of_one_full_name(run, image, tiny_checkpoint, tmp_path):
     other = tmp_path / "a.png"
     Image.open(image).save(other)
 
@@ -147,16 +132,14 @@ def test_two_images_of_one_full_name(run: Run, image: Path, tiny_checkpoint: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_an_empty_prompt(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_an_empty_prompt(run, image, tiny_checkpoint, tmp_path):
     outcome = run("predict", image, "--prompt", " ;", "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     assert outcome.code == 2
     assert "prompt is empty" in outcome.err
 
 
-def test_a_prompt_that_is_too_long_is_told_once(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_prompt_that_is_too_long_is_told_once(run, binary_folder, tiny_checkpoint, tmp_path):
     outcome = run(
         "predict", binary_folder, "--prompt", "cell " * 300, "--model", tiny_checkpoint, "-o", tmp_path / "out"
     )
@@ -165,7 +148,7 @@ def test_a_prompt_that_is_too_long_is_told_once(
     assert [line for line in outcome.err.splitlines() if "shorten" in line] == outcome.err.splitlines()[-1:]
 
 
-def test_values_that_are_no_numbers_are_told(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_told(run, tiny_checkpoint, tmp_path):
     pixels = np.random.default_rng(1).random((64, 64)).astype(np.float32)
     pixels[0, :3] = [np.nan, np.inf, -np.inf]
     tifffile.imwrite(tmp_path / "holes.tif", pixels)
@@ -179,7 +162,7 @@ def test_values_that_are_no_numbers_are_told(run: Run, tiny_checkpoint: Path, tm
     assert (tmp_path / "out" / "holes.tif").is_file()
 
 
-def test_an_output_that_is_a_file(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file(run, image, tiny_checkpoint, tmp_path):
     (tmp_path / "out").write_text("here")
 
     outcome = run("predict", image, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out")
@@ -188,14 +171,14 @@ def test_an_output_that_is_a_file(run: Run, image: Path, tiny_checkpoint: Path, 
     assert "is a file" in outcome.err
 
 
-def test_the_most_probable_prompt_gets_the_pixel() -> None:
+def test_the_most_probable_prompt_gets_the_pixel():
     first = np.float32([[0.6, 0.6, 0.5, 0.4]])
     second = np.float32([[0.7, 0.5, 0.1, 0.3]])
 
     assert label_image([first, second], 0.5).tolist() == [[2, 1, 1, 0]]
 
 
-def test_more_prompts_than_eight_bits_hold() -> None:
+def test_more_prompts_than_eight_bits_hold():
     stack = [np.zeros((1, 1), np.float32)] * 299 + [np.ones((1, 1), np.float32)]
 
     labels = label_image(stack, 0.5)
@@ -204,7 +187,7 @@ def test_more_prompts_than_eight_bits_hold() -> None:
     assert labels.item() == 300
 
 
-def test_planes_of_every_format_are_predicted(run: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_planes_of_every_format_are_predicted(run, tiny_checkpoint, tmp_path):
     pydicom = pytest.importorskip("pydicom")
     nibabel = pytest.importorskip("nibabel")
     from pydicom.data import get_testdata_file
@@ -226,9 +209,7 @@ def test_planes_of_every_format_are_predicted(run: Run, tiny_checkpoint: Path, t
     assert nibabel.load(tmp_path / "out" / "slice.nii.gz").shape == (128, 128, 1)
 
 
-def test_files_that_predict_did_not_make_are_not_replaced(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_files_that_predict_did_not_make_are_not_replaced(run, binary_folder, tiny_checkpoint, tmp_path):
     by_hand = tmp_path / "out" / "a.tif"
     by_hand.parent.mkdir()
     tifffile.imwrite(by_hand, np.full((72, 80), 7, np.uint8))
@@ -244,7 +225,7 @@ def test_files_that_predict_did_not_make_are_not_replaced(
     assert replaced.code == 0
 
 
-def test_masks_of_other_prompts_are_not_renamed(run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_masks_of_other_prompts_are_not_renamed(run, image, tiny_checkpoint, tmp_path):
     options = ("--model", tiny_checkpoint, "-o", tmp_path / "out")
     run("predict", image, *PROMPTS, *options)
     table = (tmp_path / "out" / "classes.csv").read_text()
@@ -256,9 +237,7 @@ def test_masks_of_other_prompts_are_not_renamed(run: Run, image: Path, tiny_chec
     assert (tmp_path / "out" / "classes.csv").read_text() == table
 
 
-def test_objects_of_another_threshold_are_made_anew(
-    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_objects_of_another_threshold_are_made_anew(run, image, tiny_checkpoint, tmp_path):
     options = (*PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--threshold")
     run("predict", image, *options, 0.2, "--instances")
     run("predict", image, *options, 0.5)
@@ -274,9 +253,7 @@ def test_objects_of_another_threshold_are_made_anew(
     assert not (objects > 0)[predictor.predict("nuclei").probability < 0.5].any()
 
 
-def test_a_bad_file_beside_the_images_of_a_data_folder(
-    run: Run, binary_folder: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_bad_file_beside_the_images_of_a_data_folder(run, binary_folder, tiny_checkpoint, tmp_path):
     (binary_folder / "scan.svs").write_bytes(b"no slide")
 
     outcome = run("predict", binary_folder, *PROMPTS, "--model", tiny_checkpoint, "-o", tmp_path / "out")
@@ -285,9 +262,7 @@ def test_a_bad_file_beside_the_images_of_a_data_folder(
     assert outcome.err.splitlines()[-1] == f"1 of 4 images failed: {binary_folder / 'scan.svs'}"
 
 
-def test_a_region_of_an_image_that_is_looked_at_whole(
-    run: Run, image: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_region_of_an_image_that_is_looked_at_whole(run, image, tiny_checkpoint, tmp_path):
     options = ("--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     outcome = run("predict", image, *PROMPTS, *options, "--scale", "whole", "--region", 0, 0, 20, 20)
@@ -297,8 +272,8 @@ def test_a_region_of_an_image_that_is_looked_at_whole(
 
 
 def test_another_text_model_draws_what_was_not_taught_and_says_its_licence(
-    run: Run, image: Path, tiny_checkpoint: Path, text_models: dict[str, Path], tmp_path: Path
-) -> None:
+    run, image, tiny_checkpoint, text_models, tmp_path
+):
     asked = ("predict", image, "--prompt", "heart", "--prompt", "nuclei", "--model", tiny_checkpoint)
 
     alone = run(*asked, "-o", tmp_path / "alone")

@@ -1,9 +1,5 @@
 """`napari-amvlm predict` with volumes: the plane of the slices, and masks in the space of the scan."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import tifffile
@@ -11,18 +7,13 @@ import tifffile
 from napari_amvlm.imaging import open_images
 from tests.exports.scans import write_series
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.conftest import Run
-
 nibabel = pytest.importorskip("nibabel")
 
 SAGITTAL = np.random.default_rng(3).integers(0, 900, (5, 40, 48)).astype(np.int16)
 """Slices towards the patient's right, rows from head to feet, columns from front to back."""
 
 
-def _stored(codes: str, affine: np.ndarray) -> Any:
+def _stored(codes, affine):
     """Return the volume with its axes in another order, and an affine that says so."""
     image = nibabel.Nifti1Image(SAGITTAL[:, ::-1, ::-1].transpose(0, 2, 1), affine)
     orientations = nibabel.orientations
@@ -30,7 +21,7 @@ def _stored(codes: str, affine: np.ndarray) -> Any:
     return image.as_reoriented(turn)
 
 
-def _oblique() -> np.ndarray:
+def _oblique():
     cosine, sine = np.cos(0.2), np.sin(0.2)
     turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     affine = np.eye(4)
@@ -43,15 +34,13 @@ AFFINES = {"straight": np.diag([4.0, 0.6, 0.6, 1.0]), "oblique": _oblique()}
 
 
 @pytest.fixture
-def command(tiny_checkpoint: Path, tmp_path: Path) -> list[object]:
+def command(tiny_checkpoint, tmp_path):
     return ["predict", "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", tmp_path / "out", "--threshold", 0.3]
 
 
 @pytest.mark.parametrize("affine", AFFINES)
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SAL"])
-def test_a_mask_has_the_axes_and_affine_of_its_scan(
-    run: Run, command: list[object], tmp_path: Path, codes: str, affine: str
-) -> None:
+def test_a_mask_has_the_axes_and_affine_of_its_scan(run, command, tmp_path, codes, affine):
     tifffile.imwrite(tmp_path / "slices.tif", SAGITTAL, metadata={"axes": "ZYX"})
     scan = _stored(codes, AFFINES[affine])
     nibabel.save(scan, tmp_path / "scan.nii.gz")
@@ -75,7 +64,7 @@ def test_a_mask_has_the_axes_and_affine_of_its_scan(
     np.testing.assert_array_equal(probability.get_fdata()[..., 0, 0] >= 0.3, np.asarray(found.dataobj) > 0)
 
 
-def test_what_is_done_is_known_and_strangers_are_kept(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_what_is_done_is_known_and_strangers_are_kept(run, command, tmp_path):
     nibabel.save(_stored("PIR", AFFINES["straight"]), tmp_path / "scan.nii.gz")
 
     run(*command, tmp_path / "scan.nii.gz")
@@ -88,21 +77,21 @@ def test_what_is_done_is_known_and_strangers_are_kept(run: Run, command: list[ob
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
-def test_a_plane_is_chosen(run: Run, command: list[object], tmp_path: Path, plane: str) -> None:
+def test_a_plane_is_chosen(run, command, tmp_path, plane):
     volume = np.random.default_rng(3).integers(0, 900, (20, 24, 28)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([4.0, 0.6, 0.6, 1.0])), tmp_path / "a.nii")
-    shown = open_images(tmp_path / "a.nii", plane)[0]  # type: ignore[arg-type]
+    shown = open_images(tmp_path / "a.nii", plane)[0]
     tifffile.imwrite(tmp_path / "turned.tif", np.asarray(shown.data), metadata={"axes": "ZYX"})
 
     outcome = run(*command, tmp_path / "a.nii", tmp_path / "turned.tif", "--plane", "acquired")
     chosen = run(*command, tmp_path / "a.nii", "--plane", plane)
 
     assert (outcome.code, chosen.code) == (0, 0), chosen.err
-    labels = open_images(tmp_path / "out" / "a.nii.gz", plane)[0]  # type: ignore[arg-type]
+    labels = open_images(tmp_path / "out" / "a.nii.gz", plane)[0]
     np.testing.assert_array_equal(labels.data, tifffile.imread(tmp_path / "out" / "turned.tif"))
 
 
-def test_a_plane_of_an_image_without_orientation_is_refused(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_a_plane_of_an_image_without_orientation_is_refused(run, command, tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", SAGITTAL, metadata={"axes": "ZYX"})
 
     outcome = run(*command, tmp_path / "stack.tif", "--plane", "axial")
@@ -111,9 +100,7 @@ def test_a_plane_of_an_image_without_orientation_is_refused(run: Run, command: l
     assert "stack.tif cannot be cut into axial slices, because its file does not say where left" in outcome.err
 
 
-def test_a_scan_and_a_picture_of_one_name_have_results_of_their_own(
-    run: Run, command: list[object], tmp_path: Path
-) -> None:
+def test_a_scan_and_a_picture_of_one_name_have_results_of_their_own(run, command, tmp_path):
     folder = tmp_path / "upper"
     folder.mkdir()
     nibabel.save(nibabel.Nifti1Image(SAGITTAL, np.eye(4)), tmp_path / "a.nii.gz")
@@ -124,7 +111,7 @@ def test_a_scan_and_a_picture_of_one_name_have_results_of_their_own(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"A.nii.gz", "A.tif", "classes.csv"}
 
 
-def test_a_mask_of_a_metaimage_has_the_axes_of_its_file(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_a_mask_of_a_metaimage_has_the_axes_of_its_file(run, command, tmp_path):
     itk = pytest.importorskip("SimpleITK")
     scan = itk.GetImageFromArray(SAGITTAL)
     scan.SetDirection((0, 0, -1, 1, 0, 0, 0, -1, 0))
@@ -140,7 +127,7 @@ def test_a_mask_of_a_metaimage_has_the_axes_of_its_file(run: Run, command: list[
     np.testing.assert_array_equal(one.squeeze(), labels[..., 3])
 
 
-def test_planes_by_number_are_one_stack_where_that_is_wanted(run: Run, command: list[object], tmp_path: Path) -> None:
+def test_planes_by_number_are_one_stack_where_that_is_wanted(run, command, tmp_path):
     (tmp_path / "planes").mkdir()
     for number in (1, 2, 4):
         tifffile.imwrite(tmp_path / "planes" / f"img_{number:03d}.tif", SAGITTAL[number])

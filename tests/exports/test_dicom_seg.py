@@ -1,9 +1,6 @@
 """DICOM segmentations, read back by highdicom and by pydicom alone."""
 
-from __future__ import annotations
-
 import importlib.util
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -15,18 +12,15 @@ from napari_amvlm.imaging import open_images, to_file_axes
 from napari_amvlm.project import Answer, Project
 from tests.exports.scans import annotate, write_series
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 highdicom = pytest.importorskip("highdicom")
 
 
 @pytest.fixture
-def series(tmp_path: Path) -> Path:
+def series(tmp_path):
     return write_series(tmp_path / "series")
 
 
-def test_highdicom_reads_back_every_bit_by_source_image(tmp_path: Path, series: Path) -> None:
+def test_highdicom_reads_back_every_bit_by_source_image(tmp_path, series):
     (image,) = open_images(series)
     with Project.create(tmp_path / "p.amvlm") as project:
         wanted = annotate(project, image)
@@ -47,7 +41,7 @@ def test_highdicom_reads_back_every_bit_by_source_image(tmp_path: Path, series: 
     assert volume.spacing[1:] == pytest.approx(image.scale[1:])
 
 
-def test_pydicom_finds_patient_study_and_positions_of_the_source(tmp_path: Path, series: Path) -> None:
+def test_pydicom_finds_patient_study_and_positions_of_the_source(tmp_path, series):
     (image,) = open_images(series)
     with Project.create(tmp_path / "p.amvlm") as project:
         wanted = annotate(project, image)
@@ -69,7 +63,7 @@ def test_pydicom_finds_patient_study_and_positions_of_the_source(tmp_path: Path,
         np.testing.assert_array_equal(frame > 0, wanted[prompt][number])
 
 
-def test_a_prompt_without_a_code_has_one_of_its_own_and_a_model_is_told(tmp_path: Path, series: Path) -> None:
+def test_a_prompt_without_a_code_has_one_of_its_own_and_a_model_is_told(tmp_path, series):
     (image,) = open_images(series)
     with Project.create(tmp_path / "p.amvlm") as project:
         record = project.images.add_array(np.asarray(image.data[0]))
@@ -83,7 +77,7 @@ def test_a_prompt_without_a_code_has_one_of_its_own_and_a_model_is_told(tmp_path
     assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
 
 
-def _enhanced(path: Path, source: Path) -> Path:
+def _enhanced(path, source):
     """Put the files of a series together to one multi-frame file."""
     headers = [pydicom.dcmread(file) for file in sorted(source.iterdir())]
     header = headers[0]
@@ -107,7 +101,7 @@ def _enhanced(path: Path, source: Path) -> Path:
     return path
 
 
-def test_masks_on_a_multi_frame_image_refer_to_its_frames(tmp_path: Path, series: Path) -> None:
+def test_masks_on_a_multi_frame_image_refer_to_its_frames(tmp_path, series):
     path = _enhanced(tmp_path / "enhanced.dcm", series)
     (image,) = open_images(path)
     with Project.create(tmp_path / "p.amvlm") as project:
@@ -121,18 +115,16 @@ def test_masks_on_a_multi_frame_image_refer_to_its_frames(tmp_path: Path, series
         np.testing.assert_array_equal(pixels[0, ..., 0] > 0, wanted["vertebrae"][number])
 
 
-def test_a_scan_that_is_no_dicom_is_refused_by_name(project: Project, tmp_path: Path) -> None:
+def test_a_scan_that_is_no_dicom_is_refused_by_name(project, tmp_path):
     with pytest.raises(DatasetError, match="is no DICOM scan"):
         export_as(project, "dicom-seg", tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
 
 
-def test_without_highdicom_one_sentence_says_what_to_install(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_highdicom_one_sentence_says_what_to_install(project, tmp_path, monkeypatch):
     found = importlib.util.find_spec
-    lacking: Any = lambda name, *rest: None if name == "highdicom" else found(name, *rest)  # noqa: E731
+    lacking = lambda name, *rest: None if name == "highdicom" else found(name, *rest)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", lacking)
 
     with pytest.raises(InputError, match=r"pip install .napari-amvlm\[dicom-seg\]"):

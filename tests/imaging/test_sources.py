@@ -1,10 +1,7 @@
 """Which images a folder holds, by content."""
 
-from __future__ import annotations
-
 import os
 import unicodedata
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,14 +11,11 @@ from PIL import Image
 from napari_amvlm.errors import DatasetError, ImageError
 from napari_amvlm.imaging import find_sources, read_folder
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PIXELS = np.random.default_rng(0).integers(0, 4096, (6, 20, 30), np.uint16)
 COMPANION = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(4000)
 
 
-def _series(folder: Path, name: str) -> Path:
+def _series(folder, name):
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -42,7 +36,7 @@ def _series(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["IM{:06d}", "CASE.MR.{:04d}.IMA", "IM{}.dcm", "1.2.840.{}"])
-def test_a_folder_of_a_series_is_one_volume(tmp_path: Path, name: str) -> None:
+def test_a_folder_of_a_series_is_one_volume(tmp_path, name):
     folder = _series(tmp_path / "scan", name)
     (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(600))
     (folder / "._IM000001").write_bytes(COMPANION)
@@ -55,7 +49,7 @@ def test_a_folder_of_a_series_is_one_volume(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(image.data, PIXELS)
 
 
-def test_files_beside_a_series_are_images_of_their_own(tmp_path: Path) -> None:
+def test_files_beside_a_series_are_images_of_their_own(tmp_path):
     folder = _series(tmp_path / "scan", "IM{}")
     Image.fromarray(PIXELS[0]).save(folder / "photo.PNG")
     tifffile.imwrite(folder / "no_ending", PIXELS[1])
@@ -65,7 +59,7 @@ def test_files_beside_a_series_are_images_of_their_own(tmp_path: Path) -> None:
     assert sorted(source.name for source in find_sources([folder])) == ["broken", "no_ending", "photo", "scan"]
 
 
-def test_companions_of_a_mac_are_no_images(tmp_path: Path) -> None:
+def test_companions_of_a_mac_are_no_images(tmp_path):
     for name in ("a.png", "b.png"):
         Image.fromarray(PIXELS[0]).save(tmp_path / name)
         (tmp_path / f"._{name}").write_bytes(COMPANION)
@@ -74,7 +68,7 @@ def test_companions_of_a_mac_are_no_images(tmp_path: Path) -> None:
     assert [source.path.name for source in find_sources([tmp_path])] == ["a.png", "b.png"]
 
 
-def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_told_and_not_waited_for(tmp_path):
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.PNG")
     os.mkfifo(tmp_path / "b.tif")
     os.mkfifo(tmp_path / "c")
@@ -86,18 +80,18 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
         second.open()
 
 
-def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_without_images_says_what_it_holds(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
 
     with pytest.raises(DatasetError, match=r"holds no image, only notes\.txt"):
         find_sources([tmp_path])
 
 
-def test_masks_are_matched_by_the_normal_form_of_their_names(tmp_path: Path) -> None:
+def test_masks_are_matched_by_the_normal_form_of_their_names(tmp_path):
     for folder, form in (("img", "NFC"), ("labelcol", "NFD")):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.zeros((20, 20), np.uint8)).save(
-            tmp_path / folder / unicodedata.normalize(form, "Präparat é.png")  # type: ignore[arg-type]
+            tmp_path / folder / unicodedata.normalize(form, "Präparat é.png")
         )
 
     (pair,) = read_folder(tmp_path).pairs
@@ -105,7 +99,7 @@ def test_masks_are_matched_by_the_normal_form_of_their_names(tmp_path: Path) -> 
     assert pair.mask is not None
 
 
-def test_dicom_without_ending_is_in_a_data_folder(tmp_path: Path) -> None:
+def test_dicom_without_ending_is_in_a_data_folder(tmp_path):
     _series(tmp_path / "img", "IM{}")
     (tmp_path / "labelcol").mkdir()
     for number in range(6):

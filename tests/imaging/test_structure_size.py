@@ -1,7 +1,5 @@
 """The estimate of the magnification: it follows the size of structures, and says nothing where it cannot tell."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

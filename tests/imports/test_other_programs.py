@@ -1,12 +1,9 @@
 """COCO and GeoJSON as other programs write them: what is good enters, what is not is listed by name."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import unicodedata
 import zipfile
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,21 +12,17 @@ from PIL import Image
 from napari_amvlm.imports import import_files
 from napari_amvlm.project import Project
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 HEIGHT, WIDTH = 60, 48
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path):
     with Project.create(tmp_path / "a.amvlm") as opened:
         yield opened
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
+def photo(tmp_path):
     """Return a folder with one image."""
     pixels = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
     (tmp_path / "img").mkdir()
@@ -37,34 +30,34 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "img"
 
 
-def _square(x: float, y: float, side: float) -> list[float]:
+def _square(x, y, side):
     return [x, y, x + side, y, x + side, y + side, x, y + side]
 
 
-def _ring(x: float, y: float, side: float) -> list[list[float]]:
+def _ring(x, y, side):
     return [*np.reshape(_square(x, y, side), (4, 2)).tolist(), [x, y]]
 
 
-def _note(number: Any, segmentation: Any, **more: Any) -> dict[str, Any]:
+def _note(number, segmentation, **more):
     return {"id": number, "image_id": 1, "category_id": 0, "segmentation": segmentation} | more
 
 
 GOOD = [_note(1, [_square(2, 3, 10)]), _note(2, [_square(30, 40, 6)])]
 
 
-def _coco(path: Path, annotations: list[Any], **image: Any) -> Path:
+def _coco(path, annotations, **image):
     images = [{"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH} | image]
     content = {"images": images, "categories": [{"id": 0, "name": "nuclei"}], "annotations": annotations}
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
-def _objects(project: Project, prompt: str = "nuclei") -> np.ndarray:
+def _objects(project, prompt="nuclei"):
     (correction,) = project.corrections.select(prompt=prompt)
     return np.asarray(project.corrections.objects(correction))
 
 
-def _expected(*squares: tuple[int, int, int]) -> np.ndarray:
+def _expected(*squares):
     mask = np.zeros((HEIGHT, WIDTH), bool)
     for x, y, side in squares:
         mask[y : y + side, x : x + side] = True
@@ -86,9 +79,7 @@ def _expected(*squares: tuple[int, int, int]) -> np.ndarray:
         (_note(7, [_square(2, 3, 9)], image_id=None), "image_id"),
     ],
 )
-def test_an_annotation_that_cannot_be_used_is_listed(
-    project: Project, photo: Path, tmp_path: Path, annotation: dict[str, Any], reason: str
-) -> None:
+def test_an_annotation_that_cannot_be_used_is_listed(project, photo, tmp_path, annotation, reason):
     report = import_files(project, [_coco(tmp_path / "a.json", [*GOOD, annotation])], images=photo)
 
     (problem,) = report.problems
@@ -106,9 +97,7 @@ def test_an_annotation_that_cannot_be_used_is_listed(
         pytest.param(_note(7, [_square(20, 20, 5), [9.0, 9.0]]), 1, id="one part without area"),
     ],
 )
-def test_unusual_annotations_are_objects(
-    project: Project, photo: Path, tmp_path: Path, annotation: dict[str, Any], problems: int
-) -> None:
+def test_unusual_annotations_are_objects(project, photo, tmp_path, annotation, problems):
     report = import_files(project, [_coco(tmp_path / "a.json", [*GOOD, annotation])], images=photo)
 
     assert len(report.problems) == problems
@@ -116,7 +105,7 @@ def test_unusual_annotations_are_objects(
     assert len(np.unique(_objects(project))) == 4
 
 
-def test_ids_may_be_texts(project: Project, photo: Path, tmp_path: Path) -> None:
+def test_ids_may_be_texts(project, photo, tmp_path):
     path = _coco(tmp_path / "a.json", [note | {"image_id": "x", "category_id": "c"} for note in GOOD], id="x")
     path.write_text(path.read_text().replace('"id": 0', '"id": "c"'))
 
@@ -166,9 +155,7 @@ def test_ids_may_be_texts(project: Project, photo: Path, tmp_path: Path) -> None
         pytest.param(lambda c: c.update(info=None, licenses=None, videos=[]), 0, id="other keys"),
     ],
 )
-def test_one_odd_entry_keeps_no_other_out(
-    project: Project, photo: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], problems: int
-) -> None:
+def test_one_odd_entry_keeps_no_other_out(project, photo, tmp_path, change, problems):
     path = _coco(tmp_path / "a.json", GOOD)
     content = json.loads(path.read_text())
     change(content)
@@ -180,7 +167,7 @@ def test_one_odd_entry_keeps_no_other_out(
     assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10), (30, 40, 6)))
 
 
-def test_a_crowd_is_an_object_below_the_others_or_not_reviewed(photo: Path, tmp_path: Path) -> None:
+def test_a_crowd_is_an_object_below_the_others_or_not_reviewed(photo, tmp_path):
     crowd = _note(7, {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}, iscrowd=1)
     path = _coco(tmp_path / "a.json", [*GOOD, crowd])
 
@@ -195,7 +182,7 @@ def test_a_crowd_is_an_object_below_the_others_or_not_reviewed(photo: Path, tmp_
         assert np.array_equal(reviewed, _objects(project) > 0)
 
 
-def test_a_dry_run_enters_nothing(photo: Path, tmp_path: Path) -> None:
+def test_a_dry_run_enters_nothing(photo, tmp_path):
     path = _coco(tmp_path / "a.json", [*GOOD, _note(7, None)])
 
     with Project.create(tmp_path / "one.amvlm") as project:
@@ -205,12 +192,12 @@ def test_a_dry_run_enters_nothing(photo: Path, tmp_path: Path) -> None:
         assert (project.corrections.select(), project.images.all()) == ([], [])
 
 
-def _feature(geometry: Any, name: str | None = "nuclei", **more: Any) -> dict[str, Any]:
+def _feature(geometry, name="nuclei", **more):
     properties = {"objectType": "annotation"} | ({"classification": {"name": name}} if name else {})
     return {"type": "Feature", "geometry": geometry, "properties": properties} | more
 
 
-def _polygon(*rings: list[list[float]]) -> dict[str, Any]:
+def _polygon(*rings):
     return {"type": "Polygon", "coordinates": list(rings)}
 
 
@@ -231,9 +218,7 @@ AREA = _feature(_polygon(_ring(2, 3, 10)))
         (_feature(_polygon(_ring(20, 20, 4)) | {"plane": {"c": -1, "z": 3, "t": 0}}), "slice 3 at time 0"),
     ],
 )
-def test_a_feature_that_cannot_be_used_is_listed(
-    project: Project, photo: Path, tmp_path: Path, feature: Any, reason: str
-) -> None:
+def test_a_feature_that_cannot_be_used_is_listed(project, photo, tmp_path, feature, reason):
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [AREA, feature]}))
 
@@ -245,7 +230,7 @@ def test_a_feature_that_cannot_be_used_is_listed(
     assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10)))
 
 
-def test_holes_and_several_areas(project: Project, photo: Path, tmp_path: Path) -> None:
+def test_holes_and_several_areas(project, photo, tmp_path):
     several = {"type": "MultiPolygon", "coordinates": [[_ring(20, 20, 12), _ring(24, 24, 4)], [_ring(2, 40, 5)]]}
     line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
     mixed = {"type": "GeometryCollection", "geometries": [line, _polygon(_ring(40, 2, 4))]}
@@ -258,9 +243,7 @@ def test_holes_and_several_areas(project: Project, photo: Path, tmp_path: Path) 
     assert np.array_equal(_objects(project) > 0, expected)
 
 
-def test_a_part_without_area_is_told_and_a_hole_without_area_is_none(
-    project: Project, photo: Path, tmp_path: Path
-) -> None:
+def test_a_part_without_area_is_told_and_a_hole_without_area_is_none(project, photo, tmp_path):
     several = {
         "type": "MultiPolygon",
         "coordinates": [[_ring(20, 20, 12), [[24, 24], [25, 25]], []], [[[1, 1], [2, 2]]]],
@@ -287,9 +270,7 @@ def test_a_part_without_area_is_told_and_a_hole_without_area_is_none(
     ],
 )
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_legal_geojson_of_any_kind_is_read(
-    project: Project, photo: Path, tmp_path: Path, feature: dict[str, Any], coding: str
-) -> None:
+def test_legal_geojson_of_any_kind_is_read(project, photo, tmp_path, feature, coding):
     path = tmp_path / "a.geojson"
     path.write_bytes(json.dumps(feature).encode(coding))
 
@@ -298,9 +279,7 @@ def test_legal_geojson_of_any_kind_is_read(
 
 
 @pytest.mark.parametrize(("cells", "square"), [("cell", (10, 10, 20)), ("nucleus", (15, 15, 6))])
-def test_a_cell_is_entered_by_its_outline_or_its_nucleus(
-    project: Project, photo: Path, tmp_path: Path, cells: Any, square: tuple[int, int, int]
-) -> None:
+def test_a_cell_is_entered_by_its_outline_or_its_nucleus(project, photo, tmp_path, cells, square):
     cell = _feature(_polygon(_ring(10, 10, 20)), nucleusGeometry=_polygon(_ring(15, 15, 6)))
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps([cell]))
@@ -311,7 +290,7 @@ def test_a_cell_is_entered_by_its_outline_or_its_nucleus(
 
 
 @pytest.mark.parametrize("name", ["a.geojson.gz", "a.geojson", "a.json", "a.json.gz", "a.zip", "a.geojson.zip"])
-def test_geojson_is_known_by_its_content(project: Project, photo: Path, tmp_path: Path, name: str) -> None:
+def test_geojson_is_known_by_its_content(project, photo, tmp_path, name):
     content = json.dumps([AREA]).encode()
     if name.endswith(".zip"):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
@@ -323,7 +302,7 @@ def test_geojson_is_known_by_its_content(project: Project, photo: Path, tmp_path
     assert len(project.corrections.select()) == 1
 
 
-def test_a_packed_file_that_is_cut_off_is_reported(project: Project, tmp_path: Path) -> None:
+def test_a_packed_file_that_is_cut_off_is_reported(project, tmp_path):
     (tmp_path / "a.geojson.gz").write_bytes(gzip.compress(json.dumps([AREA] * 50).encode())[:-20])
 
     (problem,) = import_files(project, [tmp_path / "a.geojson.gz"]).problems
@@ -332,9 +311,7 @@ def test_a_packed_file_that_is_cut_off_is_reported(project: Project, tmp_path: P
 
 
 @pytest.mark.parametrize(("inside", "outside"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_names_are_compared_in_normal_form(
-    project: Project, photo: Path, tmp_path: Path, inside: Any, outside: Any
-) -> None:
+def test_names_are_compared_in_normal_form(project, photo, tmp_path, inside, outside):
     (photo / "a.png").rename(photo / unicodedata.normalize(outside, "Präparat.png"))
     path = _coco(tmp_path / "a.json", GOOD, file_name=unicodedata.normalize(inside, "Präparat.png"))
 
@@ -343,7 +320,7 @@ def test_names_are_compared_in_normal_form(
 
 
 @pytest.fixture
-def on_its_side(photo: Path) -> Path:
+def on_its_side(photo):
     """Return the folder with a photo that lies on its side in its file; upright it is 60 by 48."""
     upright = Image.open(photo / "a.png")
     exif = Image.Exif()
@@ -361,14 +338,7 @@ def on_its_side(photo: Path) -> Path:
         pytest.param((WIDTH, HEIGHT), (10, 39, 20), (10, 39, 20), id="drawn as shown, size as stored"),
     ],
 )
-def test_outlines_on_a_photo_lie_where_they_were_drawn(
-    project: Project,
-    on_its_side: Path,
-    tmp_path: Path,
-    size: tuple[int, int],
-    square: tuple[int, int, int],
-    expected: tuple[int, int, int],
-) -> None:
+def test_outlines_on_a_photo_lie_where_they_were_drawn(project, on_its_side, tmp_path, size, square, expected):
     path = _coco(
         tmp_path / "a.json", [_note(1, [_square(*square)])], file_name="phone.jpg", height=size[0], width=size[1]
     )

@@ -1,9 +1,6 @@
 """What lies over scans comes in again: NIfTI, DICOM-SEG, OME-Zarr labels, and outlines of ImageJ."""
 
-from __future__ import annotations
-
 import zipfile
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -17,19 +14,13 @@ from napari_amvlm.project import Answer, Project, SlidePlace
 from tests.exports.scans import PROMPTS, annotate, write_series, write_zarr
 from tests.imports.test_round_trips import assert_equal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from napari_amvlm.exports import FormatName
-
 nibabel = pytest.importorskip("nibabel")
 roifile = pytest.importorskip("roifile")
 RNG = np.random.default_rng(4)
 OBLIQUE = np.array([[0.46, 0.19, 0.5, -9], [-0.2, 0.71, 0.1, 4], [-0.1, -0.12, 1.9, 30], [0, 0, 0, 1.0]])
 
 
-def _write_nifti(path: Path, codes: str) -> Path:
+def _write_nifti(path, codes):
     voxels = np.random.default_rng(0).integers(-900, 2000, (40, 44, 8), np.int16)
     if codes == "oblique":
         nibabel.save(nibabel.Nifti1Image(voxels, OBLIQUE), path)
@@ -41,21 +32,19 @@ def _write_nifti(path: Path, codes: str) -> Path:
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Iterator[Project]:
+def ours(tmp_path):
     with Project.create(tmp_path / "ours.amvlm") as project:
         yield project
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[Project]:
+def theirs(tmp_path):
     with Project.create(tmp_path / "theirs.amvlm") as project:
         yield project
 
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL", "oblique"])
-def test_nifti_in_any_orientation_comes_back_bit_by_bit(
-    tmp_path: Path, ours: Project, theirs: Project, codes: str
-) -> None:
+def test_nifti_in_any_orientation_comes_back_bit_by_bit(tmp_path, ours, theirs, codes):
     (tmp_path / "scans").mkdir()
     scan = _write_nifti(tmp_path / "scans" / "spine.nii.gz", codes)
     annotate(ours, open_images(scan)[0])
@@ -71,11 +60,11 @@ def test_nifti_in_any_orientation_comes_back_bit_by_bit(
     assert_equal(ours, theirs, objects=True)
 
 
-def _dicom(tmp_path: Path) -> Path:
+def _dicom(tmp_path):
     return write_series(tmp_path / "series")
 
 
-def _zarr(tmp_path: Path) -> Path:
+def _zarr(tmp_path):
     (tmp_path / "scans").mkdir()
     return write_zarr(tmp_path / "scans" / "cells.zarr", RNG.integers(0, 255, (5, 64, 80), np.uint8), "zyx", "0.5")
 
@@ -84,9 +73,7 @@ def _zarr(tmp_path: Path) -> Path:
     ("kind", "make", "written"),
     [("dicom-seg", _dicom, "out/series.dcm"), ("ome-zarr", _zarr, "scans/cells.zarr")],
 )
-def test_dicom_seg_and_zarr_labels_come_back_bit_by_bit(
-    tmp_path: Path, ours: Project, theirs: Project, kind: FormatName, make: Any, written: str
-) -> None:
+def test_dicom_seg_and_zarr_labels_come_back_bit_by_bit(tmp_path, ours, theirs, kind, make, written):
     scan = make(tmp_path)
     annotate(ours, open_images(scan)[0])
     export_as(ours, kind, scan if kind == "ome-zarr" else tmp_path / "out", ExportOptions(scans=(scan,)))
@@ -101,9 +88,7 @@ def test_dicom_seg_and_zarr_labels_come_back_bit_by_bit(
     assert import_files(theirs, [tmp_path / written], images=images).unchanged == 4
 
 
-def test_slices_that_are_in_no_project_are_added_with_images_and_told_without(
-    tmp_path: Path, ours: Project, theirs: Project
-) -> None:
+def test_slices_that_are_in_no_project_are_added_with_images_and_told_without(tmp_path, ours, theirs):
     scan = _zarr(tmp_path)
     annotate(ours, open_images(scan)[0])
     export_as(ours, "ome-zarr", scan)
@@ -119,7 +104,7 @@ def test_slices_that_are_in_no_project_are_added_with_images_and_told_without(
     assert_equal(ours, theirs, objects=True)
 
 
-def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path: Path, ours: Project, theirs: Project) -> None:
+def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path, ours, theirs):
     pixels = RNG.integers(0, 255, (700, 900), np.uint8)
     root = write_zarr(tmp_path / "slide.zarr", pixels, "yx", "0.4")
     for project in (ours, theirs):
@@ -172,7 +157,7 @@ def test_ome_tiff_labels_without_their_scan_are_told(tmp_path, ours, theirs):
     assert "no scan is called crop.tif with Y40xX50 pixels" in problem
 
 
-def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path: Path, ours: Project, theirs: Project) -> None:
+def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path, ours, theirs):
     scan = _dicom(tmp_path)
     annotate(ours, open_images(scan)[0])
     export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
@@ -187,7 +172,7 @@ def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path: Path, ours
     assert study in problem
 
 
-def test_labels_with_zero_affine_or_other_voxels_are_refused(tmp_path: Path, ours: Project) -> None:
+def test_labels_with_zero_affine_or_other_voxels_are_refused(tmp_path, ours):
     (tmp_path / "scans").mkdir()
     scan = _write_nifti(tmp_path / "scans" / "spine.nii.gz", "RAS")
     labels = np.asanyarray(nibabel.load(scan).dataobj) > 1500
@@ -211,7 +196,7 @@ def test_labels_with_zero_affine_or_other_voxels_are_refused(tmp_path: Path, our
     assert "has other voxels than its scan" in report.problems[1]
 
 
-def test_rois_come_back_bit_by_bit(source: Project, target: Project, tmp_path: Path) -> None:
+def test_rois_come_back_bit_by_bit(source, target, tmp_path):
     export_as(source, "imagej", tmp_path / "out")
 
     report = import_files(target, sorted((tmp_path / "out").iterdir()))
@@ -224,7 +209,7 @@ def test_rois_come_back_bit_by_bit(source: Project, target: Project, tmp_path: P
     assert {c.prompt for c in target.corrections.select(3)} == set(kept)
 
 
-def test_rois_drawn_in_imagej_are_entered_and_others_are_listed(target: Project, tmp_path: Path) -> None:
+def test_rois_drawn_in_imagej_are_entered_and_others_are_listed(target, tmp_path):
     square = roifile.ImagejRoi.frompoints([[5, 5], [15, 5], [15, 15], [5, 15]], name="square")
     oval = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.OVAL, top=20, left=10, bottom=50, right=40, name="oval")
     line = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.LINE, x1=1, y1=1, x2=9, y2=9, name="line")
@@ -242,7 +227,7 @@ def test_rois_drawn_in_imagej_are_entered_and_others_are_listed(target: Project,
     assert [problem.split("ROI ")[1].split(" is")[0] for problem in report.problems] == ["line.roi", "deep.roi"]
 
 
-def test_archives_that_are_damaged_or_hold_something_else(target: Project, tmp_path: Path) -> None:
+def test_archives_that_are_damaged_or_hold_something_else(target, tmp_path):
     (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
         pass

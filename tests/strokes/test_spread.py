@@ -91,7 +91,7 @@ def test_undo_takes_back_a_stroke_with_all_that_it_changed():
     assert np.array_equal(spread.undo(), shown[0])
 
 
-def test_strokes_on_tissue_shift_what_the_model_finds_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strokes_on_tissue_shift_what_the_model_finds_everywhere(monkeypatch):
     tissue = replace(bright_discs(), scale="tiles")
     model = np.where(discs(), 0.6, 0.3).astype(np.float32)
     whole = Spread(tissue, model, reach="whole")

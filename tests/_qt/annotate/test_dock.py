@@ -1,10 +1,7 @@
 """The Annotate dock in a real viewer, with a tiny real model and a real project."""
 
-from __future__ import annotations
-
 import gc
 import weakref
-from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -23,24 +20,17 @@ from napari_amvlm._qt.workspace import Workspace, workspace_for
 from napari_amvlm.project import Project
 from napari_amvlm.project.prompts import PALETTE
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from typing import Any
 
-    from napari.layers import Labels
-
-
-def _labels(bench: Any) -> Labels:
+def _labels(bench):
     return bench.layer()
 
 
-def _median(bench: Any, prompt: str) -> float:
+def _median(bench, prompt):
     """Return a threshold that cuts the image in two halves, whatever the random weights say."""
     return float(np.median(bench.annotate.annotation().results[prompt].prediction.probability))
 
 
-def _accept_half(bench: Any) -> None:
+def _accept_half(bench):
     """Run a prompt, let it be half of the image, and accept that."""
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
@@ -49,14 +39,14 @@ def _accept_half(bench: Any) -> None:
     bench.idle()
 
 
-def _move_to_middle(bench: Any) -> None:
+def _move_to_middle(bench):
     """Move the threshold of a prompt that ran, without waiting for the labels."""
     middle = _median(bench, "nuclei")
     bench.annotate.panel.threshold.setValue(middle)
     bench.annotate.panel.threshold.valueChanged.emit(middle)
 
 
-def test_a_prompt_that_was_not_taught_is_called_so(bench: Any) -> None:
+def test_a_prompt_that_was_not_taught_is_called_so(bench):
     bench.run("heart; nuclei")
 
     heart, nuclei = bench.annotate.panel.prompts.value()
@@ -68,7 +58,7 @@ def test_a_prompt_that_was_not_taught_is_called_so(bench: Any) -> None:
     assert 0 < nearest.similarity < 1
 
 
-def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_not_before(bench: Any) -> None:
+def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_not_before(bench):
     bench.run("heart")
     drawn_by_itself = bench.layer("heart").data.any()
     bench.annotate.panel.threshold.setValue(_median(bench, "heart"))
@@ -81,7 +71,7 @@ def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_n
 
 
 @pytest.mark.parametrize(("tool", "overlay"), [("polygon", "polygon"), ("paint", "brush_stroke")])
-def test_a_tool_shows_what_napari_draws_for_it(bench: Any, tool: str, overlay: str) -> None:
+def test_a_tool_shows_what_napari_draws_for_it(bench, tool, overlay):
     bench.run("nuclei")
     at_first = bench.layer()._overlays[overlay].visible
 
@@ -91,7 +81,7 @@ def test_a_tool_shows_what_napari_draws_for_it(bench: Any, tool: str, overlay: s
     assert bench.layer()._overlays[overlay].visible
 
 
-def test_a_prompt_runs_and_is_rejected_while_masks_are_hidden(bench: Any) -> None:
+def test_a_prompt_runs_and_is_rejected_while_masks_are_hidden(bench):
     bench.annotate.panel.shown.masks.toggle()
 
     bench.run("nuclei")
@@ -106,7 +96,7 @@ def test_a_prompt_runs_and_is_rejected_while_masks_are_hidden(bench: Any) -> Non
     assert not annotation.mask("nuclei").any()
 
 
-def test_enter_gives_a_mask_on_the_image(bench: Any):
+def test_enter_gives_a_mask_on_the_image(bench):
     line = bench.annotate.panel.prompt.lineEdit()
     bench.qtbot.keyClicks(line, "nuclei")
 
@@ -120,11 +110,11 @@ def test_enter_gives_a_mask_on_the_image(bench: Any):
     assert bench.annotate.panel.prompt.history() == ["nuclei"]
 
 
-def test_presets_are_what_the_model_was_taught(bench: Any):
+def test_presets_are_what_the_model_was_taught(bench):
     assert bench.annotate.panel.prompt.presets() == ["nuclei", "left lung"]
 
 
-def test_the_labels_lie_where_the_image_lies(make_bench: Callable[..., Any]):
+def test_the_labels_lie_where_the_image_lies(make_bench):
     bench = make_bench(scale=(0.25, 0.5), translate=(10, 20), rotate=30, shear=[0.2], affine=np.diag([2.0, 3.0, 1.0]))
 
     bench.run("nuclei")
@@ -134,7 +124,7 @@ def test_the_labels_lie_where_the_image_lies(make_bench: Callable[..., Any]):
         np.testing.assert_allclose(labels.data_to_world(point), image.data_to_world(point))
 
 
-def test_every_prompt_has_a_mask_of_its_own_which_undo_takes_back_alone(bench: Any):
+def test_every_prompt_has_a_mask_of_its_own_which_undo_takes_back_alone(bench):
     bench.run("nuclei; left lung")
     bench.annotate.annotation().thresholds.update({p: _median(bench, p) for p in ("nuclei", "left lung")})
     bench.annotate.draw()
@@ -149,7 +139,7 @@ def test_every_prompt_has_a_mask_of_its_own_which_undo_takes_back_alone(bench: A
     np.testing.assert_array_equal(bench.layer("left lung").data, painted["left lung"])
 
 
-def test_undo_takes_the_mask_back(bench: Any):
+def test_undo_takes_the_mask_back(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
@@ -164,14 +154,14 @@ def test_undo_takes_the_mask_back(bench: Any):
     np.testing.assert_array_equal(_labels(bench).data, painted)
 
 
-def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_viewer: Any, make_bench: Any):
+def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_viewer, make_bench):
     bench = make_bench(show=True)
     line = bench.annotate.panel.prompt.lineEdit()
     canvas = bench.viewer.window._qt_viewer.canvas.native
     window = bench.viewer.window._qt_window
     window.activateWindow()
     bench.wait(window.isActiveWindow)
-    left: list[bool] = []
+    left = []
     for target in (canvas, line):
         bench.qtbot.keyClicks(line, "nuclei")
         bench.qtbot.keyClick(line, Qt.Key.Key_Return)
@@ -187,7 +177,7 @@ def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_
     assert left == [False, False]
 
 
-def test_the_threshold_works_without_the_model(bench: Any):
+def test_the_threshold_works_without_the_model(bench):
     bench.run("nuclei")
     probability = bench.annotate.annotation().results["nuclei"].prediction.probability
     bench.workspace.predictor = None
@@ -199,7 +189,7 @@ def test_the_threshold_works_without_the_model(bench: Any):
         np.testing.assert_array_equal(_labels(bench).data == 1, probability >= shown)
 
 
-def test_a_drag_is_one_step_of_undo(bench: Any):
+def test_a_drag_is_one_step_of_undo(bench):
     bench.run("nuclei")
     before = _labels(bench).data.copy()
     slider = bench.annotate.panel.threshold
@@ -216,7 +206,7 @@ def test_a_drag_is_one_step_of_undo(bench: Any):
     np.testing.assert_array_equal(_labels(bench).data, before)
 
 
-def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench: Any):
+def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
@@ -231,7 +221,7 @@ def test_paint_and_erasure_survive_a_new_threshold_and_a_new_run(bench: Any):
     assert _labels(bench).data[30:, 30:].any()
 
 
-def test_accepted_objects_are_never_painted_over(bench: Any):
+def test_accepted_objects_are_never_painted_over(bench):
     _accept_half(bench)
     accepted = _labels(bench).data == 1
 
@@ -246,7 +236,7 @@ def test_accepted_objects_are_never_painted_over(bench: Any):
     assert bench.layer("left lung").data.all()
 
 
-def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: Any):
+def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench):
     _accept_half(bench)
     accepted = _labels(bench).data == 1
 
@@ -268,7 +258,7 @@ def test_an_accepted_prompt_that_is_taken_up_again_may_be_painted_over(bench: An
     assert "nuclei" in bench.annotate.annotation().finished
 
 
-def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(bench: Any):
+def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(bench):
     _accept_half(bench)
     annotation = bench.annotate.annotation()
     known = annotation.accepted["nuclei"]
@@ -288,14 +278,14 @@ def test_an_object_that_is_locked_anew_stays_while_its_prompt_is_taken_up_again(
     assert annotation.accepted["nuclei"].locks_before is None
 
 
-def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
+def test_accept_is_on_the_disk_before_the_dock_says_so(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
     _labels(bench).data_setitem((np.array([0, 0, 0]), np.array([0, 1, 2])), 1)
-    heard: list[int] = []
+    heard = []
 
-    def listen(_level: str, text: str) -> None:
+    def listen(_level, text):
         if text.startswith("Accepted"):
             heard.append(len(bench.workspace.project.corrections.select()))
 
@@ -312,9 +302,7 @@ def test_accept_is_on_the_disk_before_the_dock_says_so(bench: Any):
     assert bench.learn.panel.counts.text() == "Accepted 1 image, 0 held out \N{MIDDLE DOT} 0 unlabelled"
 
 
-def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(
-    make_bench: Callable[..., Any], tmp_path: Path
-):
+def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(make_bench, tmp_path):
     path = tmp_path / "tile.png"
     bench = make_bench()
     PIL.Image.fromarray(bench.viewer.layers["slide"].data).save(path)
@@ -331,7 +319,7 @@ def test_an_image_from_a_file_is_referred_to_and_its_project_lies_beside_it(
     assert (record.path, record.stored) == (path, False)
 
 
-def test_a_changed_image_is_kept_as_it_is_shown(make_bench: Callable[..., Any], tmp_path: Path):
+def test_a_changed_image_is_kept_as_it_is_shown(make_bench, tmp_path):
     path = tmp_path / "tile.png"
     bench = make_bench()
     PIL.Image.fromarray(255 - bench.viewer.layers["slide"].data).save(path)
@@ -349,7 +337,7 @@ def test_a_changed_image_is_kept_as_it_is_shown(make_bench: Callable[..., Any], 
     np.testing.assert_array_equal(bench.workspace.project.images.load(record), layer.data)
 
 
-def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
+def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
@@ -365,7 +353,7 @@ def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench: Any):
     assert not bench.annotate.panel.prompts.value()[0].finished
 
 
-def test_a_second_accept_replaces_the_first(bench: Any):
+def test_a_second_accept_replaces_the_first(bench):
     bench.run("nuclei")
     bench.annotate.accept()
     bench.idle()
@@ -378,7 +366,7 @@ def test_a_second_accept_replaces_the_first(bench: Any):
     assert not bench.workspace.project.corrections.mask(correction).any()
 
 
-def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
+def test_values_painted_by_hand_go_to_the_chosen_prompt(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(1.0)
     bench.idle()
@@ -391,7 +379,7 @@ def test_values_painted_by_hand_go_to_the_chosen_prompt(bench: Any):
     assert np.argwhere(bench.workspace.project.corrections.mask(correction)).tolist() == [[4, 5], [4, 6]]
 
 
-def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(bench: Any):
+def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
     bench.idle()
@@ -411,7 +399,7 @@ def test_separate_objects_get_values_of_their_own_and_are_accepted_as_one_mask(b
     np.testing.assert_array_equal(bench.workspace.project.corrections.mask(correction), blobs == 1)
 
 
-def test_working_scale_and_magnification_are_used(bench: Any):
+def test_working_scale_and_magnification_are_used(bench):
     bench.annotate.panel.scale.setValue(ScaleSettings("whole", 1.0))
     bench.run("nuclei")
     whole = bench.annotate.annotation().results["nuclei"].prediction.scale
@@ -423,7 +411,7 @@ def test_working_scale_and_magnification_are_used(bench: Any):
     assert (tiles.name, tiles.factor) == ("tiles", 2.0)
 
 
-def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
+def test_accept_waits_for_what_is_still_to_be_painted(bench):
     bench.run("nuclei")
     stored = bench.annotate.annotation().results["nuclei"].prediction
 
@@ -438,7 +426,7 @@ def test_accept_waits_for_what_is_still_to_be_painted(bench: Any):
     np.testing.assert_array_equal(bench.workspace.project.corrections.mask(correction), stored.mask(shown))
 
 
-def test_reject_comes_after_an_accept_that_waits(bench: Any):
+def test_reject_comes_after_an_accept_that_waits(bench):
     bench.run("nuclei")
 
     _move_to_middle(bench)
@@ -453,7 +441,7 @@ def test_reject_comes_after_an_accept_that_waits(bench: Any):
     assert not _labels(bench).data.any()
 
 
-def test_an_accept_that_waits_is_stored_when_the_window_closes(bench: Any):
+def test_an_accept_that_waits_is_stored_when_the_window_closes(bench):
     bench.run("nuclei")
     stored = bench.annotate.annotation().results["nuclei"].prediction
     _move_to_middle(bench)
@@ -470,8 +458,8 @@ def test_an_accept_that_waits_is_stored_when_the_window_closes(bench: Any):
         np.testing.assert_array_equal(project.corrections.mask(correction), stored.mask(shown))
 
 
-def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, monkeypatch: pytest.MonkeyPatch):
-    def full(*_arguments: Any, **_options: Any) -> None:
+def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench, monkeypatch):
+    def full(*_arguments, **_options):
         raise MemoryError
 
     bench.run("nuclei")
@@ -485,7 +473,7 @@ def test_nothing_is_accepted_where_the_mask_could_not_be_painted(bench: Any, mon
     assert "Nothing was accepted" in bench.status()
 
 
-def test_the_wheel_over_the_dock_chooses_no_other_layer(bench: Any):
+def test_the_wheel_over_the_dock_chooses_no_other_layer(bench):
     bench.run("nuclei")
     box = bench.annotate.panel.image
     bench.viewer.add_image(np.zeros((96, 96), np.uint8), name="other")
@@ -505,12 +493,12 @@ def test_the_wheel_over_the_dock_chooses_no_other_layer(bench: Any):
     assert box.currentText() == before
 
 
-def _take(bench: Any, name: str) -> None:
+def _take(bench, name):
     box = bench.annotate.panel.objects.source
     box.activated.emit(box.findText(name))
 
 
-def test_labels_that_a_person_brings_are_added_to_the_chosen_mask(bench: Any):
+def test_labels_that_a_person_brings_are_added_to_the_chosen_mask(bench):
     bench.run("nuclei")
     expected = _labels(bench).data == 1
     own = bench.viewer.add_labels(np.zeros(expected.shape, np.uint8), name="own")
@@ -526,7 +514,7 @@ def test_labels_that_a_person_brings_are_added_to_the_chosen_mask(bench: Any):
     assert set(np.unique(_labels(bench).data)) <= {0, 1}
 
 
-def test_labels_that_do_not_fit_are_refused(bench: Any):
+def test_labels_that_do_not_fit_are_refused(bench):
     bench.run("nuclei")
     before = _labels(bench).data.copy()
     bench.viewer.add_labels(np.ones((3, 4), np.uint8), name="small")
@@ -537,7 +525,7 @@ def test_labels_that_do_not_fit_are_refused(bench: Any):
     np.testing.assert_array_equal(_labels(bench).data, before)
 
 
-def test_each_image_keeps_its_own_masks_and_shows_no_others(bench: Any):
+def test_each_image_keeps_its_own_masks_and_shows_no_others(bench):
     bench.run("nuclei")
     first = _labels(bench)
     second = bench.viewer.add_image(255 - bench.viewer.layers["slide"].data, name="other")
@@ -556,7 +544,7 @@ def test_each_image_keeps_its_own_masks_and_shows_no_others(bench: Any):
     assert bench.workspace.annotations[second].mask("nuclei").shape == (96, 96)
 
 
-def test_a_dock_that_is_opened_again_knows_what_was_done(bench: Any):
+def test_a_dock_that_is_opened_again_knows_what_was_done(bench):
     bench.run("nuclei")
     bench.viewer.window.remove_dock_widget(bench.annotate)
 
@@ -568,7 +556,7 @@ def test_a_dock_that_is_opened_again_knows_what_was_done(bench: Any):
     assert again.annotation().layers["nuclei"] in bench.viewer.layers
 
 
-def test_an_image_that_was_removed_is_let_go(bench: Any):
+def test_an_image_that_was_removed_is_let_go(bench):
     bench.run("nuclei")
     image = weakref.ref(bench.viewer.layers["slide"])
 
@@ -579,7 +567,7 @@ def test_an_image_that_was_removed_is_let_go(bench: Any):
     assert not bench.annotate.panel.accept_button.isEnabled()
 
 
-def test_cancel_draws_nothing(bench: Any):
+def test_cancel_draws_nothing(bench):
     bench.annotate.panel.scale.setValue(ScaleSettings("tiles", 8.0))
     bench.annotate.panel.prompt.setValue("nuclei")
 
@@ -592,9 +580,7 @@ def test_cancel_draws_nothing(bench: Any):
     assert bench.annotate.panel.run_button.isEnabled()
 
 
-def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
-    make_napari_viewer: Callable[..., Any], qtbot: Any, tiny_checkpoint: Path
-):
+def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(make_napari_viewer, qtbot, tiny_checkpoint):
     viewer = make_napari_viewer()
     viewer.add_image(np.tile(np.arange(64, dtype=np.uint8), (64, 1)), name="slide")
     workspace = Workspace()
@@ -610,7 +596,7 @@ def test_a_prompt_typed_while_the_model_loads_runs_when_it_is_there(
     qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
 
 
-def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
+def test_the_keys_in_the_canvas_accept_and_reject(bench):
     bench.run("nuclei")
 
     ViewerModel.class_keymap[coerce_keybinding("A")](bench.viewer)
@@ -623,13 +609,13 @@ def test_the_keys_in_the_canvas_accept_and_reject(bench: Any):
     assert (accepted, asked, len(bench.workspace.project.corrections.select())) == (1, 1, 0)
 
 
-def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy: Callable[..., Any]):
+def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
 
     assert workspace_for(viewer) is workspace_for(viewer.__wrapped__)
 
 
-def test_the_theme_is_followed(bench: Any):
+def test_the_theme_is_followed(bench):
     dark = bench.learn.panel.curve._view.backgroundBrush().color().lightness()
 
     bench.viewer.theme = "light"
@@ -637,7 +623,7 @@ def test_the_theme_is_followed(bench: Any):
     assert bench.learn.panel.curve._view.backgroundBrush().color().lightness() > dark
 
 
-def test_the_first_prompt_has_the_first_colour_of_the_palette(bench: Any):
+def test_the_first_prompt_has_the_first_colour_of_the_palette(bench):
     bench.run("nuclei")
 
     colour = "#" + "".join(f"{round(255 * float(part)):02x}" for part in _labels(bench).get_color(1)[:3])

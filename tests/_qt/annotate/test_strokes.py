@@ -1,9 +1,5 @@
 """Strokes that spread, in a real viewer: one step of undo, painted pixels stay, stacks, faults."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 from napari.layers import Labels
@@ -11,20 +7,17 @@ from napari.layers import Labels
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm.errors import LabelsError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 SIDE = 96
 
 
-def _discs(side: int = SIDE) -> np.ndarray:
+def _discs(side=SIDE):
     """Return a gray image, float32, with two bright discs."""
     y, x = np.indices((side, side))
     discs = ((y - 28) ** 2 + (x - 28) ** 2 < 144) | ((y - 68) ** 2 + (x - 68) ** 2 < 144)
     return (0.2 + 0.6 * discs + np.random.default_rng(0).normal(0, 0.02, discs.shape)).astype(np.float32)
 
 
-def _begin(bench: Any, prompt: str = "bright thing") -> Any:
+def _begin(bench, prompt="bright thing"):
     """Run a prompt, let the model have found nothing though it is not sure, and let strokes spread."""
     bench.annotate.panel.scale.setValue(ScaleSettings("tiles"))
     bench.run(prompt)
@@ -36,7 +29,7 @@ def _begin(bench: Any, prompt: str = "bright thing") -> Any:
     return bench.layer(prompt)
 
 
-def _paint(bench: Any, layer: Any, row: int, column: int, value: int | None = None, *, wait: bool = True) -> None:
+def _paint(bench, layer, row, column, value=None, *, wait=True):
     """Paint a short stroke down a column, as a drag of the mouse does."""
     layer.brush_size = 3
     with layer.block_history():
@@ -49,17 +42,17 @@ def _paint(bench: Any, layer: Any, row: int, column: int, value: int | None = No
 
 
 @pytest.fixture
-def begun(make_bench: Callable[..., Any]) -> Any:
+def begun(make_bench):
     bench = make_bench(_discs())
     _begin(bench)
     return bench
 
 
-def _mask(bench: Any, prompt: str = "bright thing") -> np.ndarray:
+def _mask(bench, prompt="bright thing"):
     return bench.annotate.annotation().mask(prompt).copy()
 
 
-def test_a_stroke_and_what_follows_it_are_one_step_of_undo(begun: Any):
+def test_a_stroke_and_what_follows_it_are_one_step_of_undo(begun):
     layer = begun.layer("bright thing")
 
     _paint(begun, layer, 28, 28)
@@ -75,7 +68,7 @@ def test_a_stroke_and_what_follows_it_are_one_step_of_undo(begun: Any):
     assert np.array_equal(_mask(begun), followed)
 
 
-def test_what_was_painted_stays_when_a_later_stroke_says_otherwise(begun: Any):
+def test_what_was_painted_stays_when_a_later_stroke_says_otherwise(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28)
 
@@ -86,7 +79,7 @@ def test_what_was_painted_stays_when_a_later_stroke_says_otherwise(begun: Any):
     assert not mask[24:33, 34].any()
 
 
-def test_a_stroke_over_what_is_right_already_confirms_it(begun: Any):
+def test_a_stroke_over_what_is_right_already_confirms_it(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 80, 20, 0)
     _paint(begun, layer, 28, 28)
@@ -106,7 +99,7 @@ def test_a_stroke_over_what_is_right_already_confirms_it(begun: Any):
     assert not _mask(begun).any()
 
 
-def test_an_eraser_on_background_tells_where_nothing_is(begun: Any):
+def test_an_eraser_on_background_tells_where_nothing_is(begun):
     layer = begun.layer("bright thing")
     begun.annotate.panel.brush.spread.setCurrentIndex(2)
     _paint(begun, layer, 68, 62, 0)
@@ -122,7 +115,7 @@ def test_an_eraser_on_background_tells_where_nothing_is(begun: Any):
     assert told[60:77, 60:77].sum() < _mask(begun)[60:77, 60:77].sum()
 
 
-def test_the_last_of_contradicting_strokes_counts(begun: Any):
+def test_the_last_of_contradicting_strokes_counts(begun):
     layer = begun.layer("bright thing")
     line = slice(24, 33), 28
 
@@ -135,7 +128,7 @@ def test_the_last_of_contradicting_strokes_counts(begun: Any):
     assert not shown[-1].any()
 
 
-def test_a_stroke_on_an_image_that_is_still_looked_at_stays_and_spreads(begun: Any):
+def test_a_stroke_on_an_image_that_is_still_looked_at_stays_and_spreads(begun):
     layer, annotation = begun.layer("bright thing"), begun.annotate.annotation()
     before = annotation.results["bright thing"]
     begun.annotate.panel.prompt.setValue("bright thing")
@@ -147,7 +140,7 @@ def test_a_stroke_on_an_image_that_is_still_looked_at_stays_and_spreads(begun: A
     assert _mask(begun)[24:33, 28].all()
 
 
-def test_data_of_another_shape_is_refused_and_strokes_go_on(begun: Any):
+def test_data_of_another_shape_is_refused_and_strokes_go_on(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28)
     before = _mask(begun)
@@ -162,7 +155,7 @@ def test_data_of_another_shape_is_refused_and_strokes_go_on(begun: Any):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_thousand_strokes_end_with_the_mask_that_is_accepted(begun: Any):
+def test_a_thousand_strokes_end_with_the_mask_that_is_accepted(begun):
     layer, rng = begun.layer("bright thing"), np.random.default_rng(1)
     plain = Labels(np.full((SIDE, SIDE), 2))
     for number in range(1000):
@@ -180,7 +173,7 @@ def test_a_thousand_strokes_end_with_the_mask_that_is_accepted(begun: Any):
     assert np.array_equal(stored[plain.data < 2], plain.data[plain.data < 2])
 
 
-def test_a_stroke_after_an_undone_one_begins_where_the_mask_is(begun: Any):
+def test_a_stroke_after_an_undone_one_begins_where_the_mask_is(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28)
     alone = _mask(begun)
@@ -196,7 +189,7 @@ def test_a_stroke_after_an_undone_one_begins_where_the_mask_is(begun: Any):
     assert not mask[76:85, 16:20].any()
 
 
-def test_without_spread_only_what_is_painted_changes(begun: Any):
+def test_without_spread_only_what_is_painted_changes(begun):
     layer = begun.layer("bright thing")
     begun.annotate.panel.brush.spread.setCurrentIndex(0)
 
@@ -205,7 +198,7 @@ def test_without_spread_only_what_is_painted_changes(begun: Any):
     assert _mask(begun).sum() < 60
 
 
-def test_strokes_painted_faster_than_they_spread_are_followed_one_by_one(begun: Any):
+def test_strokes_painted_faster_than_they_spread_are_followed_one_by_one(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28, wait=False)
     _paint(begun, layer, 68, 68)
@@ -221,7 +214,7 @@ def test_strokes_painted_faster_than_they_spread_are_followed_one_by_one(begun: 
     assert one[60:77, 60:77].mean() < 0.5
 
 
-def test_accept_waits_for_the_mask_to_follow_and_stores_what_is_shown(begun: Any):
+def test_accept_waits_for_the_mask_to_follow_and_stores_what_is_shown(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28, wait=False)
 
@@ -235,7 +228,7 @@ def test_accept_waits_for_the_mask_to_follow_and_stores_what_is_shown(begun: Any
     assert stored[20:37, 20:37].mean() > 0.5
 
 
-def test_a_finished_mask_is_painted_on_but_follows_nothing(begun: Any):
+def test_a_finished_mask_is_painted_on_but_follows_nothing(begun):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28)
     begun.annotate.accept()
@@ -248,7 +241,7 @@ def test_a_finished_mask_is_painted_on_but_follows_nothing(begun: Any):
     assert (_mask(begun) & ~before).sum() < 60
 
 
-def test_separate_objects_get_numbers_of_their_own(begun: Any):
+def test_separate_objects_get_numbers_of_their_own(begun):
     begun.annotate.panel.instances.setChecked(True)
     begun.idle()
     layer = begun.layer("bright thing")
@@ -262,7 +255,7 @@ def test_separate_objects_get_numbers_of_their_own(begun: Any):
     assert set(np.unique(plane[60:77, 60:77])) - {0} == {2}
 
 
-def test_strokes_spread_on_the_slice_in_view_and_on_no_other(make_bench: Callable[..., Any]):
+def test_strokes_spread_on_the_slice_in_view_and_on_no_other(make_bench):
     bench = make_bench(np.stack([_discs(), _discs()]))
     bench.viewer.dims.set_current_step(0, 1)
     bench.idle()
@@ -278,7 +271,7 @@ def test_strokes_spread_on_the_slice_in_view_and_on_no_other(make_bench: Callabl
     assert not layer.data.any()
 
 
-def test_switching_the_image_while_a_stroke_spreads_loses_nothing(begun: Any):
+def test_switching_the_image_while_a_stroke_spreads_loses_nothing(begun):
     layer, annotation = begun.layer("bright thing"), begun.annotate.annotation()
     _paint(begun, layer, 28, 28, wait=False)
     begun.viewer.add_image(_discs().T[::-1], name="another")
@@ -288,7 +281,7 @@ def test_switching_the_image_while_a_stroke_spreads_loses_nothing(begun: Any):
     assert annotation.mask("bright thing")[20:37, 20:37].mean() > 0.5
 
 
-def test_another_model_meanwhile_leaves_what_strokes_did(begun: Any, tiny_checkpoint: Any):
+def test_another_model_meanwhile_leaves_what_strokes_did(begun, tiny_checkpoint):
     layer = begun.layer("bright thing")
     _paint(begun, layer, 28, 28)
     before = _mask(begun)
@@ -303,7 +296,7 @@ def test_another_model_meanwhile_leaves_what_strokes_did(begun: Any, tiny_checkp
     assert after[60:77, 60:77].mean() > 0.5
 
 
-def test_the_key_goes_through_off_near_and_whole_image(bench: Any):
+def test_the_key_goes_through_off_near_and_whole_image(bench):
     seen = []
     for _ in range(3):
         bench.annotate.toggle_spread()
@@ -312,7 +305,7 @@ def test_the_key_goes_through_off_near_and_whole_image(bench: Any):
     assert seen == ["near", "whole", "off"]
 
 
-def test_the_brush_size_is_that_of_the_mask_in_hand(begun: Any):
+def test_the_brush_size_is_that_of_the_mask_in_hand(begun):
     layer = begun.layer("bright thing")
 
     layer.brush_size = 17

@@ -1,7 +1,5 @@
 """The plane of a volume in the Annotate dock, and the mask in the axes of its file."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

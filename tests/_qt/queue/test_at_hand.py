@@ -1,9 +1,5 @@
 """What is done while another image or another project is being opened, and after, acts on what was asked for."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import PIL.Image
 import pytest
@@ -11,12 +7,9 @@ import pytest
 from napari_amvlm.project import Project
 from tests._qt.conftest import picture
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def first(bench: Any, tmp_path: Path) -> Any:
+def first(bench, tmp_path):
     """Return a bench at the first of two images of `first.amvlm`, with a mask; `second.amvlm` has two others."""
     bench.viewer.layers.clear()
     for name in ("first", "second"):
@@ -32,22 +25,22 @@ def first(bench: Any, tmp_path: Path) -> Any:
     return bench
 
 
-def _open(bench: Any, root: Path, **options: bool) -> None:
+def _open(bench, root, **options):
     bench.workspace.open_project(root, **options)
     bench.idle()
 
 
-def _choose(bench: Any, root: Path) -> None:
+def _choose(bench, root):
     bench.annotate.panel.project.chosen.emit(root)
 
 
-def _paint(bench: Any) -> np.ndarray:
+def _paint(bench):
     layer = bench.layer()
     layer.data_setitem(tuple(part.ravel() for part in np.mgrid[10:20, 30:50]), 1)
     return np.array(layer.data > 0)
 
 
-def test_what_next_opened_of_one_project_is_neither_shown_nor_work_in_the_next(first: Any, tmp_path: Path):
+def test_what_next_opened_of_one_project_is_neither_shown_nor_work_in_the_next(first, tmp_path):
     bench = first
     _paint(bench)
     bench.annotate.accept()
@@ -67,7 +60,7 @@ def test_what_next_opened_of_one_project_is_neither_shown_nor_work_in_the_next(f
     assert bench.workspace.project.drafts.all() == []
 
 
-def test_an_image_that_a_person_opened_leaves_with_the_project_that_has_it(first: Any, tmp_path: Path):
+def test_an_image_that_a_person_opened_leaves_with_the_project_that_has_it(first, tmp_path):
     bench, path = first, tmp_path / "first-1.png"
     for name in (path.name, "of no project"):
         metadata = {"path": str(path)} if name == path.name else {}
@@ -86,7 +79,7 @@ def test_an_image_that_a_person_opened_leaves_with_the_project_that_has_it(first
     assert bench.workspace.project.images.counts().images == 2
 
 
-def test_work_that_no_project_has_stays_open_and_goes_into_another_after_a_question(first: Any, tmp_path: Path):
+def test_work_that_no_project_has_stays_open_and_goes_into_another_after_a_question(first, tmp_path):
     bench = first
     _open(bench, tmp_path / "second.amvlm")
     _open(bench, tmp_path / "first.amvlm", read_only=True)
@@ -116,7 +109,7 @@ def test_work_that_no_project_has_stays_open_and_goes_into_another_after_a_quest
 
 
 @pytest.mark.parametrize("opening", ["first-1.png", "second.amvlm"])
-def test_nothing_acts_on_an_image_while_another_is_asked_for(first: Any, tmp_path: Path, opening: str):
+def test_nothing_acts_on_an_image_while_another_is_asked_for(first, tmp_path, opening):
     bench, project, annotation = first, first.workspace.project, first.annotate.annotation()
     painted = _paint(bench)
     bench.idle()
@@ -141,7 +134,7 @@ def test_nothing_acts_on_an_image_while_another_is_asked_for(first: Any, tmp_pat
     assert [layer.name for layer in bench.viewer.layers if layer.visible] == [opening] * opening.endswith(".png")
 
 
-def test_what_is_done_while_another_project_is_being_opened_is_in_the_one_before(first: Any, tmp_path: Path):
+def test_what_is_done_while_another_project_is_being_opened_is_in_the_one_before(first, tmp_path):
     bench, names = first, list[str]()
 
     bench.workspace.open_project(tmp_path / "second.amvlm")

@@ -1,19 +1,10 @@
 """NRRD and MetaImage: volumes in any orientation, checked against what SimpleITK wrote."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images, read_image, to_file_axes
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.imaging import Plane
 
 itk = pytest.importorskip("SimpleITK")
 
@@ -22,7 +13,7 @@ SAGITTAL = np.random.default_rng(3).integers(-900, 900, (5, 20, 24)).astype(np.i
 ENDINGS = pytest.mark.parametrize("ending", ["nrrd", "nhdr", "mha", "mhd"])
 
 
-def _saved(path: Path, codes: str, *, compressed: bool = False) -> Any:
+def _saved(path, codes, *, compressed=False):
     """Write the sagittal volume with axes of the file that grow towards other sides, in SimpleITK's letters."""
     image = itk.GetImageFromArray(SAGITTAL)
     image.SetSpacing((0.5, 0.5, 4.0))
@@ -36,9 +27,7 @@ def _saved(path: Path, codes: str, *, compressed: bool = False) -> Any:
 @ENDINGS
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "ASL"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_volume_in_any_orientation_is_the_same_image(
-    tmp_path: Path, ending: str, codes: str, compressed: bool
-) -> None:
+def test_a_volume_in_any_orientation_is_the_same_image(tmp_path, ending, codes, compressed):
     _saved(tmp_path / f"a.{ending}", codes, compressed=compressed)
 
     (image,) = open_images(tmp_path / f"a.{ending}")
@@ -50,7 +39,7 @@ def test_a_volume_in_any_orientation_is_the_same_image(
 
 
 @pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
-def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path: Path, plane: Plane) -> None:
+def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path, plane):
     stored = itk.GetArrayFromImage(_saved(tmp_path / "a.nrrd", "LAS"))
 
     (image,) = open_images(tmp_path / "a.nrrd", plane)
@@ -58,7 +47,7 @@ def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path: Path, plan
     np.testing.assert_array_equal(to_file_axes(image.data, image), stored)
 
 
-def test_planes_colours_and_times(tmp_path: Path) -> None:
+def test_planes_colours_and_times(tmp_path):
     colours = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
     itk.WriteImage(itk.GetImageFromArray(colours, isVector=True), str(tmp_path / "a.mha"))
     itk.WriteImage(itk.GetImageFromArray(SAGITTAL[0].astype(np.float32)), str(tmp_path / "b.nrrd"))
@@ -77,7 +66,7 @@ def test_planes_colours_and_times(tmp_path: Path) -> None:
     np.testing.assert_array_equal(to_file_axes(third.data, third), times)
 
 
-def test_a_file_that_says_no_directions_has_no_sides(tmp_path: Path) -> None:
+def test_a_file_that_says_no_directions_has_no_sides(tmp_path):
     header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 24 20 5\nendian: little\nencoding: raw\n\n"
     (tmp_path / "a").write_bytes(header.encode() + SAGITTAL.tobytes())
 
@@ -97,7 +86,7 @@ def test_a_file_that_says_no_directions_has_no_sides(tmp_path: Path) -> None:
         ("b.raw", "which is not there"),
     ],
 )
-def test_pixels_never_come_from_elsewhere(tmp_path: Path, name: str, said: str) -> None:
+def test_pixels_never_come_from_elsewhere(tmp_path, name, said):
     (tmp_path / "a.raw").write_bytes(SAGITTAL.tobytes())
     header = "ObjectType = Image\nNDims = 3\nDimSize = 24 20 5\nElementType = MET_SHORT\nElementDataFile = "
     (tmp_path / "a.mhd").write_text(header + name + "\n")
@@ -110,7 +99,7 @@ def test_pixels_never_come_from_elsewhere(tmp_path: Path, name: str, said: str) 
 
 
 @ENDINGS
-def test_sizes_that_the_file_cannot_hold_and_damage_are_refused(tmp_path: Path, ending: str) -> None:
+def test_sizes_that_the_file_cannot_hold_and_damage_are_refused(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
     _saved(path, "LPS")
     content = path.read_bytes()
@@ -123,7 +112,7 @@ def test_sizes_that_the_file_cannot_hold_and_damage_are_refused(tmp_path: Path, 
         open_images(path)
 
 
-def test_several_values_in_a_voxel_are_refused(tmp_path: Path) -> None:
+def test_several_values_in_a_voxel_are_refused(tmp_path):
     itk.WriteImage(itk.GetImageFromArray(np.zeros((5, 20, 24, 2), np.uint8), isVector=True), str(tmp_path / "a.nrrd"))
 
     with pytest.raises(ImageError, match="one value or 8-bit colours"):

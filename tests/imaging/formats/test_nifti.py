@@ -1,12 +1,9 @@
 """NIfTI: nibabel's own test data against nibabel's reading, and one volume in every orientation."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -14,11 +11,6 @@ import pytest
 
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import in_plane, open_images, read_image, to_file_axes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_amvlm.imaging import ImageData, Plane
 
 nibabel = pytest.importorskip("nibabel")
 orientations = pytest.importorskip("nibabel.orientations")
@@ -38,19 +30,19 @@ LPS = np.random.default_rng(0).integers(-900, 2000, (20, 24, 28), np.int16)
 SIZES = (0.5, 0.75, 2.0)
 
 
-def _one(path: Path) -> ImageData:
+def _one(path):
     (image,) = open_images(path)
     return image
 
 
-def _turned(codes: str, sizes: Sequence[float] = SIZES) -> Any:
+def _turned(codes, sizes=SIZES):
     """Return the volume LPS stored along other axes, with the affine that says so."""
     affine = np.diag([-sizes[0], -sizes[1], sizes[2], 1.0])
     turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.axcodes2ornt(codes))
     return nibabel.Nifti1Image(LPS, affine).as_reoriented(turn)
 
 
-def _header(path: Path, **fields: Any) -> Path:
+def _header(path, **fields):
     """Write a header with these fields and a hundred bytes behind it."""
     header = nibabel.Nifti1Header()
     header.set_data_shape((4, 4, 4))
@@ -64,7 +56,7 @@ def _header(path: Path, **fields: Any) -> Path:
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "LAS", "PIR", "ASL", "SRP", "IPR"])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_a_volume_in_any_orientation_is_the_same_image(tmp_path: Path, codes: str, ending: str) -> None:
+def test_a_volume_in_any_orientation_is_the_same_image(tmp_path, codes, ending):
     path = tmp_path / f"spine{ending}"
     stored = _turned(codes)
     nibabel.save(stored, path)
@@ -91,9 +83,7 @@ def test_a_volume_in_any_orientation_is_the_same_image(tmp_path: Path, codes: st
     ],
 )
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
-def test_slices_lie_in_the_two_finest_axes(
-    tmp_path: Path, sizes: tuple[float, ...], across: int, orientation: str, codes: str
-) -> None:
+def test_slices_lie_in_the_two_finest_axes(tmp_path, sizes, across, orientation, codes):
     nibabel.save(_turned(codes, sizes), tmp_path / "a.nii.gz")
 
     image = _one(tmp_path / "a.nii.gz")
@@ -105,7 +95,7 @@ def test_slices_lie_in_the_two_finest_axes(
 
 
 @pytest.mark.parametrize("name", VOLUMES)
-def test_nibabels_volumes_have_the_values_and_sizes_that_nibabel_gives_them(name: str) -> None:
+def test_nibabels_volumes_have_the_values_and_sizes_that_nibabel_gives_them(name):
     image = open_images(FILES / name, "axial")[0]
 
     stored = nibabel.load(FILES / name)
@@ -117,7 +107,7 @@ def test_nibabels_volumes_have_the_values_and_sizes_that_nibabel_gives_them(name
     assert image.axes == ("TZYX" if stored.ndim == 4 else "ZYX")
 
 
-def test_other_files_of_nibabel_are_refused_by_name() -> None:
+def test_other_files_of_nibabel_are_refused_by_name():
     names = ["analyze.hdr", "nifti1.hdr", "row_major.dconn.nii", "minc1_1_scale.mnc", "test.mgz", "T1.PAR"]
 
     for name in names:
@@ -125,7 +115,7 @@ def test_other_files_of_nibabel_are_refused_by_name() -> None:
             open_images(FILES / name)
 
 
-def test_times_are_an_axis_in_seconds(tmp_path: Path) -> None:
+def test_times_are_an_axis_in_seconds(tmp_path):
     stored = nibabel.Nifti1Image(np.stack([LPS, LPS // 2], axis=-1), np.diag([-1.0, -1.0, 1.0, 1.0]))
     stored.header.set_xyzt_units("micron", "msec")
     stored.header.set_zooms((1, 1, 1, 2500))
@@ -138,7 +128,7 @@ def test_times_are_an_axis_in_seconds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data[1], LPS.T // 2)
 
 
-def test_without_an_orientation_axes_stay_and_sides_are_unknown(tmp_path: Path) -> None:
+def test_without_an_orientation_axes_stay_and_sides_are_unknown(tmp_path):
     stored = nibabel.Nifti1Image(LPS, None)
     nibabel.save(stored, tmp_path / "a.nii")
 
@@ -156,7 +146,7 @@ def test_without_an_orientation_axes_stay_and_sides_are_unknown(tmp_path: Path) 
         pytest.param(0, LPS[0, :, ::-1].T, "IP", id="sagittal, head up"),
     ],
 )
-def test_a_single_slice_is_a_plane(tmp_path: Path, axis: int, expected: np.ndarray, orientation: str) -> None:
+def test_a_single_slice_is_a_plane(tmp_path, axis, expected, orientation):
     one = np.take(LPS, [0], axis=axis)
     nibabel.save(nibabel.Nifti1Image(one, np.diag([-0.5, -0.75, 2.0, 1.0])), tmp_path / "a.nii")
 
@@ -167,7 +157,7 @@ def test_a_single_slice_is_a_plane(tmp_path: Path, axis: int, expected: np.ndarr
     np.testing.assert_array_equal(image.data, expected)
 
 
-def test_colours(tmp_path: Path) -> None:
+def test_colours(tmp_path):
     colour = np.random.default_rng(1).integers(0, 256, (20, 24, 5, 3), np.uint8)
     stored = colour.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
     nibabel.save(nibabel.Nifti1Image(stored, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "a.nii")
@@ -178,7 +168,7 @@ def test_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, colour.transpose(2, 1, 0, 3))
 
 
-def test_a_large_volume_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_volume_stays_in_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_amvlm.imaging.formats.nifti_files.EAGER_BYTES", 1000)
     stored = _turned("RAS")
     stored.header.set_slope_inter(2, -3)
@@ -191,7 +181,7 @@ def test_a_large_volume_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.Mo
     np.testing.assert_allclose(image.data[5].compute(), expected[5], rtol=1e-6)
 
 
-def test_a_volume_is_no_plane(tmp_path: Path) -> None:
+def test_a_volume_is_no_plane(tmp_path):
     nibabel.save(_turned("RAS"), tmp_path / "a.nii")
 
     with pytest.raises(ImageError, match=r"a\.nii: expected one image, but it is a stack, Z28xY24xX20; open it"):
@@ -213,7 +203,7 @@ def test_a_volume_is_no_plane(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_absurd_headers_are_refused(tmp_path: Path, fields: dict[str, Any], said: str, packed: bool) -> None:
+def test_absurd_headers_are_refused(tmp_path, fields, said, packed):
     path = _header(tmp_path / "a.nii", **fields)
     if packed:
         path = tmp_path / "a.nii.gz"
@@ -223,7 +213,7 @@ def test_absurd_headers_are_refused(tmp_path: Path, fields: dict[str, Any], said
         open_images(path)
 
 
-def test_what_unpacks_beyond_measure_is_refused(tmp_path: Path) -> None:
+def test_what_unpacks_beyond_measure_is_refused(tmp_path):
     content = bytearray(_header(tmp_path / "a.nii").read_bytes())
     struct.pack_into("<8h", content, 40, 3, 2000, 2000, 1000, 1, 1, 1, 1)
     path = tmp_path / "a.nii.gz"
@@ -233,7 +223,7 @@ def test_what_unpacks_beyond_measure_is_refused(tmp_path: Path) -> None:
         open_images(path)
 
 
-def test_equal_distances_follow_the_slice_axis_that_the_header_names(tmp_path: Path) -> None:
+def test_equal_distances_follow_the_slice_axis_that_the_header_names(tmp_path):
     stored = _turned("PIR", (1.0, 1.0, 1.0))
     stored.header.set_dim_info(freq=0, phase=1, slice=2)
     nibabel.save(stored, tmp_path / "a.nii")
@@ -242,7 +232,7 @@ def test_equal_distances_follow_the_slice_axis_that_the_header_names(tmp_path: P
     assert open_images(tmp_path / "a.nii", "axial")[0].orientation == "SPL"
 
 
-def test_an_unknown_orientation_keeps_the_direction_of_the_axes(tmp_path: Path) -> None:
+def test_an_unknown_orientation_keeps_the_direction_of_the_axes(tmp_path):
     stored = nibabel.Nifti1Image(LPS, None)
     stored.header.set_zooms((4, 1, 1))
     nibabel.save(stored, tmp_path / "a.nii")
@@ -257,7 +247,7 @@ def test_an_unknown_orientation_keeps_the_direction_of_the_axes(tmp_path: Path) 
 
 @pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
-def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path: Path, plane: Plane, codes: str) -> None:
+def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path, plane, codes):
     stored = _turned(codes, (4.0, 0.6, 0.7))
     nibabel.save(stored, tmp_path / "a.nii")
 
@@ -268,7 +258,7 @@ def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path: Path, plan
     np.testing.assert_array_equal(to_file_axes(again.data, again), stored.get_fdata().T)
 
 
-def test_an_oblique_volume_keeps_its_main_directions(tmp_path: Path) -> None:
+def test_an_oblique_volume_keeps_its_main_directions(tmp_path):
     turn = np.eye(4)
     cosine, sine = np.cos(0.3), np.sin(0.3)
     turn[:2, :2] = [[cosine, -sine], [sine, cosine]]
@@ -281,7 +271,7 @@ def test_an_oblique_volume_keeps_its_main_directions(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, LPS[::-1, :, ::-1].transpose(0, 2, 1))
 
 
-def test_equal_distances_with_few_slices_give_the_plane_of_those(tmp_path: Path) -> None:
+def test_equal_distances_with_few_slices_give_the_plane_of_those(tmp_path):
     few = LPS[:3]
     nibabel.save(nibabel.Nifti1Image(few, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "a.nii")
 

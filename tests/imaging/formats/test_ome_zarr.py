@@ -1,10 +1,7 @@
 """OME-Zarr folders written by zarr, and folders that must not be believed."""
 
-from __future__ import annotations
-
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -14,12 +11,6 @@ import zarr
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images, read_image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from napari_amvlm.imaging import ImageData
-
 VOLUME = np.random.default_rng(0).integers(0, 60000, (3, 2, 4, 64, 80), np.uint16)
 COLOUR = np.random.default_rng(1).integers(0, 256, (3, 64, 80), np.uint8)
 KINDS = {"t": "time", "c": "channel"}
@@ -27,16 +18,7 @@ UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "nanometer"}
 SIZES = {"t": 1.5, "c": 1.0, "z": 2.0, "y": 0.25, "x": 500.0}
 
 
-def _write(
-    folder: Path,
-    pixels: np.ndarray,
-    axes: str,
-    version: str,
-    *,
-    omero: Sequence[dict[str, Any]] = (),
-    levels: int = 2,
-    **array: Any,
-) -> Path:
+def _write(folder, pixels, axes, version, *, omero=(), levels=2, **array):
     """Write an image with levels of every second pixel."""
     group = zarr.open_group(folder, mode="w", zarr_format=2 if version == "0.4" else 3)
     datasets = []
@@ -50,26 +32,26 @@ def _write(
         scale = [SIZES[axis] * (step if axis in "yx" else 1) for axis in axes]
         datasets.append({"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": scale}]})
     described = [{"name": axis, "type": KINDS.get(axis, "space"), "unit": UNITS.get(axis, "")} for axis in axes]
-    image: dict[str, Any] = {"multiscales": [{"version": version, "axes": described, "datasets": datasets}]}
+    image = {"multiscales": [{"version": version, "axes": described, "datasets": datasets}]}
     if omero:
         image["omero"] = {"channels": list(omero)}
     group.attrs.update(image if version == "0.4" else {"ome": image | {"version": version}})
     return folder
 
 
-def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def _edit(path, change):
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
 
 
-def _one(path: Path) -> ImageData:
+def _one(path):
     (image,) = open_images(path)
     return image
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_axes_levels_sizes_and_channels(tmp_path: Path, version: str) -> None:
+def test_axes_levels_sizes_and_channels(tmp_path, version):
     names = [{"label": name, "color": "FFFFFF"} for name in ("DNA", "actin")]
 
     image = _one(_write(tmp_path / "cells.ome.zarr", VOLUME, "tczyx", version, omero=names))
@@ -83,14 +65,14 @@ def test_axes_levels_sizes_and_channels(tmp_path: Path, version: str) -> None:
     np.testing.assert_array_equal(image.of_channel(1).smaller[0], VOLUME[:, 1, :, ::2, ::2])
 
 
-def test_shards_are_read(tmp_path: Path) -> None:
+def test_shards_are_read(tmp_path):
     image = _one(_write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.5", levels=1, shards=(2, 64, 96)))
 
     np.testing.assert_array_equal(image.data, VOLUME[0, 0])
 
 
 @pytest.mark.parametrize("omero", [(), [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]])
-def test_red_green_and_blue_are_colours(tmp_path: Path, omero: Sequence[dict[str, Any]]) -> None:
+def test_red_green_and_blue_are_colours(tmp_path, omero):
     path = _write(tmp_path / "a.zarr", COLOUR[:, None], "czyx", "0.4", omero=omero)
 
     image = _one(path)
@@ -100,13 +82,13 @@ def test_red_green_and_blue_are_colours(tmp_path: Path, omero: Sequence[dict[str
     np.testing.assert_array_equal(read_image(path).data, COLOUR.transpose(1, 2, 0))
 
 
-def test_a_single_channel_is_shown_by_its_window(tmp_path: Path) -> None:
+def test_a_single_channel_is_shown_by_its_window(tmp_path):
     omero = [{"label": "DNA", "color": "0000FF", "window": {"start": 100, "end": 900, "min": 0, "max": 65535}}]
 
     assert _one(_write(tmp_path / "a.zarr", VOLUME[0, :1], "czyx", "0.5", omero=omero)).window == (100, 900)
 
 
-def test_a_volume_is_no_plane(tmp_path: Path) -> None:
+def test_a_volume_is_no_plane(tmp_path):
     with pytest.raises(ImageError, match=r"a\.zarr: expected one image, but it is a stack, Z4xY64xX80"):
         read_image(_write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.5"))
 
@@ -121,30 +103,30 @@ def test_a_volume_is_no_plane(tmp_path: Path) -> None:
         ({"multiscales": [{"version": "0.1", "datasets": []}]}, "version 0.4 or 0.5, but got '0.1'"),
     ],
 )
-def test_other_zarr_groups_are_refused(tmp_path: Path, attributes: dict[str, Any], said: str) -> None:
+def test_other_zarr_groups_are_refused(tmp_path, attributes, said):
     zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2).attrs.update(attributes)
 
     with pytest.raises(ImageError, match=rf"a\.zarr: .*{said}"):
         open_images(tmp_path / "a.zarr")
 
 
-def _dtype_of_objects(array: dict[str, Any]) -> None:
+def _dtype_of_objects(array):
     array |= {"dtype": "|O", "filters": [{"id": "pickle", "protocol": 5}]}
 
 
-def _pickles(array: dict[str, Any]) -> None:
+def _pickles(array):
     array["filters"] = [{"id": "pickle", "protocol": 5}]
 
 
-def _huge_pieces(array: dict[str, Any]) -> None:
+def _huge_pieces(array):
     array |= {"shape": [4, 10**6, 10**6], "chunks": [1, 10**6, 10**6]}
 
 
-def _huge(array: dict[str, Any]) -> None:
+def _huge(array):
     array["shape"] = [4, 10**12, 10**12]
 
 
-def _negative(array: dict[str, Any]) -> None:
+def _negative(array):
     array["shape"] = [4, -1, 80]
 
 
@@ -158,7 +140,7 @@ def _negative(array: dict[str, Any]) -> None:
         (_negative, "lengths of at least 1"),
     ],
 )
-def test_arrays_that_must_not_be_opened(tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
+def test_arrays_that_must_not_be_opened(tmp_path, change, said):
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4")
     _edit(path / "s0" / ".zarray", change)
 
@@ -169,7 +151,7 @@ def test_arrays_that_must_not_be_opened(tmp_path: Path, change: Callable[[dict[s
 @pytest.mark.parametrize(
     "codecs", [[{"name": "numcodecs.pickle"}], [{"name": "bytes"}, {"name": "https://example.org/codec"}]]
 )
-def test_unknown_codecs_of_version_3_are_refused(tmp_path: Path, codecs: list[dict[str, str]]) -> None:
+def test_unknown_codecs_of_version_3_are_refused(tmp_path, codecs):
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.5")
     _edit(path / "s0" / "zarr.json", lambda array: array.update(codecs=codecs))
 
@@ -178,7 +160,7 @@ def test_unknown_codecs_of_version_3_are_refused(tmp_path: Path, codecs: list[di
 
 
 @pytest.mark.parametrize("away", ["../secret", "/etc", "link", 7, None])
-def test_levels_never_lead_out_of_the_folder(tmp_path: Path, away: object) -> None:
+def test_levels_never_lead_out_of_the_folder(tmp_path, away):
     _write(tmp_path / "secret", VOLUME[0, 0], "zyx", "0.4", levels=1)
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4", levels=1)
     if away == "link":
@@ -189,7 +171,7 @@ def test_levels_never_lead_out_of_the_folder(tmp_path: Path, away: object) -> No
         open_images(path)
 
 
-def test_json_of_absurd_depth_or_length_is_refused(tmp_path: Path) -> None:
+def test_json_of_absurd_depth_or_length_is_refused(tmp_path):
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4")
 
     (path / ".zattrs").write_text('{"a":' * 100_000)
@@ -200,7 +182,7 @@ def test_json_of_absurd_depth_or_length_is_refused(tmp_path: Path) -> None:
         open_images(path)
 
 
-def test_a_piece_that_is_damaged_is_told_where_it_is_looked_at(tmp_path: Path) -> None:
+def test_a_piece_that_is_damaged_is_told_where_it_is_looked_at(tmp_path):
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.5", levels=1)
     piece = path / "s0" / "c" / "0" / "0" / "0"
     piece.write_bytes(b"damage" + piece.read_bytes()[6:])
@@ -212,7 +194,7 @@ def test_a_piece_that_is_damaged_is_told_where_it_is_looked_at(tmp_path: Path) -
         image.data[0].compute()
 
 
-def test_a_converters_root_is_its_image(tmp_path: Path) -> None:
+def test_a_converters_root_is_its_image(tmp_path):
     root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     root.attrs["bioformats2raw.layout"] = 3
     _write(tmp_path / "a.zarr" / "0", VOLUME[0, 0], "zyx", "0.4")
@@ -223,7 +205,7 @@ def test_a_converters_root_is_its_image(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, VOLUME[0, 0])
 
 
-def test_a_converters_series_are_images_in_their_order(tmp_path: Path) -> None:
+def test_a_converters_series_are_images_in_their_order(tmp_path):
     root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     root.attrs["bioformats2raw.layout"] = 3
     for number in (0, 1, 10):
@@ -237,7 +219,7 @@ def test_a_converters_series_are_images_in_their_order(tmp_path: Path) -> None:
     assert [image.name for image in open_images(tmp_path / "a.zarr")] == ["a 10", "a 0"]
 
 
-def test_the_fields_of_a_plate_are_images(tmp_path: Path) -> None:
+def test_the_fields_of_a_plate_are_images(tmp_path):
     plate = zarr.open_group(tmp_path / "p.zarr", mode="w", zarr_format=2)
     plate.attrs["plate"] = {"wells": [{"path": "A/1"}, {"path": "B/2"}]}
     for number, well in enumerate(("A/1", "B/2")):
@@ -252,7 +234,7 @@ def test_the_fields_of_a_plate_are_images(tmp_path: Path) -> None:
     assert _one(tmp_path / "p.zarr" / "B" / "2").name == "2"
 
 
-def test_levels_of_equal_size_are_one(tmp_path: Path) -> None:
+def test_levels_of_equal_size_are_one(tmp_path):
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4")
     group = zarr.open_group(path, mode="r+")
     multiscales = group.attrs["multiscales"]
@@ -266,7 +248,7 @@ def test_levels_of_equal_size_are_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, VOLUME[0, 0])
 
 
-def test_a_scale_of_y_and_x_only(tmp_path: Path) -> None:
+def test_a_scale_of_y_and_x_only(tmp_path):
     path = _write(tmp_path / "a.zarr", VOLUME[0, 0], "zyx", "0.4")
     group = zarr.open_group(path, mode="r+")
     multiscales = group.attrs["multiscales"]

@@ -1,9 +1,6 @@
 """TIFF pyramids, slides and stacks as one description, read where they are looked at."""
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -14,11 +11,6 @@ from PIL import Image
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import open_images, read_image
 from napari_amvlm.imaging.formats.limits import MAX_CHUNK_BYTES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_amvlm.imaging import ImageData
 
 RANDOM = np.random.default_rng(0)
 # Smooth, so that JPEG keeps it.
@@ -31,19 +23,19 @@ GRAYS = {"photometric": "minisblack"}
 APERIO = "Aperio Image Library v11.2.1 \r\n320x256 (64x64) JPEG/RGB Q=70|AppMag = 20|MPP = 0.4990"
 
 
-def _write(path: Path, *pages: tuple[np.ndarray, dict[str, Any]], **options: Any) -> Path:
+def _write(path, *pages, **options):
     with tifffile.TiffWriter(path, **options) as file:
         for pixels, how in pages:
             file.write(pixels, **how)
     return path
 
 
-def _one(path: Path) -> ImageData:
+def _one(path):
     (image,) = open_images(path)
     return image
 
 
-def _sub_ifds(path: Path, **how: Any) -> Path:
+def _sub_ifds(path, **how):
     smaller = TILED | how | {"subfiletype": 1}
     return _write(
         path,
@@ -53,15 +45,15 @@ def _sub_ifds(path: Path, **how: Any) -> Path:
     )
 
 
-def _reduced_pages(path: Path, **how: Any) -> Path:
+def _reduced_pages(path, **how):
     return _write(path, (COLOUR, TILED | how), *((COLOUR[::n, ::n], TILED | how | {"subfiletype": 1}) for n in (2, 4)))
 
 
-def _bare_pages(path: Path, **how: Any) -> Path:
+def _bare_pages(path, **how):
     return _write(path, *((COLOUR[::n, ::n], TILED | how) for n in (1, 2, 4)))
 
 
-def _ome_levels(path: Path, **how: Any) -> Path:
+def _ome_levels(path, **how):
     smaller = TILED | how | {"subfiletype": 1}
     first = TILED | how | {"subifds": 2, "metadata": {"axes": "YXS"}}
     return _write(path, (COLOUR, first), (COLOUR[::2, ::2], smaller), (COLOUR[::4, ::4], smaller), ome=True)
@@ -69,7 +61,7 @@ def _ome_levels(path: Path, **how: Any) -> Path:
 
 @pytest.mark.parametrize("write", [_sub_ifds, _reduced_pages, _bare_pages, _ome_levels])
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw", "jpeg", "jpeg2000"])
-def test_every_kind_of_pyramid_gives_its_levels(tmp_path: Path, write: Any, compression: str | None) -> None:
+def test_every_kind_of_pyramid_gives_its_levels(tmp_path, write, compression):
     image = _one(write(tmp_path / "a.tif", compression=compression))
 
     assert (image.axes, image.rgb) == ("YX", True)
@@ -81,7 +73,7 @@ def test_every_kind_of_pyramid_gives_its_levels(tmp_path: Path, write: Any, comp
         )
 
 
-def test_a_slide_has_its_levels_and_pixel_size_but_not_its_label(tmp_path: Path) -> None:
+def test_a_slide_has_its_levels_and_pixel_size_but_not_its_label(tmp_path):
     slide = TILED | {"compression": "jpeg", "description": APERIO, "metadata": None}
     flat = {"photometric": "rgb", "metadata": None, "description": APERIO}
     label = flat | {"subfiletype": 1, "description": "Aperio Image Library v11.2.1 \r\nlabel 60x60"}
@@ -96,13 +88,13 @@ def test_a_slide_has_its_levels_and_pixel_size_but_not_its_label(tmp_path: Path)
     assert image.units == ("micrometer", "micrometer")
 
 
-def test_a_pyramid_can_also_be_read_as_one_plane(tmp_path: Path) -> None:
+def test_a_pyramid_can_also_be_read_as_one_plane(tmp_path):
     read = read_image(_sub_ifds(tmp_path / "a.tif", compression="zlib"))
 
     np.testing.assert_array_equal(read.data, COLOUR)
 
 
-def test_ome_gives_axes_sizes_units_and_channel_names(tmp_path: Path) -> None:
+def test_ome_gives_axes_sizes_units_and_channel_names(tmp_path):
     metadata = {
         "axes": "TZCYX",
         "PhysicalSizeX": 250,
@@ -126,7 +118,7 @@ def test_ome_gives_axes_sizes_units_and_channel_names(tmp_path: Path) -> None:
     assert image.of_channel(2).name == "cells c"
 
 
-def test_the_images_of_one_ome_file_are_several(tmp_path: Path) -> None:
+def test_the_images_of_one_ome_file_are_several(tmp_path):
     pages = [(GRAY, {"metadata": {"Name": "left"}}), (COLOUR, {"photometric": "rgb", "metadata": {"Name": "right"}})]
 
     images = open_images(_write(tmp_path / "a.ome.tif", *pages, ome=True))
@@ -136,7 +128,7 @@ def test_the_images_of_one_ome_file_are_several(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images[1].data, COLOUR)
 
 
-def test_imagej_gives_axes_and_sizes(tmp_path: Path) -> None:
+def test_imagej_gives_axes_and_sizes(tmp_path):
     metadata = {"axes": "TZCYX", "spacing": 3, "unit": "um", "finterval": 0.5}
     how = GRAYS | {"resolution": (2, 4), "metadata": metadata}
     image = _one(_write(tmp_path / "a.tif", (VOLUME, how), imagej=True))
@@ -156,9 +148,7 @@ def test_imagej_gives_axes_and_sizes(tmp_path: Path) -> None:
         ("NONE", 20_000, ((1, 1), "pixel")),
     ],
 )
-def test_resolution_tags_count_only_where_they_are_no_print_size(
-    tmp_path: Path, unit: str, pixels: int, expected: Any
-) -> None:
+def test_resolution_tags_count_only_where_they_are_no_print_size(tmp_path, unit, pixels, expected):
     path = _write(tmp_path / "a.tif", (GRAY, {"resolution": (pixels, pixels), "resolutionunit": unit}))
 
     for image in (read_image(path), _one(path)):
@@ -175,7 +165,7 @@ def test_resolution_tags_count_only_where_they_are_no_print_size(
         pytest.param(np.stack([COLOUR] * 2), {"photometric": "rgb"}, np.stack([COLOUR] * 2), id="colours"),
     ],
 )
-def test_pages_are_a_sequence(tmp_path: Path, stack: np.ndarray, how: dict[str, Any], expected: np.ndarray) -> None:
+def test_pages_are_a_sequence(tmp_path, stack, how, expected):
     image = _one(_write(tmp_path / "a.tif", (stack, how)))
 
     assert len(image.axes) == 3
@@ -183,7 +173,7 @@ def test_pages_are_a_sequence(tmp_path: Path, stack: np.ndarray, how: dict[str, 
     np.testing.assert_array_equal(image.data, expected)
 
 
-def test_a_sequence_of_palettes_gives_colours(tmp_path: Path) -> None:
+def test_a_sequence_of_palettes_gives_colours(tmp_path):
     palette = RANDOM.integers(0, 65536, (3, 256), np.uint16)
     pages = np.stack([GRAY] * 3)
 
@@ -193,7 +183,7 @@ def test_a_sequence_of_palettes_gives_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, (palette.T >> 8).astype(np.uint8)[pages])
 
 
-def test_a_large_stack_in_one_block_stays_in_its_file(tmp_path: Path) -> None:
+def test_a_large_stack_in_one_block_stays_in_its_file(tmp_path):
     path = tmp_path / "a.tif"
     stack = tifffile.memmap(path, shape=(2, 13000, 12000), dtype=np.uint8, photometric="minisblack")
     stack[1, 12_999, 11_990:] = 7
@@ -206,7 +196,7 @@ def test_a_large_stack_in_one_block_stays_in_its_file(tmp_path: Path) -> None:
     assert [level.shape[1:] for level in image.smaller] == [(6500, 6000), (3250, 3000)]
 
 
-def _tile_header(path: Path, side: int, tile: int, offsets: int) -> Path:
+def _tile_header(path, side, tile, offsets):
     """Write a BigTIFF of `side` squared pixels in tiles, with so many offsets, all of the same few bytes."""
     tags = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
     tags += [(322, 4, 1, tile), (323, 4, 1, tile), (324, 4, offsets, 0), (325, 4, offsets, 0)]
@@ -220,17 +210,17 @@ def _tile_header(path: Path, side: int, tile: int, offsets: int) -> Path:
     return path
 
 
-def test_a_header_of_a_terabyte_is_refused(tmp_path: Path) -> None:
+def test_a_header_of_a_terabyte_is_refused(tmp_path):
     with pytest.raises(ImageError, match=r"a\.tif is cut off, \d+ bytes cannot hold all"):
         open_images(_tile_header(tmp_path / "a.tif", 500_000, 512, 100))
 
 
-def test_a_plane_that_no_scanner_makes_is_refused(tmp_path: Path) -> None:
+def test_a_plane_that_no_scanner_makes_is_refused(tmp_path):
     with pytest.raises(ImageError, match=r"a\.tif: expected at most .* pixels in a plane.*damaged"):
         open_images(_tile_header(tmp_path / "a.tif", 4_000_000_000, 512, 100))
 
 
-def test_tiles_of_absurd_size_are_refused(tmp_path: Path) -> None:
+def test_tiles_of_absurd_size_are_refused(tmp_path):
     side = 1 << 15
     assert side * side > MAX_CHUNK_BYTES
 
@@ -238,7 +228,7 @@ def test_tiles_of_absurd_size_are_refused(tmp_path: Path) -> None:
         open_images(_tile_header(tmp_path / "a.tif", side + 1, side, 4))
 
 
-def test_a_tile_that_is_damaged_is_told_where_it_is_looked_at(tmp_path: Path) -> None:
+def test_a_tile_that_is_damaged_is_told_where_it_is_looked_at(tmp_path):
     path = _sub_ifds(tmp_path / "a.tif", compression="zlib")
     with tifffile.TiffFile(path) as file:
         offset = file.pages[0].dataoffsets[0]
@@ -252,7 +242,7 @@ def test_a_tile_that_is_damaged_is_told_where_it_is_looked_at(tmp_path: Path) ->
         image.data[:10, :10].compute()
 
 
-def test_a_slide_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_slide_that_was_cut_off_is_refused(tmp_path):
     path = _reduced_pages(tmp_path / "a.tif", compression="zlib")
     content = path.read_bytes()
     with tifffile.TiffFile(path) as file:
@@ -264,14 +254,14 @@ def test_a_slide_that_was_cut_off_is_refused(tmp_path: Path) -> None:
         open_images(path)
 
 
-def test_two_values_in_a_pixel_are_refused(tmp_path: Path) -> None:
+def test_two_values_in_a_pixel_are_refused(tmp_path):
     pixels = np.stack([np.dstack([GRAY, GRAY])] * 2)
 
     with pytest.raises(ImageError, match="but got 2; save its channels as planes"):
         open_images(_write(tmp_path / "a.tif", (pixels, GRAYS | {"planarconfig": "contig"})))
 
 
-def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_path):
     path = _sub_ifds(tmp_path / "a.tif", compression="jpeg")
     content = bytearray(path.read_bytes())
     place = content.find(b"\xff\xc0")
