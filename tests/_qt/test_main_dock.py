@@ -44,29 +44,23 @@ def _covered(viewer, layer):
     return float(np.max((extent[1] - extent[0])[-2:] * camera_of(viewer).zoom / np.asarray(viewer.canvas.size)))
 
 
-def test_tabs_share_one_workspace(open_dock):
-    _, dock = open_dock()
-
-    assert [dock.tabs.tabText(index) for index in range(3)] == list(TABS)
-    assert dock.annotate.workspace is dock.learn.workspace is dock.queue.workspace
-    assert dock.annotate.workspace is dock.workspace
-
-
-@pytest.mark.parametrize("tab", TABS)
-def test_a_tab_fits_without_scrolling_and_the_window_keeps_its_size(open_dock, qtbot, tab):
+def test_tabs_share_one_workspace_and_fit_without_scrolling_or_resizing_the_window(open_dock, qtbot):
     viewer, dock = open_dock(picture())
     window = viewer.window._qt_window
 
-    dock.show_tab(tab)
-    dock.workspace.said.emit("info", "a long message about what has just happened " * 12)
-    qtbot.waitUntil(lambda: dock.tabs.currentWidget().isVisible(), timeout=TIMEOUT)
+    assert [dock.tabs.tabText(index) for index in range(3)] == list(TABS)
+    assert dock.annotate.workspace is dock.learn.workspace is dock.queue.workspace is dock.workspace
+    for tab in TABS:
+        dock.show_tab(tab)
+        dock.workspace.said.emit("info", "a long message about what has just happened " * 12)
+        qtbot.waitUntil(lambda: dock.tabs.currentWidget().isVisible(), timeout=TIMEOUT)
 
-    assert (window.width(), window.height()) == (1280, 800)
-    assert _share(viewer) >= CANVAS_SHARE
-    dock.workspace.said.emit("info", "Ready.")
-    areas = dock.tabs.currentWidget().findChildren(QScrollArea)
-    qtbot.waitUntil(lambda: all(area.verticalScrollBar().maximum() == 0 for area in areas), timeout=TIMEOUT)
-    assert all(area.widget().minimumSizeHint().width() <= area.width() for area in areas)
+        assert (window.width(), window.height()) == (1280, 800)
+        assert _share(viewer) >= CANVAS_SHARE
+        dock.workspace.said.emit("info", "Ready.")
+        areas = dock.tabs.currentWidget().findChildren(QScrollArea)
+        qtbot.waitUntil(lambda areas=areas: not any(a.verticalScrollBar().maximum() for a in areas), timeout=TIMEOUT)
+        assert all(area.widget().minimumSizeHint().width() <= area.width() for area in areas)
 
 
 def test_the_tab_and_the_width_are_remembered(open_dock, qtbot):
