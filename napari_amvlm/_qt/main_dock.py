@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 NAME = "AMVLM"
 
-CANVAS_SHARE = 0.556
-"""The image, of which the canvas has a frame, has at least 55 % of the window's width when the dock is opened."""
+CANVAS_SHARE = 0.55
+"""The image has at least this share of the window's width when the dock is opened."""
 
 _WIDTH = 300
 _NARROW = 264
