@@ -205,7 +205,8 @@ class Spreading(QObject):
         if not same(self._key(annotation, prompt), key):
             self._waiting.appendleft(job)  # the model found something else meanwhile: the stroke corrects that
             return
-        as_before = plane[where] == labels[where]
+        kept = job.mask.shown(annotation, prompt).kept  # what was confirmed meanwhile has the value that it had
+        as_before = (plane[where] == labels[where]) & ~kept[where]
         indices = tuple(axis[as_before] for axis in where)
         place = tuple(np.full(int(as_before.sum()), number) for number in annotation.place)
         part = job.mask.strokes[job.stroke].part
