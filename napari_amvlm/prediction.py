@@ -16,6 +16,9 @@ Answer = Literal["present", "absent", "not taught"]
 PRESENT = 0.5
 """Presence from which something counts as present."""
 
+SURELY_ABSENT = 0.1
+"""Calibrated presence below which no mask is drawn."""
+
 
 def split_prompts(text: str) -> list[str]:
     """Return the prompts of a text: parted by `;`, with single spaces, each once.
@@ -93,6 +96,8 @@ class Prediction:
         Depth from which on a pixel belongs to the middle of an object.
     by
         Name of the other text model that answered; empty where ours did.
+    calibrated
+        Whether presence was calibrated on what the prompt says.
     """
 
     prompt: str
@@ -106,6 +111,7 @@ class Prediction:
     depth: NDArray[np.float32] | None = None
     marker: float = 0.5
     by: str = ""
+    calibrated: bool = False
 
     @property
     def answer(self) -> Answer:
@@ -118,12 +124,17 @@ class Prediction:
         return "" if self.taught else not_taught_words(self.prompt, self.nearest)
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether a mask is drawn: the prompt was taught, and is not surely absent."""
+        return self.taught and not (self.calibrated and self.presence < SURELY_ABSENT)
+
+    @property
     def drawn(self) -> NDArray[np.float32]:
-        """The probability that masks are drawn by: 0 where the prompt was not taught."""
-        return self.probability if self.taught else 0 * self.probability
+        """The probability that masks are drawn by: 0 where nothing is drawn."""
+        return self.probability if self.is_drawn else 0 * self.probability
 
     def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
-        """Return the pixels whose probability is at least `threshold`, `(H, W)`; none if it was not taught."""
+        """Return the pixels whose probability is at least `threshold`, `(H, W)`; none where nothing is drawn."""
         return self.drawn >= threshold
 
     def objects(self, threshold: float = 0.5) -> NDArray[np.int32]:

@@ -244,7 +244,7 @@ class Predictor:
             )
         seconds = time.perf_counter() - started
         config = self.model.config
-        known = taught(config, prompt) is not None
+        meaning = taught(config, prompt)
         return Prediction(
             prompt,
             answer.probability,
@@ -252,10 +252,11 @@ class Predictor:
             answer.presence,
             chosen,
             seconds,
-            known,
-            None if known else self.nearest(prompt),
+            meaning is not None,
+            None if meaning is not None else self.nearest(prompt),
             answer.depth,
             config.objects.marker if config.objects is not None else 0.5,
+            meaning is not None and meaning.measured,
         )
 
     def _predict_by(

@@ -87,6 +87,11 @@ class Meaning:
     concepts: tuple[Concept, ...]
     structured: bool = False
 
+    @property
+    def measured(self) -> bool:
+        """Whether it is one word that the weights were measured on, so that their presence is calibrated for it."""
+        return not self.structured and all(concept.dice is not None for concept in self.concepts)
+
 
 def taught(config: ModelConfig, prompt: str) -> Meaning | None:
     """Return what `prompt` says to a model of this configuration; None if it was not taught that.

@@ -41,6 +41,10 @@ log = logging.getLogger("training.presence")
 
 _KEPT = 4
 """One subject in so many is kept for the end of the fit and for calibration."""
+_ELSEWHERE = 2
+"""Absent words of the other working scale that each image is asked for besides, such as nuclei of an X-ray."""
+_TILES = 4
+"""Tiles that a word is denied of, those most like it; what is there is in the one most like it."""
 _MOST = 600
 """Most steps of the fit."""
 _NOISE = 0.6
@@ -117,9 +121,11 @@ def fit_word_presence(model: AMVLM, images: Sequence[LabelledImage], *, count: i
 def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
     """Ask up to `count` images of each set, each for all that it shows and for as many words that it cannot show.
 
-    A word is said as its name or as one of its wordings. Levels of the spine are words as the others are.
+    Words of the other working scale are asked besides, since images are looked at in another way then. A word is said
+    as its name or as one of its wordings. Levels of the spine are words as the others are.
     """
     wordings = {concept.name: concept.prompts for concept in model.config.concepts}
+    scales_of = {concept.name: concept.scale for concept in model.config.concepts}
     absent = deniable(images, wordings)
     levels = tuple(level for level in LEVELS if level in wordings)
     sets = {image.spec.name: image.words for image in images}
@@ -136,19 +142,21 @@ def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
             chance = random.Random(zlib.crc32(image.key.encode()) + 1)
             kept = zlib.crc32(f"{image.spec.name}/{image.subject}".encode()[::-1]) % _KEPT == 0
             scales: dict[WorkingScale, tuple[EncodedImage, Tensor]] = {}
-            for word, there in _questions(image, absent[image.spec.name], levels, taught, chance):
+            for word, there in _questions(image, absent[image.spec.name], levels, taught, scales_of, chance):
                 prompt = chance.choice((word, chance.choice(wordings[word])))
                 scale = auto_scale(model, prompt, image.labels.shape)
                 if scale not in scales:
                     classes.clear()
                     encoded = encode_image(model, image.image.astype(np.float32) / np.float32(255), scale)
-                    scales[scale] = encoded, classes[0][:1].float().clone()
+                    scales[scale] = encoded, torch.cat(classes).float()
                 given.clear()
                 decode_prompt(model, scales[scale][0], prompt)
-                _, v_text, t_cls, text_logits, logits = (part[:1].float() for part in given[0])
-                truth = torch.tensor([float(there)]), torch.tensor([kept])
+                _, v_text, t_cls, text_logits, logits = (torch.cat(part).float() for part in zip(*given, strict=True))
                 sure = torch.stack([surest(text_logits), surest(logits)], dim=1)
-                rows.append((scales[scale][1], v_text.clone(), t_cls.clone(), sure.clone(), *truth))
+                tiles = sure[:, 1].argsort(descending=True)[: 1 if there else _TILES]
+                columns = [part[tiles] for part in (scales[scale][1], v_text, t_cls, sure)]
+                truth = torch.full((len(tiles),), float(there)), torch.full((len(tiles),), kept)
+                rows.append((*columns, *truth))
     finally:
         for hook in hooks:
             hook.remove()
@@ -162,6 +170,7 @@ def _questions(
     absent: Sequence[str],
     levels: Sequence[str],
     taught: Mapping[str, int],
+    scales: Mapping[str, str],
     chance: random.Random,
 ) -> list[tuple[str, bool]]:
     """Return words to ask an image for, and whether it shows them.
@@ -177,6 +186,10 @@ def _questions(
         shown += chance.sample(seen, min(1, len(seen)))
     pool = [*absent, *(() if spine or "vertebrae" not in absent else levels)]
     drawn = chance.choices(pool, [max(1, taught[word]) for word in pool], k=max(3, len(shown))) if pool else []
+    own = {scales[word] for word in image.words}
+    elsewhere = [word for word in pool if scales[word] not in own]
+    if elsewhere:
+        drawn += chance.choices(elsewhere, [max(1, taught[word]) for word in elsewhere], k=_ELSEWHERE)
     return [(word, True) for word in shown] + [(word, False) for word in dict.fromkeys(drawn)]
 
 

@@ -104,6 +104,8 @@ class ChosenPrompt(QObject):
             parts.append("the model's guess" if annotation.is_drawn(prompt) else f"not taught yet{nearest}")
         elif stored is not None and stored.prediction.by:
             parts.append(f"by {stored.prediction.by}")
+        elif stored is not None and not stored.prediction.is_drawn:
+            parts.append("the model's guess" if annotation.is_drawn(prompt) else "absent: nothing is drawn")
         if count is not None:
             parts.append("1 object" if count == 1 else f"{count} objects")
         if annotation.differs(prompt):
@@ -122,7 +124,8 @@ class ChosenPrompt(QObject):
         if annotation.is_open(prompt):
             if annotation.has_run(prompt) and not annotation.is_drawn(prompt):
                 annotation.guessed.add(prompt)
-                self._workspace.say("info", f"{prompt} was not taught: its mask is the model's guess now.")
+                why = "is absent" if annotation.results[prompt].prediction.taught else "was not taught"
+                self._workspace.say("info", f"{prompt} {why}: its mask is the model's guess now.")
             annotation.thresholds[prompt] = round(value, 2)
             self._panel.threshold.show_value(annotation.thresholds[prompt])
             self.drawn.emit(prompt)

@@ -270,8 +270,9 @@ def describe(annotation: Annotation, predictions: list[Prediction]) -> str:
             continue
         scale = "whole image" if each.scale.name == "whole" else "tiles"
         answer = f"{each.answer} {each.presence:.2f}"
+        nothing = "" if each.is_drawn else ", nothing is drawn"
         by = f", by {each.by}" if each.by else f", {scale}"
-        lines.append(f"{each.prompt} in {annotation.name}: {answer}, {each.seconds:.1f} s{by}")
+        lines.append(f"{each.prompt} in {annotation.name}: {answer}{nothing}, {each.seconds:.1f} s{by}")
     finished = [each.prompt for each in predictions if each.prompt in annotation.finished]
     if finished:
         lines.append(finished_words(", ".join(finished)))

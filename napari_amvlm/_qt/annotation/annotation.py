@@ -146,9 +146,9 @@ class Annotation(PlaneMasks):
         return prompt in self.results
 
     def is_drawn(self, prompt: str) -> bool:
-        """Tell whether the model draws a prompt that ran: it was taught it, or a person asked for its guess."""
+        """Tell whether the model draws a prompt that ran: it is taught and may be there, or a person asked for it."""
         stored = self.results.get(prompt)
-        return stored is not None and (stored.prediction.taught or prompt in self.guessed)
+        return stored is not None and (stored.prediction.is_drawn or prompt in self.guessed)
 
     def prompts(self) -> list[str]:
         """Return the prompts that ran here."""

@@ -186,7 +186,7 @@ class Spreading(QObject):
                 top, left, height, width = box or (0, 0, *labels.shape)
                 window = (slice(top, top + height), slice(left, left + width))
                 found = None if stored is None else stored.prediction.probability[window]
-                unsure = described.scale == "tiles" and (stored is None or not stored.prediction.taught)
+                unsure = described.scale == "tiles" and (stored is None or not stored.prediction.is_drawn)
                 base = begin_with(found, before[window] > 0, threshold, unsure=unsure)
                 followers[box] = Follower(Spread(described, base, reach=reach), box)
             return followers[box].changes(evidence, shown)
