@@ -16,7 +16,7 @@ Answer = Literal["present", "absent", "not taught"]
 PRESENT = 0.5
 """Presence from which something counts as present."""
 
-SURELY_ABSENT = 0.1
+SURELY_ABSENT = 0.2
 """Calibrated presence below which no mask is drawn."""
 
 

@@ -45,11 +45,11 @@ _ELSEWHERE = 2
 """Absent words of the other working scale that each image is asked for besides, such as nuclei of an X-ray."""
 _TILES = 4
 """Tiles that a word is denied of, those most like it; what is there is in the one most like it."""
-_MOST = 600
+_MOST = 2500
 """Most steps of the fit."""
-_NOISE = 0.6
+_NOISE = 2.0
 """Noise on the class tokens, in their standard deviations: a few hundred of them are soon known by heart."""
-_PATIENCE = 100
+_PATIENCE = 300
 """Steps without a lower loss after which the fit ends."""
 
 
