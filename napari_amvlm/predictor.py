@@ -256,7 +256,7 @@ class Predictor:
             None if meaning is not None else self.nearest(prompt),
             answer.depth,
             config.objects.marker if config.objects is not None else 0.5,
-            meaning is not None and meaning.measured,
+            calibrated=meaning is not None and meaning.measured,
         )
 
     def _predict_by(
