@@ -15,6 +15,7 @@ from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
 from napari_amvlm.imaging.turning import Views, names_position, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.composition import composition
 from napari_amvlm.models.device_model import LEAST_TILE, ServedModel, TileLoad
 from napari_amvlm.models.feature_maps import feature_maps, image_embedding
 from napari_amvlm.models.inference import (
@@ -219,6 +220,33 @@ class Predictor:
         OutOfMemoryError
             The device has not enough memory, not even for one small tile at a time; what was cached is forgotten.
         """
+
+        def ask(word: str) -> Prediction:
+            return self._predict_word(word, scale, magnification, on_progress, should_stop, on_message)
+
+        with self._lock:
+            composed = composition(self.model.config, prompt)
+            if composed is None:
+                return ask(prompt)
+            answers = [ask(word) for word in composed.words]
+        return Prediction(
+            prompt,
+            composed.compose([answer.drawn for answer in answers]),
+            composed.compose([answer.text_probability for answer in answers]),
+            composed.present([answer.presence for answer in answers]),
+            answers[0].scale,
+            sum(answer.seconds for answer in answers),
+        )
+
+    def _predict_word(
+        self,
+        prompt: str,
+        scale: ScaleChoice,
+        magnification: float,
+        on_progress: Callable[[int, int], None] | None,
+        should_stop: Callable[[], bool] | None,
+        on_message: Callable[[str], None] | None,
+    ) -> Prediction:
         started = time.perf_counter()
         with self._lock:
             image = self._current()

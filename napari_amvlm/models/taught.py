@@ -11,9 +11,10 @@ taught (docs/experiments.md).
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,11 +66,41 @@ _PLURALS = {
     "cavities": "cavity",
     "biopsies": "biopsy",
 }
-_PART = frozenset(
-    "everything upper middle lower top bottom third part largest smallest biggest leftmost rightmost".split()
-)
+_DETAILS = {
+    "upper": "upper",
+    "top": "upper",
+    "middle": "middle",
+    "lower": "lower",
+    "bottom": "lower",
+    "largest": "largest",
+    "biggest": "largest",
+    "smallest": "smallest",
+    "leftmost": "leftmost",
+    "rightmost": "rightmost",
+}
+"""Words that choose a part or a piece of what is named, and what each chooses."""
+_PART = frozenset(("everything", "third", "part", *_DETAILS))
 _BACKGROUND = frozenset(("background",))
-_JOINS = re.compile(r"\b(?:but not|that is not|except for|except|without|together with|but|and)\b")
+_JOINS = re.compile(r"\b(but not|that is not|except for|except|without|together with|but|and)\b")
+_UNIONS = ("and", "together with")
+
+
+class Term(NamedTuple):
+    """One of the things that a prompt with structure puts together, in order.
+
+    Attributes
+    ----------
+    concept
+        What is named; None is everything in the image.
+    detail
+        "upper", "middle" or "lower" third; "largest", "smallest", "leftmost" or "rightmost" piece; empty: all of it.
+    excluded
+        Whether it is taken away from what comes before it.
+    """
+
+    concept: Concept | None
+    detail: str = ""
+    excluded: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,10 +113,13 @@ class Meaning:
         The concepts that it names, in its order; none for the background.
     structured
         Whether it says more than a concept: a part of it, several together, or one without another.
+    terms
+        What it puts together; none for a concept or the background.
     """
 
     concepts: tuple[Concept, ...]
     structured: bool = False
+    terms: tuple[Term, ...] = ()
 
     @property
     def measured(self) -> bool:
@@ -112,15 +146,23 @@ def taught(config: ModelConfig, prompt: str) -> Meaning | None:
         return Meaning((plain,)) if plain is not None else None
     if _words(prompt) == _BACKGROUND:
         return Meaning((), structured=True)
-    found: list[Concept] = []
-    for part in _JOINS.split(prompt.casefold()):
+    terms: list[Term] = []
+    join, *pieces = "and", *_JOINS.split(prompt.casefold())
+    for part, then in itertools.zip_longest(pieces[::2], pieces[1::2], fillvalue=""):
         said = " ".join(word for word in part.split() if word not in _PART)
         if _words(said):
             concept = _plain(known, said)
             if concept is None:
                 return None
-            found.append(concept)
-    return Meaning(tuple(found), structured=True) if found else None
+            detail = next((_DETAILS[word] for word in part.split() if word in _DETAILS), "")
+            # What follows an exclusion is excluded too: "everything except nuclei and cells".
+            excluded = join not in _UNIONS or any(term.excluded for term in terms)
+            terms.append(Term(concept, detail, excluded))
+        elif not terms:
+            terms.append(Term(None))
+        join = then or join
+    concepts = tuple(term.concept for term in terms if term.concept is not None)
+    return Meaning(concepts, structured=True, terms=tuple(terms)) if concepts else None
 
 
 def nearest(model: AMVLM, prompt: str) -> tuple[str, float] | None:

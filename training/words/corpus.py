@@ -11,8 +11,8 @@ import numpy as np
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging import read_folder, read_image, read_mask, resize, to_rgb01
 from napari_amvlm.imaging.captions import read_captions
+from napari_amvlm.imaging.spine_levels import spine_levels
 from training.pretraining.data import held_out, is_held_out, left_right_lungs, median_diameter
-from training.words.levels import spine_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.evaluation import THRESHOLD
+from napari_amvlm.imaging.spine_levels import LEVELS
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
 from training.words.fields import body_part, image_kind
-from training.words.levels import LEVELS
 from training.words.scores import few_of_each, score_words
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from PIL import Image
 from scipy import ndimage
 
 from napari_amvlm.files import write_atomically
+from napari_amvlm.imaging.spine_levels import LEVELS
 from training.words.corpus import load_set, split_subjects
-from training.words.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

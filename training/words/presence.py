@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.errors import InputError
+from napari_amvlm.imaging.spine_levels import LEVELS
 from napari_amvlm.models.amvlm import surest
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
 from training.words.answers import expected_calibration_error
 from training.words.fields import deniable
-from training.words.levels import LEVELS
 from training.words.scores import few_of_each
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from napari_amvlm.imaging.spine_levels import LEVELS
 from training.words.corpus import word_mask
-from training.words.levels import LEVELS
 
 if TYPE_CHECKING:
     import random

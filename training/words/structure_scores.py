@@ -12,13 +12,12 @@ import numpy as np
 
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.metrics import dice, iou
-from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
+from napari_amvlm.predictor import Predictor
 from training.words.referents import FORMS, View, held_out_combination
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.models.amvlm import AMVLM
     from training.words.corpus import LabelledImage
     from training.words.referents import Referent
@@ -52,11 +51,11 @@ class StructureScore:
 
 
 def score_structure(model: AMVLM, images: Iterable[LabelledImage]) -> list[StructureScore]:
-    """Ask each image a few prompts of every form that it allows, and all levels of the spine."""
+    """Ask each image a few prompts of every form that it allows, and all levels of the spine, as the program does."""
     found: list[StructureScore] = []
+    predictor = Predictor(model, device=str(model.device))
     for image in images:
-        pixels = image.image.astype(np.float32) / np.float32(255)
-        scales: dict[WorkingScale, EncodedImage] = {}
+        predictor.set_image(image.image)
         view = View(
             image.labels,
             image.words,
@@ -68,11 +67,8 @@ def score_structure(model: AMVLM, images: Iterable[LabelledImage]) -> list[Struc
         )
         for referent in _referents(view, random.Random(zlib.crc32(image.key.encode()))):
             word = referent.words[0] if referent.words else image.words[0]
-            scale = auto_scale(model, word, image.labels.shape)
-            if scale not in scales:
-                scales[scale] = encode_image(model, pixels, scale)
             prompt = referent.wordings[0]
-            answers = [decode_prompt(model, scales[scale], text).probability >= THRESHOLD for text in (prompt, word)]
+            answers = [predictor.predict(text).probability >= THRESHOLD for text in (prompt, word)]
             form, *words = (referent.form,) if referent.form == "level" else referent.meaning.split("|")
             found.append(
                 StructureScore(
@@ -121,9 +117,7 @@ def by_form(scores: Sequence[StructureScore]) -> list[dict[str, object]]:
 
 def complement_overlap(model: AMVLM, image: LabelledImage, word: str) -> tuple[float, float]:
     """Return IoU of "everything except WORD" with what the model finds for the word, and with its complement."""
-    pixels = image.image.astype(np.float32) / np.float32(255)
-    encoded = encode_image(model, pixels, auto_scale(model, word, image.labels.shape))
-    plain, rest = (
-        decode_prompt(model, encoded, text).probability >= THRESHOLD for text in (word, f"everything except {word}")
-    )
+    predictor = Predictor(model, device=str(model.device))
+    predictor.set_image(image.image)
+    plain, rest = (predictor.predict(text).probability >= THRESHOLD for text in (word, f"everything except {word}"))
     return float(iou(rest, plain)), float(iou(rest, ~plain))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.config import Concept
 from napari_amvlm.errors import InputError
+from napari_amvlm.imaging.spine_levels import LEVELS
 from training.pretraining.prompts import CONCEPTS
 from training.words.corpus import words_of
-from training.words.levels import LEVELS
 from training.words.referents import level_wordings
 
 if TYPE_CHECKING:

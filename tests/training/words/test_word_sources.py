@@ -11,6 +11,7 @@ from skimage.io import imread, imsave
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.imaging.spine_levels import LEVELS, spine_levels
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
@@ -28,7 +29,6 @@ from training.words.answers import Answered, calibration_error
 from training.words.batches import WordSource
 from training.words.corpus import LabelledImage, load_set, split_subjects, words_of
 from training.words.fields import EVERYDAY, deniable
-from training.words.levels import LEVELS, spine_levels
 from training.words.presence import fit_word_presence
 from training.words.referents import View, held_out_combination
 from training.words.scores import boundary_f1
