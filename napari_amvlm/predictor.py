@@ -229,11 +229,13 @@ class Predictor:
             if composed is None:
                 return ask(prompt)
             answers = [ask(word) for word in composed.words]
+        probability = composed.compose([answer.drawn for answer in answers])
+        countable = not composed.level or bool(probability.any())
         return Prediction(
             prompt,
-            composed.compose([answer.drawn for answer in answers]),
+            probability,
             composed.compose([answer.text_probability for answer in answers]),
-            composed.present([answer.presence for answer in answers]),
+            composed.present([answer.presence for answer in answers]) if countable else 0.0,
             answers[0].scale,
             sum(answer.seconds for answer in answers),
         )

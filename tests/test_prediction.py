@@ -26,9 +26,7 @@ _SEEN = Prediction("nuclei", _EVERYWHERE, _EVERYWHERE, 0.9, WorkingScale("tiles"
         pytest.param(0.9, False, False, False, id="not taught"),
     ],
 )
-def test_a_mask_is_drawn_where_the_word_is_taught_and_not_surely_absent(
-    presence: float, known: bool, calibrated: bool, drawn: bool
-) -> None:
+def test_a_mask_is_drawn_where_the_word_is_taught_and_not_surely_absent(presence, known, calibrated, drawn):
     prediction = replace(_SEEN, presence=presence, taught=known, calibrated=calibrated)
 
     assert prediction.is_drawn is drawn
@@ -36,7 +34,11 @@ def test_a_mask_is_drawn_where_the_word_is_taught_and_not_surely_absent(
     assert bool(prediction.objects(0.5).any()) == drawn
 
 
-def test_presence_is_calibrated_for_plain_words_that_were_measured() -> None:
+def test_anatomy_is_drawn_whatever_its_presence():
+    assert replace(_SEEN, presence=0.01, scale=WorkingScale("whole", 0.5)).is_drawn
+
+
+def test_presence_is_calibrated_for_plain_words_that_were_measured():
     measured = Concept(name="lungs", prompts=("lungs",), scale="whole", dice=0.9)
     config = ModelConfig(concepts=(measured, Concept(name="heart", prompts=("heart",), scale="whole")), structure=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +18,14 @@ LEVELS = (*(f"{name} vertebra" for name in BODIES), *(f"{name} disc" for name in
 """Words of the values 1 to 10 that `spine_levels` gives."""
 
 
+_TINY = 0.15
+"""Least area of a piece, relative to the largest of its kind."""
+_SACRUM = 0.75
+"""A lowest body smaller than this part of the usual one is the first of the sacrum, which models mistake for one."""
+_ALIKE = (0.5, 1.6)
+"""Least and largest area of a body, relative to the usual one: larger ones are two that have grown together."""
+
+
 def spine_levels(labels: NDArray[np.uint8], words: Sequence[str]) -> NDArray[np.uint8] | None:
     """Return the numbered bodies and discs of a sagittal slice, uint8 `(H, W)`, or None where they cannot be told.
 
@@ -27,29 +35,65 @@ def spine_levels(labels: NDArray[np.uint8], words: Sequence[str]) -> NDArray[np.
     Parameters
     ----------
     labels
-        Labels of `words`, which hold "vertebrae", "intervertebral discs" and "spinal canal".
+        A person's labels of `words`, which hold "vertebrae", "intervertebral discs" and "spinal canal".
     words
         Words of the labels 1, 2, ...
     """
+    found = _bodies_and_discs(labels, words)
+    if found is None:
+        return None
+    bodies, discs = found
+    return _numbered(sorted(bodies + discs, key=lambda piece: -piece.row), labels.shape)
+
+
+def predicted_levels(labels: NDArray[np.uint8], words: Sequence[str]) -> NDArray[np.uint8] | None:
+    """Return what `spine_levels` does, for labels that a model has drawn.
+
+    Pieces of one kind that follow each other are one, and what looks like the sacrum is left out with all below it.
+    Where a body is much smaller or larger than the others, levels cannot be told.
+    """
+    found = _bodies_and_discs(labels, words)
+    if found is None or not found[0]:
+        return None
+    ordered: list[_Piece] = []
+    for piece in sorted(found[0] + found[1], key=lambda piece: -piece.row):
+        if ordered and ordered[-1].disc == piece.disc:
+            before = ordered.pop()
+            piece = _Piece(before.row, piece.disc, before.mask | piece.mask)
+        ordered.append(piece)
+    areas = [int(piece.mask.sum()) for piece in ordered if not piece.disc]
+    usual = float(np.median(areas))
+    lowest = next(index for index, piece in enumerate(ordered) if not piece.disc)
+    if areas[0] < _SACRUM * usual:
+        ordered, areas = ordered[lowest + 1 :], areas[1:]
+    if any(not _ALIKE[0] * usual <= area <= _ALIKE[1] * usual for area in areas[: len(BODIES)]):
+        return None
+    return _numbered(ordered, labels.shape)
+
+
+class _Piece(NamedTuple):
+    row: float
+    disc: bool
+    mask: NDArray[np.bool_]
+
+
+def _bodies_and_discs(labels: NDArray[np.uint8], words: Sequence[str]) -> tuple[list[_Piece], list[_Piece]] | None:
     needed = ("vertebrae", "intervertebral discs", "spinal canal")
     if not all(word in words for word in needed):
         return None
     bone, disc, canal = (labels == words.index(word) + 1 for word in needed)
     front = _canal_front(canal)
-    if front is None:
+    return None if front is None else (_pieces(bone, front, disc=False), _pieces(disc, front, disc=True))
+
+
+def _numbered(ordered: Sequence[_Piece], shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Return the numbers of bodies and discs that alternate, the lowest first; None if they do not."""
+    ordered = ordered[: 2 * len(BODIES)]
+    if [piece.disc for piece in ordered] != [True, False] * len(BODIES):
         return None
-    bodies, discs = _pieces(bone, front, 0.15), _pieces(disc, front, 0.15)
-    if len(bodies) < len(BODIES) or len(discs) < len(DISCS):
-        return None
-    order = sorted(
-        [(rows, "body", mask) for rows, mask in bodies] + [(rows, "disc", mask) for rows, mask in discs],
-        key=lambda piece: -piece[0],
-    )[: 2 * len(BODIES)]
-    if [kind for _, kind, _ in order] != ["disc", "body"] * len(BODIES):
-        return None
-    out = np.zeros(labels.shape, np.uint8)
-    for index, (_, kind, mask) in enumerate(order):
-        out[mask] = index // 2 + 1 + (len(BODIES) if kind == "disc" else 0)
+    out = np.zeros(shape, np.uint8)
+    for index, piece in enumerate(ordered):
+        out[piece.mask] = index // 2 + 1 + (len(BODIES) if piece.disc else 0)
     return out
 
 
@@ -67,14 +111,14 @@ def _canal_front(canal: NDArray[np.bool_]) -> NDArray[np.float64] | None:
     return np.asarray(front, np.float64)
 
 
-def _pieces(mask: NDArray[np.bool_], front: NDArray[np.float64], least: float) -> list[tuple[float, NDArray[np.bool_]]]:
-    """Return row of the centre and mask of each connected piece in front of the canal that is not tiny."""
+def _pieces(mask: NDArray[np.bool_], front: NDArray[np.float64], *, disc: bool) -> list[_Piece]:
+    """Return each connected piece in front of the canal that is not tiny, by the row of its centre."""
     numbered, count = ndimage.label(mask)
-    pieces = [numbered == index for index in range(1, count + 1)]
-    areas = [int(piece.sum()) for piece in pieces]
+    masks = [numbered == index for index in range(1, count + 1)]
+    least = _TINY * max((int(each.sum()) for each in masks), default=0)
     found = []
-    for piece, area in zip(pieces, areas, strict=True):
-        row, column = ndimage.center_of_mass(piece)
-        if column < front[round(row)] and area >= least * max(areas):
-            found.append((float(row), piece))
+    for each in masks:
+        row, column = ndimage.center_of_mass(each)
+        if column < front[round(row)] and each.sum() >= least:
+            found.append(_Piece(float(row), disc, each))
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_amvlm.imaging.spine_levels import LEVELS, spine_levels
+from napari_amvlm.imaging.spine_levels import LEVELS, predicted_levels
 from napari_amvlm.models.taught import Term, taught
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Composition(NamedTuple):
     def _level(self, masks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         likeliest = np.argmax(masks, axis=0)
         labels = np.where(np.max(masks, axis=0) >= 0.5, likeliest + 1, 0).astype(np.uint8)
-        levels = spine_levels(labels, self.words)
+        levels = predicted_levels(labels, self.words)
         if levels is None:
             return np.zeros_like(masks[0])
         return np.asarray(np.max(masks, axis=0) * (levels == self.level), np.float32)

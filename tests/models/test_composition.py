@@ -107,3 +107,22 @@ def test_a_level_that_a_person_taught_is_left_to_the_model():
     concepts = tuple(c.model_copy(update={"dice": None}) if c.name == "L5 vertebra" else c for c in _SPINE.concepts)
 
     assert composition(_SPINE.model_copy(update={"concepts": concepts}), "L5 vertebra") is None
+
+
+def test_the_first_of_the_sacrum_is_no_vertebra():
+    vertebrae, discs, canal = _spine()
+    vertebrae[162:168, 20:50] = 0.9
+
+    assert (composition(_SPINE, "L5 vertebra").compose([vertebrae, discs, canal]) >= 0.5)[140, 30]
+
+
+def test_a_body_in_two_pieces_is_one_and_two_that_have_grown_together_are_not_counted():
+    vertebrae, discs, canal = _spine()
+    vertebrae[140, 20:50] = 0
+    broken = composition(_SPINE, "L5 vertebra").compose([vertebrae, discs, canal]) >= 0.5
+    vertebrae[100:130, 20:50] = 0.9
+    discs[100:130] = 0
+
+    assert broken[132, 30]
+    assert broken[148, 30]
+    assert not composition(_SPINE, "L5 vertebra").compose([vertebrae, discs, canal]).any()
