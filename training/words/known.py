@@ -10,7 +10,7 @@ import numpy as np
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.imaging.spine_levels import LEVELS
 from napari_amvlm.metrics import dice
-from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
+from napari_amvlm.predictor import Predictor
 from training.words.fields import body_part, image_kind
 from training.words.scores import few_of_each, score_words
 
@@ -39,7 +39,8 @@ def describe_words(
     validation
         Those that it did not learn from; up to `count` of each set are asked.
     """
-    plain = tuple(concept.model_copy(update={"dice": None}) for concept in model.config.concepts)
+    # A level that was measured is counted, as in the program; 1 stands for that until it is.
+    plain = tuple(c.model_copy(update={"dice": 1.0 if c.name in LEVELS else None}) for c in model.config.concepts)
     model.config = model.config.model_copy(update={"concepts": plain})
     found: dict[str, list[float]] = defaultdict(list)
     for score in score_words(model, few_of_each(validation, count), boundaries=False):
@@ -64,11 +65,11 @@ def describe_words(
 
 def _score_levels(model: AMVLM, images: Sequence[LabelledImage], found: dict[str, list[float]]) -> None:
     known = {concept.name for concept in model.config.concepts}
+    predictor = Predictor(model, device=str(model.device))
     for image in few_of_each([image for image in images if image.levels is not None], _LEVELS_ON):
         assert image.levels is not None
-        scale = auto_scale(model, LEVELS[0], image.labels.shape)
-        encoded = encode_image(model, image.image.astype(np.float32) / np.float32(255), scale)
+        predictor.set_image(image.image)
         for number, level in enumerate(LEVELS, start=1):
             truth = image.levels == number
             if level in known and truth.any():
-                found[level].append(float(dice(decode_prompt(model, encoded, level).probability >= THRESHOLD, truth)))
+                found[level].append(float(dice(predictor.predict(level).probability >= THRESHOLD, truth)))
