@@ -203,6 +203,8 @@ class Prompts(QObject):
             state = "draft"
         elif stored is None and prompt in annotation.accepted:
             state = "accepted"
+        elif stored is None and layer is not None and not layer.multiscale and annotation.mask(prompt).any():
+            state = "painted"
         elif stored is not None and not stored.prediction.taught:
             state = "not taught"
         return PromptEntry(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LARGEST_STACK = 1 << 31
 """Pixels of a stack that labels are made for; of these, only slices that are drawn on take memory."""
 
+_LISTED, _LEAST_NAME = 19, 4
+"""Letters that napari's list of layers shows at 1280x800, and that are left of an image's name at least."""
+
 OVERLAY = "napari-amvlm overlay"
 """Key in the metadata of layers that only show something: no prompt runs on them, and no result goes there."""
 
@@ -151,11 +154,18 @@ def new_mask(image: Image, prompt: str, data: Any = None) -> MaskLayer:
         # of a large stack, only the slices that something is written to take memory
         np.zeros(check_image(image), np.int32) if data is None else data,
         prompt=prompt,
-        name=f"{image.name} \N{MIDDLE DOT} {prompt}",
+        name=_mask_name(image.name, prompt),
         **on_top_of(image),
         multiscale=isinstance(data, list),
         opacity=OPACITY,
     )
+
+
+def _mask_name(image: str, prompt: str) -> str:
+    """Return a name in which the list of layers cuts the image short before the prompt."""
+    room = max(_LEAST_NAME, _LISTED - len(prompt) - 3)
+    shown = image if len(image) <= room else f"{image[: room - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return f"{shown} \N{MIDDLE DOT} {prompt}"
 
 
 def in_stack(image: Image, place: tuple[int, ...], plane: np.ndarray) -> np.ndarray:
@@ -180,6 +190,8 @@ def write(
         return
     if undoable:
         labels.data_setitem((*(np.full(values.size, number) for number in place), *indices), values)
+        # napari shows the change in the image alone
+        labels.refresh(data_displayed=False, highlight=False, extent=False)
     else:
         labels.data[place][indices] = values
         labels.refresh(extent=False)

@@ -70,6 +70,24 @@ def test_a_prompt_that_was_not_taught_is_drawn_when_its_threshold_is_moved_and_n
     assert "heart was not taught: its mask is the model's guess now" in bench.status()
 
 
+def test_a_new_mask_is_called_by_its_whole_prompt_and_shows_in_its_thumbnail(bench):
+    bench.viewer.layers["slide"].name = "442c4eb01856"
+    bench.workspace.prompts[:] = ["left lung"]
+    annotation = bench.annotate.annotation()
+    annotation.layer("left lung").data[:9, :9] = 1
+    bench.annotate.prompts.show_list(annotation)
+    painted = bench.annotate.panel.prompts.value()[0].presence_text()
+    bench.run("nuclei")
+    bench.annotate.panel.threshold.setValue(_median(bench, "nuclei"))
+    bench.idle()
+
+    names = [layer.name for layer in bench.viewer.layers]
+    dot, cut = "\N{MIDDLE DOT}", "\N{HORIZONTAL ELLIPSIS}"
+    assert names == ["442c4eb01856", f"442c4e{cut} {dot} left lung", f"442c4eb01{cut} {dot} nuclei"]
+    assert painted == "painted"
+    assert bench.layer().thumbnail[..., :3].any()
+
+
 @pytest.mark.parametrize(("tool", "overlay"), [("polygon", "polygon"), ("paint", "brush_stroke")])
 def test_a_tool_shows_what_napari_draws_for_it(bench, tool, overlay):
     bench.run("nuclei")
