@@ -123,8 +123,12 @@ def test_another_project_takes_nothing_over(bench, file, tmp_path):
 
     bench.workspace.open_project(tmp_path / "other.amvlm")
     bench.idle()
+    left = list(bench.viewer.layers)
+    _open(bench, file)
+    bench.idle()
 
     annotation = bench.annotate.annotation()
+    assert left == []
     assert annotation.accepted == {}
     assert annotation.finished == set()
     assert bench.workspace.view.counts.images == 0
