@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import sys
 
 import numpy as np
 import pytest
@@ -179,11 +178,20 @@ def test_an_unreadable_file_does_not_keep_the_others_out(bench, tmp_path):
     assert "bad.png" in text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+@contextlib.contextmanager
+def _full_disk():
+    """Have the system refuse to write larger files, as it does on a full disk."""
+    resource = pytest.importorskip("resource", reason="file size limits are POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.usefixtures("capsys")  # what is printed must not go to a file, which may not grow either
 def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench):
-    import resource
-
     bench.run("nuclei")
     before = bench.viewer.layers["slide \N{MIDDLE DOT} nuclei"].data.copy()
     bench.annotate.accept()
@@ -191,15 +199,10 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench):
     bench.annotate.panel.prompts.finishedToggled.emit("nuclei", False)
     bench.annotate.panel.threshold.setValue(0.0)
     bench.idle()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    # The system itself refuses to write larger files, as it does on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
+    with _full_disk():
         bench.annotate.accept()
         bench.idle()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     level, text = bench.annotate.panel.status.value()
     assert level == "error", text
@@ -210,6 +213,32 @@ def test_a_full_disk_at_accept_keeps_the_mask_and_says_so(bench):
     bench.annotate.accept()
     bench.idle()
     assert len(bench.workspace.project.corrections.select(history=True)) == 2
+
+
+@pytest.mark.usefixtures("capsys")
+def test_a_full_disk_while_a_draft_is_kept_loses_no_paint_and_says_so(bench):
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    rows, columns = (part.ravel() for part in np.mgrid[10:20, 30:50])
+    bench.layer().data_setitem((rows, columns), 1)
+    bench.layer().data_setitem((rows + 30, columns), 0)
+    annotation, drafts = bench.annotate.annotation(), bench.workspace.project.drafts
+    painted = annotation.mask("nuclei")
+
+    with _full_disk():
+        bench.annotate.drafts.keep(annotation)
+        bench.idle()
+
+    level, text = bench.annotate.panel.status.value()
+    assert level == "error", text
+    assert "free some space" in text
+    assert drafts.all() == []
+    np.testing.assert_array_equal(annotation.mask("nuclei"), painted)
+    bench.annotate.drafts.keep(annotation)
+    bench.idle()
+    [draft] = drafts.all()
+    np.testing.assert_array_equal(drafts.load(draft).mask, painted)
 
 
 @pytest.mark.parametrize(("damage", "said"), [("newer", "schema version 99"), ("garbage", "restore it from a backup")])
