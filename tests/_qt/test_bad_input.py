@@ -1,7 +1,9 @@
 """What cannot be used gives one clear sentence, loses nothing, and leaves the docks usable."""
 
 import contextlib
+import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.widgets.budget import Budget
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.project import Project
+from tests.project.test_migration import WRITTEN_WITH_SCHEMA_3
 
 
 def _add(bench, data, **options):
@@ -266,3 +269,19 @@ def test_a_project_that_cannot_be_opened_leaves_the_docks_usable(bench, tmp_path
     bench.annotate.accept()
     bench.idle()
     assert len(bench.workspace.project.corrections.select()) == 1
+
+
+def test_what_an_older_version_may_have_cut_is_said_when_its_project_is_opened(bench, tmp_path):
+    root = Path(shutil.copytree(WRITTEN_WITH_SCHEMA_3, tmp_path / "chest.amvlm"))
+    said = []
+    bench.workspace.said.connect(lambda level, text: said.append(text) if level == "warning" else None)
+
+    bench.annotate.panel.project.chosen.emit(root)
+    bench.idle()
+
+    assert [text for text in said if "older version" in text] == [
+        "An older version may have cut accepted masks where others covered them: lungs on x-ray 0. Run each prompt "
+        "again, and accept it."
+    ]
+    corrections = bench.workspace.project.corrections
+    assert all(corrections.mask(each).any() for each in corrections.select())

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotation.annotation import Annotation
     from napari_amvlm._qt.queue.queue import Queue
     from napari_amvlm._qt.workspace import Workspace
+    from napari_amvlm.project import CutMask
+
+_NAMED = 3
+"""Masks that are named in one sentence."""
 
 
 class Resume(QObject):
@@ -63,8 +67,23 @@ class Resume(QObject):
             self._workspace.store_position(state)
 
     def _on_project_opened(self, left: ResumeState | None) -> None:
+        project = self._workspace.project
+        if project is not None:
+            self._workspace.submit(project.corrections.possibly_cut, self._say_cut)
         if left is not None and left.image_id is not None:
             self._queue.open_image(left.image_id, lambda annotation: self._go_back(annotation, left))
+
+    def _say_cut(self, cut_masks: list[CutMask]) -> None:
+        """Name the accepted masks of an older version that lack what another prompt's mask hid."""
+        lacking = [each for each in cut_masks if each.pixels]
+        if lacking:
+            names = ", ".join(f"{each.prompt} on {each.image_name}" for each in lacking[:_NAMED])
+            more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+            self._workspace.say(
+                "warning",
+                f"An older version may have cut accepted masks where others covered them: {names}{more}. Run each "
+                "prompt again, and accept it.",
+            )
 
     def _go_back(self, annotation: Annotation, left: ResumeState) -> None:
         """Bring camera, slice, prompt and threshold back; the image is shown already."""
