@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ImageError, LabelsError
@@ -9,11 +10,15 @@ from napari_amvlm.exports.placing import mask_axes, mask_shape
 from napari_amvlm.imaging import is_zarr, open_images
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.ome_zarr import ome_metadata
+from napari_amvlm.imaging.formats.zarr_safety import inside
 from napari_amvlm.imports.scan_masks import ScanMasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*")
+"""Where a chunk may lie within its array."""
 
 
 def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str], None]) -> Iterator[ScanMasks]:
@@ -35,6 +40,7 @@ def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str],
     for folder in folders:
         try:
             (stored,) = open_images(folder)
+            _check_chunks(folder)
             if stored.data.dtype.kind not in "bu" and stored.data.dtype.kind != "i":
                 raise LabelsError(f"{folder} holds {stored.data.dtype}, not labels: save whole numbers.")
             if (mask_axes(stored), mask_shape(stored)) != (mask_axes(image), mask_shape(image)):
@@ -44,6 +50,32 @@ def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str],
             continue
         labels[prompt or _name(folder)] = stored.data
     yield ScanMasks(image, labels, labels)
+
+
+def _check_chunks(folder: Path) -> None:
+    """Refuse labels that are foreground where nothing is stored, or whose metadata do not know all that is stored.
+
+    zarr takes a chunk that is not where the metadata say for one that is nothing but the fill value.
+    """
+    import zarr
+
+    with reading(folder):
+        place = inside(folder, ome_metadata(folder)["multiscales"][0]["datasets"][0]["path"])
+        array = zarr.open_array(zarr.storage.LocalStore(place, read_only=True), mode="r")
+        if array.fill_value:
+            raise LabelsError(
+                f"{place} has the fill value {array.fill_value}, which makes foreground of all that is not stored: "
+                "write it with fill value 0."
+            )
+        grid = [-(-n // size) for n, size in zip(array.shape, array.shards or array.chunks, strict=True)]
+        for file in (file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file()):
+            index = tuple(int(number) for number in re.findall(r"\d+", file))
+            known = len(index) == len(grid) and all(number < n for number, n in zip(index, grid, strict=True))
+            if _CHUNK.fullmatch(file) and not (known and array.metadata.encode_chunk_key(index) == file):
+                raise LabelsError(
+                    f"{place} stores a chunk at {file}, where its metadata have none, so they or its chunks were "
+                    "changed: copy or write it again."
+                )
 
 
 def _name(folder: Path) -> str:

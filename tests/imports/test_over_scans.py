@@ -1,5 +1,6 @@
 """What lies over scans comes in again: NIfTI, DICOM-SEG, OME-Zarr labels, and outlines of ImageJ."""
 
+import json
 import zipfile
 
 import numpy as np
@@ -121,6 +122,24 @@ def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path, ours, their
     assert_equal(ours, theirs, objects=False)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("fill_value", 1, "has the fill value 1"), ("dimension_separator", ".", "/0/0, where its metadata have none")],
+)
+def test_zarr_labels_whose_metadata_were_changed_are_refused(tmp_path, ours, theirs, key, value, said):
+    (tmp_path / "scans").mkdir()
+    scan = write_zarr(tmp_path / "scans" / "a.zarr", RNG.integers(0, 255, (5, 64, 80), np.uint8), "zyx", "0.4")
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, "ome-zarr", scan)
+    for file in (scan / "labels").glob("*/0/.zarray"):
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+
+    report = import_files(theirs, [scan], images=tmp_path / "scans")
+
+    assert report.accepted == []
+    assert [said in problem for problem in report.problems] == [True, True]
+
+
 @pytest.mark.parametrize("kind", ["stack", "slide", "array"])
 def test_ome_tiff_labels_come_back_bit_by_bit(tmp_path, ours, theirs, kind):
     (tmp_path / "scans").mkdir()
@@ -207,6 +226,18 @@ def test_rois_come_back_bit_by_bit(source, target, tmp_path):
         (mine,) = source.corrections.select(theirs_.image_id, theirs_.prompt)
         assert np.array_equal(source.corrections.mask(mine), target.corrections.mask(theirs_))
     assert {c.prompt for c in target.corrections.select(3)} == set(kept)
+
+
+def test_companions_of_a_mac_among_rois_are_passed_over(target, tmp_path):
+    square = roifile.ImagejRoi.frompoints([[5, 5], [15, 5], [15, 15], [5, 15]], name="square").tobytes()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        for name, content in (("square.roi", square), ("__MACOSX/._square.roi", b"\0"), ("._square.roi", b"\0")):
+            file.writestr(name, content)
+
+    report = import_files(target, [tmp_path / "other.zip"], prompt="nuclei")
+
+    assert report.problems == []
+    assert target.corrections.mask(target.corrections.select()[0]).sum() == 100
 
 
 def test_rois_drawn_in_imagej_are_entered_and_others_are_listed(target, tmp_path):
