@@ -24,7 +24,8 @@ Crowds = Literal["object", "ignore"]
 
 def _as_text(number: object) -> object:
     """Return a number as a text; what is no number is returned as it is."""
-    return str(int(number)) if isinstance(number, (int, float)) and float(number).is_integer() else number
+    whole = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
+    return str(int(number)) if whole else number  # type: ignore[call-overload]
 
 
 Identifier = Annotated[str, BeforeValidator(_as_text)]
