@@ -30,7 +30,7 @@ from napari_amvlm.exports.dicom_seg import is_own_seg, write_predicted_seg
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.imaging import WorkingScale, choose_channel, magnification_by_size, to_file_axes
-from napari_amvlm.imaging.structure_size import ESTIMATE_ERROR, estimated_magnification
+from napari_amvlm.imaging.structure_size import ESTIMATE_DOUBT, estimated_magnification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,7 +183,7 @@ def _offer_estimate(image: ImageData, taught: float, path: Path, remark: Remark)
     if estimate is not None:
         remark(
             f"{path} gives no pixel size; by the size of its structures, --magnification {estimate:.2g} may fit, but "
-            f"such estimates are off by a factor of {ESTIMATE_ERROR} and more; it is looked at as it is."
+            f"{ESTIMATE_DOUBT}; it is looked at as it is."
         )
 
 

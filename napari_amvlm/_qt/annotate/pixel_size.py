@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject
 
 from napari_amvlm._qt.layers.image import describe_layer, layer_kind, layer_path
 from napari_amvlm.imaging import file_spacing, magnification_by_spacing
-from napari_amvlm.imaging.structure_size import ESTIMATE_ERROR, estimated_magnification
+from napari_amvlm.imaging.structure_size import ESTIMATE_DOUBT, estimated_magnification
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -112,8 +112,8 @@ class PixelSize(QObject):
             return
         self._workspace.say(
             "info",
-            f"By the size of its structures, x{self._estimate:.2f} may fit {layer.name}; such estimates are off by "
-            f"a factor of {ESTIMATE_ERROR} and more. Click ? again to use it.",
+            f"By the size of its structures, x{self._estimate:.2f} may fit {layer.name}; {ESTIMATE_DOUBT}. "
+            "Click ? again to use it.",
         )
 
     def _on_model_changed(self) -> None:
