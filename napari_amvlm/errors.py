@@ -3,6 +3,7 @@
     AmvlmError
     |-- InputError                 what was given cannot be used: exit code 2 on the command line
     |   |-- ImageError             an image: unreadable, empty, wrong number of channels, no finite pixel
+    |   |   `-- IncompleteError    ... in part: what is there of it is done, exit code 1
     |   |-- LabelsError            a mask or labels layer: wrong shape or values
     |   |-- PromptError            a prompt: empty or too long
     |   |-- DatasetError           a data folder: wrong layout, a pair without its partner
@@ -38,6 +39,14 @@ class InputError(AmvlmError):
 
 class ImageError(InputError):
     """An image cannot be read or used."""
+
+
+class IncompleteError(ImageError):
+    """A part of an image cannot be used; the rest is done."""
+
+
+class IncompleteWarning(UserWarning):
+    """A part of an image is lost, by damage; what is there of it is read."""
 
 
 class LabelsError(InputError):

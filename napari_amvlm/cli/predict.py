@@ -22,7 +22,7 @@ from napari_amvlm.cli.console import (
 )
 from napari_amvlm.cli.predict_request import Outcome, Request, output_files, result_token, seg_file, store_folder
 from napari_amvlm.cli.predicting import predict_file
-from napari_amvlm.errors import AmvlmError, InputError, OutOfMemoryError, PromptError, sentence
+from napari_amvlm.errors import AmvlmError, IncompleteError, InputError, OutOfMemoryError, PromptError, sentence
 from napari_amvlm.exports.dicom_seg import need_highdicom
 from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
 from napari_amvlm.imaging.folder import normal_form
@@ -122,8 +122,8 @@ def predict(
 
     Where prompts overlap, the most probable one gets the pixel. A slide (an image with levels, or a large one) gives a
     zarr folder that goes on where it was stopped; a stack, a mask of every slice; a NIfTI file, a NIfTI file in the
-    same space. What is done already is skipped. A file that cannot be used is reported and skipped; the exit code is
-    then 1, or 2 if it was so with all of them.
+    same space. What is done already is skipped. A file that cannot be used is reported and skipped; of one that is cut
+    off between its pages, what is there is done. The exit code is then 1, or 2 if no file could be used.
     """
     from napari_amvlm.imaging import find_sources
 
@@ -165,7 +165,10 @@ def predict(
             failed.append(outcome)
     if failed:
         remark(f"{len(failed)} of {len(sources)} images failed: {', '.join(str(outcome.path) for outcome in failed)}")
-        bad_input = len(failed) == len(sources) and all(isinstance(outcome.error, InputError) for outcome in failed)
+        bad_input = len(failed) == len(sources) and all(
+            isinstance(outcome.error, InputError) and not isinstance(outcome.error, IncompleteError)
+            for outcome in failed
+        )
         raise typer.Exit(2 if bad_input else 1)
 
 

@@ -25,7 +25,7 @@ from napari_amvlm.cli.predict_request import (
 )
 from napari_amvlm.cli.predicting_slides import predict_one_slide
 from napari_amvlm.cli.predicting_stacks import predict_one_stack
-from napari_amvlm.errors import InputError, OutOfMemoryError, PromptError
+from napari_amvlm.errors import IncompleteError, IncompleteWarning, InputError, OutOfMemoryError, PromptError
 from napari_amvlm.exports.dicom_seg import is_own_seg, write_predicted_seg
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
@@ -62,6 +62,8 @@ def predict_file(
     ------
     InputError
         An image cannot be used; the others of the source are done, and `remark` has their lines.
+    IncompleteError
+        So it is with a part of the source only, or a part of it is lost: what is there is done.
     """
     token = _token(predictor, source, request)
     if not request.overwrite and is_done(source, request, token):
@@ -69,11 +71,14 @@ def predict_file(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         images = source.open(request.plane)
-    for warning in caught:
-        if issubclass(warning.category, UserWarning):
-            remark(str(warning.message))
     lines: list[str] = []
     failures: list[InputError] = []
+    for warning in caught:
+        if issubclass(warning.category, IncompleteWarning):
+            failures.append(IncompleteError(str(warning.message)))
+            token = f"incomplete {token}"  # so that it never counts as done
+        elif issubclass(warning.category, UserWarning):
+            remark(str(warning.message))
     titles = [image.name.removeprefix(source.name).strip() if len(images) > 1 else "" for image in images]
     for title, image in _chosen(source.path, titles, images, request):
         try:
@@ -85,7 +90,7 @@ def predict_file(
     if failures:
         for line in (*lines, *map(str, failures[1:])):
             remark(line)
-        raise failures[0]
+        raise IncompleteError(str(failures[0])) if lines else failures[0]
     return lines
 
 

@@ -161,6 +161,41 @@ def test_a_series_gives_a_dicom_segmentation_that_refers_to_it(run, command, tmp
     assert read.get_segment_description(1).algorithm_type.value == "AUTOMATIC"
 
 
+def test_a_stack_that_is_cut_off_gives_what_is_there_and_fails(run, command, tmp_path):
+    planes = np.random.default_rng(1).integers(0, 255, (4, 40, 48), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for plane in planes:
+            file.write(plane, photometric="minisblack", contiguous=False, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        end = file.pages[2].offset
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:end])
+
+    for outcome in (run(*command, tmp_path / "a.tif"), run(*command, tmp_path / "a.tif")):
+        assert outcome.code == 1
+        assert "a.tif is cut off, it ends before its last page" in outcome.err
+        assert "1 of 1 images failed" in outcome.err
+    assert tifffile.imread(tmp_path / "out" / "a.tif").shape == (2, 40, 48)
+
+
+@pytest.mark.parametrize("part", ["cut file", "refused series"])
+def test_a_folder_with_a_part_that_cannot_be_used_gives_a_segmentation_of_the_rest(run, command, tmp_path, part):
+    highdicom = pytest.importorskip("highdicom")
+    series, other = write_series(tmp_path / "series", slices=4), write_series(tmp_path / "other")
+    if part == "cut file":
+        content = (other / "IM0000").read_bytes()
+        (series / "other").write_bytes(content[: len(content) // 2])
+    else:  # the slice in the middle is missing
+        for path in sorted(other.iterdir())[:4]:
+            path.rename(series / f"other{path.name}")
+
+    outcome = run(*command, series, "--dicom-seg")
+
+    assert outcome.code == 1, outcome.err
+    assert "images failed" in outcome.err
+    (written,) = (tmp_path / "out").glob("*.dcm")
+    assert highdicom.seg.segread(written).number_of_segments == 1
+
+
 def test_a_dicom_file_of_another_program_is_not_replaced_by_a_segmentation(run, command, tmp_path):
     pytest.importorskip("highdicom")
     series = write_series(tmp_path / "series", slices=2)

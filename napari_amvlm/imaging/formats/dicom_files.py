@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import ImageError
+from napari_amvlm.errors import ImageError, IncompleteWarning
 from napari_amvlm.imaging.formats import dicom_headers, dicom_values
 from napari_amvlm.imaging.formats.dicom_frames import Frame, dicom_groups, grouped, read_frames
 from napari_amvlm.imaging.formats.lazy import lazy, reading
@@ -102,7 +102,7 @@ def open_dicom_series(paths: Iterable[Path], folder: Path) -> list[ImageData]:
         empty = ImageError(f"{folder} holds no DICOM image; open the folder of a series.")
         raise next(iter(failures.values()), empty)
     for failure in failures.values():
-        warnings.warn(str(failure), stacklevel=2)
+        warnings.warn(str(failure), IncompleteWarning, stacklevel=2)
     return _volumes(groups, folder, folder.name)
 
 
@@ -123,7 +123,7 @@ def _volumes(groups: Sequence[list[Frame]], path: Path, name: str) -> list[Image
     if not images:
         raise failures[0]
     for failure in failures:
-        warnings.warn(str(failure), stacklevel=2)
+        warnings.warn(str(failure), IncompleteWarning, stacklevel=2)
     return images
 
 

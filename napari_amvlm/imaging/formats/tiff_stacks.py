@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import ImageError
+from napari_amvlm.errors import ImageError, IncompleteWarning
 from napari_amvlm.imaging.formats.lazy import LEAST_CHUNK, grouped, lazy, mapped, reading, with_small_levels
 from napari_amvlm.imaging.formats.limits import (
     EAGER_BYTES,
@@ -86,7 +86,9 @@ def tell_missing_pages(path: Path) -> None:
         cut = ends_early(path)
     if cut:
         warnings.warn(
-            f"{path} is cut off, it ends before its last page; only the pages before are there.", stacklevel=2
+            f"{path} is cut off, it ends before its last page; only the pages before are there.",
+            IncompleteWarning,
+            stacklevel=2,
         )
 
 
