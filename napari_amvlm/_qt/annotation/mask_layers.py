@@ -129,6 +129,9 @@ class MaskLayers(QObject):
             others = [layer for layer in viewer.layers.selection if layer is not hand]
             if others and all(isinstance(layer, Image) for layer in others):
                 viewer.layers.selection.select_only(hand)
+            # napari's list of layers selects, and shows, what was selected while another selection was being told of
+            unselected = set(viewer.layers) - set(viewer.layers.selection)
+            viewer.layers.selection.events.changed(added=set(), removed=unselected)
 
     def _on_removed(self, event: Any) -> None:
         viewer = self._viewer_reference()

@@ -420,5 +420,20 @@ def test_an_image_that_is_opened_again_has_its_mask_alone_in_hand(bench, queue):
     bench.annotate.previous_item()
     bench.idle()
 
+    listed = bench.viewer.window._qt_viewer.layers
     bench.wait(lambda: set(bench.viewer.layers.selection) == {first})
+    bench.wait(lambda: [index.data() for index in listed.selectedIndexes()] == [first.name])
     assert bench.viewer.layers.selection.active is first
+
+
+def test_an_image_that_is_chosen_has_its_mask_alone_selected_in_the_list(bench):
+    bench.run("nuclei")
+    bench.viewer.add_image(255 - bench.viewer.layers["slide"].data, name="other")
+    bench.run("nuclei")
+
+    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
+    bench.idle()
+
+    listed = bench.viewer.window._qt_viewer.layers
+    bench.wait(lambda: [index.data() for index in listed.selectedIndexes()] == [bench.layer().name])
+    assert set(bench.viewer.layers.selection) == {bench.layer()}
