@@ -24,7 +24,7 @@ SMOOTH = 0.9
 REDRAW = 250
 """Milliseconds from one drawing of the loss to the next at least: a fast device makes many steps a second."""
 
-HEIGHT = 156
+HEIGHT = 142
 """Of both plots together, pixels."""
 
 _SYMBOLS = "ostd+x"
