@@ -71,6 +71,17 @@ class Bench:
     def wait(self, condition):
         self.qtbot.waitUntil(condition, timeout=TIMEOUT)
 
+    def ran(self, prompt):
+        """Wait until a prompt that was entered is done; a tiny model may be done before anybody asks."""
+        annotation = self.annotate.annotation()
+        self.wait(
+            lambda: (
+                self.annotate.prompts.is_running()
+                or (prompt in annotation.layers and bool(annotation.mask(prompt).any()))
+            )
+        )
+        self.idle()
+
     def idle(self):
         """Wait until no thread is at work and nothing is to be painted, several times in a row.
 

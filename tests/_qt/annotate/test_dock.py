@@ -122,8 +122,7 @@ def test_enter_gives_a_mask_on_the_image(bench):
     bench.qtbot.keyClicks(line, "nuclei")
 
     bench.qtbot.keyClick(line, Qt.Key.Key_Return)
-    bench.wait(bench.annotate.prompts.is_running)
-    bench.idle()
+    bench.ran("nuclei")
 
     stored = bench.annotate.annotation().results["nuclei"].prediction
     np.testing.assert_array_equal(_labels(bench).data == 1, stored.mask(0.5))
@@ -186,8 +185,7 @@ def test_ctrl_z_in_the_canvas_and_in_the_prompt_takes_the_mask_back(make_napari_
     for target in (canvas, line):
         bench.qtbot.keyClicks(line, "nuclei")
         bench.qtbot.keyClick(line, Qt.Key.Key_Return)
-        bench.wait(bench.annotate.prompts.is_running)
-        bench.idle()
+        bench.ran("nuclei")
         assert _labels(bench).data.any()
 
         target.setFocus()

@@ -226,8 +226,7 @@ def test_after_enter_the_field_is_empty_and_the_canvas_has_the_keys(make_bench, 
 
     bench.qtbot.keyClicks(line, "left lung")
     bench.qtbot.keyClick(line, Qt.Key.Key_Return)
-    bench.wait(bench.annotate.prompts.is_running)
-    bench.idle()
+    bench.ran("left lung")
     canvas = bench.viewer.window._qt_viewer.canvas.native
     left = bench.annotate.panel.prompt.value(), canvas.hasFocus()
     bench.qtbot.keyClick(canvas, Qt.Key.Key_A)
