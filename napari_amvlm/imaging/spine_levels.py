@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+SPINE = ("vertebrae", "intervertebral discs", "spinal canal")
+"""Words out of whose masks levels are counted."""
 BODIES = ("L5", "L4", "L3", "L2", "L1")
 DISCS = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2")
 LEVELS = (*(f"{name} vertebra" for name in BODIES), *(f"{name} disc" for name in DISCS))
@@ -78,10 +80,9 @@ class _Piece(NamedTuple):
 
 
 def _bodies_and_discs(labels: NDArray[np.uint8], words: Sequence[str]) -> tuple[list[_Piece], list[_Piece]] | None:
-    needed = ("vertebrae", "intervertebral discs", "spinal canal")
-    if not all(word in words for word in needed):
+    if not all(word in words for word in SPINE):
         return None
-    bone, disc, canal = (labels == words.index(word) + 1 for word in needed)
+    bone, disc, canal = (labels == words.index(word) + 1 for word in SPINE)
     front = _canal_front(canal)
     return None if front is None else (_pieces(bone, front, disc=False), _pieces(disc, front, disc=True))
 

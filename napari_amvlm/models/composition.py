@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_amvlm.imaging.spine_levels import LEVELS, predicted_levels
+from napari_amvlm.imaging.spine_levels import LEVELS, SPINE, predicted_levels
 from napari_amvlm.models.taught import Term, taught
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import ModelConfig
 
-_SPINE = ("vertebrae", "intervertebral discs", "spinal canal")
 _THIRDS = ("upper", "middle", "lower")
 _LEAST = 12
 """Pieces of fewer pixels are none."""
@@ -85,8 +84,8 @@ def composition(config: ModelConfig, prompt: str) -> Composition | None:
         return Composition(tuple(dict.fromkeys(concept.name for concept in meaning.concepts)), meaning.terms)
     names = {concept.name for concept in config.concepts}
     level = meaning.concepts[0] if len(meaning.concepts) == 1 else None
-    if level is not None and level.name in LEVELS and level.dice is not None and names.issuperset(_SPINE):
-        return Composition(_SPINE, level=LEVELS.index(level.name) + 1)
+    if level is not None and level.name in LEVELS and level.dice is not None and names.issuperset(SPINE):
+        return Composition(SPINE, level=LEVELS.index(level.name) + 1)
     return None
 
 
