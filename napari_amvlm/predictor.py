@@ -15,7 +15,6 @@ from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
 from napari_amvlm.imaging.turning import Views, names_position, turned, turned_back
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
-from napari_amvlm.models.composition import composition
 from napari_amvlm.models.device_model import LEAST_TILE, ServedModel, TileLoad
 from napari_amvlm.models.feature_maps import feature_maps, image_embedding
 from napari_amvlm.models.inference import (
@@ -27,10 +26,11 @@ from napari_amvlm.models.inference import (
     mean_answer,
     named_scale,
 )
-from napari_amvlm.models.taught import taught
 from napari_amvlm.models.text_prompted import answering, load_text_model, probability_of
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
-from napari_amvlm.models.word_list import nearest_concept
+from napari_amvlm.models.words.composition import composition
+from napari_amvlm.models.words.taught import taught
+from napari_amvlm.models.words.word_list import nearest_concept
 from napari_amvlm.prediction import Nearest, Prediction, not_taught_words
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from napari_amvlm.config import Concept, ModelConfig
 from napari_amvlm.imaging import WorkingScale
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 from napari_amvlm.prediction import SURELY_ABSENT, Prediction
 
 _EVERYWHERE = np.ones((8, 8), np.float32)

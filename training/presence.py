@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_amvlm.device import resolve_device
-from napari_amvlm.models.taught import learnt
+from napari_amvlm.models.words.taught import learnt
 from training.command import DataSetsOption, DeviceOption, run_command
 from training.pretraining.data import SOURCES, load_taught_images
 from training.pretraining.presence import fit_presence

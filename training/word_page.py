@@ -15,7 +15,7 @@ import typer
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
-from napari_amvlm.models.word_list import word_table
+from napari_amvlm.models.words.word_list import word_table
 from training.command import run_command
 from training.pretraining.recipe import Recipe
 from training.runs.markdown import table

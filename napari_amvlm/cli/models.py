@@ -23,7 +23,7 @@ def models(
 ) -> None:
     """List the models: name, licence, prompts they know, size and SHA-256."""
     from napari_amvlm.models.catalog import installed_models
-    from napari_amvlm.models.word_list import word_lines
+    from napari_amvlm.models.words.word_list import word_lines
 
     infos = installed_models(files or [])
     if as_json:

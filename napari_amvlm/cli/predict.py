@@ -200,8 +200,8 @@ def _outcomes(
 
 def _say_not_taught(config: ModelConfig, prompts: Sequence[str], other: TextPrompted | None = None) -> None:
     """Say once, before the first image, who answers for words that were not taught, or that nothing is drawn."""
-    from napari_amvlm.models.taught import taught
     from napari_amvlm.models.text_prompted import answering
+    from napari_amvlm.models.words.taught import taught
 
     for prompt in prompts:
         if other is not None and answering(config, other, prompt):

@@ -18,7 +18,7 @@ from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, Othe
 from napari_amvlm.losses import depth_loss, guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 from napari_amvlm.models.amvlm import ImageFeatures, TextFeatures
 from napari_amvlm.models.inference import is_countable
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

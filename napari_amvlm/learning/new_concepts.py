@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.config import Concept, ModelConfig
 from napari_amvlm.models.inference import known_concept
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -18,7 +18,7 @@ from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_
 from napari_amvlm.imaging.scale import canvas_box, fit_square
 from napari_amvlm.imaging.settle import settle
 from napari_amvlm.models.amvlm import ImageFeatures
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

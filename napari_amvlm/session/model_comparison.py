@@ -101,7 +101,7 @@ class Comparer:
         """
         from napari_amvlm.device import memory_errors
         from napari_amvlm.learning.validation import predicted_masks, scores_of
-        from napari_amvlm.models.taught import taught
+        from napari_amvlm.models.words.taught import taught
 
         corrections = self._project.corrections.select(image_id)
         image = labelled_image(self._project, image_id, predictor_scales=self._scales)

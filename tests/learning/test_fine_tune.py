@@ -25,7 +25,7 @@ from napari_amvlm.learning.new_concepts import with_prompts
 from napari_amvlm.learning.validation import mean_score, validate
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.inference import known_concept
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 
 
 def _picture(seed, prompt="nuclei"):

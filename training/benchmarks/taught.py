@@ -16,7 +16,7 @@ import typer
 
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
-from napari_amvlm.models.taught import learnt, taught
+from napari_amvlm.models.words.taught import learnt, taught
 from training.command import run_command
 from training.datasets.word_sets import read_wordings
 from training.words.referents import one_of

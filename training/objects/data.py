@@ -16,7 +16,7 @@ from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_crop, strong_view
 from napari_amvlm.models.amvlm import TextFeatures
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 from training.pretraining.data import held_out, is_held_out
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from napari_amvlm.imaging import split_instances
 from napari_amvlm.losses import depth_loss
 from napari_amvlm.metrics import object_scores
 from napari_amvlm.models.build import build_model
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 from napari_amvlm.predictor import Predictor
 
 if TYPE_CHECKING:

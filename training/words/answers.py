@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 from napari_amvlm.prediction import answer_of
 from training.runs.markdown import table
 from training.words.fields import deniable

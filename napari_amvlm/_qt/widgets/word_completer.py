@@ -9,7 +9,7 @@ from qtpy.QtGui import QIcon, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import QCompleter
 
 from napari_amvlm._sample_data import word_pictures
-from napari_amvlm.models.taught import learnt, taught
+from napari_amvlm.models.words.taught import learnt, taught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

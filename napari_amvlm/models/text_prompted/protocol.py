@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from napari_amvlm.models.taught import taught
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

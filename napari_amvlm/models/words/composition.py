@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_amvlm.imaging.spine_levels import LEVELS, SPINE, predicted_levels
-from napari_amvlm.models.taught import Term, taught
+from napari_amvlm.models.words.taught import Term, taught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_amvlm.models.taught import learnt
+from napari_amvlm.models.words.taught import learnt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

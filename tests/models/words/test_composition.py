@@ -7,7 +7,7 @@ import pytest
 
 from napari_amvlm.config import Concept, ModelConfig
 from napari_amvlm.imaging.spine_levels import LEVELS
-from napari_amvlm.models.composition import composition
+from napari_amvlm.models.words.composition import composition
 
 _WORDS = ("lungs", "heart", "nuclei")
 _CONFIG = ModelConfig(

@@ -4,7 +4,7 @@ import pytest
 
 from napari_amvlm.config import Concept, ModelConfig
 from napari_amvlm.models.build import build_model
-from napari_amvlm.models.taught import nearest, taught
+from napari_amvlm.models.words.taught import nearest, taught
 
 _CONCEPTS = (
     Concept(name="nuclei", prompts=("nuclei", "cell nuclei", "the nuclei of the cells"), scale="tiles"),
