@@ -200,11 +200,12 @@ class _Run:
         yield ValidationReport(self._budget.step, self._budget.fraction, score, prompt_means(scores), best)
 
     def _validated(self) -> Scores:
-        """Score the teacher."""
+        """Score the teacher; before the first step the starting model as it is served, with composed prompts."""
         validation, memory = self._data.validation, self._memory
+        model = self._teacher_model() if self._budget.step else self._model
 
         def scores() -> Scores:
-            return validate(self._teacher_model(), validation, load=memory.load, should_stop=self._loop.should_stop)
+            return validate(model, validation, load=memory.load, should_stop=self._loop.should_stop)
 
         return memory.run(scores, memory.fewer_tiles)
 

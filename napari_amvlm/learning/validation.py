@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.imaging import split_instances
+from napari_amvlm.imaging import is_gray, split_instances
 from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.models.device_model import TileLoad
-from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image, named_scale
 from napari_amvlm.models.text_prompted import answering, probability_of
+from napari_amvlm.models.words.composition import composition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ModelConfig
+    from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.learning.data import LabelledImage
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.inference import DecodedPrompt, EncodedImage
     from napari_amvlm.models.text_prompted import TextPrompted
 
 Scores = dict[str, dict[str, float]]
@@ -86,7 +90,8 @@ def predicted_masks(
 ) -> dict[str, NDArray[np.int32]]:
     """Return what a model paints for each prompt of an image at threshold 0.5, int32 `(H, W)`.
 
-    Where the image has objects of a prompt, each found object has a number; else the mask is 1.
+    Where the image has objects of a prompt, each found object has a number; else the mask is 1. A prompt with structure
+    is composed of its words, as it is served.
 
     Raises
     ------
@@ -96,18 +101,29 @@ def predicted_masks(
     load = load or TileLoad(4, model.config.tile)
     scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
     pixels = image.pixels()
-    shape = (pixels.shape[0], pixels.shape[1])
-    masks: dict[str, NDArray[np.int32]] = {}
+    shape, gray = (pixels.shape[0], pixels.shape[1]), is_gray(pixels)
     marker = model.config.objects.marker if model.config.objects is not None else 0.5
-    for scale in sorted(set(scales.values())):
-        working = named_scale(model, scale, shape)
-        encoded = encode_image(model, pixels, working, batch=load.batch, tile=load.side, should_stop=should_stop)
-        for prompt in (p for p in image.masks if scales[p] == scale):
-            found = decode_prompt(model, encoded, prompt, should_stop=should_stop)
-            if prompt in image.objects:
-                masks[prompt] = split_instances(found.probability, depth=found.depth, marker=marker)
-            else:
-                masks[prompt] = (found.probability >= 0.5).astype(np.int32)
+
+    @functools.lru_cache(maxsize=1)  # prompts of one scale follow one another; one encoded image is much memory
+    def encoded(working: WorkingScale) -> EncodedImage:
+        return encode_image(model, pixels, working, batch=load.batch, tile=load.side, should_stop=should_stop)
+
+    def decoded(prompt: str, working: WorkingScale) -> DecodedPrompt:
+        return decode_prompt(model, encoded(working), prompt, should_stop=should_stop)
+
+    masks: dict[str, NDArray[np.int32]] = {}
+    for prompt in sorted(image.masks, key=lambda prompt: scales[prompt]):
+        composed, depth = composition(model.config, prompt), None
+        if composed is not None:
+            answers = [decoded(word, auto_scale(model, word, shape, gray=gray)) for word in composed.words]
+            probability = composed.compose([answer.probability for answer in answers])
+        else:
+            found = decoded(prompt, named_scale(model, scales[prompt], shape))
+            probability, depth = found.probability, found.depth
+        if prompt in image.objects:
+            masks[prompt] = split_instances(probability, depth=depth, marker=marker)
+        else:
+            masks[prompt] = (probability >= 0.5).astype(np.int32)
     return masks
 
 

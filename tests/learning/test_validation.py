@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from napari_amvlm.learning import LabelledImage
-from napari_amvlm.learning.validation import mean_score, prompt_means, validate
+from napari_amvlm.config import LearningConfig
+from napari_amvlm.learning import LabelledImage, LearningData, fine_tune
+from napari_amvlm.learning.validation import mean_score, predicted_masks, prompt_means, validate
+from napari_amvlm.models.build import build_model
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
+from napari_amvlm.predictor import Predictor
 
 _IMAGE = np.random.default_rng(0).random((64, 80, 3), dtype=np.float32)
 
@@ -51,6 +54,32 @@ def test_a_prompt_without_a_scale_is_asked_in_tiles(tiny_model):
     image = LabelledImage("plain", _IMAGE, {"nuclei": _found(tiny_model, "nuclei", "tiles")}, {})
 
     assert validate(tiny_model, [image]) == {"nuclei": {"plain": 1.0}}
+
+
+@pytest.mark.parametrize("prompt", ["upper left lung", "everything except nuclei", "left lung and nuclei"])
+def test_a_prompt_with_structure_is_composed_as_it_is_served(tiny_config, text_encoder, prompt):
+    model = build_model(tiny_config.model_copy(update={"structure": True}), text_encoder=text_encoder, seed=0)
+    predictor = Predictor(model, device="cpu")
+    predictor.set_image(_IMAGE)
+    served = predictor.predict(prompt).mask()
+    image = LabelledImage("one", _IMAGE, {prompt: served}, {prompt: "whole"})
+
+    assert 0 < served.mean() < 1
+    # The predictor stretches the image's values a little.
+    assert np.mean(predicted_masks(model, image)[prompt] != served) < 0.01
+
+
+def test_a_run_on_a_prompt_with_structure_is_compared_with_what_was_served(tiny_config, text_encoder):
+    model = build_model(tiny_config.model_copy(update={"structure": True}), text_encoder=text_encoder, seed=0)
+    prompt = "upper left lung"
+    predictor = Predictor(model, device="cpu")
+    predictor.set_image(_IMAGE)
+    image = LabelledImage("one", _IMAGE, {prompt: predictor.predict(prompt).mask()}, {prompt: "whole"})
+    config = LearningConfig(minutes=None, steps=1, labelled_batch=1, unlabelled_batch=0, crop=64)
+
+    first, *_ = fine_tune(model, LearningData((image,), (), (image,)), config)
+
+    assert first.dice == pytest.approx(1, abs=0.01)
 
 
 def test_an_image_without_a_mask_is_left_out(tiny_model):
