@@ -18,6 +18,7 @@ from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, Othe
 from napari_amvlm.losses import depth_loss, guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 from napari_amvlm.models.amvlm import ImageFeatures, TextFeatures
 from napari_amvlm.models.inference import is_countable
+from napari_amvlm.models.words.composition import composition
 from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
@@ -254,8 +255,10 @@ class MeanTeacher:
         return self._weight_taught if all(map(self._was_taught, prompts)) else self._weight_new
 
     def _was_taught(self, prompt: str) -> bool:
+        """Tell whether the network itself answers a prompt: it was taught it, and does not compose it of other words."""
         if prompt not in self._taught:
-            self._taught[prompt] = taught(self._model.config, prompt) is not None
+            config = self._model.config
+            self._taught[prompt] = taught(config, prompt) is not None and composition(config, prompt) is None
         return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, labelled: Tensor) -> Tensor:

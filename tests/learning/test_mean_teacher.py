@@ -11,6 +11,7 @@ from napari_amvlm.learning import LabelledImage, LearningData
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import CropBatch, MeanTeacher
 from napari_amvlm.learning.mixing import Mixture
+from napari_amvlm.models.build import build_model
 
 
 def _config(**changes):
@@ -110,9 +111,11 @@ def test_the_start_counts_like_two_labelled_images(tiny_model, labelled, share):
     )
 
 
-def test_the_start_has_no_vote_on_what_it_was_never_taught(tiny_model):
-    views, rows = _views(known=0.0, prompts=("nuclei", "zebra crossing")), torch.ones(2, dtype=torch.bool)
-    teaching = MeanTeacher(tiny_model, _config(anchor=1.0, text_evidence=0, start_share=1.0))
+@pytest.mark.parametrize("prompt", ["zebra crossing", "upper left lung"])
+def test_the_start_has_no_vote_on_what_its_network_does_not_answer(tiny_config, text_encoder, prompt):
+    model = build_model(tiny_config.model_copy(update={"structure": True}), text_encoder=text_encoder, seed=0)
+    views, rows = _views(known=0.0, prompts=("nuclei", prompt)), torch.ones(2, dtype=torch.bool)
+    teaching = MeanTeacher(model, _config(anchor=1.0, text_evidence=0, start_share=1.0))
 
     start = torch.logit(teaching.pseudo_label(views, rows)).mean((1, 2, 3))
     with torch.no_grad():
