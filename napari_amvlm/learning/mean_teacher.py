@@ -255,7 +255,7 @@ class MeanTeacher:
         return self._weight_taught if all(map(self._was_taught, prompts)) else self._weight_new
 
     def _was_taught(self, prompt: str) -> bool:
-        """Tell whether the network itself answers a prompt: it was taught it, and does not compose it of other words."""
+        """Tell whether the network itself answers a prompt: it was taught it and does not compose it of others."""
         if prompt not in self._taught:
             config = self._model.config
             self._taught[prompt] = taught(config, prompt) is not None and composition(config, prompt) is None
