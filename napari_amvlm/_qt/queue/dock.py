@@ -50,6 +50,7 @@ class QueueDock(Dock):
         self.adder.progressed.connect(self._on_progressed)
         queue.changed.connect(self._refresh)
         queue.scoring.connect(self._on_progressed)
+        queue.images.shown.connect(lambda _annotation: panel.status.setValue("info", ""))  # it was about another image
         queue.thumbnailsReady.connect(panel.list.addPictures)
         self.workspace.projectOpened.connect(self._on_project_opened)
         keys.on_change(self._on_keys_changed, self)

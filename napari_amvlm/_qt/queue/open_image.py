@@ -113,11 +113,12 @@ class ImageOpener(QObject):
             self._show_only(viewer, annotation)
             if item.region is not None:
                 _show_region(viewer, image, item)
-            self._close_oldest(viewer, image)
             self.shown.emit(annotation)
             done(annotation)
             if ready is not None:
                 self.predicted.emit(annotation, missing)
+            # last: until the image is at hand, a layer that goes brings the masks of the one before back
+            self._close_oldest(viewer, image)
 
         def fail(text: str) -> None:
             self.opening.remove(item.name)

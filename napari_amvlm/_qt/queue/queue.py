@@ -153,7 +153,8 @@ class Queue(QObject):
             for item_id in ids:
                 project.queue.note_predicted(item_id)
 
-        if ids:
+        project = self._workspace.project
+        if ids and (project is None or not project.read_only):
             self._workspace.with_project(note)
 
     # Order

@@ -6,9 +6,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from napari_amvlm._qt.queue import ahead
+from napari_amvlm._qt.queue import ahead, open_image
 from napari_amvlm._qt.queue.ahead import AheadThread, ReadyImage
 from napari_amvlm._qt.queue.dock import QueueDock
+from napari_amvlm._qt.settings import Preferences
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.project import Project
@@ -125,3 +126,66 @@ def test_what_is_ready_is_bounded():
 
     assert image.nbytes == 64 * 64
     assert ahead.KEPT_BYTES <= 1 << 30
+
+
+def test_a_prompt_that_is_taken_off_the_list_makes_what_is_ready_out_of_date_at_once(bench, queue):
+    bench.workspace.prompts.append("gland")
+    queue.queue.ahead.update()
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    bench.annotate.refresh()
+
+    bench.annotate.panel.prompts.removed.emit("gland")
+    after = _statuses(queue)
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert after == ["new"] * 4
+    assert bench.annotate.annotation().mask("nuclei").any()
+
+
+def test_next_puts_each_mask_into_the_viewer_once_also_when_an_older_image_makes_room(bench, queue, monkeypatch):
+    monkeypatch.setattr(open_image, "preferences", lambda: Preferences(kept_images=2))
+    bench.workspace.prompts[:] = ["nuclei", "gland"]
+    queue.queue.ahead.update()
+    added = []
+    bench.viewer.layers.events.inserted.connect(lambda event: added.append(event.value.name))
+    for _ in range(3):
+        item = next(queue.queue._ahead_of_current(1))
+        bench.wait(lambda item=item: item.image_id in queue.queue.ahead)
+        added.clear()
+        bench.annotate.next_item()
+        bench.idle()
+
+    assert sorted(added) == sorted(layer.name for layer in bench.viewer.layers if item.name in layer.name)
+    assert len(added) == 3
+
+
+def test_a_project_for_reading_only_says_nothing_when_images_are_opened(bench, queue, tmp_path):
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    with Project.create(tmp_path / "other.amvlm"):
+        pass
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+    bench.workspace.open_project(tmp_path / "p.amvlm", read_only=True)
+    bench.idle()
+    said = []
+    bench.workspace.said.connect(lambda level, text: said.append(text) if level == "error" else None)
+    bench.workspace.prompts[:] = ["nuclei"]
+    queue.queue.ahead.update()
+    bench.wait(lambda: len(_ready(queue)) == 2)
+
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert bench.workspace.project.read_only
+    assert bench.annotate.annotation().mask("nuclei").any()
+    assert said == []
+
+
+def test_the_queue_says_nothing_of_another_image(bench, queue):
+    bench.workspace.said.emit("error", "the image tile-9.png was not found: put it back.")
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert queue.panel.status.value() == ("info", "")
