@@ -28,6 +28,9 @@ vision tell them apart. Those that stand out least from H&E and gray images, to 
 last.
 """
 
+_KEEPING = ("corrections", "drafts", "decisions", "run_prompt_scores")
+"""Tables whose rows need their prompt."""
+
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -89,6 +92,19 @@ class PromptTable:
         with self._ledger.transaction() as connection:
             enter_prompt(connection, prompt)
         return self.get(prompt)
+
+    def remove(self, prompt: str) -> bool:
+        """Take a prompt off the project; tell whether it went: one with stored masks, drafts or judgements stays."""
+        with self._ledger.transaction() as connection:
+            prompt_id = find_prompt(connection, clean_prompt(prompt))
+            if prompt_id is None:
+                return False
+            for table in _KEEPING:
+                if connection.execute(f"SELECT 1 FROM {table} WHERE prompt_id = ? LIMIT 1", (prompt_id,)).fetchone():
+                    return False
+            connection.execute("DELETE FROM tile_scores WHERE prompt_id = ?", (prompt_id,))
+            connection.execute("DELETE FROM prompts WHERE id = ?", (prompt_id,))
+        return True
 
     def set_up(
         self,

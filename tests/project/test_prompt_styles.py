@@ -90,3 +90,14 @@ def test_colours_are_told_apart_and_stand_out(vision):
     # To whom sees less red or green, the last one is too much like haematoxylin.
     chosen, least = (colours, 10) if vision is None else (colours[:-1], 7)
     assert min(_difference(colour, background) for colour in chosen for background in (*tissue, *grays)) > least
+
+
+def test_a_prompt_is_taken_off_unless_something_is_stored_of_it(project, pixels):
+    image_id = project.images.add_array(pixels(0), name="tile").id
+    project.corrections.accept(image_id, "nuclei", Answer(np.ones((40, 50), bool)))
+    project.prompts.add("nucelei")
+
+    removed = [project.prompts.remove(prompt) for prompt in ("nucelei", "nuclei", "never seen")]
+
+    assert removed == [True, False, False]
+    assert [record.text for record in project.prompts.all()] == ["nuclei"]

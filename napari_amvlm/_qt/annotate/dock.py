@@ -227,6 +227,8 @@ class AnnotateDock(AnnotateActions):
 
     def _on_prompt_removed(self, prompt: str) -> None:
         self.workspace.prompts.remove(prompt)
+        self.workspace.styles.remove(prompt)
+        self.queue.ahead.update()
         self.refresh()
 
     def _on_image_changed(self) -> None:

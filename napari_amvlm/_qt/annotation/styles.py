@@ -52,6 +52,10 @@ class Styles:
         if new:
             self._store(new, add)
 
+    def remove(self, prompt: str) -> None:
+        """Take a prompt off the open project, unless masks of it are stored."""
+        self._store([prompt], lambda project: project.prompts.remove(prompt))
+
     def forget(self) -> None:
         """Forget the styles of a project that is left."""
         self._styles = {}
