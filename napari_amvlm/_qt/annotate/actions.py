@@ -104,8 +104,10 @@ class AnnotateActions(Dock):
             self.review.restore(*chosen)
 
     def undo(self) -> None:
-        """Take back what was done last with the chosen prompt's mask."""
-        self._undo_or_redo(self.review.undo)
+        """Take back what was done last with the chosen prompt's mask, or the Accept that has just chosen it."""
+        if not self._is_opening():
+            self.chosen.return_to_accepted()
+            self._undo_or_redo(self.review.undo)
 
     def redo(self) -> None:
         """Do again what was taken back last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotation.annotation import Annotation
     from napari_amvlm._qt.strokes.spreading import Spreading
     from napari_amvlm._qt.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class _MovedOn:
+    """An Accept that chose the next prompt: the image, both prompts, and the newest change of the next one's mask."""
+
+    annotation: Annotation
+    accepted: str
+    to: str
+    newest: Any
 
 
 class ChosenPrompt(QObject):
@@ -56,6 +67,8 @@ class ChosenPrompt(QObject):
         self._spreading = spreading
         self._repainter = repainter
         self._current = current
+        self._moved_on: _MovedOn | None = None
+        panel.prompts.currentChanged.connect(self._forget_move)
         panel.threshold.valueChanged.connect(self._on_threshold_changed)
         panel.threshold.sliderPressed.connect(self._on_drag_started)
         panel.threshold.sliderReleased.connect(repainter.end_drag)
@@ -70,6 +83,20 @@ class ChosenPrompt(QObject):
             self._workspace.say("warning", "There is nothing to accept or reject yet; run a prompt first.")
             return None
         return annotation, prompt
+
+    def move_on(self, annotation: Annotation, to: str) -> None:
+        """Choose the next prompt of an image after an Accept; Ctrl+Z finds the way back."""
+        accepted = str(self._panel.prompts.current())
+        self._panel.prompts.setCurrent(to)
+        self._moved_on = _MovedOn(annotation, accepted, to, annotation.layer(to).newest_change(annotation.place))
+
+    def return_to_accepted(self) -> None:
+        """Choose the prompt again whose Accept chose the present one, unless that was worked on since."""
+        moved, annotation = self._moved_on, self._current()
+        if moved is None or annotation is not moved.annotation:
+            return
+        if annotation.layer(moved.to).newest_change(annotation.place) is moved.newest:
+            self._panel.prompts.setCurrent(moved.accepted)
 
     def show(self, annotation: Annotation | None, prompt: str | None) -> None:
         """Show the state of a mask."""
@@ -115,6 +142,9 @@ class ChosenPrompt(QObject):
         elif prompt in annotation.drafts:
             parts.append("draft, not accepted")
         return parts
+
+    def _forget_move(self, _prompt: str) -> None:
+        self._moved_on = None
 
     def _on_threshold_changed(self, value: float) -> None:
         chosen = self.mask()

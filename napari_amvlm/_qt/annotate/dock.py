@@ -172,8 +172,10 @@ class AnnotateDock(AnnotateActions):
         annotation = self.annotation() if isalive(self) else None
         if annotation is None or annotation.layers.get(layer.prompt) is not layer:
             layer.undo_at((), undoing)
+        elif undoing:
+            self.undo()
         else:
-            self._undo_or_redo(self.review.undo if undoing else self.review.redo)
+            self.redo()
 
     def _on_predicted(self, annotation: Annotation, missing: list[str] | None = None) -> None:
         """Draw what was predicted, where only some masks are missing these."""
@@ -199,7 +201,7 @@ class AnnotateDock(AnnotateActions):
         listed = self.workspace.prompts
         waiting = [p for p in listed if annotation.has_run(p) and p not in annotation.finished]
         if annotation is self.annotation() and waiting and self.panel.prompts.current() in annotation.finished:
-            self.panel.prompts.setCurrent(waiting[0])
+            self.chosen.move_on(annotation, waiting[0])
         self.refresh()
         self.queue.note_image(annotation)
         self.workspace.remember_position()

@@ -352,3 +352,38 @@ def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench
     project = bench.workspace.project
     assert project.corrections.select() == []
     assert [image.path.name for image in project.images.all()] == ["tile.png"]
+
+
+def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(bench):
+    bench.run("nuclei; gland")
+    bench.annotate.panel.prompts.setCurrent("nuclei")
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    chosen = bench.annotate.panel.prompts.current()
+    stored = [each.prompt for each in bench.workspace.project.corrections.select()]
+
+    bench.annotate.undo()
+    bench.idle()
+
+    assert (chosen, stored) == ("gland", ["nuclei"])
+    assert bench.annotate.panel.prompts.current() == "nuclei"
+    assert bench.workspace.project.corrections.select() == []
+
+
+def test_ctrl_z_takes_back_what_was_painted_since_on_the_prompt_that_came_next(bench):
+    bench.run("nuclei; gland")
+    bench.annotate.panel.prompts.setCurrent("nuclei")
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    before = bench.annotate.annotation().mask("gland")
+    rows, columns = (part.ravel() for part in np.mgrid[2:8, 2:8])
+    bench.layer("gland").data_setitem((rows, columns), 1 - before[rows, columns].astype(np.int32))
+
+    bench.annotate.undo()
+    bench.idle()
+
+    assert bench.annotate.panel.prompts.current() == "gland"
+    np.testing.assert_array_equal(bench.annotate.annotation().mask("gland"), before)
+    assert len(bench.workspace.project.corrections.select()) == 1
