@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from math import ceil
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
@@ -60,6 +61,7 @@ class MainDock(QWidget):
         self.learn = LearnDock(viewer, self.workspace)
         self.queue = QueueDock(viewer, self.workspace)
         self.view = FittedView(viewer, self._is_of_project, self)
+        self._canvas = viewer.window._qt_viewer.canvas.native
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         for name, dock in (("Annotate", self.annotate), ("Learn", self.learn), ("Queue", self.queue)):
@@ -147,10 +149,9 @@ class MainDock(QWidget):
     def _make_room(self) -> None:
         """Take width from this dock where the image has too little."""
         dock, window = self._dock(), self._window
-        centre = window.centralWidget() if window is not None else None
-        if not isalive(self) or dock is None or window is None or centre is None:
+        if not isalive(self) or dock is None or window is None:
             return
-        missing = round(CANVAS_SHARE * window.width()) - centre.width()
+        missing = ceil(CANVAS_SHARE * window.width()) - self._canvas.width()
         if missing > 0:
             window.resizeDocks([dock], [dock.width() - missing], Qt.Orientation.Horizontal)
 

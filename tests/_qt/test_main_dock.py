@@ -6,8 +6,12 @@ from qtpy.QtWidgets import QScrollArea
 
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.main_dock import CANVAS_SHARE, MainDock
+from napari_amvlm._qt.widgets.score_table import ScoreEntry
 from napari_amvlm._qt.workspace import Workspace
 from tests._qt.conftest import TIMEOUT, picture
+
+ARROW = 32
+"""Pixels of a list beside its text: its arrow and its margins."""
 
 TABS = ("Annotate", "Learn", "Queue")
 
@@ -35,7 +39,7 @@ def open_dock(make_napari_viewer, qtbot, tiny_checkpoint):
 
 def _share(viewer):
     window = viewer.window._qt_window
-    return float(window.centralWidget().width() / window.width())
+    return viewer.window._qt_viewer.canvas.native.width() / window.width()
 
 
 def _covered(viewer, layer):
@@ -92,3 +96,55 @@ def test_an_image_fills_the_canvas_until_the_camera_is_moved(open_dock, qtbot):
     qtbot.waitUntil(lambda: viewer.window._qt_window.width() == 1400, timeout=TIMEOUT)
 
     assert camera_of(viewer).zoom == 0.7
+
+
+def _scrolls(area):
+    return bool(area.verticalScrollBar().maximum())
+
+
+def test_a_message_scrolls_only_where_four_lines_are_too_few(open_dock, qtbot):
+    _, dock = open_dock(picture())
+    dock.show_tab("Annotate")
+    status = dock.annotate.panel.status
+    area = dock.annotate.panel.messages.findChild(QScrollArea)
+    for words, scrolls in ((60, True), (12, False), (60, True), (3, False)):
+        dock.workspace.said.emit("info", "message " * words)
+
+        qtbot.waitUntil(lambda scrolls=scrolls: _scrolls(area) is scrolls, timeout=TIMEOUT)
+    assert status.isVisible()
+
+
+def test_five_prompts_fit_without_scrolling_and_no_choice_is_cut_off(open_dock, qtbot):
+    viewer, dock = open_dock(picture())
+    dock.show_tab("Annotate")
+    panel = dock.annotate.panel
+    dock.workspace.prompts[:] = [f"prompt {number}" for number in range(5)]
+    panel.scale.estimate.show()
+    dock.annotate.refresh()
+    qtbot.waitUntil(lambda: len(panel.prompts.value()) == 5 and panel.scale.estimate.isVisible(), timeout=TIMEOUT)
+    scale = panel.scale._scale
+
+    qtbot.waitUntil(lambda: not any(map(_scrolls, dock.annotate.findChildren(QScrollArea))), timeout=TIMEOUT)
+    assert scale.width() >= scale.fontMetrics().horizontalAdvance("auto") + ARROW
+    assert _share(viewer) >= CANVAS_SHARE
+
+
+def test_a_question_beside_a_comparison_fits_without_scrolling(open_dock, qtbot):
+    _, dock = open_dock(picture())
+    dock.show_tab("Learn")
+    panel = dock.learn.panel
+    sentence = "patho-model is not judged on nuclei (2 of 3 corrected held-out images)"
+    panel.verdict.setText(f"{sentence}.")
+    panel.scores.setValue([ScoreEntry(n, f"tile-{n}.png", 0.8, 0.9, "nuclei", True) for n in range(2)])
+    for part in (panel.scores, panel.judge_buttons, panel.swipe):
+        part.show()
+    panel.question.ask(
+        f"{sentence}. Look at its masks before you let it serve.",
+        dict.fromkeys(("Serve anyway", "Keep the current model", "Accept more images of nuclei"), print),
+    )
+    panel.showCurve()
+
+    area = dock.learn.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: panel.question.isVisible() and not _scrolls(area), timeout=TIMEOUT)
+    panel.question.answer("Keep the current model")
+    qtbot.waitUntil(panel.verdict.isVisible, timeout=TIMEOUT)

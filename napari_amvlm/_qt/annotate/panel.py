@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 UNDO_KEY = "Ctrl+Z"
 REDO_KEY = "Ctrl+Shift+Z"
 
-MESSAGE_HEIGHT = 76
+MESSAGE_HEIGHT = 82
 """Four lines of text."""
 
 
@@ -96,6 +96,7 @@ class AnnotatePanel(QWidget):
     def _lay_out(self) -> None:
         """Put the parts below one another, in the order of the work."""
         body = ScrollColumn()
+        body.column.setSpacing(4)  # five prompts fit at 1280 x 800
         top = named_rows(
             {
                 "Image": self.image,
@@ -135,6 +136,8 @@ class AnnotatePanel(QWidget):
         text = QScrollArea()
         text.setWidgetResizable(True)
         text.setFrameShape(QFrame.Shape.NoFrame)
+        # as high as its text at this width, and no higher: then it scrolls only where four lines are too few
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         text.setWidget(self.status)
         for part in (text, self.confirm):
             self.messages.addWidget(part)

@@ -259,7 +259,7 @@ class Judging(QObject):
         panel.scores.setValue(entries, rows)
         panel.scores.setVisible(bool(entries))
         panel.verdict.setText(f"{self._judged.name}: {judgement}." if self._judged is not None else NOTHING_BETTER)
-        panel.verdict.show()
+        panel.verdict.setVisible(panel.question.isHidden())
 
     def _refresh(self) -> None:
         workspace, record = self._workspace, self._judged

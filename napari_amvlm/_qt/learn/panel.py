@@ -90,9 +90,10 @@ class LearnPanel(QWidget):
         tab_through(self)
 
     def showCurve(self) -> None:
-        """Show the curve, unless a question or a comparison needs its room; the status would say the same."""
+        """Show the curve, unless a question or a comparison needs its room; the sentences would say the same."""
         self.curve.setVisible(self.question.isHidden() and self.swipe.isHidden())
         self.status.setVisible(self.question.isHidden())
+        self.verdict.setVisible(self.question.isHidden() and bool(self.verdict.text()))
 
     def revealJudging(self) -> None:
         """Scroll to where a model is judged, the table of scores first."""

@@ -44,6 +44,7 @@ class AutoLearnRow(QWidget):
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
         row.addWidget(self._on, 1)
         row.addWidget(self._after)
         # signals

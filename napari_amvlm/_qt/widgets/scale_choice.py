@@ -51,7 +51,7 @@ class ScaleChoice(QWidget):
         self._magnification.setSingleStep(0.25)
         self._magnification.setValue(1.0)
         self._magnification.setPrefix("x")
-        self._magnification.setFixedWidth(96)
+        self._magnification.setFixedWidth(84)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
         self.estimate = QToolButton()
@@ -65,6 +65,7 @@ class ScaleChoice(QWidget):
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2)
         row.addWidget(self._scale, 1)
         row.addWidget(self._magnification)
         row.addWidget(self.estimate)
