@@ -51,7 +51,7 @@ class ScaleChoice(QWidget):
         self._magnification.setSingleStep(0.25)
         self._magnification.setValue(1.0)
         self._magnification.setPrefix("x")
-        self._magnification.setFixedWidth(84)
+        self._magnification.setFixedWidth(92)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
         self.estimate = QToolButton()
