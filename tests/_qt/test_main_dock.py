@@ -10,7 +10,7 @@ from napari_amvlm._qt.widgets.score_table import ScoreEntry
 from napari_amvlm._qt.workspace import Workspace
 from tests._qt.conftest import TIMEOUT, picture
 
-ARROW = 32
+ARROW = 42
 """Pixels of a list beside its text: its arrow and its margins."""
 
 TABS = ("Annotate", "Learn", "Queue")

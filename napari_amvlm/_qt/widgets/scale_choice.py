@@ -51,7 +51,7 @@ class ScaleChoice(QWidget):
         self._magnification.setSingleStep(0.25)
         self._magnification.setValue(1.0)
         self._magnification.setPrefix("x")
-        self._magnification.setFixedWidth(92)
+        self._magnification.setFixedWidth(96)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
         self.estimate = QToolButton()
@@ -60,12 +60,13 @@ class ScaleChoice(QWidget):
         self.estimate.setToolTip(
             "No pixel size is known: estimate the magnification from the image; click again to use it"
         )
+        self.estimate.setFixedWidth(12)  # beside a number and a choice that are not cut off
         self.estimate.hide()
         self.setNote("")
         # layout
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
+        row.setSpacing(1)
         row.addWidget(self._scale, 1)
         row.addWidget(self._magnification)
         row.addWidget(self.estimate)
