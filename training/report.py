@@ -87,7 +87,7 @@ def _runs_below(root: Path) -> list[Measured]:
     order = {folder_name(row): number for number, row in enumerate(grid["rows"])}
 
     def position(path: Path) -> tuple[int, str]:
-        return order.get(path.relative_to(root).parts[0], len(order)), str(path)
+        return min(order.get(part, len(order)) for part in path.relative_to(root).parts), str(path)
 
     for path in sorted(root.rglob(SCORES), key=position):
         folder = RunFolder(path.parent)
@@ -120,7 +120,55 @@ def tables(runs: Sequence[Measured]) -> dict[str, Any]:
     groups: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     for run in runs:
         groups[run.dataset, run.protocol].append(run)
-    return {"tables": [_table(dataset, protocol, group) for (dataset, protocol), group in groups.items()]}
+    report: dict[str, Any] = {
+        "tables": [_table(dataset, protocol, group) for (dataset, protocol), group in groups.items()]
+    }
+    together = [_together(protocol, runs) for protocol in dict.fromkeys(run.protocol for run in runs)]
+    return report | {"together": found} if (found := [each for each in together if each]) else report
+
+
+def _together(protocol: str, runs: Sequence[Measured]) -> dict[str, Any] | None:
+    """Return what two rows differ by over the data sets that both have; None with one data set.
+
+    Every data set counts the same in means, and every image in tests.
+    """
+    cells: dict[tuple[str, str], dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        if run.protocol == protocol:
+            cells[run.row, run.labels][run.dataset].append(run)
+    pairs = []
+    for (one, labels), (other, same) in itertools.combinations(cells, 2):
+        first, second = cells[one, labels], cells[other, same]
+        shared = {
+            name: sorted({run.seed for run in first[name]} & {run.seed for run in second[name]})
+            for name in first.keys() & second.keys()
+        }
+        shared = {name: seeds for name, seeds in sorted(shared.items()) if seeds}
+        if labels != same or len(shared) < 2:
+            continue
+        sides = [
+            {name: _per_image([run for run in side[name] if run.seed in seeds]) for name, seeds in shared.items()}
+            for side in (first, second)
+        ]
+        means = [np.array([np.mean(list(side[name].values())) for name in shared]) for side in sides]
+        images = [{f"{name}/{image}": dice for name in side for image, dice in side[name].items()} for side in sides]
+        test = compare(*images).to_json()
+        pairs.append(
+            {
+                "labels": labels,
+                "first": one,
+                "second": other,
+                "datasets": len(shared),
+                "runs": sum(map(len, shared.values())),
+                "dice": [float(mean.mean()) for mean in means],
+                "difference": float((means[0] - means[1]).mean()),
+                "ahead": int((means[0] > means[1]).sum()),
+                "images": test["images"],
+                "t_p": test["t_p"],
+                "w_p": test["w_p"],
+            }
+        )
+    return {"protocol": protocol, "pairs": pairs} if pairs else None
 
 
 def _table(dataset: str, protocol: str, runs: Sequence[Measured]) -> dict[str, Any]:
@@ -177,7 +225,33 @@ def _count(runs: Sequence[Measured], labels: str) -> int:
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
-    return "\n".join(line for each in report["tables"] for line in _lines(each))
+    together = [line for each in report.get("together", ()) for line in _together_lines(each)]
+    return "\n".join([*together, *(line for each in report["tables"] for line in _lines(each))])
+
+
+def _together_lines(content: dict[str, Any]) -> list[str]:
+    heads = ["labelled images", "first", "second", "data sets", "runs of each", "Dice of both", "first - second"]
+    rows = [
+        [
+            *(pair[key] for key in ("labels", "first", "second", "datasets", "runs")),
+            " and ".join(f"{100 * dice:.2f}" for dice in pair["dice"]),
+            f"{100 * pair['difference']:+.2f}",
+            f"{pair['ahead']} of {pair['datasets']}",
+            pair["images"],
+            _p(pair["t_p"]),
+            _p(pair["w_p"]),
+        ]
+        for pair in content["pairs"]
+    ]
+    return [
+        f"### All data sets together, protocol {content['protocol']}",
+        "",
+        "Dice in per cent, over the data sets and seeds that both rows have; every data set counts the same, and in "
+        "tests every image, its mean over seeds.",
+        "",
+        *table([*heads, "first ahead in", "images", "t-test p", "Wilcoxon p"], rows),
+        "",
+    ]
 
 
 def _lines(content: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,44 @@ def test_two_models_answer_with_the_mean_of_their_logits():
     np.testing.assert_allclose(both.predict("nuclei").probability, odds / (1 + odds), rtol=1e-5)
     with pytest.raises(InputError, match=r"share to lie between 0 and 1, but got 1\.5"):
         evaluate("x", run_recipe("x", "MoNuSeg", ()), Path(), device=_CPU, share=1.5)
+
+
+def test_tasks_are_folders_of_their_own_with_all_rows_for_each_seed(grid):
+    tasks = ({"dataset": "Words/Polyps", "scale": "whole"}, {"dataset": "MoNuSeg"})
+    several = validated(Grid, grid.model_dump() | {"tasks": tasks, "seeds": (0, 1)}, "grid")
+
+    runs = list(several.runs({}, "grid"))
+
+    assert [run.folder for run in runs[:5]] == [
+        "words-polyps/plain-u-net/labels-2/seed-0",
+        "words-polyps/supervised-only/labels-2/seed-0",
+        "monuseg/plain-u-net/labels-2/seed-0",
+        "monuseg/supervised-only/labels-2/seed-0",
+        "words-polyps/plain-u-net/labels-2/seed-1",
+    ]
+    assert [run.recipe.spec().name for run in runs[:4:2]] == ["Words/Polyps", "MoNuSeg"]
+
+
+@pytest.mark.parametrize("tasks", [({"scale": "whole"},), ({"dataset": "MoNuSeg"}, {"dataset": "MoNuSeg"})])
+def test_a_task_needs_a_data_set_of_its_own(grid, tasks):
+    with pytest.raises(InputError, match="every task needs a dataset of its own"):
+        validated(Grid, grid.model_dump() | {"tasks": tasks}, "grid")
+
+
+def test_a_run_learns_from_any_folder_that_says_what_its_masks_show(grid, discs_data, tmp_path):
+    root = tmp_path / "Words" / "Discs"
+    root.mkdir(parents=True)
+    for part in ("img", "labelcol"):
+        shutil.copytree(discs_data / "MoNuSeg" / "Train_Folder" / part, root / part)
+    (root / "classes.csv").write_text("value,prompt\n255,bright discs\n", encoding="utf-8")
+    task = {"dataset": "Words/Discs", "scale": "whole"}
+    several = grid.only(["supervised only"]).model_copy(update={"tasks": (task,)})
+
+    left = ablate(list(several.runs({}, "grid")), tmp_path, tmp_path / "runs", device=_CPU)
+
+    assert left == 0
+    (run,) = [run for run in read_runs(tmp_path / "runs") if run.protocol == "native"]
+    assert (run.dataset, run.labelled) == ("Words/Discs", 2)
 
 
 def test_a_sitting_without_time_does_nothing(grid, discs_data, tmp_path):

@@ -17,7 +17,7 @@ from training.runs.published import published
 _NAMES = ("a", "b", "c", "d")
 
 
-def _write_run(root, row, labels, seed, dice):
+def _write_run(root, row, labels, seed, dice, dataset="MoNuSeg"):
     folder = root / row.replace(" ", "-") / str(labels) / str(seed)
     folder.mkdir(parents=True)
     per_image = {name: {"dice": value, "iou": value / 2} for name, value in zip(_NAMES, dice, strict=True)}
@@ -29,7 +29,7 @@ def _write_run(root, row, labels, seed, dice):
     recipe = {"name": row, "labels": labels, "seed": seed, "prompts": "fixed"}
     split = {"labelled": [f"l{i}" for i in range(labelled)], "unlabelled": [], "validation": list(_NAMES)}
     contents = {
-        "scores.json": {"dataset": "MoNuSeg", "scores": {"fixed": {"native": report}}},
+        "scores.json": {"dataset": dataset, "scores": {"fixed": {"native": report}}},
         "config.json": {"recipe": recipe},
         "data.json": {"training_images": 24, "split": split},
     }
@@ -59,6 +59,29 @@ def test_means_and_spreads_over_seeds(runs):
     assert cell["dice_sd"] == pytest.approx(math.sqrt(2) / 10)
     assert table["rows"]["first"]["25%"]["dice_sd"] is None
     assert "25%" not in table["rows"]["second"]
+
+
+def test_data_sets_count_alike_and_only_where_both_rows_have_a_run(runs):
+    _write_run(runs / "polyps", "second", 2, 0, (0.3, 0.3, 0.3, 0.3), "polyps")
+    _write_run(runs / "polyps", "first", 2, 0, (0.4, 0.4, 0.4, 0.4), "polyps")
+    _write_run(runs / "polyps", "first", 2, 1, (0.9, 0.9, 0.9, 0.9), "polyps")
+    _write_run(runs / "wounds", "second", 2, 0, (0.9, 0.9, 0.9, 0.9), "wounds")
+
+    report = tables(read_runs(runs))
+
+    (together,) = report["together"]
+    (pair,) = together["pairs"]
+    assert (pair["first"], pair["second"], pair["labels"]) == ("second", "first", "2")
+    assert (pair["datasets"], pair["runs"], pair["ahead"], pair["images"]) == (2, 3, 1, 8)
+    assert pair["dice"] == pytest.approx([0.525, 0.50125])
+    assert pair["difference"] == pytest.approx(0.02375)
+    differences = [0.1, 0.16, 0.2, 0.13, -0.1, -0.1, -0.1, -0.1]
+    assert pair["t_p"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert "| 2 | second | first | 2 | 3 | 52.50 and 50.1" in markdown(report)
+
+
+def test_one_data_set_is_not_summed_up(runs):
+    assert "together" not in tables(read_runs(runs))
 
 
 def test_named_images_have_a_column_by_their_number(tmp_path):

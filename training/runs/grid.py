@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar
@@ -106,9 +107,26 @@ class Row(NamedRow):
 
 
 class Grid(RowGrid[Row]):
-    """Runs of `training.ablate`; `fractions` are the labels of the columns, all of one seed before the next seed."""
+    """Runs of `training.ablate`; all of one seed come before the next seed.
+
+    Attributes
+    ----------
+    fractions
+        Labels of the columns.
+    tasks
+        What each task changes in the recipe, its data set at least; none: the recipe's own data set alone.
+    """
 
     fractions: tuple[Labels, ...] = Field(min_length=1)
+    tasks: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("tasks")
+    @classmethod
+    def _check_tasks(cls, tasks: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        names = [task.get("dataset") for task in tasks]
+        if None in names or len(set(names)) < len(names):
+            raise ValueError("every task needs a dataset of its own")
+        return tasks
 
     def runs(self, starts: Mapping[str, Path], where: str) -> Iterator[GridRun[RunRecipe]]:
         """Yield every run, in their order.
@@ -123,12 +141,12 @@ class Grid(RowGrid[Row]):
         InputError
             A row's settings do not fit.
         """
-        for seed in self.seeds:
-            for labels in self.fractions:
-                for row in self.rows:
-                    folder = f"{folder_name(row.name)}/labels-{folder_name(str(labels))}/seed-{seed}"
-                    values = self._values(row, starts) | {"labels": labels, "seed": seed}
-                    yield GridRun(row.name, folder, validated(RunRecipe, values, f"{where}, row {row.name!r}"))
+        for seed, task, labels, row in itertools.product(self.seeds, self.tasks or ({},), self.fractions, self.rows):
+            folder = f"{folder_name(row.name)}/labels-{folder_name(str(labels))}/seed-{seed}"
+            if task:
+                folder = f"{folder_name(task['dataset'])}/{folder}"
+            values = self._values(row, starts) | task | {"labels": labels, "seed": seed}
+            yield GridRun(row.name, folder, validated(RunRecipe, values, f"{where}, row {row.name!r}"))
 
     def _values(self, row: Row, starts: Mapping[str, Path]) -> dict[str, Any]:
         values = dict(self.recipe) | {"name": row.name, "method": row.kind}

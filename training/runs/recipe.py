@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from napari_amvlm.config import LearningConfig
+from napari_amvlm.config import LearningConfig, ScaleName
 from napari_amvlm.errors import InputError
 from training.datasets.asking import PromptMode  # noqa: TC001 - pydantic reads it
 from training.datasets.registry import DatasetSpec, dataset_called
@@ -34,7 +34,9 @@ class RunRecipe(SplitConfig):
     name
         Of the run; tables name its row so.
     dataset
-        A name of `training.datasets.DATASETS`.
+        A name of `training.datasets.DATASETS`; with a `scale`, any folder in LViT layout with a `classes.csv`.
+    scale
+        Working scale of such a folder.
     subject
         Replaces the data set's own expression for the subject in a file name.
     method
@@ -61,6 +63,7 @@ class RunRecipe(SplitConfig):
 
     name: str = Field(min_length=1)
     dataset: str
+    scale: ScaleName | None = None
     subject: str | None = None
     method: str = "amvlm"
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -133,7 +136,12 @@ class RunRecipe(SplitConfig):
     def spec(self) -> DatasetSpec:
         """Return the data set, with what the recipe says otherwise of it."""
         changes = {} if self.subject is None else {"subject": self.subject}
-        return DatasetSpec.model_validate(dataset_called(self.dataset).model_dump() | changes)
+        if self.scale is None:
+            known = dataset_called(self.dataset)
+        else:
+            note = "A folder in LViT layout whose classes.csv says what its masks show."
+            known = DatasetSpec(name=self.dataset, train=".", by_value=True, scale=self.scale, note=note)
+        return DatasetSpec.model_validate(known.model_dump() | changes)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
