@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from tifffile import imwrite
 
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.cli.labelled_folder import folder_data, folder_prompts
@@ -156,6 +157,30 @@ def test_the_labelled_folder_itself_as_unlabelled(tiny_model, binary_folder):
     data = folder_data(Predictor(tiny_model, device="cpu"), folder, {"nuclei": None}, binary_folder)
 
     assert data.unlabelled == ()
+
+
+def test_one_labelled_image_beside_images_of_another_kind_with_a_nan(run, binary_folder, tiny_checkpoint, tmp_path):
+    for part in ("img", "labelcol"):
+        for file in (binary_folder / part).iterdir():
+            if file.stem != "a":
+                file.unlink()
+    others, output = tmp_path / "others", tmp_path / "better.safetensors"
+    others.mkdir()
+    gray = np.random.default_rng(5).normal(1000, 300, (80, 64)).astype(np.float32)
+    imwrite(others / "whole.tif", gray)
+    gray[10, 20] = np.nan
+    imwrite(others / "broken.tif", gray)
+
+    outcome = run(
+        "fine-tune",
+        *("--labelled", binary_folder, "--unlabelled", others, "--prompt", "nuclei", "--model", tiny_checkpoint),
+        *("--steps", 4, "-o", output),
+    )
+
+    report = json.loads(outcome.out)
+    assert outcome.code == 0, outcome.err
+    assert (report["labelled"], report["unlabelled"], report["steps"]) == (1, 2, 4)
+    assert all(np.isfinite(each).all() for each in load_file(output).values() if each.dtype.kind == "f")
 
 
 def test_masks_that_are_all_empty(tiny_model, binary_folder):
