@@ -171,6 +171,9 @@ class LearningConfig(Config):
     text_ramp: float = Field(
         0.0, ge=0, le=1, description="share of the run in which beta rises (sigmoid ramp); 0: none"
     )
+    text_doubt: float = Field(
+        0.0, ge=0, le=1, description="weight that a pixel loses in the pseudo-label where the text mask says otherwise"
+    )
     text_model: str = Field(
         "", description="folder or hub:OWNER/NAME of another text-prompted model, for what the start was not taught"
     )
@@ -184,6 +187,9 @@ class LearningConfig(Config):
     hard_labels: bool = Field(True, description="round the pseudo-label; its confidence still weighs the pixels")
     anchor: float = Field(1.0, ge=0, le=1, description="share in the pseudo-label of the start and the settled teacher")
     start_share: float | None = Field(None, ge=0, le=1, description="of the start in these; None: 2 / (2 + labelled)")
+    start_least: float = Field(
+        0.5, ge=0, le=1, description="Dice of the start on labelled images below which a prompt counts as new; 0: none"
+    )
     labelled_weight: float | None = Field(
         None, gt=0, le=1, description="of the supervised loss beside pseudo-labels; None: labelled / unlabelled, or 1"
     )
@@ -207,6 +213,8 @@ class LearningConfig(Config):
     def _check_budget(self) -> LearningConfig:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("give either minutes or steps, and set the other to None")
+        if self.text_doubt and not self.confidence_power:
+            raise ValueError("text_doubt lowers confidences, which count with a confidence_power above 0 alone")
         return self
 
 

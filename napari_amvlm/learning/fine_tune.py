@@ -22,6 +22,7 @@ from napari_amvlm.learning.networks import learnt_parts
 from napari_amvlm.learning.new_concepts import beaten_by, tell_of_scales, with_prompts
 from napari_amvlm.learning.reports import FineTuneResult, Report, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
+from napari_amvlm.learning.start_scores import start_scores
 from napari_amvlm.learning.validation import mean_score, prompt_means, validate, validate_other
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.device_model import cpu_tensors, model_on_cpu
@@ -149,7 +150,12 @@ class _Run:
         labelled = sum(bool(image.masks) for image in data.labelled)
         unlabelled = len(data.unlabelled) if config.unlabelled_batch else 0
         self._teacher = MeanTeacher(
-            self._model, config, labelled=labelled, unlabelled=unlabelled, text_model=text_model
+            self._model,
+            config,
+            labelled=labelled,
+            unlabelled=unlabelled,
+            text_model=text_model,
+            failed=self._failed_prompts() if self._source.has_unknown and config.consistency else (),
         )
         self._shown = _copy(self._model, self._served, device)
         self._budget = Budget(config, unknown=self._source.has_unknown)
@@ -160,6 +166,13 @@ class _Run:
         self._scoring_seconds = 0.0
         self._best: dict[str, Tensor] | None = None
         self._validations = 0
+
+    def _failed_prompts(self) -> list[str]:
+        """Return the prompts that the starting model fails at, on labelled images: it should not label others then."""
+        if not self._config.start_least:
+            return []
+        scores = start_scores(self._model, self._data, self._config.crop)
+        return [prompt for prompt, dice in scores.items() if dice < self._config.start_least]
 
     def reports(self) -> Generator[Report, None, FineTuneResult]:
         """Score the starting model, learn, and return the best teacher."""

@@ -14,7 +14,15 @@ from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import StepLosses
 from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
 from napari_amvlm.learning.networks import decode, features, learnt_parts, see
-from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, OtherModel, TextEvidence, pseudo_label
+from napari_amvlm.learning.pseudo_labels import (
+    EmaTeacher,
+    FrozenEnsemble,
+    OtherModel,
+    TextEvidence,
+    doubted,
+    pseudo_label,
+    text_logits,
+)
 from napari_amvlm.losses import depth_loss, guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 from napari_amvlm.models.amvlm import ImageFeatures, TextFeatures
 from napari_amvlm.models.inference import is_countable
@@ -22,7 +30,7 @@ from napari_amvlm.models.words.composition import composition
 from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from napari_amvlm.config import LearningConfig
     from napari_amvlm.learning.mixing import Mixture
@@ -92,10 +100,12 @@ class MeanTeacher:
     labelled, unlabelled
         Numbers of images; they set two weights that the configuration leaves open. In pseudo-labels the starting model
         counts as two labelled images. Beside pseudo-labels each labelled image counts as much as each unlabelled one,
-        though it is drawn more often. For a prompt that the starting model was never taught, labels have weight 1 and
-        the starting model has none.
+        though it is drawn more often. For a prompt that the starting model was never taught, or fails at, labels have
+        weight 1 and the starting model has none.
     text_model
         Another one that labels as well, for the prompts that it answers.
+    failed
+        Prompts that the starting model was taught and fails at on the labelled images.
     """
 
     def __init__(
@@ -106,6 +116,7 @@ class MeanTeacher:
         labelled: int = 1,
         unlabelled: int = 0,
         text_model: TextPrompted | None = None,
+        failed: Collection[str] = (),
     ) -> None:
         self._model = model
         self._config = config
@@ -114,6 +125,8 @@ class MeanTeacher:
         even = max(_LEAST_WEIGHT, min(1.0, labelled / max(1, unlabelled)))
         self._weight_taught, self._weight_new = (even, 1.0) if weight is None else (weight, weight)
         self._taught: dict[str, bool] = {}
+        meanings = [taught(model.config, prompt) for prompt in failed]
+        self._failed = {meaning.concepts for meaning in meanings if meaning is not None}
         start = learnt_parts(model)
         self.student = copy.deepcopy(start).train()
         self._decay = config.ema_decay
@@ -242,12 +255,14 @@ class MeanTeacher:
         with autocast(self._model.device):
             seen = see(self._model, batch.weak[rows], batch.whole[rows])
             chosen = pseudo_label(self._sources, seen, text, prompts)
+            if self._config.text_doubt:
+                chosen = doubted(chosen, text_logits(self.teacher, seen, text), self._config.text_doubt)
         q = torch.full_like(batch.known, 0.5)
         q[rows] = chosen.to(q.dtype)
         return q if batch.mixture is None else batch.mixture(q)
 
     def _share_of_start(self, prompt: str) -> float:
-        """Return the share of the starting model in the ensemble: none for a prompt that it was never taught."""
+        """Return the share of the starting model in the ensemble: none for a prompt that it cannot answer."""
         return self._start_share if self._was_taught(prompt) else 0.0
 
     def _labelled_weight(self, prompts: list[str]) -> float:
@@ -255,10 +270,12 @@ class MeanTeacher:
         return self._weight_taught if all(map(self._was_taught, prompts)) else self._weight_new
 
     def _was_taught(self, prompt: str) -> bool:
-        """Tell whether the network itself answers a prompt: it was taught it and does not compose it of others."""
+        """Tell whether the network itself answers a prompt: taught, not composed of others, and no failure here."""
         if prompt not in self._taught:
             config = self._model.config
-            self._taught[prompt] = taught(config, prompt) is not None and composition(config, prompt) is None
+            meaning = taught(config, prompt)
+            answered = meaning is not None and composition(config, prompt) is None
+            self._taught[prompt] = answered and meaning.concepts not in self._failed
         return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, labelled: Tensor) -> Tensor:

@@ -45,6 +45,22 @@ def pseudo_label(
     return torch.sigmoid(total)
 
 
+def doubted(q: Tensor, z_text: Tensor, doubt: float) -> Tensor:
+    """Return q, drawn towards 0.5 by the share `doubt` where the text mask says the opposite.
+
+    The weight of a pixel is a power of |2q - 1|: at doubt 1 such pixels teach nothing. The label itself stays.
+    """
+    otherwise = (q >= 0.5) != (z_text >= 0)
+    return torch.where(otherwise, 0.5 + (1 - doubt) * (q - 0.5), q)
+
+
+def text_logits(parts: nn.ModuleDict, seen: SeenImages, text: TextFeatures) -> Tensor:
+    """Return z_text at the resolution of the images, `(B, 1, H, W)`."""
+    text_mask = parts["text_mask"]
+    z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
+    return nn.functional.interpolate(z_text, size=seen.images.shape[-2:], mode="bilinear", align_corners=False)
+
+
 class TextEvidence:
     """The text mask of a network, with weight beta.
 
@@ -62,11 +78,7 @@ class TextEvidence:
     def weighted_logits(self, seen: SeenImages, text: TextFeatures, prompts: Sequence[str]) -> Iterator[Tensor]:
         """Yield beta z_text at the resolution of the images."""
         if self._weight:
-            text_mask = self._parts["text_mask"]
-            z_text = text_mask.text_logits(text_mask(seen.maps), text.t_cls)  # type: ignore[operator]
-            size = seen.images.shape[-2:]
-            z_text = nn.functional.interpolate(z_text, size=size, mode="bilinear", align_corners=False)
-            yield self.share * self._weight * z_text
+            yield self.share * self._weight * text_logits(self._parts, seen, text)
 
 
 class OtherModel:

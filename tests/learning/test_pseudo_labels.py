@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_amvlm.learning.networks import decode, features, learnt_parts, see
-from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, TextEvidence, pseudo_label
+from napari_amvlm.learning.pseudo_labels import EmaTeacher, FrozenEnsemble, TextEvidence, doubted, pseudo_label
 
 PROMPTS = ["nuclei", "left lung"]
 
@@ -50,3 +50,12 @@ def test_sources_of_weight_zero_yield_nothing(tiny_model, encoded):
 
     for source in (TextEvidence(parts, 0), EmaTeacher(parts, 0), FrozenEnsemble(parts, 0, lambda _prompt: 1.0)):
         assert list(source.weighted_logits(*encoded, PROMPTS)) == []
+
+
+def test_pixels_lose_confidence_where_the_text_mask_says_otherwise():
+    q = torch.tensor([0.9, 0.9, 0.1, 0.1]).view(1, 1, 2, 2)
+    z_text = torch.tensor([2.0, -2.0, 2.0, -2.0]).view(1, 1, 2, 2)
+
+    assert doubted(q, z_text, 0.0).flatten().tolist() == pytest.approx([0.9, 0.9, 0.1, 0.1])
+    assert doubted(q, z_text, 0.5).flatten().tolist() == pytest.approx([0.9, 0.7, 0.3, 0.1])
+    assert doubted(q, z_text, 1.0).flatten().tolist() == pytest.approx([0.9, 0.5, 0.5, 0.1])

@@ -56,6 +56,7 @@ def _losses(model, **changes):
         "labelled_batch": 2,
         "unlabelled_batch": 2,
         "supervised_share": 0.4,
+        "start_least": 0,
     }
     run = fine_tune(model, _data(), LearningConfig.model_validate(base | changes))
     reports = [report for report in run if isinstance(report, StepReport)]

@@ -128,7 +128,9 @@ class RunRecipe(SplitConfig):
             told["text_guidance"] = 0.0
         if not told["unlabelled_batch"] or not told["consistency"]:
             labels = ("consistency", "supervised_share", "ramp", "text_evidence", "text_ramp", "confidence_power")
-            told |= dict.fromkeys((*labels, "hard_labels", "anchor", "start_share", "labelled_weight"))
+            told |= dict.fromkeys(
+                (*labels, "text_doubt", "hard_labels", "anchor", "start_share", "start_least", "labelled_weight")
+            )
         if not told["text_evidence"]:
             told["text_ramp"] = None
         return {"method": self.method, "settings": self.settings, "start": self.start, "prompts": self.prompts, **told}
