@@ -274,8 +274,8 @@ class MeanTeacher:
         if prompt not in self._taught:
             config = self._model.config
             meaning = taught(config, prompt)
-            answered = meaning is not None and composition(config, prompt) is None
-            self._taught[prompt] = answered and meaning.concepts not in self._failed
+            does = meaning is not None and meaning.concepts not in self._failed
+            self._taught[prompt] = does and composition(config, prompt) is None
         return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, labelled: Tensor) -> Tensor:
