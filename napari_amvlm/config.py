@@ -111,10 +111,10 @@ class ObjectsConfig(Config):
 
     concepts: tuple[str, ...] = Field(min_length=1, description="names of the concepts whose objects can be counted")
     channels: tuple[Channels, ...] = Field(
-        (32, 48, 64), min_length=1, max_length=4, description="of the head's levels, the finest first"
+        (32, 64, 96), min_length=1, max_length=4, description="of the head's levels, the finest first"
     )
     groups: int = Field(8, ge=1, le=64, description="groups of the group normalisation")
-    marker: float = Field(0.5, gt=0, lt=1, description="relative distance to the border from which on a middle begins")
+    marker: float = Field(0.4, gt=0, lt=1, description="relative distance to the border from which on a middle begins")
 
     @model_validator(mode="after")
     def _check_groups(self) -> ObjectsConfig:
@@ -138,12 +138,6 @@ class ModelConfig(Config):
     concepts: tuple[Concept, ...] = ()
     structure: bool = Field(False, description="whether it was taught parts, unions and exclusions of concepts")
     objects: ObjectsConfig | None = Field(None, description="the head for separate objects; None: there is none")
-
-    @model_validator(mode="after")
-    def _check_levels(self) -> ModelConfig:
-        if self.objects is not None and len(self.objects.channels) >= len(self.unet.channels):
-            raise ValueError("the head for separate objects must have fewer levels than the U-Net")
-        return self
 
 
 class LearningConfig(Config):

@@ -2,7 +2,7 @@
 
     python -m training.fit_objects WEIGHTS --data PATH --out WEIGHTS_WITH_HEAD
 
-The features of the crops are computed once, so that it takes about ten minutes of one core. The recipe
+The probability of each image is computed once, so that it takes about twelve minutes of one core. The recipe
 `training/recipes/objects.toml` learns from sets that open weights may learn from, `objects-research.toml` also from
 MoNuSeg's training images.
 """
@@ -19,7 +19,7 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import load_model, save_model
 from training.command import DataSetsOption, DeviceOption, run_command
-from training.objects.data import crop_features, load_objects
+from training.objects.data import ObjectCrops, load_objects
 from training.objects.fit import fit_head, mean_row, score_objects, with_head
 from training.objects.recipe import ObjectRecipe
 from training.runs.markdown import table
@@ -49,8 +49,8 @@ def main(
         )
     model = with_head(start, resolved)
     learnt = load_objects(resolved, data, model.config, validation=False)
-    log.info("%d images; computing the features of %d crops", len(learnt), resolved.crops)
-    crops = crop_features(model, resolved, learnt)
+    log.info("%d images; computing the probability of each", len(learnt))
+    crops = ObjectCrops(model, resolved, learnt)
     log.info("fitting the head")
     steps = fit_head(model, crops, resolved, minutes=minutes)
     scores = score_objects(model, load_objects(resolved, data, model.config, validation=True))

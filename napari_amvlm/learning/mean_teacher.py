@@ -341,7 +341,8 @@ class MeanTeacher:
             with torch.no_grad():
                 image = self._model.features(first.images, first.whole, first.maps)
                 before = self._model.decode(image, text, separate=True)
-            few = ImageFeatures(encoded.v_cls[:n], encoded.dense[:n], tuple(s[:n] for s in encoded.skips))
+            skips = tuple(s[:n] for s in encoded.skips)
+            few = ImageFeatures(encoded.v_cls[:n], encoded.dense[:n], skips, encoded.images[:n])
             now = decode(self.student, few, text, separate=True)
         loss = nn.functional.binary_cross_entropy_with_logits
         masks = loss(now.logits, before.logits.sigmoid())

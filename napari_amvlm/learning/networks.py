@@ -47,7 +47,7 @@ def see(model: AMVLM, images: Tensor, whole: Tensor) -> SeenImages:
 def features(parts: nn.ModuleDict, seen: SeenImages) -> ImageFeatures:
     """Run the text-free half of `parts`."""
     skips = parts["unet"].encode(seen.images, seen.maps.tokens, seen.whole)  # type: ignore[operator]
-    return ImageFeatures(seen.v_cls, parts["text_mask"](seen.maps), skips)
+    return ImageFeatures(seen.v_cls, parts["text_mask"](seen.maps), skips, seen.images)
 
 
 def decode(parts: nn.ModuleDict, image: ImageFeatures, text: TextFeatures, *, separate: bool = False) -> AmvlmOutput:

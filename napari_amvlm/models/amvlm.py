@@ -31,16 +31,19 @@ class ImageFeatures:
         Unit image embeddings, `(B, d)`.
     dense
         V_dense, unit vectors, `(B, d, H/4, W/4)`.
+    images
+        The images themselves, `(B, 3, H, W)`; the object head looks at them.
     """
 
     v_cls: Tensor
     dense: Tensor
     skips: tuple[Tensor, ...]
+    images: Tensor
 
     @property
     def nbytes(self) -> int:
         """Memory that the tensors take, in bytes."""
-        return sum(t.numel() * t.element_size() for t in (self.v_cls, self.dense, *self.skips))
+        return sum(t.numel() * t.element_size() for t in (self.v_cls, self.dense, *self.skips, self.images))
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class AMVLM(nn.Module):
     def features(self, images: Tensor, whole: Tensor, seen: VisionFeatures) -> ImageFeatures:
         """Return what `encode_image` does, of images that the image encoder has `seen` already."""
         skips = self.unet.encode(images, seen.tokens, whole)
-        return ImageFeatures(self.image_projection(seen.cls), self.text_mask(seen), skips)
+        return ImageFeatures(self.image_projection(seen.cls), self.text_mask(seen), skips, images)
 
     def encode_text(self, prompts: Sequence[str]) -> TextFeatures:
         """Encode N prompts; the frozen half comes from a cache where it can."""
@@ -248,14 +251,14 @@ def decode_pairs(
     text_mask, unet, presence, objects
         The parts that decode; without `objects` there is no depth.
     """
-    v_cls, dense, skips = image.v_cls, image.dense, image.skips
+    v_cls, dense, skips, images = image.v_cls, image.dense, image.skips, image.images
     if image_index is not None:
         v_cls, dense, *rest = (_rows(t, image_index) for t in (v_cls, dense, *skips))
         skips = tuple(rest)
+        images = images if objects is None else images.index_select(0, image_index)
     text_logits = text_mask.text_logits(dense, text.t_cls)
     v_text = text_guided_embedding(dense, text_logits)
-    decoded = unet.decoded(skips, text_logits, text.sentence)
-    logits = unet.logits(decoded)
+    logits = unet.decode(skips, text_logits, text.sentence)
     there = presence(v_cls, v_text, text.t_cls, text_logits, logits)
-    depth = None if objects is None else objects(decoded, skips).float()
+    depth = None if objects is None else objects(images, logits.float().sigmoid()).float()
     return AmvlmOutput(logits.float(), text_logits, v_text, there, depth)

@@ -70,7 +70,7 @@ def build_model(config: ModelConfig, *, text_encoder: TextEncoder | None = None,
             text_projection=ProjectionHead(config.text_encoder.width, config.embedding),
             text_mask=TextMaskGenerator(image.hidden, finer, config.dense, config.embedding),
             unet=TextConditionedUNet(unet, hidden=image.hidden, sentence=config.text_encoder.width),
-            objects=ObjectHead(objects, levels=unet.channels, patch=unet.patch) if objects is not None else None,
+            objects=ObjectHead(objects) if objects is not None else None,
         )
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()

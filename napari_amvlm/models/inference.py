@@ -305,7 +305,7 @@ def _encode_tiles(
     for row, index in enumerate(rows):
         one = slice(row, row + 1)
         skips = tuple(s[one].clone(memory_format=torch.preserve_format) for s in features.skips)
-        yield index, ImageFeatures(features.v_cls[one], features.dense[one].clone(), skips)
+        yield index, ImageFeatures(features.v_cls[one], features.dense[one].clone(), skips, features.images[one])
 
 
 def features_of(

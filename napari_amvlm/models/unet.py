@@ -121,21 +121,11 @@ class TextConditionedUNet(nn.Module):
         Tensor
             Logits `(N, 1, H, W)`.
         """
-        return self.logits(self.decoded(skips, text_logits, sentence))
-
-    def logits(self, decoded: tuple[Tensor, ...]) -> Tensor:
-        """Return logits `(N, 1, H, W)` of the decoder's features."""
-        return nn.functional.pixel_shuffle(self.head(decoded[0]), self._patch)
-
-    def decoded(self, skips: tuple[Tensor, ...], text_logits: Tensor, sentence: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of the text-conditioned half, the finest level first; see `decode`."""
         text = self.embed_text(sentence)
         mask = torch.sigmoid(text_logits.detach()).to(skips[-1].dtype)
-        maps: list[Tensor] = []
         x = self.middle(torch.cat([skips[-1], nn.functional.avg_pool2d(mask, 4)], dim=1), text)
         for level in reversed(range(len(self.up))):
             up = nn.functional.interpolate(self.reduce[level](x), scale_factor=2, mode="nearest")
             parts = [up, skips[level], mask] if level == self._mask_level else [up, skips[level]]
             x = self.up[level](torch.cat(parts, dim=1), text)
-            maps.append(x)
-        return tuple(reversed(maps))
+        return nn.functional.pixel_shuffle(self.head(x), self._patch)

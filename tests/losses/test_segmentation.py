@@ -114,7 +114,7 @@ def test_each_pair_may_have_a_balance_of_its_own():
         torch.testing.assert_close(both[row], balanced_cross_entropy(logits, target, balance=balance)[row])
 
 
-def test_depth_loss_is_a_weighted_cross_entropy():
+def test_depth_loss_is_four_times_a_weighted_squared_error():
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(2, 1, 5, 6, generator=generator)
     depth = torch.rand(2, 1, 5, 6, generator=generator) * (torch.rand(2, 1, 5, 6, generator=generator) < 0.5)
@@ -127,7 +127,7 @@ def test_depth_loss_is_a_weighted_cross_entropy():
         for z, t, w in zip(logits[row].flatten(), depth[row].flatten(), weight[row].flatten(), strict=True):
             factor = float(w) * (4.0 if t > 0 else 1.0)
             p = 1 / (1 + math.exp(-float(z)))
-            total -= factor * (float(t) * math.log(p) + (1 - float(t)) * math.log(1 - p))
+            total += factor * 4 * (p - float(t)) ** 2
             weights += factor
         assert float(found[row]) == pytest.approx(total / weights, rel=1e-5)
 

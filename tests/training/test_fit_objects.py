@@ -5,11 +5,10 @@ from safetensors.torch import load_file
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.model_info import read_info
 from training.fit_objects import main
-from training.objects.data import pieces
+from training.objects.data import pieces, without_slivers
 
 RECIPE = """
 licence = "CC0-1.0"
-crops = 3
 crop = 64
 steps = 4
 batch = 2
@@ -71,3 +70,17 @@ def test_pieces_that_may_be_several_objects_are_not_learnt_from():
     assert (objects[5:15, 5:15] == 1).all()
     assert unknown[22, 30]
     assert not unknown[10, 10]
+
+
+def test_overlaps_of_outlines_belong_to_the_nearest_object():
+    objects = np.zeros((20, 30), np.int32)
+    objects[5:15, 5:15], objects[5:15, 16:26] = 1, 3
+    objects[5:15, 15] = 2
+    wanted = np.where(objects == 2, 0, objects)
+
+    cleaned = without_slivers(objects)
+
+    assert np.array_equal(cleaned[wanted > 0], wanted[wanted > 0])
+    assert set(np.unique(cleaned[:, 15])) <= {0, 1, 3}
+    assert (cleaned[5:15, 15] > 0).all()
+    assert not without_slivers(np.eye(4, dtype=np.int32)).any()

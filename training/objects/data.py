@@ -1,4 +1,4 @@
-"""Images whose objects are known, and crops of them with the model's features."""
+"""Images whose objects are known, and crops of them with the model's probability."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
-from napari_amvlm.device import autocast
+from napari_amvlm.config import STRIDE
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_crop, strong_view
-from napari_amvlm.models.amvlm import TextFeatures
+from napari_amvlm.models.tile_maps import tile_maps
 from napari_amvlm.models.words.taught import taught
 from training.pretraining.data import held_out, is_held_out
 
@@ -39,6 +40,8 @@ _BETWEEN = 7
 
 _TOUCHING = 3.0
 """Weight of these."""
+
+_NEARLY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,69 +122,88 @@ def pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_
     return objects, ndimage.binary_dilation(unknown, iterations=2) & (objects == 0)
 
 
-@dataclass(frozen=True)
-class CropFeatures:
-    """N crops: what the head sees of them, and what it should say.
+class ObjectCrops:
+    """Draws crops of images whose objects are known; the frozen network looks at each image once, whole.
 
-    Attributes
+    Parameters
     ----------
-    decoded, encoded
-        Features of the frozen network, bfloat16 `(N, C, h, w)` of each level, the finest first.
-    depth, weight
-        float16 `(N, 1, S, S)`; the weight is 0 where nobody knows, and higher between objects that touch.
+    model
+        Gives the probability of each image's prompt.
+    recipe
+        Sizes, and how crops are turned, zoomed and changed in their looks.
+    images
+        What is drawn from: first a set, by its share, then an image.
     """
 
-    decoded: tuple[Tensor, ...]
-    encoded: tuple[Tensor, ...]
-    depth: Tensor
-    weight: Tensor
+    def __init__(self, model: AMVLM, recipe: ObjectRecipe, images: Sequence[ObjectImage]) -> None:
+        self._recipe, self._device = recipe, model.device
+        self._chance, self._generator = random.Random(recipe.seed), torch.Generator().manual_seed(recipe.seed)
+        self._of_set: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self._shares: dict[str, float] = {}
+        for image in images:
+            objects = without_slivers(image.objects)
+            maps = [image.image.transpose(2, 0, 1), probability_of(model, image)[None], depth_of(objects)[None]]
+            seen = torch.from_numpy(np.concatenate(maps)).half()
+            self._of_set.setdefault(image.spec.folder, []).append((seen, _weight(objects, image.unknown)))
+            self._shares[image.spec.folder] = image.spec.share
 
-    def __getitem__(self, rows: Tensor) -> CropFeatures:
-        decoded, encoded = (tuple(level[rows].float() for level in levels) for levels in (self.decoded, self.encoded))
-        return CropFeatures(decoded, encoded, self.depth[rows].float(), self.weight[rows].float())
+    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return images `(B, 3, S, S)`, and probability, depth and its weight, `(B, 1, S, S)`.
+
+        The probability is more doubtful than the network is on images that it was taught: its logit is scaled, and
+        moved smoothly.
+        """
+        recipe, generator = self._recipe, self._generator
+        geometry = GeometryConfig(zoom=recipe.zoom)
+        crops = []
+        for folder in self._chance.choices(list(self._shares), list(self._shares.values()), k=recipe.batch):
+            seen, weight = self._chance.choice(self._of_set[folder])
+            crops.append(random_crop(seen.float(), weight.float(), recipe.crop, geometry, generator))
+        maps, weights = torch.stack([c[0] for c in crops]), torch.stack([c[1] for c in crops])
+        images = strong_view(maps[:, :3], AppearanceConfig(blur=recipe.blur, noise=recipe.noise), generator)
+        probability = _doubted(maps[:, 3:4], recipe.doubt, generator)
+        return (
+            images.to(self._device),
+            probability.to(self._device),
+            maps[:, 4:].to(self._device),
+            weights.to(self._device),
+        )
 
 
-def crop_features(model: AMVLM, recipe: ObjectRecipe, images: Sequence[ObjectImage]) -> CropFeatures:
-    """Cut crops at random, change their looks, and compute the features of each for its prompt."""
-    chance, generator = random.Random(recipe.seed), torch.Generator().manual_seed(recipe.seed)
-    geometry, looks = GeometryConfig(zoom=recipe.zoom), AppearanceConfig()
-    of_set: dict[str, list[ObjectImage]] = {}
-    for image in images:
-        of_set.setdefault(image.spec.folder, []).append(image)
-    shares = [of_set[name][0].spec.share for name in of_set]
-    targets = {image.name: _target(image) for image in images}
-    levels = len(recipe.head.channels)
-    maps: list[list[Tensor]] = [[] for _ in range(2 * levels + 2)]
-    for _ in range(recipe.crops):
-        image = chance.choice(of_set[chance.choices(list(of_set), shares)[0]])
-        pixels = torch.from_numpy(image.image).permute(2, 0, 1)
-        view, target = random_crop(pixels, targets[image.name], recipe.crop, geometry, generator)
-        decoded, encoded = features(model, strong_view(view[None], looks, generator), image.spec.prompt)
-        half = [level.bfloat16() for level in (*decoded[:levels], *encoded[:levels])]
-        for column, part in zip(maps, (*half, target[None, :1].half(), target[None, 1:].half()), strict=True):
-            column.append(part)
-    joined = [torch.cat(column).contiguous() for column in maps]
-    return CropFeatures(tuple(joined[:levels]), tuple(joined[levels : 2 * levels]), joined[-2], joined[-1])
+def probability_of(model: AMVLM, image: ObjectImage) -> NDArray[np.float32]:
+    """Return what the head is given beside an image, which is looked at in one piece, float32 `(H, W)`."""
+    height, width = image.objects.shape
+    padded = np.pad(image.image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+    return tile_maps(model, padded[None], [image.spec.prompt]).probability[0, 0, :height, :width]
 
 
-def _target(image: ObjectImage) -> Tensor:
-    """Return depth and weight, float32 `(2, H, W)`."""
+def without_slivers(objects: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return objects, where what is smaller than 20 pixels, as overlaps of outlines are, belongs to the nearest."""
     from scipy import ndimage
 
-    numbers = image.objects
-    highest = ndimage.maximum_filter(numbers, _BETWEEN)
-    lowest = ndimage.minimum_filter(np.where(numbers > 0, numbers, np.iinfo(np.int32).max), _BETWEEN)
+    small = (np.bincount(objects.ravel()) < _SMALLEST)[objects] & (objects > 0)
+    others = np.where(small, 0, objects)
+    if not small.any() or not others.any():
+        return others
+    rows, columns = ndimage.distance_transform_edt(others == 0, return_distances=False, return_indices=True)
+    return np.where(small, others[rows, columns], objects)
+
+
+def _weight(objects: NDArray[np.int32], unknown: NDArray[np.bool_]) -> Tensor:
+    """Return how much each pixel's depth counts, float16 `(1, H, W)`."""
+    from scipy import ndimage
+
+    highest = ndimage.maximum_filter(objects, _BETWEEN)
+    lowest = ndimage.minimum_filter(np.where(objects > 0, objects, np.iinfo(np.int32).max), _BETWEEN)
     between = (lowest < highest) & (highest > 0)
-    weight = np.where(image.unknown, 0.0, np.where(between, _TOUCHING, 1.0))
-    return torch.from_numpy(np.stack([depth_of(numbers), weight]).astype(np.float32))
+    return torch.from_numpy(np.where(unknown, 0.0, np.where(between, _TOUCHING, 1.0))[None]).half()
 
 
-def features(model: AMVLM, images: Tensor, prompt: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return what the object head sees of images `(B, 3, H, W)`, which are looked at in tiles: decoded and encoded."""
-    device, whole = model.device, torch.zeros(len(images), dtype=torch.bool, device=model.device)
-    with torch.inference_mode(), autocast(device):
-        seen = model.encode_image(images.to(device), whole)
-        text = model.encode_text([prompt])
-        text = TextFeatures(text.sentence.expand(len(images), -1), text.t_cls.expand(len(images), -1))
-        where = model.text_mask.text_logits(seen.dense, text.t_cls)
-        return model.unet.decoded(seen.skips, where, text.sentence), seen.skips
+def _doubted(probability: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """Return a probability `(B, 1, S, S)` whose logit is scaled by exp(0.3 s n), and moved by s n smoothly."""
+    batch, _, side, _ = probability.shape
+    scale, offset = torch.randn(2, batch, 1, 1, 1, generator=generator)
+    coarse = torch.randn(batch, 1, side // 8, side // 8, generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    logits = torch.logit(probability, _NEARLY)
+    return torch.sigmoid(logits * torch.exp(0.3 * spread * scale) + spread * (1.5 * smooth + 0.7 * offset))

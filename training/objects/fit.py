@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.metrics import ObjectScores
     from napari_amvlm.models.amvlm import AMVLM
-    from training.objects.data import CropFeatures, ObjectImage
+    from training.objects.data import ObjectCrops, ObjectImage
     from training.objects.recipe import ObjectRecipe
 
 log = logging.getLogger("training.objects")
@@ -39,7 +39,7 @@ def with_head(model: AMVLM, recipe: ObjectRecipe) -> AMVLM:
     return other.to(model.device)
 
 
-def fit_head(model: AMVLM, crops: CropFeatures, recipe: ObjectRecipe, *, minutes: float | None = None) -> int:
+def fit_head(model: AMVLM, crops: ObjectCrops, recipe: ObjectRecipe, *, minutes: float | None = None) -> int:
     """Fit the object head of `model` in place, and return the steps that were made.
 
     Parameters
@@ -56,7 +56,6 @@ def fit_head(model: AMVLM, crops: CropFeatures, recipe: ObjectRecipe, *, minutes
     head, device = model.objects, model.device
     assert head is not None
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    generator = torch.Generator().manual_seed(recipe.seed)
     began, done, mean = time.process_time(), 0.0, 0.0
     step = 0
     while done < 1:
@@ -64,10 +63,10 @@ def fit_head(model: AMVLM, crops: CropFeatures, recipe: ObjectRecipe, *, minutes
         done = max(step / recipe.steps, spent)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, step / 50 + 0.02) * (1 + np.cos(np.pi * min(done, 1))) / 2
-        some = crops[torch.randint(len(crops.depth), (recipe.batch,), generator=generator)]
+        images, probability, depth, weight = crops.draw()
         with autocast(device):
-            logits = head(*(tuple(level.to(device) for level in levels) for levels in (some.decoded, some.encoded)))
-        loss = depth_loss(logits, some.depth.to(device), some.weight.to(device), inside=recipe.inside).mean()
+            logits = head(images, probability)
+        loss = depth_loss(logits, depth, weight, inside=recipe.inside).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -45,11 +45,13 @@ class ObjectRecipe(Config):
     scored: tuple[ObjectSet, ...] = Field((), description="further sets, all for validation; left out if missing")
     head: ObjectsConfig
     seed: int = 0
-    crops: int = Field(600, ge=1, description="crops whose features are computed once, and then drawn from")
-    crop: int = Field(256, ge=64, multiple_of=STRIDE)
-    zoom: tuple[float, float] = (0.7, 1.6)
-    steps: int = Field(1500, ge=1)
-    batch: int = Field(4, ge=1)
+    crop: int = Field(192, ge=64, multiple_of=STRIDE)
+    zoom: tuple[float, float] = (0.7, 1.4)
+    blur: float = Field(0.7, ge=0, le=5, description="largest sigma of a Gaussian blur, pixels")
+    noise: float = Field(0.03, ge=0, le=1, description="largest standard deviation of Gaussian noise")
+    doubt: float = Field(0.4, ge=0, description="spread of what is added to the logit of the probability")
+    steps: int = Field(4000, ge=1)
+    batch: int = Field(6, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     inside: float = Field(3.0, gt=0, description="weight of pixels inside objects, relative to those outside")
