@@ -84,7 +84,9 @@ def score_objects(model: AMVLM, images: Sequence[ObjectImage]) -> dict[str, list
     for image in images:
         predictor.set_image((image.image * 255).round().astype(np.uint8))
         prediction = predictor.predict(image.spec.prompt, scale="tiles")
-        both = (prediction.objects(), split_instances(prediction.probability))
+        # Whether the prompt is in the image at all is another question: both ways part the same mask.
+        mask, depth, marker = prediction.probability, prediction.depth, prediction.marker
+        both = (split_instances(mask, depth=depth, marker=marker), split_instances(mask))
         scores = [object_scores(objects, image.objects) for objects in both]
         found.setdefault(image.spec.folder, []).append((scores[0], scores[1]))
     return found
