@@ -75,11 +75,16 @@ def export_labels(
             except ProjectError as error:
                 notes.append(f"{image.stem}: its masks are there, but not the image itself: {error}")
         if hidden:
-            winner = "of the smallest mask" if rule is OverlapRule.SMALLEST else "that comes first in the project"
-            notes.append(f"{image.stem}: {hidden} pixels belong to several prompts; labelcol/ has the one {winner}.")
+            notes.append(overlap_note(image.stem, hidden, rule))
     write_classes(root / "classes.csv", prompts)
     write_image_table(root / "images.csv", table)
     return notes
+
+
+def overlap_note(stem: str, pixels: int, rule: OverlapRule) -> str:
+    """Say which prompt has the pixels of a label image that several masks claim."""
+    winner = "of the smallest mask" if rule is OverlapRule.SMALLEST else "that comes first in the project"
+    return f"{stem}: {pixels} pixels belong to several prompts; labelcol/ has the one {winner}."
 
 
 def merged_labels(

@@ -9,6 +9,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.exports.annotated import project_prompts
 from napari_amvlm.exports.label_files import prompt_folders, write_classes, write_image_table
+from napari_amvlm.exports.labels import overlap_note
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.exports.scans import annotated_scans
 from napari_amvlm.files import write_atomically
@@ -72,6 +73,8 @@ def export_scan_labels(
             write(root / folder / f"{scan.stem}.{ending}", labels, scan.image)
         write(root / "labelcol" / f"{scan.stem}.{ending}", scan.labels(prompts, rule, order), scan.image)
         table.append((scan.stem, scan.image.name, ""))
+        if scan.disputed:
+            notes.append(overlap_note(scan.stem, scan.disputed, rule))
     write_classes(root / "classes.csv", prompts)
     write_image_table(root / "images.csv", table)
     return notes

@@ -13,6 +13,7 @@ from napari_amvlm.exports.annotated import LEFT_OUT, annotated_images, free_name
 from napari_amvlm.exports.labels import merged_labels
 from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_axes, mask_shape
 from napari_amvlm.imaging import ImageSource, in_plane, plane_of
+from napari_amvlm.review import disputed_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +111,11 @@ class AnnotatedScan:
         """Return values 1..K by the order of `prompts`; one prompt wins each pixel."""
         merged = ((place, merged_labels(i.masks, prompts, rule=rule, order=order)[0]) for place, i in self.parts)
         return self._map(list(merged), np.min_scalar_type(len(prompts)))
+
+    @cached_property
+    def disputed(self) -> int:
+        """The number of pixels that several prompts claim."""
+        return sum(int(np.count_nonzero(disputed_pixels(image.masks))) for _, image in self.parts)
 
     def mask(self, prompt: str, value: int = 1) -> LabelMap:
         """Return one prompt's whole mask: 0 and `value`."""

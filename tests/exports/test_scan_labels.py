@@ -148,3 +148,19 @@ def test_an_image_without_a_scan_is_an_ome_tiff_of_its_own(tmp_path):
 
     assert notes == []
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "masks" / "nuclei" / "crop.ome.tif") > 0, mask)
+
+
+def test_pixels_of_several_prompts_are_told_beside_a_scan(tmp_path):
+    whole, part = np.ones((60, 48), bool), np.zeros((60, 48), bool)
+    part[:10] = True
+    with Project.create(tmp_path / "p.amvlm") as project:
+        record = project.images.add_array(
+            np.random.default_rng(2).integers(0, 255, (60, 48), np.uint8), name="crop.tif"
+        )
+        for prompt, mask in (("lungs", whole), ("left lung", part)):
+            project.corrections.accept(record.id, prompt, Answer(mask))
+
+        notes = export_as(project, "ome-tiff", tmp_path / "out")
+
+    assert notes == ["crop: 480 pixels belong to several prompts; labelcol/ has the one of the smallest mask."]
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "masks" / "lungs" / "crop.ome.tif") > 0, whole)
