@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.layout import tab_through
@@ -73,12 +73,12 @@ class QueuePanel(QWidget):
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Accept files and folders."""
         if event is not None and _local_paths(event):
-            event.acceptProposedAction()
+            _accept_copy(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:
         """Hand on the files and folders."""
         if event is not None:
-            event.acceptProposedAction()
+            _accept_copy(event)
             self.pathsDropped.emit(_local_paths(event))
 
     def setColours(self, colours: Colours) -> None:
@@ -100,6 +100,12 @@ def _row(wide: QWidget, narrow: QWidget) -> QHBoxLayout:
     row.addWidget(wide, 1)
     row.addWidget(narrow)
     return row
+
+
+def _accept_copy(event: QDropEvent) -> None:
+    """Accept as a copy: a file manager may delete what it was told is moved."""
+    event.setDropAction(Qt.DropAction.CopyAction)
+    event.accept()
 
 
 def _local_paths(event: QDropEvent) -> list[Path]:
