@@ -4,7 +4,7 @@ from napari_amvlm.session.learning_data import learning_data
 from napari_amvlm.session.model_comparison import Compared, Comparer, parent_file
 from napari_amvlm.session.queue_order import QueueOrder, QueueScorer, order_queue
 from napari_amvlm.session.run_record import changed_images, judged_run, keep_model, start_run
-from napari_amvlm.session.verdict import ENOUGH_HELD_OUT, Judgement, Verdict, judge
+from napari_amvlm.session.verdict import ENOUGH_HELD_OUT, Judgement, Verdict, in_words, judge
 
 __all__ = [
     "ENOUGH_HELD_OUT",
@@ -15,6 +15,7 @@ __all__ = [
     "QueueScorer",
     "Verdict",
     "changed_images",
+    "in_words",
     "judge",
     "judged_run",
     "keep_model",

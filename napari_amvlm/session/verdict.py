@@ -63,9 +63,9 @@ class PromptJudgement:
 
     def __str__(self) -> str:
         """Say it in a few words."""
-        name = self.prompt or "all prompts"
         if self.verdict == Verdict.TOO_FEW:
-            return f"not judged on {name} ({self.images} of {ENOUGH_HELD_OUT} corrected held-out images)"
+            return in_words([self])
+        name = self.prompt or "all prompts"
         numbers = f"{name} ({self.change:+.3f}, noise {self.noise:.3f})"
         heads = {Verdict.IMPROVED: "better on", Verdict.WORSE: "worse on", Verdict.SAME: "about as good on"}
         return f"{heads[self.verdict]} {numbers}"
@@ -102,7 +102,20 @@ class Judgement:
 
     def __str__(self) -> str:
         """Say it in one sentence without a full stop."""
-        return "; ".join(map(str, self.prompts)) or "not judged on any prompt"
+        return in_words(self.prompts) or "not judged on any prompt"
+
+
+def in_words(judged: Sequence[PromptJudgement]) -> str:
+    """Say what the held-out images say of some prompts; those with equally few images are named together."""
+    few: dict[int, list[str]] = {}
+    for each in judged:
+        if each.verdict == Verdict.TOO_FEW:
+            few.setdefault(each.images, []).append(each.prompt or "all prompts")
+    sentences = [str(each) for each in judged if each.verdict != Verdict.TOO_FEW]
+    for images, names in few.items():
+        wanted = f"{images} of {ENOUGH_HELD_OUT} corrected held-out images"
+        sentences.append(f"not judged on {', '.join(names)} ({wanted})")
+    return "; ".join(sentences)
 
 
 def judge(scores: Mapping[str, Sequence[tuple[float, float]]]) -> Judgement:

@@ -96,3 +96,12 @@ def test_no_number_counts_as_nothing_found():
 def test_nothing_to_judge_on():
     assert judge({}).verdict is Verdict.TOO_FEW
     assert str(judge({})) == "not judged on any prompt"
+
+
+def test_prompts_with_equally_few_images_are_named_together():
+    judgement = judge({"a": [], "b": _pairs([0.3]), "c": [], "d": _pairs(UP)})
+
+    assert str(judgement) == (
+        "better on d (+0.105, noise 0.015); not judged on a, c (0 of 3 corrected held-out images); "
+        "not judged on b (1 of 3 corrected held-out images)"
+    )

@@ -16,7 +16,7 @@ from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.workers import LearnThread
 from napari_amvlm._qt.workspace import LOADING
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.session import Verdict
+from napari_amvlm.session import Verdict, in_words
 from napari_amvlm.session.learning_run import LearningRun, Outcome
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class LearnDock(Dock):
         if unsettled:
             prompt = unsettled[0].prompt
             answers[f"Accept more images of {prompt}"] = lambda: self._accept_more(prompt)
-        reasons = "; ".join(map(str, unsettled)) or str(judgement)
+        reasons = in_words(unsettled) or str(judgement)
         self.panel.question.ask(f"{name} is {reasons}. Look at its masks before you let it serve.", answers)
 
     def _accept_more(self, prompt: str) -> None:
