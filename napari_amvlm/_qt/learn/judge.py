@@ -173,14 +173,16 @@ class Judging(QObject):
             then()
 
     def note(self, compared: Compared) -> None:
-        """Store the scores of an image that both models were just compared on, and show them."""
+        """Store the scores of an image that both models were just compared on, where its masks had none; show them."""
         run_id, record = self._run_id, self._judged
         if run_id is None or record is None:
             return
 
         def store(project: Project) -> tuple[list[ImageScore], Judgement]:
-            if not project.read_only:
-                project.runs.store_scores(run_id, compared.scores)
+            known = {s.correction_id for s in project.runs.scores(run_id) if s.after is not None}
+            new = [score for score in compared.scores if score.correction_id not in known]
+            if new and not project.read_only:
+                project.runs.store_scores(run_id, new)
             return judged_run(project, run_id)
 
         def done(judged: tuple[list[ImageScore], Judgement]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -219,6 +219,20 @@ def test_a_model_file_that_is_gone_is_told(judged):
     assert (level, record.path.name in text) == ("error", True)
     assert not judged.learn.comparison.is_open()
     assert not judged.learn.panel.compare_button.isChecked()
+
+
+def test_comparing_again_leaves_the_scores_of_masks_that_are_the_same(judged):
+    judged.open()
+    project, entry = judged.workspace.project, judged.learn.panel.scores.value()[0]
+    run = judged.workspace.view.runs[0].id
+    measured = [replace(score, after=0.25) for score in project.runs.scores(run) if score.image_id == entry.key]
+    project.runs.store_scores(run, measured)
+
+    judged.learn.panel.compare_button.click()
+    judged.idle()
+    judged.open()
+
+    assert [score for score in project.runs.scores(run) if score.image_id == entry.key] == measured
 
 
 def test_a_model_of_the_list_is_compared(judged):
