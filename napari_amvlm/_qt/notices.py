@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from napari.utils.notifications import show_error, show_warning
 
+from napari_amvlm.errors import capitalised
+
 
 def notify(level: str, text: str) -> None:
     """Show a warning or an error over the canvas; anything else is left to the status lines."""
     if level == "warning":
-        show_warning(text)
+        show_warning(capitalised(text))
     elif level == "error":
-        show_error(text)
+        show_error(capitalised(text))

@@ -7,6 +7,8 @@ from typing import Literal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from napari_amvlm.errors import capitalised
+
 Level = Literal["info", "warning", "error"]
 
 
@@ -40,6 +42,7 @@ class StatusLine(QLabel):
     def setValue(self, level: Level, text: str) -> None:
         """Show `text`; the whole of it is in the tooltip as well."""
         self._level = level
+        text = text if level == "info" else capitalised(text)
         self.setText(text)
         self.setToolTip(text)
         self._recolour()
