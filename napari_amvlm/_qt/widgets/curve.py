@@ -59,7 +59,7 @@ class CurveWidget(QWidget):
         self._view.ci.layout.setSpacing(0)
         self._dice_plot, self._loss_plot = (self._new_plot(row) for row in range(2))
         # a curve that hardly moves is drawn flat, and its axis keeps its numbers
-        self._dice_plot.setLimits(minYRange=0.02)
+        self._dice_plot.setLimits(minYRange=0.02, yMin=-0.05, yMax=1.05)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
         self._view.setToolTip(
             "Dice on held-out images, and loss; from left to right the share of the budget that is used, in per cent"
@@ -94,6 +94,7 @@ class CurveWidget(QWidget):
         plot.showGrid(x=True, y=True, alpha=0.2)
         plot.setXRange(0, 100, padding=0.02)
         plot.getAxis("left").setWidth(42)
+        plot.getAxis("left").setTicks([[]])  # no numbers before there is a curve
         plot.sigYRangeChanged.connect(partial(_name_two_heights, plot.getAxis("left")))
         return plot
 

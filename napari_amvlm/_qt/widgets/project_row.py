@@ -36,6 +36,7 @@ class ProjectRow(QWidget):
     ) -> None:
         super().__init__(parent)
         self._value: Path | None = None
+        self._read_only = False
         self._default: Path | None = None
         self._recent: list[Path] = []
         self._pick_existing = pick_existing or _pick_existing
@@ -61,12 +62,17 @@ class ProjectRow(QWidget):
         """Return the open project's folder."""
         return self._value
 
-    def setValue(self, path: Path | None) -> None:
-        """Show `path` as the open project."""
+    def setValue(self, path: Path | None, *, read_only: bool = False) -> None:
+        """Show `path` as the open project, and whether it is open for reading only."""
         self._value = path
+        self._read_only = read_only
         if path is not None:
             self._recent = [path, *(other for other in self._recent if other != path)][:8]
         self._refill()
+
+    def isReadOnly(self) -> bool:
+        """Return whether the open project is shown as open for reading only."""
+        return self._read_only
 
     def setDefault(self, path: Path | None) -> None:
         """Tell where a project is made at the first Accept while none is open."""
@@ -87,19 +93,21 @@ class ProjectRow(QWidget):
         with QSignalBlocker(self._list):
             self._list.clear()
             if self._value is None:
-                name = self._default.name if self._default is not None else f"corrections{SUFFIX}"
+                name = _short(self._default) if self._default is not None else "corrections"
                 self._list.addItem(f"{name} (new)", None)
             for path in self._recent:
-                self._list.addItem(names[path], path)
+                reading = "read-only: " if self._read_only and path == self._value else ""
+                self._list.addItem(f"{reading}{names[path]}", path)
                 self._list.setItemData(self._list.count() - 1, str(path), _TIP)
             self._list.insertSeparator(self._list.count())
             self._list.addItem("New project...", _NEW)
             self._list.setItemData(self._list.count() - 1, f"Make a project folder (NAME{SUFFIX}) where you like", _TIP)
             self._list.setCurrentIndex(0)
         shown = self._value or self._default
-        self._list.setToolTip(
-            f"Accepted corrections are written here, at once:\n{shown or 'a folder beside the image'}"
-        )
+        use = "Accepted corrections are written here, at once"
+        if self._read_only:
+            use = "Open for reading only; nothing can be accepted"
+        self._list.setToolTip(f"{use}:\n{shown or 'a folder beside the image'}")
 
     def _on_activated(self, index: int) -> None:
         path = self._list.itemData(index)
@@ -123,11 +131,11 @@ class ProjectRow(QWidget):
 
 
 def telling_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the names of folders, with as many parent folders as tell them apart.
+    """Return short names of projects, with as many parent folders as tell them apart.
 
     Examples
     --------
-    >>> list(telling_names([Path("a/x"), Path("b/x"), Path("a/y")]).values())
+    >>> list(telling_names([Path("a/x.amvlm"), Path("b/x.amvlm"), Path("a/y.amvlm")]).values())
     ['x (a)', 'x (b)', 'y']
     """
     names = {}
@@ -139,8 +147,13 @@ def telling_names(paths: Sequence[Path]) -> dict[Path, str]:
             (n for n in range(1, deepest + 1) if all(other.parent.parts[-n:] != parents[-n:] for other in others)),
             deepest,
         )
-        names[path] = f"{path.name} ({Path(*parents[-depth:])})" if others else path.name
+        names[path] = f"{_short(path)} ({Path(*parents[-depth:])})" if others else _short(path)
     return names
+
+
+def _short(path: Path) -> str:
+    """Return the name of a project without the ending that all have: there is room for some 15 letters."""
+    return path.name.removesuffix(SUFFIX)
 
 
 def ask_read_only(parent: QWidget, path: Path) -> bool:

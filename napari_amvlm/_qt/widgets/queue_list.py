@@ -11,6 +11,7 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PICTURE = 40
 """Side of a picture in the list, pixels."""
+
+NO_ENTRIES = "No images yet: press Add images, or drop files or folders here."
+NONE_LISTED = "No image is listed with this status and name."
 
 _KEY = Qt.ItemDataRole.UserRole
 FILTERS: dict[str, tuple[str, ...]] = {
@@ -102,6 +106,9 @@ class QueueList(QWidget):
         self._list.setMinimumHeight(160)
         self._list.setAccessibleName("Images of the project")
         self._list.setToolTip("Double-click, or Enter, opens an image")
+        self._hint = QLabel()
+        self._hint.setWordWrap(True)
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty = QIcon(_pixmap(np.full((PICTURE, PICTURE, 3), 110, np.uint8)))
         # a moment after the last movement, so that scrolling asks once
         self._settle = QTimer(self)
@@ -117,6 +124,8 @@ class QueueList(QWidget):
         column.setSpacing(4)
         column.addLayout(row)
         column.addWidget(self._list, 1)
+        QVBoxLayout(self._list).addWidget(self._hint)
+        self._refill()
         # signals
         self._status.currentIndexChanged.connect(self._on_filter)
         self._name.textChanged.connect(self._refill)
@@ -137,6 +146,10 @@ class QueueList(QWidget):
             return
         self._entries, self._current = list(entries), current
         self._refill()
+
+    def hint(self) -> str:
+        """Return what is said in place of the entries; empty where there are some."""
+        return self._hint.text()
 
     def statuses(self) -> tuple[str, ...]:
         """Return the statuses that are listed."""
@@ -173,6 +186,8 @@ class QueueList(QWidget):
                 self._list.addItem(item)
                 if entry.key == self._current:
                     self._list.setCurrentItem(item)
+        none = NONE_LISTED if self._entries else NO_ENTRIES
+        self._hint.setText("" if self._list.count() else none)
         self._settle.start()
 
     def _on_filter(self) -> None:

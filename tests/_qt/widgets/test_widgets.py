@@ -25,7 +25,7 @@ from napari_amvlm._qt.widgets.project_row import ProjectRow
 from napari_amvlm._qt.widgets.prompt_edit import PromptEdit
 from napari_amvlm._qt.widgets.prompt_list import PromptEntry, PromptList
 from napari_amvlm._qt.widgets.question import Question
-from napari_amvlm._qt.widgets.queue_list import QueueEntry, QueueList
+from napari_amvlm._qt.widgets.queue_list import NO_ENTRIES, NONE_LISTED, QueueEntry, QueueList
 from napari_amvlm._qt.widgets.queue_step import QueueStep
 from napari_amvlm._qt.widgets.scale_choice import ScaleChoice, ScaleSettings
 from napari_amvlm._qt.widgets.score_table import BETTER, WORSE, PromptRow, ScoreEntry, ScoreTable, worst_first
@@ -188,7 +188,19 @@ def test_the_open_project_is_shown_first(qtbot, tmp_path):
     row.setValue(tmp_path / "b.amvlm")
 
     assert row.recent() == [tmp_path / "b.amvlm", tmp_path / "a.amvlm"]
-    assert row._list.currentText() == "b.amvlm"
+    assert row._list.currentText() == "b"
+
+
+def test_a_project_that_is_open_for_reading_only_says_so(qtbot, tmp_path):
+    row = ProjectRow()
+    qtbot.addWidget(row)
+
+    row.setValue(tmp_path / "a.amvlm", read_only=True)
+    reading = row._list.currentText(), row._list.toolTip().splitlines()[0]
+    row.setValue(tmp_path / "a.amvlm")
+
+    assert reading == ("read-only: a", "Open for reading only; nothing can be accepted:")
+    assert row._list.currentText() == "a"
 
 
 def test_devices_fill_in_and_the_budget_comes_back(qtbot):
@@ -215,6 +227,21 @@ def test_curves_keep_what_they_were_given_until_cleared(qtbot):
     assert (kept.dice, kept.loss, kept.loss_at) == ([0.5], [0.9], [10.0])
     assert [list(axis) for axis in drawn] == [[0.0], [0.5]]
     assert curve.value().loss == []
+
+
+def test_an_empty_plot_has_no_numbers_and_dice_stays_within_its_bounds(qtbot):
+    curve = CurveWidget()
+    qtbot.addWidget(curve)
+    axes = [plot.getAxis("left") for plot in (curve._dice_plot, curve._loss_plot)]
+    empty = [axis._tickLevels for axis in axes]
+
+    curve.addDice(0.0, 0.98)
+    curve._dice_plot.getViewBox().updateAutoRange()
+
+    assert empty == [[[]], [[]]]
+    (numbers,) = axes[0]._tickLevels
+    assert len(numbers) == 2
+    assert all(0 <= height <= 1 for height, _text in numbers)
 
 
 def test_only_a_model_that_does_not_serve_can_be_served(qtbot):
@@ -443,6 +470,18 @@ def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot):
     assert chosen.args == [3]
 
 
+def test_a_list_without_entries_says_why(qtbot):
+    listed = QueueList()
+    qtbot.addWidget(listed)
+    empty = listed.hint()
+
+    listed.setValue([QueueEntry(1, "tile 1", "new", 1)], current=None)
+    filled = listed.hint()
+    listed.setStatuses("accepted")
+
+    assert (empty, filled, listed.hint()) == (NO_ENTRIES, "", NONE_LISTED)
+
+
 def test_an_empty_queue_has_no_steps(qtbot):
     step = QueueStep()
     qtbot.addWidget(step)
@@ -463,9 +502,9 @@ def test_projects_of_one_name_show_what_tells_them_apart(qtbot):
     row.setRecent([Path("/a/day/p.amvlm"), Path("/b/day/p.amvlm"), Path("/a/day/q.amvlm")])
 
     assert [row._list.itemText(index) for index in range(1, 4)] == [
-        f"p.amvlm ({Path('a/day')})",
-        f"p.amvlm ({Path('b/day')})",
-        "q.amvlm",
+        f"p ({Path('a/day')})",
+        f"p ({Path('b/day')})",
+        "q",
     ]
 
 
@@ -478,3 +517,20 @@ def test_a_status_line_of_a_fixed_height_keeps_it(qtbot):
 
     assert line.height() == before
     assert line.toolTip().startswith("a long message")
+
+
+@pytest.mark.parametrize(
+    ("level", "text", "shown"),
+    [
+        ("error", "the mask cannot be read.", "The mask cannot be read."),
+        ("warning", "a.png was not found.", "a.png was not found."),
+        ("info", "nuclei in a.png: present 0.99", "nuclei in a.png: present 0.99"),
+    ],
+)
+def test_what_went_wrong_begins_with_a_capital_and_a_name_stays(qtbot, level, text, shown):
+    line = StatusLine()
+    qtbot.addWidget(line)
+
+    line.setValue(level, text)
+
+    assert line.value() == (level, shown)
