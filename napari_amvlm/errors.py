@@ -115,11 +115,6 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
-def capitalised(text: str) -> str:
-    """Begin a message with a capital, unless its first word may be a name, as that of a file."""
-    return text[:1].upper() + text[1:] if text.split(" ", 1)[0].isalpha() else text
-
-
 def sentence(error: BaseException) -> str:
     """Describe `error` in one sentence, with what to do where that is known."""
     if isinstance(error, AmvlmError):

@@ -32,6 +32,7 @@ from napari_amvlm.models.words.composition import composition
 from napari_amvlm.models.words.taught import taught
 from napari_amvlm.models.words.word_list import nearest_concept
 from napari_amvlm.prediction import Nearest, Prediction, not_taught_words
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -403,7 +404,7 @@ class Predictor:
             The device has not enough memory; what was cached is forgotten.
         """
         count, height, width = tiles.shape[:3]
-        what = f"{count} {'tile' if count == 1 else 'tiles'} of {height}x{width} pixels"
+        what = f"{counted(count, 'tile')} of {height}x{width} pixels"
         advice = "take fewer or smaller tiles, or close other programs"
         with self._lock:
             maps = self._run(lambda: tile_maps(self.model, tiles, prompts, separate=separate), advice=advice, what=what)

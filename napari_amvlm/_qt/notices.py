@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari.utils.notifications import show_error, show_warning
 
-from napari_amvlm.errors import capitalised
+from napari_amvlm.wording import capitalised
 
 
 def notify(level: str, text: str) -> None:

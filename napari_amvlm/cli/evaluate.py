@@ -17,6 +17,7 @@ from napari_amvlm.cli.console import (
     say,
     views_of,
 )
+from napari_amvlm.wording import counted
 
 
 def evaluate(
@@ -89,9 +90,8 @@ def _image_lines(prompt: str, values: dict[str, Any]) -> list[str]:
 
 def _line(name: str, values: dict[str, Any]) -> str:
     """Return the line of one prompt."""
-    count = f"{values['n']} image{'' if values['n'] == 1 else 's'}"
     scores = f"Dice {values['dice']:.4f}, IoU {values['iou']:.4f}{_of_objects(values)}"
-    return f"{name}: {scores} ({count}, {values['protocol']})"
+    return f"{name}: {scores} ({counted(values['n'], 'image')}, {values['protocol']})"
 
 
 def _of_objects(values: dict[str, Any]) -> str:

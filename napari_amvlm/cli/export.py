@@ -9,6 +9,7 @@ import typer
 
 from napari_amvlm.cli.console import remark, say
 from napari_amvlm.errors import InputError
+from napari_amvlm.wording import counted
 
 
 def export(
@@ -52,4 +53,4 @@ def export(
         count = opened.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
     for note in notes:
         remark(note)
-    say(f"{count} images -> {output}")
+    say(f"{counted(count, 'image')} -> {output}")

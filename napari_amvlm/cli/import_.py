@@ -11,6 +11,7 @@ import typer
 
 from napari_amvlm.cli.console import remark, say
 from napari_amvlm.errors import InputError
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +70,10 @@ def import_(
     unchanged = f", {report.unchanged} were there already" if report.unchanged else ""
     if dry_run:
         for image, name, objects in report.entered:
-            say(f"{image}: {name}" + ("" if objects is None else f", {objects} objects"))
-        say(f"{len(report.entered)} masks would be entered into {project}{unchanged}")
+            say(f"{image}: {name}" + ("" if objects is None else f", {counted(objects, 'object')}"))
+        say(f"{counted(len(report.entered), 'mask')} would be entered into {project}{unchanged}")
     else:
-        say(f"{len(report.accepted)} masks -> {project}{unchanged}")
+        say(f"{counted(len(report.accepted), 'mask')} -> {project}{unchanged}")
     if report.problems:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ import typer
 
 from napari_amvlm.cli.console import remark, say
 from napari_amvlm.errors import InputError
+from napari_amvlm.wording import counted
 
 
 def measure(
@@ -51,4 +52,4 @@ def measure(
     if plot:
         write_plot(result, picture, overwrite=overwrite)
     count = result.images["image"].nunique()
-    say(f"{len(result.objects)} objects in {count} {'image' if count == 1 else 'images'} -> {output}")
+    say(f"{counted(len(result.objects), 'object')} in {counted(count, 'image')} -> {output}")

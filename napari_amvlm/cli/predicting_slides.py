@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.cli.predict_request import answers, model_token
 from napari_amvlm.errors import InputError
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def predict_one_slide(
         return f"{path}: done already -> {store.path}"
     maps = len(request.prompts) * (1 + request.instances)
     needed = memory_needed(predictor.model, batch=run.batch, prompts=maps, cache_bytes=CACHE_BYTES)
-    remark(f"{path}: {run.total} blocks to do; {memory_note(needed, predictor.device)}.")
+    remark(f"{path}: {counted(run.total, 'block')} to do; {memory_note(needed, predictor.device)}.")
     if request.instances:
         store.note_objects(None)
     for report in run.run():
@@ -53,7 +54,7 @@ def predict_one_slide(
     said = answers(predictor, zip(request.prompts, store.presence(), strict=True))
     if request.instances:
         counts = number_objects(store, on_progress=lambda done, total: show(done / total, f"{image.name}, objects"))
-        said = [f"{answer} ({count} objects)" for answer, count in zip(said, counts, strict=True)]
+        said = [f"{answer} ({counted(count, 'object')})" for answer, count in zip(said, counts, strict=True)]
         for prompt, countable in zip(request.prompts, store.request.countable, strict=True):
             if not countable:
                 remark(f"{path}: the model does not tell objects of {prompt!r} apart; each connected piece is one.")

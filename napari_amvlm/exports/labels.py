@@ -18,6 +18,7 @@ from napari_amvlm.exports.label_files import (
 )
 from napari_amvlm.files import write_atomically
 from napari_amvlm.review import OverlapRule, compose_classes, disputed_pixels
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +85,7 @@ def export_labels(
 def overlap_note(stem: str, pixels: int, rule: OverlapRule) -> str:
     """Say which prompt has the pixels of a label image that several masks claim."""
     winner = "of the smallest mask" if rule is OverlapRule.SMALLEST else "that comes first in the project"
-    return f"{stem}: {pixels} pixels belong to several prompts; labelcol/ has the one {winner}."
+    return f"{stem}: several prompts claim {counted(pixels, 'pixel')}; labelcol/ has the one {winner}."
 
 
 def merged_labels(

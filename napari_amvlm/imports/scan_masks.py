@@ -12,6 +12,7 @@ from napari_amvlm.errors import AmvlmError, ImageError, LabelsError
 from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_shape
 from napari_amvlm.imaging import ImageSource
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,7 +95,7 @@ class Scans:
             missing = [index for index in missing if index not in lacking]
         if missing:
             on_problem(
-                f"{origin}: masks on {len(missing)} {'plane' if len(missing) == 1 else 'planes'} of {scan.image.name} "
+                f"{origin}: masks on {counted(len(missing), 'plane')} of {scan.image.name} "
                 "lie on no image of the project: add these images first, or say with --images where the scan lies."
             )
 

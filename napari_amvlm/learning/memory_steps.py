@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from napari_amvlm.config import STRIDE, LearningConfig
 from napari_amvlm.device import retry_with_less
 from napari_amvlm.models.device_model import LEAST_TILE, TileLoad
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +52,7 @@ class MemorySteps:
         if max(labelled, unlabelled) > 1:
             fewer = [max(min(batch, 1), batch // 2) for batch in (labelled, unlabelled)]
             change = dict(zip(("labelled_batch", "unlabelled_batch"), fewer, strict=True))
-            count = sum(fewer)
-            what = f"{count} {'crop' if count == 1 else 'crops'} at once"
+            what = f"{counted(sum(fewer), 'crop')} at once"
         elif side >= LEAST_TILE:
             change, what = {"crop": side}, f"crops of {side}x{side} pixels"
         else:

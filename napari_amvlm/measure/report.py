@@ -18,6 +18,7 @@ from napari_amvlm.files import refuse_existing
 from napari_amvlm.imaging import to_rgb01
 from napari_amvlm.measure.sources import masked_image
 from napari_amvlm.measure.tables import Tables, measure
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,9 +135,10 @@ def _methods(project: Project, entries: Sequence[_Entry]) -> str:
     text = (
         f"Masks were made with napari-amvlm {version('napari-amvlm')} by {', '.join(authors)}, "
         f"{'on ' + days[0] if days[0] == days[-1] else f'from {days[0]} to {days[-1]}'} (UTC). "
-        f"The project has {counts.images} images, {counts.accepted} of them with accepted masks; {counts.held_out} of "
-        f"these were held out to score models and not learnt from. Of {len(corrections)} accepted masks, {proposed} "
-        f"were proposed by a model and then accepted or corrected by a person; {len(corrections) - proposed} were "
+        f"The project has {counted(counts.images, 'image')}, {counts.accepted} of them with accepted masks; "
+        f"{counts.held_out} of these were held out to score models and not learnt from. "
+        f"Of {counted(len(corrections), 'accepted mask')}, {proposed} were proposed by a model and then accepted or "
+        f"corrected by a person; {len(corrections) - proposed} were "
         f"drawn or imported. Work on them took {hours:.1f} hours. The project is served by {model}."
     )
     return f"<p>{escape(text)}</p>"

@@ -13,6 +13,7 @@ from napari_amvlm.device import lost_errors, retry_with_less
 from napari_amvlm.errors import DeviceLostError
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.text_encoder import load_text_encoder
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ class TileLoad:
         """
         if self.side != before.side:
             return f"Memory ran short; going on with tiles of {self.side}x{self.side} pixels."
-        return f"Memory ran short; going on with {self.batch} {'tile' if self.batch == 1 else 'tiles'} at once."
+        return f"Memory ran short; going on with {counted(self.batch, 'tile')} at once."
 
 
 class ServedModel:

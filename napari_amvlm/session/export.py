@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.exports import LEFT_OUT, ExportOptions, FormatName, export_as
 from napari_amvlm.exports.formats import FORMATS
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def export_project(project: Project, kind: Choice, path: Path, scans: Sequence[P
     options = ExportOptions(scans=tuple(scans) if "scans" in FORMATS[kind].options else ())
     notes = export_as(project, kind, path, options)
     accepted = project.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
-    return f"Exported {accepted} image{'' if accepted == 1 else 's'} to {path}.", list(notes)
+    return f"Exported {counted(accepted, 'image')} to {path}.", list(notes)
 
 
 def export_measurements(project: Project, path: Path) -> tuple[str, list[str]]:
@@ -68,7 +69,7 @@ def export_measurements(project: Project, path: Path) -> tuple[str, list[str]]:
     # Whoever chose a file that is there was asked whether to replace it.
     write_tables(tables, path, overwrite=path.exists())
     counts = ", ".join(f"{row['prompt']} {row['objects']}" for row in tables.prompts.to_dict("records"))
-    return f"Measured {len(tables.objects)} objects ({counts}) to {path}.", notes
+    return f"Measured {counted(len(tables.objects), 'object')} ({counts}) to {path}.", notes
 
 
 def export_report(project: Project, path: Path) -> tuple[str, list[str]]:

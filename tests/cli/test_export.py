@@ -27,7 +27,7 @@ def test_formats_that_are_folders(run, project, tmp_path, kind, written):
 
     assert outcome.code == 0
     assert (tmp_path / "out" / written).is_file()
-    assert outcome.out == f"1 images -> {tmp_path / 'out'}\n"
+    assert outcome.out == f"1 image -> {tmp_path / 'out'}\n"
 
 
 def test_coco_is_one_file(run, project, tmp_path):

@@ -45,7 +45,7 @@ def test_what_was_exported_is_imported(run, project, empty, tmp_path, options, f
     outcome = run("import", empty, tmp_path / file)
 
     assert (exported.code, outcome.code, outcome.err) == (0, 0, "")
-    assert outcome.out == f"1 masks -> {empty}\n"
+    assert outcome.out == f"1 mask -> {empty}\n"
     with Project.open(empty, read_only=True) as opened:
         (correction,) = opened.corrections.select()
         assert correction.prompt == "nuclei"
@@ -89,7 +89,7 @@ def test_what_is_left_out_is_told_and_the_rest_is_entered(run, empty, tmp_path):
     assert outcome.code == 1
     assert outcome.err.startswith("Left out: no image of")
     assert outcome.err.count("\n") == 1
-    assert outcome.out == f"1 masks -> {empty}\n"
+    assert outcome.out == f"1 mask -> {empty}\n"
 
 
 def test_an_accepted_mask_is_kept_unless_told_otherwise(run, project, tmp_path):

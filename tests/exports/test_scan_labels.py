@@ -162,5 +162,5 @@ def test_pixels_of_several_prompts_are_told_beside_a_scan(tmp_path):
 
         notes = export_as(project, "ome-tiff", tmp_path / "out")
 
-    assert notes == ["crop: 480 pixels belong to several prompts; labelcol/ has the one of the smallest mask."]
+    assert notes == ["crop: several prompts claim 480 pixels; labelcol/ has the one of the smallest mask."]
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "masks" / "lungs" / "crop.ome.tif") > 0, whole)

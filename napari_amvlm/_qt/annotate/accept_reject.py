@@ -21,6 +21,7 @@ from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm.errors import InputError
 from napari_amvlm.project import Answer
 from napari_amvlm.session.accepted import summary
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,8 +170,7 @@ class AcceptReject(QObject):
             annotation.keep_accepted(prompt, stored.accepted)
             count = int((stored.accepted.objects > 0).sum())
             part = "" if stored.accepted.is_whole() else f" in the {summary(stored.accepted)[0]:.0%} reviewed"
-            pixels = "1 pixel" if count == 1 else f"{count} pixels"
-            text = f"Accepted {prompt} on {stored.image.name}: {pixels}{part} on the disk."
+            text = f"Accepted {prompt} on {stored.image.name}: {counted(count, 'pixel')}{part} on the disk."
             self._workspace.say("info", text, annotation)
             self.accepted.emit(annotation)
 

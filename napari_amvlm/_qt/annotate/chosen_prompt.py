@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QColorDialog
 from napari_amvlm._qt.annotate.prompts import finished_words
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm.session.accepted import summary
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,7 @@ class ChosenPrompt(QObject):
         elif stored is not None and not stored.prediction.is_drawn:
             parts.append("the model's guess" if annotation.is_drawn(prompt) else "absent: nothing is drawn")
         if count is not None:
-            parts.append("1 object" if count == 1 else f"{count} objects")
+            parts.append(counted(count, "object"))
         if annotation.differs(prompt):
             parts.append("differs from the project: Accept stores it, Restore brings it back")
         elif prompt in annotation.finished:

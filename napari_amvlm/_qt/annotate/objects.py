@@ -15,6 +15,7 @@ from napari_amvlm._qt.layers.mask import MaskLayer
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.review import merge_objects, relabel, split_by_probability
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,8 +164,9 @@ class Objects(QObject):
             taken = np.where(chosen, data, 0)
             for number, value in enumerate(picked, start=1):
                 taken = relabel(taken, value, int(data.max()) + highest + number)
-            count = "1 object" if len(picked) == 1 else f"{len(picked)} objects"
-            return Change(np.where(chosen, 0, data), f"Moved {count} to {prompt}.", moved=taken)
+            return Change(
+                np.where(chosen, 0, data), f"Moved {counted(len(picked), 'object')} to {prompt}.", moved=taken
+            )
 
         self.make(moved, prompt)
 
@@ -198,7 +200,7 @@ class Objects(QObject):
             return
         annotation, prompt = self._chosen
         annotation.set_locked(prompt, numbers, locked)
-        text = f"{'Locked' if locked else 'Unlocked'} {len(numbers)} object{'' if len(numbers) == 1 else 's'}."
+        text = f"{'Locked' if locked else 'Unlocked'} {counted(len(numbers), 'object')}."
 
         def store(project: Any) -> None:
             project.locks.set(project.corrections.get(known.correction), numbers, locked)

@@ -9,7 +9,7 @@ from napari_amvlm._qt.learn.comparison import Comparison
 from napari_amvlm._qt.learn.judge import NOTHING_BETTER, Judging
 from napari_amvlm._qt.learn.model_entries import model_entries
 from napari_amvlm._qt.learn.panel import LearnPanel
-from napari_amvlm._qt.queue.add_images import ImageAdder, count
+from napari_amvlm._qt.queue.add_images import ImageAdder
 from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
@@ -18,6 +18,7 @@ from napari_amvlm._qt.workspace import LOADING
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.session import Verdict, in_words
 from napari_amvlm.session.learning_run import LearningRun, Outcome
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,7 +161,7 @@ class LearnDock(Dock):
         self.outcome = outcome
         self.workspace.with_project(lambda _project: None)
         self.judging.show_outcome(outcome)
-        left_out = f" Left out: {count(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
+        left_out = f" Left out: {counted(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
         stopped = "Stopped. " if outcome.stopped else ""
         record, judgement = outcome.record, outcome.judgement
         if record is None:
@@ -240,7 +241,7 @@ class LearnDock(Dock):
             self.panel.counts.setText("No project is open; the first Accept makes one.")
         else:
             c = view.counts
-            accepted = f"Accepted {count(c.accepted, 'image')}, {c.held_out} held out"
+            accepted = f"Accepted {counted(c.accepted, 'image')}, {c.held_out} held out"
             self.panel.counts.setText(f"{accepted} \N{MIDDLE DOT} {c.unlabelled} unlabelled")
         if self.workspace.model_state in ("loading", "failed"):
             level: Level = "error" if self.workspace.model_state == "failed" else "info"

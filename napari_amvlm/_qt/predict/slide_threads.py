@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.predict.plane_thread import PromptThread, taught_prompts
 from napari_amvlm.errors import Cancelled, InputError
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -246,8 +247,7 @@ class StackThread(PromptThread):
             )
             self.found.emit(replace(report, index=(*volume, *report.index), predictions=kept))
             self.progressed.emit(report.done, report.total, f"slice {report.done} of {report.total}")
-        noun = "slice" if self._done == 1 else "slices"
-        return "\n".join([f"{self._done} {noun} done: {', '.join(prompts)}.", *unknown])
+        return "\n".join([f"{counted(self._done, 'slice')} done: {', '.join(prompts)}.", *unknown])
 
 
 _NOTHING = np.zeros((0, 0), np.float32)

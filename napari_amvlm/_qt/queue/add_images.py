@@ -16,6 +16,7 @@ from napari_amvlm._reader import read_layers
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging import image_kind, open_images
 from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +105,7 @@ class ImageAdder(QObject):
         def done(added: _Added) -> None:
             for data, options, kind in added.layers:
                 self._viewer.add_layer(Layer.create(data, options, kind))
-            message = f"Added to the project: {count(added.count, 'image')}."
+            message = f"Added to the project: {counted(added.count, 'image')}."
             if added.layers:
                 message += " Stacks and slides are open in the viewer; accept slices or regions to add these."
             end("warning" if added.problems else "info", " ".join([message, *added.problems[:1]]))
@@ -133,11 +134,6 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
         folder = path / "img" if (path / "img").is_dir() else path
         files += [each for each in sorted(folder.iterdir()) if _is_image(each)]
     return list(dict.fromkeys(files))
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number and its noun, `1 image` or `2 images`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _is_image(path: Path) -> bool:

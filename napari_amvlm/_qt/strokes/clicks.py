@@ -18,6 +18,7 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging.image_data import MICROMETERS
 from napari_amvlm.review.clicks import add_object, cut_along, object_at, remove_objects
 from napari_amvlm.review.objects import drawn_line
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ class ObjectClicks(QObject):
         if not picked:
             self._workspace.say("info", "No object is chosen; click on one in click mode.")
             return
-        words = "1 object" if len(picked) == 1 else f"{len(picked)} objects"
+        words = counted(len(picked), "object")
 
         def removed(_annotation: Annotation, _prompt: str, data: np.ndarray) -> Change:
             return Change(remove_objects(data, picked), f"Removed {words}.", picks=False)
@@ -153,7 +154,7 @@ class ObjectClicks(QObject):
         def parted(_annotation: Annotation, _prompt: str, data: np.ndarray) -> Change:
             after = cut_along(data, line)
             count = len(np.unique(after)) - len(np.unique(data))
-            return Change(after, f"Cut; {count} more object{'' if count == 1 else 's'}.", picks=False)
+            return Change(after, f"Cut; {counted(count, 'more object')}.", picks=False)
 
         self._row.setValue(())
         self._hide()

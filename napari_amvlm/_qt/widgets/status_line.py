@@ -7,7 +7,7 @@ from typing import Literal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from napari_amvlm.errors import capitalised
+from napari_amvlm.wording import capitalised
 
 Level = Literal["info", "warning", "error"]
 

@@ -1,0 +1,23 @@
+"""Words of messages: numbers with their nouns, and the capital that begins a sentence."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def capitalised(text: str) -> str:
+    """Begin a message with a capital, unless its first word may be a name, as that of a file.
+
+    Examples
+    --------
+    >>> capitalised("the disk is full"), capitalised("a.png was not found")
+    ('The disk is full', 'a.png was not found')
+    """
+    return text[:1].upper() + text[1:] if text.split(" ", 1)[0].isalpha() else text
