@@ -17,10 +17,28 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
+_FITTED = 0.95
+"""Share of the canvas that a fitted layer fills, as in napari."""
+
 
 def camera_of(viewer: Any) -> Any:
     """Return the camera, wherever this version of napari keeps it."""
     return getattr(viewer, "scene", viewer).camera
+
+
+def fit_to_view(viewer: Any, layers: Sequence[Layer]) -> None:
+    """Fit some layers to the canvas, also planes beside a stack, at which the function of napari fails."""
+    if max(layer.ndim for layer in layers) == viewer.dims.ndim:
+        viewer.fit_to_view(layers=layers)
+        return
+    extents = [layer.extent for layer in layers]
+    first = np.min([extent.world[0, -2:] for extent in extents], axis=0)
+    last = np.max([extent.world[1, -2:] for extent in extents], axis=0)
+    pixel = np.max([extent.step[-2:] for extent in extents], axis=0)
+    camera = camera_of(viewer)
+    camera.center = tuple((first + last) / 2)
+    camera.zoom = _FITTED * float(np.min(np.asarray(viewer.canvas.size) / (last - first + pixel)))
+    viewer.events.reset_view(center=camera.center, zoom=camera.zoom, angles=camera.angles)
 
 
 class FittedView(QObject):
@@ -56,7 +74,7 @@ class FittedView(QObject):
         wanted = [layer for layer in layers or self._viewer.layers if layer in self._viewer.layers]
         shown = [layer for layer in wanted if layers or layer.visible]
         if shown:
-            self._viewer.fit_to_view(layers=shown)
+            fit_to_view(self._viewer, shown)
             self._layers = layers
 
     def _find_fitted(self) -> None:

@@ -10,7 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.layers import labels as label_layers
-from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.layers.camera import camera_of, fit_to_view
 from napari_amvlm._qt.widgets.swipe import ACCEPTED_COLOUR, AFTER_COLOUR, BEFORE_COLOUR
 from napari_amvlm.session.model_comparison import ACCEPTED, AFTER, BEFORE
 
@@ -74,7 +74,7 @@ class ComparisonLayers(QObject):
             self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = active
         if not same_image:
-            self._viewer.fit_to_view(layers=[self._layers[0]])
+            fit_to_view(self._viewer, self._layers[:1])
 
     def setBorder(self, border: float) -> None:
         """Move the border to a share of the width, without a signal."""

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_amvlm._qt.annotation.mask_layers import mask_layers_for
 from napari_amvlm._qt.corrections import find_image
 from napari_amvlm._qt.layers import labels as label_layers
-from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.layers.camera import camera_of, fit_to_view
 from napari_amvlm._qt.layers.image import layer_kind, layer_path, layer_shape
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm.errors import ImageError
@@ -213,7 +213,7 @@ class ImageOpener(QObject):
             if image.visible != (image is annotation.image):  # napari draws anew also where nothing changes
                 image.visible = image is annotation.image
         mask_layers_for(viewer, self._workspace).show(annotation)
-        viewer.fit_to_view(layers=[annotation.image])
+        fit_to_view(viewer, [annotation.image])
 
     def _close_oldest(self, viewer: Any, current: Image) -> None:
         """Take the oldest images out of the viewer whose masks are all stored."""

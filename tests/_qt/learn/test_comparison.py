@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
 
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.workspace import Workspace
 from napari_amvlm.models.checkpoint import load_model, save_model
@@ -254,3 +256,12 @@ def test_an_image_that_is_opened_to_be_corrected_ends_the_comparison(judged):
     judged.idle()
 
     assert judged.names() == ["slide", entry.name, f"{entry.name} \N{MIDDLE DOT} nuclei"]
+
+
+def test_the_comparison_is_in_view_beside_a_stack(judged):
+    judged.viewer.add_image(np.zeros((5, 300, 400), np.uint8), name="stack")
+
+    judged.open()
+
+    image = judged.viewer.layers[f"{judged.shown().name}, compared"]
+    np.testing.assert_allclose(camera_of(judged.viewer).center[-2:], image.extent.world[:, -2:].mean(axis=0))

@@ -8,6 +8,7 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm.project import Answer, Project, Region, TileScores
 from napari_amvlm.project.ranking import binary_entropy
@@ -51,6 +52,21 @@ def test_next_and_back_show_one_image_at_a_time(bench, queue):
     assert _visible(bench) == ["tile-0.png"]
     assert bench.annotate.annotation().image.name == "tile-0.png"
     assert queue.panel.step.value() == "1 of 4, new: tile-0.png"
+
+
+def test_next_fits_a_plane_beside_a_stack(bench, queue):
+    bench.annotate.next_item()
+    bench.idle()
+    fitted = np.array([*camera_of(bench.viewer).center[-2:], camera_of(bench.viewer).zoom])
+    bench.viewer.add_image(np.zeros((5, 300, 400), np.uint8), name="stack")
+    bench.idle()
+
+    bench.annotate.previous_item()
+    bench.idle()
+
+    assert _visible(bench) == ["tile-3.png"]
+    view = np.array([*camera_of(bench.viewer).center[-2:], camera_of(bench.viewer).zoom])
+    np.testing.assert_allclose(view, fitted, rtol=0.05)
 
 
 def test_next_wraps_around_from_the_last_to_the_first(bench, queue):
