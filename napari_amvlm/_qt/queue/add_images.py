@@ -105,10 +105,12 @@ class ImageAdder(QObject):
         def done(added: _Added) -> None:
             for data, options, kind in added.layers:
                 self._viewer.add_layer(Layer.create(data, options, kind))
-            message = f"Added to the project: {counted(added.count, 'image')}."
+            said = list[str]()
+            if added.count or not added.layers:
+                said.append(f"Added to the project: {counted(added.count, 'image')}.")
             if added.layers:
-                message += " Stacks and slides are open in the viewer; accept slices or regions to add these."
-            end("warning" if added.problems else "info", " ".join([message, *added.problems[:1]]))
+                said.append("Stacks and slides are open in the viewer; accept slices or regions to add these.")
+            end("warning" if added.problems else "info", " ".join([*said, *added.problems[:1]]))
 
         def end(level: str, text: str) -> None:
             self.progressed.emit(1.0, "")

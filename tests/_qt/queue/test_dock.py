@@ -413,7 +413,8 @@ def test_a_stack_is_opened_instead_of_added(bench, queue, tmp_path):
 
     assert len(bench.workspace.view.queue) == 4
     assert [layer.name for layer in bench.viewer.layers] == ["stack"]
-    assert "accept slices or regions" in queue.panel.status.value()[1]
+    said = "Stacks and slides are open in the viewer; accept slices or regions to add these."
+    assert queue.panel.status.value()[1] == said
 
 
 def test_no_button_moves_when_a_message_appears(bench, queue):
