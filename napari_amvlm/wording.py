@@ -13,11 +13,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def capitalised(text: str) -> str:
-    """Begin a message with a capital, unless its first word may be a name, as that of a file.
+    """Begin a message with a capital, unless its first word may be a name, as that of a file, or `mRNA`.
 
     Examples
     --------
-    >>> capitalised("the disk is full"), capitalised("a.png was not found")
-    ('The disk is full', 'a.png was not found')
+    >>> capitalised("the disk is full"), capitalised("a.png was not found"), capitalised("mRNA has no mask")
+    ('The disk is full', 'a.png was not found', 'mRNA has no mask')
     """
-    return text[:1].upper() + text[1:] if text.split(" ", 1)[0].isalpha() else text
+    word = text.split(" ", 1)[0]
+    return text[:1].upper() + text[1:] if word.isalpha() and word.islower() else text
