@@ -45,7 +45,7 @@ def test_a_slide_gives_a_folder_that_fills_up(run, slide, tiny_checkpoint, tmp_p
     store = SlideStore.read(tmp_path / "out" / "slide.zarr")
     assert (part.code, rest.code, again.code) == (0, 0, 0), part.err
     assert np.argwhere(begun == DONE).tolist() == [[0, 0]]
-    assert "slide.tif: 1 blocks to do; needs about" in part.err
+    assert "slide.tif: 1 block to do; needs about" in part.err
     assert "slide.tif: 3 blocks to do; needs about" in rest.err
     assert f"done already -> {tmp_path / 'out' / 'slide.zarr'}" in again.out
     assert (store.states == DONE).all()
