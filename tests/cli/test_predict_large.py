@@ -149,7 +149,7 @@ def test_objects_of_a_slide_are_numbered_over_all_of_it(run, slide, counting_mod
     store = SlideStore.read(tmp_path / "out" / "slide.zarr")
     assert (first.code, outcome.code) == (0, 0), outcome.err
     assert store.object_counts == tuple(store.objects[row].max() for row in (0, 1))
-    assert f"({store.object_counts[0]} objects)" in outcome.out
+    assert f"({store.object_counts[0]} object" in outcome.out
     assert "does not tell objects of 'left lung' apart" in outcome.err
     assert store.depth[0].any()
     assert not store.depth[1].any()
