@@ -57,10 +57,15 @@ class Monkey:
     def step(self):
         name = str(self.rng.choice(list(self.acts)))
         if name in DECISIONS:
-            annotation = self.bench.annotate.annotation()
-            self.decided.add((annotation and annotation.image_id, self.bench.annotate.panel.prompts.current()))
+            self.note_decision()
         self.acts[name]()
+        if name == "undo":  # it goes back to the prompt whose Accept chose the next one
+            self.note_decision()
         return name
+
+    def note_decision(self):
+        annotation = self.bench.annotate.annotation()
+        self.decided.add((annotation and annotation.image_id, self.bench.annotate.panel.prompts.current()))
 
     def key(self, key):
         """Press a key on the canvas."""
