@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QScrollArea
 
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.main_dock import CANVAS_SHARE, MainDock
+from napari_amvlm._qt.widgets.model_list import ModelEntry
 from napari_amvlm._qt.widgets.score_table import ScoreEntry
 from napari_amvlm._qt.workspace import Workspace
 from tests._qt.conftest import TIMEOUT, picture
@@ -127,6 +128,32 @@ def test_five_prompts_fit_without_scrolling_and_no_choice_is_cut_off(open_dock, 
     qtbot.waitUntil(lambda: not any(map(_scrolls, dock.annotate.findChildren(QScrollArea))), timeout=TIMEOUT)
     assert scale.width() >= scale.fontMetrics().horizontalAdvance("auto") + ARROW
     assert _share(viewer) >= CANVAS_SHARE
+
+
+def test_the_end_of_a_run_fits_without_scrolling(open_dock, qtbot):
+    _, dock = open_dock(picture())
+    dock.show_tab("Learn")
+    panel = dock.learn.panel
+    entries = [ScoreEntry(n, f"tile-{n}.png", 0.8, 0.9, word) for word in ("nuclei", "pink tissue") for n in range(3)]
+    panel.verdict.setText(
+        "nuclei-model: about as good on nuclei (-0.009, noise 0.014); better on pink tissue (+0.935, noise 0.017)."
+    )
+    panel.scores.setValue(entries)
+    panel.counts.setText("Accepted 6 images, 3 held out \N{MIDDLE DOT} 3 unlabelled")
+    models = ("nuclei-model", "CC BY 4.0"), ("amvlm-open", "CC BY 4.0"), ("amvlm-research", "CC BY-NC-SA 4.0")
+    panel.models.setValue([ModelEntry(name, name, licence, 0.8) for name, licence in models])
+    for part in (panel.scores, panel.judge_buttons):
+        part.show()
+    for fraction in (0.0, 0.5, 1.0):
+        panel.curve.addDice(fraction, 0.8, {"nuclei": 0.7, "pink tissue": 0.9}, {})
+        panel.curve.addLoss(fraction, 0.3)
+    panel.status.setValue("info", "a long message " * 40)  # with a scroll bar, lines are shorter
+    panel.showCurve()
+
+    area = dock.learn.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: panel.verdict.isVisible() and panel.curve.isVisible() and _scrolls(area), timeout=TIMEOUT)
+    panel.status.setValue("info", "pink tissue in ebc18868864a: present 1.00, 0.0 s, tiles")
+    qtbot.waitUntil(lambda: not _scrolls(area), timeout=TIMEOUT)
 
 
 def test_a_question_beside_a_comparison_fits_without_scrolling(open_dock, qtbot):

@@ -64,7 +64,7 @@ class ScoreTable(QWidget):
         self._entries: list[ScoreEntry] = []
         self._rows: dict[str, PromptRow] = {}
         # widgets
-        self._table = FlatTree(100)
+        self._table = FlatTree(76)
         self._table.setColumnCount(3)
         self._table.setHeaderLabels(["Held-out image", "Before", "After"])
         self._table.setRootIsDecorated(False)
