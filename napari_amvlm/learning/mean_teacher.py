@@ -274,8 +274,9 @@ class MeanTeacher:
         if prompt not in self._taught:
             config = self._model.config
             meaning = taught(config, prompt)
-            does = meaning is not None and meaning.concepts not in self._failed
-            self._taught[prompt] = does and composition(config, prompt) is None
+            self._taught[prompt] = (
+                meaning is not None and meaning.concepts not in self._failed and composition(config, prompt) is None
+            )
         return self._taught[prompt]
 
     def _supervised(self, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, labelled: Tensor) -> Tensor:
