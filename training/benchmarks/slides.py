@@ -90,12 +90,18 @@ class SlideBench:
         reports.close()
         return sum(computed) / worked, statistics.mean(bare)
 
-    def cancel_seconds(self, times: int = _CANCELS) -> list[float]:
-        """Return how long each of several cancellations took, from asking until the run had ended."""
+    def cancel_seconds(self, times: int = _CANCELS, first: float = 0.5) -> list[float]:
+        """Return how long each of several cancellations took, from asking until the run had ended.
+
+        Parameters
+        ----------
+        first
+            Seconds into its run at which the first is asked, the others later; what ends before is not cancelled.
+        """
         store, seconds = self.store("cancel"), []
         for turn in range(times):
             cancelled, when = threading.Event(), [0.0]
-            timer = threading.Timer(0.5 + 0.13 * turn, _ask(cancelled, when))
+            timer = threading.Timer(first + 0.13 * turn, _ask(cancelled, when))
             reports = SlideRun(self.predictor, self.image, store).run(cancelled.is_set)
             timer.start()
             try:

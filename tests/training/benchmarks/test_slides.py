@@ -93,7 +93,7 @@ def test_throughput_beside_the_network_alone(bench):
 
 
 def test_each_cancellation_is_timed(bench):
-    found = bench.cancel_seconds(times=1)
+    found = bench.cancel_seconds(times=1, first=0)
 
     assert len(found) == 1
     assert found[0] > 0
