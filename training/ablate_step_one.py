@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import Field
 
+from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.text_encoder import load_text_encoder
@@ -28,6 +29,7 @@ from training.command import (
     OutOption,
     RowOption,
     SettingsOption,
+    never,
     run_command,
     time_limit,
 )
@@ -43,7 +45,7 @@ from training.runs.markdown import write_tables
 from training.runs.recipe import read_recipe, validated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -88,6 +90,7 @@ def run_grid(
     start: Path,
     minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> int:
     """Make the runs that are not finished, and return how many are left.
 
@@ -103,6 +106,8 @@ def run_grid(
         Of this sitting; None works until all is done.
     text_encoder
         A loaded text encoder to share.
+    should_stop
+        Asked after every step; the run's state is kept then.
     """
     ends = None if minutes is None else time.monotonic() + minutes * 60
     validation = [i for i in images if is_validation(i.source, i.name)]
@@ -111,16 +116,16 @@ def run_grid(
         return (folder / ALIGNED).is_file()
 
     def make(recipe: Recipe, folder: Path) -> bool:
-        if finished(folder):
-            return True
         left = None if ends is None else (ends - time.monotonic()) / 60
         given = None if recipe.start is None else start
-        if not pretrain(recipe, images, data, folder, device, start=given, minutes=left, text_encoder=text_encoder):
+        how: dict[str, Any] = {"start": given, "minutes": left, "text_encoder": text_encoder}
+        if not pretrain(recipe, images, data, folder, device, should_stop=should_stop, **how):
             return False
-        RunFolder(folder).write(ALIGNED, aligned_scores(folder, validation, device, text_encoder))
+        if not finished(folder):
+            RunFolder(folder).write(ALIGNED, aligned_scores(folder, validation, device, text_encoder))
         return True
 
-    return make_runs(runs, out, make, finished=finished, over=time_limit(minutes))
+    return make_runs(runs, out, make, finished=finished, over=time_limit(minutes, should_stop))
 
 
 def aligned_scores(
@@ -148,16 +153,19 @@ def main(
     wanted = read_recipe(StepOneGrid, grid, settings)
     chosen = list(wanted.only(row or ()).runs(str(grid)))
     recipe = chosen[0].recipe
-    left = run_grid(
-        chosen,
-        _images(data, recipe, wanted.held_out),
-        data,
-        out,
-        resolve_device(device),
-        start=start,
-        minutes=minutes,
-        text_encoder=load_text_encoder(recipe.model.text_encoder),
-    )
+    images = _images(data, recipe, wanted.held_out)
+    with stop_on_interrupt() as stopped:
+        left = run_grid(
+            chosen,
+            images,
+            data,
+            out,
+            resolve_device(device),
+            start=start,
+            minutes=minutes,
+            text_encoder=load_text_encoder(recipe.model.text_encoder),
+            should_stop=stopped,
+        )
     report = tables(list(wanted.runs(str(grid))), out)
     write_tables(out, "step-one", report, markdown(report))
     typer.echo(f"{len(chosen) - left} of {len(chosen)} runs are finished; wrote {out / 'step-one.md'}.")

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.models.checkpoint import save_model
-from training.command import DataSetsOption, DeviceOption, MinutesOption, OutOption, RecipeArgument, run_command
+from training.command import DataSetsOption, DeviceOption, MinutesOption, OutOption, RecipeArgument, never, run_command
 from training.pretraining.data import load_taught_images
 from training.pretraining.page import used_files, write_pretrain_page
 from training.pretraining.presence import fit_presence
@@ -32,6 +33,8 @@ from training.words.run import WordRun, load_corpus
 from training.words.scores import by_pair, mean_dice, score_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from napari_amvlm.models.text_encoder import TextEncoder
@@ -50,6 +53,7 @@ def pretrain(
     start: Path | None = None,
     minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> bool:
     """Run a recipe, or go on with it, and return whether it is finished.
 
@@ -63,6 +67,8 @@ def pretrain(
         Length of this sitting; None works until the run is finished.
     text_encoder
         A loaded text encoder to share; None loads the configured one.
+    should_stop
+        Asked after every step; the state is kept then.
 
     Raises
     ------
@@ -86,7 +92,7 @@ def pretrain(
     if start is not None:
         run.start_from(start)
     run.load_state()
-    finished = run.run(minutes)
+    finished = run.run(minutes, should_stop)
     if finished and run.workers.leads:
         _finish(run, images, data, folder)
     return finished
@@ -101,6 +107,7 @@ def teach_words(
     start: Path | None = None,
     minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> bool:
     """Run a recipe that teaches a vocabulary, or go on with it, and return whether it is finished.
 
@@ -128,7 +135,7 @@ def teach_words(
     if start is not None:
         run.start_from(start)
     run.load_state()
-    finished = run.run(minutes)
+    finished = run.run(minutes, should_stop)
     if finished and run.workers.leads:
         rows = by_pair(score_words(run.averaged_model(), run.validation))
         run.write(out / f"{recipe.name}.safetensors", {"mean Dice": round(mean_dice(rows), 4)})
@@ -195,13 +202,18 @@ def main(
     """Train released weights."""
     resolved = read_recipe(Recipe, recipe)
     check_start(resolved, start)
-    if resolved.teaches_words:
-        teach_words(resolved, data, out, resolve_device(device), start=start, minutes=minutes)
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=resolved.model.whole)]
-    log.info("%d images", len(images))
-    pretrain(resolved, images, data, out, resolve_device(device), start=start, minutes=minutes)
+    where = resolve_device(device)
+    with stop_on_interrupt() as stopped:
+        if resolved.teaches_words:
+            finished = teach_words(resolved, data, out, where, start=start, minutes=minutes, should_stop=stopped)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            side = resolved.model.whole
+            images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=side)]
+            log.info("%d images", len(images))
+            finished = pretrain(resolved, images, data, out, where, start=start, minutes=minutes, should_stop=stopped)
+    if not finished:
+        typer.echo(f"Stopped before the last step; the same command goes on with {out}.")
 
 
 if __name__ == "__main__":

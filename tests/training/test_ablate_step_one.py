@@ -3,13 +3,16 @@
 import json
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
-from training.ablate_step_one import StepOneGrid, main
+from training.ablate_step_one import StepOneGrid, main, run_grid
+from training.pretraining.data import load_taught_images
 from training.pretraining.step_one_table import markdown, tables
-from training.runs.recipe import read_toml, validated
+from training.runs.folder import RunFolder
+from training.runs.recipe import read_recipe, read_toml, validated
 
 _GRID = """
 held_out = 2
@@ -64,10 +67,12 @@ def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(grid, shared_d
     first = CliRunner().invoke(app, [*command, "--row", "L_ITA alone"])
     before = (out / "l-ita-alone" / "seed-0" / "alignment.json").stat().st_mtime_ns
     second = CliRunner().invoke(app, command)
+    otherwise = CliRunner().invoke(app, [*command, "--set", "recipe.steps=3"])
 
     assert first.exit_code == 0, first.output
     assert "1 of 1 runs are finished" in first.output
     assert "2 of 2 runs are finished" in second.output
+    assert "holds a run with another recipe" in str(otherwise.exception)
     assert (out / "l-ita-alone" / "seed-0" / "alignment.json").stat().st_mtime_ns == before
     found = json.loads((out / "step-one.json").read_text())
     alone, full = found["rows"]["L_ITA alone"], found["rows"]["with PDT"]
@@ -78,6 +83,20 @@ def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(grid, shared_d
     logged = (out / "with-pdt" / "seed-0" / "log.jsonl").read_text()
     assert '"css"' in logged
     assert '"css"' not in (out / "l-ita-alone" / "seed-0" / "log.jsonl").read_text()
+
+
+def test_an_interrupted_run_keeps_its_steps(grid, shared_data, tmp_path, text_encoder):
+    runs = list(read_recipe(StepOneGrid, grid).only(["with PDT"]).runs("grid"))
+    images = [i for source in runs[0].recipe.sources for i in load_taught_images(shared_data, source, whole=64)]
+    how = {"device": torch.device("cpu"), "start": tmp_path, "text_encoder": text_encoder}
+    asked = iter([False, True])
+
+    left = run_grid(runs, images, shared_data, tmp_path / "out", should_stop=lambda: next(asked), **how)
+    rest = run_grid(runs, images, shared_data, tmp_path / "out", **how)
+
+    assert (left, rest) == (1, 0)
+    steps = [r["step"] for r in RunFolder(tmp_path / "out" / runs[0].folder).logged() if "css" in r]
+    assert steps == [1, 2]
 
 
 def test_the_grid_that_comes_along_has_rows_that_differ_in_step_one_alone():
