@@ -15,7 +15,6 @@ from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Any
 
 import typer
-from filelock import FileLock, Timeout
 from pydantic import Field
 
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("training.compare")
 
-_STEP_ONE, _LOCK, _FAILED = "step-one", ".lock", "not-run.json"
+_STEP_ONE, _FAILED = "step-one", "not-run.json"
 _OURS = "Pan et al., IEEE TMI 44(11), 2025"
 
 
@@ -162,7 +161,7 @@ def compare(
         Another process works on the folder, or a run there has other settings.
     """
     rows = {row.name: row for row in grid.rows}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, str] = RunFolder(out).read(_FAILED) or {}
 
     def make(recipe: RunRecipe, folder: Path) -> bool:
         row = rows[recipe.name]
@@ -171,6 +170,7 @@ def compare(
                 recipe = recipe.model_copy(update={"start": str(_step_one(grid, row, recipe, data, out, device, over))})
             encoder = None if RunFolder(folder).finished else text_encoder()
             execute(recipe, data, folder, device=device, text_encoder=encoder, should_stop=over)
+            reasons.pop(recipe.name, None)
         except Cancelled as stopped:
             log.info("%s", stopped)
             return False
@@ -181,13 +181,9 @@ def compare(
             log.info("Row %s is left out: %s", row.name, error)
         return True
 
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / _LOCK, timeout=0):
-            left = make_runs(runs, out, make, finished=lambda folder: RunFolder(folder).finished, over=over)
-            RunFolder(out).write(_FAILED, reasons)
-    except Timeout as error:
-        raise InputError(f"Another process works on {out}; wait until it is done, or choose another --out.") from error
+    with RunFolder(out).held():
+        left = make_runs(runs, out, make, finished=lambda folder: RunFolder(folder).finished, over=over)
+        RunFolder(out).write(_FAILED, reasons)
     return left
 
 

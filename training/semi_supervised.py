@@ -78,7 +78,7 @@ def execute(
     Cancelled
         `should_stop` said so; the same call goes on.
     InputError, DatasetError
-        Recipe, data or folder do not fit.
+        Recipe, data or folder do not fit, or another process works on the folder.
     """
     folder = RunFolder(out)
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
@@ -92,19 +92,25 @@ def execute(
     scores = folder.read(SCORES)
     if scores is not None:
         return scores
+    with folder.held():
+        scores = _made(Sitting(recipe, split, folder, device, should_stop, show), text_encoder)
+        folder.write(SCORES, scores)
+        StateFile(folder, 0).remove()
+    return scores
+
+
+def _made(sitting: Sitting, text_encoder: TextEncoder | None) -> dict[str, Any]:
+    """Learn what is not learnt yet, and return the scores."""
+    recipe, split, folder = sitting.recipe, sitting.split, sitting.folder
     rival = recipe.rival()
     learns_unlabelled = (rival is None or rival.unlabelled) and recipe.learning_config().unlabelled_batch > 0
     unlabelled = _distinct(folder, split, used_unlabelled(split, recipe.prompts) if learns_unlabelled else ())
     if not folder.weights.is_file():
-        sitting = Sitting(recipe, split, folder, device, should_stop, show)
         if rival is not None:
             learn_rival(sitting, rival, unlabelled, text_encoder)
         else:
             learn(sitting, unlabelled, _start(recipe, folder, text_encoder), text_encoder)
-    scores = _scored(recipe, split, folder, len(unlabelled), device, text_encoder)
-    folder.write(SCORES, scores)
-    StateFile(folder, 0).remove()
-    return scores
+    return _scored(recipe, split, folder, len(unlabelled), sitting.device, text_encoder)
 
 
 def _start_hash(recipe: RunRecipe) -> str | None:

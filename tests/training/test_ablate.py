@@ -58,6 +58,16 @@ def test_stopped_it_goes_on_and_skips_what_is_finished(grid, discs_data, tmp_pat
         assert (together["beside"], together["share"]) == (other, share)
 
 
+def test_a_run_that_another_process_makes_is_left_alone(grid, discs_data, tmp_path):
+    first, second = grid.runs({}, "grid")
+    with RunFolder(tmp_path / first.folder).held():
+        with pytest.raises(InputError, match=r"Another process works on .*plain-u-net.*; wait until it is done"):
+            ablate([first], discs_data, tmp_path, device=_CPU)
+        assert ablate([second], discs_data, tmp_path, device=_CPU) == 0
+
+    assert ablate([first], discs_data, tmp_path, device=_CPU) == 0
+
+
 def test_two_models_answer_with_the_mean_of_their_logits():
     class Sure:
         def __init__(self, probability):

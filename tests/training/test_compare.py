@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 
 from napari_amvlm.errors import InputError
 from training.compare import Comparison, compare, write_page
+from training.runs.folder import RunFolder
 from training.runs.recipe import read_recipe, validated
 
 _CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def test_without_captions_rows_that_read_them_are_left_out(values, discs_data, t
 
 
 def test_two_processes_do_not_share_a_grid(values, discs_data, text_encoder, tmp_path):
-    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="Another process works on"):
+    with RunFolder(tmp_path).held(), pytest.raises(InputError, match="Another process works on"):
         _compare(validated(Comparison, values, "grid"), discs_data, tmp_path, text_encoder)
 
 

@@ -28,7 +28,7 @@ from training.pretraining.recipe import Recipe
 from training.pretraining.rivals import make_alignment
 from training.pretraining.scoring import mean_scores, score_each
 from training.pretraining.workers import Workers
-from training.runs.folder import LOG, STATE, save_tensors
+from training.runs.folder import LOG, STATE, RunFolder, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,21 @@ class Pretraining:
         self.alignment.begin_at(self.model)
 
     def run(self, minutes: float | None, should_stop: Callable[[], bool] = never) -> bool:
-        """Train to the recipe's last step, for `minutes`, or until told to stop; return whether the run is complete."""
+        """Train to the recipe's last step, for `minutes`, or until told to stop; return whether the run is complete.
+
+        Raises
+        ------
+        InputError
+            Another run works on the folder.
+        """
+        if not self.workers.leads:
+            return self._run(minutes, should_stop)
+        folder = RunFolder(self.out)
+        with folder.held():
+            folder.cut_log(self.step)  # what a killed process logged after its last state is made again
+            return self._run(minutes, should_stop)
+
+    def _run(self, minutes: float | None, should_stop: Callable[[], bool]) -> bool:
         started = saved = time.monotonic()
         recent: dict[str, float] = {}
         self.parts.train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import time
@@ -9,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -19,7 +21,7 @@ from napari_amvlm.learning.reports import StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 SCORES, CONFIG, DATA, LOG = "scores.json", "config.json", "data.json", "log.jsonl"
 WEIGHTS, STATE = "model.safetensors", "state.safetensors"
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -51,6 +54,25 @@ class RunFolder:
     def weights(self) -> Path:
         """The file of the learnt weights."""
         return self.path / WEIGHTS
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder; a killed process lets it go.
+
+        Raises
+        ------
+        InputError
+            Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(self.path / _LOCK).acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"Another process works on {self.path}; wait until it is done, or choose another --out."
+            ) from error
+        with held:
+            yield
 
     def claim(self, config: dict[str, Any]) -> None:
         """Write the settings of a run, or check that the run in the folder has the same.
