@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from napari_amvlm.losses import segmentation_loss
 from training.methods.backbone import Decoder, PlainUNet
 from training.methods.protocol import Method, Views, answer, mean_squares, rise, supervised
 from training.methods.teachers import Taught
@@ -155,11 +156,15 @@ class UCMTMethod(Method):
 
     title: ClassVar[str] = "UCMT"
     source: ClassVar[str] = "Shen et al., IJCAI 2023"
-    departures: ClassVar[str] = "patches come from the next crop of the batch; one teacher of the first student"
+    departures: ClassVar[str] = (
+        "patches come from the next crop of the batch; one teacher of the first student; labelled crops stay whole, "
+        "and unlabelled ones are learnt mixed alone"
+    )
 
     decay: float = Field(0.99, ge=0, lt=1)
-    cross: float = Field(1.0, ge=0, description="weight of cross pseudo supervision")
-    consistency: float = Field(1.0, ge=0, description="weight of the teacher's labels")
+    cross: float = Field(0.1, ge=0, description="weight of cross pseudo supervision")
+    consistency: float = Field(0.1, ge=0, description="weight of the teacher's labels")
+    ramp: float = Field(0.2, gt=0, le=1, description="share of the run over which both weights rise")
     grid: int = Field(16, ge=2, description="r: patches a side")
     count: int = Field(2, ge=1, description="k: patches that are replaced")
 
@@ -168,7 +173,10 @@ class UCMTMethod(Method):
         return Pair(PlainUNet(masks, widths), PlainUNet(masks, widths), self.decay)
 
     def losses(self, network: Any, views: Views, time: float) -> dict[str, Tensor]:
-        """Return L_sup of both + lambda(t) (cross pseudo supervision + the teacher's labels) on mixed crops."""
+        """Return L_sup of both + lambda(t) (cross pseudo supervision + the teacher's labels) on mixed crops.
+
+        Both terms are the mean of the students' segmentation losses against hard labels.
+        """
         students = (network.first.student, network.second)
         rows = ~views.labelled
         found = {"supervised": torch.stack([supervised(views, s(views.strong)) for s in students]).sum()}
@@ -183,12 +191,11 @@ class UCMTMethod(Method):
             free.strong, p, free.asked(entropy), grid=min(self.grid, free.weak.shape[-1] // 4), count=self.count
         )
         logits = [free.asked(s(images)).float() for s in students]
-        hard = [(x.detach() >= 0).float() for x in logits]
-        cross_entropy = nn.functional.binary_cross_entropy_with_logits
-        crossed = cross_entropy(logits[0], hard[1]) + cross_entropy(logits[1], hard[0])
-        taught = torch.stack([mean_squares(x.sigmoid(), free.asked(label)) for x in logits]).sum()
-        found["cross"] = self.cross * rise(time) * crossed
-        found["consistency"] = self.consistency * rise(time) * taught
+        others = [(x.detach() >= 0).float() for x in reversed(logits)]
+        taught = [(free.asked(label) >= 0.5).float()] * 2
+        for name, weight, targets in (("cross", self.cross, others), ("consistency", self.consistency, taught)):
+            each = [segmentation_loss(x, y, balance=0.0).mean() for x, y in zip(logits, targets, strict=True)]
+            found[name] = weight * rise(time, self.ramp) * torch.stack(each).mean()
         return found
 
     def after_step(self, network: Any, time: float) -> None:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 SOURCES: dict[str, tuple[str, str]] = {
     "clip": ("Radford et al., ICML 2021", ""),
-    "medclip": ("Wang et al., EMNLP 2022", "meanings are frozen sentence embeddings, not UMLS entities"),
+    "medclip": (
+        "Wang et al., EMNLP 2022",
+        "meanings are frozen sentence embeddings, not UMLS entities, divided by tau",
+    ),
     "mgca": ("Wang et al., NeurIPS 2022", "patches and words weigh by their similarity to the class token"),
     "dusss": ("Pan et al., AAAI 2025", "its distributions of class tokens in our contrast, without its own decoder"),
     "map": ("Ji et al., CVPR 2023", "the contrastive part alone"),

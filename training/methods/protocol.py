@@ -15,7 +15,7 @@ from napari_amvlm.losses import segmentation_loss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMON = "one plain U-Net of 1.96 million parameters, AdamW, our views, sigmoid masks, EMA weights are scored"
+COMMON = "one plain U-Net of 1.96 million parameters, AdamW, our views and segmentation loss, EMA weights are scored"
 """How every row departs from its source."""
 
 

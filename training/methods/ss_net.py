@@ -51,6 +51,9 @@ class SSNetMethod(Method):
     )
 
     consistency: float = Field(0.1, ge=0, description="of both terms")
+    separation: float = Field(
+        0.2, ge=0, description="of the distance to prototypes: 0.1 each of labelled and other crops"
+    )
     length: float = Field(6.0, gt=0, description="epsilon: length of the adversarial noise")
     probe: float = Field(10.0, gt=0, description="xi: length of the noise that looks for its direction")
     memory: float = Field(0.9, ge=0, lt=1, description="decay of the prototypes")
@@ -60,14 +63,14 @@ class SSNetMethod(Method):
         return Separated(PlainUNet(masks, widths), masks, widths[0])
 
     def losses(self, network: Any, views: Views, time: float) -> dict[str, Tensor]:
-        """Return L_sup + lambda(t) (Dice under adversarial noise + distance of features to the class's prototype)."""
+        """Return L_sup + lambda(t) (Dice under adversarial noise + a times the distance to the class's prototype)."""
         maps = network.main.features(network.main.encode(views.strong))
         logits = network.main.head(maps)
         found = {"supervised": supervised(views, logits)}
         weight = self.consistency * rise(time)
         apart = self._apart(network, network.project(maps), views, views.asked(logits).detach())
         smooth = self._smooth(network.main, views, views.asked(logits).detach().float())
-        return found | {"smoothness": weight * smooth, "separation": weight * apart}
+        return found | {"smoothness": weight * smooth, "separation": weight * self.separation * apart}
 
     def _smooth(self, main: Any, views: Views, before: Tensor) -> Tensor:
         """LDS (Miyato et al., TPAMI 2018): one step of power iteration finds the noise, as in SSL4MIS."""

@@ -115,6 +115,58 @@ def test_ucmt_puts_the_surest_patches_of_the_next_image_over_the_most_uncertain(
     assert torch.equal(labels, -mixed)
 
 
+def _half_dice_half_entropy(logits, target):
+    """Return the segmentation loss of one crop, pixel by pixel."""
+    overlap = total = entropy = 0.0
+    pixels = list(zip(logits.flatten().tolist(), target.flatten().tolist(), strict=True))
+    for z, t in pixels:
+        p = 1 / (1 + math.exp(-z))
+        overlap, total = overlap + p * t, total + p + t
+        entropy -= t * math.log(p) + (1 - t) * math.log(1 - p)
+    return 0.5 * (1 - (2 * overlap + 1) / (total + 1)) + 0.5 * entropy / len(pixels)
+
+
+def test_ucmt_compares_students_with_each_other_and_with_the_teacher_on_mixed_crops(views):
+    torch.manual_seed(0)
+    method = method_called("ucmt")
+    network = method.build(1, WIDTHS).eval()
+    found = method.losses(network, views, 0.1)
+    students = (network.first.student, network.second)
+    with torch.no_grad():
+        weak, strong = views.weak[2:], views.strong[2:]
+        taught = network.first.teacher(weak).sigmoid()
+        p = (taught + students[0](weak).sigmoid() + students[1](weak).sigmoid()) / 3
+        entropy = -p * p.log() - (1 - p) * (1 - p).log()
+        mixed, label = decoders.uncertain_mix(strong, taught, entropy, grid=8, count=2)
+        a, b = (s(mixed) for s in students)
+    weight = 0.1 * math.exp(-5 * 0.25)
+    cross = sum(_half_dice_half_entropy(x[i], (y[i] >= 0).float()) for x, y in ((a, b), (b, a)) for i in (0, 1)) / 4
+    told = sum(_half_dice_half_entropy(x[i], (label[i] >= 0.5).float()) for x in (a, b) for i in (0, 1)) / 4
+
+    assert float(found["cross"]) == pytest.approx(weight * cross, rel=1e-4)
+    assert float(found["consistency"]) == pytest.approx(weight * told, rel=1e-4)
+
+
+def test_lvit_labels_with_its_average_and_compares_with_the_mask_of_the_closest_text(views):
+    torch.manual_seed(0)
+    method = method_called("lvit")
+    network = method.build(1, WIDTHS).eval()
+    found = method.losses(network, views, 1.0)
+    with torch.no_grad():
+        student = network.student(views.strong, views.text)[2:]
+        label = (network.teacher(views.weak[2:], views.text[2:]) >= 0).float()
+    pseudo = text = 0.0
+    for i in range(2):
+        pseudo += _half_dice_half_entropy(student[i], label[i]) / 2
+        own = views.text[2 + i]
+        near = max((0, 1), key=lambda k: float(own @ views.text[k]) / float(views.text[k].norm()))
+        m, t = student[i].sigmoid().flatten(), views.target[near].flatten()
+        text += (1 - float(m @ t) / (float(m.norm()) * float(t.norm()))) / 2
+
+    assert float(found["pseudo"]) == pytest.approx(pseudo, rel=1e-4)
+    assert float(found["text"]) == pytest.approx(0.1 * text, rel=1e-4)
+
+
 def test_medclip_targets_are_the_softmax_of_meanings():
     similarity, meaning = torch.randn(3, 3), torch.randn(3, 3)
     total = 0.0
