@@ -53,7 +53,8 @@ class RunRecipe(SplitConfig):
     start
         An installed model's name or a file; None means the default model, "random" random weights of its sizes.
     published
-        Whether step 2 is as published (`LearningConfig.published`): learnt and scored at 224x224 alone.
+        Whether step 2 is as published (`LearningConfig.published`), learnt and scored at 224x224 alone, but for what
+        `learning` changes.
     learning
         Fields of `LearningConfig` other than budget and seed. The last teacher is kept unless `keep` says otherwise:
         the images that are scored must not choose the weights.
