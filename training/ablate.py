@@ -25,6 +25,7 @@ from training.command import (
     DataOption,
     DeviceOption,
     GridArgument,
+    KeptOption,
     MinutesOption,
     OutOption,
     RowOption,
@@ -36,6 +37,7 @@ from training.command import (
 )
 from training.runs.folder import RunFolder
 from training.runs.grid import GRID, Grid, make_runs
+from training.runs.kept import restore
 from training.runs.random_start import RANDOM
 from training.runs.recipe import read_recipe
 from training.semi_supervised import execute
@@ -124,6 +126,7 @@ def main(
     data: DataOption,
     out: OutOption,
     minutes: MinutesOption = None,
+    kept: KeptOption = None,
     start: Annotated[list[str] | None, typer.Option(metavar="NAME=FILE", help="Weights that rows name.")] = None,
     row: RowOption = None,
     settings: SettingsOption = None,
@@ -133,6 +136,8 @@ def main(
     wanted = read_recipe(Grid, grid, settings)
     runs = list(wanted.only(row or ()).runs(start_files(start or ()), str(grid)))
     out.mkdir(parents=True, exist_ok=True)
+    if kept is not None:
+        restore(kept, out)
     RunFolder(out).write(GRID, {"rows": [row.name for row in wanted.rows]})
     with stop_on_interrupt() as stopped, progress("Learning") as show:
         left = ablate(runs, data, out, device=resolve_device(device), minutes=minutes, should_stop=stopped, show=show)

@@ -38,9 +38,10 @@ from training.pretraining.aligned import load_aligned
 from training.pretraining.data import is_validation, load_taught_images, spread_evenly
 from training.pretraining.paraphrases import compared, retrieval, summary
 from training.pretraining.recipe import Recipe
-from training.pretraining.step_one_table import ALIGNED, markdown, tables
+from training.pretraining.step_one_table import markdown, tables
 from training.runs.folder import RunFolder
 from training.runs.grid import GridRun, NamedRow, RowGrid, folder_name, make_runs
+from training.runs.kept import ALIGNED
 from training.runs.markdown import write_tables
 from training.runs.recipe import read_recipe, validated
 

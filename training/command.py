@@ -24,6 +24,9 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder of the results; w
 MinutesOption = Annotated[
     float | None, typer.Option("--minutes", help="Length of this sitting; the same command goes on.")
 ]
+KeptOption = Annotated[
+    Path | None, typer.Option("--kept", help="Runs that training.report --keep has kept; they count as finished.")
+]
 SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Changes the recipe, e.g. seed=1.")
 ]

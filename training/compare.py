@@ -25,6 +25,7 @@ from training.command import (
     DataOption,
     DeviceOption,
     GridArgument,
+    KeptOption,
     MinutesOption,
     OutOption,
     RowOption,
@@ -44,6 +45,7 @@ from training.report import markdown, read_runs, tables
 from training.runs.charts import draw_losses
 from training.runs.folder import RunFolder
 from training.runs.grid import GRID, GridRun, NamedRow, RowGrid, folder_name, make_runs
+from training.runs.kept import restore
 from training.runs.markdown import table, write_tables
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.semi_supervised import execute
@@ -167,6 +169,8 @@ def compare(
         row = rows[recipe.name]
         try:
             if row.objective is not None:
+                if RunFolder(folder).finished and not _step_one_folder(row, recipe, out).is_dir():
+                    return True  # a kept run, whose step 1 is gone
                 recipe = recipe.model_copy(update={"start": str(_step_one(grid, row, recipe, data, out, device, over))})
             encoder = None if RunFolder(folder).finished else text_encoder()
             execute(recipe, data, folder, device=device, text_encoder=encoder, should_stop=over)
@@ -197,9 +201,13 @@ def _step_one(
     over: Callable[[], bool],
 ) -> Path:
     """Return the weights of a row's step 1; all label fractions of a seed share them."""
-    folder = out / _STEP_ONE / str(row.objective) / f"seed-{recipe.seed}"
+    folder = _step_one_folder(row, recipe, out)
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
     return align(grid.aligned(row, recipe), split, folder, device=device, should_stop=over)
+
+
+def _step_one_folder(row: Rival, recipe: RunRecipe, out: Path) -> Path:
+    return out / _STEP_ONE / str(row.objective) / f"seed-{recipe.seed}"
 
 
 def write_page(grid: Comparison, out: Path) -> Path:
@@ -214,7 +222,7 @@ def write_page(grid: Comparison, out: Path) -> Path:
     cells += [(name, "", "", reason) for name, reason in NOT_RUN.items()]
     lines += [*table(["row", "source", "otherwise here", "state"], cells), ""]
     logs = {row.name: _first_log(out / folder_name(row.name)) for row in grid.rows if done[row.name]}
-    if logs:
+    if any(logs.values()):
         draw_losses(logs, out / "losses.png")
         lines += ["![Loss on labelled crops over the steps, of each row's first run](losses.png)", ""]
     write_tables(out, "compare", found, "\n".join(lines))
@@ -231,6 +239,7 @@ def main(
     data: DataOption,
     out: OutOption,
     minutes: MinutesOption = None,
+    kept: KeptOption = None,
     row: RowOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
@@ -238,6 +247,8 @@ def main(
     """Run AMVLM and its rivals, and write the page."""
     whole = read_recipe(Comparison, grid, settings)
     runs = list(whole.only(row or ()).runs(str(grid)))
+    if kept is not None:
+        restore(kept, out)
     with stop_on_interrupt() as stopped:
         over = time_limit(minutes, stopped)
         encoder = functools.cache(load_text_encoder)

@@ -2,17 +2,20 @@
 
     python -m training.report runs/ablation --out runs/ablation
     python -m training.report runs/with runs/without
+    python -m training.report runs/ablation --keep docs/experiments/results/ablation.json
 
 Writes `tables.md`, which a page of the documentation can include, and `tables.json`. Single runs are told apart by
-their folders where they have one name, and are printed where no folder is named for the files.
+their folders where they have one name, and are printed where no folder is named for the files. A kept file stands for
+the folder that it was made of.
 """
 
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -22,12 +25,17 @@ from napari_amvlm.errors import InputError
 from training.command import run_command
 from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
 from training.runs.grid import GRID, folder_name
+from training.runs.kept import keep, restore
 from training.runs.markdown import table, write_tables
 from training.runs.paired import ALPHA, compare
 from training.runs.published import ANOTHER_PROTOCOL, published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_MANY = 3
+"""Above so many data sets there is one table for all."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,15 @@ class Measured:
 def read_runs(*roots: Path) -> list[Measured]:
     """Return the scores of all finished runs below folders, of each in the order of the grid's rows, then of the paths.
 
-    Runs of one name, labels and seed in several folders are rows of their own, called by their folders too.
+    Runs of one name, labels and seed in several folders are rows of their own, called by their folders too. A root may
+    be a file of kept runs (`training.runs.kept`).
 
     Raises
     ------
     InputError
         One of the folders holds none.
     """
-    measured = [run for root in dict.fromkeys(roots) for run in _runs_below(root)]
+    measured = [run for root in dict.fromkeys(roots) for run in _runs_of(root)]
     paths: dict[tuple[str, ...], set[Path]] = defaultdict(set)
     for run in measured:
         paths[_key(run)].add(run.path)
@@ -79,6 +88,14 @@ def read_runs(*roots: Path) -> list[Measured]:
 
 def _key(run: Measured) -> tuple[str, ...]:
     return run.dataset, run.protocol, run.labels, run.row, str(run.seed)
+
+
+def _runs_of(root: Path) -> list[Measured]:
+    if not root.is_file():
+        return _runs_below(root)
+    with tempfile.TemporaryDirectory() as folder:
+        restore(root, Path(folder))
+        return _runs_below(Path(folder))
 
 
 def _runs_below(root: Path) -> list[Measured]:
@@ -224,9 +241,48 @@ def _count(runs: Sequence[Measured], labels: str) -> int:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Return the tables as Markdown."""
+    """Return the tables as Markdown: one table for each data set, or one for all where they are many."""
     together = [line for each in report.get("together", ()) for line in _together_lines(each)]
-    return "\n".join([*together, *(line for each in report["tables"] for line in _lines(each))])
+    protocols: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for each in report["tables"]:
+        protocols[each["protocol"]].append(each)
+    for protocol, contents in protocols.items():
+        many = len(contents) > _MANY
+        together += (
+            _overview_lines(protocol, contents) if many else [line for each in contents for line in _lines(each)]
+        )
+    return "\n".join(together)
+
+
+def _overview_lines(protocol: str, contents: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one table of all data sets, a line for each and its labels."""
+    names = list(dict.fromkeys(row for content in contents for row in content["rows"]))
+    images = {(c["dataset"], t["labels"]): t["images"] for c in contents for t in c["tests"]}
+    lines = [
+        [
+            content["dataset"],
+            labels,
+            images.get((content["dataset"], labels)),
+            *(_brief(content["rows"].get(name, {}).get(labels)) for name in names),
+        ]
+        for content in sorted(contents, key=lambda content: content["dataset"])
+        for labels in content["columns"]
+    ]
+    return [
+        f"### By data set, protocol {protocol}",
+        "",
+        "Dice of validation images, mean over seeds ± standard deviation (number of seeds); per cent.",
+        "",
+        *table(["data set", "labelled images", "images", *names], lines),
+        "",
+    ]
+
+
+def _brief(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    spread = "" if cell["dice_sd"] is None else f" ± {100 * cell['dice_sd']:.1f}"
+    return f"{100 * cell['dice']:.1f}{spread} ({len(cell['seeds'])})"
 
 
 def _together_lines(content: dict[str, Any]) -> list[str]:
@@ -308,17 +364,29 @@ def _p(value: float | None) -> str:
 
 
 def main(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that hold runs at any depth, or are runs themselves.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders that hold runs at any depth or are runs themselves, or files of --keep."),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for tables.md and tables.json; by default the one of the runs.")
     ] = None,
+    keep_in: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Writes settings and scores of one folder's runs into this file, and no tables."),
+    ] = None,
 ) -> None:
     """Write the tables of all finished runs below folders."""
-    for folder in runs:
-        if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; give one that training.ablate or training.semi_supervised wrote.")
+    for path in runs:
+        if not path.exists():
+            raise InputError(f"{path} is not there; give a folder of training.ablate or training.semi_supervised.")
+    if keep_in is not None:
+        if len(runs) != 1 or not runs[0].is_dir():
+            raise InputError("--keep takes the runs of one folder; name that one alone.")
+        typer.echo(f"Kept {keep(runs[0], keep_in)} runs in {keep_in}.")
+        return
     report = tables(read_runs(*runs))
-    target = out or (runs[0] if len(runs) == 1 else None)
+    target = out or (runs[0] if len(runs) == 1 and runs[0].is_dir() else None)
     if target is None:
         typer.echo(markdown(report))
         return

@@ -16,6 +16,7 @@ from training.evaluate import evaluate, run_recipe
 from training.report import read_runs
 from training.runs.folder import RunFolder
 from training.runs.grid import Grid
+from training.runs.kept import keep, restore
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.runs.weights import AveragedPredictor
 
@@ -44,6 +45,9 @@ def test_stopped_it_goes_on_and_skips_what_is_finished(grid, discs_data, tmp_pat
     assert (left, rest) == (1, 0)
     assert first.weights.stat().st_mtime_ns == written
     assert {run.row for run in read_runs(out)} == {"plain U-Net", "supervised only"}
+    keep(out, tmp_path / "kept.json")
+    restore(tmp_path / "kept.json", tmp_path / "elsewhere")
+    assert ablate(runs, discs_data, tmp_path / "elsewhere", device=_CPU, should_stop=lambda: True) == 0
     folder = str(out / runs[1].folder)
     report = evaluate(folder, run_recipe(folder, None, ["none"]), discs_data, device=_CPU, protocols=("native",))
     assert (report["dataset"], report["n"], list(report["scores"])) == ("MoNuSeg", 2, ["none"])

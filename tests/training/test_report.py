@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
+from training.pages import rendered
 from training.report import main, markdown, read_runs, tables
+from training.runs.kept import keep, restore
 from training.runs.paired import compare
 from training.runs.published import published
 
+_EXPERIMENTS = Path(__file__).parents[2] / "docs" / "experiments"
 _NAMES = ("a", "b", "c", "d")
 
 
@@ -181,3 +185,63 @@ def test_pretraining_runs_beside_are_no_rows(runs):
 def test_a_folder_without_runs_is_told(tmp_path):
     with pytest.raises(InputError, match="holds no finished run"):
         read_runs(tmp_path)
+
+
+def test_kept_runs_make_the_same_tables(runs, tmp_path):
+    kept = tmp_path / "kept" / "runs.json"
+    app = typer.Typer()
+    app.command()(main)
+
+    result = CliRunner().invoke(app, [str(runs), "--keep", str(kept)])
+
+    assert result.exit_code == 0, result.output
+    assert "Kept 5 runs" in result.output
+    assert markdown(tables(read_runs(kept))) == markdown(tables(read_runs(runs)))
+
+
+def test_what_is_no_file_of_kept_runs_is_told(tmp_path):
+    for text in ("no JSON", "[]", '{"a/scores.json": 1}', '{"../scores.json": {}}'):
+        (tmp_path / "kept.json").write_text(text)
+        with pytest.raises(InputError, match="kept runs"):
+            restore(tmp_path / "kept.json", tmp_path / "out")
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_many_data_sets_have_one_table(runs):
+    for name in ("polyps", "wounds", "caries"):
+        _write_run(runs / name, "first", 2, 0, (0.3, 0.3, 0.3, 0.3), name)
+
+    text = markdown(tables(read_runs(runs)))
+
+    assert "| caries | 2 |  |  | 30.0 (1) |" in text
+    assert "| MoNuSeg | 2 | 4 | 75.0 ± 14.1 (2) | 60.2 ± 10.3 (2) |" in text
+    assert "Paired tests on per-image Dice" not in text
+
+
+@pytest.mark.parametrize("page", sorted(_EXPERIMENTS.glob("*.md")), ids=lambda page: page.stem)
+def test_tables_are_those_of_the_kept_runs(page):
+    assert page.read_text(encoding="utf-8") == rendered(page)
+
+
+def test_tables_replace_what_stands_there(runs, tmp_path):
+    keep(runs, tmp_path / "kept.json")
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\n<!-- tables: kept.json, native -->\nold\n<!-- end of tables -->\n\nend\n")
+
+    text = rendered(page)
+
+    assert text.startswith("# A\n\n<!-- tables: kept.json, native -->\n\n### MoNuSeg, protocol native\n")
+    assert "| second | 75.00 ± 14.14 (37.50 ± 7.07), n = 2 |  |" in text
+    assert "old" not in text
+    assert text.endswith("\n\n<!-- end of tables -->\n\nend\n")
+    page.write_text(text)
+    assert rendered(page) == text
+
+
+def test_a_protocol_that_no_run_has(runs, tmp_path):
+    keep(runs, tmp_path / "kept.json")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- tables: kept.json, 224 -->\n<!-- end of tables -->\n")
+
+    with pytest.raises(InputError, match="holds no run that was scored by the protocol 224"):
+        rendered(page)

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import InputError
 from training.runs.folder import SCORES, RunFolder
+from training.runs.kept import ALIGNED
 from training.runs.markdown import table
 from training.runs.paired import compare
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.pretraining.recipe import Recipe
-
-ALIGNED = "alignment.json"
-"""File beside a run's scores: what it has aligned."""
 
 _Finished = tuple[dict[str, Any], dict[str, Any]]
 """A run's scores, and what it has aligned."""

@@ -1,0 +1,76 @@
+"""What is kept of a grid when its folder is gone: a small JSON file that makes tables and lets the grid go on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_amvlm.errors import InputError
+from napari_amvlm.files import write_atomically
+from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
+from training.runs.grid import GRID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALIGNED = "alignment.json"
+"""File beside the scores of a short pretraining run: what it has aligned."""
+
+_OF_A_RUN = (CONFIG, DATA, SCORES, ALIGNED)
+_HASHES = "sha256"
+
+
+def keep(root: Path, path: Path) -> int:
+    """Write the settings, splits and scores of all finished runs below a folder, and return how many there are.
+
+    Weights, logs, pictures and the hashes of the images are left out.
+
+    Raises
+    ------
+    InputError
+        The folder holds no finished run.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    folders = sorted(scores.parent for scores in root.rglob(SCORES))
+    if not folders:
+        raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
+    for folder, names in [(root, (GRID,)), *((folder, _OF_A_RUN) for folder in folders)]:
+        for name in names:
+            content = RunFolder(folder).read(name)
+            if content is not None:
+                content.pop(_HASHES, None)
+                files[(folder / name).relative_to(root).as_posix()] = content if name == CONFIG else _rounded(content)
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(content, sort_keys=True)}" for name, content in files.items())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_text("{\n" + lines + "\n}\n", encoding="utf-8"))
+    return len(folders)
+
+
+def _rounded(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with the five digits of each number that a table could show."""
+    rounded: dict[str, Any] = json.loads(json.dumps(content), parse_float=lambda text: round(float(text), 5))
+    return rounded
+
+
+def restore(path: Path, root: Path) -> None:
+    """Write the files of kept runs into a folder, but for those that are there; the runs count as finished.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds no kept runs.
+    """
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))
+        wanted = {name: (root / name).resolve() for name in files}
+        fits = all(isinstance(content, dict) for content in files.values())
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} cannot be read as kept runs ({error}); give a file of training.report --keep."
+        ) from error
+    if not fits or not all(target.is_relative_to(root.resolve()) for target in wanted.values()):
+        raise InputError(f"{path} holds no kept runs; give a file of training.report --keep.")
+    for name in sorted(files, key=lambda name: name.endswith(SCORES)):  # a run is finished when its scores are there
+        if not wanted[name].is_file():
+            wanted[name].parent.mkdir(parents=True, exist_ok=True)
+            RunFolder(wanted[name].parent).write(wanted[name].name, files[name])
