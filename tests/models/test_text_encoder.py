@@ -121,3 +121,8 @@ def test_other_weights_are_refused(tmp_path):
 def test_the_published_hash_is_checked_on_loading():
     with pytest.raises(TextEncoderError, match="expected 000000"):
         load_text_encoder(TextEncoderConfig(sha256="0" * 64))
+
+
+def test_another_encoder_that_cannot_be_had_asks_for_a_folder_of_it():
+    with pytest.raises(TextEncoderError, match=r"'no such encoder' is neither .* or set `repository` to a folder"):
+        load_text_encoder(TextEncoderConfig(repository="no such encoder"))

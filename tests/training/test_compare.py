@@ -75,7 +75,10 @@ def test_two_processes_do_not_share_a_grid(values, discs_data, text_encoder, tmp
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"method": "mean-teacher", "settings": {"grid": 4}}, "row 'x'.*has no setting 'grid', which belongs to ucmt"),
+        (
+            {"method": "mean-teacher", "settings": {"grid": 4}},
+            r"row 'x'.*has no setting 'grid', which belongs to ucmt; its own are: [a-z, ]+\.$",
+        ),
         ({"settings": {"decay": 0.9}}, "settings belong to rivals"),
         ({"method": "nn-unet"}, "There is no method 'nn-unet'"),
         ({"method": "mean-teacher", "prompts": "captions"}, "MT reads no text"),

@@ -62,9 +62,10 @@ def captioned_images(split: DatasetSplit, source: CaptionSource, side: int) -> l
         caption = pair.caption if source == "workbook" else _from_masks(pair, split)
         if caption:
             found.append(CaptionedImage(pair.name, StoredImage(pair, side, cache), caption, split.spec.scale))
-    if len({image.caption for image in found}) < 2:
+    different = len({image.caption for image in found})
+    if different < 2:
         raise DatasetError(
-            f"{split.spec.name} has {len(found)} training images with captions, which do not differ, but step 1 "
+            f"{split.spec.name} has {different} different captions on {len(found)} training images, but step 1 "
             'compares captions; add a *_text.xlsx of Image,Description beside img/, or set captions = "masks".'
         )
     return found

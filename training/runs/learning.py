@@ -61,7 +61,10 @@ def learn(sitting: Sitting, unlabelled: Sequence[ImagePair], start: Path, text_e
     config = recipe.learning_config()
     data = learning_data(sitting.split, unlabelled, recipe.prompts, seed=recipe.seed, square=config.square)
     if config.text_guidance and len({prompt for image in data.labelled for prompt in image.masks}) < 2:
-        log.info("L_tg cannot act in %s: every labelled image is asked the same text.", recipe.name)
+        log.info(
+            "L_tg cannot act in %s: all labelled images are asked one text; ask captions, or several prompts.",
+            recipe.name,
+        )
     model, info = load_model(start, device=sitting.device, text_encoder=text_encoder)
     run = fine_tune(
         model,

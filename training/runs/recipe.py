@@ -218,7 +218,7 @@ def validated(kind: type[ModelT], values: Mapping[str, Any], where: str) -> Mode
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         got = f" (got {first['input']!r})" if key else ""
-        reason = first["msg"].removeprefix("Value error, ").splitlines()[0]
+        reason = first["msg"].removeprefix("Value error, ").splitlines()[0].rstrip(".")
         raise InputError(f"{where}: {key + ': ' if key else ''}{reason}{got}.") from error
 
 
