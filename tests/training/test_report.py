@@ -226,13 +226,13 @@ def test_tables_are_those_of_the_kept_runs(page):
 def test_tables_replace_what_stands_there(runs, tmp_path):
     keep(runs, tmp_path / "kept.json")
     page = tmp_path / "page.md"
-    page.write_text("# A\n\n<!-- tables: kept.json, native -->\nold\n<!-- end of tables -->\n\nend\n")
+    page.write_text("# A\n\n<!-- tables: kept.json, native -->\nstale\n<!-- end of tables -->\n\nend\n")
 
     text = rendered(page)
 
     assert text.startswith("# A\n\n<!-- tables: kept.json, native -->\n\n### MoNuSeg, protocol native\n")
     assert "| second | 75.00 ± 14.14 (37.50 ± 7.07), n = 2 |  |" in text
-    assert "old" not in text
+    assert "stale" not in text
     assert text.endswith("\n\n<!-- end of tables -->\n\nend\n")
     page.write_text(text)
     assert rendered(page) == text
