@@ -8,7 +8,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from napari_amvlm.config import ObjectsConfig
 from napari_amvlm.errors import InputError
+from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
 from training.pretrain import check_start, main
@@ -110,6 +112,19 @@ def test_a_run_goes_on_from_the_weights_that_its_recipe_names_and_no_others(imag
         InputError, match=r"older\.safetensors has SHA-256 .*; the recipe starts from 0+\. Give --start"
     ):
         other.start_from(weights)
+
+
+def test_a_run_leaves_out_the_head_for_objects_of_the_weights(images, tiny_config, tmp_path):
+    config = tiny_config.model_copy(update={"objects": ObjectsConfig(concepts=("nuclei",))})
+    weights = tmp_path / "with-objects.safetensors"
+    released = build_model(config, seed=1)
+    save_model(released, weights, name="older", version="0", licence="CC0-1.0", training_data="noise", scores={})
+    run = Pretraining(_recipe(tiny_config, start="given"), images, tmp_path, torch.device("cpu"))
+
+    run.start_from(weights)
+
+    learnt, before = run.model.unet.state_dict(), released.unet.state_dict()
+    assert all(torch.allclose(v, before[k], atol=1e-3) for k, v in learnt.items())
 
 
 def test_in_mirrored_chest_x_rays_too_the_left_lung_is_the_patients(images):

@@ -111,7 +111,7 @@ class Pretraining:
         return taught_config(recipe)
 
     def start_from(self, weights: Path) -> None:
-        """Take over the parameters of the released `weights` before the first step.
+        """Take over the parameters of the released `weights` before the first step, but for a head for objects.
 
         Raises
         ------
@@ -124,6 +124,8 @@ class Pretraining:
                 f"{weights} has SHA-256 {sha256}; the recipe starts from {self.recipe.start}. Give --start."
             )
         released, _ = load_model(weights, text_encoder=self.model.text_encoder)
+        if self.model.objects is None:
+            released.objects = None
         learnt = learnt_parts(released).state_dict()
         try:
             self.parts.load_state_dict(learnt)
