@@ -198,16 +198,21 @@ def object_numbers(pair: ImagePair, labels: NDArray[np.integer], value: int | No
     Raises
     ------
     LabelsError
-        Its mask says where objects are, but not which pixels are whose.
+        Its mask says where objects are, but not which pixels are whose, or has values below 0.
     """
-    from scipy import ndimage
+    from skimage.measure import label
 
     stored = labels if pair.objects is None else read_mask(pair.objects, labels.shape)
     numbers = stored if value is None else np.where(labels == value, stored, 0)
+    if numbers.min(initial=0) < 0:
+        raise LabelsError(f"{pair.objects or pair.mask} has values below 0: number objects from 1 on.")
     numbered = pair.objects is not None and value is not None  # a class may have one object, in pieces
-    if not numbered and len(np.unique(numbers[numbers > 0])) == 1 and ndimage.label(numbers)[1] > 1:
+    count = len(np.unique(numbers[numbers > 0]))
+    # Another object may cross one and part it, but not so many.
+    if not numbered and label(numbers, connectivity=2).max(initial=0) > 2 * count - (count == 1):
+        values = "one value" if count == 1 else f"{count} values"
         raise LabelsError(
-            f"{pair.objects or pair.mask} has one value for all objects, so that touching ones cannot be told apart; "
+            f"{pair.objects or pair.mask} has {values} for all objects, so that touching ones cannot be told apart; "
             "put an image of the same stem with a number for each object into instances/."
         )
     return numbers

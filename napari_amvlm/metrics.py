@@ -151,7 +151,7 @@ def object_scores(prediction: NDArray[np.integer], target: NDArray[np.integer]) 
     Raises
     ------
     LabelsError
-        The two shapes differ, or an array does not hold whole numbers.
+        The two shapes differ, or an array does not hold whole numbers from 0 on.
 
     Examples
     --------
@@ -166,6 +166,8 @@ def object_scores(prediction: NDArray[np.integer], target: NDArray[np.integer]) 
     for name, numbers in (("prediction", prediction), ("target", target)):
         if numbers.dtype.kind not in "iu":
             raise LabelsError(f"The {name} holds {numbers.dtype}; expected the numbers of objects: label them first.")
+        if numbers.min(initial=0) < 0:
+            raise LabelsError(f"The {name} has values below 0; expected 0 for background: number objects from 1 on.")
     _, predicted = np.unique(prediction, return_inverse=True)
     _, wanted = np.unique(target, return_inverse=True)
     # Background is number 0 of both, also where an image has none.

@@ -65,6 +65,11 @@ def test_masks_that_are_not_numbered_are_refused():
         object_scores(np.ones((2, 2), bool), np.ones((2, 2), int))
 
 
+def test_values_below_0_are_refused():
+    with pytest.raises(LabelsError, match="target has values below 0"):
+        object_scores(np.ones((2, 2), int), np.array([[-1, 0], [1, 1]]))
+
+
 def test_sizes_must_agree():
     with pytest.raises(LabelsError, match="must have one shape"):
         object_scores(np.ones((2, 2), int), np.ones((2, 3), int))

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import ImageError, LabelsError, PromptError
-from napari_amvlm.evaluation import wanted_classes
+from napari_amvlm.evaluation import object_numbers, wanted_classes
 from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, read_mask, read_reviewed, to_rgb01
 from napari_amvlm.project.storage import array_hash
 from napari_amvlm.session.learning_data import UNLABELLED_BYTES
@@ -104,17 +104,18 @@ def _labelled_image(
     shape = (array.shape[0], array.shape[1])
     labels = read_mask(mask, shape)
     folder.check_values(labels, mask)
-    numbers = None if pair.objects is None else read_mask(pair.objects, shape)
     pixels = to_rgb01(array, name=pair.name)
     gray = is_gray(pixels)
     masks = {prompt: binary_mask(labels, value) for prompt, value in prompts.items()}
+    known = prompts if pair.objects is not None else {}
+    objects = {prompt: object_numbers(pair, labels, value) * masks[prompt] for prompt, value in known.items()}
     return LabelledImage(
         image=pixels,
         masks=masks,
         reviewed=read_reviewed(pair.reviewed, shape),
         scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in prompts},
         name=pair.name,
-        objects={} if numbers is None else {prompt: numbers * mask for prompt, mask in masks.items()},
+        objects=objects,
     )
 
 

@@ -12,7 +12,7 @@ from napari_amvlm.errors import AmvlmError, ImageError, InputError, ProjectBusyE
 from napari_amvlm.exports.annotated import LEFT_OUT, annotated_images, free_name
 from napari_amvlm.exports.labels import merged_labels
 from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_axes, mask_shape
-from napari_amvlm.imaging import ImageSource, in_plane, plane_of
+from napari_amvlm.imaging import ImageSource, bounded_numbers, in_plane, plane_of
 from napari_amvlm.review import disputed_pixels
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class AnnotatedScan:
         last = 0
         for place, image in self.parts:
             if prompt in image.objects:
-                numbers = image.objects[prompt].astype(np.int64)
+                numbers = bounded_numbers(image.objects[prompt], np.iinfo(np.uint16).max).astype(np.int64)
                 pieces.append((place, np.where(numbers > 0, numbers + last, 0)))
                 last += int(numbers.max(initial=0))
         # Some programs know no unsigned numbers of more than 16 bits.

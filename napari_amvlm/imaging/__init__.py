@@ -7,7 +7,7 @@ from napari_amvlm.imaging.folder import DataFolder, ImagePair, binary_mask, read
 from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import ImageData, image_name
-from napari_amvlm.imaging.instances import split_instances
+from napari_amvlm.imaging.instances import bounded_numbers, split_instances
 from napari_amvlm.imaging.planes import Plane, from_file_axes, in_plane, plane_of, to_file_axes
 from napari_amvlm.imaging.reading import file_spacing, open_images, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import (
@@ -34,6 +34,7 @@ __all__ = [
     "WorkingScale",
     "binary_mask",
     "blend_window",
+    "bounded_numbers",
     "choose_channel",
     "count_nonfinite",
     "file_spacing",

@@ -12,6 +12,9 @@ from napari_amvlm.imaging.depth_objects import climb, smoothed
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+HIGHEST_NUMBER = 1 << 24
+"""Objects that come from elsewhere get smaller numbers than this, so that tables by number fit into memory."""
+
 _SMOOTHING = 1.0
 _LEAST_NECK = 0.75
 """Two bulges are two objects if the neck between them is narrower by this much, in pixels of radius."""
@@ -78,6 +81,22 @@ def split_instances(
     rest = label(foreground & (objects == 0), connectivity=1)
     objects[rest > 0] = rest[rest > 0] + objects.max()
     return _numbered(objects, min_size)
+
+
+def bounded_numbers(objects: NDArray[np.integer], highest: int = HIGHEST_NUMBER) -> NDArray[np.integer]:
+    """Return objects as they are, or numbered from 1 on, in their order, where one has a number above `highest`.
+
+    Tables by number would not fit into memory otherwise: some programs number objects by chance, up to 2**32.
+
+    Examples
+    --------
+    >>> bounded_numbers(np.array([0, 7, 4_000_000_000, 7], np.uint32)).tolist()
+    [0, 1, 2, 1]
+    """
+    if objects.max(initial=0) <= highest:
+        return objects
+    values, numbers = np.unique(objects, return_inverse=True)
+    return np.asarray(numbers.reshape(objects.shape) + int(values[0] != 0), np.int32)
 
 
 def _numbered(objects: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, InputError, LabelsError
 from napari_amvlm.exports.label_files import prompt_folders
-from napari_amvlm.imaging import read_mask
+from napari_amvlm.imaging import bounded_numbers, read_mask
 from napari_amvlm.imaging.folder import SUFFIXES, read_classes
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 
@@ -67,7 +67,7 @@ def _is_label(path: Path) -> bool:
 
 
 def _objects_of_one_prompt(path: Path, prompt: str, shape: tuple[int, int]) -> Answers:
-    labels = _labels(path, shape)
+    labels = bounded_numbers(_labels(path, shape))
     mask = labels > 0
     # One value alone says foreground, not that all of it is one object.
     objects = {prompt: labels} if len(np.unique(labels[mask])) > 1 else {}
@@ -91,7 +91,7 @@ def _classes_of(path: Path, classes: Mapping[int, str], shape: tuple[int, int]) 
                 masks[prompt] = whole
         file = beside(path, "objects", folders[prompt])
         if file is not None:
-            objects[prompt] = _labels(file, shape)
+            objects[prompt] = bounded_numbers(_labels(file, shape))
             masks[prompt] = objects[prompt] > 0
     if not masks:
         raise LabelsError(f"{path} is empty, so it does not say which of {', '.join(classes.values())} was looked for.")

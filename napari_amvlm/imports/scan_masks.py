@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_amvlm.errors import AmvlmError, ImageError, LabelsError
 from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_shape
-from napari_amvlm.imaging import ImageSource
+from napari_amvlm.imaging import ImageSource, bounded_numbers
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 from napari_amvlm.wording import counted
 
@@ -124,7 +124,8 @@ def _answers(scan: ScanMasks, place: Place, _shape: tuple[int, int]) -> Answers:
 def _answers_at(scan: ScanMasks, where: tuple[Any, ...]) -> Answers:
     masks = {prompt: np.asarray(mask[where]) > 0 for prompt, mask in scan.masks.items()}
     masks = {prompt: mask for prompt, mask in masks.items() if mask.any()}
-    objects = {p: whole_numbers(np.asarray(numbers[where])) for p, numbers in scan.objects.items() if p in masks}
+    whole = {p: whole_numbers(np.asarray(numbers[where])) for p, numbers in scan.objects.items() if p in masks}
+    objects = {prompt: bounded_numbers(numbers) for prompt, numbers in whole.items()}
     reviewed = None if scan.reviewed is None else np.asarray(scan.reviewed[where]) > 0
     return Answers(masks, objects, None if reviewed is None or reviewed.all() else reviewed)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
+from napari_amvlm.imaging import bounded_numbers
 from napari_amvlm.imaging.image_data import MICROMETERS
 
 if TYPE_CHECKING:
@@ -87,14 +88,17 @@ def _in_pixels(numbers: NDArray[np.integer], channels: Mapping[str, NDArray[Any]
     from skimage.measure import regionprops_table
 
     wanted = list(_SHAPE if numbers.ndim == 2 else _SHAPE_3D)
+    small = np.asarray(bounded_numbers(numbers), np.int64)
     stacked = np.stack(list(channels.values()), axis=-1) if channels else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # axes of an object of one pixel
         table: dict[str, NDArray[Any]] = regionprops_table(
-            np.asarray(numbers, np.int64),
+            small,
             intensity_image=stacked,
             properties=[*wanted, *(["intensity_mean"] if channels else [])],
         )
+    if numbers.max(initial=0) > small.max(initial=0):
+        table["label"] = np.unique(numbers[numbers > 0])
     for index, name in enumerate(channels):
         table[f"mean_{name}"] = table.pop(f"intensity_mean-{index}")
     return table
@@ -120,7 +124,7 @@ def _physical(image: ImageData | None, numbers: NDArray[np.integer], pixels: pd.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             axes = regionprops_table(
-                np.asarray(numbers, np.int64),
+                np.asarray(bounded_numbers(numbers), np.int64),
                 spacing=spacing,
                 properties=["axis_major_length", "axis_minor_length"],
             )

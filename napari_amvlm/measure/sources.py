@@ -113,6 +113,8 @@ def _labels(path: Path) -> NDArray[np.integer]:
             f"{path}: expected a label image of whole numbers on two or three axes, but got {data.dtype} of the size "
             f"{'x'.join(map(str, data.shape))}; give the masks, not the images."
         )
+    if data.dtype.kind == "i" and data.min(initial=0) < 0:
+        raise ImageError(f"{path} has values below 0: number objects and classes from 1 on.")
     return data.astype(np.uint8) if data.dtype.kind == "b" else data
 
 

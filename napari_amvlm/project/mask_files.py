@@ -17,6 +17,7 @@ from napari_amvlm.errors import ImageError, LabelsError, ProjectError, StorageEr
 from napari_amvlm.files import remove_quietly, write_atomically
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.limits import MAX_PIXELS
+from napari_amvlm.imaging.instances import HIGHEST_NUMBER
 from napari_amvlm.project.storage import inside, short_path
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def as_objects(values: npt.ArrayLike, shape: tuple[int, int], name: str) -> npt.
     Raises
     ------
     LabelsError
-        Another shape than the image's, or values that are no whole numbers from 0 to 2**32 - 1.
+        Another shape than the image's, or values that are no whole numbers from 0 to `HIGHEST_NUMBER`.
     """
     array = np.asarray(values)
     if array.shape != shape:
@@ -73,10 +74,11 @@ def as_objects(values: npt.ArrayLike, shape: tuple[int, int], name: str) -> npt.
     if not np.issubdtype(array.dtype, np.integer):
         raise LabelsError(f"{name} must be whole numbers, but are {array.dtype}: give a label image.")
     least, largest = int(array.min()), int(array.max())
-    if least < 0 or largest > np.iinfo(np.uint32).max:
-        raise LabelsError(f"{name} must lie between 0 and 2**32 - 1, but go from {least} to {largest}: renumber them.")
-    kind = np.min_scalar_type(largest)
-    return array.astype(np.uint32 if kind.itemsize > 4 else kind)
+    if least < 0 or largest > HIGHEST_NUMBER:
+        raise LabelsError(
+            f"{name} must have numbers from 0 to {HIGHEST_NUMBER}, but go from {least} to {largest}: renumber them."
+        )
+    return array.astype(np.min_scalar_type(largest))
 
 
 def check_shape(path: Path, shape: tuple[int, int]) -> None:

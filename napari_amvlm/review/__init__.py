@@ -10,6 +10,7 @@ from napari_amvlm.review.objects import (
     separate_pieces,
     split_at_line,
     split_by_probability,
+    taken_objects,
 )
 from napari_amvlm.review.overlaps import OverlapRule, compose_classes, disputed_pixels
 from napari_amvlm.review.states import PixelState, carry_states, pixel_states
@@ -31,5 +32,6 @@ __all__ = [
     "set_locked",
     "split_at_line",
     "split_by_probability",
+    "taken_objects",
     "visible_objects",
 ]

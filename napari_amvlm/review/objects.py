@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import LabelsError
+from napari_amvlm.imaging import bounded_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,6 +128,26 @@ def keep_numbers(objects: Labels, before: Labels) -> NDArray[np.int32]:
     for piece in np.flatnonzero(numbers[1:] == 0) + 1:
         numbers[piece] = next(free)
     return np.asarray(numbers[objects])
+
+
+def taken_objects(values: ArrayLike, before: Labels) -> NDArray[np.int32]:
+    """Return the objects of another label image with numbers that those `before` do not have.
+
+    One value alone says foreground: then each connected piece is an object.
+
+    Examples
+    --------
+    >>> taken_objects(np.array([[9, 9, 0, 4]]), np.array([[0, 0, 2, 0]])).tolist()
+    [[4, 4, 0, 3]]
+    >>> taken_objects(np.array([[True, False, True]]), np.array([[0, 2, 0]])).tolist()
+    [[3, 0, 4]]
+    """
+    from skimage.segmentation import relabel_sequential
+
+    chosen = np.maximum(np.asarray(values), 0)
+    several = len(np.unique(chosen[chosen > 0])) > 1
+    numbers = relabel_sequential(bounded_numbers(chosen))[0] if several else connected_objects(chosen > 0)
+    return np.where(numbers > 0, numbers + int(before.max(initial=0)), 0).astype(np.int32)
 
 
 def merge_objects(labels: Labels, values: Iterable[int]) -> Labels:

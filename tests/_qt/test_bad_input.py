@@ -80,6 +80,26 @@ def test_what_a_person_drew_before_is_kept(bench):
     np.testing.assert_array_equal(bench.annotate.annotation().mask("nuclei"), drawn > 0)
 
 
+def test_objects_of_another_layer_stay_apart_from_those_that_are_there(bench):
+    bench.run("nuclei")
+    annotation = bench.annotate.annotation()
+    bench.annotate.panel.instances.setChecked(True)
+    bench.idle()
+    annotation.change_objects("nuclei", np.pad(np.full((10, 10), 2), ((40, 46), (40, 46))))
+    high = np.zeros((96, 96), np.uint32)
+    high[40:50, 50:60], high[60:70, 50:60] = 2, 4_000_000_000
+    flags = np.zeros((96, 96), np.uint8)
+    flags[80:84, 5:9] = flags[80:84, 20:24] = 1
+    for name, values in (("high", high), ("flags", flags)):
+        bench.viewer.add_labels(values, name=name)
+        bench.annotate.panel.objects.takeRequested.emit(name)
+
+    plane = annotation.plane("nuclei")
+
+    assert [int(plane[at]) for at in ((45, 45), (45, 55), (65, 55), (82, 7), (82, 22))] == [2, 3, 4, 5, 6]
+    assert bench.annotate.objects.count() == 5
+
+
 def test_no_image(bench):
     bench.viewer.layers.clear()
 

@@ -99,3 +99,13 @@ def test_the_numbers_of_objects_may_be_values_of_the_mask(tmp_path):
     assert object_numbers(pair, np.zeros((3, 3), np.uint8)).max() == 0
     with pytest.raises(LabelsError, match=r"a\.png has one value for all objects"):
         object_numbers(pair, np.array([[1, 0, 1]], np.uint8))
+    with pytest.raises(LabelsError, match=r"a\.png has 2 values for all objects"):
+        object_numbers(pair, np.array([[1, 0, 1, 0, 2, 0, 2, 0, 1]], np.uint8))
+    with pytest.raises(LabelsError, match=r"a\.png has values below 0"):
+        object_numbers(pair, np.array([[1, 0, -1]], np.int16))
+
+
+def test_an_object_may_lie_in_two_pieces(tmp_path):
+    labels = np.array([[1, 2, 1, 0, 3]], np.uint8)
+
+    assert np.array_equal(object_numbers(ImagePair("a", tmp_path / "a.png", None, None), labels), labels)

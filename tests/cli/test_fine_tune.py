@@ -350,3 +350,20 @@ def test_a_run_is_not_done_again_from_another_model(run, learnt_project, tiny_mo
 
     assert outcome.code == 2
     assert "give the original" in outcome.err
+
+
+def test_masks_without_numbers_are_no_objects_to_learn_from(run, binary_folder, tiny_checkpoint, tmp_path):
+    (binary_folder / "instances").mkdir()
+    for path in (binary_folder / "labelcol").iterdir():
+        mask = np.zeros_like(np.array(Image.open(path)))
+        mask[5:20, 5:20] = mask[5:20, 30:40] = 255
+        Image.fromarray(mask).save(path)
+        Image.fromarray(mask).save(binary_folder / "instances" / path.name)
+
+    outcome = run(
+        *("fine-tune", "--labelled", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint),
+        *("--steps", 1, "-o", tmp_path / "new.safetensors"),
+    )
+
+    assert outcome.code == 2
+    assert "has one value for all objects" in outcome.err

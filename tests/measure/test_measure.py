@@ -79,6 +79,13 @@ def test_an_image_of_another_size_is_refused(tmp_path):
         measure_image(MaskedImage("a", {"nuclei": two_discs()}, open_images(tmp_path / "a.png")[0]))
 
 
+def test_values_below_0_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", two_discs().astype(np.int16) - 1)
+
+    with pytest.raises(ImageError, match=r"a\.tif has values below 0"):
+        measure(masks_in_folder(tmp_path, None))
+
+
 def test_classes_and_numbered_objects_of_a_folder(tmp_path):
     labels = np.where(two_discs() == 1, 1, 0).astype(np.uint8) + 2 * (two_discs() == 5).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", labels)

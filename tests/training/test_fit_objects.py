@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
+import tifffile
 from safetensors.torch import load_file
+from skimage.io import imsave
 
-from napari_amvlm.errors import InputError
+from napari_amvlm.config import ObjectsConfig
+from napari_amvlm.errors import InputError, LabelsError
+from napari_amvlm.imaging import read_mask
+from napari_amvlm.metrics import object_scores
 from napari_amvlm.models.model_info import read_info
 from training.fit_objects import main
-from training.objects.data import pieces, without_slivers
+from training.objects.data import load_objects, pieces, without_slivers
+from training.objects.recipe import ObjectRecipe, ObjectSet
 
 RECIPE = """
 licence = "CC0-1.0"
@@ -84,3 +90,33 @@ def test_overlaps_of_outlines_belong_to_the_nearest_object():
     assert set(np.unique(cleaned[:, 15])) <= {0, 1, 3}
     assert (cleaned[5:15, 15] > 0).all()
     assert not without_slivers(np.eye(4, dtype=np.int32)).any()
+
+
+@pytest.mark.parametrize("offset", [70_000, 4_000_000_000])
+def test_objects_may_have_any_numbers(shared_data, tiny_model, offset):
+    spec = ObjectSet(folder="DSB2018", masks="instances", holding_out=False)
+    recipe = ObjectRecipe(licence="CC0-1.0", sets=(spec,), head=ObjectsConfig(concepts=("nuclei",)))
+    before = load_objects(recipe, shared_data, tiny_model.config, validation=False)
+    for path in (shared_data / "DSB2018" / "instances").iterdir():
+        numbers = read_mask(path).astype(np.uint32)
+        numbers[70, 70] = 3  # an object of one pixel
+        tifffile.imwrite(path.with_suffix(".tif"), np.where(numbers > 0, numbers + np.uint32(offset), 0))
+        path.unlink()
+
+    after = load_objects(recipe, shared_data, tiny_model.config, validation=False)
+
+    assert len(after) == 4
+    for one, other in zip(before, after, strict=True):
+        wanted = one.objects.copy()
+        wanted[70, 70] = 2  # one pixel is no object to learn from
+        assert object_scores(without_slivers(other.objects), wanted).aji == 1
+
+
+def test_masks_without_numbers_are_refused(shared_data, tiny_checkpoint, recipe, tmp_path):
+    for path in (shared_data / "DSB2018" / "instances").iterdir():
+        numbers = read_mask(path)
+        numbers[60:70, 80:90] = 1
+        imsave(path, (numbers > 0).astype(np.uint8) * 255, check_contrast=False)
+
+    with pytest.raises(LabelsError, match=r"instances.image\d\.png has one value for all objects"):
+        main(tiny_checkpoint, shared_data, tmp_path / "out.safetensors", recipe, 1.0, "cpu")

@@ -13,7 +13,8 @@ from torch import nn
 
 from napari_amvlm.config import STRIDE
 from napari_amvlm.errors import DatasetError
-from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.evaluation import object_numbers
+from napari_amvlm.imaging import bounded_numbers, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_crop, strong_view
 from napari_amvlm.models.tile_maps import tile_maps
@@ -95,16 +96,17 @@ def load_objects(recipe: ObjectRecipe, data: Path, config: ModelConfig, *, valid
 def _load_set(spec: ObjectSet, data: Path, *, validation: bool) -> Iterator[ObjectImage]:
     root = data / spec.folder
     kept_out = {stem for name, stem in held_out() if name == spec.folder}
-    instances = {path.stem: path for path in (root / "instances").glob("*")}
     for pair in read_folder(root).pairs:
         if is_held_out(pair.name, kept_out) or is_validation(spec, pair.name) != validation:
             continue
-        if spec.masks == "instances" and pair.name not in instances:
+        stored = pair.objects if spec.masks == "instances" else pair.required_mask()
+        if stored is None:
             continue
         image = to_rgb01(read_image(pair.image).data, name=pair.name)
-        labels = read_mask(instances[pair.name] if spec.masks == "instances" else pair.required_mask(), image.shape[:2])
+        labels = read_mask(stored, image.shape[:2])
         if spec.masks == "instances":
-            objects, unknown = labels.astype(np.int32), np.zeros(labels.shape, np.bool_)
+            numbers = bounded_numbers(object_numbers(pair, labels))
+            objects, unknown = numbers.astype(np.int32), np.zeros(numbers.shape, np.bool_)
         else:
             objects, unknown = pieces(labels > 0 if spec.value is None else labels == spec.value)
         yield ObjectImage(f"{spec.folder}/{pair.name}", spec, image, objects, unknown)

@@ -14,7 +14,8 @@ from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.mask import MaskLayer
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.errors import InputError, LabelsError
-from napari_amvlm.review import merge_objects, relabel, split_by_probability
+from napari_amvlm.imaging import bounded_numbers
+from napari_amvlm.review import merge_objects, relabel, split_by_probability, taken_objects
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Objects(QObject):
         """Return how many objects the mask has; None where they are not told apart."""
         if self._chosen is None or not self._chosen[0].style(self._chosen[1]).separate_objects:
             return None
-        values = np.bincount(self._chosen[0].plane(self._chosen[1]).ravel())
+        values = np.bincount(bounded_numbers(self._chosen[0].plane(self._chosen[1])).ravel())
         return int(np.count_nonzero(values[1:]))
 
     def is_busy(self) -> bool:
@@ -179,7 +180,7 @@ class Objects(QObject):
         try:
             label_layers.check_labels(layer, annotation.image)
             values = np.asarray(layer.data[annotation.place] if annotation.place else layer.data)
-            annotation.take(prompt, values)
+            annotation.take(prompt, taken_objects(values, annotation.plane(prompt)))
         except InputError as error:
             self._workspace.say("error", str(error))
             return
