@@ -43,6 +43,8 @@ _CONTEXT = frozenset(
     "microscopy microscope fluorescence phase contrast electron em sem scan slice view human".split()
 )
 """Words that say how and of which part of the body an image was made."""
+_BODY = frozenset("chest abdomen thorax brain head neck heart spine fundus retina eye skin".split())
+"""Those of them that after a comma name another thing: "lungs, heart"."""
 
 _SPELLINGS = (
     ("tumor", "tumour"),
@@ -81,8 +83,11 @@ _DETAILS = {
 """Words that choose a part or a piece of what is named, and what each chooses."""
 _PART = frozenset(("everything", "third", "part", *_DETAILS))
 _BACKGROUND = frozenset(("background",))
-_JOINS = re.compile(r"\b(but not|that is not|except for|except|without|together with|but|and)\b")
-_UNIONS = ("and", "together with")
+_JOINING = "but not|that is not|except for|except|without|together with|but|and"
+_JOINS = re.compile(rf"\b({_JOINING})\b")
+_LIST = re.compile(rf"(,(?!\s*(?:{_JOINING})\b)|\b(?:{_JOINING})\b)")
+"""The same with commas: "lungs, heart and spine"."""
+_UNIONS = ("", ",", "and", "together with")
 
 
 class Term(NamedTuple):
@@ -146,23 +151,42 @@ def taught(config: ModelConfig, prompt: str) -> Meaning | None:
         return Meaning((plain,)) if plain is not None else None
     if _words(prompt) == _BACKGROUND:
         return Meaning((), structured=True)
-    terms: list[Term] = []
-    join, *pieces = "and", *_JOINS.split(prompt.casefold())
-    for part, then in itertools.zip_longest(pieces[::2], pieces[1::2], fillvalue=""):
-        said = " ".join(word for word in part.split() if word not in _PART)
-        if _words(said):
-            concept = _plain(known, said)
-            if concept is None:
-                return None
-            detail = next((_DETAILS[word] for word in part.split() if word in _DETAILS), "")
-            # What follows an exclusion is excluded too: "everything except nuclei and cells".
-            excluded = join not in _UNIONS or any(term.excluded for term in terms)
-            terms.append(Term(concept, detail, excluded))
-        elif not terms:
-            terms.append(Term(None))
-        join = then or join
+    terms = _terms(known, _JOINS.split(prompt.casefold())) or _terms(known, _LIST.split(prompt.casefold()))
     concepts = tuple(term.concept for term in terms if term.concept is not None)
-    return Meaning(concepts, structured=True, terms=tuple(terms)) if concepts else None
+    return Meaning(concepts, structured=True, terms=terms) if concepts else None
+
+
+def _terms(known: dict[frozenset[str], Concept], pieces: list[str]) -> tuple[Term, ...]:
+    """Return what a prompt puts together; nothing where a part of it is not known, or says no one thing.
+
+    Parameters
+    ----------
+    pieces
+        Parts of the prompt, with the words that join them in between.
+    """
+    terms: list[Term] = []
+    for join, part in zip(["", *pieces[1::2]], pieces[::2], strict=True):
+        excluded = join not in _UNIONS
+        if not terms and not _words(_without_parts(part)):
+            # "everything except ...", or no more than "without ...": not "upper and lower lungs", which is no list.
+            if _details(part) or len(pieces) > 1 and pieces[1] in _UNIONS:
+                return ()
+            terms.append(Term(None))
+            continue
+        concept, details = _plain(known, _without_parts(part)), _details(part)
+        if concept is None or len(details) > 1 or ("third" in part.split() and not details):
+            return ()
+        # What follows an exclusion is excluded too: "everything except nuclei and cells".
+        terms.append(Term(concept, "".join(details), excluded or any(term.excluded for term in terms)))
+    return tuple(terms)
+
+
+def _without_parts(text: str) -> str:
+    return " ".join(word for word in text.split() if word not in _PART)
+
+
+def _details(text: str) -> set[str]:
+    return {_DETAILS[word] for word in text.split() if word in _DETAILS}
 
 
 def nearest(model: AMVLM, prompt: str) -> tuple[str, float] | None:
@@ -202,10 +226,10 @@ def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:
     concept = known.get(_words(prompt))
     if concept is not None:
         return concept
-    parts = re.split(r"\b(?:in|on|from|of)\b|,", prompt.casefold())
-    for count in range(1, len(parts)):
-        said, context = _words(" ".join(parts[:count])), _words(" ".join(parts[count:]))
-        if said in known and context <= _CONTEXT:
+    parts = re.split(r"(\b(?:in|on|from|of)\b|,)", prompt.casefold())
+    for count in range(1, len(parts), 2):
+        said, context = _words(" ".join(parts[:count])), _words(" ".join(parts[count + 1 :]))
+        if said in known and context <= _CONTEXT and not (parts[count] == "," and context <= _BODY):
             return known[said]
     return None
 

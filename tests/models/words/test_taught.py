@@ -31,6 +31,7 @@ def _named(config, prompt):
         ("left and right lungs", "lungs"),
         ("tumour", "sarcoma"),
         ("tumors on T2 MRI", "sarcoma"),
+        ("nuclei, skin biopsy", "nuclei"),
     ],
 )
 def test_a_wording_is_known_in_any_order_number_and_spelling(prompt, name):
@@ -62,6 +63,9 @@ def test_one_more_word_is_another_thing(prompt):
         ("upper lungs in a chest X-ray", ["lungs"]),
         ("lungs without the left lung", ["lungs", "left lung"]),
         ("sarcoma and lungs", ["sarcoma", "lungs"]),
+        ("sarcoma, the left lung, and nuclei", ["sarcoma", "left lung", "nuclei"]),
+        ("upper lungs, chest X-ray", ["lungs"]),
+        ("without nuclei", ["nuclei"]),
         ("background", []),
     ],
 )
@@ -73,7 +77,22 @@ def test_structure_is_taught_where_the_model_learnt_it(prompt, names):
     assert taught(_PLAIN, prompt) is None
 
 
-@pytest.mark.parametrize("prompt", ["lungs and heart", "everything", "the largest", "without"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "lungs and heart",
+        "lungs, heart",
+        "everything",
+        "everything and lungs",
+        "and lungs",
+        "the largest",
+        "without",
+        "upper and lower lung",
+        "lungs and upper part",
+        "a third of the lungs",
+        "largest upper lung",
+    ],
+)
 def test_structure_of_unknown_words_or_of_none_is_not_taught(prompt):
     assert taught(_WITH_STRUCTURE, prompt) is None
 
