@@ -11,7 +11,6 @@ taught (docs/experiments.md).
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -169,7 +168,7 @@ def _terms(known: dict[frozenset[str], Concept], pieces: list[str]) -> tuple[Ter
         excluded = join not in _UNIONS
         if not terms and not _words(_without_parts(part)):
             # "everything except ...", or no more than "without ...": not "upper and lower lungs", which is no list.
-            if _details(part) or len(pieces) > 1 and pieces[1] in _UNIONS:
+            if _details(part) or (len(pieces) > 1 and pieces[1] in _UNIONS):
                 return ()
             terms.append(Term(None))
             continue
