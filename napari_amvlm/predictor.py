@@ -5,30 +5,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.device import memory_errors, resolve_device
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging import WorkingScale, is_gray, to_rgb01
-from napari_amvlm.imaging.turning import Views, names_position, turned, turned_back
+from napari_amvlm.imaging.prompted_image import PromptedImage
+from napari_amvlm.imaging.turning import Views, names_position
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.device_model import LEAST_TILE, ServedModel, TileLoad
 from napari_amvlm.models.feature_maps import feature_maps, image_embedding
 from napari_amvlm.models.inference import (
     DecodedPrompt,
-    EncodedImage,
     auto_scale,
     decode_prompt,
-    encode_image,
     mean_answer,
     named_scale,
 )
+from napari_amvlm.models.prompt_prediction import predict_prompt, word_prediction
 from napari_amvlm.models.text_prompted import answering, load_text_model, probability_of
 from napari_amvlm.models.tile_maps import TileMaps, tile_maps
-from napari_amvlm.models.words.composition import composition
 from napari_amvlm.models.words.taught import taught
 from napari_amvlm.models.words.word_list import nearest_concept
 from napari_amvlm.prediction import Nearest, Prediction, not_taught_words
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.feature_maps import FeatureMaps
     from napari_amvlm.models.model_info import ModelInfo
@@ -51,17 +49,6 @@ _LOG = logging.getLogger(__name__)
 
 ScaleChoice = Literal["auto", "whole", "tiles"]
 T = TypeVar("T")
-
-
-@dataclass
-class _CurrentImage:
-    key: Hashable
-    pixels: NDArray[np.float32]
-    gray: bool
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 class Predictor:
@@ -100,10 +87,8 @@ class Predictor:
     ) -> None:
         self.info, self.text_model = info, text_model
         self._views = views
-        self._cache_bytes = cache_bytes
-        self._cache: ByteCache[EncodedImage] = ByteCache(cache_bytes)
-        self._served = ServedModel(model, resolve_device(device), self._cache.clear)
-        self._image: _CurrentImage | None = None
+        self._served = ServedModel(model, resolve_device(device), cache_bytes)
+        self._image: PromptedImage | None = None
         self._lock = threading.RLock()
 
     @classmethod
@@ -139,7 +124,6 @@ class Predictor:
         with self._lock:
             self._served.replace(model)
             self.info = info
-            self._cache.clear()
 
     def set_image(
         self,
@@ -164,7 +148,7 @@ class Predictor:
         ImageError
             The image cannot be used.
         """
-        read = _read(image, key, limits)
+        read = PromptedImage.read(image, key, limits)
         with self._lock:
             self._image = read
 
@@ -222,24 +206,11 @@ class Predictor:
             The device has not enough memory, not even for one small tile at a time; what was cached is forgotten.
         """
 
-        def ask(word: str) -> Prediction:
+        def predict_word(word: str) -> Prediction:
             return self._predict_word(word, scale, magnification, on_progress, should_stop, on_message)
 
         with self._lock:
-            composed = composition(self.model.config, prompt)
-            if composed is None:
-                return ask(prompt)
-            answers = [ask(word) for word in composed.words]
-        probability = composed.compose([answer.drawn for answer in answers])
-        countable = not composed.level or bool(probability.any())
-        return Prediction(
-            prompt,
-            probability,
-            composed.compose([answer.text_probability for answer in answers]),
-            composed.present([answer.presence for answer in answers]) if countable else 0.0,
-            answers[0].scale,
-            sum(answer.seconds for answer in answers),
-        )
+            return predict_prompt(self.model.config, prompt, predict_word)
 
     def _predict_word(
         self,
@@ -260,11 +231,9 @@ class Predictor:
             views = range(self._views if chosen.name == "tiles" and not names_position(prompt) else 1)
 
             def look(view: int) -> DecodedPrompt:
-                encoded = self._encoded(image, chosen, view, on_progress, should_stop)
+                encoded = self._served.encoded(image, chosen, view, on_progress=on_progress, should_stop=should_stop)
                 answer = decode_prompt(self.model, encoded, prompt, on_progress=on_progress, should_stop=should_stop)
-                probability, text = (turned_back(m, view) for m in (answer.probability, answer.text_probability))
-                depth = None if answer.depth is None else turned_back(answer.depth, view)
-                return DecodedPrompt(probability, text, answer.presence, depth)
+                return answer.turned_back(view)
 
             answer = self._run(
                 lambda: mean_answer([look(view) for view in views]),
@@ -274,24 +243,11 @@ class Predictor:
                 tell=on_message,
             )
         seconds = time.perf_counter() - started
-        config = self.model.config
-        meaning = taught(config, prompt)
-        return Prediction(
-            prompt,
-            answer.probability,
-            answer.text_probability,
-            answer.presence,
-            chosen,
-            seconds,
-            meaning is not None,
-            None if meaning is not None else self.nearest(prompt),
-            answer.depth,
-            config.objects.marker if config.objects is not None else 0.5,
-            calibrated=meaning is not None and meaning.measured,
-        )
+        found = word_prediction(self.model.config, prompt, answer, chosen, seconds)
+        return found if found.taught else replace(found, nearest=self.nearest(prompt))
 
     def _predict_by(
-        self, other: TextPrompted, image: _CurrentImage, prompt: str, scale: WorkingScale, started: float
+        self, other: TextPrompted, image: PromptedImage, prompt: str, scale: WorkingScale, started: float
     ) -> Prediction:
         """Return the answer of another text model, which sees the image whole; it is as present as its surest pixel."""
         with memory_errors(self.device, "this image", f"remove the text model {other.name}, or close other programs"):
@@ -340,7 +296,7 @@ class Predictor:
             image = self._current()
             scale = named_scale(self.model, "whole", image.shape)
             return self._run(
-                lambda: image_embedding(self.model, self._encoded(image, scale, 0, None, should_stop)),
+                lambda: image_embedding(self.model, self._served.encoded(image, scale, should_stop=should_stop)),
                 advice="close other programs",
             )
 
@@ -374,13 +330,13 @@ class Predictor:
         OutOfMemoryError
             The device has not enough memory; what was cached is forgotten.
         """
-        given = None if image is None else _read(image, key, limits)
+        given = None if image is None else PromptedImage.read(image, key, limits)
         with self._lock:
             wanted = given or self._current()
             chosen = self.scale_for(prompt, wanted.shape, scale=scale, gray=wanted.gray, magnification=magnification)
-            part = wanted if box is None or chosen.name == "whole" else _part(wanted, box)
+            part = wanted if box is None or chosen.name == "whole" else wanted.part(box)
             return self._run(
-                lambda: feature_maps(self._encoded(part, chosen, 0, None, None)),
+                lambda: feature_maps(self._served.encoded(part, chosen)),
                 advice="zoom in, so that a smaller part is in view, or close other programs",
             )
 
@@ -415,7 +371,7 @@ class Predictor:
                         maps = maps.with_row(row, [probability_of(other, tile, prompt) for tile in tiles])
             return maps
 
-    def _current(self) -> _CurrentImage:
+    def _current(self) -> PromptedImage:
         if self._image is None:
             raise ImageError("There is no image to look at; choose one first.")
         return self._image
@@ -432,46 +388,3 @@ class Predictor:
         """Return the result of `work`, see `ServedModel.run`; without `least` it needs the memory of one go."""
         least = least or self._served.load
         return self._served.run(work, tell or _LOG.warning, what=what, advice=advice, least=least)
-
-    def _encoded(
-        self,
-        image: _CurrentImage,
-        scale: WorkingScale,
-        view: int,
-        on_progress: Callable[[int, int], None] | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> EncodedImage:
-        """Return a view of the image, encoded; only the image as it is is kept, for all views together are large."""
-
-        def encode() -> EncodedImage:
-            return encode_image(
-                self.model,
-                turned(image.pixels, view),
-                scale,
-                batch=self._served.load.batch,
-                tile=self._served.load.side,
-                keep_bytes=self._cache_bytes,
-                on_progress=on_progress,
-                should_stop=should_stop,
-            )
-
-        return encode() if view else self._cache.get_or_make((image.key, scale), encode)
-
-
-def _read(image: NDArray[np.generic], key: Hashable | None, limits: tuple[float, float] | None) -> _CurrentImage:
-    pixels = to_rgb01(image, limits=limits)
-    return _CurrentImage(object() if key is None else key, pixels, is_gray(pixels))
-
-
-def _part(image: _CurrentImage, box: tuple[int, int, int, int]) -> _CurrentImage:
-    """Return a part of an image as an image of its own; all of it is the image itself."""
-    top, left, height, width = box
-    rows, columns = image.pixels.shape[:2]
-    if top < 0 or left < 0 or height < 1 or width < 1 or top + height > rows or left + width > columns:
-        raise ImageError(
-            f"Expected a box (top, left, height, width) inside the image of {rows}x{columns} pixels, but got {box}."
-        )
-    if (height, width) == (rows, columns):
-        return image
-    pixels = image.pixels[top : top + height, left : left + width]
-    return _CurrentImage((image.key, "part", box), pixels, image.gray)

@@ -82,7 +82,7 @@ def test_only_the_image_as_it_is_is_kept_of_several_views(tiny_model):
 
     predictor.predict("nuclei", scale="tiles")
 
-    assert len(predictor._cache) == 1
+    assert len(predictor._served.cache) == 1
 
 
 def test_a_known_key_finds_the_cached_image(predictor):
@@ -103,7 +103,7 @@ def test_the_cache_is_bounded(tiny_model):
         predictor.set_image(_image(seed))
         predictor.predict("nuclei")
 
-    assert len(predictor._cache) == 1
+    assert len(predictor._served.cache) == 1
 
 
 def test_another_model_gives_another_answer_at_once(predictor, tiny_model):
@@ -156,7 +156,7 @@ def test_too_little_memory_is_told_and_what_was_cached_is_forgotten(predictor):
     with pytest.raises(OutOfMemoryError, match="cpu has not enough memory for this image"):
         predictor.predict("nuclei", should_stop=lambda: torch.empty(1 << 50).numel() == 0)
 
-    assert not predictor._cache
+    assert not predictor._served.cache
     assert predictor.predict("nuclei").probability.shape == (100, 130)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,8 @@ from napari_amvlm.imaging import is_gray, split_instances
 from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.models.device_model import TileLoad
 from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image, named_scale
+from napari_amvlm.models.prompt_prediction import predict_prompt, word_prediction
 from napari_amvlm.models.text_prompted import answering, probability_of
-from napari_amvlm.models.words.composition import composition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.learning.data import LabelledImage
     from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.inference import DecodedPrompt, EncodedImage
+    from napari_amvlm.models.inference import EncodedImage
     from napari_amvlm.models.text_prompted import TextPrompted
+    from napari_amvlm.prediction import Prediction
 
 Scores = dict[str, dict[str, float]]
 """Score of a model, for each prompt by the names of images: Dice, or PQ where a person told objects apart."""
@@ -90,8 +92,8 @@ def predicted_masks(
 ) -> dict[str, NDArray[np.int32]]:
     """Return what a model paints for each prompt of an image at threshold 0.5, int32 `(H, W)`.
 
-    Where the image has objects of a prompt, each found object has a number; else the mask is 1. A prompt with structure
-    is composed of its words, as it is served.
+    Where the image has objects of a prompt, each found object has a number; else the mask is 1. It is what is served;
+    of a prompt that the model was not taught, of which nothing is served, it is what its network finds.
 
     Raises
     ------
@@ -102,28 +104,22 @@ def predicted_masks(
     scales = {prompt: image.scales.get(prompt, "tiles") for prompt in image.masks}
     pixels = image.pixels()
     shape, gray = (pixels.shape[0], pixels.shape[1]), is_gray(pixels)
-    marker = model.config.objects.marker if model.config.objects is not None else 0.5
 
     @functools.lru_cache(maxsize=1)  # prompts of one scale follow one another; one encoded image is much memory
     def encoded(working: WorkingScale) -> EncodedImage:
         return encode_image(model, pixels, working, batch=load.batch, tile=load.side, should_stop=should_stop)
 
-    def decoded(prompt: str, working: WorkingScale) -> DecodedPrompt:
-        return decode_prompt(model, encoded(working), prompt, should_stop=should_stop)
+    def predict_word(prompt: str, word: str) -> Prediction:
+        own = word == prompt
+        working = named_scale(model, scales[word], shape) if own else auto_scale(model, word, shape, gray=gray)
+        decoded = decode_prompt(model, encoded(working), word, should_stop=should_stop)
+        return word_prediction(model.config, word, decoded, working)
 
     masks: dict[str, NDArray[np.int32]] = {}
     for prompt in sorted(image.masks, key=lambda prompt: scales[prompt]):
-        composed, depth = composition(model.config, prompt), None
-        if composed is not None:
-            answers = [decoded(word, auto_scale(model, word, shape, gray=gray)) for word in composed.words]
-            probability = composed.compose([answer.probability for answer in answers])
-        else:
-            found = decoded(prompt, named_scale(model, scales[prompt], shape))
-            probability, depth = found.probability, found.depth
-        if prompt in image.objects:
-            masks[prompt] = split_instances(probability, depth=depth, marker=marker)
-        else:
-            masks[prompt] = (probability >= 0.5).astype(np.int32)
+        found = predict_prompt(model.config, prompt, functools.partial(predict_word, prompt))
+        found = replace(found, taught=True)  # of a new prompt a run has to beat what the network finds untaught
+        masks[prompt] = found.objects() if prompt in image.objects else found.mask().astype(np.int32)
     return masks
 
 

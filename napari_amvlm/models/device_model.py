@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
+from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.config import STRIDE
 from napari_amvlm.device import lost_errors, retry_with_less
 from napari_amvlm.errors import DeviceLostError
+from napari_amvlm.imaging.turning import turned
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.inference import encode_image
 from napari_amvlm.models.text_encoder import load_text_encoder
 from napari_amvlm.wording import counted
 
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_amvlm.config import ModelConfig
+    from napari_amvlm.imaging import WorkingScale
+    from napari_amvlm.imaging.prompted_image import PromptedImage
     from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.inference import EncodedImage
     from napari_amvlm.models.text_encoder import TextEncoder
 
 T = TypeVar("T")
@@ -69,31 +75,60 @@ class TileLoad:
 
 
 class ServedModel:
-    """A model on a device, and how much of an image it computes at once.
+    """A model on a device, what it has encoded, and how much of an image it computes at once.
 
     Parameters
     ----------
     model
         The model; it is moved to `device` and stays the same object.
-    forget
-        Called when memory runs short or the device is lost: drops what can be computed again.
+    cache_bytes
+        Encoded images beyond this size are forgotten, the oldest first.
 
     Attributes
     ----------
+    cache
+        Encoded images; it is emptied when memory runs short, or the device is lost.
     load
         How many tiles are computed at once now, and how large they are.
     """
 
-    def __init__(self, model: AMVLM, device: torch.device, forget: Callable[[], None]) -> None:
-        self.device, self._forget, self._lost = device, forget, False
+    def __init__(self, model: AMVLM, device: torch.device, cache_bytes: int) -> None:
+        self.device, self._cache_bytes, self._lost = device, cache_bytes, False
+        self.cache: ByteCache[EncodedImage] = ByteCache(cache_bytes)
         self.replace(model)
 
     def replace(self, model: AMVLM) -> None:
-        """Serve another model."""
+        """Serve another model; what was encoded by the old one is forgotten."""
+        self.cache.clear()
         # A card may be lost with all that is on it; the copy is small, for it holds no frozen text encoder.
         self._cpu_tensors = cpu_tensors(model)
         self.model = model.to(self.device).eval()
         self.load = TileLoad(_BATCH, model.config.tile)
+
+    def encoded(
+        self,
+        image: PromptedImage,
+        scale: WorkingScale,
+        view: int = 0,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> EncodedImage:
+        """Return a view of an image, encoded; only the image as it is is kept, for all views together are large."""
+
+        def encode() -> EncodedImage:
+            return encode_image(
+                self.model,
+                turned(image.pixels, view),
+                scale,
+                batch=self.load.batch,
+                tile=self.load.side,
+                keep_bytes=self._cache_bytes,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+
+        return encode() if view else self.cache.get_or_make((image.key, scale), encode)
 
     def run(
         self, answer: Callable[[], T], tell: Callable[[str], None], *, what: str, advice: str, least: TileLoad
@@ -116,7 +151,7 @@ class ServedModel:
         """
 
         def less() -> str | None:
-            self._forget()
+            self.cache.clear()
             smaller, before = self.load.less(), self.load
             if smaller is None or smaller.side < least.side or smaller.batch < least.batch:
                 return None
@@ -137,7 +172,7 @@ class ServedModel:
         return answered()
 
     def _fall_back(self) -> None:
-        self._forget()
+        self.cache.clear()
         self._lost, self.device = True, torch.device("cpu")
         put_on_cpu(self.model, self._cpu_tensors)
 

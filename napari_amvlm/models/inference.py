@@ -17,6 +17,7 @@ from napari_amvlm.errors import Cancelled
 from napari_amvlm.imaging import Tile, WorkingScale, blend_window, resize, tile_grid, tile_scale, whole_scale
 from napari_amvlm.imaging.scale import canvas_box, fit_square
 from napari_amvlm.imaging.settle import settle
+from napari_amvlm.imaging.turning import turned_back
 from napari_amvlm.models.amvlm import ImageFeatures
 from napari_amvlm.models.words.taught import taught
 
@@ -89,6 +90,12 @@ class DecodedPrompt:
     text_probability: NDArray[np.float32]
     presence: float
     depth: NDArray[np.float32] | None = None
+
+    def turned_back(self, view: int) -> DecodedPrompt:
+        """Return what was found in a view of the image, as the image lies."""
+        depth = None if self.depth is None else turned_back(self.depth, view)
+        maps = turned_back(self.probability, view), turned_back(self.text_probability, view)
+        return DecodedPrompt(*maps, self.presence, depth)
 
 
 def known_concept(model: AMVLM, prompt: str) -> Concept | None:

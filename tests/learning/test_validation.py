@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning import LabelledImage, LearningData, fine_tune
@@ -65,6 +66,26 @@ def test_a_prompt_with_structure_is_composed_as_it_is_served(tiny_config, text_e
     image = LabelledImage("one", _IMAGE, {prompt: served}, {prompt: "whole"})
 
     assert 0 < served.mean() < 1
+    # The predictor stretches the image's values a little.
+    assert np.mean(predicted_masks(model, image)[prompt] != served) < 0.01
+
+
+@pytest.mark.parametrize("prompt", ["nuclei", "everything except nuclei", "left lung and nuclei"])
+def test_tissue_that_is_surely_absent_is_scored_as_it_is_served(tiny_config, text_encoder, prompt):
+    nuclei, lung = tiny_config.concepts
+    config = tiny_config.model_copy(
+        update={"structure": True, "concepts": (nuclei.model_copy(update={"dice": 0.8}), lung)}
+    )
+    model = build_model(config, text_encoder=text_encoder, seed=0)
+    painted = _found(model, "nuclei", "tiles")
+    torch.nn.init.constant_(model.presence.mix.bias, -20)
+    predictor = Predictor(model, device="cpu")
+    predictor.set_image(_IMAGE)
+    served = predictor.predict(prompt).mask()
+    image = LabelledImage("one", _IMAGE, {prompt: served}, {prompt: "tiles"})
+
+    assert painted.any()
+    assert not predictor.predict("nuclei").mask().any()
     # The predictor stretches the image's values a little.
     assert np.mean(predicted_masks(model, image)[prompt] != served) < 0.01
 
