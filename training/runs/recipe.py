@@ -148,17 +148,57 @@ class RunRecipe(SplitConfig):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the contents of a TOML file.
+    """Return the contents of a TOML file, on top of those of the one that it extends.
+
+    `extends` names another file beside it. Tables are put together key by key, and arrays of tables that have a `name`
+    table by table, new ones last; every other value replaces that of the file that is extended.
 
     Raises
     ------
     InputError
-        It is missing or no TOML.
+        One of the files is missing or no TOML, or they extend one another in a circle.
     """
+    return _extended(path, ())
+
+
+def _extended(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """Return what `read_toml` does for a file that the last of `extending` extends."""
+    named = f"{path}, which {extending[-1].name} extends," if extending else str(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"Recipe {path} cannot be read as TOML ({error}); check the path and the file.") from error
+        raise InputError(f"Recipe {named} cannot be read as TOML ({error}); check the path and the file.") from error
+    other = values.pop("extends", None)
+    if other is None:
+        return values
+    if not isinstance(other, str) or not other:
+        raise InputError(f"Recipe {path}: extends must name another recipe's file, but is {other!r}.")
+    chain = (*extending, path)
+    if any((path.parent / other).resolve() == known.resolve() for known in chain):
+        circle = ", ".join(known.name for known in chain)
+        raise InputError(f"Recipe {path} extends {other}, which is extended already ({circle}); remove one extends.")
+    both: dict[str, Any] = _on_top(_extended(path.parent / other, chain), values)
+    return both
+
+
+def _on_top(below: Any, values: Any) -> Any:
+    """Return `values` put on top of those `below`."""
+    if isinstance(below, dict) and isinstance(values, dict):
+        return below | {key: _on_top(below.get(key), value) for key, value in values.items()}
+    if _is_named(below) and _is_named(values):
+        of = {table["name"]: table for table in values}
+        known = {table["name"] for table in below}
+        changed = [_on_top(table, of.get(table["name"], {})) for table in below]
+        return [*changed, *(table for table in values if table["name"] not in known)]
+    return values
+
+
+def _is_named(value: Any) -> bool:
+    """Tell whether `value` is an array of tables that each have a name of their own."""
+    if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+        return False
+    names = [table.get("name") for table in value]
+    return bool(names) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
 
 
 def read_recipe(kind: type[ModelT], path: Path, settings: Iterable[str] | None = None, **more: Any) -> ModelT:

@@ -100,3 +100,45 @@ def test_a_file_that_is_no_toml_is_told(tmp_path):
 
     with pytest.raises(InputError, match=r"broken\.toml cannot be read as TOML"):
         read_toml(path)
+
+
+def _write(folder, **texts):
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+
+
+def test_a_recipe_is_put_on_top_of_the_one_that_it_extends(tmp_path):
+    _write(
+        tmp_path,
+        first="seed = 1\nsteps = 5\n[sides]\nvessels = 640\n"
+        '[[sets]]\nname = "A"\nshare = 1\n[[index]]\nfile = "a"\nweights = ["w"]\n',
+        second='extends = "first.toml"\nseed = 2\n[sides]\nlesions = 512\n[[sets]]\nname = "B"\nshare = 4\n',
+        third='extends = "second.toml"\n[[sets]]\nname = "A"\nshare = 3\n[[index]]\nfile = "b"\n',
+    )
+
+    assert read_toml(tmp_path / "third.toml") == {
+        "seed": 2,
+        "steps": 5,
+        "sides": {"vessels": 640, "lesions": 512},
+        "sets": [{"name": "A", "share": 3}, {"name": "B", "share": 4}],
+        "index": [{"file": "b"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"first": 'extends = "none.toml"'}, r"none\.toml, which first\.toml extends, cannot be read"),
+        ({"first": "extends = 3"}, r"first\.toml: extends must name another recipe's file, but is 3"),
+        ({"first": 'extends = "first.toml"'}, r"first\.toml extends first\.toml, which is extended already"),
+        (
+            {"first": 'extends = "second.toml"', "second": 'extends = "first.toml"'},
+            r"second\.toml extends first\.toml, which is extended already \(first\.toml, second\.toml\)",
+        ),
+    ],
+)
+def test_what_cannot_be_extended_is_told(tmp_path, texts, message):
+    _write(tmp_path, **texts)
+
+    with pytest.raises(InputError, match=message):
+        read_toml(tmp_path / "first.toml")
