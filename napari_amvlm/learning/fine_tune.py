@@ -150,13 +150,9 @@ class _Run:
         labelled = sum(bool(image.masks) for image in data.labelled)
         unlabelled = len(data.unlabelled) if config.unlabelled_batch else 0
         self._teacher = MeanTeacher(
-            self._model,
-            config,
-            labelled=labelled,
-            unlabelled=unlabelled,
-            text_model=text_model,
-            failed=self._failed_prompts() if self._source.has_unknown and config.consistency else (),
+            self._model, config, labelled=labelled, unlabelled=unlabelled, text_model=text_model
         )
+        self._failed: tuple[str, ...] | None = None
         self._shown = _copy(self._model, self._served, device)
         self._budget = Budget(config, unknown=self._source.has_unknown)
         self._loop = Loop(self._budget, keeper, should_stop, should_pause)
@@ -167,18 +163,25 @@ class _Run:
         self._best: dict[str, Tensor] | None = None
         self._validations = 0
 
-    def _failed_prompts(self) -> list[str]:
-        """Return the prompts that the starting model fails at, on labelled images: it should not label others then."""
-        if not self._config.start_least:
-            return []
-        scores = start_scores(self._model, self._data, self._config.crop)
-        return [prompt for prompt, dice in scores.items() if dice < self._config.start_least]
+    def _note_failed(self, failed: tuple[str, ...] | None) -> None:
+        """Learn the prompts that the starting model fails at as new ones; None finds out which they are."""
+        self._failed = self._failed_prompts() if failed is None else failed
+        self._teacher.learn_as_new(self._failed)
+
+    def _failed_prompts(self) -> tuple[str, ...]:
+        """Return the prompts that the starting model fails at, on labelled images, where it would label others."""
+        config = self._config
+        if not (config.start_least and config.consistency and self._source.has_unknown):
+            return ()
+        scores = start_scores(self._model, self._data, config.crop, self._loop.should_stop)
+        return tuple(prompt for prompt, dice in scores.items() if dice < config.start_least)
 
     def reports(self) -> Generator[Report, None, FineTuneResult]:
         """Score the starting model, learn, and return the best teacher."""
         kept = self._loop.keeper.load() if self._loop.keeper is not None else None
         try:
             if kept is None:
+                self._note_failed(None)
                 yield from self._validation()
                 self._budget.restart()
                 self._scoring_seconds = 0.0
@@ -278,9 +281,9 @@ class _Run:
         tensors = {f"teaching.{k}": v for k, v in self._teacher.state().items()}
         tensors |= {f"crops.{k}": v for k, v in self._source.state().items()}
         tensors |= {f"best.{k}": v for k, v in (self._best or {}).items()}
-        budget, scores = self._budget, tuple(self._scores)
-        numbers = (budget.step, budget.seconds, self._scoring_seconds, self._validations, scores, self._loop.not_finite)
-        return RunState(tensors, Progress(*numbers))
+        budget, loop, scores = self._budget, self._loop, tuple(self._scores)
+        numbers = (budget.step, budget.seconds, self._scoring_seconds, self._validations, scores, loop.not_finite)
+        return RunState(tensors, Progress(*numbers, failed=self._failed))
 
     def _restore(self, state: RunState) -> None:
         """Continue the run that saved `state`."""
@@ -291,6 +294,7 @@ class _Run:
         self._scores, self._scoring_seconds = list(done.scores), done.scoring_seconds
         self._validations, self._loop.not_finite = done.validations, done.not_finite
         self._budget.resume(done.step, done.seconds)
+        self._note_failed(done.failed)
 
     def _result(self) -> FineTuneResult:
         """Return the chosen teacher as a model of its own; stopped before the second score, the last one, unscored."""

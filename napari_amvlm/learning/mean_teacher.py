@@ -30,9 +30,9 @@ from napari_amvlm.models.words.composition import composition
 from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from napari_amvlm.config import LearningConfig
+    from napari_amvlm.config import Concept, LearningConfig
     from napari_amvlm.learning.mixing import Mixture
     from napari_amvlm.learning.networks import SeenImages
     from napari_amvlm.learning.pseudo_labels import PseudoLabelSource
@@ -104,8 +104,6 @@ class MeanTeacher:
         weight 1 and the starting model has none.
     text_model
         Another one that labels as well, for the prompts that it answers.
-    failed
-        Prompts that the starting model was taught and fails at on the labelled images.
     """
 
     def __init__(
@@ -116,7 +114,6 @@ class MeanTeacher:
         labelled: int = 1,
         unlabelled: int = 0,
         text_model: TextPrompted | None = None,
-        failed: Collection[str] = (),
     ) -> None:
         self._model = model
         self._config = config
@@ -125,8 +122,7 @@ class MeanTeacher:
         even = max(_LEAST_WEIGHT, min(1.0, labelled / max(1, unlabelled)))
         self._weight_taught, self._weight_new = (even, 1.0) if weight is None else (weight, weight)
         self._taught: dict[str, bool] = {}
-        meanings = [taught(model.config, prompt) for prompt in failed]
-        self._failed = {meaning.concepts for meaning in meanings if meaning is not None}
+        self._failed: set[tuple[Concept, ...]] = set()
         start = learnt_parts(model)
         self.student = copy.deepcopy(start).train()
         self._decay = config.ema_decay
@@ -145,6 +141,12 @@ class MeanTeacher:
         self.optimiser = torch.optim.AdamW(
             self.student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
         )
+
+    def learn_as_new(self, failed: Iterable[str]) -> None:
+        """Learn prompts that the starting model was taught, and fails at on the labelled images, as new ones."""
+        meanings = [taught(self._model.config, prompt) for prompt in failed]
+        self._failed = {meaning.concepts for meaning in meanings if meaning is not None}
+        self._taught.clear()
 
     @property
     def teacher(self) -> nn.ModuleDict:

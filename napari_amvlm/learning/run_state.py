@@ -25,6 +25,8 @@ class Progress:
         Dice for each prompt and image, of every validation that was made.
     not_finite
         Steps in a row whose loss was not finite.
+    failed
+        Prompts that the starting model was taught and fails at; None where an earlier version saved the state.
     """
 
     step: int
@@ -33,6 +35,7 @@ class Progress:
     validations: int
     scores: tuple[Scores, ...]
     not_finite: int
+    failed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from napari_amvlm.learning.validation import prompt_means, validate
 from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_amvlm.learning.data import LabelledImage, LearningData
     from napari_amvlm.models.amvlm import AMVLM
@@ -20,15 +20,22 @@ _MOST = 8
 """Number of images for each prompt."""
 
 
-def start_scores(model: AMVLM, data: LearningData, side: int) -> dict[str, float]:
+def start_scores(
+    model: AMVLM, data: LearningData, side: int, should_stop: Callable[[], bool] | None = None
+) -> dict[str, float]:
     """Return the mean Dice of a model by taught prompt, over up to 8 labelled images that show what the prompt says.
 
     Of an image that is seen in tiles, one square of `side` pixels is looked at, in the middle of what it shows. Prompts
     that no labelled image shows have no score.
+
+    Raises
+    ------
+    Cancelled
+        `should_stop` said so, which is asked at each image.
     """
     known = [prompt for prompt in data.prompt_scales() if taught(model.config, prompt) is not None]
     pieces = [piece for prompt in known for piece in _pieces(data, prompt, side)]
-    return prompt_means(validate(model, pieces))
+    return prompt_means(validate(model, pieces, should_stop=should_stop))
 
 
 def _pieces(data: LearningData, prompt: str, side: int) -> Iterator[LabelledImage]:

@@ -188,7 +188,8 @@ class StateFile:
         try:
             with safe_open(self._path, "pt") as file:
                 numbers = json.loads(file.metadata()["progress"])
-            progress = Progress(**(numbers | {"scores": tuple(numbers["scores"])}))
+            lists = {name: tuple(value) for name, value in numbers.items() if isinstance(value, list)}
+            progress = Progress(**(numbers | lists))
             state = RunState(load_file(self._path), progress)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self._path} cannot be read ({error}); remove it to begin the run anew.") from error
