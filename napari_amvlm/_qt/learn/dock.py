@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.learn.comparison import Comparison
-from napari_amvlm._qt.learn.judge import NOTHING_BETTER, Judging
+from napari_amvlm._qt.learn.judge import Judging
 from napari_amvlm._qt.learn.model_entries import model_entries
 from napari_amvlm._qt.learn.panel import LearnPanel
 from napari_amvlm._qt.queue.add_images import ImageAdder
@@ -165,7 +165,7 @@ class LearnDock(Dock):
         stopped = "Stopped. " if outcome.stopped else ""
         record, judgement = outcome.record, outcome.judgement
         if record is None:
-            self.say("info", f"{stopped}{NOTHING_BETTER}{left_out}")
+            self.say("info", f"{stopped}Nothing better was found; the model is unchanged.{left_out}")
         elif judgement.verdict == Verdict.IMPROVED and not outcome.stopped:
             self.judging.serve(record.path, record.id, f"{record.name} serves now: {judgement}.{left_out}")
         else:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari_amvlm.session import Compared, Judgement
     from napari_amvlm.session.learning_run import Outcome
 
-NOTHING_BETTER = "Nothing better was found; the model is unchanged."
-
 
 class Judging(QObject):
     """Shows the scores of a run; lets its model serve, discards it, or goes back to an earlier one.
@@ -260,8 +258,9 @@ class Judging(QObject):
         rows = {p.prompt: PromptRow(p.before, p.after, signs[p.verdict], str(p)) for p in judgement.prompts if p.images}
         panel.scores.setValue(entries, rows)
         panel.scores.setVisible(bool(entries))
-        panel.verdict.setText(f"{self._judged.name}: {judgement}." if self._judged is not None else NOTHING_BETTER)
-        panel.verdict.setVisible(panel.question.isHidden())
+        if self._judged is not None:
+            panel.verdict.setText(f"{self._judged.name}: {judgement}.")
+            panel.verdict.setVisible(panel.question.isHidden())
 
     def _refresh(self) -> None:
         workspace, record = self._workspace, self._judged
