@@ -297,6 +297,7 @@ def _write(
         licence=parent.licence if parent else "unknown",
         training_data=f"{parent.training_data}; {added}" if parent else added,
         parent=parent.sha256 if parent else None,
+        parent_title=parent.title if parent else "",
         scores={} if result.after is None else {"held-out Dice": result.after},
     )
     return {

@@ -60,7 +60,8 @@ def _describe(info: ModelInfo) -> dict[str, Any]:
 
 def _lines(info: ModelInfo) -> list[str]:
     """Return what is known of a model as lines for people."""
-    parent = f", from {info.parent}" if info.parent else ""
+    origin = info.parent_title or info.parent
+    parent = f", from {origin}" if origin else ""
     return [
         f"{info.name}  {info.licence}  {info.bytes / 1e6:.1f} MB{parent}",
         f"  prompts  {', '.join(concept.name for concept in info.config.concepts) or 'not stated'}",

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 DEFAULT = "amvlm-open"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
+FORMER = {
+    "91eb55d2a5ae320c341e4c7a341287553633256f4d1155ba2348cd28f5ea07c9": "amvlm-open 0.2.0",
+    "9271681b5bea4d26ced85a9eaec421619ef9893bb335dad6d69146d53d5fa69f": "amvlm-open 0.3.0",
+    "44315a04703db48daa169c0c21e28eed88f3202ec79c49ed8df58b8ac656e79d": "amvlm-open 0.4.0",
+    "4ce8f0e02d5241a59929f449e5d70c166d05130d0b8ec2343724e95561126356": "amvlm-open 0.5.0",
+    "2c8bf5d9ba1e2f24bf4a2987d56a8cbd6fcad7129079aab00a07197443bd512b": "amvlm-open 0.5.0",
+    "ca7ead5e55ab0620e8e61e480f5c1e25fd03f853ab90bfab9b2079284f4f8092": "amvlm-open 0.5.0",
+    "9cf72e3d4e718334b6a7b8697332565b7c8c123e130e06eba2fe36c2642c8820": "amvlm-research 0.3.0",
+    "86de1e77931ec32423c5ff1bd42f8ad84c7dcd5c7ad5f48f294ab1d241d57332": "amvlm-research 0.4.0",
+}
+"""Weights that were installed once: name and version by sha256. Models that were learnt from them do not say it."""
+
 
 def installed_models(extra: Iterable[Path] = ()) -> list[ModelInfo]:
     """Return what the headers say of all packaged models, the default first, then of the files `extra`."""

@@ -37,6 +37,7 @@ def save_model(
     training_data: str,
     version: str = "1",
     parent: str | None = None,
+    parent_title: str = "",
     scores: dict[str, float] | None = None,
 ) -> ModelInfo:
     """Write a model; the file appears whole or not at all.
@@ -47,7 +48,7 @@ def save_model(
         What to write; a frozen text encoder is left out, its hash is in the configuration.
     path
         Where to; an existing file is replaced.
-    name, licence, training_data, version, parent, scores
+    name, licence, training_data, version, parent, parent_title, scores
         Stored in the header, see `ModelInfo`.
 
     Raises
@@ -80,7 +81,7 @@ def save_model(
         "config": model.config.model_dump_json(),
     }
     if parent:
-        metadata["parent"] = parent
+        metadata |= {"parent": parent, "parent_title": parent_title}
     try:
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata), make_folder=True)
     except SafetensorError as error:

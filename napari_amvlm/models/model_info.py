@@ -29,6 +29,8 @@ class ModelInfo:
         As the maker stated them; `created` is an ISO 8601 date.
     parent
         sha256 of the model that this one was fine-tuned from, if any.
+    parent_title
+        Name and version of that model; empty where an earlier version of the program wrote the file.
     scores
         Figures that the maker measured, by name.
     """
@@ -44,6 +46,12 @@ class ModelInfo:
     path: Path
     bytes: int
     sha256: str
+    parent_title: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name and version, for instance "amvlm-open 0.5.0"."""
+        return f"{self.name} {self.version}"
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -85,6 +93,7 @@ def read_info(path: Path) -> ModelInfo:
             path=path,
             bytes=path.stat().st_size,
             sha256=digest,
+            parent_title=metadata.get("parent_title", ""),
         )
     except (KeyError, ValueError, OverflowError, AttributeError, TypeError, RecursionError) as error:
         reason = printable(str(error))[:200]

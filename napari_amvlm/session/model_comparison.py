@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from napari_amvlm.errors import ModelFileError
+from napari_amvlm.models.catalog import FORMER
+from napari_amvlm.models.model_info import read_info
 from napari_amvlm.project import ImageScore
 from napari_amvlm.session.learning_data import is_corrected, labelled_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -139,7 +141,6 @@ class Comparer:
 
     def _both(self) -> tuple[AMVLM, AMVLM]:
         from napari_amvlm.models.checkpoint import load_model
-        from napari_amvlm.models.model_info import read_info
 
         if self._models is None:
             first, second = self._files
@@ -150,6 +151,13 @@ class Comparer:
             encoder = before.text_encoder if is_shared else None
             self._models = before, load_model(second, device=self._device, text_encoder=encoder)[0]
         return self._models
+
+
+class Earlier(NamedTuple):
+    """The file of a model to compare another one with; if it was not learnt from that, `instead` says so."""
+
+    path: Path
+    instead: str = ""
 
 
 def parent_file(project: Project, record: ModelRecord, installed: Iterable[ModelInfo]) -> Path:
@@ -165,15 +173,51 @@ def parent_file(project: Project, record: ModelRecord, installed: Iterable[Model
     ModelFileError
         It is neither in the project nor installed.
     """
+    path = _parent_path(project, record, installed)
+    if path is None:
+        raise _missing(record, _parent_title(record))
+    return path
+
+
+def earlier_model(project: Project, record: ModelRecord, installed: Sequence[ModelInfo]) -> Earlier:
+    """Return the model to compare `record` with: the one that it was learnt from, else what is installed of that name.
+
+    Raises
+    ------
+    ModelFileError
+        Neither is in the project or installed.
+    """
+    path = _parent_path(project, record, installed)
+    if path is not None:
+        return Earlier(path)
+    title = _parent_title(record)
+    today = next((info for info in installed if title.startswith(f"{info.name} ")), None)
+    if today is None:
+        raise _missing(record, title)
+    return Earlier(
+        today.path,
+        f"{record.name} was learnt from former weights of {title}, which are not installed any more; it is compared "
+        f"with the {today.title} that is installed.",
+    )
+
+
+def _parent_path(project: Project, record: ModelRecord, installed: Iterable[ModelInfo]) -> Path | None:
     known = {info.sha256: info.path for info in installed}
     known |= {model.sha256: model.path for model in project.models.all(discarded=True)}
-    path = known.get(record.parent or "")
-    if path is None:
-        raise ModelFileError(
-            f"The model that {record.name} was learnt from is neither in the project nor installed, so there is "
-            "nothing to compare it with; install that model again."
-        )
-    return path
+    return known.get(record.parent or "")
+
+
+def _parent_title(record: ModelRecord) -> str:
+    """Return name and version of the model that `record` was learnt from, empty where they are not known."""
+    return FORMER.get(record.parent or "") or read_info(record.path).parent_title
+
+
+def _missing(record: ModelRecord, title: str) -> ModelFileError:
+    named = f", {title}," if title else ""
+    return ModelFileError(
+        f"The model that {record.name} was learnt from{named} is neither in the project nor installed, so there is "
+        "nothing to compare it with; install that model again, or learn anew from one that is installed."
+    )
 
 
 def _coded(

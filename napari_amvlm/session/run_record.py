@@ -76,7 +76,7 @@ def keep_model(
     path = project.models.new_path()
     scores = _means(result)
     licence = parent_info.licence if parent_info else "unknown"
-    parent = parent_info.sha256 if parent_info else None
+    parent, title = (parent_info.sha256, parent_info.title) if parent_info else (None, "")
     save_model(
         result.model,
         path,
@@ -84,6 +84,7 @@ def keep_model(
         licence=licence,
         training_data=_statement(project, parent_info, prompts, run),
         parent=parent,
+        parent_title=title,
         scores=scores,
     )
     try:

@@ -1,15 +1,18 @@
 """Two real models on images of a real project: masks in one code, Dice on reviewed pixels, and the model before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from napari_amvlm.errors import Cancelled, ModelFileError, ProjectError
 from napari_amvlm.metrics import dice
+from napari_amvlm.models.catalog import FORMER
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
-from napari_amvlm.session import Comparer, parent_file
+from napari_amvlm.session import Comparer, earlier_model, parent_file
 from napari_amvlm.session import model_comparison as comparing
 from napari_amvlm.session.model_comparison import ACCEPTED, AFTER, BEFORE
 
@@ -126,5 +129,25 @@ def test_the_model_before_is_found_in_the_project_and_among_the_installed(projec
 def test_a_model_whose_origin_is_gone_has_nothing_to_be_compared_with(project, later):
     record = project.models.add(later, "0" * 64, {}, "CC0-1.0")
 
-    with pytest.raises(ModelFileError, match="neither in the project nor installed"):
-        parent_file(project, record, [])
+    for find in (parent_file, earlier_model):
+        with pytest.raises(ModelFileError, match="neither in the project nor installed"):
+            find(project, record, [])
+
+
+def test_what_was_learnt_from_former_weights_is_compared_with_those_installed(project, tiny_checkpoint):
+    model, base = load_model(tiny_checkpoint)
+    path = project.models.new_path()
+    told = {"name": "later", "licence": "CC0-1.0", "training_data": "none"}
+    save_model(model, path, **told, parent="0" * 64, parent_title="tiny 0.9")
+    record = project.models.add(path, "0" * 64, {}, "CC0-1.0")
+    former = replace(record, parent=next(iter(FORMER)))
+
+    found = earlier_model(project, record, [base])
+
+    assert found.path == tiny_checkpoint
+    assert "was learnt from former weights of tiny 0.9" in found.instead
+    assert "the tiny 1 that is installed" in found.instead
+    assert earlier_model(project, record, [replace(base, sha256="0" * 64)]) == (tiny_checkpoint, "")
+    for missing, title in ((record, "tiny 0.9"), (former, "amvlm-open 0.2.0")):
+        with pytest.raises(ModelFileError, match=f"learnt from, {title}, is neither"):
+            parent_file(project, missing, [base])

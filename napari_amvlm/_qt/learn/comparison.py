@@ -13,16 +13,14 @@ from napari_amvlm._qt.learn.comparison_thread import CompareThread, comparer_of
 from napari_amvlm._qt.learn.model_entries import models_at_hand
 from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm.byte_cache import ByteCache
-from napari_amvlm.session import parent_file
+from napari_amvlm.session import earlier_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_amvlm._qt.learn.judge import Judging
     from napari_amvlm._qt.learn.panel import LearnPanel
     from napari_amvlm._qt.workspace import Workspace
     from napari_amvlm.project import ModelRecord, Project
-    from napari_amvlm.session import Compared, Comparer
+    from napari_amvlm.session import Compared, Comparer, Earlier
 
 KEPT_BYTES = 512 << 20
 """Bytes of compared images that are kept; an older one is computed again when it is shown again."""
@@ -44,6 +42,7 @@ class Comparison(QObject):
         self._queue = queue_for(viewer, workspace)
         self.layers = ComparisonLayers(viewer, self)
         self._comparer: Comparer | None = None
+        self._is_parent = True
         self._thread: CompareThread | None = None
         self._compared: ByteCache[Compared] = ByteCache(KEPT_BYTES)
         self._lowest: dict[int, float] = {}
@@ -90,10 +89,10 @@ class Comparison(QObject):
         self._panel.compare_progress.setBusy("Reading both models ...")
         at_hand = models_at_hand(self._workspace)
 
-        def prepare() -> tuple[Path, list[int]]:
-            return parent_file(project, record, at_hand), _to_compare(project)
+        def prepare() -> tuple[Earlier, list[int]]:
+            return earlier_model(project, record, at_hand), _to_compare(project)
 
-        def done(prepared: tuple[Path, list[int]]) -> None:
+        def done(prepared: tuple[Earlier, list[int]]) -> None:
             # closed meanwhile, or about another model by now
             if self._opening and self._judging.judged() is record:
                 self._begin(project, record, *prepared)
@@ -162,7 +161,8 @@ class Comparison(QObject):
             return
         self._compared.put(compared.image_id, compared)
         self._lowest[compared.image_id] = min(score.after or 0.0 for score in compared.scores)
-        self._judging.note(compared)
+        if self._is_parent:  # the scores of a run are those of the model that it started from
+            self._judging.note(compared)
         if compared.image_id == self._wanted or (self._wanted is None and self.layers.value() is None):
             self._show_image(compared)
 
@@ -199,13 +199,16 @@ class Comparison(QObject):
 
     # Inner workings
 
-    def _begin(self, project: Project, record: ModelRecord, before: Path, images: list[int]) -> None:
+    def _begin(self, project: Project, record: ModelRecord, before: Earlier, images: list[int]) -> None:
         predictor = self._workspace.predictor
         self._opening = False
         if predictor is None or not images:
             self._on_failed("No image is held out any more, so there is nothing to compare on; accept more masks.")
             return
-        self._comparer = comparer_of(project, before, record, predictor)
+        self._comparer = comparer_of(project, before.path, record, predictor)
+        self._is_parent = not before.instead
+        if before.instead:
+            self._workspace.said.emit("info", before.instead)
         listed = [entry.key for entry in self._panel.scores.value() if entry.key in images]
         if self._wanted not in images:
             self._wanted = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_amvlm._qt.widgets.model_list import ModelEntry
+from napari_amvlm.models.catalog import FORMER
 
 if TYPE_CHECKING:
     from napari_amvlm._qt.workspace import Workspace
@@ -27,7 +28,8 @@ def model_entries(workspace: Workspace) -> list[ModelEntry]:
     records = workspace.view.models if workspace.view is not None else ()
     own = {record.sha256 for record in records} - {info.sha256 for info in workspace.installed}
     installed = [info for info in models_at_hand(workspace) if info.sha256 not in own]
-    names = {info.sha256: info.name for info in installed} | {record.sha256: record.name for record in records}
+    names = FORMER | {info.sha256: info.name for info in installed}
+    names |= {record.sha256: record.name for record in records}
     entries = [
         ModelEntry(
             key=str(record.path),

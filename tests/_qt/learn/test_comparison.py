@@ -77,7 +77,8 @@ def _fill(root, first):
             for value in later.unet.parameters():
                 value.mul_(-1.0)
         path = project.models.new_path()
-        save_model(later, path, name="later", licence="CC0-1.0", training_data="none", parent=info.sha256)
+        told = {"name": "later", "licence": "CC0-1.0", "training_data": "none"}
+        save_model(later, path, **told, parent=info.sha256, parent_title=info.title)
         model = project.models.add(path, info.sha256, {}, "CC0-1.0")
         run = project.runs.start({}, parent=info.sha256, train=(), validate=(), unlabelled=())
         project.runs.finish(run.id, "stopped", result={}, model_id=model.id)
@@ -122,6 +123,18 @@ def test_every_held_out_image_is_scored_and_the_worst_is_shown_first(judged):
     judged.learn.panel.scores.looked.emit(other, "nuclei")
     assert judged.shown().image_id == other
     assert len(judged.names()) == 5
+
+
+def test_scores_beside_other_weights_than_its_parent_are_shown_and_not_kept(judged):
+    predictor = judged.workspace.predictor
+    judged.workspace.base = predictor.info = replace(predictor.info, sha256="0" * 64)
+
+    judged.open()
+
+    level, text = judged.status()
+    assert (level, "was learnt from former weights of tiny 1" in text) == ("info", True)
+    assert "Dice" in judged.learn.panel.swipe.caption()
+    assert judged.workspace.project.runs.scores(judged.workspace.view.runs[0].id) == []
 
 
 def test_the_slider_moves_the_border(judged):
