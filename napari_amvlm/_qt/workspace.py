@@ -129,12 +129,8 @@ class Workspace(JobQueue):
     def store_position(self, state: ResumeState) -> None:
         """Store where the person is, in a thread."""
         project = self.project
-
-        def store() -> None:
-            if project is not None and not project.read_only:
-                project.store_resume_state(state)
-
-        self.submit(store)
+        if project is not None and not self.is_read_only():
+            self.submit(lambda: project.store_resume_state(state))
 
     # Model
 
@@ -242,6 +238,10 @@ class Workspace(JobQueue):
     # Project
 
     def open_project(self, path: Path, done: Callable[[], None] | None = None, *, read_only: bool = False) -> None:
+    def is_read_only(self) -> bool:
+        """Tell whether a project is open, and for reading only."""
+        return self.project is not None and self.project.read_only
+
         """Open a project folder, made first if it is not there; the one open before is closed, but not under work.
 
         Where none was open, whatever is done `with_project` afterwards finds it, also when the window closes in
@@ -347,7 +347,7 @@ class Workspace(JobQueue):
 
     def results_folder(self) -> Path:
         """Return where results of slides lie: in the project, or without one in a folder that goes with the window."""
-        if self.project is not None and not self.project.read_only:
+        if self.project is not None and not self.is_read_only():
             return self.project.root / "slides"
         if self._temporary is None:
             self._temporary = Path(tempfile.mkdtemp(prefix="napari-amvlm-"))

@@ -301,9 +301,7 @@ class AnnotateDock(AnnotateActions):
             self.workspace.open_project(path, lambda: self.say("info", text), read_only=True)
 
     def _on_project_changed(self) -> None:
-        view, project = self.workspace.view, self.workspace.project
-        read_only = project is not None and project.read_only
-        shown = self.panel.project
+        view, read_only, shown = self.workspace.view, self.workspace.is_read_only(), self.panel.project
         if view is not None and (view.root, read_only) != (shown.value(), shown.isReadOnly()):
             shown.setValue(view.root, read_only=read_only)
             settings.write_projects(self.panel.project.recent())

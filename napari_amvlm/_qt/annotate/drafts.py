@@ -60,8 +60,8 @@ class Drafts(QObject):
 
         Where no project is open, one is made for it at the `last_chance`; until then the window holds the work.
         """
-        project = self._workspace.project
-        if annotation is None or (not last_chance if project is None else project.read_only):
+        no_project_yet = self._workspace.project is None and not last_chance
+        if annotation is None or no_project_yet or self._workspace.is_read_only():
             return
         waiting = [prompt for prompt in annotation.layers if not self._review.is_storing(annotation, prompt)]
         unsaved = [prompt for prompt in waiting if annotation.is_unsaved(prompt)]

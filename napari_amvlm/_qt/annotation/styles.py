@@ -62,8 +62,7 @@ class Styles:
 
     def _store(self, prompts: list[str], store: Callable[[Project], Any]) -> None:
         """Store a change of prompts, whose older styles are not shown meanwhile."""
-        project = self._workspace.project
-        if project is None or project.read_only:
+        if self._workspace.project is None or self._workspace.is_read_only():
             return
         self._storing.update(prompts)
 

@@ -172,14 +172,14 @@ class Judging(QObject):
 
     def note(self, compared: Compared) -> None:
         """Store the scores of an image that both models were just compared on, where its masks had none; show them."""
-        run_id, record = self._run_id, self._judged
+        run_id, record, read_only = self._run_id, self._judged, self._workspace.is_read_only()
         if run_id is None or record is None:
             return
 
         def store(project: Project) -> tuple[list[ImageScore], Judgement]:
             known = {s.correction_id for s in project.runs.scores(run_id) if s.after is not None}
             new = [score for score in compared.scores if score.correction_id not in known]
-            if new and not project.read_only:
+            if new and not read_only:
                 project.runs.store_scores(run_id, new)
             return judged_run(project, run_id)
 

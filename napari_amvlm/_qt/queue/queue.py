@@ -153,8 +153,7 @@ class Queue(QObject):
             for item_id in ids:
                 project.queue.note_predicted(item_id)
 
-        project = self._workspace.project
-        if ids and (project is None or not project.read_only):
+        if ids and not self._workspace.is_read_only():
             self._workspace.with_project(note)
 
     # Order
