@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from napari_amvlm.wording import shortened
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -68,7 +70,7 @@ def not_taught_words(prompt: str, nearest: Nearest | None) -> str:
     'infection is not taught yet; nearest known: lungs (0.41). Paint two strokes, or choose a known word.'
     """
     known = f"; nearest known: {nearest}" if nearest is not None else ""
-    return f"{prompt} is not taught yet{known}. Paint two strokes, or choose a known word."
+    return f"{shortened(prompt)} is not taught yet{known}. Paint two strokes, or choose a known word."
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,16 @@
-"""Words of messages: numbers with their nouns, and the capital that begins a sentence."""
+"""Words of messages: numbers with their nouns, long prompts, names of projects, the capital of a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIX = ".amvlm"
+"""Ending of project folders."""
+
+_LONGEST_PROMPT = 60
 
 
 def counted(number: int, noun: str) -> str:
@@ -10,6 +22,32 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '2 images')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(prompt: str) -> str:
+    """Return a prompt as it is shown: of a long one the first words, up to 60 letters.
+
+    Examples
+    --------
+    >>> shortened("left lung"), shortened("a spiculated mass in the upper lobe of the left lung, near the heart")
+    ('left lung', 'a spiculated mass in the upper lobe of the left lung, near…')
+    """
+    if len(prompt) <= _LONGEST_PROMPT:
+        return prompt
+    start = prompt[:_LONGEST_PROMPT]
+    return f"{start.rsplit(' ', 1)[0][: _LONGEST_PROMPT - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def project_name(folder: Path) -> str:
+    """Return the name of a project without the ending that all have.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> project_name(Path("data/glands.amvlm"))
+    'glands'
+    """
+    return folder.name.removesuffix(SUFFIX)
 
 
 def capitalised(text: str) -> str:

@@ -17,7 +17,7 @@ from napari_amvlm.cli.console import (
     say,
     views_of,
 )
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, shortened
 
 
 def evaluate(
@@ -83,7 +83,7 @@ def _table(report: dict[str, Any]) -> list[str]:
 def _image_lines(prompt: str, values: dict[str, Any]) -> list[str]:
     """Return one line for each image of one prompt."""
     return [
-        f"{prompt} in {image}: Dice {scores['dice']:.4f}, IoU {scores['iou']:.4f}{_of_objects(scores)}"
+        f"{shortened(prompt)} in {image}: Dice {scores['dice']:.4f}, IoU {scores['iou']:.4f}{_of_objects(scores)}"
         for image, scores in values["per_image"].items()
     ]
 

@@ -27,6 +27,7 @@ from napari_amvlm.exports.dicom_seg import need_highdicom
 from napari_amvlm.exports.label_files import check_prompts, class_table, write_classes
 from napari_amvlm.imaging.folder import normal_form
 from napari_amvlm.prediction import split_prompts
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -205,11 +206,11 @@ def _say_not_taught(config: ModelConfig, prompts: Sequence[str], other: TextProm
 
     for prompt in prompts:
         if other is not None and answering(config, other, prompt):
-            remark(f"{prompt} is answered by {other.name} (licence: {other.licence}).")
+            remark(f"{shortened(prompt)} is answered by {other.name} (licence: {other.licence}).")
         elif taught(config, prompt) is None:
             remark(
-                f"{prompt} is not taught yet, and no mask is drawn for it. Paint two strokes in napari, or choose a "
-                "known word; napari-amvlm models lists them."
+                f"{shortened(prompt)} is not taught yet, and no mask is drawn for it. Paint two strokes in napari, "
+                "or choose a known word; napari-amvlm models lists them."
             )
 
 

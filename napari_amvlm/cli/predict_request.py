@@ -14,6 +14,7 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.exports.label_files import file_slug, made_with
 from napari_amvlm.exports.nifti_labels import nifti_made_with
 from napari_amvlm.prediction import answer_text
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -167,7 +168,7 @@ def answers(predictor: Predictor, presences: Iterable[tuple[str, float]]) -> lis
         nearest = None if known else predictor.nearest(prompt)
         other = answering(predictor.model.config, predictor.text_model, prompt)
         by = f" by {other.name}" if other is not None else ""
-        said = f"{prompt} {answer_text(presence, taught=known)}{by}"
+        said = f"{shortened(prompt)} {answer_text(presence, taught=known)}{by}"
         return said + (f", nearest known: {nearest}" if nearest else "")
 
     return [answer(prompt, presence) for prompt, presence in presences]

@@ -31,6 +31,7 @@ from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.imaging import WorkingScale, choose_channel, magnification_by_size, to_file_axes
 from napari_amvlm.imaging.structure_size import ESTIMATE_DOUBT, estimated_magnification
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,7 +208,7 @@ def _predict_channels(
     ]
     maps = [result.probabilities for result in results if result.probabilities is not None]
     titled = [
-        answer.replace(prompt, f"{prompt} in {title}", 1)
+        answer.replace(shortened(prompt), f"{shortened(prompt)} in {title}", 1)
         for title, result in zip(image.channel_titles, results, strict=True)
         for prompt, answer in zip(task.request.prompts, result.answers, strict=True)
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.cli.predict_request import answers, model_token
 from napari_amvlm.errors import InputError
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,8 @@ def predict_one_slide(
         said = [f"{answer} ({counted(count, 'object')})" for answer, count in zip(said, counts, strict=True)]
         for prompt, countable in zip(request.prompts, store.request.countable, strict=True):
             if not countable:
-                remark(f"{path}: the model does not tell objects of {prompt!r} apart; each connected piece is one.")
+                name = shortened(prompt)
+                remark(f"{path}: the model does not tell objects of {name!r} apart; each connected piece is one.")
     return f"{path}: {', '.join(said)} -> {store.path}"
 
 

@@ -57,14 +57,17 @@ def test_every_image_has_a_line_with_presence(run, binary_folder, tiny_checkpoin
 
 
 def test_a_prompt_that_was_not_taught_is_called_so(run, image, tiny_checkpoint, tmp_path):
-    prompts = ["--prompt", "heart; cell  nuclei;"]  # as they may be typed in the window
+    long = f"a {'very ' * 15}small lesion"
+    prompts = ["--prompt", f"heart; cell  nuclei; {long}"]  # as they may be typed in the window
 
     outcome = run("predict", image, *prompts, "--model", tiny_checkpoint, "-o", tmp_path / "out")
 
     assert outcome.code == 0, outcome.err
     assert re.search(r": heart not taught, nearest known: (nuclei|left lung) \(0\.\d\d\), cell nuclei", outcome.out)
     assert "heart is not taught yet, and no mask is drawn for it. Paint two strokes in napari" in outcome.err
-    assert 1 not in tifffile.imread(next((tmp_path / "out").glob("*.tif")))
+    assert f"a {'very ' * 10}very\N{HORIZONTAL ELLIPSIS} is not taught yet" in outcome.err.replace("\n", " ")
+    assert long not in outcome.err + outcome.out
+    assert not np.isin(tifffile.imread(next((tmp_path / "out").glob("*.tif"))), (1, 3)).any()
 
 
 def test_instances_are_numbered_for_each_prompt(run, image, tiny_checkpoint, tmp_path):

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QColorDialog
 from napari_amvlm._qt.annotate.prompts import finished_words
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm.session.accepted import summary
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +156,7 @@ class ChosenPrompt(QObject):
             if annotation.has_run(prompt) and not annotation.is_drawn(prompt):
                 annotation.guessed.add(prompt)
                 why = "is absent" if annotation.results[prompt].prediction.taught else "was not taught"
-                self._workspace.say("info", f"{prompt} {why}: its mask is the model's guess now.")
+                self._workspace.say("info", f"{shortened(prompt)} {why}: its mask is the model's guess now.")
             annotation.thresholds[prompt] = round(value, 2)
             self._panel.threshold.show_value(annotation.thresholds[prompt])
             self.drawn.emit(prompt)
@@ -178,7 +178,7 @@ class ChosenPrompt(QObject):
 
     def _on_recolour(self, prompt: str) -> None:
         present = QColor(self._workspace.styles.of(prompt).colour)
-        colour = QColorDialog.getColor(present, self._panel, f"Colour of {prompt}")
+        colour = QColorDialog.getColor(present, self._panel, f"Colour of {shortened(prompt)}")
         if colour.isValid():
             self._workspace.styles.set_colour(prompt, colour.name())
             self.changed.emit()

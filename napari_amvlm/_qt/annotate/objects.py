@@ -16,7 +16,7 @@ from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.imaging import bounded_numbers
 from napari_amvlm.review import merge_objects, relabel, split_by_probability, taken_objects
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ class Objects(QObject):
 
         def parted(annotation: Annotation, prompt: str, data: np.ndarray) -> Change:
             if prompt not in annotation.results:
-                raise LabelsError(f"{prompt} has no probability to split by; run it first.")
+                raise LabelsError(f"{shortened(prompt)} has no probability to split by; run it first.")
             before = int(data.max())
             for value in picked:
                 data = split_by_probability(data, value, annotation.results[prompt].prediction.probability)
@@ -165,9 +165,8 @@ class Objects(QObject):
             taken = np.where(chosen, data, 0)
             for number, value in enumerate(picked, start=1):
                 taken = relabel(taken, value, int(data.max()) + highest + number)
-            return Change(
-                np.where(chosen, 0, data), f"Moved {counted(len(picked), 'object')} to {prompt}.", moved=taken
-            )
+            words = f"Moved {counted(len(picked), 'object')} to {shortened(prompt)}."
+            return Change(np.where(chosen, 0, data), words, moved=taken)
 
         self.make(moved, prompt)
 
@@ -184,7 +183,7 @@ class Objects(QObject):
         except InputError as error:
             self._workspace.say("error", str(error))
             return
-        self._workspace.say("info", f"{name} is part of the mask of {prompt} now; Ctrl+Z takes it back.")
+        self._workspace.say("info", f"{name} is part of the mask of {shortened(prompt)} now; Ctrl+Z takes it back.")
         self.changed.emit(annotation)
 
     def lock(self, locked: bool) -> None:

@@ -16,6 +16,7 @@ from napari_amvlm._qt.widgets.shown_layers import CORRECTED, NEVER, RIGHT, Shown
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.project.ranking import binary_entropy
 from napari_amvlm.review import PixelState
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ class Overlays(QObject):
         annotation, prompt = self._wanted
         if field is None:
             self._remove(UNSURE)
-            text = f"Nothing is known yet of where the model is unsure about {prompt}; run it first."
+            text = f"Nothing is known yet of where the model is unsure about {shortened(prompt)}; run it first."
             self._workspace.say("info", text, annotation)
         elif field.shape == layer_shape(annotation.image)[-2:]:
             self._put(UNSURE, annotation, field)

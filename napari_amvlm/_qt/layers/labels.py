@@ -14,6 +14,7 @@ from napari_amvlm._qt.layers.mask import OPACITY, MaskLayer
 from napari_amvlm.errors import ImageError, LabelsError
 from napari_amvlm.imaging import MIN_SIDE
 from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,6 +164,7 @@ def new_mask(image: Image, prompt: str, data: Any = None) -> MaskLayer:
 
 def _mask_name(image: str, prompt: str) -> str:
     """Return a name in which the list of layers cuts the image short before the prompt."""
+    prompt = shortened(prompt)
     room = max(_LEAST_NAME, _LISTED - len(prompt) - 3)
     shown = image if len(image) <= room else f"{image[: room - 1]}\N{HORIZONTAL ELLIPSIS}"
     return f"{shown} \N{MIDDLE DOT} {prompt}"

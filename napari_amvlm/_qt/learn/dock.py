@@ -18,7 +18,7 @@ from napari_amvlm._qt.workspace import LOADING
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.session import Verdict, in_words
 from napari_amvlm.session.learning_run import LearningRun, Outcome
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -184,13 +184,13 @@ class LearnDock(Dock):
         }
         if unsettled:
             prompt = unsettled[0].prompt
-            answers[f"Accept more images of {prompt}"] = lambda: self._accept_more(prompt)
+            answers[f"Accept more images of {shortened(prompt)}"] = lambda: self._accept_more(prompt)
         reasons = in_words(unsettled) or str(judgement)
         self.panel.question.ask(f"{name} is {reasons}. Look at its masks before you let it serve.", answers)
 
     def _accept_more(self, prompt: str) -> None:
         """Open the next image to annotate."""
-        self.say("info", f"Correct and accept masks of {prompt}; one image in four is held out to judge.")
+        self.say("info", f"Correct and accept masks of {shortened(prompt)}; one image in four is held out to judge.")
         queue_for(self._viewer, self.workspace).step(1)
 
     def _on_cancelled(self) -> None:

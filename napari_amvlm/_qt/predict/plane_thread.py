@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.errors import Cancelled, PromptError
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +89,8 @@ class PredictThread(PromptThread):
         return predictions
 
     def _on_tile(self, prompt: str, done: int, total: int) -> None:
-        self.progressed.emit(done, total, f"{prompt}: tile {done} of {total}" if total > 1 else f"{prompt} ...")
+        name = shortened(prompt)
+        self.progressed.emit(done, total, f"{name}: tile {done} of {total}" if total > 1 else f"{name} ...")
 
     def _raise_if_stopped(self) -> None:
         if self.isInterruptionRequested():

@@ -12,6 +12,7 @@ from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.widgets.queue_list import QueueEntry
 from napari_amvlm.session.export import export_project
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,5 +106,5 @@ class QueueDock(Dock):
 def _entry(item: QueueItem, scores: Mapping[str, tuple[float, float]]) -> QueueEntry:
     region = item.region
     where = "" if region is None else f" at {region.y}, {region.x}"
-    why = tuple(f"{prompt}: disagreement {d:.1%}, doubt {e:.1%}" for prompt, (d, e) in scores.items())
+    why = tuple(f"{shortened(prompt)}: disagreement {d:.1%}, doubt {e:.1%}" for prompt, (d, e) in scores.items())
     return QueueEntry(item.id, item.name + where, item.status, item.image_id, item.held_out, why)

@@ -18,7 +18,7 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging.image_data import MICROMETERS
 from napari_amvlm.review.clicks import add_object, cut_along, object_at, remove_objects
 from napari_amvlm.review.objects import drawn_line
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,8 @@ class ObjectClicks(QObject):
     def _add(self, row: int, column: int) -> None:
         def added(annotation: Annotation, prompt: str, data: np.ndarray) -> Change:
             if prompt not in annotation.results:
-                raise LabelsError(f"{prompt} has no probability to find an object by; run it first, or paint.")
+                name = shortened(prompt)
+                raise LabelsError(f"{name} has no probability to find an object by; run it first, or paint.")
             found = object_at(annotation.results[prompt].prediction.probability, row, column)
             after, number = add_object(data, found)
             area = area_words(int((after == number).sum()), annotation.image)

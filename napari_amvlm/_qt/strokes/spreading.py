@@ -17,6 +17,7 @@ from napari_amvlm._qt.strokes.mask_strokes import Job, MaskStrokes, same
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.review.followed import Follower, Stroke, begin_with
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,8 +122,8 @@ class Spreading(QObject):
             self._waiting.append(Job(annotation, prompt, mask, stroke))
             self._next()
         elif on:
-            text = f"{prompt} is marked finished, so the stroke was painted and does not spread; open its lock first."
-            self._workspace.say("info", text)
+            why = "is marked finished, so the stroke was painted and does not spread; open its lock first."
+            self._workspace.say("info", f"{shortened(prompt)} {why}")
 
     def _on_stepped(self, event: Any) -> None:
         """Note which strokes were taken back, or done again."""
