@@ -22,6 +22,7 @@ from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
 from napari_amvlm.models.catalog import installed_models
 from napari_amvlm.project import Project, ResumeState
 from napari_amvlm.session.project_view import ProjectView, look_at
+from napari_amvlm.wording import project_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -237,11 +238,11 @@ class Workspace(JobQueue):
 
     # Project
 
-    def open_project(self, path: Path, done: Callable[[], None] | None = None, *, read_only: bool = False) -> None:
     def is_read_only(self) -> bool:
         """Tell whether a project is open, and for reading only."""
         return self.project is not None and self.project.read_only
 
+    def open_project(self, path: Path, done: Callable[[], None] | None = None, *, read_only: bool = False) -> None:
         """Open a project folder, made first if it is not there; the one open before is closed, but not under work.
 
         Where none was open, whatever is done `with_project` afterwards finds it, also when the window closes in
@@ -249,7 +250,7 @@ class Workspace(JobQueue):
         """
         project, under_way = self.project, self._under_way()
         if project is not None and under_way and project.root.resolve() != path.resolve():
-            self.said.emit("warning", f"{project.root.name} {under_way}, then open another project.")
+            self.said.emit("warning", f"{project_name(project.root)} {under_way}, then open another project.")
             self.projectChanged.emit()  # lists of projects show the one that is open again
             return
 
@@ -264,14 +265,14 @@ class Workspace(JobQueue):
                 self.submit(lambda: opened, lambda _: finish(opened, last=True))
                 return
             if is_open:
-                self.opening.remove(path.name)
+                self.opening.remove(project_name(path))
             self._show_project(opened, typed)
             if done is not None:
                 done()
 
         def failed(text: str) -> None:
             if is_open:
-                self.opening.remove(path.name)
+                self.opening.remove(project_name(path))
             self.said.emit("error", text)
             self.projectChanged.emit()  # lists of projects show the one that is open still
             if isinstance(self._not_opened, ProjectBusyError) and not read_only:
@@ -279,7 +280,7 @@ class Workspace(JobQueue):
 
         is_open = project is not None
         if is_open:
-            self.opening.append(path.name)
+            self.opening.append(project_name(path))
         self.remember_position()
         self.submit(lambda: self._read_project(path, typed, read_only=read_only), finish, failed)
 
@@ -306,7 +307,7 @@ class Workspace(JobQueue):
         if before is not None and another:
             self.submit(before.close, long=self.is_at_long_job())  # after what still writes to it
             for annotation in self.annotations.values():
-                annotation.leave_project(before.root.name)
+                annotation.leave_project(project_name(before.root))
             self.styles.forget()
         if another:
             self.prompts[:] = dict.fromkeys([*typed, *(record.text for record in self.view.prompts)])

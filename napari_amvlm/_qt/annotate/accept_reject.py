@@ -21,7 +21,7 @@ from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm.errors import InputError
 from napari_amvlm.project import Answer
 from napari_amvlm.session.accepted import summary
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, project_name, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,12 +60,13 @@ class AcceptReject(QObject):
         An image of a project that was left is stored in the open one if that is confirmed.
         """
         project = self._workspace.project
-        if project is None or annotation.image_id is not None or annotation.left in ("", project.root.name):
+        if project is None or annotation.image_id is not None or annotation.left in ("", project_name(project.root)):
             self._accept_if_any(annotation, prompt, region)
             return
         self._confirm.ask(
             "another project",
-            f"{annotation.name} is an image of {annotation.left}. Store {prompt} on it in {project.root.name} too?",
+            f"{annotation.name} is an image of {annotation.left}. "
+            f"Store {shortened(prompt)} on it in {project_name(project.root)} too?",
             "Store",
             lambda: self._accept_if_any(annotation, prompt, region),
         )
@@ -77,7 +78,7 @@ class AcceptReject(QObject):
             return
         self._confirm.ask(
             "empty",
-            f"The mask of {prompt} is empty. Store that {annotation.name} has no {prompt}?",
+            f"The mask of {shortened(prompt)} is empty. Store that {annotation.name} has no {shortened(prompt)}?",
             "Store",
             lambda: self._accept(annotation, prompt, region),
         )
@@ -89,7 +90,7 @@ class AcceptReject(QObject):
             return
         self._confirm.ask(
             "accepted",
-            f"{prompt} is accepted on {annotation.name}. Take it out of the project?",
+            f"{shortened(prompt)} is accepted on {annotation.name}. Take it out of the project?",
             "Reject",
             lambda: self._reject(annotation, prompt),
         )
@@ -106,7 +107,7 @@ class AcceptReject(QObject):
             annotation.undone.setdefault(prompt, []).append(decision)
             self._take_back(annotation, prompt, decision)
         elif not layer.undo_at(place):
-            self._workspace.say("info", f"There is nothing to take back of {prompt} here.", annotation)
+            self._workspace.say("info", f"There is nothing to take back of {shortened(prompt)} here.", annotation)
         self.changed.emit(annotation)
 
     def redo(self, annotation: Annotation, prompt: str) -> None:
@@ -170,11 +171,11 @@ class AcceptReject(QObject):
             annotation.keep_accepted(prompt, stored.accepted)
             count = int((stored.accepted.objects > 0).sum())
             part = "" if stored.accepted.is_whole() else f" in the {summary(stored.accepted)[0]:.0%} reviewed"
-            text = f"Accepted {prompt} on {stored.image.name}: {counted(count, 'pixel')}{part} on the disk."
+            text = f"Accepted {shortened(prompt)} on {stored.image.name}: {counted(count, 'pixel')}{part} on the disk."
             self._workspace.say("info", text, annotation)
             self.accepted.emit(annotation)
 
-        self._workspace.say("info", f"Storing {prompt} ...")
+        self._workspace.say("info", f"Storing {shortened(prompt)} ...")
         if self._workspace.project is None:
             self._workspace.open_project(default_project(annotation.image))
         self._workspace.with_project(lambda project: store_correction(project, source, prompt, answer), done, failed)
@@ -194,7 +195,7 @@ class AcceptReject(QObject):
             annotation.decisions.setdefault(prompt, []).append(decision)
         annotation.forget(prompt)
         self.changed.emit(annotation)
-        words = f"Rejected {prompt}; Ctrl+Z takes that back."
+        words = f"Rejected {shortened(prompt)}; Ctrl+Z takes that back."
         if not in_project:
             self._workspace.say("info", words)
             return
@@ -219,7 +220,7 @@ class AcceptReject(QObject):
         def done(known: Accepted | None) -> None:
             if known is not None:
                 annotation.keep_accepted(prompt, known)
-            words = f"{what} of {prompt} is taken back, in the project too; Ctrl+Shift+Z does it again."
+            words = f"{what} of {shortened(prompt)} is taken back, in the project too; Ctrl+Shift+Z does it again."
             self._workspace.say("info", words, annotation)
             self.changed.emit(annotation)
 

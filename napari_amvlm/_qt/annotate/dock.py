@@ -31,6 +31,7 @@ from napari_amvlm._qt.queue.queue import queue_for
 from napari_amvlm._qt.strokes.clicks import ObjectClicks
 from napari_amvlm._qt.strokes.spreading import Spreading
 from napari_amvlm._qt.widgets.project_row import ask_read_only
+from napari_amvlm.wording import project_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -285,7 +286,7 @@ class AnnotateDock(AnnotateActions):
 
     def _on_project_chosen(self, path: Path) -> None:
         def done() -> None:
-            self.say("info", f"Project {path.name} is open.")
+            self.say("info", f"Project {project_name(path)} is open.")
 
         def open_it() -> None:
             self.drafts.keep_all()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
 
+from napari_amvlm.wording import SUFFIX, project_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SUFFIX = ".amvlm"
 _NEW = "new"
 _TIP = Qt.ItemDataRole.ToolTipRole
 
@@ -93,7 +94,7 @@ class ProjectRow(QWidget):
         with QSignalBlocker(self._list):
             self._list.clear()
             if self._value is None:
-                name = _short(self._default) if self._default is not None else "corrections"
+                name = project_name(self._default) if self._default is not None else "corrections"
                 self._list.addItem(f"{name} (new)", None)
             for path in self._recent:
                 reading = "read-only: " if self._read_only and path == self._value else ""
@@ -147,13 +148,8 @@ def telling_names(paths: Sequence[Path]) -> dict[Path, str]:
             (n for n in range(1, deepest + 1) if all(other.parent.parts[-n:] != parents[-n:] for other in others)),
             deepest,
         )
-        names[path] = f"{_short(path)} ({Path(*parents[-depth:])})" if others else _short(path)
+        names[path] = f"{project_name(path)} ({Path(*parents[-depth:])})" if others else project_name(path)
     return names
-
-
-def _short(path: Path) -> str:
-    """Return the name of a project without the ending that all have: there is room for some 15 letters."""
-    return path.name.removesuffix(SUFFIX)
 
 
 def ask_read_only(parent: QWidget, path: Path) -> bool:
@@ -161,7 +157,7 @@ def ask_read_only(parent: QWidget, path: Path) -> bool:
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("The project is open elsewhere")
-    box.setText(f"{path.name} is open in another window. Open it for reading only?")
+    box.setText(f"{project_name(path)} is open in another window. Open it for reading only?")
     box.setInformativeText("You can look at its images and masks here, but nothing can be accepted.")
     reading = box.addButton("Open for reading only", QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))

@@ -103,12 +103,12 @@ def test_work_that_no_project_has_stays_open_and_goes_into_another_after_a_quest
     bench.confirm()
 
     np.testing.assert_array_equal(kept, painted)
-    assert question == "first-0.png is an image of first.amvlm. Store nuclei on it in second.amvlm too?"
+    assert question == "first-0.png is an image of first. Store nuclei on it in second too?"
     assert silently == [2]
     assert [each.prompt for each in project.corrections.select()] == ["nuclei"]
 
 
-@pytest.mark.parametrize("opening", ["first-1.png", "second.amvlm"])
+@pytest.mark.parametrize("opening", ["first-1.png", "second"])
 def test_nothing_acts_on_an_image_while_another_is_asked_for(first, tmp_path, opening):
     bench, project, annotation = first, first.workspace.project, first.annotate.annotation()
     painted = _paint(bench)
@@ -119,7 +119,7 @@ def test_nothing_acts_on_an_image_while_another_is_asked_for(first, tmp_path, op
     if opening == "first-1.png":
         bench.annotate.next_item()
     else:
-        bench.workspace.open_project(tmp_path / opening)
+        bench.workspace.open_project(tmp_path / f"{opening}.amvlm")
         actions.append("next_item")
     for action in actions:
         getattr(bench.annotate, action)()
