@@ -11,10 +11,10 @@ from napari_amvlm._qt.learn.model_entries import model_entries
 from napari_amvlm._qt.learn.panel import LearnPanel
 from napari_amvlm._qt.queue.add_images import ImageAdder
 from napari_amvlm._qt.queue.queue import queue_for
+from napari_amvlm._qt.serving import LOADING
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.workers import LearnThread
-from napari_amvlm._qt.workspace import LOADING
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.session import Verdict, in_words
 from napari_amvlm.session.learning_run import LearningRun, Outcome
