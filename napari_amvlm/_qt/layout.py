@@ -53,15 +53,6 @@ def named_rows(rows: dict[str, QWidget]) -> QFormLayout:
     return form
 
 
-def heading(text: str) -> QLabel:
-    """Return a line that names what follows."""
-    label = QLabel(text)
-    font = label.font()
-    font.setBold(True)
-    label.setFont(font)
-    return label
-
-
 def tab_through(panel: QWidget) -> None:
     """Let Tab go through a panel in the order of its layout, whatever the order in which its parts were made."""
     for first, second in itertools.pairwise(_focusable(panel)):

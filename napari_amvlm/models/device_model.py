@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging.prompted_image import PromptedImage
     from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.inference import EncodedImage
-    from napari_amvlm.models.text_encoder import TextEncoder
 
 T = TypeVar("T")
 
@@ -187,7 +186,7 @@ def cpu_tensors(model: AMVLM) -> CpuTensors:
     }
 
 
-def put_on_cpu(model: AMVLM, tensors: CpuTensors, text_encoder: TextEncoder | None = None) -> None:
+def put_on_cpu(model: AMVLM, tensors: CpuTensors) -> None:
     """Replace the tensors of `model` by copies on the processor; its own, which may be lost, are not read.
 
     The model stays the same object, so whoever holds it goes on with it.
@@ -197,13 +196,11 @@ def put_on_cpu(model: AMVLM, tensors: CpuTensors, text_encoder: TextEncoder | No
     model
         Its device may be lost.
     tensors
-        What `cpu_tensors` returned for it.
-    text_encoder
-        One that is on the processor; None loads it again.
+        What `cpu_tensors` returned for it. A frozen text encoder is loaded again.
     """
     fresh = dict(tensors)
     if not any(name.startswith(_TEXT_ENCODER) for name in fresh):
-        encoder = text_encoder or load_text_encoder(model.config.text_encoder)
+        encoder = load_text_encoder(model.config.text_encoder)
         fresh |= {f"{_TEXT_ENCODER}{name}": tensor.detach() for name, tensor in _tensors(encoder).items()}
     for prefix, module in model.named_modules():
         dot = f"{prefix}." if prefix else ""

@@ -104,18 +104,6 @@ def add_object(labels: Labels, mask: NDArray[np.bool_]) -> tuple[Labels, int]:
     return added, number
 
 
-def label_at(labels: Labels, row: int, column: int) -> int:
-    """Return the number of the object under a click, 0 where there is none.
-
-    Raises
-    ------
-    LabelsError
-        The click lies outside.
-    """
-    _require_inside(labels.shape, row, column)
-    return int(labels[row, column])
-
-
 def remove_objects(labels: Labels, values: Iterable[int]) -> Labels:
     """Return labels without some objects; numbers that are not there are ignored.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_amvlm.errors import LabelsError
-from napari_amvlm.review.clicks import add_object, cut_along, label_at, object_at, remove_objects
+from napari_amvlm.review.clicks import add_object, cut_along, object_at, remove_objects
 
 Y, X = np.indices((80, 100))
 
@@ -51,8 +51,6 @@ def test_a_click_where_nothing_stands_out_says_so(flat):
 def test_a_click_outside_is_refused(click):
     with pytest.raises(LabelsError, match="outside the image"):
         object_at(np.zeros((80, 100)), *click)
-    with pytest.raises(LabelsError, match="outside the image"):
-        label_at(np.zeros((80, 100), np.int32), *click)
 
 
 def test_a_new_object_leaves_its_neighbours_as_they_are():
@@ -62,7 +60,7 @@ def test_a_new_object_leaves_its_neighbours_as_they_are():
 
     assert number == 5
     assert (added[labels == 4] == 4).all()
-    assert label_at(added, 30, 49) == 5
+    assert added[30, 49] == 5
     with pytest.raises(LabelsError, match="covered by others"):
         add_object(labels, disc(30, 40, 2))
     with pytest.raises(LabelsError, match="no free number"):

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_amvlm.models.text_encoder import TextEncoder
     from training.pretraining.aligned import Aligned
     from training.pretraining.data import TaughtImage
     from training.pretraining.paraphrases import Compared
@@ -106,9 +105,9 @@ def held_out(data: Path, sources: Sequence[str], *, whole: int, count: int) -> l
     return chosen
 
 
-def states_of(runs: Sequence[Path], device: torch.device, text_encoder: TextEncoder | None = None) -> list[Aligned]:
+def states_of(runs: Sequence[Path], device: torch.device) -> list[Aligned]:
     """Load the states, sharing one text encoder; runs of one name are called by their whole paths."""
-    text_encoder = text_encoder or load_text_encoder()
+    text_encoder = load_text_encoder()
     names = [run.name for run in runs]
     states = [load_aligned(run, device, text_encoder=text_encoder) for run in runs]
     return [

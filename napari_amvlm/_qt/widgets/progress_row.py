@@ -70,12 +70,12 @@ class ProgressRow(QWidget):
         self._bar.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
         self._show(text, True)
 
-    def setIdle(self, text: str = "") -> None:
+    def setIdle(self) -> None:
         """Show that nothing runs."""
         self._bar.setRange(0, 1000)
         self._bar.setValue(0)
         self._bar.setEnabled(False)
-        self._show(text, False)
+        self._show("", False)
 
     def setCancelEnabled(self, enabled: bool) -> None:
         """Grey the button out once it was pressed."""
