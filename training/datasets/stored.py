@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imaging import ImagePair
 
-CACHE_BYTES = 512 << 20
-"""For the pixels and masks of all images of a run together."""
+CACHE_BYTES = 256 << 20
+"""For the pixels and masks of all images of a run together; a run of the model that ships stays below 2 GB with it."""
 
 Cache = ByteCache[np.ndarray[Any, Any]]
 
