@@ -20,6 +20,12 @@ SMOOTHING = 1.0
 REACH = 5
 """How far around a part its pixels depend on the maps, pixels: the Gaussian's radius, and one step."""
 
+_CLEAR = 0.35
+"""How far above the marker the deepest pixel of an object lies at least where its probability just is foreground."""
+
+_SURE = 0.5
+"""By how much less where its probability is 1."""
+
 LEAST_RADIUS = 3.0
 """Objects with a smaller largest distance to their border have no depth of 1, pixels."""
 
@@ -35,8 +41,9 @@ class Climbed(NamedTuple):
         int32 `(H, W)`: 0 is background; pixels with one number belong together.
     highest
         The highest number.
-    middles
-        Numbers up to this one are middles; those above are tops that are no middle, and pixels outside the part.
+    is_object
+        Of each number from 0 to the highest, whether the part shows that it is an object: a middle with a clear pixel,
+        and not a faint one, a top that is no middle, or a pixel outside the part; bool `(highest + 1,)`.
     outside
         Row and column of the pixel outside the part that each of the last numbers stands for, int `(n, 2)`.
     is_middle
@@ -45,12 +52,41 @@ class Climbed(NamedTuple):
 
     labels: NDArray[np.int32]
     highest: int
-    middles: int
+    is_object: NDArray[np.bool_]
     outside: NDArray[np.int64]
     is_middle: NDArray[np.bool_]
 
 
-def climb(foreground: NDArray[np.bool_], depth: NDArray[np.floating], marker: float, *, margin: int = 0) -> Climbed:
+def clear_pixels(
+    depth: NDArray[np.float32], probability: NDArray[np.float32], threshold: float, marker: float
+) -> NDArray[np.bool_]:
+    """Return the pixels that are deep or probable enough to show an object, bool, of the maps' shape.
+
+    At the threshold a pixel must lie 0.35 deeper than the marker, at a probability of 1 not even as deep; in between,
+    evenly less: small objects are shallow, but sure.
+
+    Parameters
+    ----------
+    depth, probability
+        Smoothed depth, and probability.
+    threshold
+        Least probability of foreground.
+    marker
+        Depth from which on pixels are the middle of an object.
+    """
+    room = np.float32(1 - threshold)
+    shallow = (depth - np.float32(marker + _CLEAR)) * room
+    return np.asarray(shallow + np.float32(_SURE) * (probability - np.float32(threshold)) >= 0)
+
+
+def climb(
+    foreground: NDArray[np.bool_],
+    depth: NDArray[np.floating],
+    marker: float,
+    clear: NDArray[np.bool_],
+    *,
+    margin: int = 0,
+) -> Climbed:
     """Let every pixel of the foreground climb.
 
     Parameters
@@ -61,8 +97,10 @@ def climb(foreground: NDArray[np.bool_], depth: NDArray[np.floating], marker: fl
         Smoothed depth, `(H, W)`.
     marker
         Depth from which on pixels are the middle of an object; what hangs together, by sides or corners, is one.
+    clear
+        `clear_pixels`, `(H, W)`; a middle without any is no object.
     margin
-        Pixels of both at each side that lie outside the part; at the border of the whole image there are none, so give
+        Pixels of all at each side that lie outside the part; at the border of the whole image there are none, so give
         background there.
 
     Returns
@@ -94,8 +132,10 @@ def climb(foreground: NDArray[np.bool_], depth: NDArray[np.floating], marker: fl
     named[fresh] = middles + 1 + np.arange(len(fresh))
     flat[at] = named[step]
     outside = np.stack(np.divmod(fresh[len(fresh) - int(leaves.sum()) :], foreground.shape[1]), axis=1) - margin
-    labels = flat.reshape(foreground.shape)[inner]
-    return Climbed(labels, middles + len(fresh), middles, outside, middle[inner])
+    labels = flat.reshape(foreground.shape)
+    is_object = np.zeros(middles + len(fresh) + 1, np.bool_)
+    is_object[labels[middle & inside & clear]] = True
+    return Climbed(labels[inner], middles + len(fresh), is_object, outside, middle[inner])
 
 
 def _steps(foreground: NDArray[np.bool_], depth: NDArray[np.floating], at: NDArray[np.intp]) -> NDArray[np.intp]:

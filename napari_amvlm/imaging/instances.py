@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.imaging.depth_objects import climb, smoothed
+from napari_amvlm.imaging.depth_objects import clear_pixels, climb, smoothed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -31,9 +31,9 @@ def split_instances(
     """Give a number to each object in a probability map.
 
     Every pixel that reaches `threshold` is foreground.  Where the model gave a depth, each pixel climbs to the middle
-    of an object, and what leads to none is left out, see `depth_objects`.  Elsewhere the watershed of the smoothed
-    distance to the background parts touching objects; bulges that differ by less than 0.75 pixels in radius from the
-    neck between them stay one object.
+    of an object, and what leads to none, or to a faint one, is left out, see `depth_objects`.  Elsewhere the watershed
+    of the smoothed distance to the background parts touching objects; bulges that differ by less than 0.75 pixels in
+    radius from the neck between them stay one object.
 
     Parameters
     ----------
@@ -70,8 +70,9 @@ def split_instances(
     if not foreground.any():
         return np.zeros(values.shape, np.int32)
     if depth is not None:
-        climbed = climb(foreground, smoothed(depth), marker)
-        return _numbered(np.where(climbed.labels <= climbed.middles, climbed.labels, 0), min_size)
+        smooth = smoothed(depth)
+        climbed = climb(foreground, smooth, marker, clear_pixels(smooth, values.astype(np.float32), threshold, marker))
+        return _numbered(np.where(climbed.is_object[climbed.labels], climbed.labels, 0), min_size)
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(foreground), _SMOOTHING)
     distance[~foreground] = 0
     flooded = reconstruction(distance - _LEAST_NECK, distance)

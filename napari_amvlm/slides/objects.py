@@ -10,7 +10,7 @@ import numpy as np
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.files import disk_errors
 from napari_amvlm.imaging import Tile
-from napari_amvlm.imaging.depth_objects import REACH, climb, smoothed
+from napari_amvlm.imaging.depth_objects import REACH, clear_pixels, climb, smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,21 +99,24 @@ def _climbed(store: SlideStore, row: int, part: Tile) -> Climbed:
     height, width = store.request.shape
     top, left = max(0, part.y - REACH), max(0, part.x - REACH)
     area = slice(top, min(height, part.y + part.height + REACH)), slice(left, min(width, part.x + part.width + REACH))
-    foreground = store.probability[(row, *area)] >= max(1, math.ceil(store.request.threshold * 255))
-    marker = store.request.marker
+    stored = store.probability[(row, *area)]
+    threshold, marker = store.request.threshold, store.request.marker
+    foreground = stored >= max(1, math.ceil(threshold * 255))
     if store.request.countable[row]:
         depth = smoothed(store.depth[(row, *area)].astype(np.float32) / np.float32(255))
     else:
         depth = np.ones(foreground.shape, np.float32)
+    clear = clear_pixels(depth, stored.astype(np.float32) / np.float32(255), threshold, marker)
     # Just the part and one pixel around it; around the slide there is background.
     above, before = part.y - top, part.x - left
     inner = slice(max(0, above - 1), above + part.height + 1), slice(max(0, before - 1), before + part.width + 1)
-    foreground, depth = foreground[inner], depth[inner]
+    maps = foreground[inner], depth[inner], clear[inner]
     around = (
         (int(above == 0), int(part.y + part.height == height)),
         (int(before == 0), int(part.x + part.width == width)),
     )
-    return climb(np.pad(foreground, around), np.pad(depth, around), marker, margin=1)
+    foreground, depth, clear = (np.pad(each, around) for each in maps)
+    return climb(foreground, depth, marker, clear, margin=1)
 
 
 class _Joints:
@@ -136,7 +139,7 @@ class _Joints:
         self._columns = {x: np.zeros(height, np.int64) for k in range(side, width, side) for x in (k - 1, k)}
         self._used = 0
         self._sizes: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
-        self._middle: list[NDArray[np.bool_]] = [np.zeros(1, np.bool_)]
+        self._objects: list[NDArray[np.bool_]] = [np.zeros(1, np.bool_)]
         self._outside: list[NDArray[np.int64]] = []
 
     def add(self, part: Tile, climbed: Climbed) -> NDArray[np.uint32]:
@@ -148,7 +151,7 @@ class _Joints:
         for x in {part.x, part.x + part.width - 1} & self._columns.keys():
             self._columns[x][part.y : part.y + part.height] = signed[:, x - part.x]
         self._sizes.append(np.bincount(climbed.labels.ravel(), minlength=climbed.highest + 1)[1:])
-        self._middle.append(np.arange(1, climbed.highest + 1) <= climbed.middles)
+        self._objects.append(climbed.is_object[1:])
         first = self._used + climbed.highest - len(climbed.outside) + 1
         places = climbed.outside + np.array([part.y, part.x])
         self._outside.append(np.column_stack([first + np.arange(len(places)), places]))
@@ -160,12 +163,12 @@ class _Joints:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        sizes, middle = np.concatenate(self._sizes), np.concatenate(self._middle)
+        sizes, objects = np.concatenate(self._sizes), np.concatenate(self._objects)
         one, other = np.concatenate([self._across(), self._left()], axis=1)
         links = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(len(sizes), len(sizes)))
         _, of = connected_components(links, directed=False)
         size, is_object = np.bincount(of, sizes), np.zeros(int(of.max()) + 1, np.bool_)
-        np.logical_or.at(is_object, of, middle)
+        np.logical_or.at(is_object, of, objects)
         is_object &= size >= _SMALLEST
         numbers = np.zeros(len(is_object), np.uint32)
         numbers[is_object] = np.arange(1, int(is_object.sum()) + 1)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from skimage.draw import disk
+from skimage.measure import label
 
 from napari_amvlm.imaging import split_instances
 from napari_amvlm.imaging.depth_objects import climb, depth_of, smoothed
@@ -76,14 +77,33 @@ def test_every_pixel_ends_where_a_plain_loop_does(levels):
     foreground = chance.random((24, 30)) < 0.8
     marker = float(np.quantile(depth, 0.8))
 
-    climbed = climb(foreground, depth, marker)
+    clear = chance.random((24, 30)) < 0.1
+
+    climbed = climb(foreground, depth, marker, clear)
 
     ends = _climbed_by_loops(foreground, depth, marker)
     numbers = climbed.labels.ravel()
     assert np.array_equal(climbed.labels > 0, ends >= 0)
     assert np.array_equal(numbers[foreground.ravel()], numbers[ends[foreground]])
-    is_middle = depth.ravel()[ends[foreground]] >= marker
-    assert np.array_equal(is_middle, numbers[foreground.ravel()] <= climbed.middles)
+    pieces = label(foreground & (depth >= marker), connectivity=2)
+    shown = np.isin(pieces, pieces[clear & (pieces > 0)]).ravel()
+    assert np.array_equal(shown[ends[foreground]], climbed.is_object[climbed.labels[foreground]])
+    assert 0 < climbed.is_object.sum() < pieces.max()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "probability", "deepest", "count"),
+    [
+        *[(0.5, 0.6, 0.6, 0), (0.5, 0.6, 0.7, 1), (0.5, 0.95, 0.35, 0), (0.5, 0.95, 0.42, 1)],
+        *[(0.2, 0.3, 0.65, 0), (0.2, 0.3, 0.72, 1), (0.2, 0.6, 0.6, 1), (0.9, 0.99, 0.42, 1), (1.0, 1.0, 0.42, 1)],
+    ],
+)
+def test_objects_that_are_neither_deep_nor_sure_are_left_out(threshold, probability, deepest, count):
+    wanted = _discs((30, 20)) > 0
+
+    objects = split_instances(wanted * probability, threshold, depth=wanted * deepest, marker=0.4)
+
+    assert objects.max() == count
 
 
 def test_an_object_of_one_pixel_is_kept_if_it_is_large_enough():

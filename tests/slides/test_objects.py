@@ -39,8 +39,8 @@ def test_objects_of_parts_are_those_of_one_piece(tmp_path, sigma):
 
     counts = number_objects(store)
 
-    stored = np.rint(probability[0] * 255), np.rint(depth[0] * 255).astype(np.float32) / np.float32(255)
-    whole = split_instances(stored[0], 128, depth=stored[1], marker=0.5)
+    stored = [np.rint(each[0] * 255).astype(np.float32) / np.float32(255) for each in (probability, depth)]
+    whole = split_instances(stored[0], 0.5, depth=stored[1], marker=0.5)
     assert counts == (whole.max(),)
     assert whole.max() > 1
     assert _same_partition(store.objects[0], whole)
