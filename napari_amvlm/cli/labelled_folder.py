@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ImageError, LabelsError, PromptError
 from napari_amvlm.evaluation import object_numbers, wanted_classes
-from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, read_mask, read_reviewed, to_rgb01
+from napari_amvlm.imaging import (
+    Copies,
+    binary_mask,
+    is_gray,
+    read_folder,
+    read_image,
+    read_mask,
+    read_reviewed,
+    to_rgb01,
+)
 from napari_amvlm.project.storage import array_hash
 from napari_amvlm.session.learning_data import UNLABELLED_BYTES
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,11 +73,12 @@ def folder_data(
     prompts
         Each prompt with its mask value, from `folder_prompts`.
     unlabelled
-        A folder of images; masks in it are not looked at, and images that are labelled ones too are left out.
+        A folder of images; masks in it are not looked at, and copies of labelled images are left out.
     unlabelled_bytes
         At most so much memory goes to unlabelled images; beyond it a fixed choice of them is taken.
     on_message
-        Called with a sentence where there are more than that, and for each unlabelled image that cannot be used.
+        Called with a sentence where there are more than that, or copies, and for each unlabelled image that cannot be
+        used.
 
     Raises
     ------
@@ -78,29 +89,25 @@ def folder_data(
     """
     from napari_amvlm.learning.data import LearningData
 
-    images: list[LabelledImage] = []
-    seen: set[str] = set()
-    for pair in labelled.pairs:
-        array = read_image(pair.image).data
-        seen.add(array_hash(array))
-        images.append(_labelled_image(predictor, labelled, pair, array, prompts))
-    if not any(mask.any() for image in images for mask in image.masks.values()):
+    images = [_labelled_image(predictor, labelled, pair, prompts) for pair in labelled.pairs]
+    if not any(image.shown(prompt).any() for image in images for prompt in prompts):
         raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
+    copies, say = Copies((image.name, image.pixels()) for image in images), on_message or (lambda _text: None)
     return LearningData(
         labelled=tuple(images),
-        unlabelled=() if unlabelled is None else _unlabelled_images(unlabelled, seen, unlabelled_bytes, on_message),
+        unlabelled=() if unlabelled is None else _unlabelled_images(unlabelled, copies, unlabelled_bytes, say),
         validation=(),
         prompts=tuple(prompts),
     )
 
 
 def _labelled_image(
-    predictor: Predictor, folder: DataFolder, pair: ImagePair, array: NDArray[Any], prompts: dict[str, int | None]
+    predictor: Predictor, folder: DataFolder, pair: ImagePair, prompts: dict[str, int | None]
 ) -> LabelledImage:
     """Return one image with a mask for every prompt."""
     from napari_amvlm.learning.data import LabelledImage
 
-    mask = pair.required_mask()
+    mask, array = pair.required_mask(), read_image(pair.image).data
     shape = (array.shape[0], array.shape[1])
     labels = read_mask(mask, shape)
     folder.check_values(labels, mask)
@@ -120,9 +127,9 @@ def _labelled_image(
 
 
 def _unlabelled_images(
-    folder: Path, seen: set[str], limit: int, on_message: Callable[[str], None] | None
+    folder: Path, copies: Copies, limit: int, say: Callable[[str], None]
 ) -> tuple[UnlabelledImage, ...]:
-    """Return images of `folder` of at most `limit` bytes, whose pixels are not among those `seen`, each once.
+    """Return images of `folder` of at most `limit` bytes, each once, and no `copies`.
 
     In an order of their names that is as good as random, but always the same, so that a part stands for the whole.
     """
@@ -130,9 +137,10 @@ def _unlabelled_images(
 
     pairs = read_folder(folder, masks="none").pairs
     images: dict[str, UnlabelledImage] = {}
+    seen: set[str] = set()
+    copied: list[str] = []
     used = 0
     room = f"{limit / 2**30:.3g} GiB"
-    say = on_message or (lambda _text: None)
     for number, pair in enumerate(sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.name)).digest())):
         try:
             array: NDArray[np.generic] = read_image(pair.image).data
@@ -144,6 +152,9 @@ def _unlabelled_images(
         if content in seen:
             continue
         seen.add(content)
+        if copies.original(image) is not None:
+            copied.append(pair.name)
+            continue
         if image.nbytes > limit:
             say(f"{pair.image} alone takes more than the {room} that unlabelled images have; it is left out.")
             continue
@@ -152,4 +163,6 @@ def _unlabelled_images(
             break
         used += image.nbytes
         images[pair.name] = UnlabelledImage(image=image, name=pair.name)
+    if copied:
+        say(f"Left out as copies of labelled ones: {counted(len(copied), 'unlabelled image')}, such as {copied[0]}.")
     return tuple(images[pair.name] for pair in pairs if pair.name in images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_amvlm.imaging.channels import choose_channel
+from napari_amvlm.imaging.copies import Copies
 from napari_amvlm.imaging.folder import DataFolder, ImagePair, binary_mask, read_folder
 from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.formats.ome_zarr import is_zarr
@@ -25,6 +26,7 @@ from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, is_gray, to_r
 
 __all__ = [
     "MIN_SIDE",
+    "Copies",
     "DataFolder",
     "ImageData",
     "ImagePair",

@@ -90,6 +90,11 @@ class LabelledImage:
         """Return the pixels that somebody looked at for a prompt, bool `(H, W)`; None means all."""
         return self.reviewed.get(prompt) if isinstance(self.reviewed, Mapping) else self.reviewed
 
+    def shown(self, prompt: str) -> NDArray[np.bool_]:
+        """Return the reviewed pixels that show a prompt, bool `(H, W)`."""
+        mask, reviewed = self.masks[prompt], self.reviewed_for(prompt)
+        return mask if reviewed is None else mask & reviewed
+
 
 @dataclass(frozen=True)
 class UnlabelledImage:
@@ -171,6 +176,14 @@ class LearningData:
                 counted.setdefault(prompt, Counter())[image.scales.get(prompt, "tiles")] += 1
         return {prompt: counts.most_common(1)[0][0] for prompt, counts in counted.items()}
 
+    def shown_prompts(self) -> set[str]:
+        """Return the prompts that a labelled image shows; masks of stored images are not read: they count as shown."""
+        shown: set[str] = set()
+        for image in self.labelled:
+            stored = not isinstance(image.image, np.ndarray)
+            shown |= {p for p in image.masks if p not in shown and (stored or image.shown(p).any())}
+        return shown
+
     def at_one_scale(self) -> LearningData:
         """Return the same images, labelled and held-out, with each prompt at its working scale of `prompt_scales`."""
         chosen = self.prompt_scales()
@@ -199,3 +212,7 @@ class LearningData:
         """Raise `NotEnoughDataError` unless there is something to learn from."""
         if not any(image.masks for image in self.labelled):
             raise NotEnoughDataError("There is no accepted image to learn from yet; accept at least one mask first.")
+        if not self.shown_prompts():
+            raise NotEnoughDataError(
+                "All accepted masks are empty, so there is nothing to learn; accept one that shows something first."
+            )

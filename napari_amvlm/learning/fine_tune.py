@@ -19,7 +19,8 @@ from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
 from napari_amvlm.learning.module_state import below
 from napari_amvlm.learning.networks import learnt_parts
-from napari_amvlm.learning.new_concepts import beaten_by, tell_of_scales, with_prompts
+from napari_amvlm.learning.new_concepts import beaten_by, with_prompts
+from napari_amvlm.learning.remarks import remarks
 from napari_amvlm.learning.reports import FineTuneResult, Report, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState, Snapshots
 from napari_amvlm.learning.start_scores import start_scores
@@ -94,7 +95,7 @@ def fine_tune(
     Raises
     ------
     NotEnoughDataError
-        No image is labelled.
+        No image is labelled, or all masks are empty.
     DivergedError
         The loss was not finite several times in a row.
     OutOfMemoryError
@@ -141,7 +142,8 @@ class _Run:
         text_model: TextPrompted | None,
     ) -> None:
         self._device, self._text_model = device, text_model
-        tell_of_scales(data, tell)
+        for remark in remarks(data):
+            tell(remark)
         data = data.at_one_scale().squared(config.square)
         self._data, self._config = data, config
         self._model = _copy(model, model.config, device)

@@ -9,14 +9,14 @@ from napari_amvlm.models.inference import known_concept
 from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from napari_amvlm.learning.data import LearningData
     from napari_amvlm.models.amvlm import AMVLM
 
 
 def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
-    """Add the prompts that are trained to the concepts that the model knows.
+    """Add the prompts that are trained to the concepts that the model knows; not those that no mask shows.
 
     Another wording of a known concept keeps what the objects of that concept never have, as it was served before. What
     was measured of a concept does not hold for a model that learns more of it. Where a person told objects apart, and
@@ -32,8 +32,9 @@ def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
     )
     known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}
     new: list[Concept] = []
+    shown = data.shown_prompts()
     for prompt, scale in data.prompt_scales().items():
-        if prompt.casefold() in known:
+        if prompt.casefold() in known or prompt not in shown:
             continue
         near = known_concept(model, prompt)
         alike = near is not None and near.scale == scale
@@ -62,11 +63,3 @@ def beaten_by(config: ModelConfig, trained: Iterable[str], beaten: Iterable[str]
         for c in config.concepts
     )
     return config.model_copy(update={"concepts": tuple(concepts)})
-
-
-def tell_of_scales(data: LearningData, tell: Callable[[str], None]) -> None:
-    """Say which prompts were answered at both working scales, and which one they are learnt at."""
-    for prompt, scale in data.prompt_scales().items():
-        if {image.scales.get(prompt, "tiles") for image in data.labelled if prompt in image.masks} != {scale}:
-            where = "in tiles" if scale == "tiles" else "on whole images"
-            tell(f"{prompt!r} was accepted at both working scales; it is learnt {where}, as most of it was.")

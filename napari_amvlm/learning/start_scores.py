@@ -43,12 +43,11 @@ def _pieces(data: LearningData, prompt: str, side: int) -> Iterator[LabelledImag
     for image in data.labelled:
         if prompt not in image.masks or found == _MOST:
             continue
-        mask, reviewed = image.masks[prompt], image.reviewed_for(prompt)
-        shown = mask if reviewed is None else mask & reviewed
+        shown = image.shown(prompt)
         if not shown.any():
             continue
         found += 1
-        yield _piece(image, prompt, shown, side if image.scales.get(prompt, "tiles") == "tiles" else max(mask.shape))
+        yield _piece(image, prompt, shown, side if image.scales.get(prompt, "tiles") == "tiles" else max(shown.shape))
 
 
 def _piece(image: LabelledImage, prompt: str, shown: np.ndarray, side: int) -> LabelledImage:

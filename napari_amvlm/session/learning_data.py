@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ImageError, ProjectError
-from napari_amvlm.imaging import is_gray, to_rgb01
+from napari_amvlm.imaging import Copies, is_gray, to_rgb01
 from napari_amvlm.review import PixelState
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def learning_data(
         Gives the working scale from a prompt, the image's shape `(H, W)` and whether it is gray. Called where no
         person chose one by hand.
     on_problem
-        Called with one sentence for each image or mask that cannot be read, which is then left out; None raises.
+        Called with one sentence for each image or mask that cannot be read, which is then left out; None raises. Also
+        called for each unlabelled image that is left out since it is a copy of a labelled or held-out one.
     unlabelled_bytes
         Memory for unlabelled images; where they need more, a fixed choice of them is taken.
     run
@@ -61,7 +62,10 @@ def learning_data(
     reader = _Reader(project, predictor_scales, on_problem)
     labelled, train = reader.labelled(entries.train)
     validation, validate = reader.labelled(entries.validate)
-    unlabelled, seen = reader.unlabelled(entries.unlabelled)
+    # an earlier run is read as it was
+    originals = (*labelled, *validation) if run is None else ()
+    copies = Copies((image.name, image.pixels()) for image in originals)
+    unlabelled, seen = reader.unlabelled(entries.unlabelled, copies)
     prompts = dict.fromkeys(prompt for image in labelled for prompt in image.masks)
     return LearningData(
         labelled=labelled,
@@ -169,17 +173,21 @@ class _Reader:
                 read.extend(c.id for c in by_image[image_id])
         return tuple(images), tuple(sorted(read))
 
-    def unlabelled(self, ids: Iterable[int]) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
-        """Return images without their masks, and the ids of those that were read."""
+    def unlabelled(self, ids: Iterable[int], copies: Copies) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
+        """Return images without their masks, and their ids; none of those that cannot be read, nor of the `copies`."""
         from napari_amvlm.learning.data import UnlabelledImage
 
         images: list[UnlabelledImage] = []
         read: list[int] = []
         for image_id in sorted(ids):
             with _Reporting(self._on_problem):
-                record = self._project.images.get(image_id)
-                images.append(UnlabelledImage(image=self._pixels(record), name=self._names[image_id]))
-                read.append(image_id)
+                name, pixels = self._names[image_id], self._pixels(self._project.images.get(image_id))
+                original = copies.original(pixels)
+                if original is None:
+                    images.append(UnlabelledImage(image=pixels, name=name))
+                    read.append(image_id)
+                elif self._on_problem is not None:
+                    self._on_problem(f"{name} is a copy of {original}, which has an accepted mask.")
         return tuple(images), tuple(read)
 
     def _pixels(self, record: ImageRecord) -> NDArray[np.float32]:

@@ -102,10 +102,12 @@ def test_a_model_from_a_project(run, binary_folder, tiny_checkpoint, tmp_path):
 
 
 def test_images_that_are_labelled_are_not_unlabelled(tiny_model, class_folder, flat_images):
-    folder = read_folder(class_folder)
+    folder, told = read_folder(class_folder), []
+    prompts = folder_prompts(folder, [])
 
-    data = folder_data(Predictor(tiny_model, device="cpu"), folder, folder_prompts(folder, []), flat_images)
+    data = folder_data(Predictor(tiny_model, device="cpu"), folder, prompts, flat_images, on_message=told.append)
 
+    assert told == ["Left out as copies of labelled ones: 1 unlabelled image, such as renamed."]
     assert [image.name for image in data.unlabelled] == ["new"]
     assert data.prompts == ("nuclei", "left lung")
     assert [image.masks["left lung"].sum() for image in data.labelled] == [500] * 3
@@ -123,8 +125,7 @@ def test_an_unlabelled_image_that_cannot_be_used_is_left_out(tiny_model, class_f
     data = folder_data(predictor, folder, folder_prompts(folder, ()), flat_images, on_message=messages.append)
 
     assert [image.name for image in data.unlabelled] == ["new"]
-    (message,) = messages
-    assert "bad.png" in message
+    assert "bad.png" in messages[0]
 
 
 def test_more_unlabelled_images_than_memory_are_told_of(tiny_model, class_folder, tmp_path):
@@ -180,6 +181,7 @@ def test_one_labelled_image_beside_images_of_another_kind_with_a_nan(run, binary
     report = json.loads(outcome.out)
     assert outcome.code == 0, outcome.err
     assert (report["labelled"], report["unlabelled"], report["steps"]) == (1, 2, 4)
+    assert "The labelled images are in colour, but 2 of 2 unlabelled ones gray" in outcome.err
     assert all(np.isfinite(each).all() for each in load_file(output).values() if each.dtype.kind == "f")
 
 

@@ -220,6 +220,40 @@ def test_without_labels_there_is_nothing_to_learn(tiny_model):
         next(fine_tune(tiny_model, LearningData(()), _config()))
 
 
+def test_masks_that_are_all_empty_or_unseen_teach_nothing(tiny_model):
+    empty, unseen = _picture(0), _picture(1)
+    empty.masks["nuclei"][:] = False
+    unseen = replace(unseen, reviewed=~unseen.masks["nuclei"])
+
+    with pytest.raises(NotEnoughDataError, match="All accepted masks are empty"):
+        next(fine_tune(tiny_model, LearningData((empty, unseen)), _config()))
+
+
+def test_a_new_word_that_no_mask_shows_is_told_and_not_known_afterwards(tiny_model):
+    seen = _picture(0)
+    nothing = np.zeros_like(seen.masks["nuclei"])
+    data = LearningData((replace(seen, masks={**seen.masks, "mitosis": nothing}),))
+    told = []
+
+    _, result = _finish(tiny_model, data, _config(steps=1), on_message=told.append)
+
+    assert told == ["All masks of 'mitosis' are empty, so the model learns that it is absent, not what it looks like."]
+    assert "mitosis" not in {concept.name for concept in result.model.config.concepts}
+
+
+def test_unlabelled_images_of_another_kind_are_told(tiny_model):
+    data = _data(labelled=1, unlabelled=2, validation=0)
+    gray = UnlabelledImage("x-ray", np.repeat(data.unlabelled[0].image[..., :1], 3, axis=2))
+    told = []
+
+    _finish(tiny_model, data, _config(steps=1), on_message=told.append)
+    _finish(tiny_model, replace(data, unlabelled=(*data.unlabelled, gray)), _config(steps=1), on_message=told.append)
+
+    assert told == [
+        "The labelled images are in colour, but 1 of 3 unlabelled ones gray; take those of another kind out."
+    ]
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_model(tiny_model):
     broken = _picture(0)
     broken.image[:] = np.nan

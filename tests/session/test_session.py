@@ -224,6 +224,23 @@ def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project):
     assert [i.name for i in once.unlabelled] == [i.name for i in again.unlabelled]
 
 
+def test_copies_in_other_files_are_not_unlabelled_images(annotated, tmp_path):
+    for number in (1, 3, 9):
+        tifffile.imwrite(tmp_path / f"{number}.tif", _pixels(number), photometric="rgb", compression="zlib")
+        annotated.images.add_file(tmp_path / f"{number}.tif")
+    problems = []
+
+    data = learning_data(annotated, predictor_scales=_scale, on_problem=problems.append)
+
+    assert [image.name for image in data.unlabelled] == ["image 5", "image 6", "9.tif"]
+    assert data.entries.unlabelled == (6, 7, 10)
+    assert problems == [
+        "1.tif is a copy of image 1, which has an accepted mask.",
+        "3.tif is a copy of image 3, which has an accepted mask.",
+    ]
+    assert len(learning_data(annotated, predictor_scales=_scale).unlabelled) == 3
+
+
 def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated, tmp_path):
     lost = tmp_path / "lost.tif"
     tifffile.imwrite(lost, _pixels(50), photometric="rgb")
