@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _MANY = 3
 """Above so many data sets there is one table for all."""
+_MANY_ROWS = 8
+"""Above so many rows each is tested against one alone."""
+_OURS = "AMVLM"
 
 
 @dataclass(frozen=True)
@@ -327,7 +330,17 @@ def _lines(content: dict[str, Any]) -> list[str]:
         *(["", f"† {ANOTHER_PROTOCOL}."] if methods else []),
         "",
     ]
-    return [*lines, *_test_lines(content["tests"]), ""] if content["tests"] else lines
+    return [*lines, *_test_lines(_shown_tests(content)), ""] if content["tests"] else lines
+
+
+def _shown_tests(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tests of each pair of rows; of many rows those against ours, or the first."""
+    rows = list(content["rows"])
+    tests: list[dict[str, Any]] = content["tests"]
+    if len(rows) <= _MANY_ROWS:
+        return tests
+    one = _OURS if _OURS in rows else rows[0]
+    return [test for test in tests if one in (test["first"], test["second"])]
 
 
 def _test_lines(tests: Sequence[dict[str, Any]]) -> list[str]:

@@ -84,6 +84,17 @@ def test_data_sets_count_alike_and_only_where_both_rows_have_a_run(runs):
     assert "| 2 | second | first | 2 | 3 | 52.50 and 50.1" in markdown(report)
 
 
+def test_many_rows_are_tested_against_ours(tmp_path):
+    for row in ("AMVLM", *"abcdefgh"):
+        _write_run(tmp_path, row, 2, 0, (0.5, 0.6, 0.7, 0.8))
+
+    report = tables(read_runs(tmp_path))
+
+    assert len(report["tables"][0]["tests"]) == 36
+    assert markdown(report).count("| 2 | AMVLM | ") == 8
+    assert "| 2 | a | b |" not in markdown(report)
+
+
 def test_one_data_set_is_not_summed_up(runs):
     assert "together" not in tables(read_runs(runs))
 
