@@ -17,7 +17,7 @@ from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.loop import Loop, never
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.memory_steps import ADVICE, MemorySteps
-from napari_amvlm.learning.module_state import below
+from napari_amvlm.learning.module_state import below, flat
 from napari_amvlm.learning.networks import learnt_parts
 from napari_amvlm.learning.new_concepts import beaten_by, with_prompts
 from napari_amvlm.learning.remarks import remarks
@@ -280,9 +280,7 @@ class _Run:
 
     def _state(self) -> RunState:
         """Return the state between two steps."""
-        tensors = {f"teaching.{k}": v for k, v in self._teacher.state().items()}
-        tensors |= {f"crops.{k}": v for k, v in self._source.state().items()}
-        tensors |= {f"best.{k}": v for k, v in (self._best or {}).items()}
+        tensors = flat({"teaching": self._teacher.state(), "crops": self._source.state(), "best": self._best or {}})
         budget, loop, scores = self._budget, self._loop, tuple(self._scores)
         numbers = (budget.step, budget.seconds, self._scoring_seconds, self._validations, scores, loop.not_finite)
         return RunState(tensors, Progress(*numbers, failed=self._failed))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from napari_amvlm.device import autocast
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import StepLosses
-from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
+from napari_amvlm.learning.module_state import below, descend, flat, optimiser_tensors, restore_optimiser
 from napari_amvlm.learning.networks import decode, features, learnt_parts, see
 from napari_amvlm.learning.pseudo_labels import (
     EmaTeacher,
@@ -169,13 +169,10 @@ class MeanTeacher:
 
     def state(self) -> dict[str, Tensor]:
         """Return student, teacher with its count, what settled, and optimiser: the tensors in use, not copies."""
-        settled = {} if self._ensemble.settled is None else self._ensemble.settled.state_dict()
-        return {
-            **{f"student.{k}": v for k, v in self.student.state_dict().items()},
-            **{f"teacher.{k}": v for k, v in self._teacher.state_dict().items()},
-            **{f"settled.{k}": v for k, v in settled.items()},
-            **{f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()},
-        }
+        parts = {"student": self.student.state_dict(), "teacher": self._teacher.state_dict()}
+        if self._ensemble.settled is not None:
+            parts["settled"] = self._ensemble.settled.state_dict()
+        return flat({**parts, "optimiser": optimiser_tensors(self.optimiser)})
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` returned for the same model and configuration."""
@@ -214,8 +211,6 @@ class MeanTeacher:
         retained
             Other prompts, one for each of the first crops, whose masks must stay as the starting model gives them.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
         self._decay = self._config.ema_decay if decay is None else decay
         self._text_evidence.share = text_share
         unlabelled = batch.known.amin((1, 2, 3)) < 1
@@ -237,11 +232,8 @@ class MeanTeacher:
         if retained:
             loss = loss + self._config.retention * self._retention(seen, encoded, retained)
             loss = loss + self._config.retention * self._retained_depth(seen, out, batch, text, len(retained))
-        self.optimiser.zero_grad(set_to_none=True)
         if torch.isfinite(loss):
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-            self.optimiser.step()
+            descend(self.optimiser, loss, learning_rate)
             self._teacher.update_parameters(self.student)
         return StepLosses(float(loss.detach()), float(supervised.detach()), float(agreement.detach()), self._guidance)
 

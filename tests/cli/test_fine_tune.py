@@ -15,6 +15,7 @@ from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.cli.labelled_folder import folder_data, folder_prompts
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DatasetError, LabelsError, PromptError
+from napari_amvlm.generators import drain
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.checkpoint import save_model
@@ -288,20 +289,11 @@ def learnt_project(binary_folder, tiny_checkpoint, tmp_path):
             project.corrections.accept(record.id, "nuclei", Answer(mask))
         data = learning_data(project, predictor_scales=lambda *_: "tiles")
         entry = start_run(project, config, predictor.info, data)
-        result = _result(fine_tune(predictor.model, data, config, device=predictor.device))
+        result = drain(fine_tune(predictor.model, data, config, device=predictor.device), lambda report: None)
         keep_model(project, result, predictor.info, data.prompts, entry)
         project.corrections.accept(records[2].id, "nuclei", Answer(~mask))
         project.corrections.accept(records[0].id, "nuclei", Answer(~mask))
     return root
-
-
-def _result(run):
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            result = end.value
-            return result
 
 
 @pytest.mark.parametrize("number", [0, 1])

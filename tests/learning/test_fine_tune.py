@@ -160,14 +160,10 @@ def test_a_prompt_that_was_accepted_at_both_scales_is_learnt_at_one_and_that_is_
 
 @pytest.mark.parametrize("validation", [0, 1])
 def test_stopping_returns_what_was_learnt(tiny_model, validation):
-    run = fine_tune(tiny_model, _data(validation=validation), _config(steps=500), should_stop=lambda: len(steps) == 2)
     steps = []
-    while True:
-        try:
-            steps += [r for r in [next(run)] if isinstance(r, StepReport)]
-        except StopIteration as end:
-            result = end.value
-            break
+    run = fine_tune(tiny_model, _data(validation=validation), _config(steps=500), should_stop=lambda: len(steps) == 2)
+
+    result = drain(run, lambda report: steps.append(report) if isinstance(report, StepReport) else None)
 
     assert (result.stopped, result.steps, result.after) == (True, 2, None)
     assert not torch.equal(result.model.unet.head.weight, tiny_model.unet.head.weight)

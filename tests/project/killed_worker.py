@@ -86,15 +86,10 @@ class Learner:
         say("served", record.id)
 
     def _finish(self, data, config):
+        from napari_amvlm.generators import drain
         from napari_amvlm.learning import fine_tune
 
-        steps = fine_tune(self.model, data, config)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result = end.value
-                return result
+        return drain(fine_tune(self.model, data, config), lambda report: None)
 
 
 def export(project, out):

@@ -6,6 +6,7 @@ import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import Cancelled, ModelFileError, ProjectError
+from napari_amvlm.generators import drain
 from napari_amvlm.imaging import Tile
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.predictor import Predictor
@@ -200,11 +201,7 @@ def learnt(project, predictor):
     data = learning_data(project, predictor_scales=lambda *_: "tiles")
     run = start_run(project, config, predictor.info, data)
     steps = fine_tune(predictor.model, data, config, device=predictor.device)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return keep_model(project, end.value, predictor.info, data.prompts, run)
+    return keep_model(project, drain(steps, lambda report: None), predictor.info, data.prompts, run)
 
 
 def test_after_a_run_teacher_and_student_are_compared(project, learnt):

@@ -13,7 +13,7 @@ from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import Loop, StepLosses, never
-from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
+from napari_amvlm.learning.module_state import below, descend, flat, optimiser_tensors, restore_optimiser
 from napari_amvlm.learning.run_state import Progress, RunState
 from training.methods.backbone import WIDTHS
 from training.methods.protocol import Views
@@ -108,24 +108,19 @@ class _Training:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = averaged(self.network, config.ema_decay)
         self._source = CropSource(data.squared(config.square), self._config, ModelConfig(), device)
-        self._learnt = [p for p in self.network.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(self._learnt, lr=config.learning_rate, weight_decay=config.weight_decay)
+        learnt = [p for p in self.network.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.AdamW(learnt, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.budget = Budget(self._config)
 
     def step(self, rate: float) -> StepLosses:
         """Make one step."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         time = self.budget.fraction
         self.network.train()
         views = self._views(self._source.draw())
         with autocast(self._device):
             losses = self._method.losses(self.network, views, time)
         loss = torch.stack([value.float() for value in losses.values()]).sum()
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._learnt, 1.0)
-        self._optimiser.step()
+        descend(self._optimiser, loss, rate)
         self._method.after_step(self.network, time)
         self.average.update_parameters(self.network)
         supervised = float(losses["supervised"].detach())
@@ -135,8 +130,7 @@ class _Training:
         """Return the state between two steps, chance included: noise and dropout draw from it."""
         parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
         parts |= {"optimiser": optimiser_tensors(self._optimiser), "crops": self._source.state()}
-        tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        tensors["chance"] = torch.get_rng_state()
+        tensors = {**flat(parts), "chance": torch.get_rng_state()}
         return RunState(tensors, Progress(self.budget.step, self.budget.seconds, 0.0, 0, (), not_finite))
 
     def restore(self, saved: RunState) -> None:

@@ -17,7 +17,7 @@ from napari_amvlm.errors import DivergedError, InputError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import never
-from napari_amvlm.learning.module_state import below, optimiser_tensors, restore_optimiser
+from napari_amvlm.learning.module_state import below, flat, optimiser_tensors, parameters_of, restore_optimiser
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model
 from training.pretraining.batches import BatchSource
@@ -178,7 +178,7 @@ class Pretraining:
         rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * falling[recipe.schedule])
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate * group["factor"]
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        parameters = parameters_of(self.optimiser)
         self.optimiser.zero_grad(set_to_none=True)
         losses: list[dict[str, float]] = []
         for index in self.workers.share(recipe.accumulate):
@@ -223,10 +223,9 @@ class Pretraining:
         """Write everything that a resumed run needs; the first process does it for all."""
         if not self.workers.leads:
             return
-        tensors = {f"model.{k}": v for k, v in self.parts.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        tensors |= {f"alignment.{k}": v for k, v in self.alignment.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in optimiser_tensors(self.optimiser).items()}
+        parts = {"model": self.parts, "average": self.average, "alignment": self.alignment}
+        tensors = flat({name: part.state_dict() for name, part in parts.items()})
+        tensors |= flat({"optimiser": optimiser_tensors(self.optimiser)})
         meta = {"step": str(self.step), "best": str(self.best), "recipe": self.recipe.model_dump_json()}
         save_tensors(tensors, self.out / STATE, meta)
 
