@@ -85,7 +85,8 @@ def evaluate(
     if beside is not None:
         predictor = AveragedPredictor(predictor, _predictor(beside, device, views), share)
     modes = (recipe.prompts, *recipe.score_prompts)
-    scores = score_split(predictor, split, pairs, modes, seed=recipe.seed, protocols=protocols)
+    square = recipe.learning_config().square
+    scores = score_split(predictor, split, pairs, modes, seed=recipe.seed, protocols=protocols, square=square)
     together = {"views": views} if beside is None else {"views": views, "beside": beside, "share": share}
     return {"model": model, **together, "dataset": split.spec.name, "part": part, "n": len(pairs), "scores": scores}
 

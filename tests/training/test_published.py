@@ -22,6 +22,7 @@ from napari_amvlm.models.build import build_model
 from napari_amvlm.models.image_encoder import load_vit
 from napari_amvlm.models.model_info import read_info
 from training.datasets.mask_captions import caption_of
+from training.evaluate import evaluate, run_recipe
 from training.published import Published, publish
 from training.runs.folder import RunFolder
 from training.runs.recipe import read_recipe
@@ -96,10 +97,13 @@ def test_both_steps_run_stop_and_go_on(discs_data, tiny_config, text_encoder, tm
 
 
 def test_a_run_of_one_meaning_says_that_l_tg_did_not_act(discs_data, tiny_config, text_encoder, tmp_path):
-    recipe = _recipe(tiny_config.model_dump(), captions="masks", run={"prompts": "fixed"})
+    recipe, run = _recipe(tiny_config.model_dump(), captions="masks", run={"prompts": "fixed"}), tmp_path / "out/step-2"
 
     publish(recipe, discs_data, tmp_path / "out", device=_CPU, text_encoder=text_encoder, should_stop=lambda: False)
+    again = evaluate(str(run), run_recipe(str(run), None, ()), discs_data, device=_CPU, protocols=("224",))
 
+    # squares that were learnt are looked at in their own size, by the run and by whoever scores it again
+    assert again["scores"]["fixed"]["224"] == RunFolder(run).read("scores.json")["scores"]["fixed"]["224"]
     assert "L_tg did not act" in (tmp_path / "out" / "step-2" / "report.md").read_text()
     assert "made of masks" in (tmp_path / "out" / "step-1" / "data.json").read_text()
 
