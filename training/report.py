@@ -339,7 +339,7 @@ def _shown_tests(content: dict[str, Any]) -> list[dict[str, Any]]:
     tests: list[dict[str, Any]] = content["tests"]
     if len(rows) <= _MANY_ROWS:
         return tests
-    one = _OURS if _OURS in rows else rows[0]
+    one = next((row for row in rows if row.split(",")[0] == _OURS), rows[0])
     return [test for test in tests if one in (test["first"], test["second"])]
 
 

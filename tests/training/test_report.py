@@ -191,6 +191,7 @@ def test_pretraining_runs_beside_are_no_rows(runs):
         (folder / f"{name}.json").write_text(json.dumps(content))
 
     assert {run.row for run in read_runs(runs)} == {"first", "second"}
+    assert keep(runs, runs / "kept.json") == 5
 
 
 def test_a_folder_without_runs_is_told(tmp_path):

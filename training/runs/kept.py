@@ -23,7 +23,7 @@ _HASHES = "sha256"
 def keep(root: Path, path: Path) -> int:
     """Write the settings, splits and scores of all finished runs below a folder, and return how many there are.
 
-    Weights, logs, pictures and the hashes of the images are left out.
+    Weights, logs, pictures and the hashes of the images are left out, and so are runs whose weights others start from.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def keep(root: Path, path: Path) -> int:
         The folder holds no finished run.
     """
     files: dict[str, dict[str, Any]] = {}
-    folders = sorted(scores.parent for scores in root.rglob(SCORES))
+    folders = sorted(scores.parent for scores in root.rglob(SCORES) if _is_row(scores.parent))
     if not folders:
         raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
     for folder, names in [(root, (GRID,)), *((folder, _OF_A_RUN) for folder in folders)]:
@@ -44,6 +44,12 @@ def keep(root: Path, path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: temporary.write_text("{\n" + lines + "\n}\n", encoding="utf-8"))
     return len(folders)
+
+
+def _is_row(folder: Path) -> bool:
+    """Tell whether a run is a row of a table, and not step 1 of such a row."""
+    config = RunFolder(folder).read(CONFIG) or {}
+    return "sources" not in config.get("recipe", {}) or (folder / ALIGNED).is_file()
 
 
 def _rounded(content: dict[str, Any]) -> dict[str, Any]:
