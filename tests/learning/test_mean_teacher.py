@@ -117,7 +117,8 @@ def test_the_start_counts_like_two_labelled_images(tiny_model, labelled, share):
 def test_the_start_has_no_vote_on_what_its_network_does_not_answer(tiny_config, text_encoder, prompt, failed):
     model = build_model(tiny_config.model_copy(update={"structure": True}), text_encoder=text_encoder, seed=0)
     views, rows = _views(known=0.0, prompts=("nuclei", prompt)), torch.ones(2, dtype=torch.bool)
-    teaching = MeanTeacher(model, _config(anchor=1.0, text_evidence=0, start_share=1.0), failed=failed)
+    teaching = MeanTeacher(model, _config(anchor=1.0, text_evidence=0, start_share=1.0))
+    teaching.learn_as_new(failed)
 
     start = torch.logit(teaching.pseudo_label(views, rows)).mean((1, 2, 3))
     with torch.no_grad():

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import Cancelled, DivergedError
+from napari_amvlm.errors import Cancelled, DivergedError, NotEnoughDataError
 from napari_amvlm.evaluation import evaluate_pairs
 from napari_amvlm.generators import drain
 from napari_amvlm.models.catalog import find_model
@@ -236,6 +236,9 @@ class SimulatedArm:
         reports = run.steps(self._should_stop, lambda: False)
         try:
             result = drain(reports, lambda report: self._tell(report.fraction, "learning"))
+        except NotEnoughDataError as error:  # so far all accepted regions are empty
+            log.info("%s, round %d: %s", self._name, len(self._rounds), error)
+            return "nothing to learn"
         except DivergedError as error:
             log.warning("%s, round %d: %s", self._name, len(self._rounds), error)
             result = None
