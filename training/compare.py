@@ -169,8 +169,8 @@ def compare(
         row = rows[recipe.name]
         try:
             if row.objective is not None:
-                if RunFolder(folder).finished and not _step_one_folder(row, recipe, out).is_dir():
-                    return True  # a kept run, whose step 1 is gone
+                if RunFolder(folder).finished and not RunFolder(folder).weights.is_file():
+                    return True  # a kept run; step 1 made again elsewhere is not the one that it started from
                 recipe = recipe.model_copy(update={"start": str(_step_one(grid, row, recipe, data, out, device, over))})
             encoder = None if RunFolder(folder).finished else text_encoder()
             execute(recipe, data, folder, device=device, text_encoder=encoder, should_stop=over)
@@ -201,13 +201,9 @@ def _step_one(
     over: Callable[[], bool],
 ) -> Path:
     """Return the weights of a row's step 1; all label fractions of a seed share them."""
-    folder = _step_one_folder(row, recipe, out)
+    folder = out / _STEP_ONE / str(row.objective) / f"seed-{recipe.seed}"
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
     return align(grid.aligned(row, recipe), split, folder, device=device, should_stop=over)
-
-
-def _step_one_folder(row: Rival, recipe: RunRecipe, out: Path) -> Path:
-    return out / _STEP_ONE / str(row.objective) / f"seed-{recipe.seed}"
 
 
 def write_page(grid: Comparison, out: Path) -> Path:

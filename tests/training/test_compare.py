@@ -9,6 +9,7 @@ import torch
 from napari_amvlm.errors import InputError
 from training.compare import Comparison, compare, write_page
 from training.runs.folder import RunFolder
+from training.runs.kept import keep, restore
 from training.runs.recipe import read_recipe, validated
 
 _CPU = torch.device("cpu")
@@ -54,6 +55,21 @@ def test_rows_run_and_the_page_says_what_departs_and_what_is_left_out(values, di
     assert list(scores["scores"]) == ["captions"]
     assert _compare(grid, discs_data, out, text_encoder) == 1
     assert {path: path.stat().st_mtime_ns for path in first} == first
+
+
+def test_kept_runs_stay_finished_beside_new_ones_of_their_step_one(values, discs_data, text_encoder, tmp_path):
+    first, values = tmp_path / "first", values | {"rows": values["rows"][2:3]}
+    assert _compare(validated(Comparison, values, "grid"), discs_data, first, text_encoder) == 0
+    keep(first, tmp_path / "kept.json")
+    restore(tmp_path / "kept.json", tmp_path / "second")
+    grid = validated(Comparison, values | {"fractions": [2, 1]}, "grid")
+
+    assert _compare(grid, discs_data, tmp_path / "second", text_encoder) == 0
+    assert _compare(grid, discs_data, tmp_path / "second", text_encoder) == 0
+
+    assert {path.parent.parent.name for path in (tmp_path / "second" / "mgca").rglob("model.safetensors")} == {
+        "labels-1"
+    }
 
 
 def test_without_captions_rows_that_read_them_are_left_out(values, discs_data, text_encoder, tmp_path):

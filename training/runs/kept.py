@@ -41,8 +41,8 @@ def keep(root: Path, path: Path) -> int:
                 content.pop(_HASHES, None)
                 files[(folder / name).relative_to(root).as_posix()] = content if name == CONFIG else _rounded(content)
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(content, sort_keys=True)}" for name, content in files.items())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text("{\n" + lines + "\n}\n", encoding="utf-8"))
+    text = "{\n" + lines + "\n}\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), make_folder=True)
     return len(folders)
 
 
