@@ -36,8 +36,8 @@ from training.command import (
     time_limit,
 )
 from training.runs.folder import RunFolder
-from training.runs.grid import GRID, Grid, make_runs
-from training.runs.kept import restore
+from training.runs.grid import Grid, make_runs
+from training.runs.kept import begin_grid
 from training.runs.random_start import RANDOM
 from training.runs.recipe import read_recipe
 from training.semi_supervised import execute
@@ -135,10 +135,7 @@ def main(
     """Make the runs of a grid."""
     wanted = read_recipe(Grid, grid, settings)
     runs = list(wanted.only(row or ()).runs(start_files(start or ()), str(grid)))
-    out.mkdir(parents=True, exist_ok=True)
-    if kept is not None:
-        restore(kept, out)
-    RunFolder(out).write(GRID, {"rows": [row.name for row in wanted.rows]})
+    begin_grid(wanted, out, kept)
     with stop_on_interrupt() as stopped, progress("Learning") as show:
         left = ablate(runs, data, out, device=resolve_device(device), minutes=minutes, should_stop=stopped, show=show)
     done = f"{len(runs) - left} of {len(runs)} runs are finished"

@@ -3,9 +3,10 @@
     python -m training.ablate_step_one training/recipes/ablation-step-one.toml --data PATH --out runs/step-one
 
 Finished runs are skipped and an unfinished one goes on, so the same command can be stopped and given again; `--minutes`
-bounds one sitting. `--row NAME` takes some rows alone, so that several commands can share a grid. The tables of what is
-finished are written at the end: Dice of the text mask and of the segmentation, how often an image finds its caption
-among one of each meaning, and the spread of its similarity over paraphrases, with paired tests against the first row.
+bounds one sitting. `--row NAME` takes some rows alone, so that several commands can share a grid, and `--kept FILE`
+counts the runs as finished that `training.report --keep` kept of another folder. The tables of what is finished are
+written at the end: Dice of the text mask and of the segmentation, how often an image finds its caption among one of
+each meaning, and the spread of its similarity over paraphrases, with paired tests against the first row.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from training.command import (
     DataSetsOption,
     DeviceOption,
     GridArgument,
+    KeptOption,
     MinutesOption,
     OutOption,
     RowOption,
@@ -41,7 +43,7 @@ from training.pretraining.recipe import Recipe
 from training.pretraining.step_one_table import markdown, tables
 from training.runs.folder import RunFolder
 from training.runs.grid import GridRun, NamedRow, RowGrid, folder_name, make_runs
-from training.runs.kept import ALIGNED
+from training.runs.kept import ALIGNED, begin_grid
 from training.runs.markdown import write_tables
 from training.runs.recipe import read_recipe, validated
 
@@ -144,6 +146,7 @@ def main(
     data: DataSetsOption,
     out: OutOption,
     minutes: MinutesOption = None,
+    kept: KeptOption = None,
     row: RowOption = None,
     settings: SettingsOption = None,
     start: Annotated[Path, typer.Option(help="Weights to go on from, where the recipe names some.")] = WEIGHTS
@@ -153,6 +156,7 @@ def main(
     """Make the runs of a grid of step 1, and write their tables."""
     wanted = read_recipe(StepOneGrid, grid, settings)
     chosen = list(wanted.only(row or ()).runs(str(grid)))
+    begin_grid(wanted, out, kept)
     recipe = chosen[0].recipe
     images = _images(data, recipe, wanted.held_out)
     with stop_on_interrupt() as stopped:
@@ -167,7 +171,7 @@ def main(
             text_encoder=load_text_encoder(recipe.model.text_encoder),
             should_stop=stopped,
         )
-    report = tables(list(wanted.runs(str(grid))), out)
+    report = tables(out)
     write_tables(out, "step-one", report, markdown(report))
     typer.echo(f"{len(chosen) - left} of {len(chosen)} runs are finished; wrote {out / 'step-one.md'}.")
 

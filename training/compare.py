@@ -44,8 +44,8 @@ from training.published import Published, align
 from training.report import markdown, read_runs, tables
 from training.runs.charts import draw_losses
 from training.runs.folder import RunFolder
-from training.runs.grid import GRID, GridRun, NamedRow, RowGrid, folder_name, make_runs
-from training.runs.kept import restore
+from training.runs.grid import GridRun, NamedRow, RowGrid, folder_name, make_runs
+from training.runs.kept import begin_grid
 from training.runs.markdown import table, write_tables
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.semi_supervised import execute
@@ -243,13 +243,11 @@ def main(
     """Run AMVLM and its rivals, and write the page."""
     whole = read_recipe(Comparison, grid, settings)
     runs = list(whole.only(row or ()).runs(str(grid)))
-    if kept is not None:
-        restore(kept, out)
+    begin_grid(whole, out, kept)
     with stop_on_interrupt() as stopped:
         over = time_limit(minutes, stopped)
         encoder = functools.cache(load_text_encoder)
         left = compare(whole, runs, data, out, device=resolve_device(device), over=over, text_encoder=encoder)
-    RunFolder(out).write(GRID, {"rows": [each.name for each in whole.rows]})
     page = write_page(whole, out)
     typer.echo(f"{len(runs) - left} of {len(runs)} runs are finished; wrote {page}.")
 

@@ -3,7 +3,7 @@
     python -m training.report runs/unlabelled --keep docs/experiments/results/unlabelled.json
     python -m training.pages docs/experiments
 
-A page says where its tables go, and which protocol they show:
+A page says where its tables go, and which protocol they show; or `step-one` for a grid of `training.ablate_step_one`:
 
     <!-- tables: results/unlabelled.json, native -->
     <!-- end of tables -->
@@ -21,7 +21,11 @@ import typer
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically
 from training.command import run_command
+from training.pretraining import step_one_table
 from training.report import markdown, read_runs, tables
+
+STEP_ONE = "step-one"
+"""In the place of a protocol: the tables of what short pretraining runs have aligned."""
 
 _BLOCK = re.compile(
     r"(<!-- tables: (?P<file>\S+), (?P<protocol>\S+) -->\n).*?(?P<end><!-- end of tables -->)", re.DOTALL
@@ -38,13 +42,19 @@ def rendered(page: Path) -> str:
     """
 
     def block(match: re.Match[str]) -> str:
-        file, protocol = page.parent / match["file"], match["protocol"]
-        runs = [run for run in read_runs(file) if run.protocol == protocol]
-        if not runs:
-            raise InputError(f"{page}: {file} holds no run that was scored by the protocol {protocol}.")
-        return f"{match[1]}\n{markdown(tables(runs)).strip()}\n\n{match['end']}"
+        text = _tables(page, page.parent / match["file"], match["protocol"])
+        return f"{match[1]}\n{text.strip()}\n\n{match['end']}"
 
     return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
+
+
+def _tables(page: Path, file: Path, protocol: str) -> str:
+    if protocol == STEP_ONE:
+        return step_one_table.markdown(step_one_table.tables(file))
+    runs = [run for run in read_runs(file) if run.protocol == protocol]
+    if not runs:
+        raise InputError(f"{page}: {file} holds no run that was scored by the protocol {protocol}.")
+    return markdown(tables(runs))
 
 
 def main(folder: Annotated[Path, typer.Argument(help="Folder of the pages, at any depth.")]) -> None:

@@ -12,10 +12,9 @@ the folder that it was made of.
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from napari_amvlm.errors import InputError
 from training.command import run_command
 from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
 from training.runs.grid import GRID, folder_name
-from training.runs.kept import keep, restore
+from training.runs.kept import as_folder, keep
 from training.runs.markdown import table, write_tables
 from training.runs.paired import ALPHA, compare
 from training.runs.published import ANOTHER_PROTOCOL, published
@@ -81,7 +80,10 @@ def read_runs(*roots: Path) -> list[Measured]:
     InputError
         One of the folders holds none.
     """
-    measured = [run for root in dict.fromkeys(roots) for run in _runs_of(root)]
+    measured: list[Measured] = []
+    for root in dict.fromkeys(roots):
+        with as_folder(root) as folder:
+            measured += _runs_below(folder)
     paths: dict[tuple[str, ...], set[Path]] = defaultdict(set)
     for run in measured:
         paths[_key(run)].add(run.path)
@@ -91,14 +93,6 @@ def read_runs(*roots: Path) -> list[Measured]:
 
 def _key(run: Measured) -> tuple[str, ...]:
     return run.dataset, run.protocol, run.labels, run.row, str(run.seed)
-
-
-def _runs_of(root: Path) -> list[Measured]:
-    if not root.is_file():
-        return _runs_below(root)
-    with tempfile.TemporaryDirectory() as folder:
-        restore(root, Path(folder))
-        return _runs_below(Path(folder))
 
 
 def _runs_below(root: Path) -> list[Measured]:

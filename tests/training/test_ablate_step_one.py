@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
 from training.ablate_step_one import StepOneGrid, main, run_grid
+from training.pages import rendered
 from training.pretraining.data import load_taught_images
 from training.pretraining.step_one_table import markdown, tables
 from training.runs.folder import RunFolder
+from training.runs.kept import keep
 from training.runs.recipe import read_recipe, read_toml, validated
 
 _GRID = """
@@ -85,6 +87,29 @@ def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(grid, shared_d
     assert '"css"' not in (out / "l-ita-alone" / "seed-0" / "log.jsonl").read_text()
 
 
+def test_kept_runs_count_as_finished_elsewhere_and_make_the_tables_of_a_page(grid, shared_data, tmp_path):
+    app = typer.Typer()
+    app.command()(main)
+    command = [str(grid), "--data", str(shared_data), "--device", "cpu"]
+    first, second, kept = tmp_path / "first", tmp_path / "second", tmp_path / "kept.json"
+    CliRunner().invoke(app, [*command, "--out", str(first), "--row", "with PDT"])
+    assert keep(first, kept) == 1
+
+    idle = CliRunner().invoke(app, [*command, "--out", str(second), "--kept", str(kept), "--minutes", "0"])
+    rest = CliRunner().invoke(app, [*command, "--out", str(second)])
+
+    assert "1 of 2 runs are finished" in idle.output
+    assert "2 of 2 runs are finished" in rest.output
+    assert not (second / "with-pdt" / "seed-0" / "log.jsonl").exists()
+    assert list(json.loads((second / "step-one.json").read_text())["rows"]) == ["L_ITA alone", "with PDT"]
+    assert keep(second, kept) == 2
+    page = tmp_path / "page.md"
+    page.write_text("<!-- tables: kept.json, step-one -->\n<!-- end of tables -->\n")
+    means, tests = (second / "step-one.md").read_text().split("\n\n")
+    assert means in rendered(page)
+    assert all(line in rendered(page) for line in tests.splitlines()[:2])
+
+
 def test_an_interrupted_run_keeps_its_steps(grid, shared_data, tmp_path, text_encoder):
     runs = list(read_recipe(StepOneGrid, grid).only(["with PDT"]).runs("grid"))
     images = [i for source in runs[0].recipe.sources for i in load_taught_images(shared_data, source, whole=64)]
@@ -133,12 +158,12 @@ def _write_run(folder, text_mask, spread, retrieval):
 
 
 def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path):
-    _write_run(tmp_path / "a", [0.4, 0.5, 0.6], [0.1, 0.2, 0.3], 0.5)
-    _write_run(tmp_path / "b0", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.75)
-    _write_run(tmp_path / "b1", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.25)
-    runs = [("A", "a", None), ("B", "b0", None), ("B", "b1", None), ("C", "not there", None)]
+    _write_run(tmp_path / "a" / "seed-0", [0.4, 0.5, 0.6], [0.1, 0.2, 0.3], 0.5)
+    _write_run(tmp_path / "b" / "seed-0", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.75)
+    _write_run(tmp_path / "b" / "seed-1", [0.5, 0.7, 0.9], [0.1, 0.1, 0.1], 0.25)
+    (tmp_path / "grid.json").write_text('{"rows": ["A", "B", "C"]}')
 
-    found = tables(runs, tmp_path)
+    found = tables(tmp_path)
 
     assert list(found["rows"]) == ["A", "B"]
     assert (found["rows"]["B"]["seeds"], found["rows"]["B"]["retrieval"]) == (2, 0.5)
@@ -146,5 +171,5 @@ def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path):
     assert (of_mask["of"], of_mask["images"], of_mask["difference"]) == ("text_mask", 3, pytest.approx(0.2))
     assert of_spread["difference"] == pytest.approx(-0.1)
     assert "| B | 2 | 0.5000 | 0.9000 | 0.5000 |" in markdown(found)
-    with pytest.raises(InputError, match="holds no finished run of the grid"):
-        tables([("C", "not there", None)], tmp_path)
+    with pytest.raises(InputError, match="holds no finished run of a grid of step 1"):
+        tables(tmp_path / "a")

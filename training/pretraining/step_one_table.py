@@ -8,7 +8,8 @@ import numpy as np
 
 from napari_amvlm.errors import InputError
 from training.runs.folder import SCORES, RunFolder
-from training.runs.kept import ALIGNED
+from training.runs.grid import GRID, folder_name
+from training.runs.kept import ALIGNED, as_folder
 from training.runs.markdown import table
 from training.runs.paired import compare
 
@@ -16,27 +17,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from training.pretraining.recipe import Recipe
-
 _Finished = tuple[dict[str, Any], dict[str, Any]]
 """A run's scores, and what it has aligned."""
 
 
-def tables(runs: Sequence[tuple[str, str, Recipe]], out: Path) -> dict[str, Any]:
+def tables(root: Path) -> dict[str, Any]:
     """Return the means over seeds of each row's finished runs, and tests of each row against the first.
+
+    Parameters
+    ----------
+    root
+        Folder of the grid, or a file of its kept runs (`training.runs.kept`).
 
     Raises
     ------
     InputError
         No run is finished.
     """
-    finished: dict[str, list[_Finished]] = {}
-    for row, folder, _ in runs:
-        scores, aligned = (RunFolder(out / folder).read(name) for name in (SCORES, ALIGNED))
-        if scores is not None and aligned is not None:
-            finished.setdefault(row, []).append((scores, aligned))
+    with as_folder(root) as folder:
+        names = (RunFolder(folder).read(GRID) or {"rows": []})["rows"]
+        runs = {name: _finished(folder / folder_name(name)) for name in names}
+    finished = {name: of_row for name, of_row in runs.items() if of_row}
     if not finished:
-        raise InputError(f"{out} holds no finished run of the grid; give the command more --minutes.")
+        raise InputError(f"{root} holds no finished run of a grid of step 1; give the command more --minutes.")
     first = next(iter(finished))
     rows = {name: _means(of_row) for name, of_row in finished.items()}
     tests = [
@@ -47,6 +50,15 @@ def tables(runs: Sequence[tuple[str, str, Recipe]], out: Path) -> dict[str, Any]
         if name != first
     ]
     return {"rows": rows, "tests": tests}
+
+
+def _finished(row: Path) -> list[_Finished]:
+    """Return the finished runs in the folder of a row, one for each seed."""
+    runs = (
+        tuple(RunFolder(path.parent).read(name) for name in (SCORES, ALIGNED))
+        for path in sorted(row.glob(f"*/{ALIGNED}"))
+    )
+    return [(scores, aligned) for scores, aligned in runs if scores is not None and aligned is not None]
 
 
 def _means(of_row: Sequence[_Finished]) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import InputError
@@ -11,12 +14,13 @@ from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
 from training.runs.grid import GRID
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from training.runs.grid import RowGrid
 
 ALIGNED = "alignment.json"
 """File beside the scores of a short pretraining run: what it has aligned."""
 
-_OF_A_RUN = (CONFIG, DATA, SCORES, ALIGNED)
 _HASHES = "sha256"
 
 
@@ -24,6 +28,7 @@ def keep(root: Path, path: Path) -> int:
     """Write the settings, splits and scores of all finished runs below a folder, and return how many there are.
 
     Weights, logs, pictures and the hashes of the images are left out, and so are runs whose weights others start from.
+    Of a short pretraining run what it has aligned is written, and not its split, which is that of its sets.
 
     Raises
     ------
@@ -34,7 +39,7 @@ def keep(root: Path, path: Path) -> int:
     folders = sorted(scores.parent for scores in root.rglob(SCORES) if _is_row(scores.parent))
     if not folders:
         raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
-    for folder, names in [(root, (GRID,)), *((folder, _OF_A_RUN) for folder in folders)]:
+    for folder, names in [(root, (GRID,)), *((folder, _files_of(folder)) for folder in folders)]:
         for name in names:
             content = RunFolder(folder).read(name)
             if content is not None:
@@ -52,9 +57,17 @@ def _is_row(folder: Path) -> bool:
     return "sources" not in config.get("recipe", {}) or (folder / ALIGNED).is_file()
 
 
+def _files_of(folder: Path) -> tuple[str, ...]:
+    """Return the files of a run that its tables need, and those that say whether it is the same run."""
+    return CONFIG, ALIGNED if (folder / ALIGNED).is_file() else DATA, SCORES
+
+
 def _rounded(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with the five digits of each number that a table could show."""
-    rounded: dict[str, Any] = json.loads(json.dumps(content), parse_float=lambda text: round(float(text), 5))
+    """Return a JSON object with the seven decimals of each number on which a table could depend.
+
+    A table shows four, but also a p of figures as small as the spread over paraphrases, some 0.005.
+    """
+    rounded: dict[str, Any] = json.loads(json.dumps(content), parse_float=lambda text: round(float(text), 7))
     return rounded
 
 
@@ -80,3 +93,22 @@ def restore(path: Path, root: Path) -> None:
         if not wanted[name].is_file():
             wanted[name].parent.mkdir(parents=True, exist_ok=True)
             RunFolder(wanted[name].parent).write(wanted[name].name, files[name])
+
+
+def begin_grid(grid: RowGrid[Any], out: Path, kept: Path | None) -> None:
+    """Make the folder of a grid, with the names of its rows in their order, and the kept runs, if there are some."""
+    out.mkdir(parents=True, exist_ok=True)
+    if kept is not None:
+        restore(kept, out)
+    RunFolder(out).write(GRID, {"rows": [row.name for row in grid.rows]})
+
+
+@contextlib.contextmanager
+def as_folder(root: Path) -> Iterator[Path]:
+    """Yield a folder of runs: `root` itself or, if it is a file of kept runs, one that has them until the end."""
+    if not root.is_file():
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        restore(root, Path(folder))
+        yield Path(folder)
