@@ -11,10 +11,9 @@ A page says where its tables go, and which protocol they show; or `step-one` for
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,13 +22,16 @@ from napari_amvlm.files import write_atomically
 from training.command import run_command
 from training.pretraining import step_one_table
 from training.report import markdown, read_runs, tables
+from training.runs.markdown import between_marks
+
+if TYPE_CHECKING:
+    import re
 
 STEP_ONE = "step-one"
 """In the place of a protocol: the tables of what short pretraining runs have aligned."""
 
-_BLOCK = re.compile(
-    r"(<!-- tables: (?P<file>\S+), (?P<protocol>\S+) -->\n).*?(?P<end><!-- end of tables -->)", re.DOTALL
-)
+_BEGIN = r"<!-- tables: (?P<file>\S+), (?P<protocol>\S+) -->"
+_END = "<!-- end of tables -->"
 
 
 def rendered(page: Path) -> str:
@@ -38,17 +40,13 @@ def rendered(page: Path) -> str:
     Raises
     ------
     InputError
-        A file cannot be read, or has no run of that protocol.
+        A file cannot be read, or has no run of that protocol; or a mark of the page stands without its other one.
     """
-
-    def block(match: re.Match[str]) -> str:
-        text = _tables(page, page.parent / match["file"], match["protocol"])
-        return f"{match[1]}\n{text.strip()}\n\n{match['end']}"
-
-    return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
+    return between_marks(page, _BEGIN, _END, partial(_tables, page))
 
 
-def _tables(page: Path, file: Path, protocol: str) -> str:
+def _tables(page: Path, opening: re.Match[str]) -> str:
+    file, protocol = page.parent / opening["file"], opening["protocol"]
     if protocol == STEP_ONE:
         return step_one_table.markdown(step_one_table.tables(file))
     runs = [run for run in read_runs(file) if run.protocol == protocol]

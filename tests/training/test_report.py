@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -256,4 +257,25 @@ def test_a_protocol_that_no_run_has(runs, tmp_path):
     page.write_text("<!-- tables: kept.json, 224 -->\n<!-- end of tables -->\n")
 
     with pytest.raises(InputError, match="holds no run that was scored by the protocol 224"):
+        rendered(page)
+
+
+_BEGIN, _END = "<!-- tables: kept.json, native -->", "<!-- end of tables -->"
+
+
+@pytest.mark.parametrize(
+    ("marks", "lone", "missing"),
+    [
+        ((_BEGIN,), _BEGIN, f"no end '{_END}' below it"),
+        ((_BEGIN, _BEGIN, _END), _BEGIN, f"no end '{_END}' below it"),
+        ((_BEGIN, _END, _END), _END, "no opening mark above it"),
+        (("<!-- tables: kept.json -->", _END), _END, "no opening mark above it"),
+    ],
+)
+def test_a_mark_without_its_other_one_is_told(runs, tmp_path, marks, lone, missing):
+    keep(runs, tmp_path / "kept.json")
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(marks))
+
+    with pytest.raises(InputError, match=re.escape(f"{page}: the mark '{lone}' has {missing}")):
         rendered(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_amvlm.errors import InputError
-from training.runs.markdown import table
+from training.runs.markdown import between_marks, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,12 +137,7 @@ def write_into(page: Path, text: str) -> None:
     InputError
         The page cannot be read, or has no such marks.
     """
-    try:
-        words = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{page} cannot be read ({error.strerror}); give a page that holds {BEGIN!r}.") from error
-    before, begin, rest = words.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    words = between_marks(page, re.escape(BEGIN), END, lambda _: text)
+    if BEGIN not in words:
         raise InputError(f"{page} should hold a line {BEGIN!r} and below it a line {END!r}; put them in.")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    page.write_text(words, encoding="utf-8")
