@@ -67,6 +67,18 @@ def supports_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def learning_layout(device: torch.device) -> torch.memory_format:
+    """Return the order of maps in memory in which `device` differentiates convolutions fastest.
+
+    That is with the channels last, but for processors that compute in float32: their backward pass takes about twice as
+    long that way.
+    """
+    import torch
+
+    slow = device.type == "cpu" and not supports_bfloat16(device)
+    return torch.contiguous_format if slow else torch.channels_last
+
+
 @contextlib.contextmanager
 def autocast(device: torch.device) -> Iterator[None]:
     """Run the body in bfloat16 where the device gains by it, else in float32."""

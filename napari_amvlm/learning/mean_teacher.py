@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from napari_amvlm.device import autocast
+from napari_amvlm.device import autocast, learning_layout
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import StepLosses
 from napari_amvlm.learning.module_state import below, descend, flat, optimiser_tensors, restore_optimiser
@@ -124,7 +124,8 @@ class MeanTeacher:
         self._taught: dict[str, bool] = {}
         self._failed: set[tuple[Concept, ...]] = set()
         start = learnt_parts(model)
-        self.student = copy.deepcopy(start).train()
+        layout = learning_layout(model.device)
+        self.student = copy.deepcopy(start).train().to(memory_format=layout)  # type: ignore[call-overload]
         self._decay = config.ema_decay
         self._teacher = averaged(self.student, lambda: self._decay, warm_up=config.ema_warmup)
         self._teacher.requires_grad_(requires_grad=False)

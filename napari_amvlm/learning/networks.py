@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from napari_amvlm.device import learning_layout
 from napari_amvlm.models.amvlm import AmvlmOutput, ImageFeatures, TextFeatures, decode_pairs
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def learnt_parts(model: AMVLM) -> nn.ModuleDict:
 def see(model: AMVLM, images: Tensor, whole: Tensor) -> SeenImages:
     """Run the frozen image encoder on images `(B, 3, H, W)` in [0, 1]; `whole` is bool `(B,)`."""
     images = images.contiguous(memory_format=torch.channels_last)
-    maps = model.see(images, whole)
+    maps = model.see(images, whole).ordered(learning_layout(model.device))
     return SeenImages(images, whole, maps, model.image_projection(maps.cls))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from napari_amvlm.models.layers import layout_of
 from napari_amvlm.models.text_mask import TextMaskGenerator, text_guided_embedding
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Return the sum of the gradients of each row."""
         (index,) = ctx.saved_tensors
-        layout = torch.channels_last if gradient.ndim == 4 else torch.contiguous_format
+        layout = layout_of(gradient) if gradient.ndim == 4 else torch.contiguous_format
         total = gradient.new_zeros((ctx.rows, *gradient.shape[1:])).to(memory_format=layout)
         for row, target in enumerate(index.tolist()):
             total[target] += gradient[row]

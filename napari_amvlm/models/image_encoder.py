@@ -39,6 +39,12 @@ class VisionFeatures:
         quarter, eighth = (None if m is None else m[rows] for m in (self.quarter, self.eighth))
         return VisionFeatures(self.cls[rows], self.tokens[rows], quarter, eighth)
 
+    def ordered(self, layout: torch.memory_format) -> VisionFeatures:
+        """Return the same with its maps in another order in memory."""
+        maps = (self.tokens, self.quarter, self.eighth)
+        tokens, quarter, eighth = (None if m is None else m.contiguous(memory_format=layout) for m in maps)
+        return VisionFeatures(self.cls, tokens, quarter, eighth)  # type: ignore[arg-type]
+
 
 class ConvStem(nn.Module):
     """Four strided convolutions in place of the ViT's 16x16 patch embedding.

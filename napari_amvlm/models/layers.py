@@ -22,6 +22,12 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(x)
 
 
+def layout_of(maps: Tensor) -> torch.memory_format:
+    """Return the order in memory of the maps, or of a convolution's weights, `(A, B, h, w)`."""
+    last = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def position_channels(like: Tensor, whole: Tensor) -> Tensor:
     """Return y and x in [-1, 1] and a constant 1 for images that are seen whole; all zero for tiles.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from napari_amvlm.models.layers import layout_of
 from napari_amvlm.models.unet import ConvBlock
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class ObjectHead(nn.Module):
             `(N, 1, H, W)`.
         """
         x = (torch.cat([images, probability.detach()], dim=1) - 0.5) * 4
-        x = nn.functional.pixel_unshuffle(x, _PATCH).contiguous(memory_format=torch.channels_last)
+        layout = layout_of(next(self.down.parameters()))
+        x = nn.functional.pixel_unshuffle(x, _PATCH).contiguous(memory_format=layout)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else nn.functional.max_pool2d(x, 2))

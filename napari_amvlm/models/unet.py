@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from napari_amvlm.config import UNetConfig
-from napari_amvlm.models.layers import POSITION_CHANNELS, GroupNorm, position_channels
+from napari_amvlm.models.layers import POSITION_CHANNELS, GroupNorm, layout_of, position_channels
 
 
 class ConvBlock(nn.Module):
@@ -95,7 +95,8 @@ class TextConditionedUNet(nn.Module):
             Maps from the finest level, at 1/patch of the resolution, down to the fused bottleneck at 1/16.
         """
         x = nn.functional.pixel_unshuffle((images - 0.5) * 4, self._patch)
-        x = torch.cat([x, position_channels(x, whole)], dim=1).contiguous(memory_format=torch.channels_last)
+        layout = layout_of(next(self.down.parameters()))
+        x = torch.cat([x, position_channels(x, whole)], dim=1).contiguous(memory_format=layout)
         skips: list[Tensor] = []
         for index, block in enumerate(self.down):
             x = block(x if index == 0 else nn.functional.max_pool2d(x, 2))

@@ -12,6 +12,7 @@ from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import CropBatch, MeanTeacher
 from napari_amvlm.learning.mixing import Mixture
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.layers import layout_of
 
 
 def _config(**changes):
@@ -41,6 +42,21 @@ def test_the_consistency_loss_looks_at_unknown_pixels_alone(tiny_model):
     assert one.consistency > 0
     assert one.consistency == pytest.approx(two.consistency, abs=1e-6)
     assert one.supervised != pytest.approx(two.supervised, abs=1e-3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_student_learns_in_the_layout_of_its_device(tiny_model, monkeypatch, layout):
+    by_default = MeanTeacher(tiny_model, _config()).step(_views(known=0.5), learning_rate=0.0, consistency=1.0)
+    monkeypatch.setattr("napari_amvlm.learning.mean_teacher.learning_layout", lambda device: layout)
+    monkeypatch.setattr("napari_amvlm.learning.networks.learning_layout", lambda device: layout)
+    teaching = MeanTeacher(tiny_model, _config())
+
+    losses = teaching.step(_views(known=0.5), learning_rate=0.0, consistency=1.0)
+
+    maps = [p for p in teaching.student.parameters() if p.ndim == 4 and p.shape[-1] > 1 and p.shape[1] > 1]
+    assert {layout_of(p) for p in maps} == {layout}
+    assert {layout_of(p.grad) for p in maps if p.grad is not None} == {layout}
+    assert losses.total == pytest.approx(by_default.total, rel=1e-3)
 
 
 def test_where_all_is_known_the_teacher_is_not_asked(tiny_model):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from napari_amvlm.config import LearningConfig, ModelConfig
-from napari_amvlm.device import autocast
+from napari_amvlm.device import autocast, learning_layout
 from napari_amvlm.learning.budget import Budget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
@@ -105,7 +105,7 @@ class _Training:
         torch.manual_seed(config.seed)
         self._masks = tuple(masks or dict.fromkeys(p for image in data.labelled for p in image.masks))
         network = method.build(len(self._masks), widths)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device, memory_format=learning_layout(device))  # type: ignore[call-overload]
         self.average = averaged(self.network, config.ema_decay)
         self._source = CropSource(data.squared(config.square), self._config, ModelConfig(), device)
         learnt = [p for p in self.network.parameters() if p.requires_grad]
@@ -145,8 +145,9 @@ class _Training:
 
     def _views(self, batch: CropBatch) -> Views:
         """Return the crops of a step as methods take them."""
-        one, device, last = len(self._masks) == 1, batch.weak.device, torch.channels_last
+        one, device = len(self._masks) == 1, batch.weak.device
         channel = torch.tensor([0 if one else self._masks.index(p) for p in batch.prompts], device=device)
         text = None if self._text_encoder is None else self._text_encoder.sentence(batch.prompts).to(device)
-        weak, strong = (x.contiguous(memory_format=last) for x in (batch.weak, batch.strong))
+        layout = learning_layout(device)
+        weak, strong = (x.contiguous(memory_format=layout) for x in (batch.weak, batch.strong))
         return Views(weak, strong, batch.target, batch.known, channel, text, self._config.class_balance)
