@@ -24,7 +24,7 @@ class Index(Config):
 class Recipe(Config):
     """Everything that decides a pretraining run.
 
-    With `sets` or `index` it teaches a vocabulary, and `sources`, batches of two kinds and step 1 play no part.
+    With `sets` or `index` it teaches a vocabulary, and `sources` and batches of two kinds play no part.
     """
 
     name: str

@@ -12,6 +12,7 @@ import torch
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
 from training.pretraining.batches import OBJECT_SIZES, TISSUE, TISSUE_LOOK, Batch
 from training.pretraining.text_views import swap_sides
+from training.words.captions import caption_of
 from training.words.fields import EVERYDAY, deniable, field_of
 from training.words.referents import FORMS, Referent, View, held_out_combination
 
@@ -32,6 +33,8 @@ _ANY_WAY_UP = ("histology", "dermoscopy", "oct ", "clinical photograph", "smear"
 _MIRRORED = ("lung", "clavicle", "kidney", "breast", "eye")
 """Organs of which a mirrored image shows the other one; of other words with a side, images are not mirrored."""
 
+_APART = 1 << 31
+"""Sets the seed of second looks apart from that of a first one; torch takes the lower 32 bits."""
 _SECOND, _DENIED, _STRUCTURED, _MODALITY, _CAPTION = 0.6, 0.35, 0.35, 0.12, 0.3
 """How often: an image is asked twice; the second prompt is for what is absent; if not, it has structure; a prompt says
 how the image was made; a prompt is the image's own caption."""
@@ -54,6 +57,8 @@ class WordSource:
         Images of a batch that are seen as words of the other scale are, and asked for such words in vain.
     in_vain
         Factors on how often a word is asked for in vain; empty: all alike.
+    captions
+        Whether a batch has captions, and a second look of each view, for step 1; nothing else in it depends on that.
     """
 
     def __init__(
@@ -69,9 +74,10 @@ class WordSource:
         levels: float = 0.5,
         negatives: int = 0,
         in_vain: Mapping[str, float] | None = None,
+        captions: bool = False,
     ) -> None:
         self._seed, self._batch, self._size, self._first, self._levels = seed, batch, size, first, levels
-        self._negatives, self._in_vain_factors = negatives, in_vain or {}
+        self._negatives, self._in_vain_factors, self._captions = negatives, in_vain or {}, captions
         self._concepts = {concept.name: concept for concept in concepts}
         self._wordings = {name: concept.prompts for name, concept in self._concepts.items()}
         self._absent = deniable(images, self._wordings)
@@ -96,7 +102,7 @@ class WordSource:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         names = chance.choices(list(self._weights), list(self._weights.values()), k=self._batch)
         size = self._first[1] if step < self._first[0] else self._size
-        views, asked, index, whole = [], [], [], []
+        pictures, views, asked, index = [], [], [], []
         for row, name in enumerate(names):
             word = chance.choice(list(self._by_word[name]))
             image = chance.choice(self._by_word[name][word])
@@ -108,19 +114,40 @@ class WordSource:
             else:
                 pixels, view = self._view(image, word, size, chance, generator)
                 questions = self._questions(image, word, view, chance)
-            views.append(pixels)
+            pictures.append(pixels)
+            views.append(view)
             asked += questions
             index += [row] * len(questions)
-            whole.append(view.whole)
+        plain = torch.stack(pictures)
+        images = self._look(plain, names, generator)
+        targets = torch.from_numpy(np.stack([r.mask for _, r in asked]))[:, None].float()
+        texts = [text for text, _ in asked]
+        concepts = [r.meaning for _, r in asked]
+        whole = torch.tensor([view.whole for view in views])
+        told = self._told(plain, views, names, step) if self._captions else ([], [], images, [])
+        return Batch(images, whole, texts, concepts, torch.tensor(index), targets, *told)
+
+    def _look(self, plain: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
+        """Return the views with another look each, histology with other stains."""
         histology = torch.tensor(["histology" in self._specs[name].modality for name in names])
-        images = torch.stack(views)
+        images = plain.clone()
         for rows, look in ((histology, TISSUE_LOOK), (~histology, _LOOK)):
             if bool(rows.any()):
                 images[rows] = strong_view(images[rows], look, generator)
-        targets = torch.from_numpy(np.stack([r.mask for _, r in asked]))[:, None].float()
-        texts = [text for text, _ in asked]
-        meanings = [r.meaning for _, r in asked]
-        return Batch(images, torch.tensor(whole), texts, meanings, torch.tensor(index), targets, [], [], images, [])
+        return images
+
+    def _told(
+        self, plain: Tensor, views: Sequence[View], names: Sequence[str], step: int
+    ) -> tuple[list[str], list[str], Tensor, list[str]]:
+        """Return captions, their meanings, and the second views of images and captions, by draws of their own."""
+        number = self._seed * 1_000_003 + step
+        chance, generator = random.Random(f"captions {number}"), torch.Generator().manual_seed(number ^ _APART)
+        made = [
+            caption_of(view, self._specs[name].modality, self._wordings, chance)
+            for view, name in zip(views, names, strict=True)
+        ]
+        texts, meanings, others = (list(column) for column in zip(*made, strict=True))
+        return texts, meanings, self._look(plain, names, generator), others
 
     def _view(
         self, image: LabelledImage, word: str, size: int, chance: random.Random, generator: torch.Generator

@@ -106,6 +106,7 @@ class WordRun(Pretraining):
             levels=recipe.levels,
             negatives=recipe.negatives,
             in_vain=recipe.in_vain,
+            captions=recipe.step_one_weight > 0,
         )
         self.source = Ahead(source, recipe.loaders)
         return recipe.model.model_copy(update={"concepts": concepts, "structure": True})
