@@ -19,6 +19,7 @@ from napari_amvlm.cli.console import progress
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled, InputError
+from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import (
@@ -30,7 +31,6 @@ from training.command import (
     OutOption,
     RowOption,
     SettingsOption,
-    never,
     quiet,
     run_command,
     time_limit,

@@ -11,7 +11,6 @@ each meaning, and the spread of its similarity over paraphrases, with paired tes
 
 from __future__ import annotations
 
-import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ from pydantic import Field
 
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
+from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import (
@@ -31,7 +31,6 @@ from training.command import (
     OutOption,
     RowOption,
     SettingsOption,
-    never,
     run_command,
     time_limit,
 )
@@ -91,7 +90,6 @@ def run_grid(
     device: torch.device,
     *,
     start: Path,
-    minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> int:
@@ -105,30 +103,26 @@ def run_grid(
         Training images, and the validation images to score on.
     start
         Weights to go on from, where the recipe names some.
-    minutes
-        Of this sitting; None works until all is done.
     text_encoder
         A loaded text encoder to share.
     should_stop
-        Asked after every step; the run's state is kept then.
+        Asked before every step and run; the run's state is kept then.
     """
-    ends = None if minutes is None else time.monotonic() + minutes * 60
     validation = [i for i in images if is_validation(i.source, i.name)]
 
     def finished(folder: Path) -> bool:
         return (folder / ALIGNED).is_file()
 
     def make(recipe: Recipe, folder: Path) -> bool:
-        left = None if ends is None else (ends - time.monotonic()) / 60
         given = None if recipe.start is None else start
-        how: dict[str, Any] = {"start": given, "minutes": left, "text_encoder": text_encoder}
-        if not pretrain(recipe, images, data, folder, device, should_stop=should_stop, **how):
+        how: dict[str, Any] = {"start": given, "text_encoder": text_encoder, "should_stop": should_stop}
+        if not pretrain(recipe, images, data, folder, device, **how):
             return False
         if not finished(folder):
             RunFolder(folder).write(ALIGNED, aligned_scores(folder, validation, device, text_encoder))
         return True
 
-    return make_runs(runs, out, make, finished=finished, over=time_limit(minutes, should_stop))
+    return make_runs(runs, out, make, finished=finished, over=should_stop)
 
 
 def aligned_scores(
@@ -167,9 +161,8 @@ def main(
             out,
             resolve_device(device),
             start=start,
-            minutes=minutes,
             text_encoder=load_text_encoder(recipe.model.text_encoder),
-            should_stop=stopped,
+            should_stop=time_limit(minutes, stopped),
         )
     report = tables(out)
     write_tables(out, "step-one", report, markdown(report))

@@ -12,6 +12,7 @@ import typer
 from napari_amvlm.cli import exit_code
 from napari_amvlm.cli.console import remark
 from napari_amvlm.errors import AmvlmError
+from napari_amvlm.learning.loop import never
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +45,6 @@ def run_command(command: Callable[..., Any]) -> None:
     except AmvlmError as error:
         remark(" ".join(str(error).split()))
         raise SystemExit(exit_code(error)) from error
-
-
-def never() -> bool:
-    """Return False: what nobody stops."""
-    return False
 
 
 def quiet(fraction: float, note: str) -> None:

@@ -19,8 +19,17 @@ from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import sha256_of_file
+from napari_amvlm.learning.loop import never
 from napari_amvlm.models.checkpoint import save_model
-from training.command import DataSetsOption, DeviceOption, MinutesOption, OutOption, RecipeArgument, never, run_command
+from training.command import (
+    DataSetsOption,
+    DeviceOption,
+    MinutesOption,
+    OutOption,
+    RecipeArgument,
+    run_command,
+    time_limit,
+)
 from training.pretraining.data import load_taught_images
 from training.pretraining.page import used_files, write_pretrain_page
 from training.pretraining.presence import fit_presence
@@ -51,7 +60,6 @@ def pretrain(
     device: torch.device,
     *,
     start: Path | None = None,
-    minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> bool:
@@ -63,12 +71,10 @@ def pretrain(
         The run's folder; a finished run there is not repeated.
     start
         Weights to go on from; None where the recipe begins at random weights.
-    minutes
-        Length of this sitting; None works until the run is finished.
     text_encoder
         A loaded text encoder to share; None loads the configured one.
     should_stop
-        Asked after every step; the state is kept then.
+        Asked before every step; the state is kept then.
 
     Raises
     ------
@@ -77,11 +83,7 @@ def pretrain(
     """
     check_start(recipe, start)
     folder = RunFolder(out)
-    settings = {
-        "recipe": recipe.model_dump(mode="json"),
-        "start": None if start is None else sha256_of_file(start),
-        "environment": environment(device),
-    }
+    settings = _settings(recipe, start, device)
     if folder.finished:
         folder.claim(settings)
         return True
@@ -91,8 +93,7 @@ def pretrain(
         folder.write(DATA, used_files(data, images))
     if start is not None:
         run.start_from(start)
-    run.load_state()
-    finished = run.run(minutes, should_stop)
+    finished = run.run(should_stop)
     if finished and run.workers.leads:
         _finish(run, images, data, folder)
     return finished
@@ -105,7 +106,6 @@ def teach_words(
     device: torch.device,
     *,
     start: Path | None = None,
-    minutes: float | None = None,
     text_encoder: TextEncoder | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> bool:
@@ -123,24 +123,23 @@ def teach_words(
     out.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(out)
     if run.workers.leads:
-        folder.claim(
-            {
-                "recipe": recipe.model_dump(mode="json"),
-                "start": None if start is None else sha256_of_file(start),
-                "environment": environment(device),
-            }
-        )
+        folder.claim(_settings(recipe, start, device))
         folder.write(DATA, run.split())
     log.info("%d images for training, %d for validation", len(run.training), len(run.validation))
     if start is not None:
         run.start_from(start)
-    run.load_state()
-    finished = run.run(minutes, should_stop)
+    finished = run.run(should_stop)
     if finished and run.workers.leads:
         rows = by_pair(score_words(run.averaged_model(), run.validation))
         run.write(out / f"{recipe.name}.safetensors", {"mean Dice": round(mean_dice(rows), 4)})
         folder.write(SCORES, {"name": recipe.name, "steps": run.step, "mean": mean_dice(rows), "pairs": rows})
     return finished
+
+
+def _settings(recipe: Recipe, start: Path | None, device: torch.device) -> dict[str, Any]:
+    """Return what a run's folder is claimed for."""
+    digest = None if start is None else sha256_of_file(start)
+    return {"recipe": recipe.model_dump(mode="json"), "start": digest, "environment": environment(device)}
 
 
 def check_start(recipe: Recipe, start: Path | None) -> None:
@@ -164,8 +163,8 @@ def _finish(run: Pretraining, images: list[TaughtImage], data: Path, folder: Run
     means = mean_scores(each)
     if recipe.presence_steps:
         presence = fit_presence(model, images, steps=recipe.presence_steps, seed=recipe.seed)
-        if math.isfinite(presence["after"]):
-            means["presence AUC"] = round(presence["after"], 4)
+        if math.isfinite(presence):
+            means["presence AUC"] = round(presence, 4)
     path = folder.path / f"{recipe.name}.safetensors"
     save_model(
         model,
@@ -204,14 +203,15 @@ def main(
     check_start(resolved, start)
     where = resolve_device(device)
     with stop_on_interrupt() as stopped:
+        over = time_limit(minutes, stopped)
         if resolved.teaches_words:
-            finished = teach_words(resolved, data, out, where, start=start, minutes=minutes, should_stop=stopped)
+            finished = teach_words(resolved, data, out, where, start=start, should_stop=over)
         else:
             out.mkdir(parents=True, exist_ok=True)
             side = resolved.model.whole
             images = [i for source in resolved.sources for i in load_taught_images(data, source, whole=side)]
             log.info("%d images", len(images))
-            finished = pretrain(resolved, images, data, out, where, start=start, minutes=minutes, should_stop=stopped)
+            finished = pretrain(resolved, images, data, out, where, start=start, should_stop=over)
     if not finished:
         typer.echo(f"Stopped before the last step; the same command goes on with {out}.")
 

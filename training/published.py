@@ -145,8 +145,7 @@ def align(
         folder.write(DATA, {"dataset": split.spec.name, "captions": source, "images": [i.name for i in images]})
     if folder.finished:
         return weights
-    run.load_state()
-    if not run.run(None, should_stop):
+    if not run.run(should_stop):
         raise Cancelled(f"Stopped after {run.step} of {one.steps} steps of step 1; the same command goes on.")
     if run.workers.leads:
         save_model(

@@ -17,6 +17,7 @@ from napari_amvlm.cli.console import progress
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import DatasetError
+from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
 from training.command import (
@@ -25,7 +26,6 @@ from training.command import (
     OutOption,
     RecipeArgument,
     SettingsOption,
-    never,
     quiet,
     run_command,
 )

@@ -20,6 +20,7 @@ from napari_amvlm.cli.console import progress
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
+from napari_amvlm.learning.loop import never
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import (
     DeviceOption,
@@ -27,7 +28,6 @@ from training.command import (
     OutOption,
     RecipeArgument,
     SettingsOption,
-    never,
     quiet,
     run_command,
     time_limit,

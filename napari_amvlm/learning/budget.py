@@ -1,4 +1,4 @@
-"""The budget of a run in time or steps, and the schedules that follow it; pauses cost nothing."""
+"""The budget of a run in time or steps, and the schedules of learning that follow it; pauses cost nothing."""
 
 from __future__ import annotations
 
@@ -18,31 +18,35 @@ _SECOND_RATE = 0.5
 """Share of the learning rate at which the second part of a run, with pseudo-labels, begins."""
 
 
+def cosine(progress: float) -> float:
+    """Return half a cosine, which falls from 1 at `progress` 0 to 0 at 1: (1 + cos(pi p)) / 2."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
 class Budget:
-    """How much of a run is used up, and what rate, weight and decay are due.
+    """How much of a run is used up: it ends with the first of its limits.
 
     Parameters
     ----------
-    config
-        Its `minutes` or `steps` are the budget.
-    unknown
-        Whether there are pixels for pseudo-labels; if not, the whole run is supervised.
+    steps
+        Steps of the run; None: any number.
+    minutes
+        Learning time of the run; None: any time.
+    clock
+        Tells the seconds that have passed.
     """
 
-    def __init__(self, config: LearningConfig, *, unknown: bool = True) -> None:
-        self._limit = None if config.minutes is None else config.minutes * 60
-        self._steps = config.steps
-        self._warmup, self._rate = config.warmup, config.learning_rate
-        self._consistency = config.consistency if unknown else 0.0
-        self._alone, self._ramp = (config.supervised_share if self._consistency else 1.0), config.ramp
-        self._text_ramp = config.text_ramp
-        self._decay, self._window = config.ema_decay, config.ema_window
+    def __init__(
+        self, *, steps: int | None = None, minutes: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._steps, self._limit = steps, None if minutes is None else minutes * 60
+        self._clock = clock
         self.step = 0
         self.restart()
 
     def restart(self) -> None:
         """Start the clock."""
-        self._started = time.monotonic()
+        self._started = self._clock()
         self._paused = 0.0
 
     def resume(self, step: int, seconds: float) -> None:
@@ -54,13 +58,13 @@ class Budget:
     @property
     def seconds(self) -> float:
         """Learning time so far, without pauses."""
-        return time.monotonic() - self._started - self._paused
+        return self._clock() - self._started - self._paused
 
     @property
     def fraction(self) -> float:
         """Share of the budget that is used, 0 to 1."""
-        used = self.seconds / self._limit if self._limit else self.step / (self._steps or 1)
-        return min(1.0, used)
+        of_time = self.seconds / self._limit if self._limit else 0.0
+        return min(1.0, max(of_time, self.step / self._steps if self._steps else 0.0))
 
     @property
     def seconds_left(self) -> float:
@@ -68,6 +72,33 @@ class Budget:
         if self._limit:
             return max(0.0, self._limit - self.seconds)
         return self.seconds / max(1, self.step) * ((self._steps or 1) - self.step)
+
+    def wait_while(self, paused: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+        """Sleep in short slices while `paused()`; the budget stands still."""
+        started = self._clock()
+        while paused() and not stopped():
+            time.sleep(_SLICE)
+        self._paused += self._clock() - started
+
+
+class LearningBudget(Budget):
+    """The budget of a run that learns from corrections, and what rate, weight and decay are due.
+
+    Parameters
+    ----------
+    config
+        Its `minutes` or `steps` are the budget.
+    unknown
+        Whether there are pixels for pseudo-labels; if not, the whole run is supervised.
+    """
+
+    def __init__(self, config: LearningConfig, *, unknown: bool = True) -> None:
+        super().__init__(steps=config.steps, minutes=config.minutes)
+        self._warmup, self._rate = config.warmup, config.learning_rate
+        self._consistency = config.consistency if unknown else 0.0
+        self._alone, self._ramp = (config.supervised_share if self._consistency else 1.0), config.ramp
+        self._text_ramp = config.text_ramp
+        self._decay, self._window = config.ema_decay, config.ema_window
 
     @property
     def learning_rate(self) -> float:
@@ -78,7 +109,7 @@ class Budget:
             progress = done / (self._alone or 1.0)
         else:
             progress, rate, rise = (done - self._alone) / (1 - self._alone), rate * _SECOND_RATE, 1.0
-        return rate * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return rate * rise * (0.05 + 0.95 * cosine(progress))
 
     @property
     def supervised_alone(self) -> bool:
@@ -113,13 +144,6 @@ class Budget:
     def may_score(self, scoring_seconds: float) -> bool:
         """Return whether scoring, which may be slow on large images, has not used too much of a time budget."""
         return self._limit is None or scoring_seconds <= _SCORING_SHARE * self.seconds
-
-    def wait_while(self, paused: Callable[[], bool], stopped: Callable[[], bool]) -> None:
-        """Sleep in short slices while `paused()`; the budget stands still."""
-        started = time.monotonic()
-        while paused() and not stopped():
-            time.sleep(_SLICE)
-        self._paused += time.monotonic() - started
 
 
 def _risen(since: float, ramp: float) -> float:

@@ -12,7 +12,7 @@ import torch
 from napari_amvlm.config import LearningConfig, ModelConfig
 from napari_amvlm.device import lost_errors, memory_errors, release_memory
 from napari_amvlm.errors import Cancelled, DeviceLostError
-from napari_amvlm.learning.budget import Budget
+from napari_amvlm.learning.budget import LearningBudget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.loop import Loop, never
 from napari_amvlm.learning.mean_teacher import MeanTeacher
@@ -156,7 +156,7 @@ class _Run:
         )
         self._failed: tuple[str, ...] | None = None
         self._shown = _copy(self._model, self._served, device)
-        self._budget = Budget(config, unknown=self._source.has_unknown)
+        self._budget = LearningBudget(config, unknown=self._source.has_unknown)
         self._loop = Loop(self._budget, keeper, should_stop, should_pause)
         self._memory = MemorySteps(config, model.config.tile, device, tell)
         self._scores: list[Scores] = []
@@ -237,9 +237,9 @@ class _Run:
         kept = {prompt for prompt, mean in others.items() if not self._scores or mean >= means.get(prompt, 0.0)}
         return {prompt: self._other[prompt] if prompt in kept else each for prompt, each in scores.items()}
 
-    def _step(self, rate: float) -> StepLosses:
+    def _step(self) -> StepLosses:
         """Make one step."""
-        weight = self._budget.consistency_weight
+        rate, weight = self._budget.learning_rate, self._budget.consistency_weight
         if weight and not self._teacher.settled:
             self._teacher.settle()
 

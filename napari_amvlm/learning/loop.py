@@ -1,10 +1,10 @@
-"""The loop that runs share: steps within a budget, with pauses, a stop, saved states and a check of the loss."""
+"""The loop that all runs share: steps within a budget, with pauses, a stop, saved states and a check of the loss."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_amvlm.errors import DivergedError
 from napari_amvlm.learning.reports import StepReport
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.run_state import RunState, StateKeeper
 
 _PATIENCE = 3
+Made = TypeVar("Made")
 
 
 def never() -> bool:
@@ -25,8 +26,9 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Losses of one step as plain numbers."""
+    """Losses of one step as plain numbers, and its learning rate."""
 
+    rate: float
     total: float
     supervised: float
     consistency: float = 0.0
@@ -58,15 +60,31 @@ class Loop:
     not_finite: int = 0
     stopped: bool = False
 
-    def steps(self, make_step: Callable[[float], StepLosses], state: Callable[[], RunState]) -> Iterator[StepReport]:
-        """Make steps until the budget is used up or the run is stopped, and yield a report after each.
+    def made(self, make_step: Callable[[], Made], state: Callable[[], RunState] | None = None) -> Iterator[Made]:
+        """Make steps until the budget is used up or the run is stopped, and yield what each returns.
 
         Parameters
         ----------
         make_step
-            Makes one optimiser step at a learning rate.
+            Makes one optimiser step.
         state
-            Returns all that is needed to continue from here.
+            Returns all that is needed to continue from here; with a keeper.
+        """
+        budget = self.budget
+        while budget.fraction < 1:
+            if self.keeper is not None and budget.step and self.keeper.due(budget.step):
+                self._save(state)
+            budget.wait_while(self.should_pause, self.should_stop)
+            if self.should_stop():
+                self.stopped = True
+                self._save(state)
+                return
+            made = make_step()
+            budget.step += 1
+            yield made
+
+    def steps(self, make_step: Callable[[], StepLosses], state: Callable[[], RunState]) -> Iterator[StepReport]:
+        """Make steps as `made` does, and yield a report after each.
 
         Raises
         ------
@@ -74,30 +92,15 @@ class Loop:
             The loss was not finite several times in a row.
         """
         budget = self.budget
-        while budget.fraction < 1:
-            if self.keeper is not None and budget.step and self.keeper.due(budget.step):
-                self.keeper.save(state())
-            budget.wait_while(self.should_pause, self.should_stop)
-            if self.should_stop():
-                self.stopped = True
-                if self.keeper is not None:
-                    self.keeper.save(state())
-                return
-            rate = budget.learning_rate
-            losses = make_step(rate)
+        for losses in self.made(make_step, state):
             self._check_finite(losses.total)
-            budget.step += 1
-            yield StepReport(
-                budget.step,
-                budget.fraction,
-                budget.seconds,
-                budget.seconds_left,
-                losses.total,
-                losses.supervised,
-                losses.consistency,
-                rate,
-                losses.guidance,
-            )
+            so_far = budget.step, budget.fraction, budget.seconds, budget.seconds_left
+            parts = losses.total, losses.supervised, losses.consistency
+            yield StepReport(*so_far, *parts, losses.rate, losses.guidance)
+
+    def _save(self, state: Callable[[], RunState] | None) -> None:
+        if self.keeper is not None and state is not None:
+            self.keeper.save(state())
 
     def _check_finite(self, loss: float) -> None:
         self.not_finite = 0 if math.isfinite(loss) else self.not_finite + 1

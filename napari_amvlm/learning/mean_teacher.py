@@ -234,9 +234,10 @@ class MeanTeacher:
             loss = loss + self._config.retention * self._retention(seen, encoded, retained)
             loss = loss + self._config.retention * self._retained_depth(seen, out, batch, text, len(retained))
         if torch.isfinite(loss):
-            descend(self.optimiser, loss, learning_rate)
+            descend(self.optimiser, [loss], learning_rate)
             self._teacher.update_parameters(self.student)
-        return StepLosses(float(loss.detach()), float(supervised.detach()), float(agreement.detach()), self._guidance)
+        total, alone, agreed = (float(part.detach()) for part in (loss, supervised, agreement))
+        return StepLosses(learning_rate, total, alone, agreed, self._guidance)
 
     def _text(self, prompts: list[str]) -> TextFeatures:
         with torch.no_grad():

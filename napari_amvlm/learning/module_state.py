@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
 
@@ -40,13 +40,36 @@ def parameters_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for group in optimiser.param_groups for p in group["params"]]
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-    """Make one step down the gradient of `loss`, whose norm is 1 at most, at a learning rate for all parameters."""
+def descend(
+    optimiser: torch.optim.Optimizer,
+    losses: Iterable[Tensor],
+    rate: float,
+    *,
+    longest: float = 1.0,
+    gather: Callable[[list[nn.Parameter]], None] | None = None,
+) -> None:
+    """Make one step down the gradient of a sum of losses.
+
+    Parameters
+    ----------
+    losses
+        Each is differentiated before the next is asked for.
+    rate
+        Learning rate, times the `factor` of a group of parameters that has one.
+    longest
+        Norm to which a longer gradient is cut; infinite leaves all as they are.
+    gather
+        Adds to the gradients of the parameters those of other processes.
+    """
+    parameters = parameters_of(optimiser)
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters_of(optimiser), 1.0)
+    for loss in losses:
+        loss.backward()
+    if gather is not None:
+        gather(parameters)
+    nn.utils.clip_grad_norm_(parameters, longest)
     optimiser.step()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """The numbers of a run's state.
+    """The numbers of a run's state; a run that has no validations of its own leaves theirs out.
 
     Attributes
     ----------
@@ -30,23 +30,24 @@ class Progress:
     """
 
     step: int
-    seconds: float
-    scoring_seconds: float
-    validations: int
-    scores: tuple[Scores, ...]
-    not_finite: int
+    seconds: float = 0.0
+    scoring_seconds: float = 0.0
+    validations: int = 0
+    scores: tuple[Scores, ...] = ()
+    not_finite: int = 0
     failed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class RunState:
-    """All of a run between two steps: its tensors by name, and its numbers.
+    """All of a run between two steps: its tensors by name, its numbers, and what it tells of itself in words.
 
     The tensors may be the ones in use: whoever keeps a state copies or writes them before the next step.
     """
 
     tensors: dict[str, Tensor]
     progress: Progress
+    told: dict[str, str] = field(default_factory=dict)
 
 
 class StateKeeper(Protocol):
@@ -98,4 +99,4 @@ class Snapshots:
             self._keeper.save(state)
         self._own_alone = False
         copies = {name: tensor.detach().cpu().clone() for name, tensor in state.tensors.items()}
-        self._last = RunState(copies, state.progress)
+        self._last = replace(state, tensors=copies)

@@ -17,7 +17,7 @@ from napari_amvlm.learning import (
     ValidationReport,
     fine_tune,
 )
-from napari_amvlm.learning.budget import Budget
+from napari_amvlm.learning.budget import LearningBudget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.mean_teacher import MeanTeacher
@@ -170,7 +170,7 @@ def test_stopping_returns_what_was_learnt(tiny_model, validation):
 
 
 def test_scoring_may_not_use_up_a_time_budget():
-    timed, counted = Budget(_config(steps=None, minutes=60)), Budget(_config(steps=20))
+    timed, counted = LearningBudget(_config(steps=None, minutes=60)), LearningBudget(_config(steps=20))
 
     timed.resume(5, 100.0)
 
@@ -345,7 +345,7 @@ def test_the_teacher_starts_as_the_student_and_follows_with_its_buffers():
 @pytest.mark.parametrize("steps", [1, 50])
 def test_rate_and_ramp_keep_their_bounds(steps):
     config = _config(steps=steps)
-    budget = Budget(config)
+    budget = LearningBudget(config)
     for budget.step in range(steps + 1):
         assert 0 <= budget.learning_rate <= config.learning_rate
         assert 0 <= budget.consistency_weight <= config.consistency
@@ -354,7 +354,7 @@ def test_rate_and_ramp_keep_their_bounds(steps):
 
 
 def test_pseudo_labels_begin_after_the_supervised_share():
-    budget = Budget(_config(steps=20, supervised_share=0.5, ramp=0.2, consistency=2.0))
+    budget = LearningBudget(_config(steps=20, supervised_share=0.5, ramp=0.2, consistency=2.0))
     weights = []
     for budget.step in range(21):
         weights.append(budget.consistency_weight)
@@ -368,7 +368,7 @@ def test_the_rate_falls_twice_with_pseudo_labels_and_once_without():
     config = _config(steps=100, supervised_share=0.6, warmup=0)
 
     def rates(unknown):
-        budget = Budget(config, unknown=unknown)
+        budget = LearningBudget(config, unknown=unknown)
         found = []
         for budget.step in range(100):
             found.append(budget.learning_rate / config.learning_rate)

@@ -11,7 +11,7 @@ import torch
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.generators import drain
 from napari_amvlm.learning import LabelledImage, LearningData, StepReport, UnlabelledImage, ValidationReport, fine_tune
-from napari_amvlm.learning.budget import Budget
+from napari_amvlm.learning.budget import LearningBudget
 from napari_amvlm.learning.crop_source import CropSource, Rounds
 from napari_amvlm.learning.run_state import RunState
 from napari_amvlm.predictor import Predictor
@@ -151,7 +151,7 @@ def test_rounds_draw_all_before_any_again_and_can_be_kept():
 
 
 def test_the_time_used_before_counts():
-    budget = Budget(LearningConfig(minutes=2))
+    budget = LearningBudget(LearningConfig(minutes=2))
     budget.resume(7, 60)
 
     assert budget.step == 7

@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_amvlm.config import LearningConfig, ModelConfig
 from napari_amvlm.device import autocast, learning_layout
-from napari_amvlm.learning.budget import Budget
+from napari_amvlm.learning.budget import LearningBudget
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.loop import Loop, StepLosses, never
@@ -110,28 +110,28 @@ class _Training:
         self._source = CropSource(data.squared(config.square), self._config, ModelConfig(), device)
         learnt = [p for p in self.network.parameters() if p.requires_grad]
         self._optimiser = torch.optim.AdamW(learnt, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.budget = Budget(self._config)
+        self.budget = LearningBudget(self._config)
 
-    def step(self, rate: float) -> StepLosses:
+    def step(self) -> StepLosses:
         """Make one step."""
-        time = self.budget.fraction
+        time, rate = self.budget.fraction, self.budget.learning_rate
         self.network.train()
         views = self._views(self._source.draw())
         with autocast(self._device):
             losses = self._method.losses(self.network, views, time)
         loss = torch.stack([value.float() for value in losses.values()]).sum()
-        descend(self._optimiser, loss, rate)
+        descend(self._optimiser, [loss], rate)
         self._method.after_step(self.network, time)
         self.average.update_parameters(self.network)
         supervised = float(losses["supervised"].detach())
-        return StepLosses(float(loss.detach()), supervised, float(loss.detach()) - supervised)
+        return StepLosses(rate, float(loss.detach()), supervised, float(loss.detach()) - supervised)
 
     def state(self, not_finite: int) -> RunState:
         """Return the state between two steps, chance included: noise and dropout draw from it."""
         parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
         parts |= {"optimiser": optimiser_tensors(self._optimiser), "crops": self._source.state()}
         tensors = {**flat(parts), "chance": torch.get_rng_state()}
-        return RunState(tensors, Progress(self.budget.step, self.budget.seconds, 0.0, 0, (), not_finite))
+        return RunState(tensors, Progress(self.budget.step, self.budget.seconds, not_finite=not_finite))
 
     def restore(self, saved: RunState) -> None:
         """Continue the run that saved this state."""

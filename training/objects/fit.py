@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ import torch
 
 from napari_amvlm.device import autocast
 from napari_amvlm.imaging import split_instances
+from napari_amvlm.learning.budget import Budget, cosine
+from napari_amvlm.learning.loop import Loop
+from napari_amvlm.learning.module_state import descend
 from napari_amvlm.losses import depth_loss
 from napari_amvlm.metrics import object_scores
 from napari_amvlm.models.build import build_model
@@ -56,25 +60,22 @@ def fit_head(model: AMVLM, crops: ObjectCrops, recipe: ObjectRecipe, *, minutes:
     head, device = model.objects, model.device
     assert head is not None
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    began, done, mean = time.process_time(), 0.0, 0.0
-    step = 0
-    while done < 1:
-        spent = 0.0 if minutes is None else (time.process_time() - began) / (60 * minutes)
-        done = max(step / recipe.steps, spent)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * min(1.0, step / 50 + 0.02) * (1 + np.cos(np.pi * min(done, 1))) / 2
+    budget, mean = Budget(steps=recipe.steps, minutes=minutes, clock=time.process_time), 0.0
+
+    def make_step() -> float:
+        rate = recipe.learning_rate * min(1.0, budget.step / 50 + 0.02) * cosine(budget.fraction)
         images, probability, depth, weight = crops.draw()
         with autocast(device):
             logits = head(images, probability)
         loss = depth_loss(logits, depth, weight, inside=recipe.inside).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        step += 1
-        mean += (loss.item() - mean) / min(step, _LOG_EVERY)
-        if step % _LOG_EVERY == 0:
-            log.info("step %d: loss %.4f, %.0f s", step, mean, time.process_time() - began)
-    return step
+        descend(optimiser, [loss], rate, longest=math.inf)
+        return loss.item()
+
+    for loss in Loop(budget).made(make_step):
+        mean += (loss - mean) / min(budget.step, _LOG_EVERY)
+        if budget.step % _LOG_EVERY == 0:
+            log.info("step %d: loss %.4f, %.0f s", budget.step, mean, budget.seconds)
+    return budget.step
 
 
 def score_objects(model: AMVLM, images: Sequence[ObjectImage]) -> dict[str, list[tuple[ObjectScores, ObjectScores]]]:

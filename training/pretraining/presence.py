@@ -34,7 +34,7 @@ _KINDS = {"xray": ("lungs", "left lung", "right lung"), "spine": ("vertebrae", "
 
 def fit_presence(
     model: AMVLM, images: list[TaughtImage], *, steps: int = 300, seed: int = 0, rate: float = 2e-3
-) -> dict[str, float]:
+) -> float:
     """Fit image projection and presence head of `model` in place.
 
     Parameters
@@ -48,12 +48,11 @@ def fit_presence(
 
     Returns
     -------
-    dict
-        Area under the ROC curve of presence on validation images: `before` and `after`.
+    float
+        Area under the ROC curve of presence on validation images.
     """
     train = [i for i in images if not is_validation(i.source, i.name)]
     validation = [i for i in images if is_validation(i.source, i.name)]
-    scores = {"before": presence_auc(model, validation, seed=seed)}
     source = BatchSource(train, seed=seed, tile_batch=4, whole_batch=4, size=model.config.whole)
     parameters = [*model.image_projection.parameters(), *model.presence.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
@@ -68,11 +67,10 @@ def fit_presence(
         schedule.step()
         if step % 50 == 0:
             log.info("step %d, loss %.3f", step, float(loss.detach()))
-    scores["after"] = presence_auc(model, validation, seed=seed)
-    return scores
+    return _auc(model, validation, seed=seed)
 
 
-def presence_auc(model: AMVLM, images: list[TaughtImage], *, seed: int = 0) -> float:
+def _auc(model: AMVLM, images: list[TaughtImage], *, seed: int = 0) -> float:
     """Return the area under the ROC curve of presence over views of `images`, each asked for all concepts.
 
     Not a number where there is nothing to compare.

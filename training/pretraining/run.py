@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
-import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import nn
 
 from napari_amvlm.errors import DivergedError, InputError
 from napari_amvlm.files import sha256_of_file
+from napari_amvlm.learning.budget import Budget, cosine
 from napari_amvlm.learning.ema import averaged
-from napari_amvlm.learning.loop import never
-from napari_amvlm.learning.module_state import below, flat, optimiser_tensors, parameters_of, restore_optimiser
+from napari_amvlm.learning.loop import Loop, never
+from napari_amvlm.learning.module_state import below, descend, flat, optimiser_tensors, restore_optimiser
+from napari_amvlm.learning.run_state import Progress, RunState
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model
 from training.pretraining.batches import BatchSource
@@ -28,12 +26,13 @@ from training.pretraining.recipe import Recipe
 from training.pretraining.rivals import make_alignment
 from training.pretraining.scoring import mean_scores, score_each
 from training.pretraining.workers import Workers
-from training.runs.folder import LOG, STATE, RunFolder, save_tensors
+from training.runs.folder import STATE, RunFolder, StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from torch import Tensor
     from torch.optim.swa_utils import AveragedModel
 
     from napari_amvlm.config import ModelConfig
@@ -92,8 +91,15 @@ class Pretraining:
         self.optimiser = torch.optim.AdamW(
             groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
-        self.step, self.best = 0, 0.0
+        self.budget, self.best = Budget(steps=recipe.steps), 0.0
+        self._folder = RunFolder(out)
+        self._states = StateFile(self._folder, recipe.save_every_seconds)
         self._scored: tuple[int, list[Any]] | None = None
+
+    @property
+    def step(self) -> int:
+        """How many steps were made."""
+        return self.budget.step
 
     def _prepare(self, images: list[Any]) -> ModelConfig:
         """Take up the images, and return the configuration of the model that learns from them."""
@@ -134,53 +140,51 @@ class Pretraining:
         self.average.module.load_state_dict(learnt)
         self.alignment.begin_at(self.model)
 
-    def run(self, minutes: float | None, should_stop: Callable[[], bool] = never) -> bool:
-        """Train to the recipe's last step, for `minutes`, or until told to stop; return whether the run is complete.
+    def run(self, should_stop: Callable[[], bool] = never) -> bool:
+        """Go on from the last state to the recipe's last step, or until told to stop; return whether that was made.
 
         Raises
         ------
         InputError
-            Another run works on the folder.
+            Another run works on the folder, or its state is of another recipe or damaged.
         """
-        if not self.workers.leads:
-            return self._run(minutes, should_stop)
-        folder = RunFolder(self.out)
-        with folder.held():
-            folder.cut_log(self.step)  # what a killed process logged after its last state is made again
-            return self._run(minutes, should_stop)
+        with self._folder.held() if self.workers.leads else contextlib.nullcontext():
+            self.workers.agree(yes=True)  # the first process has the folder before the others look into it
+            self.load_state()
+            return self._run(should_stop)
 
-    def _run(self, minutes: float | None, should_stop: Callable[[], bool]) -> bool:
-        started = saved = time.monotonic()
+    def _run(self, should_stop: Callable[[], bool]) -> bool:
+        keeper = self._states if self.workers.leads else None
+        loop = Loop(self.budget, keeper, lambda: self.workers.agree(should_stop()))
         recent: dict[str, float] = {}
         self.parts.train()
         if self.model.config.text_encoder.trainable:
             self.model.text_encoder.train()
-        while self.step < self.recipe.steps:
-            parts = self._one_step()
+        self.budget.restart()
+        for parts in loop.made(self._one_step, self._state):
             recent = {k: 0.95 * recent.get(k, v) + 0.05 * v for k, v in parts.items()}
             if self.step % self.recipe.log_every == 0:
-                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **recent})
+                self._log({"step": self.step, "seconds": round(self.budget.seconds, 1), **recent})
             if self.step % self.recipe.score_every == 0 or self.step == self.recipe.steps:
                 self._log({"step": self.step, "dice": self.score() if self.workers.leads else {}})
-            if time.monotonic() - saved > self.recipe.save_every_seconds:
-                self.save_state()
-                saved = time.monotonic()
-            over = minutes is not None and time.monotonic() - started > minutes * 60
-            if self.workers.agree(over or should_stop()):
-                break
-        self.save_state()
-        return self.step >= self.recipe.steps
+        if not loop.stopped:
+            self.save_state()
+        return not loop.stopped
 
     def _one_step(self) -> dict[str, float]:
-        recipe = self.recipe
-        progress = self.step / recipe.steps
-        falling = {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "constant": 1.0, "linear": 1 - progress}
+        recipe, progress = self.recipe, self.budget.fraction
+        falling = {"cosine": cosine(progress), "constant": 1.0, "linear": 1 - progress}
         rate = min(1.0, (self.step + 1) / recipe.warmup) * (0.01 + 0.99 * falling[recipe.schedule])
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * rate * group["factor"]
-        parameters = parameters_of(self.optimiser)
-        self.optimiser.zero_grad(set_to_none=True)
-        losses: list[dict[str, float]] = []
+        parts: list[dict[str, float]] = []
+        descend(self.optimiser, self._losses(parts), recipe.learning_rate * rate, gather=self.workers.sum_gradients)
+        self.average.update_parameters(self.parts)
+        if recipe.step_one_weight:
+            self.alignment.follow(self.model)
+        return self.workers.mean({name: sum(p[name] for p in parts) / len(parts) for name in parts[0]})
+
+    def _losses(self, told: list[dict[str, float]]) -> Iterator[Tensor]:
+        """Yield this process's losses of a step, which sum up to the mean over its batches; `told` gets their parts."""
+        recipe = self.recipe
         for index in self.workers.share(recipe.accumulate):
             number = self.step * recipe.accumulate + index
             chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
@@ -191,16 +195,8 @@ class Pretraining:
                     f"The loss of step {self.step} is not a finite number ({parts}); choose a lower learning_rate, and "
                     "go on from the last state."
                 )
-            (loss / recipe.accumulate).backward()
-            losses.append(parts)
-        self.workers.sum_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        self.optimiser.step()
-        self.average.update_parameters(self.parts)
-        if recipe.step_one_weight:
-            self.alignment.follow(self.model)
-        self.step += 1
-        return self.workers.mean({name: sum(p[name] for p in losses) / len(losses) for name in losses[0]})
+            told.append(parts)
+            yield loss / recipe.accumulate
 
     def averaged_model(self) -> AMVLM:
         """Return the averaged model in eval mode, sharing a frozen text encoder."""
@@ -221,13 +217,15 @@ class Pretraining:
 
     def save_state(self) -> None:
         """Write everything that a resumed run needs; the first process does it for all."""
-        if not self.workers.leads:
-            return
+        if self.workers.leads:
+            self._states.save(self._state())
+
+    def _state(self) -> RunState:
         parts = {"model": self.parts, "average": self.average, "alignment": self.alignment}
-        tensors = flat({name: part.state_dict() for name, part in parts.items()})
-        tensors |= flat({"optimiser": optimiser_tensors(self.optimiser)})
-        meta = {"step": str(self.step), "best": str(self.best), "recipe": self.recipe.model_dump_json()}
-        save_tensors(tensors, self.out / STATE, meta)
+        tensors = {name: part.state_dict() for name, part in parts.items()}
+        tensors["optimiser"] = optimiser_tensors(self.optimiser)
+        told = {"step": str(self.step), "best": str(self.best), "recipe": self.recipe.model_dump_json()}
+        return RunState(flat(tensors), Progress(self.step, self.budget.seconds), told)
 
     def load_state(self) -> None:
         """Go on from `state.safetensors`, where there is one.
@@ -235,17 +233,17 @@ class Pretraining:
         Raises
         ------
         InputError
-            It was written under another recipe.
+            It was written under another recipe, or is damaged.
         """
-        path = self.out / STATE
-        if not path.is_file():
+        state = self._states.load()
+        if state is None:
             return
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-        if Recipe.model_validate_json(meta["recipe"]) != self.recipe:
-            raise InputError(f"{path} is of a run with another recipe; choose another --out or put the recipe back.")
-        self.step, self.best = int(meta["step"]), float(meta.get("best", 0))
-        tensors = load_file(path)
+        if Recipe.model_validate_json(state.told["recipe"]) != self.recipe:
+            raise InputError(
+                f"{self.out / STATE} is of a run with another recipe; choose another --out or put the recipe back."
+            )
+        self.budget.step, self.best = state.progress.step, float(state.told.get("best", 0))
+        tensors = state.tensors
         self.parts.load_state_dict(below(tensors, "model."))
         self.average.load_state_dict(below(tensors, "average."))
         self.alignment.load_state_dict(below(tensors, "alignment."))
@@ -255,5 +253,4 @@ class Pretraining:
         if not self.workers.leads:
             return
         log.info("%s", record)
-        with (self.out / LOG).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._folder.log(record)

@@ -187,13 +187,14 @@ class StateFile:
             return None
         try:
             with safe_open(self._path, "pt") as file:
-                numbers = json.loads(file.metadata()["progress"])
+                told = file.metadata()
+            # Pretraining had no other number than its step before version 0.6.
+            numbers = json.loads(told.pop("progress")) if "progress" in told else {"step": int(told["step"])}
             lists = {name: tuple(value) for name, value in numbers.items() if isinstance(value, list)}
-            progress = Progress(**(numbers | lists))
-            state = RunState(load_file(self._path), progress)
+            state = RunState(load_file(self._path), Progress(**(numbers | lists)), told)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self._path} cannot be read ({error}); remove it to begin the run anew.") from error
-        self._folder.cut_log(progress.step)
+        self._folder.cut_log(state.progress.step)
         return state
 
     def due(self, step: int) -> bool:
@@ -202,7 +203,7 @@ class StateFile:
 
     def save(self, state: RunState) -> None:
         """Write a state in place of the last one."""
-        save_tensors(state.tensors, self._path, {"progress": json.dumps(asdict(state.progress))})
+        save_tensors(state.tensors, self._path, {**state.told, "progress": json.dumps(asdict(state.progress))})
         self._saved = time.monotonic()
 
     def remove(self) -> None:

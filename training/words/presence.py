@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.imaging.spine_levels import LEVELS
+from napari_amvlm.learning.module_state import descend
 from napari_amvlm.models.amvlm import surest
 from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
 from training.words.answers import expected_calibration_error
@@ -207,10 +208,10 @@ def _loss(logits: Tensor, there: Tensor) -> Tensor:
 def _fit(model: AMVLM, fit: Asked, kept: Asked) -> None:
     parts = nn.ModuleDict({"projection": model.image_projection, "presence": model.presence})
     groups: list[dict[str, Any]] = [
-        {"params": model.image_projection.parameters(), "lr": 1e-3},
-        {"params": model.presence.parameters()},
+        {"params": model.image_projection.parameters(), "factor": 1e-3},
+        {"params": model.presence.parameters(), "factor": 3e-2},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=3e-2, weight_decay=0.02)
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.02)
     chance = torch.Generator().manual_seed(0)
     spread = _NOISE * float(fit.cls.std())
     best, best_state, since = math.inf, copy.deepcopy(parts.state_dict()), 0
@@ -222,10 +223,9 @@ def _fit(model: AMVLM, fit: Asked, kept: Asked) -> None:
             best, best_state = loss, copy.deepcopy(parts.state_dict())
         if since > _PATIENCE:
             break
-        optimiser.zero_grad(set_to_none=True)
         noise = spread * torch.randn(fit.cls.shape, generator=chance)
-        _loss(_logits(model, replace(fit, cls=fit.cls + noise.to(fit.cls))), fit.there).backward()
-        optimiser.step()
+        loss_with_noise = _loss(_logits(model, replace(fit, cls=fit.cls + noise.to(fit.cls))), fit.there)
+        descend(optimiser, [loss_with_noise], 1.0, longest=math.inf)
     parts.load_state_dict(best_state)
     log.info("fitted: loss %.3f on the subjects that were kept", best)
 

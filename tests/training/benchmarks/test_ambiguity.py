@@ -41,7 +41,7 @@ def runs(shared_data, tiny_config, text_encoder, tmp_path):
         out = tmp_path / "runs" / name
         out.mkdir(parents=True)
         recipe = _recipe(tiny_config, ambiguity=ambiguity)
-        Pretraining(recipe, images, out, torch.device("cpu"), text_encoder=text_encoder).run(None)
+        Pretraining(recipe, images, out, torch.device("cpu"), text_encoder=text_encoder).run()
         found.append(out)
     return found
 

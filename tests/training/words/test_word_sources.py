@@ -363,7 +363,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(data, tiny_config, tmp_
     device = torch.device("cpu")
     recipe = _recipe(tiny_config)
     assert teach_words(recipe, data, tmp_path / "whole", device)
-    assert not teach_words(recipe, data, tmp_path / "broken", device, minutes=1e-6)
+    stop = iter([False, True])
+    assert not teach_words(recipe, data, tmp_path / "broken", device, should_stop=lambda: next(stop))
     assert teach_words(recipe, data, tmp_path / "broken", device)
 
     whole, broken = (read_info(tmp_path / run / "t.safetensors") for run in ("whole", "broken"))
