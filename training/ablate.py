@@ -60,7 +60,6 @@ def ablate(
     out: Path,
     *,
     device: torch.device,
-    minutes: float | None = None,
     should_stop: Callable[[], bool] = never,
     show: Show = quiet,
 ) -> int:
@@ -72,10 +71,8 @@ def ablate(
         See `Grid.runs`.
     data
         The data set's folder, or one that holds it.
-    minutes
-        Of this sitting; None works until all is done.
     should_stop
-        Asked after every step.
+        Asked before every run and step.
     show
         Told the share of the present run that is done, and a note.
 
@@ -87,21 +84,22 @@ def ablate(
     for start in dict.fromkeys(run.recipe.start for run in runs if run.recipe.method == "amvlm"):
         if start != RANDOM:
             find_model(start)  # missing weights are reported before the first run
-    over = time_limit(minutes, should_stop)
     text_encoder = functools.cache(load_text_encoder)
 
     def make(recipe: RunRecipe, folder: Path) -> bool:
         # A finished run comes back at once, or is refused if it has other settings.
         encoder = None if RunFolder(folder).finished else text_encoder()
         try:
-            scores = execute(recipe, data, folder, device=device, text_encoder=encoder, should_stop=over, show=show)
+            scores = execute(
+                recipe, data, folder, device=device, text_encoder=encoder, should_stop=should_stop, show=show
+            )
         except Cancelled as stopped:
             log.info("%s", stopped)
             return False
         log.info("%s: Dice %.4f", folder, scores["scores"][recipe.prompts][recipe.protocols[0]]["dice"])
         return True
 
-    return make_runs(runs, out, make, finished=lambda folder: RunFolder(folder).finished, over=over)
+    return make_runs(runs, out, make, finished=lambda folder: RunFolder(folder).finished, over=should_stop)
 
 
 def start_files(given: Sequence[str]) -> dict[str, Path]:
@@ -137,7 +135,8 @@ def main(
     runs = list(wanted.only(row or ()).runs(start_files(start or ()), str(grid)))
     begin_grid(wanted, out, kept)
     with stop_on_interrupt() as stopped, progress("Learning") as show:
-        left = ablate(runs, data, out, device=resolve_device(device), minutes=minutes, should_stop=stopped, show=show)
+        over = time_limit(minutes, stopped)
+        left = ablate(runs, data, out, device=resolve_device(device), should_stop=over, show=show)
     done = f"{len(runs) - left} of {len(runs)} runs are finished"
     typer.echo(f"{done}; python -m training.report {out} writes the tables.")
 

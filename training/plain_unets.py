@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +26,7 @@ from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.data import LabelledImage as Learnt
 from napari_amvlm.learning.loop import never
 from napari_amvlm.metrics import dice
-from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command
+from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command, time_limit
 from training.pretraining.recipe import Recipe
 from training.runs.folder import RunFolder, StateFile
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
@@ -109,7 +108,7 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Train a plain U-Net on each set alone, and score it on that set's validation images."""
-    started = time.monotonic()
+    over = time_limit(minutes)
     resolved = read_recipe(Recipe, recipe)
     images, _ = load_corpus(resolved, data)
     training, validation = split_subjects(images)
@@ -120,7 +119,6 @@ def main(
     done = _done(output)
     with_scores = {image.spec.name for image in validation}
     todo = [name for name in counts if name not in done and name in with_scores and (not only or name in only)]
-    end = math.inf if minutes is None else started + 60 * minutes
     for number, name in enumerate(todo):
         folder = RunFolder(output.with_suffix("") / name)
         folder.claim({"set": name, "steps": counts[name], "seed": resolved.seed})
@@ -132,7 +130,7 @@ def main(
             resolve_device(device),
             resolved.seed,
             keeper=keeper,
-            should_stop=lambda: time.monotonic() > end,
+            should_stop=over,
         )
         if scored is None:
             left = len(todo) - number

@@ -103,26 +103,23 @@ def publish(
     device: torch.device,
     text_encoder: TextEncoder | None = None,
     should_stop: Callable[[], bool],
-    minutes: float | None = None,
 ) -> dict[str, Any]:
     """Make both steps, or go on with them, and return the scores of step 2.
 
     Raises
     ------
     Cancelled
-        `should_stop` said so, or the sitting is over; the same call goes on.
+        `should_stop` said so; the same call goes on.
     InputError, DatasetError
         Recipe, data or folder do not fit.
     """
-    over = time_limit(minutes, should_stop)
     two = recipe.step_two(None)
     split = open_dataset(two.spec(), data, two, seed=two.seed)
-    weights = align(recipe, split, out / "step-1", device=device, text_encoder=text_encoder, should_stop=over)
+    how: dict[str, Any] = {"device": device, "text_encoder": text_encoder, "should_stop": should_stop}
+    weights = align(recipe, split, out / "step-1", **how)
     if Workers(recipe.step_one(1).accumulate, device).count > 1:
         raise Cancelled("Step 1 is finished; step 2 uses one process: give the same command without the launcher.")
-    return execute(
-        recipe.step_two(weights), data, out / "step-2", device=device, text_encoder=text_encoder, should_stop=over
-    )
+    return execute(recipe.step_two(weights), data, out / "step-2", **how)
 
 
 def align(
@@ -174,7 +171,7 @@ def main(
     resolved = read_recipe(Published, recipe, settings)
     out.mkdir(parents=True, exist_ok=True)
     with stop_on_interrupt() as stopped:
-        scores = publish(resolved, data, out, device=resolve_device(device), should_stop=stopped, minutes=minutes)
+        scores = publish(resolved, data, out, device=resolve_device(device), should_stop=time_limit(minutes, stopped))
     for line in summary_lines(scores["scores"]):
         typer.echo(line)
 

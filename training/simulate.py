@@ -57,7 +57,6 @@ def simulate(
     *,
     device: torch.device,
     text_encoder: TextEncoder | None = None,
-    minutes: float | None = None,
     should_stop: Callable[[], bool] = never,
     show: Callable[[float, str], None] = quiet,
 ) -> list[str]:
@@ -71,8 +70,6 @@ def simulate(
         Folder of the arms and the figures; the figures are of all arms that were ever begun there.
     text_encoder
         A loaded sentence encoder to share.
-    minutes
-        Length of this sitting; None works until all is done.
     should_stop
         Asked between looks, images and steps.
     show
@@ -83,7 +80,6 @@ def simulate(
     InputError
         An arm's folder holds one that was told otherwise.
     """
-    over = time_limit(minutes, should_stop)
     out.mkdir(parents=True, exist_ok=True)
     if recipe.cut and recipe.region is not None:
         tiles = cut_folder(material.train, out / f"tiles-{recipe.region}", recipe.region)
@@ -97,7 +93,7 @@ def simulate(
             out / name,
             device=device,
             text_encoder=text_encoder,
-            should_stop=over,
+            should_stop=should_stop,
             show=show,
             on_round=lambda: report(out, recipe.target),
         )
@@ -144,8 +140,7 @@ def main(
             material,
             out,
             device=resolve_device(device),
-            minutes=minutes,
-            should_stop=stopped,
+            should_stop=time_limit(minutes, stopped),
             show=show,
         )
     for line in lines:

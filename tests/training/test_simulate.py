@@ -241,8 +241,8 @@ def test_an_arm_may_end_at_the_target(values, material, text_encoder, tmp_path):
     assert rounds[-1].dice >= 1e-9
 
 
-def test_no_time_leaves_everything_for_later(values, material, text_encoder, tmp_path):
-    assert _simulate(values, material, tmp_path / "out", text_encoder, minutes=0)["ours"] == []
+def test_stopped_at_once_an_arm_leaves_everything_for_later(values, material, text_encoder, tmp_path):
+    assert _simulate(values, material, tmp_path / "out", text_encoder, should_stop=lambda: True)["ours"] == []
     assert not (tmp_path / "out" / "curves.csv").exists()
 
 
