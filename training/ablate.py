@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_amvlm.cli.console import progress
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.learning.loop import never
@@ -33,7 +32,7 @@ from training.command import (
     SettingsOption,
     quiet,
     run_command,
-    time_limit,
+    sitting,
 )
 from training.runs.folder import RunFolder
 from training.runs.grid import Grid, make_runs
@@ -134,8 +133,7 @@ def main(
     wanted = read_recipe(Grid, grid, settings)
     runs = list(wanted.only(row or ()).runs(start_files(start or ()), str(grid)))
     begin_grid(wanted, out, kept)
-    with stop_on_interrupt() as stopped, progress("Learning") as show:
-        over = time_limit(minutes, stopped)
+    with sitting(minutes) as over, progress("Learning") as show:
         left = ablate(runs, data, out, device=resolve_device(device), should_stop=over, show=show)
     done = f"{len(runs) - left} of {len(runs)} runs are finished"
     typer.echo(f"{done}; python -m training.report {out} writes the tables.")

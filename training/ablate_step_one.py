@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import Field
 
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
@@ -32,7 +31,7 @@ from training.command import (
     RowOption,
     SettingsOption,
     run_command,
-    time_limit,
+    sitting,
 )
 from training.pretrain import pretrain
 from training.pretraining.aligned import load_aligned
@@ -153,16 +152,10 @@ def main(
     begin_grid(wanted, out, kept)
     recipe = chosen[0].recipe
     images = _images(data, recipe, wanted.held_out)
-    with stop_on_interrupt() as stopped:
+    encoder = load_text_encoder(recipe.model.text_encoder)
+    with sitting(minutes) as over:
         left = run_grid(
-            chosen,
-            images,
-            data,
-            out,
-            resolve_device(device),
-            start=start,
-            text_encoder=load_text_encoder(recipe.model.text_encoder),
-            should_stop=time_limit(minutes, stopped),
+            chosen, images, data, out, resolve_device(device), start=start, text_encoder=encoder, should_stop=over
         )
     report = tables(out)
     write_tables(out, "step-one", report, markdown(report))

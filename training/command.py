@@ -1,8 +1,10 @@
-"""What the commands of this folder share: how they start, their options, their time limit, errors on one line."""
+"""What the commands of this folder share: how they start, their options, how they end, errors on one line."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +13,11 @@ import typer
 
 from napari_amvlm.cli import exit_code
 from napari_amvlm.cli.console import remark
+from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.errors import AmvlmError
-from napari_amvlm.learning.loop import never
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 RecipeArgument = Annotated[Path, typer.Argument(help="TOML file of the recipe.")]
 GridArgument = Annotated[Path, typer.Argument(help="TOML file of the grid.")]
@@ -51,7 +53,9 @@ def quiet(fraction: float, note: str) -> None:
     """Show nothing."""
 
 
-def time_limit(minutes: float | None, should_stop: Callable[[], bool] = never) -> Callable[[], bool]:
-    """Return what tells whether so many minutes from now have passed, or `should_stop` says so."""
-    ends = None if minutes is None else time.monotonic() + minutes * 60
-    return lambda: should_stop() or (ends is not None and time.monotonic() >= ends)
+@contextlib.contextmanager
+def sitting(minutes: float | None) -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether so many minutes from now have passed, or Ctrl+C was pressed; see `stop_on_interrupt`."""
+    ends = math.inf if minutes is None else time.monotonic() + minutes * 60
+    with stop_on_interrupt() as stopped:
+        yield lambda: stopped() or time.monotonic() >= ends

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from pydantic import Field
 
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import AmvlmError, Cancelled, InputError
 from napari_amvlm.models.text_encoder import load_text_encoder
@@ -31,7 +30,7 @@ from training.command import (
     RowOption,
     SettingsOption,
     run_command,
-    time_limit,
+    sitting,
 )
 from training.datasets import open_dataset
 from training.datasets.splits import Labels  # noqa: TC001 - pydantic reads it
@@ -244,8 +243,7 @@ def main(
     whole = read_recipe(Comparison, grid, settings)
     runs = list(whole.only(row or ()).runs(str(grid)))
     begin_grid(whole, out, kept)
-    with stop_on_interrupt() as stopped:
-        over = time_limit(minutes, stopped)
+    with sitting(minutes) as over:
         encoder = functools.cache(load_text_encoder)
         left = compare(whole, runs, data, out, device=resolve_device(device), over=over, text_encoder=encoder)
     page = write_page(whole, out)

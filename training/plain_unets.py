@@ -26,7 +26,7 @@ from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.data import LabelledImage as Learnt
 from napari_amvlm.learning.loop import never
 from napari_amvlm.metrics import dice
-from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command, time_limit
+from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command, sitting
 from training.pretraining.recipe import Recipe
 from training.runs.folder import RunFolder, StateFile
 from training.runs.plain_unet import PlainPredictor, train_plain_unet
@@ -108,7 +108,6 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Train a plain U-Net on each set alone, and score it on that set's validation images."""
-    over = time_limit(minutes)
     resolved = read_recipe(Recipe, recipe)
     images, _ = load_corpus(resolved, data)
     training, validation = split_subjects(images)
@@ -119,27 +118,28 @@ def main(
     done = _done(output)
     with_scores = {image.spec.name for image in validation}
     todo = [name for name in counts if name not in done and name in with_scores and (not only or name in only)]
-    for number, name in enumerate(todo):
-        folder = RunFolder(output.with_suffix("") / name)
-        folder.claim({"set": name, "steps": counts[name], "seed": resolved.seed})
-        keeper = StateFile(folder, _SAVE_EVERY)
-        scored = train_and_score(
-            [image for image in training if image.spec.name == name],
-            [image for image in validation if image.spec.name == name],
-            counts[name],
-            resolve_device(device),
-            resolved.seed,
-            keeper=keeper,
-            should_stop=over,
-        )
-        if scored is None:
-            left = len(todo) - number
-            typer.echo(f"The time is up with {left} of {len(counts)} sets to do; the same command goes on with {name}.")
-            return
-        done[name] = scored
-        _write(output, done)
-        keeper.remove()
-        log.info("%s: %s", name, scored)
+    with sitting(minutes) as over:
+        for number, name in enumerate(todo):
+            folder = RunFolder(output.with_suffix("") / name)
+            folder.claim({"set": name, "steps": counts[name], "seed": resolved.seed})
+            keeper = StateFile(folder, _SAVE_EVERY)
+            scored = train_and_score(
+                [image for image in training if image.spec.name == name],
+                [image for image in validation if image.spec.name == name],
+                counts[name],
+                resolve_device(device),
+                resolved.seed,
+                keeper=keeper,
+                should_stop=over,
+            )
+            if scored is None:
+                left = len(todo) - number
+                typer.echo(f"Stopped with {left} of {len(counts)} sets to do; the same command goes on with {name}.")
+                return
+            done[name] = scored
+            _write(output, done)
+            keeper.remove()
+            log.info("%s: %s", name, scored)
 
 
 def _write(output: Path, done: dict[str, Any]) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import sha256_of_file
@@ -28,7 +27,7 @@ from training.command import (
     OutOption,
     RecipeArgument,
     run_command,
-    time_limit,
+    sitting,
 )
 from training.pretraining.data import load_taught_images
 from training.pretraining.page import used_files, write_pretrain_page
@@ -202,8 +201,7 @@ def main(
     resolved = read_recipe(Recipe, recipe)
     check_start(resolved, start)
     where = resolve_device(device)
-    with stop_on_interrupt() as stopped:
-        over = time_limit(minutes, stopped)
+    with sitting(minutes) as over:
         if resolved.teaches_words:
             finished = teach_words(resolved, data, out, where, start=start, should_stop=over)
         else:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from pydantic import Field, model_validator
 
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.config import Config
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
@@ -31,7 +30,7 @@ from training.command import (
     RecipeArgument,
     SettingsOption,
     run_command,
-    time_limit,
+    sitting,
 )
 from training.datasets import open_dataset
 from training.pretraining.pairs import CaptionSource, PairRun, captioned_images
@@ -170,8 +169,8 @@ def main(
     """Make both steps of AMVLM as published, and print the scores."""
     resolved = read_recipe(Published, recipe, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with stop_on_interrupt() as stopped:
-        scores = publish(resolved, data, out, device=resolve_device(device), should_stop=time_limit(minutes, stopped))
+    with sitting(minutes) as over:
+        scores = publish(resolved, data, out, device=resolve_device(device), should_stop=over)
     for line in summary_lines(scores["scores"]):
         typer.echo(line)
 

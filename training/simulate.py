@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_amvlm.cli.console import progress
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.learning.loop import never
@@ -30,7 +29,7 @@ from training.command import (
     SettingsOption,
     quiet,
     run_command,
-    time_limit,
+    sitting,
 )
 from training.runs.folder import RunFolder
 from training.runs.recipe import read_recipe
@@ -134,15 +133,8 @@ def main(
         chosen["corrections"] = corrections
     resolved = read_recipe(SimulationRecipe, recipe, settings, **chosen)
     material = read_material(data, validate, unlabelled, resolved.prompt)
-    with stop_on_interrupt() as stopped, progress("Simulating") as show:
-        lines = simulate(
-            resolved,
-            material,
-            out,
-            device=resolve_device(device),
-            should_stop=time_limit(minutes, stopped),
-            show=show,
-        )
+    with sitting(minutes) as over, progress("Simulating") as show:
+        lines = simulate(resolved, material, out, device=resolve_device(device), should_stop=over, show=show)
     for line in lines:
         typer.echo(line)
 

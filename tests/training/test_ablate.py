@@ -12,7 +12,7 @@ import torch
 from napari_amvlm.cli import main as amvlm
 from napari_amvlm.errors import InputError, ModelFileError
 from training.ablate import ablate, start_files
-from training.command import time_limit
+from training.command import sitting
 from training.evaluate import evaluate, run_recipe
 from training.report import read_runs
 from training.runs.folder import RunFolder
@@ -133,7 +133,8 @@ def test_a_run_learns_from_any_folder_that_says_what_its_masks_show(grid, discs_
 
 
 def test_a_sitting_without_time_does_nothing(grid, discs_data, tmp_path):
-    left = ablate(list(grid.runs({}, "grid")), discs_data, tmp_path / "runs", device=_CPU, should_stop=time_limit(0))
+    with sitting(0) as over:
+        left = ablate(list(grid.runs({}, "grid")), discs_data, tmp_path / "runs", device=_CPU, should_stop=over)
 
     assert left == 2
     assert not (tmp_path / "runs").exists()
