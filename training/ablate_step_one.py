@@ -6,20 +6,25 @@ Finished runs are skipped and an unfinished one goes on, so the same command can
 bounds one sitting. `--row NAME` takes some rows alone, so that several commands can share a grid, and `--kept FILE`
 counts the runs as finished that `training.report --keep` kept of another folder. The tables of what is finished are
 written at the end: Dice of the text mask and of the segmentation, how often an image finds its caption among one of
-each meaning, and the spread of its similarity over paraphrases, with paired tests against the first row.
+each meaning, and the spread of its similarity over paraphrases, with paired tests against the first row. A recipe that
+teaches a vocabulary is also asked in wordings and for words that it was not told, and each run is fine-tuned on the
+grid's tasks of `step_two`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_amvlm.device import resolve_device
+from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
+from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import (
     DataSetsOption,
@@ -33,7 +38,7 @@ from training.command import (
     run_command,
     sitting,
 )
-from training.pretrain import pretrain
+from training.pretrain import pretrain, teach_words
 from training.pretraining.aligned import load_aligned
 from training.pretraining.data import is_validation, load_taught_images, spread_evenly
 from training.pretraining.paraphrases import compared, retrieval, summary
@@ -43,7 +48,13 @@ from training.runs.folder import RunFolder
 from training.runs.grid import GridRun, NamedRow, RowGrid, folder_name, make_runs
 from training.runs.kept import ALIGNED, begin_grid
 from training.runs.markdown import write_tables
-from training.runs.recipe import read_recipe, validated
+from training.runs.recipe import RunRecipe, read_recipe, validated
+from training.semi_supervised import execute
+from training.words.aligned import aligned_words
+from training.words.corpus import split_subjects
+from training.words.run import load_corpus, sets_of
+from training.words.scores import few_of_each
+from training.words.vocabulary import concepts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +64,9 @@ if TYPE_CHECKING:
     from napari_amvlm.models.text_encoder import TextEncoder
     from training.pretraining.data import TaughtImage
 
+STEP_TWO = "step-2"
+"""Folder of the fine-tunes, in that of the run that they start from."""
+
 
 class StepOneRow(NamedRow):
     """One row: fields of `StepOneConfig` on top of those of the grid's recipe."""
@@ -61,9 +75,26 @@ class StepOneRow(NamedRow):
 
 
 class StepOneGrid(RowGrid[StepOneRow]):
-    """Short pretraining runs; `held_out` validation images of each data set are scored."""
+    """Short pretraining runs.
+
+    Attributes
+    ----------
+    held_out
+        How many validation images of each data set are scored.
+    step_two
+        Fine-tunes that every run's weights then start, of data sets that the recipe does not teach: fields of
+        `RunRecipe` but for name, seed and start.
+    """
 
     held_out: int = Field(8, ge=1)
+    step_two: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("step_two")
+    @classmethod
+    def _check_tasks(cls, tasks: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for task in tasks:
+            validated(RunRecipe, {"name": "step 2", **task}, "step_two")
+        return tasks
 
     def runs(self, where: str) -> Iterator[GridRun[Recipe]]:
         """Yield every run, in their order.
@@ -82,8 +113,8 @@ class StepOneGrid(RowGrid[StepOneRow]):
 
 
 def run_grid(
+    grid: StepOneGrid,
     runs: Sequence[GridRun[Recipe]],
-    images: list[TaughtImage],
     data: Path,
     out: Path,
     device: torch.device,
@@ -96,42 +127,124 @@ def run_grid(
 
     Parameters
     ----------
-    runs
-        See `StepOneGrid.runs`.
-    images
-        Training images, and the validation images to score on.
+    grid, runs
+        Some of the grid's own runs.
     start
         Weights to go on from, where the recipe names some.
     text_encoder
         A loaded text encoder to share.
     should_stop
         Asked before every step and run; the run's state is kept then.
+
+    Raises
+    ------
+    InputError
+        The recipe teaches a data set of step 2.
     """
-    validation = [i for i in images if is_validation(i.source, i.name)]
+    kind = Vocabulary if runs[0].recipe.teaches_words else Concepts
+    lesson = kind(grid, runs[0].recipe, data, device, text_encoder)
 
     def finished(folder: Path) -> bool:
         return (folder / ALIGNED).is_file()
 
     def make(recipe: Recipe, folder: Path) -> bool:
         given = None if recipe.start is None else start
-        how: dict[str, Any] = {"start": given, "text_encoder": text_encoder, "should_stop": should_stop}
-        if not pretrain(recipe, images, data, folder, device, **how):
+        if not lesson.teach(recipe, folder, start=given, should_stop=should_stop):
             return False
         if not finished(folder):
-            RunFolder(folder).write(ALIGNED, aligned_scores(folder, validation, device, text_encoder))
+            try:
+                RunFolder(folder).write(ALIGNED, lesson.scores(recipe, folder, should_stop))
+            except Cancelled:
+                return False
         return True
 
     return make_runs(runs, out, make, finished=finished, over=should_stop)
 
 
-def aligned_scores(
-    run: Path, validation: Sequence[TaughtImage], device: torch.device, text_encoder: TextEncoder | None = None
-) -> dict[str, Any]:
-    """Return what a run has aligned: the figures of `summary`, `retrieval`, and each image's spreads."""
-    state = load_aligned(run, device, text_encoder=text_encoder)
-    rows = compared(state, validation)
-    spreads = {row.image: row.spread("right captions") for row in rows}
-    return {**summary(state, rows), "retrieval": retrieval(state, validation), "spread_per_image": spreads}
+class Concepts:
+    """The images of a recipe's sources: teaches them, and scores what a run has aligned."""
+
+    def __init__(
+        self, grid: StepOneGrid, recipe: Recipe, data: Path, device: torch.device, text_encoder: TextEncoder | None
+    ) -> None:
+        if grid.step_two:
+            raise InputError("step_two goes on from runs on a vocabulary; take it out, or give the recipe an index.")
+        self._images = _images(data, recipe, grid.held_out)
+        self._data, self._device, self._text_encoder = data, device, text_encoder
+
+    def teach(self, recipe: Recipe, folder: Path, **how: Any) -> bool:
+        """Make a run, or go on with it, and return whether it is finished."""
+        return pretrain(recipe, self._images, self._data, folder, self._device, text_encoder=self._text_encoder, **how)
+
+    def scores(self, recipe: Recipe, folder: Path, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        """Return the figures of `summary`, `retrieval`, and each image's spreads."""
+        validation = [i for i in self._images if is_validation(i.source, i.name)]
+        state = load_aligned(folder, self._device, text_encoder=self._text_encoder)
+        rows = compared(state, validation)
+        spreads = {row.image: row.spread("right captions") for row in rows}
+        return {**summary(state, rows), "retrieval": retrieval(state, validation), "spread_per_image": spreads}
+
+
+class Vocabulary:
+    """The sets of a recipe: teaches their words, scores what a run has aligned, and goes on with it in step 2."""
+
+    def __init__(
+        self, grid: StepOneGrid, recipe: Recipe, data: Path, device: torch.device, text_encoder: TextEncoder | None
+    ) -> None:
+        taught = {spec.name for spec in sets_of(recipe, data)}
+        twice = [task["dataset"] for task in grid.step_two if Path(task["dataset"]).name in taught]
+        if twice:
+            raise InputError(f"The recipe teaches {twice[0]}, a task of step_two; choose a set that it does not teach.")
+        self._corpus = load_corpus(recipe, data)
+        self._grid, self._data, self._device, self._text_encoder = grid, data, device, text_encoder
+
+    def teach(self, recipe: Recipe, folder: Path, **how: Any) -> bool:
+        """Make a run, or go on with it, and return whether it is finished."""
+        return teach_words(
+            recipe, self._data, folder, self._device, text_encoder=self._text_encoder, corpus=self._corpus, **how
+        )
+
+    def scores(self, recipe: Recipe, folder: Path, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        """Return the figures of `aligned_words`, r and w as last logged, and the Dice after step 2.
+
+        Raises
+        ------
+        Cancelled
+            `should_stop` said so; what step 2 has learnt is kept.
+        """
+        images, synonyms = self._corpus
+        weights = folder / f"{recipe.name}.safetensors"
+        model, _ = load_model(weights, device=self._device, text_encoder=self._text_encoder)
+        wordings = {concept.name: concept.prompts for concept in concepts_of(images, synonyms, recipe.sides)}
+        scored = few_of_each(split_subjects(images)[1], self._grid.held_out)
+        found = aligned_words(model.eval(), scored, wordings)
+        found["figures"] |= _observed(RunFolder(folder).logged())
+        for task in self._grid.step_two:
+            name = Path(task["dataset"]).name
+            dice = self._step_two(task, recipe, weights, folder / STEP_TWO / folder_name(name), should_stop)
+            found["figures"][f"step 2, {name}"] = round(float(np.mean([*dice.values()])), 4)
+            found["per_image"].setdefault("step_two", {}).update({f"{name}/{key}": v for key, v in dice.items()})
+        return found
+
+    def _step_two(
+        self, task: dict[str, Any], recipe: Recipe, weights: Path, folder: Path, should_stop: Callable[[], bool]
+    ) -> dict[str, float]:
+        """Fine-tune the weights on a task, and return the Dice of its held-out images."""
+        told = {"name": recipe.name, **task, "seed": recipe.seed, "start": str(weights)}
+        run = validated(RunRecipe, told, "step_two")
+        how: dict[str, Any] = {"device": self._device, "text_encoder": self._text_encoder, "should_stop": should_stop}
+        scores = execute(run, self._data, folder, **how)["scores"][run.prompts][run.protocols[0]]
+        return {image: values["dice"] for image, values in scores["per_image"].items()}
+
+
+def _observed(logged: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Return r and w of the last logged step, the mean over both directions; None without PDT."""
+    last: dict[str, Any] = next((record for record in reversed(logged) if "dice" not in record), {})
+    means: dict[str, float | None] = {}
+    for name in ("r", "w"):
+        values = [value for key, value in last.items() if key.startswith(f"{name} ")]
+        means[name] = round(float(np.mean(values)), 4) if values else None
+    return means
 
 
 def main(
@@ -150,13 +263,9 @@ def main(
     wanted = read_recipe(StepOneGrid, grid, settings)
     chosen = list(wanted.only(row or ()).runs(str(grid)))
     begin_grid(wanted, out, kept)
-    recipe = chosen[0].recipe
-    images = _images(data, recipe, wanted.held_out)
-    encoder = load_text_encoder(recipe.model.text_encoder)
+    encoder, where = load_text_encoder(chosen[0].recipe.model.text_encoder), resolve_device(device)
     with sitting(minutes) as over:
-        left = run_grid(
-            chosen, images, data, out, resolve_device(device), start=start, text_encoder=encoder, should_stop=over
-        )
+        left = run_grid(wanted, chosen, data, out, where, start=start, text_encoder=encoder, should_stop=over)
     report = tables(out)
     write_tables(out, "step-one", report, markdown(report))
     typer.echo(f"{len(chosen) - left} of {len(chosen)} runs are finished; wrote {out / 'step-one.md'}.")

@@ -37,7 +37,7 @@ from training.pretraining.run import Pretraining
 from training.pretraining.scoring import by_concept, mean_scores
 from training.runs.folder import DATA, SCORES, RunFolder, environment
 from training.runs.recipe import read_recipe
-from training.words.run import WordRun, load_corpus
+from training.words.run import Corpus, WordRun, load_corpus
 from training.words.scores import by_pair, mean_dice, score_words
 
 if TYPE_CHECKING:
@@ -107,29 +107,40 @@ def teach_words(
     start: Path | None = None,
     text_encoder: TextEncoder | None = None,
     should_stop: Callable[[], bool] = never,
+    corpus: Corpus | None = None,
 ) -> bool:
     """Run a recipe that teaches a vocabulary, or go on with it, and return whether it is finished.
 
-    Nothing is written before the sets are read. Parameters are those of `pretrain`.
+    Nothing is written before the sets are read.
+
+    Parameters
+    ----------
+    recipe, data, out, device, start, text_encoder, should_stop
+        As those of `pretrain`.
+    corpus
+        What `load_corpus` returns, where runs share it; of these the few validation images that are watched are scored
+        at the end, and else all.
 
     Raises
     ------
     InputError
         A set cannot be used, the folder holds a run of another recipe, or the weights are not those it names.
     """
-    images, wordings = load_corpus(recipe, data)
+    folder, settings = RunFolder(out), _settings(recipe, start, device)
+    if folder.finished:
+        folder.claim(settings)
+        return True
+    images, wordings = corpus or load_corpus(recipe, data)
     run = WordRun(recipe, images, out, device, wordings=wordings, text_encoder=text_encoder)
-    out.mkdir(parents=True, exist_ok=True)
-    folder = RunFolder(out)
     if run.workers.leads:
-        folder.claim(_settings(recipe, start, device))
+        folder.claim(settings)
         folder.write(DATA, run.split())
     log.info("%d images for training, %d for validation", len(run.training), len(run.validation))
     if start is not None:
         run.start_from(start)
     finished = run.run(should_stop)
     if finished and run.workers.leads:
-        rows = by_pair(score_words(run.averaged_model(), run.validation))
+        rows = by_pair(run.scored() if corpus else score_words(run.averaged_model(), run.validation))
         run.write(out / f"{recipe.name}.safetensors", {"mean Dice": round(mean_dice(rows), 4)})
         folder.write(SCORES, {"name": recipe.name, "steps": run.step, "mean": mean_dice(rows), "pairs": rows})
     return finished

@@ -1,6 +1,7 @@
 """A grid of short pretraining runs that differ in the parts of step 1."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,9 @@ from typer.testing import CliRunner
 from napari_amvlm.errors import InputError
 from training.ablate_step_one import StepOneGrid, main, run_grid
 from training.pages import rendered
-from training.pretraining.data import load_taught_images
 from training.pretraining.step_one_table import markdown, tables
 from training.runs.folder import RunFolder
-from training.runs.kept import keep
+from training.runs.kept import begin_grid, keep
 from training.runs.recipe import read_recipe, read_toml, validated
 
 _GRID = """
@@ -111,13 +111,13 @@ def test_kept_runs_count_as_finished_elsewhere_and_make_the_tables_of_a_page(gri
 
 
 def test_an_interrupted_run_keeps_its_steps(grid, shared_data, tmp_path, text_encoder):
-    runs = list(read_recipe(StepOneGrid, grid).only(["with PDT"]).runs("grid"))
-    images = [i for source in runs[0].recipe.sources for i in load_taught_images(shared_data, source, whole=64)]
+    wanted = read_recipe(StepOneGrid, grid)
+    runs = list(wanted.only(["with PDT"]).runs("grid"))
     how = {"device": torch.device("cpu"), "start": tmp_path, "text_encoder": text_encoder}
     asked = iter([False, True])
 
-    left = run_grid(runs, images, shared_data, tmp_path / "out", should_stop=lambda: next(asked), **how)
-    rest = run_grid(runs, images, shared_data, tmp_path / "out", **how)
+    left = run_grid(wanted, runs, shared_data, tmp_path / "out", should_stop=lambda: next(asked), **how)
+    rest = run_grid(wanted, runs, shared_data, tmp_path / "out", **how)
 
     assert (left, rest) == (1, 0)
     steps = [r["step"] for r in RunFolder(tmp_path / "out" / runs[0].folder).logged() if "css" in r]
@@ -125,8 +125,6 @@ def test_an_interrupted_run_keeps_its_steps(grid, shared_data, tmp_path, text_en
 
 
 def test_the_grid_that_comes_along_has_rows_that_differ_in_step_one_alone():
-    from pathlib import Path
-
     path = Path(__file__).parents[2] / "training" / "recipes" / "ablation-step-one.toml"
 
     runs = list(validated(StepOneGrid, read_toml(path), str(path)).runs(str(path)))
@@ -173,3 +171,84 @@ def test_rows_are_compared_with_the_first_on_the_same_images(tmp_path):
     assert "| B | 2 | 0.5000 | 0.9000 | 0.5000 |" in markdown(found)
     with pytest.raises(InputError, match="holds no finished run of a grid of step 1"):
         tables(tmp_path / "a")
+
+
+_WORDS = (
+    _GRID.split("sources =", maxsplit=1)[0]
+    + """
+steps = 2
+warmup = 1
+batch = 2
+crop = 32
+loaders = 0
+step_one_weight = 1
+held_out_wordings = true
+held_out_words = ["spinal canal"]
+log_every = 1
+"""
+    + _GRID[_GRID.index("[recipe.model]") : _GRID.index("[[rows]]")]
+    + """
+[[recipe.sets]]
+name = "spine"
+kind = "whole"
+modality = "lumbar spine MRI"
+subject = '_(slice\\d+)$'
+[[recipe.sets]]
+name = "nuclei"
+kind = "tiles"
+modality = "H&E histology"
+prompts = ["nuclei"]
+[[step_two]]
+dataset = "lungs"
+scale = "whole"
+labels = 2
+steps = 1
+holding_out = "seed"
+validation_share = 0.3
+learning = { crop = 64, labelled_batch = 1, unlabelled_batch = 0, consistency = 0, validations = 1 }
+"""
+    + _GRID[_GRID.index("[[rows]]") :]
+)
+
+
+def test_a_grid_on_words_is_scored_on_what_was_held_out_and_after_step_two(tmp_path, text_encoder):
+    path, out, samples = tmp_path / "grid.toml", tmp_path / "out", Path(__file__).parents[2] / "sample_data"
+    path.write_text(_WORDS)
+    wanted = read_recipe(StepOneGrid, path)
+    runs = list(wanted.runs("grid"))
+    how = {"device": torch.device("cpu"), "start": tmp_path, "text_encoder": text_encoder}
+    asked = iter([False, True])
+    begin_grid(wanted, out, None)
+
+    stopped = run_grid(wanted, runs, samples, out, should_stop=lambda: next(asked), **how)
+    left = run_grid(wanted, runs, samples, out, **how)
+    again = run_grid(wanted, runs, samples, out, should_stop=lambda: True, **how)
+
+    assert (stopped, left, again) == (2, 0, 0)
+    steps = [r["step"] for r in RunFolder(out / runs[0].folder).logged() if "ita" in r]
+    assert steps == [1, 2]
+    found = tables(out)
+    alone, full = found["rows"]["L_ITA alone"], found["rows"]["with PDT"]
+    assert alone.keys() == full.keys()
+    for name in ("text_mask", "new_wordings", "new_words", "image_to_caption", "caption_to_image", "step 2, lungs"):
+        assert 0 <= full[name] <= 1
+    assert (alone["r"], alone["w"]) == (None, None)
+    assert full["r"] >= 1 >= full["w"] > 0
+    assert {test["of"] for test in found["tests"]} >= {"text_mask", "new_wordings", "spread", "step_two"}
+    assert "| with PDT | 1 |" in markdown(found)
+    kept = tmp_path / "kept.json"
+    assert keep(out, kept) == 2
+    assert "step-2" not in kept.read_text().replace('"step 2', "")
+    assert tables(kept)["rows"].keys() == found["rows"].keys()
+
+
+def test_step_two_is_of_sets_that_the_grid_does_not_teach(tmp_path, text_encoder):
+    path, samples = tmp_path / "grid.toml", Path(__file__).parents[2] / "sample_data"
+    path.write_text(_WORDS.replace('dataset = "lungs"', 'dataset = "spine"'))
+    wanted = read_recipe(StepOneGrid, path)
+
+    with pytest.raises(InputError, match="The recipe teaches spine, a task of step_two"):
+        run_grid(wanted, list(wanted.runs("g")), samples, tmp_path, torch.device("cpu"), start=tmp_path)
+    path.write_text(_WORDS.replace("labels = 2", "labels = 0"))
+    with pytest.raises(InputError, match="expected at least 1 labelled image"):
+        read_recipe(StepOneGrid, path)

@@ -36,6 +36,8 @@ class Recipe(Config):
     index: tuple[Index, ...] = Field((), description="files that describe sets")
     sides: dict[str, int] = Field({}, description="words seen in tiles of the image at this long side, pixels")
     emphasis: dict[str, float] = Field({}, description="factor on how often a set without a share of its own is drawn")
+    held_out_words: tuple[str, ...] = Field((), description="words of a vocabulary that are neither said nor asked")
+    held_out_wordings: bool = Field(False, description="whether a quarter of the wordings is neither said nor asked")
     levels: float = Field(0.5, ge=0, le=1, description="how often a view of a spine is asked for a numbered level")
     batch: int = Field(10, ge=1, description="images in a batch of a vocabulary")
     loaders: int = Field(1, ge=0, le=16, description="processes that make batches of a vocabulary; 0: none of its own")

@@ -42,10 +42,10 @@ def tables(root: Path) -> dict[str, Any]:
         raise InputError(f"{root} holds no finished run of a grid of step 1; give the command more --minutes.")
     first = next(iter(finished))
     rows = {name: _means(of_row) for name, of_row in finished.items()}
+    images = {name: _per_image(of_row) for name, of_row in finished.items()}
     tests = [
-        {"row": name, "against": first, "of": what, **compare(_per_image(finished[name], what), base).to_json()}
-        for what in ("text_mask", "spread")
-        for base in [_per_image(finished[first], what)]
+        {"row": name, "against": first, "of": what, **compare(images[name].get(what, {}), base).to_json()}
+        for what, base in images[first].items()
         for name in finished
         if name != first
     ]
@@ -65,34 +65,40 @@ def _means(of_row: Sequence[_Finished]) -> dict[str, Any]:
     """Return the means of one row over its seeds."""
     figures: dict[str, list[float | None]] = {}
     for scores, aligned in of_row:
-        right, wrong = (aligned["groups"][f"{side} captions"] for side in ("right", "wrong"))
-        for name, value in {
-            "text_mask": float(np.mean([*scores["text_mask"].values()])),
-            "dice": float(np.mean([scores["scores"][concept] for concept in scores["text_mask"]])),
-            "retrieval": aligned["retrieval"],
-            "right_nearer": aligned["right_nearer"]["captions"],
-            "cosine_right": right["cosine"],
-            "cosine_wrong": wrong["cosine"],
-            "spread": right["spread"],
-            "ratio": right["ratio"],
-            "sigma": right["sigma"],
-        }.items():
+        for name, value in (aligned.get("figures") or _figures(scores, aligned)).items():
             figures.setdefault(name, []).append(value)
     means = {k: None if None in v else round(float(np.mean(np.array(v, float))), 4) for k, v in figures.items()}
     return {"seeds": len(of_row), **means}
 
 
-def _per_image(of_row: Sequence[_Finished], what: str) -> dict[str, float]:
-    """Return each image's value, the mean over seeds: Dice of the text mask, or the spread over paraphrases."""
-    values: dict[str, list[float]] = {}
+def _figures(scores: Mapping[str, Any], aligned: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of a run on images of few concepts; one on a vocabulary says its own."""
+    right, wrong = (aligned["groups"][f"{side} captions"] for side in ("right", "wrong"))
+    return {
+        "text_mask": float(np.mean([*scores["text_mask"].values()])),
+        "dice": float(np.mean([scores["scores"][concept] for concept in scores["text_mask"]])),
+        "retrieval": aligned["retrieval"],
+        "right_nearer": aligned["right_nearer"]["captions"],
+        "cosine_right": right["cosine"],
+        "cosine_wrong": wrong["cosine"],
+        "spread": right["spread"],
+        "ratio": right["ratio"],
+        "sigma": right["sigma"],
+    }
+
+
+def _per_image(of_row: Sequence[_Finished]) -> dict[str, dict[str, float]]:
+    """Return what rows are compared by: each image's values, the mean over seeds."""
+    values: dict[str, dict[str, list[float]]] = {}
     for scores, aligned in of_row:
-        if what == "spread":
-            of_run = aligned["spread_per_image"]
-        else:
-            of_run = {k: float(np.mean([*v["text_mask"].values()])) for k, v in scores["per_image"].items()}
-        for image, value in of_run.items():
-            values.setdefault(image, []).append(value)
-    return {image: float(np.mean(of_image)) for image, of_image in values.items()}
+        of_run = aligned.get("per_image") or {
+            "text_mask": {k: float(np.mean([*v["text_mask"].values()])) for k, v in scores["per_image"].items()},
+            "spread": aligned["spread_per_image"],
+        }
+        for what, of_images in of_run.items():
+            for image, value in of_images.items():
+                values.setdefault(what, {}).setdefault(image, []).append(value)
+    return {what: {image: float(np.mean(of_image)) for image, of_image in of.items()} for what, of in values.items()}
 
 
 def markdown(report: Mapping[str, Any]) -> str:

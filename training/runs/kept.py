@@ -36,7 +36,7 @@ def keep(root: Path, path: Path) -> int:
         The folder holds no finished run.
     """
     files: dict[str, dict[str, Any]] = {}
-    folders = sorted(scores.parent for scores in root.rglob(SCORES) if _is_row(scores.parent))
+    folders = sorted(scores.parent for scores in root.rglob(SCORES) if _is_row(scores.parent, root))
     if not folders:
         raise InputError(f"{root} holds no finished run (a folder with {SCORES}); finish one first.")
     for folder, names in [(root, (GRID,)), *((folder, _files_of(folder)) for folder in folders)]:
@@ -51,8 +51,11 @@ def keep(root: Path, path: Path) -> int:
     return len(folders)
 
 
-def _is_row(folder: Path) -> bool:
-    """Tell whether a run is a row of a table, and not step 1 of such a row."""
+def _is_row(folder: Path, root: Path) -> bool:
+    """Tell whether a run is a row of a table, and not step 1 of such a row, or step 2 inside its folder."""
+    around = (outer for outer in folder.parents if outer.is_relative_to(root))
+    if any((outer / CONFIG).is_file() for outer in around):
+        return False
     config = RunFolder(folder).read(CONFIG) or {}
     return "sources" not in config.get("recipe", {}) or (folder / ALIGNED).is_file()
 

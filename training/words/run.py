@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from training.datasets.word_sets import read_index, read_wordings
 from training.pretraining.run import Pretraining
 from training.words.batches import WordSource
 from training.words.corpus import LabelledImage, load_set, split_subjects
+from training.words.held_out import without_some_wordings, without_words
 from training.words.scores import by_pair, few_of_each, mean_dice, score_words
 from training.words.vocabulary import concepts_of
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"
 """Weights of the best validation so far."""
+
+Corpus = tuple[list[LabelledImage], dict[str, tuple[str, ...]]]
+"""Images of sets, and the synonyms of their words."""
 
 
 def sets_of(recipe: Recipe, data: Path) -> tuple[SetSpec, ...]:
@@ -48,7 +53,7 @@ def sets_of(recipe: Recipe, data: Path) -> tuple[SetSpec, ...]:
     return tuple(sets)
 
 
-def load_corpus(recipe: Recipe, data: Path) -> tuple[list[LabelledImage], dict[str, tuple[str, ...]]]:
+def load_corpus(recipe: Recipe, data: Path) -> Corpus:
     """Return all images of a recipe's sets, and the synonyms of their words."""
     wordings: dict[str, tuple[str, ...]] = {}
     for index in recipe.index:
@@ -91,7 +96,16 @@ class WordRun(Pretraining):
                 "correct its name or take it out."
             )
         self.training, self.validation = split_subjects(images)
+        if recipe.held_out_words:
+            images = without_words(images, recipe.held_out_words)
+            left = {image.key: image for image in images}
+            self.training, self.validation = (
+                [left[image.key] for image in part if image.key in left] for part in (self.training, self.validation)
+            )
         concepts = concepts_of(images, self._wordings, recipe.sides)
+        if recipe.held_out_wordings:
+            concepts = without_some_wordings(concepts)
+            self.training = [replace(image, caption=None) for image in self.training]  # it may hold any wording
         unknown = sorted(set(recipe.in_vain) - {concept.name for concept in concepts})
         if unknown:
             raise InputError(f"The recipe's in_vain names {unknown[0]!r}, which no set teaches; take it out.")
