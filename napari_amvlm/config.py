@@ -190,6 +190,9 @@ class LearningConfig(Config):
     cutmix: float = Field(0.0, ge=0, le=1, description="how often the student's tile gets a piece of another")
     strong_views: bool = Field(True, description="stain, intensity, blur and noise on the student's view")
     strength: float = Field(1.0, ge=0, le=5, description="factor on the strength of the strong view")
+    moved_views: bool = Field(
+        False, description="turn, zoom and mirror the student's view of an unlabelled image; the pseudo-label follows"
+    )
     validations: int = Field(6, ge=1, le=100, description="how often held-out images are scored in a run")
     keep: Literal["best", "last"] = Field("best", description="which teacher: the best on held-out images, or the last")
 

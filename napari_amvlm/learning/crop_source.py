@@ -30,6 +30,9 @@ UPRIGHT_GEOMETRY = TILE_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0
 """Tiles of a prompt that names a position are neither turned nor mirrored."""
 WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=0.04, flip=0)
 """A whole image is never flipped: its prompt may say left or right."""
+MOVED_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.9, 1.25), shear=0.05, flip=0.5)
+UPRIGHT_MOVED = MOVED_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
+"""How the student's view of an unlabelled tile is moved against the teacher's."""
 APPEARANCE = AppearanceConfig(stain=0.15, intensity=0.15, colour=0.05, blur=1.0, noise=0.03)
 _OTHER_WORDING = 0.3
 _SPOTS = 4096
@@ -116,12 +119,24 @@ class CropSource:
         weak = torch.stack([c[0] for c in crops]).to(self._device)
         answers = torch.stack([c[1][:2] for c in crops]).to(self._device)
         depth = self._depth([c[1] for c in crops])
-        strong = strong_view(weak, self._look, self._generator) if self._config.strong_views else weak
+        seen, theta = self._moved(weak, samples, scale) if mixed and self._config.moved_views else (weak, None)
+        strong = strong_view(seen, self._look, self._generator) if self._config.strong_views else seen
         whole = torch.full((len(crops),), scale == "whole", device=self._device)
         prompts = [self._worded(q.prompt) for q in samples]
         meanings = [self._meaning(q.prompt) for q in samples]
         mixture = self._mixture(meanings, (weak.shape[-2], weak.shape[-1])) if mixed and scale == "tiles" else None
-        return CropBatch(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture, depth)
+        return CropBatch(weak, strong, whole, prompts, meanings, answers[:, :1], answers[:, 1:], mixture, depth, theta)
+
+    def _moved(self, weak: Tensor, samples: list[_Sample], scale: ScaleName) -> tuple[Tensor, Tensor]:
+        """Return the student's views, unlabelled ones moved, and how, `(B, 2, 3)`."""
+        theta = torch.eye(2, 3).repeat(len(samples), 1, 1)
+        first = self._config.labelled_batch
+        for row, sample in enumerate(samples[first:], start=first):
+            tiles = UPRIGHT_MOVED if names_position(sample.prompt) else MOVED_GEOMETRY
+            theta[row] = random_affine(1, tiles if scale == "tiles" else WHOLE_GEOMETRY, self._generator)[0]
+        rest = weak[first:]
+        views, _ = warp(rest, rest[:, :1], theta[first:], rest.shape[-1], mirror=scale == "tiles")
+        return torch.cat([weak[:first], views]), theta
 
     def _depth(self, answers: list[Tensor]) -> Tensor | None:
         """Return the depth in objects of crops, NaN where nobody told them apart, `(B, 1, H, W)`; None without any."""
@@ -210,9 +225,11 @@ class CropSource:
                 showing = (row, column)
             geometry = UPRIGHT_GEOMETRY if names_position(sample.prompt) else TILE_GEOMETRY
             return random_crop(sample.pixels, answer, self._config.crop, geometry, self._generator, showing=showing)
-        theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
         side = sample.pixels.shape[-1]
         labelled = bool(sample.answer[1].any())
+        if self._config.moved_views and not labelled:
+            return sample.pixels, answer  # the teacher sees it as it is, the student as `_moves` says
+        theta = random_affine(1, WHOLE_GEOMETRY, self._generator)
         if labelled:
             answer[1] = 1 - answer[1]  # the warp brings zeros from outside the canvas: not unknown
         pixels, answers = warp(sample.pixels[None], answer[None], theta, side, mirror=False)

@@ -23,6 +23,7 @@ from napari_amvlm.learning.pseudo_labels import (
     pseudo_label,
     text_logits,
 )
+from napari_amvlm.learning.views import moved
 from napari_amvlm.losses import depth_loss, guidance_loss, presence_loss, segmentation_loss, text_mask_loss
 from napari_amvlm.models.amvlm import ImageFeatures, TextFeatures
 from napari_amvlm.models.inference import is_countable
@@ -70,6 +71,9 @@ class CropBatch:
     depth
         How deep inside an accepted object each pixel lies, `(B, 1, H, W)`, NaN in crops where nobody told objects
         apart; None where that is all of them. It is not learnt from mixed crops.
+    theta
+        How the student's view of each crop is moved against the teacher's, matrices for `views.warp`, `(B, 2, 3)`;
+        None where no view is. Crops with an answer stay in place.
     """
 
     weak: Tensor
@@ -81,6 +85,7 @@ class CropBatch:
     known: Tensor
     mixture: Mixture | None = None
     depth: Tensor | None = None
+    theta: Tensor | None = None
 
     def mixed(self) -> CropBatch:
         """Return the batch with the student's crops mixed, and their targets with them."""
@@ -254,7 +259,7 @@ class MeanTeacher:
             if self._config.text_doubt:
                 chosen = doubted(chosen, text_logits(self.teacher, seen, text), self._config.text_doubt)
         q = torch.full_like(batch.known, 0.5)
-        q[rows] = chosen.to(q.dtype)
+        q[rows] = chosen.to(q.dtype) if batch.theta is None else moved(chosen.to(q.dtype), batch.theta[rows.cpu()])
         return q if batch.mixture is None else batch.mixture(q)
 
     def _share_of_start(self, prompt: str) -> float:

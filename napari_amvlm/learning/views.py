@@ -88,16 +88,27 @@ def warp(images: Tensor, masks: Tensor, theta: Tensor, size: int, *, mirror: boo
     tuple of Tensor
         Images `(B, 3, size, size)` and masks `(B, K, size, size)`, binary where they were.
     """
+    grid = _grid(theta, images, size)
+    padding = "reflection" if mirror else "zeros"
+    pixels = nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    labels = nn.functional.grid_sample(masks, grid, mode="nearest", padding_mode=padding, align_corners=False)
+    return pixels.clamp(0, 1), labels
+
+
+def moved(q: Tensor, theta: Tensor) -> Tensor:
+    """Return pseudo-labels `(B, 1, S, S)` in [0, 1] as `warp` moves their images; 0.5 where there was none."""
+    grid = _grid(theta, q, q.shape[-1])
+    return nn.functional.grid_sample(q - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 0.5
+
+
+def _grid(theta: Tensor, images: Tensor, size: int) -> Tensor:
+    """Return where in images `(B, C, H, W)` each pixel of their views lies, `(B, size, size, 2)`."""
     h, w = images.shape[-2:]
     matrix = theta.clone()
     # affine_grid speaks of normalised coordinates, which are stretched where an image is not square.
     matrix[:, 0, :2] *= size / w
     matrix[:, 1, :2] *= size / h
-    grid = nn.functional.affine_grid(matrix.to(images.device), [len(images), 1, size, size], align_corners=False)
-    padding = "reflection" if mirror else "zeros"
-    pixels = nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-    labels = nn.functional.grid_sample(masks, grid, mode="nearest", padding_mode=padding, align_corners=False)
-    return pixels.clamp(0, 1), labels
+    return nn.functional.affine_grid(matrix.to(images.device), [len(images), 1, size, size], align_corners=False)
 
 
 def strong_view(images: Tensor, config: AppearanceConfig, generator: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
+from napari_amvlm.learning.views import warp
 
 _CPU = torch.device("cpu")
 
@@ -41,6 +42,44 @@ def test_nothing_is_known_of_an_unlabelled_whole_image(tiny_config):
     known = source.draw().known
 
     assert [bool(k.any()) for k in known] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("scale", ["tiles", "whole"])
+def test_only_unlabelled_views_of_the_student_are_moved(tiny_config, scale):
+    image = _image("lungs", scale)
+    data = LearningData((image,), (UnlabelledImage("u", image.image),))
+    config = _config(labelled_batch=2, unlabelled_batch=4, strong_views=False, moved_views=True)
+    source = CropSource(data, config, tiny_config, _CPU)
+
+    together, alone = source.draw(), source.draw(labelled_alone=True)
+
+    changed = (together.strong - together.weak).abs().amax((1, 2, 3)) > 1e-3
+    expected, _ = warp(together.weak, together.weak[:, :1], together.theta, 64, mirror=scale == "tiles")
+    assert changed.tolist() == [False, False, True, True, True, True]
+    assert torch.allclose(together.strong, expected, atol=1e-5)
+    assert alone.theta is None
+    assert torch.equal(alone.strong, alone.weak)
+
+
+def test_the_teacher_sees_a_whole_unlabelled_image_as_it_is(tiny_config):
+    image = _image("lungs", "whole")
+    data = LearningData((image,), (UnlabelledImage("u", image.image),))
+    source = CropSource(data, _config(labelled_batch=1, unlabelled_batch=3, moved_views=True), tiny_config, _CPU)
+
+    weak = source.draw().weak
+
+    assert torch.equal(weak[1], weak[2])
+    assert not torch.allclose(weak[0], weak[1], atol=0.05)
+
+
+def test_unlabelled_views_of_the_student_keep_sides_that_the_prompt_names(tiny_config):
+    image = _image("nuclei in the right part", "tiles")
+    data = LearningData((image,), (UnlabelledImage("u", image.image),))
+    source = CropSource(data, _config(labelled_batch=1, unlabelled_batch=7, moved_views=True), tiny_config, _CPU)
+
+    tiles = torch.cat([source.draw().strong for _ in range(3)])
+
+    assert bool((tiles[..., 40:].mean((1, 2, 3)) > tiles[..., :24].mean((1, 2, 3))).all())
 
 
 @pytest.mark.parametrize(("prompt", "turned"), [("bright nuclei", True), ("nuclei in the right part", False)])

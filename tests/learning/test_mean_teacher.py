@@ -11,6 +11,7 @@ from napari_amvlm.learning import LabelledImage, LearningData
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.mean_teacher import CropBatch, MeanTeacher
 from napari_amvlm.learning.mixing import Mixture
+from napari_amvlm.learning.views import GeometryConfig, moved, random_affine
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.layers import layout_of
 
@@ -74,6 +75,19 @@ def test_the_text_moves_the_pseudo_label(tiny_model):
 
     assert not torch.allclose(without, with_text, atol=1e-3)
     assert not without.requires_grad
+
+
+def test_the_pseudo_label_is_moved_as_the_student_sees_the_crop(tiny_model):
+    views, rows = _views(known=0.0), torch.tensor([False, True])
+    geometry = GeometryConfig(rotation=40, zoom=(1, 1), shear=0, flip=0)
+    theta = torch.stack([torch.eye(2, 3), random_affine(1, geometry, torch.Generator().manual_seed(1))[0]])
+    teaching = MeanTeacher(tiny_model, _config())
+
+    in_place = teaching.pseudo_label(views, rows)
+    turned = teaching.pseudo_label(replace(views, theta=theta), rows)
+
+    assert torch.allclose(turned[1:], moved(in_place[1:], theta[1:]), atol=1e-5)
+    assert not torch.allclose(turned[1], in_place[1], atol=0.01)
 
 
 def test_the_anchor_draws_pseudo_labels_to_the_start_model(tiny_model):

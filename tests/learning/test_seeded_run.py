@@ -7,7 +7,7 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning import LabelledImage, LearningData, StepReport, UnlabelledImage, fine_tune
 
 # Loss, supervised and consistency part of each step.
-DEFAULTS = [
+IN_PLACE = [
     [0.90661, 0.90661, 0.0],
     [0.9566, 0.9566, 0.0],
     [0.86128, 0.86128, 0.0],
@@ -16,6 +16,16 @@ DEFAULTS = [
     [1.28369, 0.83633, 0.44735],
     [1.30899, 0.86542, 0.44356],
     [1.28968, 0.84867, 0.44101],
+]
+MOVED = [
+    [0.90661, 0.90661, 0.0],
+    [0.9566, 0.9566, 0.0],
+    [0.86128, 0.86128, 0.0],
+    [0.8456, 0.8456, 0.0],
+    [1.39762, 0.8584, 0.53922],
+    [1.38411, 0.83866, 0.54544],
+    [1.40239, 0.86144, 0.54095],
+    [1.37025, 0.84975, 0.5205],
 ]
 OTHERS = [
     [0.9373, 0.9373, 0.0],
@@ -66,13 +76,14 @@ def _losses(model, **changes):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, DEFAULTS),
+        ({}, IN_PLACE),
+        ({"moved_views": True}, MOVED),
         (
             {"seed": 4, "text_evidence": 0.5, "cutmix": 0.8, "anchor": 0.6, "hard_labels": False, "class_balance": 0.5},
             OTHERS,
         ),
     ],
-    ids=["defaults", "other weights"],
+    ids=["in place", "moved views", "other weights"],
 )
 def test_a_seeded_run_gives_the_same_losses(tiny_model, monkeypatch, changes, expected):
     monkeypatch.setattr("napari_amvlm.device.supports_bfloat16", lambda _device: False)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
+from napari_amvlm.learning.views import (
+    AppearanceConfig,
+    GeometryConfig,
+    moved,
+    random_affine,
+    random_crop,
+    strong_view,
+    warp,
+)
 
 _NO_GEOMETRY = GeometryConfig(rotation=0, zoom=(1, 1), shear=0, shift=0, flip=0)
 
@@ -31,6 +39,20 @@ def test_image_and_mask_move_together_under_any_geometry():
 
     assert float(((pixels[:, :1] > 0.5).float() - labels).abs().mean()) < 0.02
     assert float(labels.mean()) > 0.02
+
+
+def test_a_pseudo_label_moves_with_its_image_and_says_nothing_beyond_it():
+    image = torch.zeros(4, 3, 64, 64)
+    image[:, :, 20:40, 30:60] = 1
+    theta = random_affine(4, GeometryConfig(rotation=90, zoom=(0.6, 0.9), shear=0.1, shift=0.1), _generator(3))
+    pixels, inside = warp(image, torch.ones(4, 1, 64, 64), theta, 64, mirror=False)
+
+    q = moved(image[:, :1], theta)
+
+    within = inside.bool() & (torch.nn.functional.avg_pool2d(inside, 3, 1, 1) > 0.99)
+    assert torch.allclose(q[within], pixels[:, :1][within], atol=1e-5)
+    assert float((q[inside < 1] - 0.5).abs().median()) == 0
+    assert bool((inside < 1).any((1, 2, 3)).all())
 
 
 def test_rotation_keeps_the_area_of_a_disc_in_an_image_that_is_not_square():

@@ -100,7 +100,7 @@ class _Training:
     ) -> None:
         self._method, self._device = method, device
         batches = {} if method.unlabelled else {"unlabelled_batch": 0}
-        self._config = config.model_copy(update={**batches, "consistency": 0.0})
+        self._config = config.model_copy(update={**batches, "consistency": 0.0, "moved_views": False})
         self._text_encoder = text_encoder if method.reads_text else None
         torch.manual_seed(config.seed)
         self._masks = tuple(masks or dict.fromkeys(p for image in data.labelled for p in image.masks))
