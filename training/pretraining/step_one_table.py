@@ -116,5 +116,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         for test in report["tests"]
     )
     heads = ["of", "row", "against", "images", "difference", "t-test p", "Wilcoxon p"]
-    lines = [*table(["row", "seeds", *(name.replace("_", " ") for name in names)], rows), "", *table(heads, tests)]
+    lines = table(["row", "seeds", *(name.replace("_", " ") for name in names)], rows)
+    if report["tests"]:
+        lines += ["", *table(heads, tests)]
     return "\n".join(lines) + "\n"

@@ -45,7 +45,7 @@ def keep(root: Path, path: Path) -> int:
             if content is not None:
                 content.pop(_HASHES, None)
                 files[(folder / name).relative_to(root).as_posix()] = content if name == CONFIG else _rounded(content)
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(content, sort_keys=True)}" for name, content in files.items())
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(content)}" for name, content in files.items())
     text = "{\n" + lines + "\n}\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), make_folder=True)
     return len(folders)
