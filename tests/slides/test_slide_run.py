@@ -128,7 +128,8 @@ def test_little_room_for_tiles_costs_time_but_not_the_result(predictor, slide, o
     list(SlideRun(predictor, slide, roomy).run())
     list(SlideRun(predictor, slide, cramped, cache_bytes=0).run())
 
-    assert np.array_equal(roomy.levels[0][:], cramped.levels[0][:])
+    # A processor may round batches of other sizes differently, and pixels at the threshold with them.
+    assert (roomy.levels[0][:] != cramped.levels[0][:]).mean() < 1e-3
 
 
 def test_what_is_in_view_comes_first(predictor, slide, open_store):
@@ -243,7 +244,8 @@ def test_several_prompts_share_the_encoding(predictor, slide, open_store):
 
     handle.remove()
     assert two * 2 == sum(seen)
-    assert np.array_equal(single.probability[0], open_store("two").probability[0])
+    one_alone, one_of_two = (np.asarray(store.probability[0], int) for store in (single, open_store("two")))
+    assert np.abs(one_alone - one_of_two).max() <= 1
 
 
 def test_short_memory_takes_fewer_tiles_at_once_and_goes_on(predictor, slide, pixels, open_store):
