@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
 
 TILE_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.8, 1.25), shear=0.08, flip=0.5)
-UPRIGHT_GEOMETRY = TILE_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
+_UPRIGHT = {"rotation": 8.0, "flip": 0.0}
+UPRIGHT_GEOMETRY = TILE_GEOMETRY.model_copy(update=_UPRIGHT)
 """Tiles of a prompt that names a position are neither turned nor mirrored."""
 WHOLE_GEOMETRY = GeometryConfig(rotation=8, zoom=(0.9, 1.12), shear=0.04, shift=0.04, flip=0)
 """A whole image is never flipped: its prompt may say left or right."""
 MOVED_GEOMETRY = GeometryConfig(rotation=180, zoom=(0.9, 1.25), shear=0.05, flip=0.5)
-UPRIGHT_MOVED = MOVED_GEOMETRY.model_copy(update={"rotation": 8.0, "flip": 0.0})
 """How the student's view of an unlabelled tile is moved against the teacher's."""
+UPRIGHT_MOVED = MOVED_GEOMETRY.model_copy(update=_UPRIGHT)
+"""The same where the prompt names a position."""
 APPEARANCE = AppearanceConfig(stain=0.15, intensity=0.15, colour=0.05, blur=1.0, noise=0.03)
 _OTHER_WORDING = 0.3
 _SPOTS = 4096

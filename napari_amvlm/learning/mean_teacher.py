@@ -259,7 +259,8 @@ class MeanTeacher:
             if self._config.text_doubt:
                 chosen = doubted(chosen, text_logits(self.teacher, seen, text), self._config.text_doubt)
         q = torch.full_like(batch.known, 0.5)
-        q[rows] = chosen.to(q.dtype) if batch.theta is None else moved(chosen.to(q.dtype), batch.theta[rows.cpu()])
+        chosen = chosen.to(q.dtype)
+        q[rows] = chosen if batch.theta is None else moved(chosen, batch.theta[rows.cpu()])
         return q if batch.mixture is None else batch.mixture(q)
 
     def _share_of_start(self, prompt: str) -> float:
