@@ -200,7 +200,7 @@ def test_the_installed_command_gives_the_scores_of_experiments(discs_data, tiny_
     assert json.loads(capsys.readouterr().out)["per_image"] == ours[protocol]["per_image"]
 
 
-@pytest.mark.parametrize("name", ["ablation-monuseg", "ablation-monuseg-short"])
+@pytest.mark.parametrize("name", ["ablation-monuseg", "ablation-monuseg-short", "unlabelled-monuseg"])
 def test_rows_that_stand_beside_each_other_differ_in_what_they_minimise(name):
     path = Path(__file__).parents[2] / "training" / "recipes" / f"{name}.toml"
 

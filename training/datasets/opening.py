@@ -55,6 +55,8 @@ def open_dataset(spec: DatasetSpec, data: Path, config: SplitConfig, *, seed: in
         The data set's own folder, or one that holds it under its name.
     config
         How to split.
+    seed
+        Of the choice of labelled images, and of the fold.
 
     Raises
     ------
@@ -63,13 +65,13 @@ def open_dataset(spec: DatasetSpec, data: Path, config: SplitConfig, *, seed: in
     """
     root = dataset_root(spec, data)
     train = _opened(spec, root, spec.train)
-    if spec.validation is not None and (root / spec.validation).is_dir():
+    if config.holding_out != "fold" and spec.validation is not None and (root / spec.validation).is_dir():
         validation = _opened(spec, root, spec.validation).pairs
         training = train.pairs
         _check_apart(spec, training, validation)
     else:
         subjects = {pair.name: spec.subject_of(pair.name) for pair in train.pairs}
-        held_out = held_out_subjects(subjects.values(), config, spec.name)
+        held_out = held_out_subjects(subjects.values(), config, spec.name, seed=seed)
         validation = tuple(pair for pair in train.pairs if subjects[pair.name] in held_out)
         training = tuple(pair for pair in train.pairs if subjects[pair.name] not in held_out)
     names = set(pick_labelled([pair.name for pair in training], config.labels, pick=config.pick, seed=seed))

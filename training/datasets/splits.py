@@ -41,8 +41,10 @@ class SplitConfig(Config):
 
     labels: Labels = "100%"
     pick: Literal["seed", "name"] = Field("seed", description="labelled images: by seed, or the first by name")
-    holding_out: Literal["hash", "seed"] = Field(
-        "hash", description="subjects held out: each by a hash of its name, or an exact share by `validation_seed`"
+    holding_out: Literal["hash", "seed", "fold"] = Field(
+        "hash",
+        description="subjects held out: each by a hash of its name, an exact share by `validation_seed`, or the next "
+        "share for every next seed of the run, also where there is a validation folder, which is then left out",
     )
     validation_share: float = Field(0.2, gt=0, lt=1, description="share of subjects held out, without own folder")
     validation_seed: int = Field(0, ge=0, description="the same for all runs that are compared")
@@ -92,8 +94,13 @@ def pick_labelled(
     return sorted(ranked[:count])
 
 
-def held_out_subjects(subjects: Iterable[str], config: SplitConfig, dataset: str) -> frozenset[str]:
+def held_out_subjects(subjects: Iterable[str], config: SplitConfig, dataset: str, *, seed: int = 0) -> frozenset[str]:
     """Return the subjects whose images are for validation alone.
+
+    Parameters
+    ----------
+    seed
+        Of the run; with "fold" as many seeds in a row as there are shares hold out every subject once.
 
     Raises
     ------
@@ -108,7 +115,10 @@ def held_out_subjects(subjects: Iterable[str], config: SplitConfig, dataset: str
         )
     drawn = {subject: _uniform(config.validation_seed, f"{dataset}/{subject}") for subject in every}
     ranked = sorted(every, key=lambda subject: (drawn[subject], subject))
-    if config.holding_out == "seed":
+    if config.holding_out == "fold":
+        folds = min(max(2, round(1 / config.validation_share)), len(every))
+        chosen = ranked[seed % folds :: folds]
+    elif config.holding_out == "seed":
         chosen = ranked[: max(1, round(config.validation_share * len(every)))]
     else:
         # A subject's part does not change when other subjects come; at least one is held out, and one is not.

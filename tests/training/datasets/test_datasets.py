@@ -25,6 +25,18 @@ def test_an_unlabelled_image_may_have_the_name_of_a_training_image(discs_data):
     assert "Unlabelled_Folder/TCGA-AA-0000" in {pair.name for pair in split.unlabelled}
 
 
+def test_folds_are_of_the_training_images_and_leave_the_validation_folder_out(discs_data):
+    folder = {pair.name for pair in open_dataset(DATASETS["MoNuSeg"], discs_data, SplitConfig(), seed=0).validation}
+    config = SplitConfig(holding_out="fold", validation_share=0.5)
+
+    first, second = (open_dataset(DATASETS["MoNuSeg"], discs_data, config, seed=seed) for seed in (0, 1))
+
+    held_out = [{pair.name for pair in split.validation} for split in (first, second)]
+    assert held_out[0] | held_out[1] == {pair.name for pair in (*first.labelled, *first.validation)}
+    assert not held_out[0] & held_out[1]
+    assert not (held_out[0] | held_out[1]) & folder
+
+
 def test_slices_of_one_subject_stay_together(spine_data):
     spec = DATASETS["SPIDER-Spine"]
 

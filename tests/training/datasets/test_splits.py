@@ -59,7 +59,11 @@ def test_labels_that_mean_nothing_are_refused(labels):
         SplitConfig(labels=labels)
 
 
-@given(st.sets(st.integers(0, 999), min_size=2, max_size=60), st.sampled_from(["hash", "seed"]), st.floats(0.05, 0.95))
+@given(
+    st.sets(st.integers(0, 999), min_size=2, max_size=60),
+    st.sampled_from(["hash", "seed", "fold"]),
+    st.floats(0.05, 0.95),
+)
 def test_some_subjects_are_held_out_and_some_are_not(subjects, how, share):
     config = SplitConfig.model_validate({"holding_out": how, "validation_share": share})
     names = {f"s{i}" for i in subjects}
@@ -77,6 +81,17 @@ def test_by_hash_a_subject_keeps_its_part_when_others_come():
 
     assert held_out_subjects(few, config, "X") == held_out_subjects(many, config, "X") & set(few)
     assert held_out_subjects(many, config, "X") != held_out_subjects(many, SplitConfig(validation_seed=1), "X")
+
+
+@pytest.mark.parametrize(("count", "share", "folds"), [(24, 1 / 3, 3), (7, 0.2, 5), (3, 0.1, 3)])
+def test_in_folds_every_subject_is_held_out_once(count, share, folds):
+    names = [f"s{i}" for i in range(count)]
+    config = SplitConfig(holding_out="fold", validation_share=share)
+
+    parts = [held_out_subjects(names, config, "X", seed=seed) for seed in range(folds)]
+
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_one_subject_cannot_be_split():
