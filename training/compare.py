@@ -4,12 +4,14 @@
 
 Finished runs are skipped and an unfinished one goes on, so the same command can be stopped and given again; `--minutes`
 bounds one sitting, `--row NAME` takes some rows alone. A row that cannot be run (no captions, no weights of SAM)
-stands on the page with its reason, and the others go on. The page, `compare.md`, is written after each sitting.
+stands on the page with its reason, and the others go on; where that is so of all, the command fails. The page,
+`compare.md`, is written after each sitting.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Any
@@ -42,8 +44,8 @@ from training.pretraining.step_one import Objective  # noqa: TC001 - pydantic re
 from training.published import Published, align
 from training.report import markdown, read_runs, tables
 from training.runs.charts import draw_losses
-from training.runs.folder import RunFolder
-from training.runs.grid import GridRun, NamedRow, RowGrid, folder_name, make_runs
+from training.runs.folder import SCORES, RunFolder
+from training.runs.grid import GridRun, NamedRow, RowGrid, cell_folder, folder_name, make_runs
 from training.runs.kept import begin_grid
 from training.runs.markdown import table, write_tables
 from training.runs.recipe import RunRecipe, read_recipe, validated
@@ -117,12 +119,9 @@ class Comparison(RowGrid[Rival]):
         InputError
             A row's settings do not fit, or belong to another method.
         """
-        for seed in self.seeds:
-            for labels in self.fractions:
-                for row in self.rows:
-                    recipe = validated(RunRecipe, self._values(row, labels, seed), f"{where}, row {row.name!r}")
-                    folder = f"{folder_name(row.name)}/labels-{folder_name(str(labels))}/seed-{seed}"
-                    yield GridRun(row.name, folder, recipe)
+        for seed, labels, row in itertools.product(self.seeds, self.fractions, self.rows):
+            recipe = validated(RunRecipe, self._values(row, labels, seed), f"{where}, row {row.name!r}")
+            yield GridRun(row.name, cell_folder(row, labels, seed), recipe)
 
     def _values(self, row: Rival, labels: Any, seed: int) -> dict[str, Any]:
         values = dict(self.recipe) | {"name": row.name, "method": row.method, "labels": labels, "seed": seed}
@@ -208,7 +207,7 @@ def _step_one(
 def write_page(grid: Comparison, out: Path) -> Path:
     """Write `compare.md`, `compare.json` and `losses.png` of what is finished, and return the page."""
     reasons = RunFolder(out).read(_FAILED) or {}
-    done = {row.name: any((out / folder_name(row.name)).rglob("scores.json")) for row in grid.rows}
+    done = {row.name: any((out / folder_name(row.name)).rglob(SCORES)) for row in grid.rows}
     found = tables(read_runs(out)) if any(done.values()) else {"tables": []}
     lines = [f"# {grid.recipe.get('dataset')}: AMVLM beside its rivals", "", markdown(found), "## Rows", ""]
     cells = [
@@ -225,7 +224,7 @@ def write_page(grid: Comparison, out: Path) -> Path:
 
 
 def _first_log(row: Path) -> list[dict[str, Any]]:
-    first = min(row.rglob("scores.json"))
+    first = min(row.rglob(SCORES))
     return RunFolder(first.parent).logged()
 
 
@@ -247,6 +246,10 @@ def main(
         encoder = functools.cache(load_text_encoder)
         left = compare(whole, runs, data, out, device=resolve_device(device), over=over, text_encoder=encoder)
     page = write_page(whole, out)
+    reasons = RunFolder(out).read(_FAILED) or {}
+    if left == len(runs) and all(run.row in reasons for run in runs):
+        first = runs[0].row
+        raise InputError(f"No row of {grid} can be run, and {page} says why; of {first!r}: {reasons[first]}")
     typer.echo(f"{len(runs) - left} of {len(runs)} runs are finished; wrote {page}.")
 
 

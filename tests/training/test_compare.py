@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_amvlm.errors import InputError
-from training.compare import Comparison, compare, write_page
+from training.compare import Comparison, compare, main, write_page
 from training.runs.folder import RunFolder
 from training.runs.kept import keep, restore
 from training.runs.recipe import read_recipe, validated
@@ -81,6 +81,19 @@ def test_without_captions_rows_that_read_them_are_left_out(values, discs_data, t
     page = write_page(grid, tmp_path / "out").read_text()
     assert "have no caption" in page
     assert "| MT | Tarvainen and Valpola" in page
+
+
+def test_a_grid_of_which_no_row_can_be_run_fails_with_the_reason(discs_data, tmp_path):
+    grid, out = tmp_path / "grid.toml", tmp_path / "out"
+    grid.write_text(
+        'fractions = [2]\nrecipe = { dataset = "MoNuSeg", steps = 1 }\n[[rows]]\nname = "SemiSAM"\n'
+        f'method = "semisam"\nsettings = {{ sam = "{tmp_path.as_posix()}" }}\n'
+    )
+
+    with pytest.raises(InputError, match=r"No row of .*grid\.toml can be run, .*'SemiSAM': SemiSAM needs the weights"):
+        main(grid, discs_data, out, device="cpu")
+
+    assert "needs the weights of SAM" in (out / "compare.md").read_text()
 
 
 def test_two_processes_do_not_share_a_grid(values, discs_data, text_encoder, tmp_path):

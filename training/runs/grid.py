@@ -142,7 +142,7 @@ class Grid(RowGrid[Row]):
             A row's settings do not fit.
         """
         for seed, task, labels, row in itertools.product(self.seeds, self.tasks or ({},), self.fractions, self.rows):
-            folder = f"{folder_name(row.name)}/labels-{folder_name(str(labels))}/seed-{seed}"
+            folder = cell_folder(row, labels, seed)
             if task:
                 folder = f"{folder_name(task['dataset'])}/{folder}"
             values = self._values(row, starts) | task | {"labels": labels, "seed": seed}
@@ -187,6 +187,11 @@ def make_runs(
         if not make(recipe, out / folder):
             break
     return sum(not finished(out / run.folder) for run in runs)
+
+
+def cell_folder(row: NamedRow, labels: Labels, seed: int) -> str:
+    """Return the folder of a run, relative to that of its grid."""
+    return f"{folder_name(row.name)}/labels-{folder_name(str(labels))}/seed-{seed}"
 
 
 def folder_name(name: str) -> str:
