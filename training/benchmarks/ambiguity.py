@@ -12,6 +12,7 @@ the same images are compared by paired tests. `--out` writes ambiguity.json, amb
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,7 @@ from training.pretraining.data import SOURCES, is_validation, load_taught_images
 from training.pretraining.paraphrases import compared, spread_tests, summary
 from training.runs.charts import COLOURS
 from training.runs.markdown import table, write_tables
+from training.runs.paired import shown_ps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +60,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     tests = [
         [
             *(test["group"], test["first"], test["second"], test["images"], f"{test['difference']:+.4f}"),
-            *("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")),
+            *shown_ps(test),
         ]
         for test in report["tests"]
     ]
@@ -111,7 +113,7 @@ def states_of(runs: Sequence[Path], device: torch.device) -> list[Aligned]:
     names = [run.name for run in runs]
     states = [load_aligned(run, device, text_encoder=text_encoder) for run in runs]
     return [
-        state if names.count(run.name) == 1 else state.called(run.as_posix())
+        state if names.count(run.name) == 1 else replace(state, name=run.as_posix())
         for run, state in zip(runs, states, strict=True)
     ]
 
@@ -120,7 +122,7 @@ def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of pretraining runs, or their state.safetensors.")],
     data: DataSetsOption,
     out: Annotated[Path | None, typer.Option(help="Folder for ambiguity.json, .md, .png; else printed.")] = None,
-    images: Annotated[int, typer.Option(help="Held-out images of each data set.")] = 12,
+    images: Annotated[int, typer.Option(min=1, help="Held-out images of each data set.")] = 12,
     device: DeviceOption = "auto",
 ) -> None:
     """Compare states of pretraining runs under ambiguous wording."""

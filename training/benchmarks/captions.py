@@ -11,7 +11,6 @@ that is said of the set (cosine of v_cls and t_cls; one half is chance), and the
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,8 @@ from training.datasets import SplitConfig, dataset_called, open_dataset
 from training.datasets.asking import PromptMode, wordings
 from training.pretraining.scoring import roc_auc
 from training.runs.folder import WEIGHTS
-from training.runs.paired import compare
+from training.runs.markdown import table, write_tables
+from training.runs.paired import compare, shown_ps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,28 +173,33 @@ def matching(model: AMVLM, rows: Sequence[Asked]) -> dict[str, Any]:
 
 def markdown(reports: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
-    lines = [f"| data set | images | mask | {' | '.join(MODES)} |", "|" + "---|" * (3 + len(MODES))]
-    for name, report in reports.items():
-        for what, called in (("dice", "segmentation"), ("text_dice", "text mask")):
-            values = " | ".join(f"{report[what][mode]:.4f}" for mode in MODES)
-            lines.append(f"| {name} | {report['n']} | {called} | {values} |")
-    lines += ["", "| data set | mask | first | second | first - second | t-test p | Wilcoxon p |", "|" + "---|" * 7]
-    for name, report in reports.items():
-        for what, called in (("dice", "segmentation"), ("text_dice", "text mask")):
-            for test in report[f"{what}_tests"]:
-                names = f"| {name} | {called} | {test['first']} | {test['second']} "
-                lines.append(f"{names}| {test['difference']:+.4f} | {_p(test['t_p'])} | {_p(test['w_p'])} |")
-    head = "| data set | captions | cosine with own | with others | own nearer | own nearest | place | t-test p |"
-    lines += ["", head, "|" + "---|" * 8]
-    for name, report in reports.items():
-        m = report["matching"]
-        figures = f"{m['own']:.3f} | {m['other']:.3f} | {m['nearer']:.3f} | {m['first']:.3f} | {m['place']:.1f}"
-        lines.append(f"| {name} | {m['captions']} | {figures} | {_p(m['test']['t_p'])} |")
+    masks = [
+        (name, called, report, what)
+        for name, report in reports.items()
+        for what, called in (("dice", "segmentation"), ("text_dice", "text mask"))
+    ]
+    means = [
+        [name, report["n"], called, *(f"{report[what][mode]:.4f}" for mode in MODES)]
+        for name, called, report, what in masks
+    ]
+    tests = [
+        [name, called, test["first"], test["second"], f"{test['difference']:+.4f}", *shown_ps(test)]
+        for name, called, report, what in masks
+        for test in report[f"{what}_tests"]
+    ]
+    matches = [
+        [
+            *(name, m["captions"], *(f"{m[key]:.3f}" for key in ("own", "other", "nearer", "first"))),
+            *(f"{m['place']:.1f}", shown_ps(m["test"])[0]),
+        ]
+        for name, m in ((name, report["matching"]) for name, report in reports.items())
+    ]
+    lines = table(["data set", "images", "mask", *MODES], means)
+    heads = ["data set", "mask", "first", "second", "first - second", "t-test p", "Wilcoxon p"]
+    lines += ["", *table(heads, tests)]
+    heads = ["data set", "captions", "cosine with own", "with others", "own nearer", "own nearest", "place", "t-test p"]
+    lines += ["", *table(heads, matches)]
     return "\n".join(lines) + "\n"
-
-
-def _p(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2g}"
 
 
 def _pairs(split: DatasetSplit, part: str) -> list[ImagePair]:
@@ -202,7 +207,10 @@ def _pairs(split: DatasetSplit, part: str) -> list[ImagePair]:
         raise InputError(f"Expected the part to be one of {', '.join(PARTS)}, but got {part!r}.")
     train = split.labelled if part != "validation" else ()
     held_out = split.validation if part != "train" else ()
-    return [pair for pair in (*train, *held_out) if pair.caption]
+    pairs = [pair for pair in (*train, *held_out) if pair.caption]
+    if not pairs:
+        raise InputError(f"No image of {split.spec.name} ({part}) has a caption; choose another --dataset or --part.")
+    return pairs
 
 
 def main(
@@ -210,7 +218,7 @@ def main(
     model: Annotated[str | None, typer.Option(help="An installed model, a model file, or a run's folder.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Data set with captions; may be repeated.")] = None,
     part: Annotated[str, typer.Option(help="all, validation or train.")] = "all",
-    images: Annotated[int | None, typer.Option(help="Only the first so many images of each data set.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images of each data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for captions.json and captions.md; else printed.")] = None,
     seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
     device: DeviceOption = "auto",
@@ -230,8 +238,7 @@ def main(
         return
     out.mkdir(parents=True, exist_ok=True)
     report = {"model": info.name, "version": info.version, "sha256": info.sha256, "part": part, "datasets": reports}
-    (out / "captions.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (out / "captions.md").write_text(markdown(reports), encoding="utf-8")
+    write_tables(out, "captions", report, markdown(reports))
     typer.echo(f"Wrote {out / 'captions.json'} and captions.md.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ from napari_amvlm.losses import ambiguity_ratio, pairwise_wasserstein, soft_matc
 from napari_amvlm.models.build import build_model
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import learnt_parts, taught_config
-from training.pretraining.step_one import Alignment
+from training.pretraining.step_one import Alignment, as_sequence
 from training.runs.folder import STATE
 
 if TYPE_CHECKING:
@@ -71,10 +71,6 @@ class Aligned:
         step_one = self.recipe.step_one
         return step_one.ambiguity != "none" and step_one.css > 0 and self.recipe.step_one_weight > 0
 
-    def called(self, name: str) -> Aligned:
-        """Return the same state under another name."""
-        return replace(self, name=name)
-
     @torch.inference_mode()
     def image(self, pixels: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
         """Return v_cls `(d,)` and the projected patches `(P, d)`, unit vectors, of one image.
@@ -88,7 +84,7 @@ class Aligned:
         """
         device = self.model.device
         seen = self.model.see(pixels[None].to(device), torch.tensor([whole], device=device))
-        patches = self.alignment.heads.patches(seen.tokens.flatten(2).transpose(1, 2))
+        patches = self.alignment.heads.patches(as_sequence(seen.tokens))
         return self.model.image_projection(seen.cls)[0], patches[0]
 
     @torch.inference_mode()

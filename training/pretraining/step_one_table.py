@@ -11,7 +11,7 @@ from training.runs.folder import SCORES, RunFolder
 from training.runs.grid import GRID, folder_name
 from training.runs.kept import ALIGNED, as_folder
 from training.runs.markdown import table
-from training.runs.paired import compare
+from training.runs.paired import compare, shown_ps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     tests = (
         [
             *(test["of"].replace("_", " "), test["row"], test["against"], test["images"], f"{test['difference']:+.4f}"),
-            *("n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")),
+            *shown_ps(test),
         ]
         for test in report["tests"]
     )

@@ -68,3 +68,8 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> PairedTe
         t, t_p = float(test.statistic), float(test.pvalue)
     ranks = stats.wilcoxon(differences)
     return PairedTest(len(names), mean, t, t_p, float(ranks.statistic), float(ranks.pvalue))
+
+
+def shown_ps(test: Mapping[str, Any]) -> list[str]:
+    """Return p of the t-test and of the Wilcoxon test out of `PairedTest.to_json`, as tables show them."""
+    return ["n/a" if test[key] is None else f"{test[key]:.2g}" for key in ("t_p", "w_p")]

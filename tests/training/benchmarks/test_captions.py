@@ -77,3 +77,6 @@ def test_one_command_writes_tables(tiny_checkpoint, discs_data, tmp_path):
     report = json.loads((tmp_path / "out" / "captions.json").read_text())["datasets"]["MoNuSeg"]
     assert (report["n"], report["matching"]["captions"]) == (2, 2)
     assert "| MoNuSeg | 2 | segmentation |" in (tmp_path / "out" / "captions.md").read_text()
+    (discs_data / "MoNuSeg" / "Val_Folder" / "Data_text.csv").unlink()
+    without = CliRunner().invoke(app, [*arguments, "--part", "validation"])
+    assert "No image of MoNuSeg (validation) has a caption" in str(without.exception)
