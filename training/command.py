@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RecipeArgument = Annotated[Path, typer.Argument(help="TOML file of the recipe.")]
+ModelArgument = Annotated[Path, typer.Argument(help="Model file.")]
 GridArgument = Annotated[Path, typer.Argument(help="TOML file of the grid.")]
 DataOption = Annotated[Path, typer.Option("--data", help="The data set's folder, or one that holds it under its name.")]
 DataSetsOption = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.")]

@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from training.datasets import DatasetSplit
 
 
-_NOT_USED = ("labels", "pick", "holding_out", "validation_share", "validation_seed", "score_prompts", "method")
+_NOT_USED = (
+    *("labels", "pick", "holding_out", "validation_share", "validation_seed"),
+    *("score_prompts", "method", "published"),
+)
 """Keys of single runs that have no meaning here: all images are learnt from, and every training image is scored."""
 
 

@@ -48,7 +48,7 @@ def evaluate(
     part: str = "validation",
     protocols: Sequence[EvaluationProtocol] = PROTOCOLS,
     beside: str | None = None,
-    share: float = 0.5,
+    share: float | None = None,
     views: Views = 1,
 ) -> dict[str, Any]:
     """Return the scores of weights on a part of a recipe's data set.
@@ -66,7 +66,7 @@ def evaluate(
     beside
         A second model that answers together with the first; None means the first alone.
     share
-        Of the second in the mean of the logits, 0 to 1.
+        Of the second in the mean of the logits, 0 to 1; None means one half.
     views
         As of `Predictor`.
 
@@ -75,6 +75,9 @@ def evaluate(
     InputError, DatasetError, ModelFileError
         Something that was given does not fit.
     """
+    if share is not None and beside is None:
+        raise InputError("--share is of a second model; name that with --beside, or leave --share out.")
+    share = 0.5 if share is None else share
     if not 0 <= share <= 1:
         raise InputError(f"Expected the share to lie between 0 and 1, but got {share}.")
     if part not in PARTS:
@@ -124,7 +127,7 @@ def main(
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="native or 224; both where it is left out.")] = None,
     beside: Annotated[str | None, typer.Option(help="A second model; the logits of both are averaged.")] = None,
-    share: Annotated[float, typer.Option(help="Of the second model in the mean, 0 to 1.")] = 0.5,
+    share: Annotated[float | None, typer.Option(help="Of the second model in the mean, 0 to 1; one half.")] = None,
     views: ViewsOption = "1",
     out: Annotated[Path | None, typer.Option(help="Write the JSON here instead of printing it.")] = None,
     device: DeviceOption = "auto",

@@ -57,7 +57,10 @@ def _tables(page: Path, opening: re.Match[str]) -> str:
 
 def main(folder: Annotated[Path, typer.Argument(help="Folder of the pages, at any depth.")]) -> None:
     """Write the tables of kept runs into the pages that name them."""
-    for page in sorted(folder.rglob("*.md")):
+    pages = sorted(folder.rglob("*.md"))
+    if not pages:
+        raise InputError(f"{folder} holds no page (*.md); give the folder of the documentation's pages.")
+    for page in pages:
         text = rendered(page)
         if text != page.read_text(encoding="utf-8"):
             write_atomically(page, partial(Path.write_text, data=text, encoding="utf-8"))

@@ -117,6 +117,9 @@ def main(
         raise InputError(f"The recipe has no set {unknown[0]!r}; it has {', '.join(counts)}.")
     done = _done(output)
     with_scores = {image.spec.name for image in validation}
+    unscored = sorted(set(only or ()) - with_scores)
+    if unscored:
+        raise InputError(f"The set {unscored[0]!r} has no validation image to score a plain U-Net on; leave it out.")
     todo = [name for name in counts if name not in done and name in with_scores and (not only or name in only)]
     with sitting(minutes) as over:
         for number, name in enumerate(todo):

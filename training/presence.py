@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 from napari_amvlm.device import resolve_device
+from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.words.taught import learnt
-from training.command import DataSetsOption, DeviceOption, run_command
+from training.command import DataSetsOption, DeviceOption, ModelArgument, RecipeArgument, run_command
 from training.pretraining.recipe import Recipe
 from training.runs.recipe import read_recipe
 from training.words.corpus import split_subjects
@@ -27,16 +28,14 @@ log = logging.getLogger("training.presence")
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe that taught it words.")],
+    model: ModelArgument,
+    recipe: RecipeArgument,
     data: DataSetsOption,
     output: Annotated[Path, typer.Option("--out", "-o", help="Where the fitted model goes.")],
     device: DeviceOption = "auto",
     images: Annotated[int, typer.Option(min=1, help="Images of each set that are asked.")] = 8,
 ) -> None:
     """Fit the presence score of a trained model, and write down how well it finds each word; masks do not change."""
-    from napari_amvlm.models.checkpoint import load_model, save_model
-
     network, info = load_model(model, device=resolve_device(device))
     corpus, _ = load_corpus(read_recipe(Recipe, recipe), data)
     training, validation = split_subjects(corpus)

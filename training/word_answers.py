@@ -19,8 +19,9 @@ import typer
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically
+from napari_amvlm.models.checkpoint import load_model
 from training.benchmarks.taught import UNKNOWN
-from training.command import DataSetsOption, RecipeArgument, run_command
+from training.command import DataSetsOption, ModelArgument, RecipeArgument, run_command
 from training.datasets.word_sets import read_index
 from training.pretraining.recipe import Recipe
 from training.runs.charts import draw_answers
@@ -37,7 +38,7 @@ log = logging.getLogger("training.word_answers")
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
+    model: ModelArgument,
     recipe: RecipeArgument,
     data: DataSetsOption,
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for page, picture and answers.")],
@@ -47,12 +48,12 @@ def main(
     most: Annotated[int, typer.Option("--most", min=1, help="Images of each of these sets.")] = 8,
 ) -> None:
     """Count answers against what is so, and measure how well presence is calibrated."""
-    from napari_amvlm.models.checkpoint import load_model
-
     network, info = load_model(model)
     resolved = read_recipe(Recipe, recipe)
     corpus, _ = load_corpus(resolved, data)
     images = [*split_subjects(corpus)[1], *few_of_each(_others(resolved, data, tuple(more or ())), most)]
+    if not images:
+        raise InputError(f"The sets of {recipe} have no validation image to ask; give it more subjects, or --more.")
     log.info("%d images", len(images))
     found = answers(network, images, UNKNOWN)
     page = answers_page(found, f"{info.name} {info.version}")

@@ -16,10 +16,11 @@ import numpy as np
 import typer
 
 from napari_amvlm.errors import InputError
+from napari_amvlm.models.checkpoint import load_model
 from training.benchmarks.taught import UNKNOWN
-from training.command import run_command
+from training.command import DataSetsOption, ModelArgument, RecipeArgument, run_command
 from training.pretraining.recipe import Recipe
-from training.runs.recipe import read_toml, validated
+from training.runs.recipe import read_recipe
 from training.words.answers import answers, calibration_error, confusion
 from training.words.corpus import split_subjects
 from training.words.run import load_corpus
@@ -30,9 +31,9 @@ log = logging.getLogger("training.word_table")
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    recipe: Annotated[Path, typer.Argument(help="TOML file of the recipe whose sets are scored.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the data sets.")],
+    model: ModelArgument,
+    recipe: RecipeArgument,
+    data: DataSetsOption,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for all figures.")] = None,
     part: Annotated[str, typer.Option(help="validation, or all images (for weights that saw none).")] = "validation",
     structured: Annotated[bool, typer.Option(help="Also ask prompts with structure.")] = False,
@@ -42,13 +43,13 @@ def main(
     asked: Annotated[bool, typer.Option("--answers", help="Also count present, absent and not taught.")] = False,
 ) -> None:
     """Print n, Dice and boundary F1 (2 px at 512) of each word in each set, and the means."""
-    from napari_amvlm.models.checkpoint import load_model
-
     if part not in ("validation", "all"):
         raise InputError(f"There is no part {part!r}; choose validation or all.")
     network, info = load_model(model)
-    images, _ = load_corpus(validated(Recipe, read_toml(recipe), str(recipe)), data)
+    images, _ = load_corpus(read_recipe(Recipe, recipe), data)
     scored = images if part == "all" else split_subjects(images)[1]
+    if not scored:
+        raise InputError(f"The sets of {recipe} have no validation image to score; give --part all, or more subjects.")
     each = score_words(network, scored)
     rows: list[dict[str, Any]] = [*by_pair(each)]
     report: dict[str, Any] = {

@@ -91,7 +91,9 @@ def test_two_models_answer_with_the_mean_of_their_logits():
     odds = 9**0.75 * (1 / 9) ** 0.25
     np.testing.assert_allclose(both.predict("nuclei").probability, odds / (1 + odds), rtol=1e-5)
     with pytest.raises(InputError, match=r"share to lie between 0 and 1, but got 1\.5"):
-        evaluate("x", run_recipe("x", "MoNuSeg", ()), Path(), device=_CPU, share=1.5)
+        evaluate("x", run_recipe("x", "MoNuSeg", ()), Path(), device=_CPU, beside="y", share=1.5)
+    with pytest.raises(InputError, match=r"--share is of a second model"):
+        evaluate("x", run_recipe("x", "MoNuSeg", ()), Path(), device=_CPU, share=0.3)
 
 
 def test_tasks_are_folders_of_their_own_with_all_rows_for_each_seed(grid):

@@ -12,6 +12,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
+from training.pages import main as write_pages
 from training.pages import rendered
 from training.report import main, markdown, read_runs, tables
 from training.runs.kept import keep, restore
@@ -258,6 +259,11 @@ def test_a_protocol_that_no_run_has(runs, tmp_path):
 
     with pytest.raises(InputError, match="holds no run that was scored by the protocol 224"):
         rendered(page)
+
+
+def test_a_folder_without_pages_is_told(tmp_path):
+    with pytest.raises(InputError, match="holds no page"):
+        write_pages(tmp_path / "docs")
 
 
 _BEGIN, _END = "<!-- tables: kept.json, native -->", "<!-- end of tables -->"

@@ -182,6 +182,8 @@ def test_several_things_are_scored_each_and_a_plain_unet_learns_them_too(
         assert found["labelled"] == 2
     assert baseline["unlabelled"] == 0
     assert isinstance(load_predictor(tmp_path / "plain", _CPU), PlainPredictor)
+    with pytest.raises(InputError, match="looks at an image in one view"):
+        load_predictor(tmp_path / "plain", _CPU, views=8)
 
 
 def test_without_unlabelled_crops_no_unlabelled_image_is_used(discs_data, tiny_recipe, text_encoder, tmp_path):

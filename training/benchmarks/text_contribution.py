@@ -1,6 +1,6 @@
 """What the text does, on held-out images at their own size: right prompts, wrong ones, none, and whether it says "no".
 
-    python -m training.benchmarks.text_contribution --data PATH [--model M] [--extra FOLDER:PROMPT ...]
+    python -m training.benchmarks.text_contribution --data PATH [--model M] [--extra FOLDER:PROMPT:KIND ...]
 
 Every validation image of the shippable data sets is asked for each of its concepts in its own words ("right"), in those
 of another concept that the same kind of image shows or could show ("shuffled"), and with a word that says nothing
@@ -12,6 +12,7 @@ image (tissue, xray or spine) that says what is absent.
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from napari_amvlm.errors import InputError
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
@@ -94,6 +96,17 @@ def extra_images(folder: Path, prompt: str, kind: Kind) -> Iterator[Scored]:
         yield Scored(image, {prompt: binary_mask(read_mask(pair.required_mask(), image.shape[:2]))}, kind)
 
 
+def _parsed(entry: str) -> tuple[Path, str, Kind]:
+    """Return folder, prompt and kind of an `--extra`."""
+    match entry.rsplit(":", 2):
+        case [folder, prompt, ("tissue" | "xray" | "spine") as kind] if prompt in OTHER:
+            return Path(folder), prompt, kind
+    raise InputError(
+        f"--extra {entry!r} must look like FOLDER:PROMPT:KIND with a prompt out of {', '.join(OTHER)} and one of the "
+        f"kinds {', '.join(ABSENT)}."
+    )
+
+
 def main(
     data: DataSetsOption,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
@@ -101,14 +114,9 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Print the figures as one JSON object."""
-
-    def images() -> Iterator[Scored]:
-        yield from held_out_images(data)
-        for entry in extra or []:
-            folder, prompt, kind = entry.rsplit(":", 2)
-            yield from extra_images(Path(folder), prompt, kind)  # type: ignore[arg-type]
-
-    typer.echo(json.dumps(contribution(Predictor.from_file(model, device=device), images()), indent=1))
+    more = [_parsed(entry) for entry in extra or ()]
+    images = itertools.chain(held_out_images(data), *(extra_images(*each) for each in more))
+    typer.echo(json.dumps(contribution(Predictor.from_file(model, device=device), images), indent=1))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors import SafetensorError
 
-from napari_amvlm.errors import ModelFileError
+from napari_amvlm.errors import InputError, ModelFileError
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.inference import mean_of_logits
 from napari_amvlm.predictor import Predictor
@@ -41,10 +41,12 @@ def load_predictor(
     text_encoder
         A loaded sentence encoder to share.
     views
-        As of `Predictor`; a plain U-Net has one.
+        As of `Predictor`.
 
     Raises
     ------
+    InputError
+        Several views are asked of a plain U-Net or a rival, which have one.
     ModelFileError
         There are no such weights, or they are damaged.
     """
@@ -55,6 +57,8 @@ def load_predictor(
         plain = load_plain_unet(file, device) or load_rival(file, device, text_encoder)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{file} is damaged ({error}); fetch it or run again.") from error
+    if plain is not None and views != 1:
+        raise InputError(f"{file} is a plain U-Net or a rival, which looks at an image in one view; leave --views out.")
     if plain is not None:
         return plain
     model, info = load_model(file, device=device, text_encoder=text_encoder)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_amvlm.errors import InputError
 from napari_amvlm.predictor import Predictor
-from training.benchmarks.text_contribution import Scored, contribution, extra_images, held_out_images
+from training.benchmarks.text_contribution import Scored, contribution, extra_images, held_out_images, main
 from training.pretraining.scoring import roc_auc
 
 
@@ -30,6 +31,12 @@ def test_every_concept_is_asked_in_three_ways(tiny_model):
     assert left["right"] == pytest.approx(_against(tiny_model, image, "left lung", mask), abs=1e-4)
     assert right["shuffled"] == pytest.approx(_against(tiny_model, image, "left lung", ~mask), abs=1e-4)
     assert 0 <= report["presence_auc"] <= 1
+
+
+@pytest.mark.parametrize("extra", ["folder:nuclei", "folder:nuclei:slide", "folder:car:tissue"])
+def test_an_extra_folder_without_its_prompt_and_kind_is_refused(tmp_path, extra):
+    with pytest.raises(InputError, match=r"must look like FOLDER:PROMPT:KIND"):
+        main(tmp_path, extra=[extra])
 
 
 def _against(model, image, prompt, mask):

@@ -421,6 +421,11 @@ def test_the_table_scores_words_structure_and_answers(data, tiny_config, tmp_pat
     assert sum(matrix["present"].values()) == 4
     assert matrix["not taught"] == {"present": 0, "absent": 0, "not taught": 3}
     assert 0 <= found["answers"]["calibration_error"] <= 1
+    recipe.write_text(_RECIPE.replace("[[sets]]", '[[sets]]\nsplit = "none"'))
+    nothing, untaught = CliRunner().invoke(app, [model, str(recipe), *options]), [*told, "--set", "Cells"]
+    assert "have no validation image to score" in str(nothing.exception)
+    unets.unlink()
+    assert "'Cells' has no validation image" in str(CliRunner().invoke(plain, untaught).exception)
 
 
 def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(data, tiny_config, tmp_path):
