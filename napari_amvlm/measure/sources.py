@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError
 from napari_amvlm.exports import annotated_images
-from napari_amvlm.exports.label_files import file_slug
+from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import image_name, open_images
 from napari_amvlm.imaging.folder import normal_form, read_classes
 from napari_amvlm.measure.objects import MaskedImage
@@ -54,8 +54,9 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
     """Yield the label images of a file or folder, with their images where `images` has them.
 
     Understood are what `predict` writes (`NAME.tif` and `NAME_PROMPT_instances.tif` with `classes.csv`), what `export`
-    writes (`labelcol/`, `objects/PROMPT/`, `classes.csv`), and plain label images: with `classes.csv` each value is a
-    class, else each value is an object, and an image of one value is cut into its connected pieces.
+    writes (`labelcol/`, `masks/PROMPT/`, `objects/PROMPT/`, `classes.csv`), and plain label images: with `classes.csv`
+    each value is a class, else each value is an object, and an image of one value is cut into its connected pieces.
+    Where `masks/` has an image for some prompts, the others were not answered on it.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
     root = masks if masks.is_dir() else masks.parent
     by_stem = _images_by_stem(images) if images else {}
     prompts = dict(read_classes(root / "classes.csv"))
-    slugs = {file_slug(prompt): prompt for prompt in prompts.values()}
+    folders = prompt_folders(list(prompts.values()))
     folder = root / "labelcol" if (root / "labelcol").is_dir() else root
     files = _label_files(folder) if masks.is_dir() else [masks]
     labels = [file for file in files if not image_name(file).endswith((_INSTANCES, "_probability"))]
@@ -80,10 +81,18 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
         stem = image_name(file)
         array = _labels(file)
         objects = _by_class(array, prompts)
-        for slug, prompt in slugs.items():
-            numbered = _numbered_file(root, folder, stem, slug)
+        answered = {prompt: _first_file(root / "masks" / folders[prompt] / stem) for prompt in prompts.values()}
+        for value, prompt in prompts.items():
+            whole = answered[prompt]
+            if whole is not None:
+                objects[prompt] = _whole(_labels(whole) > 0, array, value, objects[prompt])
+            numbered = _first_file(
+                folder / f"{stem}_{folders[prompt]}{_INSTANCES}", root / "objects" / folders[prompt] / stem
+            )
             if numbered is not None:
                 objects[prompt] = _labels(numbered)
+        if any(answered.values()):
+            objects = {prompt: numbers for prompt, numbers in objects.items() if answered[prompt] or numbers.any()}
         image = by_stem.get(normal_form(stem))
         yield MaskedImage(stem, objects, _opened(image) if image else None)
 
@@ -97,13 +106,23 @@ def _by_class(labels: NDArray[np.integer], prompts: dict[int, str]) -> dict[str,
     return {"object": label(labels > 0, connectivity=1) if one_value else labels}
 
 
-def _numbered_file(root: Path, folder: Path, stem: str, slug: str) -> Path | None:
-    """Return the file with the object numbers of one prompt, None where there is none."""
-    for suffix in _SUFFIXES:
-        for path in (folder / f"{stem}_{slug}{_INSTANCES}{suffix}", root / "objects" / slug / f"{stem}{suffix}"):
-            if path.is_file():
-                return path
-    return None
+def _whole(
+    mask: NDArray[np.bool_], labels: NDArray[np.integer], value: int, visible: NDArray[np.integer]
+) -> NDArray[np.integer]:
+    """Return the pieces of a mask of which a label image shows what no other prompt covers.
+
+    Label images that were changed since they were exported count more than the masks beside them.
+    """
+    from skimage.measure import label
+
+    fits = mask.shape == labels.shape and mask[labels == value].all() and labels[mask].all()
+    return np.asarray(label(mask, connectivity=1)) if fits else visible
+
+
+def _first_file(*stems: Path) -> Path | None:
+    """Return the first label image of these names without suffix, None where there is none."""
+    files = (stem.with_name(stem.name + suffix) for suffix in _SUFFIXES for stem in stems)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _labels(path: Path) -> NDArray[np.integer]:

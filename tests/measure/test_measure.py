@@ -9,8 +9,18 @@ import tifffile
 from PIL import Image
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError
+from napari_amvlm.exports import export_labels
 from napari_amvlm.imaging import open_images
-from napari_amvlm.measure import MaskedImage, masks_in_folder, measure, measure_image, write_plot, write_tables
+from napari_amvlm.measure import (
+    MaskedImage,
+    masks_in_folder,
+    masks_in_project,
+    measure,
+    measure_image,
+    write_plot,
+    write_tables,
+)
+from napari_amvlm.project import Answer, Project
 
 
 def disc(side, centre, radius):
@@ -102,6 +112,24 @@ def test_classes_and_numbered_objects_of_a_folder(tmp_path):
         "vessel": 0,
     }
     assert tables.images["share"][1] == pytest.approx(np.count_nonzero(labels == 2) / labels.size)
+
+
+def test_a_folder_of_an_export_gives_what_its_project_gives(tmp_path):
+    """Prompts that differ by a sign have folders of their own, covered pixels count, and no answer is no zero."""
+    whole = disc(100, (50, 50), 30).astype(np.int32)
+    inner = np.where(disc(100, (50, 40), 5), 1, np.where(disc(100, (50, 60), 5), 2, 0)).astype(np.int32)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        for name, answers in (("a", {"Ki-67-": whole, "Ki-67+": inner}), ("b", {"Ki-67+": whole})):
+            record = project.images.add_array(np.full((100, 100), ord(name), np.uint8), name=name)
+            for prompt, objects in answers.items():
+                project.corrections.accept(record.id, prompt, Answer(objects > 0, objects=objects))
+        expected = measure(masks_in_project(project, [])).images.set_index(["image", "prompt"])
+        for objects in (False, True):
+            export_labels(project, tmp_path / f"{objects}", "tiff", objects=objects)
+
+            found = measure(masks_in_folder(tmp_path / f"{objects}", None)).images.set_index(["image", "prompt"])
+
+            pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_label_image_alone_is_objects_or_pieces(tmp_path):
