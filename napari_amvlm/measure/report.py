@@ -88,7 +88,7 @@ def write_report(project: Project, path: Path, *, overwrite: bool = False) -> li
     entries: list[_Entry] = []
     tables: list[Tables] = []
     for annotated in annotated_images(project, notes):
-        masked = masked_image(annotated, notes)
+        masked = masked_image(project, annotated, notes)
         measured = measure([masked])
         tables.append(measured)
         picture = _picture(masked.image, annotated, colours, side)

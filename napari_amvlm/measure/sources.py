@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError, ImageError, InputError
+from napari_amvlm.errors import DatasetError, ImageError, InputError, ProjectError
 from napari_amvlm.exports import annotated_images
 from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import image_name, open_images
@@ -33,18 +33,18 @@ def masks_in_project(project: Project, left_out: list[str]) -> Iterator[MaskedIm
     Parameters
     ----------
     left_out
-        Receives a sentence for each image whose masks cannot be read.  An image whose file is gone is measured without
-        intensities, with a sentence too.
+        Receives a sentence for each image whose masks cannot be read.  An image whose file is gone or was changed is
+        measured without intensities, with a sentence too.
     """
     for annotated in annotated_images(project, left_out):
-        yield masked_image(annotated, left_out)
+        yield masked_image(project, annotated, left_out)
 
 
-def masked_image(annotated: AnnotatedImage, left_out: list[str]) -> MaskedImage:
-    """Return the masks of an image of a project with its file, where that is there; else say so in `left_out`."""
+def masked_image(project: Project, annotated: AnnotatedImage, left_out: list[str]) -> MaskedImage:
+    """Return the masks of an image with its file, where that is there as it was added; else say so in `left_out`."""
     try:
-        image = _opened(annotated.record.path)
-    except (ImageError, OSError) as error:
+        image = _opened(project.images.locate(annotated.record))
+    except (ImageError, ProjectError, OSError) as error:
         left_out.append(f"{annotated.stem}: measured without intensities and pixel size: {error}")
         image = None
     return MaskedImage(annotated.stem, annotated.objects, image)

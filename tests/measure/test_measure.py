@@ -132,6 +132,24 @@ def test_a_folder_of_an_export_gives_what_its_project_gives(tmp_path):
             pd.testing.assert_frame_equal(found, expected)
 
 
+def test_an_image_that_was_replaced_on_the_disk_is_not_measured(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((100, 100), 50, np.uint8)).save(path)
+    with Project.create(tmp_path / "p.amvlm") as project:
+        record = project.images.add_file(path)
+        project.corrections.accept(record.id, "nuclei", Answer(two_discs() > 0))
+        assert measure(masks_in_project(project, [])).objects["mean_intensity"].tolist() == [50, 50]
+        for shape in ((100, 100), (90, 100)):
+            Image.fromarray(np.full(shape, 200, np.uint8)).save(path)
+            told = []
+
+            table = measure(masks_in_project(project, told)).objects
+
+            assert len(table) == 2
+            assert "mean_intensity" not in table
+            assert "was changed" in told[0]
+
+
 def test_a_label_image_alone_is_objects_or_pieces(tmp_path):
     tifffile.imwrite(tmp_path / "numbers.tif", two_discs())
     Image.fromarray((two_discs() > 0).astype(np.uint8) * 255).save(tmp_path / "pieces.png")
