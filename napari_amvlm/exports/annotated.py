@@ -116,11 +116,9 @@ def annotated_images(
         There is no image whose masks can be read.
     """
     prompts = project_prompts(project)
-    taken: set[str] = set()
     failure: ProjectError | None = None
     some = False
-    for record in project.images.accepted():
-        stem = free_name(record.name, record.id, taken)
+    for record, stem in file_stems(project):
         if only is not None and record.id not in only:
             continue
         try:
@@ -136,6 +134,12 @@ def annotated_images(
         remarks.extend(_remarks(image, prompts))
     if failure is not None and not some:
         raise failure
+
+
+def file_stems(project: Project) -> list[tuple[ImageRecord, str]]:
+    """Return the images that have accepted masks, each with a file name without suffix that no other has."""
+    taken: set[str] = set()
+    return [(record, free_name(record.name, record.id, taken)) for record in project.images.accepted()]
 
 
 def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[str, ...]) -> AnnotatedImage:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
-from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, project_prompts
+from napari_amvlm.errors import DatasetError, InputError, ProjectBusyError, ProjectError, StorageError
+from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, file_stems, project_prompts
 from napari_amvlm.exports.label_files import (
     prompt_folders,
     write_classes,
@@ -16,18 +16,21 @@ from napari_amvlm.exports.label_files import (
     write_png,
     write_tiff,
 )
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import disk_errors, write_atomically
+from napari_amvlm.imaging.folder import SUFFIXES, normal_form
 from napari_amvlm.review import OverlapRule, compose_classes, disputed_pixels
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_amvlm.exports.annotated import AnnotatedImage
     from napari_amvlm.project import Project
+
+_ENDINGS = {"tiff": ".tif", "png": ".png"}
 
 
 def export_labels(
@@ -45,14 +48,22 @@ def export_labels(
     objects
         Write the numbers of objects to `objects/PROMPT/` too, whole as the masks.
 
+    An earlier export there is replaced: what it holds of an image and this one does not, is removed.
+
     Returns
     -------
     list of str
         What a reader should know: pixels that two prompts claimed, and what nobody looked at.
 
-    Raises what `export_coco` does.
+    Raises
+    ------
+    InputError
+        `labelcol/` holds a label image of another image: its values would be read by another `classes.csv`.
+    DatasetError, ProjectError, StorageError
+        See `export_coco`.
     """
     prompts = project_prompts(project)
+    _refuse_others(root / "labelcol", {normal_form(stem).casefold() for _, stem in file_stems(project)})
     folders = prompt_folders(prompts)
     rule, order = project.prompts.overlap_rule(), project.prompts.overlap_order()
     notes: list[str] = []
@@ -60,14 +71,16 @@ def export_labels(
     for image in annotated_images(project, notes):
         table.append((image.stem, image.record.name, image.file_hash))
         labels, hidden = merged_labels(image.masks, prompts, rule=rule, order=order)
-        _write(root / "labelcol", image.stem, labels, kind)
+        written = [_write(root / "labelcol", image.stem, labels, kind)]
         if image.reviewed is not None:
-            _write(root / "reviewed", image.stem, image.reviewed.astype(np.uint8) * 255, kind)
+            written.append(_write(root / "reviewed", image.stem, image.reviewed.astype(np.uint8) * 255, kind))
         for prompt, mask in image.masks.items():
-            _write(root / "masks" / folders[prompt], image.stem, mask.astype(np.uint8) * 255, kind)
+            written.append(_write(root / "masks" / folders[prompt], image.stem, mask.astype(np.uint8) * 255, kind))
         if objects:
             for prompt, numbers in image.objects.items():
-                _write(root / "objects" / folders[prompt], image.stem, _fitting(numbers, kind, image.stem), kind)
+                fitting = _fitting(numbers, kind, image.stem)
+                written.append(_write(root / "objects" / folders[prompt], image.stem, fitting, kind))
+        _remove_others(root, image.stem, written)
         if images:
             try:
                 _write_image(project, image, root / "img")
@@ -125,12 +138,37 @@ def _fitting(numbers: NDArray[np.integer], kind: Literal["tiff", "png"], stem: s
     return fitting
 
 
-def _write(folder: Path, stem: str, array: NDArray[Any], kind: Literal["tiff", "png"]) -> None:
-    """Write an array in the format that is wanted."""
+def _write(folder: Path, stem: str, array: NDArray[Any], kind: Literal["tiff", "png"]) -> Path:
+    """Write an array in the format that is wanted; return its file."""
+    path = folder / f"{stem}{_ENDINGS[kind]}"
     if kind == "tiff":
-        write_tiff(folder / f"{stem}.tif", array, axes="YX")
+        write_tiff(path, array, axes="YX")
     else:
-        write_png(folder / f"{stem}.png", array)
+        write_png(path, array)
+    return path
+
+
+def _refuse_others(folder: Path, stems: Collection[str]) -> None:
+    """Raise InputError where a folder holds a label image that is called by none of these case-folded names."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in files:
+        is_label = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if is_label and normal_form(path.stem).casefold() not in stems:
+            raise InputError(
+                f"{path} is of no image in this export, whose classes.csv may give its values another meaning; remove "
+                "it, or give a new or an empty folder."
+            )
+
+
+def _remove_others(root: Path, stem: str, written: Collection[Path]) -> None:
+    """Remove what an earlier export wrote of an image and this one did not, for it would be read as a part of it."""
+    below = [folder for name in ("masks", "objects") if (root / name).is_dir() for folder in (root / name).iterdir()]
+    for folder in (root / "labelcol", root / "reviewed", *below):
+        for ending in _ENDINGS.values():
+            path = folder / f"{stem}{ending}"
+            if path not in written and path.is_file():
+                with disk_errors(path):
+                    path.unlink()
 
 
 def _write_image(project: Project, image: AnnotatedImage, folder: Path) -> None:

@@ -103,6 +103,36 @@ def test_prompts_that_share_a_file_name():
         check_prompts(["H&E", "h-e"])
 
 
+def test_an_export_replaces_the_one_before(project, masks, tmp_path):
+    """Of another format, with objects, of a prompt that was withdrawn, and of what was not reviewed everywhere."""
+    first, second, _ = project.images.all()
+    export_labels(project, tmp_path / "out", "png", objects=True)
+    project.corrections.reject(first.id, "lungs")
+    project.corrections.accept(second.id, "lungs", Answer(masks["lungs"]))
+
+    export_labels(project, tmp_path / "out", "tiff")
+    export_labels(project, tmp_path / "new", "tiff")
+
+    again, new = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("out", "new")
+    )
+    assert again == new
+
+
+def test_labels_of_other_images_are_not_given_other_classes(project, tmp_path):
+    first, _, _ = project.images.all()
+    export_labels(project, tmp_path / "out", "png")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    for prompt in ("lungs", "left lung"):
+        project.corrections.reject(first.id, prompt)
+
+    with pytest.raises(InputError, match=r"chest-2\.png is of no image in this export"):
+        export_labels(project, tmp_path / "out", "png")
+
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
+
+
 def test_images_of_one_name_keep_files_of_their_own(tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         for number, name in enumerate(("a-3", "a", "a")):
