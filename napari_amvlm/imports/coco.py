@@ -135,13 +135,17 @@ def read_coco(
             continue
         by_image[same[annotation.image_id]].append(annotation)
     parsed = _Parsed(by_image, names, crowds)
-    for image in images.values():
-        if by_image[image.id] or image.answered:
+    copies: dict[str, list[CocoImage]] = {}
+    for image_id, image in images.items():
+        copies.setdefault(same[image_id], []).append(image)
+    for image_id, listed in copies.items():
+        image = images[image_id]
+        if by_image[image_id] or any(one.answered for one in listed):
             shape = (image.height, image.width) if image.height and image.width else None
             reference = ImageReference(
-                image.file_name, image.sha256, path.parent / image.file_name, shape, _extent(by_image[image.id])
+                image.file_name, image.sha256, path.parent / image.file_name, shape, _extent(by_image[image_id])
             )
-            yield ImportedMasks(path, reference, partial(_answers, path, image, parsed))
+            yield ImportedMasks(path, reference, partial(_answers, path, listed, parsed))
 
 
 def _listed(
@@ -198,11 +202,14 @@ def _extent(annotations: Sequence[CocoAnnotation]) -> tuple[float, float] | None
     return float(y), float(x)
 
 
-def _answers(path: Path, image: CocoImage, parsed: _Parsed, shape: tuple[int, int]) -> Answers:
+def _answers(path: Path, listed: Sequence[CocoImage], parsed: _Parsed, shape: tuple[int, int]) -> Answers:
+    """Return the answers of an image, which may be listed several times; its annotations are those of the first."""
+    image = listed[0]
     # Crowds first, so that objects in them are painted over them.
     annotations = sorted(parsed.by_image[image.id], key=lambda annotation: not _is_crowd(annotation))
     names = parsed.names
-    objects = {names[c]: np.zeros(shape, np.int32) for c in image.answered or () if c in names}
+    answered = [category for one in listed for category in one.answered or () if category in names]
+    objects = {names[category]: np.zeros(shape, np.int32) for category in answered}
     ignored = np.zeros(shape, np.bool_)
     problems: list[str] = []
     incomplete: set[str] = set()
@@ -232,7 +239,8 @@ def _answers(path: Path, image: CocoImage, parsed: _Parsed, shape: tuple[int, in
             rest = f" So are {len(problems) - 1} others." if len(problems) > 1 else ""
             raise LabelsError(problems[0] + rest)
         return Answers({}, {})
-    reviewed = None if image.reviewed is None else _mask(image.reviewed, shape)[0]
+    parts = [_mask(one.reviewed, shape)[0] for one in listed if one.reviewed is not None]
+    reviewed = np.logical_and.reduce(parts) if parts else None
     if ignored.any():
         covered = np.logical_or.reduce([numbers > 0 for numbers in objects.values()])
         reviewed = (np.ones(shape, np.bool_) if reviewed is None else reviewed) & (~ignored | covered)

@@ -182,6 +182,25 @@ def test_a_crowd_is_an_object_below_the_others_or_not_reviewed(photo, tmp_path):
         assert np.array_equal(reviewed, _objects(project) > 0)
 
 
+def test_what_two_exports_answered_of_an_image_is_one_answer(project, photo, tmp_path):
+    """Merged exports list an image twice, each with the categories that it answered."""
+    halves = ([0, HEIGHT * 24, HEIGHT * 24], [HEIGHT * 12, HEIGHT * 36])
+    parts = [{"size": [HEIGHT, WIDTH], "counts": runs} for runs in halves]
+    images = [{"id": n, "file_name": "a.png", "answered": [n], "reviewed": part} for n, part in enumerate(parts)]
+    notes = [_note(n, [_square(x, 10, 5)], image_id=n, category_id=n) for n, x in enumerate((15, 5))]
+    categories = [{"id": 0, "name": "nuclei"}, {"id": 1, "name": "glands"}]
+    path = tmp_path / "merged.json"
+    path.write_text(json.dumps({"images": images, "categories": categories, "annotations": notes}), encoding="utf-8")
+
+    report = import_files(project, [path], images=photo, replace=True)
+
+    assert report.problems == []
+    assert np.array_equal(_objects(project) > 0, _expected((15, 10, 5)))
+    assert np.array_equal(_objects(project, "glands") > 0, _expected((5, 10, 5)))
+    reviewed = project.corrections.reviewed(project.corrections.select()[0])
+    assert np.array_equal(np.flatnonzero(reviewed.any(axis=0)), np.arange(12, 24))
+
+
 def test_a_dry_run_enters_nothing(photo, tmp_path):
     path = _coco(tmp_path / "a.json", [*GOOD, _note(7, None)])
 
