@@ -11,7 +11,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, InputError, LabelsError
 from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import bounded_numbers, read_mask
-from napari_amvlm.imaging.folder import SUFFIXES, read_classes
+from napari_amvlm.imaging.folder import SUFFIXES, normal_form, read_classes
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 
 if TYPE_CHECKING:
@@ -27,12 +27,16 @@ def read_label_folder(folder: Path, prompt: str | None) -> Iterator[ImportedMask
     Raises
     ------
     DatasetError
-        There is no `labelcol/`, or no label image in it.
+        There is no `labelcol/`, no label image in it, or two of one stem.
     """
     labels = folder / "labelcol"
     files = [path for path in sorted(labels.iterdir()) if _is_label(path)] if labels.is_dir() else []
     if not files:
         raise DatasetError(f"{folder} has no label images in labelcol/: give a folder that has, or single files.")
+    by_stem: dict[str, Path] = {}
+    for path in files:
+        if (other := by_stem.setdefault(normal_form(path.stem), path)) != path:
+            raise DatasetError(f"{other} and {path.name} have the same stem: rename or remove one.")
     for path in files:
         yield read_label_file(path, prompt)
 

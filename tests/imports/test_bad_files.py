@@ -188,6 +188,17 @@ def test_a_name_that_two_images_have_is_told(target, tmp_path):
     assert target.corrections.select() == []
 
 
+def test_two_label_images_of_one_stem_are_told(source, target, tmp_path):
+    export_labels(source, tmp_path / "out", "png")
+    labels = tmp_path / "out" / "labelcol"
+    Image.open(labels / "other.png").save(labels / "other.tif")
+
+    report = import_files(target, [tmp_path / "out"], replace=True)
+
+    assert "other.tif have the same stem" in report.problems[0]
+    assert target.corrections.select() == []
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
