@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from napari_amvlm.errors import DatasetError, LabelsError
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import read_image
 from napari_amvlm.imaging.folder import SUFFIXES, normal_form
 from napari_amvlm.project.records import ImageRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from napari_amvlm.imports.imported_masks import ImageReference
@@ -38,8 +41,13 @@ class ImageFinder:
         self._project, self._folder, self._add = project, folder, add
         self._images = project.images.all()
 
-    def find(self, reference: ImageReference) -> ImageRecord:
+    def find(self, reference: ImageReference, named: NamedImages) -> ImageRecord:
         """Return the image that a file means.
+
+        Parameters
+        ----------
+        named
+            All images that the file names.
 
         Raises
         ------
@@ -54,7 +62,17 @@ class ImageFinder:
         """
         if reference.pixels is not None:
             return self._added_pixels(reference, reference.pixels())
-        record = self._by_content(reference) or self._by_name(reference) or self._added(reference)
+        alone = not named.has_others_like(reference)
+        record = self._by_content(reference)
+        if record is None:
+            record = self._by_name(reference) if alone else self._by_folder(reference, named)
+        record = record or self._added(reference, alone=alone)
+        if record is None and not alone:
+            raise DatasetError(
+                f"{reference.name} is one of several images called {_file_name(reference)} in one file, and no image "
+                f"of {self._project.root} lies in such a folder: add it to the project first, or say with --images "
+                "where it lies."
+            )
         if record is None:
             raise DatasetError(
                 f"no image of {self._project.root} is called {reference.name}: add it to the project first, or "
@@ -85,6 +103,10 @@ class ImageFinder:
         records = records or [r for r in self._images if normal_form(r.name).casefold() == name.casefold()]
         if len(records) > 1 and reference.shape is not None:
             records = [r for r in records if r.shape == reference.shape]
+        within = [r for r in records if _path_parts(r)[-len(_parts(reference)) :] == _parts(reference)]
+        if len(_parts(reference)) > 1 and not within and _exact_file(reference, self._folder) is not None:
+            return None  # they lie in other folders, and the file that is meant is there
+        records = within if len(records) > 1 and len(within) == 1 else records
         if len(records) > 1:
             raise DatasetError(
                 f"{len(records)} images of {self._project.root} are called {name}: rename the files, or import into a "
@@ -92,11 +114,20 @@ class ImageFinder:
             )
         return records[0] if records else None
 
-    def _added(self, reference: ImageReference) -> ImageRecord | None:
-        path = _file_of(reference, self._folder)
+    def _by_folder(self, reference: ImageReference, named: NamedImages) -> ImageRecord | None:
+        """Return the image whose folders are those of `reference` and of none of the others."""
+        records = [record for record in self._images if named.meant_by(record) == reference.name]
+        return records[0] if len(records) == 1 else None
+
+    def _added(self, reference: ImageReference, *, alone: bool) -> ImageRecord | None:
+        path = _file_of(reference, self._folder) if alone else _exact_file(reference, self._folder)
         if path is None:
             return None
         if not self._add:
+            digest = sha256_of_file(path)
+            known = next((record for record in self._images if record.sha256 == digest), None)
+            if known is not None:
+                return known
             height, width = read_image(path).data.shape[:2]
             return ImageRecord(_NOT_ADDED, path.name, path, (height, width), "", "file", stored=False, held_out=False)
         record = self._project.images.add_file(path)
@@ -116,9 +147,60 @@ class ImageFinder:
         return self._project.images.add_array(pixels, name=reference.name)
 
 
-def _file_name(reference: ImageReference) -> str:
+class NamedImages:
+    """The images that one file names, of which several may be called alike but for their folders or endings."""
+
+    def __init__(self, references: Iterable[ImageReference]) -> None:
+        names: dict[str, set[str]] = {}
+        self._by_end: dict[tuple[str, ...], str | None] = {}
+        for reference in references:
+            if reference.pixels is not None:
+                continue
+            names.setdefault(_stem(_file_name(reference)).casefold(), set()).add(reference.name)
+            parts = _parts(reference)
+            for first in range(len(parts)):
+                # None where it is the end of several.
+                if self._by_end.setdefault(parts[first:], reference.name) != reference.name:
+                    self._by_end[parts[first:]] = None
+        self._shared = {stem for stem, many in names.items() if len(many) > 1}
+
+    def has_others_like(self, reference: ImageReference) -> bool:
+        """Tell whether the file names other images that are called like this one."""
+        return _stem(_file_name(reference)).casefold() in self._shared
+
+    def meant_by(self, record: ImageRecord) -> str | None:
+        """Return the name that a record's path ends like most; None where it ends like none, or like several."""
+        parts = _path_parts(record)
+        ends = (parts[first:] for first in range(len(parts)))
+        return next((self._by_end[end] for end in ends if end in self._by_end), None)
+
+
+def _plain_name(reference: ImageReference) -> str:
     name = unquote(reference.name.partition("?")[0]) if "://" in reference.name else reference.name
-    return normal_form(PurePosixPath(name.replace("\\", "/")).name)
+    return normal_form(name.replace("\\", "/"))
+
+
+def _file_name(reference: ImageReference) -> str:
+    return PurePosixPath(_plain_name(reference)).name
+
+
+def _parts(reference: ImageReference) -> tuple[str, ...]:
+    """Return folders and name in the form in which they are compared."""
+    return tuple(part.casefold() for part in _plain_name(reference).split("/") if part not in ("", ".", ".."))
+
+
+def _path_parts(record: ImageRecord) -> tuple[str, ...]:
+    folders = record.path.parent.parts if record.source == "file" and not record.stored else ()
+    return tuple(normal_form(part).casefold() for part in (*folders, record.name))
+
+
+def _exact_file(reference: ImageReference, folder: Path | None) -> Path | None:
+    """Return the file that lies where a file says, with all folders that it names; None where there is none."""
+    path = reference.path if folder is None else folder / reference.name
+    if path is None or not path.is_file():
+        return None
+    parts, end = tuple(normal_form(part).casefold() for part in path.parts), _parts(reference)
+    return path if parts[-len(end) :] == end else None
 
 
 def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:

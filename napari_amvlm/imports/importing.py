@@ -14,7 +14,7 @@ from napari_amvlm.imaging.formats.pillow_files import upright
 from napari_amvlm.imports.coco import read_coco
 from napari_amvlm.imports.cvat import read_cvat
 from napari_amvlm.imports.geojson import is_geojson, read_geojson
-from napari_amvlm.imports.image_finder import ImageFinder, photo_orientation
+from napari_amvlm.imports.image_finder import ImageFinder, NamedImages, photo_orientation
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
 from napari_amvlm.imports.label_studio import is_label_studio, read_label_studio
 from napari_amvlm.imports.over_scans import read_over_scans
@@ -126,9 +126,10 @@ def import_files(
         except InputError as error:
             report_problem(str(error))
             continue
+        named = NamedImages(part.image for part in parts)
         for part in parts:
             try:
-                record = finder.find(part.image)
+                record = finder.find(part.image, named)
                 answers = _read_upright(part, record)
                 for problem in answers.problems:
                     report_problem(problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -64,12 +65,12 @@ def read_label_studio(
         if objects:
             sizes = {size for size in map(_size, results) if size is not None}
             shape = next(iter(sizes)) if len(sizes) == 1 else None
-            reference = ImageReference(name, path=path.parent / name, shape=shape)
+            reference = ImageReference(name, path=path.parent / PurePosixPath(name).name, shape=shape)
             yield ImportedMasks(path, reference, partial(answers_of, objects))
 
 
 def _image_name(task: Mapping[str, Any]) -> str | None:
-    """Return the file name of a task's image, out of the addresses that Label Studio gives it."""
+    """Return folders and name of a task's image, out of the addresses that Label Studio gives it."""
     data = task.get("data", task)
     values = [data.get("image"), *data.values()] if isinstance(data, dict) else []
     names = [_file_name(value) for value in values if isinstance(value, str)]
@@ -78,9 +79,10 @@ def _image_name(task: Mapping[str, Any]) -> str | None:
 
 def _file_name(address: str) -> str:
     local = "/data/local-files/" in address
-    path = address.partition("?d=")[2] if local else address.partition("?")[0]
-    name = re.split(r"[/\\]", unquote(path))[-1]
-    return _UPLOAD.sub("", name) if "/upload/" in address else name
+    path = unquote(address.partition("?d=")[2] if local else address.partition("?")[0]).replace("\\", "/")
+    if "/upload/" in address:  # each has a folder for its project, and a name of its own
+        return _UPLOAD.sub("", PurePosixPath(path).name)
+    return path.partition("://")[2] or path
 
 
 def _results(task: Mapping[str, Any], title: str, on_problem: Callable[[str], None]) -> list[Any]:

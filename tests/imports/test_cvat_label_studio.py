@@ -125,6 +125,72 @@ def test_a_shape_of_cvat_that_cannot_be_used_is_listed(project, tmp_path, shape,
     np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
 
 
+@pytest.fixture
+def alike(tmp_path):
+    """Return three images that have one name, in folders of their own, and the left side of a square for each."""
+    lefts = {"x/1.png": 2, "y/1.png": 12, "y/z/1.png": 22}
+    for number, name in enumerate(lefts):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((HEIGHT, WIDTH), 50 * number, np.uint8)).save(path)
+    return tmp_path / "data", lefts
+
+
+def _answers_of_each(folder, lefts):
+    """Return a file of CVAT, one of Label Studio and one of COCO with the squares."""
+    shape = f'width="{WIDTH}" height="{HEIGHT}"><box label="nuclei" ytl="3" ybr="9"'
+    boxes = [f'<image name="{name}" {shape} xtl="{left}" xbr="{left + 6}"/></image>' for name, left in lefts.items()]
+    (folder / "a.xml").write_text(f"<annotations>{''.join(boxes)}</annotations>")
+    tasks = [
+        {"data": {"image": f"/data/local-files/?d=served/{name}"}, "annotations": [{"result": [region]}]}
+        for name, left in lefts.items()
+        for region in (_region("rectanglelabels", **_rectangle(left, 3, 6, 6)),)
+    ]
+    (folder / "a.json").write_text(json.dumps(tasks))
+    notes = [
+        {"image_id": n, "category_id": 0, "segmentation": [[left, 3, left + 6, 3, left + 6, 9, left, 9]]}
+        for n, left in enumerate(lefts.values())
+    ]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(lefts)]
+    content = {"images": images, "categories": [{"id": 0, "name": "nuclei"}], "annotations": notes}
+    (folder / "coco.json").write_text(json.dumps(content))
+    return [folder / "a.xml", folder / "a.json", folder / "coco.json"]
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_images_of_one_name_are_told_apart_by_their_folders(alike, tmp_path, replace):
+    data, lefts = alike
+    for number, file in enumerate(_answers_of_each(tmp_path, lefts)):
+        with Project.create(tmp_path / f"{number}.amvlm") as project:
+            for name in ("y/1.png", "y/z/1.png"):
+                project.images.add_file(data / name)
+
+            report = import_files(project, [file], replace=replace)
+
+            found = {
+                project.images.get(one.image_id).path.relative_to(data).as_posix(): project.corrections.mask(one)
+                for one in project.corrections.select()
+            }
+            assert sorted(found) == ["y/1.png", "y/z/1.png"]
+            for name, mask in found.items():
+                np.testing.assert_array_equal(mask, _square(lefts[name], 3, 6, 6))
+            assert len(report.problems) == 1
+            assert "x/1.png is one of several images called 1.png" in report.problems[0]
+
+
+def test_an_image_of_a_folder_is_added_beside_one_of_its_name(alike, tmp_path):
+    data, lefts = alike
+    for number, (name, left) in enumerate(lefts.items()):
+        file, _, coco = _answers_of_each(tmp_path, {name: left})
+        with Project.open_or_create(tmp_path / "one.amvlm") as project:
+            planned = import_files(project, [coco], images=data, dry_run=True)
+            report = import_files(project, [file, coco], images=data)
+
+            assert (planned.problems, report.problems, report.unchanged) == ([], [], 1)
+            assert [planned.entered[0], *report.entered] == [("1.png", "nuclei", 1)] * 2
+            assert len(project.images.all()) == number + 1
+
+
 def test_tracks_of_a_video_are_refused_by_name(project, tmp_path):
     box = '<box frame="0" outside="0" xtl="1" ytl="1" xbr="9" ybr="9"/>'
     content = f'<annotations><track id="3" label="cell">{box}</track></annotations>'
