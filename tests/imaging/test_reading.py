@@ -226,6 +226,32 @@ def test_a_mask_in_three_equal_channels_is_one(tmp_path):
     np.testing.assert_array_equal(read_mask(_saved(tmp_path / "a.png", np.dstack([LABELS] * 3))), LABELS)
 
 
+@pytest.mark.parametrize("name", ["gray.png", "colours.png", "gray.tif", "colours.tif"])
+def test_a_mask_that_was_drawn_on_nothing_is_no_mask_by_its_values(tmp_path, name):
+    """White that is transparent around the drawing, and black on nothing; labels on black are read as they are."""
+    alpha = np.where(LABELS > 0, np.uint8(255), np.uint8(0))
+    corner = np.full(LABELS.shape, 255, np.uint8)
+    corner[LABELS == 0] = np.where(np.arange(np.count_nonzero(LABELS == 0)) < 5, 0, 255)
+    white, black, path = np.full_like(LABELS, 255), np.zeros_like(LABELS), tmp_path / name
+    channels = 3 if name.startswith("colours") else 1
+
+    def write(values, opacity):
+        pixels = np.dstack([values] * channels + [opacity])
+        if path.suffix == ".png":
+            Image.fromarray(pixels).save(path)
+        else:
+            photometric = "rgb" if channels == 3 else "minisblack"
+            tifffile.imwrite(path, pixels, photometric=photometric, extrasamples=["unassalpha"])
+
+    for values in (white, black):
+        write(values, alpha)
+        with pytest.raises(ImageError, match="without transparency"):
+            read_mask(path)
+    for values, opacity in ((LABELS, alpha), (LABELS, corner), (LABELS, black), (black, black), (black, white)):
+        write(values, opacity)
+        np.testing.assert_array_equal(read_mask(path), values)
+
+
 def test_a_colour_picture_is_no_mask(tmp_path):
     with pytest.raises(LabelsError, match=r"a\.png: expected a mask.*colour picture"):
         read_mask(_saved(tmp_path / "a.png", COLOUR))

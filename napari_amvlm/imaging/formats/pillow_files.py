@@ -46,6 +46,8 @@ def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
             if frames > 1 and image.format in ("PNG", "TIFF"):
                 raise ImageError(f"{path}: expected one image, but it is a stack of {frames}; save the one you mean.")
             pixels = _pixels(image, path, indices=indices)
+            if indices and "A" in image.getbands():
+                check_opaque(path, pixels, np.asarray(image.getchannel("A")))
             # Of TIFF files, Pillow turns the pixels itself. Of PNG files, the tag is known once they are read.
             return pixels if image.format == "TIFF" else upright(pixels, image.getexif().get(_ORIENTATION, 1))
     except UnidentifiedImageError as error:
@@ -93,6 +95,21 @@ def upright(pixels: Any, orientation: int, first: int = 0) -> Any:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[(*lead, mirrored)]
     return pixels
+
+
+def check_opaque(path: Path, labels: NDArray[Any], alpha: NDArray[Any]) -> None:
+    """Raise `ImageError` for labels `(H, W)` or `(H, W, C)` of which alpha `(H, W)` says something else.
+
+    Drawing programs keep a colour where nothing was drawn, or draw in black on nothing: alpha alone knows then. Alpha
+    that is the same everywhere says nothing.
+    """
+    shown = labels if labels.ndim == 2 else labels.max(axis=-1)
+    hidden = alpha == 0
+    if hidden.any() and not hidden.all() and ((shown[hidden] > 0).any() or not shown.any()):
+        raise ImageError(
+            f"{path}: expected labels in the values of its pixels, but it is transparent where they are not 0, or has "
+            "no other values; save it without transparency, on black."
+        )
 
 
 def gray_if_equal(colours: NDArray[Any]) -> NDArray[Any]:

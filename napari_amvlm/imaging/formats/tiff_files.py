@@ -10,7 +10,7 @@ import numpy as np
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.frame_headers import frame_shape
 from napari_amvlm.imaging.formats.limits import check_size
-from napari_amvlm.imaging.formats.pillow_files import FAX, gray_if_equal, upright
+from napari_amvlm.imaging.formats.pillow_files import FAX, check_opaque, gray_if_equal, upright
 from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         pixels = pixels.reshape(tuple(lengths.values()))
         order = [*lengths].index
         pixels = pixels.transpose([order("Y"), order("X"), *(order(axis) for axis in lengths if axis not in "YX")])
+        if indices and channels and has_alpha(page):
+            check_opaque(path, pixels[..., :channels], pixels[..., channels])
         values = _values(pixels[..., :channels] if channels else pixels, page, indices=indices)
         return np.ascontiguousarray(upright(values, tiff_orientation(page)))
 
