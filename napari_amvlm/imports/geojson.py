@@ -22,6 +22,8 @@ Cells = Literal["cell", "nucleus"]
 _ENDINGS = (".gz", ".zip", ".json", ".geojson")
 _AREAS = ("Polygon", "MultiPolygon")
 _GEOMETRIES = (*_AREAS, "GeometryCollection")
+_FOUND = frozenset(("detection", "cell", "tile"))
+"""What QuPath calls objects that it found itself: in an annotation that was drawn around them, or in a core."""
 
 
 def is_geojson(content: Any) -> bool:
@@ -42,7 +44,8 @@ def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "c
     path, content
         The file and what `parse_json` found in it.
     prompt
-        What features without a class show; without it, they are left out.
+        What features without a class show; without it, they are left out. So is, in any case, an annotation without a
+        class in a file with detections: QuPath finds them within it.
     cells
         Of cells with a nucleus: which outline is entered.
 
@@ -95,11 +98,15 @@ def _answers(
     objects: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.int32) for name in names}
     problems: list[str] = []
     incomplete: set[str | None] = set()
+    some_found = any(_kind(feature) in _FOUND for feature in features)
     planes = [_plane(feature) for feature in features]
     shown = planes[0] if len(set(planes)) == 1 else (0, 0)
     for number, (feature, plane) in enumerate(zip(features, planes, strict=True), start=1):
-        name = _class_name(feature) or prompt
+        own_name = _class_name(feature)
+        name = own_name or prompt
         try:
+            if own_name is None and some_found and _kind(feature) not in _FOUND:
+                raise LabelsError("it has no class and is drawn around detections: set one in the other program.")
             if plane != shown:
                 raise LabelsError(f"it lies in slice {plane[0]} at time {plane[1]}: export each plane as a file.")
             mask, parts = _feature_mask(feature, cells, shape)
@@ -142,12 +149,19 @@ def _feature_mask(feature: Any, cells: Cells, shape: tuple[int, int]) -> tuple[N
     return mask, parts
 
 
+def _kind(feature: Any) -> str:
+    """Return the type of object that QuPath gives a feature; empty where it gives none."""
+    known = feature.get("properties") if isinstance(feature, dict) else None
+    kind = (known.get("objectType") or known.get("object_type")) if isinstance(known, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def _nucleus(feature: dict[str, Any]) -> Any:
     """Return the outline of a cell's nucleus, and that of a feature that is no cell."""
     properties = feature.get("properties") or {}
     known = properties if isinstance(properties, dict) else {}
     nucleus = feature.get("nucleusGeometry") or known.get("nucleusGeometry")
-    if nucleus is None and "cell" in (known.get("objectType"), known.get("object_type")):
+    if nucleus is None and _kind(feature) == "cell":
         raise LabelsError("it is a cell without a nucleus: import cells, or detect nuclei.")
     return feature.get("geometry") if nucleus is None else nucleus
 

@@ -249,6 +249,21 @@ def test_a_feature_that_cannot_be_used_is_listed(project, photo, tmp_path, featu
     assert np.array_equal(_objects(project) > 0, _expected((2, 3, 10)))
 
 
+@pytest.mark.parametrize("kind", ["detection", "cell"])
+def test_what_is_drawn_around_detections_is_none_of_them(project, photo, tmp_path, kind):
+    around, *cells = [_feature(_polygon(_ring(*place)), None) for place in ((2, 2, 40), (8, 8, 4), (20, 8, 4))]
+    for cell in cells:
+        cell["properties"]["objectType"] = kind
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([around, *cells]), encoding="utf-8")
+
+    report = import_files(project, [path], images=photo, prompt="nuclei")
+
+    assert np.array_equal(_objects(project) > 0, _expected((8, 8, 4), (20, 8, 4)))
+    assert len(report.problems) == 1
+    assert "is drawn around detections" in report.problems[0]
+
+
 def test_holes_and_several_areas(project, photo, tmp_path):
     several = {"type": "MultiPolygon", "coordinates": [[_ring(20, 20, 12), _ring(24, 24, 4)], [_ring(2, 40, 5)]]}
     line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
