@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_amvlm.errors import ImageError, ProjectError, StorageError
 from napari_amvlm.files import remove_quietly, sha256_of_file, write_atomically
 from napari_amvlm.imaging import read_image, slide_key
+from napari_amvlm.imaging.formats.itk_files import pixels_elsewhere
 from napari_amvlm.project.hold_out import SHARES_HELD_OUT
 from napari_amvlm.project.ledger import Ledger, now
 from napari_amvlm.project.mask_files import encode_tiff
@@ -105,6 +106,8 @@ class ImageTable:
     def add_file(self, path: str | Path, *, name: str | None = None, copy: bool = False) -> ImageRecord:
         """Add an image file by reference, or a copy of it. The same content gives the same record, whatever its path.
 
+        Of a header whose pixels lie in a file beside it (.mhd, .nhdr), the pixels are kept in the project.
+
         Parameters
         ----------
         name
@@ -124,6 +127,9 @@ class ImageTable:
         except UnicodeEncodeError as error:
             raise ImageError(f"{str(path)!a} has a name that is not UTF-8: rename the file.") from error
         image = read_image(path)
+        if pixels_elsewhere(path):
+            # The hash of the file tells neither its pixels from those of others nor that they were changed.
+            return self.add_array(image.data, name=name or path.name)
         try:
             content = path.read_bytes() if copy else None
             digest = hashlib.sha256(content).hexdigest() if content is not None else sha256_of_file(path)

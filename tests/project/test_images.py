@@ -6,6 +6,34 @@ from napari_amvlm.errors import ImageError, ProjectError
 from napari_amvlm.project import Project
 
 
+def _detached(folder, pixels, kind):
+    """Write an image whose header is the same whatever its pixels are."""
+    folder.mkdir()
+    height, width = pixels.shape
+    size = f"{width} {height}"
+    header = {
+        "mhd": f"ObjectType = Image\nNDims = 2\nDimSize = {size}\nElementType = MET_UCHAR\nElementDataFile = a.raw\n",
+        "nhdr": f"NRRD0004\ntype: uchar\ndimension: 2\nsizes: {size}\nencoding: raw\ndata file: a.raw\n",
+    }
+    (folder / f"a.{kind}").write_text(header[kind])
+    (folder / "a.raw").write_bytes(pixels.tobytes())
+    return folder / f"a.{kind}"
+
+
+@pytest.mark.parametrize("kind", ["mhd", "nhdr"])
+def test_images_whose_headers_are_alike_are_two(project, tmp_path, kind):
+    pytest.importorskip("SimpleITK")
+    arrays = np.random.default_rng(0).integers(0, 255, (2, 40, 50), dtype=np.uint8)
+    files = [_detached(tmp_path / str(number), pixels, kind) for number, pixels in enumerate(arrays)]
+
+    records = [project.images.add_file(file) for file in files]
+    files[0].with_name("a.raw").write_bytes(bytes(arrays[0].nbytes))
+
+    assert [record.name for record in records] == [f"a.{kind}"] * 2
+    for record, pixels in zip(records, arrays, strict=True):
+        np.testing.assert_array_equal(project.images.load(record), pixels)
+
+
 @pytest.fixture
 def slide(tmp_path, pixels):
     path = tmp_path / "slides" / "slide 7.tif"

@@ -72,6 +72,13 @@ def open_itk(path: Path, plane: Plane = "acquired") -> list[ImageData]:
         return [in_plane(image, plane)]
 
 
+def pixels_elsewhere(path: Path) -> bool:
+    """Tell whether the pixels of a NRRD or MetaImage file lie in a file beside it."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    return is_itk(header) and _data_file(path, header.decode("latin-1")) != path
+
+
 def _described(path: Path, header: str) -> ImageData:
     import SimpleITK
 
