@@ -1,7 +1,7 @@
 """Three ways to correct a mask, action by action: painting, strokes that spread, and clicks on objects.
 
-Each is a generator of `Step`s: what the mask looks like after another action of the person, and how long all of it has
-taken. The person looks first (`MouseModel.look_seconds`), finds the largest error (`piece_seconds`), and acts:
+Each is a generator: the mask after another action of the person, and how long all of it has taken. The person looks
+first (`MouseModel.look_seconds`), finds the largest error (`piece_seconds`), and acts:
 
 - *paint*: outlines the piece, which is right from then on (`mouse`);
 - *strokes*: draws a stroke of 30 x 3 pixels over it, and waits until the mask follows (`napari_amvlm.strokes`);
@@ -13,7 +13,6 @@ Who changes between painting and erasing presses a key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ from scipy import ndimage
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.metrics import dice
 from napari_amvlm.review.clicks import object_at
-from training.simulation.mouse import outline_length, wrong_pieces
+from training.simulation.mouse import Corrected, outline_length, wrong_pieces
 from training.simulation.strokes import LENGTH, WIDTH, deepest, next_stroke
 
 if TYPE_CHECKING:
@@ -44,22 +43,6 @@ _FOLLOW_SECONDS = 0.15
 _HALF = 0.5
 
 
-@dataclass(frozen=True)
-class Step:
-    """Where a person stands after an action.
-
-    Attributes
-    ----------
-    mask
-        bool `(H, W)`.
-    seconds
-        Since the person began to look at the image.
-    """
-
-    mask: NDArray[np.bool_]
-    seconds: float
-
-
 def steps(
     kind: Corrections,
     probability: NDArray[np.float32],
@@ -67,7 +50,7 @@ def steps(
     mouse: MouseModel,
     spread: Spread | None = None,
     factor: float = 1.0,
-) -> Iterator[Step]:
+) -> Iterator[Corrected]:
     """Yield the steps of one way to correct what a model found, beginning with the look at it.
 
     Parameters
@@ -95,8 +78,10 @@ def steps(
     return _paint(probability >= _HALF, truth, mouse)
 
 
-def until(taken: Iterator[Step], truth: NDArray[np.bool_], target: float, most: int = 200) -> tuple[Step, bool]:
-    """Return the first step whose Dice reaches a target, or else the last one, and whether it does.
+def until(
+    taken: Iterator[Corrected], truth: NDArray[np.bool_], target: float, most: int = 200
+) -> tuple[Corrected, bool]:
+    """Return what first reaches a Dice, or else the last of it, and whether it does.
 
     No more than `most` actions are taken.
     """
@@ -111,9 +96,9 @@ def until(taken: Iterator[Step], truth: NDArray[np.bool_], target: float, most: 
     return last, dice(last.mask, truth) >= target
 
 
-def _paint(mask: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseModel) -> Iterator[Step]:
+def _paint(mask: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseModel) -> Iterator[Corrected]:
     seconds = mouse.look_seconds
-    yield Step(mask, seconds)
+    yield Corrected(mask, seconds)
     pieces = wrong_pieces(mask, truth, mouse.tolerance)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
@@ -124,14 +109,14 @@ def _paint(mask: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseModel)
         paints = bool(truth[piece][0])
         seconds += mouse.piece_seconds + mouse.stroke_seconds(outline_length(piece))
         mask = np.where(piece, truth, mask)
-        yield Step(mask, seconds)
+        yield Corrected(mask, seconds)
 
 
 def _strokes(
     probability: NDArray[np.float32], truth: NDArray[np.bool_], mouse: MouseModel, spread: Spread, factor: float
-) -> Iterator[Step]:
+) -> Iterator[Corrected]:
     seconds, mask = mouse.look_seconds, probability >= _HALF
-    yield Step(mask, seconds)
+    yield Corrected(mask, seconds)
     length, width = max(1, round(LENGTH / factor)), max(1, round(WIDTH / factor))
     paints = True
     while (stroke := next_stroke(mask, truth, length=length, width=width)) is not None:
@@ -139,12 +124,12 @@ def _strokes(
         paints = stroke.positive
         seconds += mouse.piece_seconds + mouse.free_seconds(length) + _FOLLOW_SECONDS
         mask = spread.stroke(stroke.rows, stroke.columns, stroke.positive) >= _HALF
-        yield Step(mask, seconds)
+        yield Corrected(mask, seconds)
 
 
-def _clicks(probability: NDArray[np.float32], truth: NDArray[np.bool_], mouse: MouseModel) -> Iterator[Step]:
+def _clicks(probability: NDArray[np.float32], truth: NDArray[np.bool_], mouse: MouseModel) -> Iterator[Corrected]:
     seconds, mask = mouse.look_seconds, probability >= _HALF
-    yield Step(mask, seconds)
+    yield Corrected(mask, seconds)
     while (wrong := wrong_pieces(mask, truth, mouse.tolerance)).any():
         sizes = np.bincount(wrong.ravel())
         sizes[0] = 0
@@ -162,7 +147,7 @@ def _clicks(probability: NDArray[np.float32], truth: NDArray[np.bool_], mouse: M
         else:  # a key takes it back, and the piece is painted
             seconds += _KEY_SECONDS + mouse.piece_seconds + mouse.stroke_seconds(outline_length(piece))
             mask = np.where(piece, truth, mask)
-        yield Step(mask, seconds)
+        yield Corrected(mask, seconds)
 
 
 def _added(mask: NDArray[np.bool_], probability: NDArray[np.float32], row: int, column: int) -> NDArray[np.bool_]:

@@ -91,23 +91,10 @@ class MouseModel(Config):
 
 @dataclass(frozen=True)
 class Corrected:
-    """What a person made of a proposed mask.
-
-    Attributes
-    ----------
-    mask
-        The corrected mask, bool `(H, W)`.
-    outlined
-        Length of all their contours, pixels.
-    cleared
-        Whether the proposal was cleared first.
-    """
+    """What a person has made of a proposed mask, bool `(H, W)`, and the seconds since the look at it began."""
 
     mask: NDArray[np.bool_]
     seconds: float
-    pieces: int
-    outlined: float
-    cleared: bool
 
 
 def correct(proposed: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseModel) -> Corrected:
@@ -182,8 +169,7 @@ def _mend(proposed: NDArray[np.bool_], truth: NDArray[np.bool_], mouse: MouseMod
     lengths = [outline_length(pieces[box] == number) for number, box in enumerate(places, start=1)]
     clicks = len(lengths) + cleared
     seconds = mouse.look_seconds + clicks * mouse.piece_seconds + sum(map(mouse.stroke_seconds, lengths))
-    mask = np.where(pieces > 0, truth, proposed)
-    return Corrected(mask, seconds, len(lengths), sum(lengths), cleared)
+    return Corrected(np.where(pieces > 0, truth, proposed), seconds)
 
 
 def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float64]:

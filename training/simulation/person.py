@@ -10,7 +10,7 @@ from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.project import Answer
 from napari_amvlm.strokes import Spread
 from training.simulation.corrections import steps, until
-from training.simulation.mouse import Corrected, correct
+from training.simulation.mouse import correct
 from training.simulation.project import region_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import Project, QueueItem
     from training.simulation.corrections import Corrections
-    from training.simulation.mouse import MouseModel
+    from training.simulation.mouse import Corrected, MouseModel
     from training.simulation.project import Material
 
 _LOOKS = 3
@@ -62,8 +62,8 @@ class SimulatedPerson:
         self._corrections, self._good_enough = corrections, good_enough
         self._spend, self._should_stop = spend, should_stop
 
-    def accept(self, item: QueueItem, predictor: Predictor) -> Corrected:
-        """Correct the mask that a model proposes for a queue item, accept it, and return what that took."""
+    def accept(self, item: QueueItem, predictor: Predictor) -> None:
+        """Correct the mask that a model proposes for a queue item, and accept it."""
         record = self._project.images.get(item.image_id)
         proposed = self._proposed(item, predictor)
         if self._corrections == "paint":
@@ -85,7 +85,6 @@ class SimulatedPerson:
                 seconds_spent=corrected.seconds,
             ),
         )
-        return corrected
 
     def prefers(self, new: Predictor, present: Predictor, items: Sequence[QueueItem]) -> bool:
         """Tell whether the masks of a new model leave less to correct than those of the present one.
@@ -127,5 +126,4 @@ class SimulatedPerson:
         if self._corrections == "strokes":
             spread = Spread(predictor.features(prompt), prediction.probability, reach="whole")
         taken = steps(self._corrections, prediction.probability, truth, self._mouse, spread, prediction.scale.factor)
-        step, _ = until(taken, truth, self._good_enough)
-        return Corrected(step.mask, step.seconds, 0, 0.0, cleared=False)
+        return until(taken, truth, self._good_enough)[0]
