@@ -38,9 +38,10 @@ from training.command import (
     run_command,
     sitting,
 )
+from training.datasets.splits import spread_evenly
 from training.pretrain import pretrain, teach_words
 from training.pretraining.aligned import load_aligned
-from training.pretraining.data import is_validation, load_taught_images, spread_evenly
+from training.pretraining.data import is_validation, load_taught_images
 from training.pretraining.paraphrases import compared, retrieval, summary
 from training.pretraining.recipe import Recipe
 from training.pretraining.step_one_table import markdown, tables

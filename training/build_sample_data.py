@@ -8,26 +8,19 @@ slices are taken. Pixels are copied, never resampled.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from training.pretraining.data import left_right_lungs
+from training.pretraining.data import held_out, left_right_lungs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPINE_SLICES = ("slice66", "slice71", "slice77")
 """The slices of the held-out subject that ship: spread over the middle of its stack."""
-
-
-def held_out_stems(table: Path, name: str) -> list[str]:
-    """Return the stems (or, for the spine, the subject prefixes) that `table` keeps out of the set called `name`."""
-    with table.open(newline="", encoding="utf-8") as stream:
-        return [row["stem"] for row in csv.DictReader(stream) if row["set"] == name]
 
 
 def number_lungs(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -45,18 +38,18 @@ def save_png(array: NDArray[Any], path: Path) -> None:
 def build(source: Path, target: Path) -> None:
     """Write `nuclei/`, `lungs/` and `spine/` below `target`, which must hold `held_out.csv`."""
     table = target / "held_out.csv"
-    for stem in held_out_stems(table, "DSB2018"):
+    for stem in held_out("DSB2018", table):
         for folder in ("img", "instances"):
             array = np.asarray(Image.open(source / "DSB2018" / folder / f"{stem}.png"))
             pixels = array[..., :3] if folder == "img" else array.astype(np.uint16)
             save_png(pixels, target / "nuclei" / folder / f"{stem}.png")
-    for stem in held_out_stems(table, "CXR-Lungs"):
+    for stem in held_out("CXR-Lungs", table):
         for folder in ("img", "labelcol"):
             array = np.asarray(Image.open(source / "CXR-Lungs" / folder / f"{stem}.png"))
             pixels = array if folder == "img" else number_lungs(array > 0)
             save_png(pixels, target / "lungs" / folder / f"{stem}.png")
     (target / "lungs" / "classes.csv").write_text("value,prompt\n1,right lung\n2,left lung\n", encoding="utf-8")
-    for prefix in held_out_stems(table, "SPIDER-Spine"):
+    for prefix in held_out("SPIDER-Spine", table):
         for folder in ("img", "labelcol"):
             for path in sorted((source / "SPIDER-Spine" / folder).glob(f"{prefix}_*.png")):
                 if path.stem.endswith(SPINE_SLICES):

@@ -24,8 +24,9 @@ from matplotlib.figure import Figure
 from napari_amvlm.device import resolve_device
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import DataSetsOption, DeviceOption, run_command
+from training.datasets.splits import spread_evenly
 from training.pretraining.aligned import load_aligned
-from training.pretraining.data import SOURCES, is_validation, load_taught_images, spread_evenly
+from training.pretraining.data import SOURCES, is_validation, load_taught_images
 from training.pretraining.paraphrases import compared, spread_tests, summary
 from training.runs.charts import COLOURS
 from training.runs.markdown import table, write_tables

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging import DataFolder, ImagePair, read_folder
+from napari_amvlm.imaging.folder import read_classes
 from training.datasets.splits import SplitConfig, held_out_subjects, pick_labelled
 
 if TYPE_CHECKING:
@@ -130,13 +131,7 @@ def _opened(spec: DatasetSpec, root: Path, folder: str) -> DataFolder:
     if not spec.by_value:
         # The masks show one thing, whatever a classes.csv says.
         return replace(data, classes=())
-    return data if data.classes else replace(data, classes=_classes(spec, root))
-
-
-def _classes(spec: DatasetSpec, root: Path) -> tuple[tuple[int, str], ...]:
-    from napari_amvlm.imaging.folder import read_classes
-
-    return read_classes(root / "classes.csv") or spec.classes
+    return replace(data, classes=data.classes or read_classes(root / "classes.csv") or spec.classes)
 
 
 def _check_apart(spec: DatasetSpec, training: tuple[ImagePair, ...], validation: tuple[ImagePair, ...]) -> None:

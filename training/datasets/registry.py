@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, model_validator
 
 from napari_amvlm.config import Config, ScaleName
 from napari_amvlm.errors import InputError
+
+
+def with_one_group(pattern: str) -> str:
+    """Return a regular expression whose one group is the subject in a file's stem.
+
+    Raises
+    ------
+    ValueError
+        It is none, or has no group or several.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"subject {pattern!r} is no regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"subject {pattern!r} must have one group, the subject, but has {groups}")
+    return pattern
 
 
 class DatasetSpec(Config):
@@ -44,19 +62,8 @@ class DatasetSpec(Config):
     classes: tuple[tuple[int, str], ...] = ()
     by_value: bool = False
     scale: ScaleName
-    subject: str = Field("^(.+)$", description="regular expression; its first group is the subject")
+    subject: Annotated[str, AfterValidator(with_one_group)] = "^(.+)$"
     note: str
-
-    @field_validator("subject")
-    @classmethod
-    def _check_subject(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"subject {value!r} is no regular expression: {error}") from error
-        if groups != 1:
-            raise ValueError(f"subject {value!r} must have one group, the subject, but has {groups}")
-        return value
 
     @model_validator(mode="after")
     def _check_prompt(self) -> DatasetSpec:

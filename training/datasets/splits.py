@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
+import numpy as np
 from pydantic import AfterValidator, Field
 
 from napari_amvlm.config import Config
 from napari_amvlm.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+T = TypeVar("T")
 
 _SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*%$")
 
@@ -137,17 +141,22 @@ def another_for_each(texts: dict[str, str], *, seed: int) -> dict[str, str]:
     if len(texts) < 2:
         raise DatasetError(f"Captions of {len(texts)} image cannot be shuffled; at least 2 images are needed.")
     ranked = sorted(texts, key=lambda name: (_uniform(seed, texts[name]), texts[name], _uniform(seed, name), name))
-    largest = max(_counts(texts.values()).values())
+    largest = max(Counter(texts.values()).values())
     # Equal texts stand side by side: a shift by the largest group leads out of every group.
     shift = min(largest, len(ranked) - 1)
     return {name: texts[ranked[(i + shift) % len(ranked)]] for i, name in enumerate(ranked)}
 
 
-def _counts(texts: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for text in texts:
-        counts[text] = counts.get(text, 0) + 1
-    return counts
+def spread_evenly(things: Sequence[T], count: int) -> list[T]:
+    """Return up to `count` of the things, evenly spread over their order.
+
+    Examples
+    --------
+    >>> spread_evenly("abcde", 3)
+    ['a', 'c', 'e']
+    """
+    places = np.linspace(0, len(things) - 1, min(count, len(things))).round().astype(int)
+    return [things[i] for i in dict.fromkeys(places.tolist())]
 
 
 def _uniform(seed: int, name: str) -> float:

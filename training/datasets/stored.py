@@ -51,7 +51,7 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class StoredMasks(Mapping[str, "NDArray[np.bool_]"]):
-    """The masks of an image file by prompt, bool `(side, side)`; `values` has the mask value of each prompt."""
+    """The masks of an image file by prompt, bool `(side, side)`; `values_of` has the mask value of each prompt."""
 
     pair: ImagePair
     side: int
@@ -60,7 +60,7 @@ class StoredMasks(Mapping[str, "NDArray[np.bool_]"]):
 
     def __getitem__(self, prompt: str) -> NDArray[np.bool_]:
         mask = self.pair.required_mask()
-        labels = self.cache.get_or_make(mask, lambda: self._read())
+        labels = self.cache.get_or_make(mask, self._read)
         return binary_mask(labels, self.values_of[prompt])
 
     def __iter__(self) -> Iterator[str]:

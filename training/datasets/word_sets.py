@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError
 
 from napari_amvlm.config import Config, ScaleName
 from napari_amvlm.errors import DatasetError
+from training.datasets.registry import with_one_group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 Split = Literal["subjects", "hash", "none"]
@@ -54,24 +56,13 @@ class SetSpec(Config):
     kind: ScaleName
     licence: str = "not stated"
     weights: str = "own"
-    subject: str = ""
+    subject: Annotated[str, AfterValidator(lambda pattern: pattern and with_one_group(pattern))] = ""
     split: Split = "subjects"
     share: float | None = Field(None, gt=0, lt=1)
     paired: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     source: str = ""
     notes: str = ""
-
-    @field_validator("subject")
-    @classmethod
-    def _check_subject(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"subject {value!r} is no regular expression: {error}") from error
-        if value and groups != 1:
-            raise ValueError(f"subject {value!r} must have one group, the subject, but has {groups}")
-        return value
 
     @property
     def partial(self) -> bool:
@@ -84,6 +75,10 @@ class SetSpec(Config):
         return match[1] if match else stem
 
 
+_SAID = ("modality", "kind", "licence", "weights", "subject", "notes")
+"""Columns of an index that are fields of `SetSpec`."""
+
+
 def read_index(path: Path, weights: tuple[str, ...] = ()) -> tuple[SetSpec, ...]:
     """Read an index of sets, and return those whose column `weights` is one of `weights` (empty: all).
 
@@ -93,17 +88,12 @@ def read_index(path: Path, weights: tuple[str, ...] = ()) -> tuple[SetSpec, ...]
         The file is missing or has a row that cannot be used.
     """
     specs: list[SetSpec] = []
-    for number, row in enumerate(_rows(path, "set"), start=2):
-        values: dict[str, Any] = {
-            key: row[key] for key in ("modality", "kind", "licence", "weights", "subject", "notes")
-        }
-        values |= {
-            "name": row["set"],
-            "source": row.get("source", ""),
-            "prompts": tuple(p.strip() for p in row["prompts"].split(";") if p.strip()),
-        }
+    for number, row in enumerate(_rows(path, ("set", "prompts", *_SAID)), start=2):
+        values: dict[str, Any] = {key: row[key] for key in _SAID}
+        values |= {"name": row["set"], "folder": str(path.parent / row["set"]), "source": row.get("source", "")}
+        values["prompts"] = tuple(p.strip() for p in row["prompts"].split(";") if p.strip())
         try:
-            specs.append(SetSpec(**values, folder=str(path.parent / row["set"])))
+            specs.append(SetSpec.model_validate(values))
         except ValidationError as error:
             first = error.errors()[0]
             raise DatasetError(
@@ -127,21 +117,15 @@ def read_wordings(path: Path) -> dict[str, tuple[str, ...]]:
         The file is missing or is no such table.
     """
     wordings_of: dict[str, list[str]] = {}
-    for row in _rows(path, "prompt"):
+    for row in _rows(path, ("prompt", "wording")):
         prompt, wording = (" ".join(row[key].split()) for key in ("prompt", "wording"))
         if prompt and wording and wording not in wordings_of.setdefault(prompt, []):
             wordings_of[prompt].append(wording)
     return {prompt: tuple(wordings) for prompt, wordings in wordings_of.items()}
 
 
-_COLUMNS = {
-    "set": ("set", "prompts", "modality", "kind", "licence", "weights", "subject", "notes"),
-    "prompt": ("prompt", "wording"),
-}
-
-
-def _rows(path: Path, first: str) -> list[dict[str, str]]:
-    wanted = _COLUMNS[first]
+def _rows(path: Path, wanted: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a table that has the columns `wanted`."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, strict=True, restval=""))

@@ -95,7 +95,7 @@ def load_objects(recipe: ObjectRecipe, data: Path, config: ModelConfig, *, valid
 
 def _load_set(spec: ObjectSet, data: Path, *, validation: bool) -> Iterator[ObjectImage]:
     root = data / spec.folder
-    kept_out = {stem for name, stem in held_out() if name == spec.folder}
+    kept_out = held_out(spec.folder)
     for pair in read_folder(root).pairs:
         if is_held_out(pair.name, kept_out) or is_validation(spec, pair.name) != validation:
             continue

@@ -15,7 +15,7 @@ from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
 from napari_amvlm.imaging.scale import fit_square
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -78,13 +78,13 @@ def left_right_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArra
     return mask & ~right, right
 
 
-def held_out() -> frozenset[tuple[str, str]]:
-    """Return (set, stem) of the images that `sample_data` ships; they are never trained on."""
-    with HELD_OUT.open(newline="") as file:
-        return frozenset((row["set"], row["stem"]) for row in csv.DictReader(file))
+def held_out(source: str, table: Path = HELD_OUT) -> list[str]:
+    """Return the stems (spine: the subject) of a set that `sample_data` ships; they are never trained on."""
+    with table.open(newline="", encoding="utf-8") as file:
+        return [row["stem"] for row in csv.DictReader(file) if row["set"] == source]
 
 
-def is_held_out(name: str, stems: set[str]) -> bool:
+def is_held_out(name: str, stems: Iterable[str]) -> bool:
     """Tell whether `name` is one of `stems`, or a slice of one of those subjects."""
     return any(name == stem or name.startswith(f"{stem}_") for stem in stems)
 
@@ -136,7 +136,7 @@ def load_taught_images(
         Asked for each image's name before it is read.
     """
     kind = KINDS.get(source, "tissue")
-    kept_out = {stem for name, stem in held_out() if name == source}
+    kept_out = held_out(source)
     for pair in read_folder(data / source).pairs:
         if is_held_out(pair.name, kept_out) or pair.mask is None or not wanted(pair.name):
             continue
@@ -151,9 +151,3 @@ def load_taught_images(
         size = median_diameter(labels) if kind == "tissue" else 0.0
         pixels = full if kind == "tissue" else _eight_bit(image)
         yield TaughtImage(pair.name, source, kind, pixels, stack.astype(np.uint8), tuple(masks), size, full)
-
-
-def spread_evenly(images: Sequence[TaughtImage], count: int) -> list[TaughtImage]:
-    """Return up to `count` of the images, evenly spread over their order."""
-    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return [images[i] for i in dict.fromkeys(places.tolist())]

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from training.datasets.splits import spread_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,7 @@ _LONG_SIDE, _WINDOW = 640, 400
 def spread_by_score(per_image: Mapping[str, Mapping[str, float]], count: int) -> list[str]:
     """Return up to `count` names from the worst Dice to the best, evenly spread between them."""
     ranked = sorted(per_image, key=lambda name: (per_image[name]["dice"], name))
-    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
-    return [ranked[i] for i in dict.fromkeys(places.tolist())]
+    return spread_evenly(ranked, count)
 
 
 def draw_overlay(

@@ -119,9 +119,8 @@ def load_set(spec: SetSpec, data: Path) -> list[LabelledImage]:
             f"{root} has no classes.csv, and {len(spec.prompts)} prompts are given; give one prompt or a classes.csv."
         )
     words = tuple(values.values()) or spec.prompts
-    kept_out = {stem for name, stem in held_out() if name == spec.name}
-    pairs = [pair for pair in folder.pairs if not is_held_out(pair.name, kept_out)]
-    return [_load(spec, pair, folder, words) for pair in pairs]
+    kept_out = held_out(spec.name)
+    return [_load(spec, pair, folder, words) for pair in folder.pairs if not is_held_out(pair.name, kept_out)]
 
 
 def _load(spec: SetSpec, pair: ImagePair, folder: DataFolder, words: tuple[str, ...]) -> LabelledImage:

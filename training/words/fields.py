@@ -59,8 +59,7 @@ def field_of(modality: str) -> str:
     >>> field_of("chest X-ray"), field_of("H&E histology, colon biopsy"), field_of("thermography")
     ('body', 'microscopy', 'thermography')
     """
-    text = f"{modality.casefold()} "
-    return next((field for field, marks in _FIELDS if any(mark in text for mark in marks)), modality.casefold())
+    return _first(_FIELDS, f"{modality} ", modality.casefold())
 
 
 _BODY: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -12,6 +12,7 @@ from scipy import ndimage
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
+from training.datasets.splits import spread_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,9 +100,7 @@ def mean_dice(rows: Sequence[dict[str, object]]) -> float:
 
 def few_of_each(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
     """Return up to `count` images of each set, evenly spread over their order."""
-    found: list[LabelledImage] = []
-    for name in dict.fromkeys(image.spec.name for image in images):
-        of_set = [image for image in images if image.spec.name == name]
-        rows = np.linspace(0, len(of_set) - 1, min(count, len(of_set))).round().astype(int)
-        found += [of_set[row] for row in dict.fromkeys(rows.tolist())]
-    return found
+    of_set: dict[str, list[LabelledImage]] = defaultdict(list)
+    for image in images:
+        of_set[image.spec.name].append(image)
+    return [image for each in of_set.values() for image in spread_evenly(each, count)]
