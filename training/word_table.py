@@ -51,13 +51,13 @@ def main(
     if not scored:
         raise InputError(f"The sets of {recipe} have no validation image to score; give --part all, or more subjects.")
     each = score_words(network, scored)
-    rows: list[dict[str, Any]] = [*by_pair(each)]
+    rows = by_pair(each)
     report: dict[str, Any] = {
         "model": f"{info.name} {info.version}",
         "sha256": info.sha256,
         "pairs": rows,
         "mean_dice": round(mean_dice(rows), 4),
-        "mean_boundary_f1": round(sum(float(str(r["boundary_f1"])) for r in rows) / max(1, len(rows)), 4),
+        "mean_boundary_f1": round(sum(r["boundary_f1"] for r in rows) / max(1, len(rows)), 4),
         "per_image": [dataclasses.asdict(score) for score in each],
     }
     beside = _beside(rows, unets)
@@ -99,10 +99,10 @@ def _beside(rows: list[dict[str, Any]], path: Path | None) -> dict[str, Any]:
     both = [row for row in rows if row["word"] in scores.get(row["set"], {})]
     for row in both:
         row["plain_unet"] = scores[row["set"]][row["word"]]
-    means = (
-        {key: round(float(np.mean([row[key] for row in both])), 4) for key in ("dice", "plain_unet")} if both else {}
-    )
-    return {"pairs": len(both), **means} if both else {}
+    if not both:
+        return {}
+    means = {key: round(float(np.mean([row[key] for row in both])), 4) for key in ("dice", "plain_unet")}
+    return {"pairs": len(both), **means}
 
 
 if __name__ == "__main__":

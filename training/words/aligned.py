@@ -58,8 +58,7 @@ def _asked(
     found: dict[str, dict[str, list[float]]] = {what: defaultdict(list) for what in MASKS}
     embeddings: list[NDArray[np.float32]] = []
     for image in images:
-        pixels = image.image.astype(np.float32) / np.float32(255)
-        encoded = encode_image(model, pixels, named_scale(model, image.spec.kind, image.labels.shape))
+        encoded = encode_image(model, image.pixels, named_scale(model, image.spec.kind, image.labels.shape))
         seen = [features.v_cls for features in encoded.features if features is not None]
         embeddings.append(torch.cat(seen).mean(0).float().cpu().numpy())
         for word in image.shown():

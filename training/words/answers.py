@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import zlib
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_amvlm.models.inference import EncodedImage, auto_scale, decode_prompt, encode_image
+from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_image
 from napari_amvlm.models.words.taught import taught
 from napari_amvlm.prediction import answer_of
 from training.runs.markdown import table
@@ -18,7 +19,6 @@ from training.words.fields import deniable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_amvlm.imaging import WorkingScale
     from napari_amvlm.models.amvlm import AMVLM
     from training.words.corpus import LabelledImage
 
@@ -70,13 +70,10 @@ def answers(model: AMVLM, images: Sequence[LabelledImage], unknown: Sequence[str
         asked = [(word, "present" if word in wordings else "not taught") for word in image.shown()]
         asked += [(word, "absent") for word in chance.sample(denied, min(_ABSENT, len(denied)))]
         asked.append((chance.choice(unknown), "not taught"))
-        pixels = image.image.astype(np.float32) / np.float32(255)
-        scales: dict[WorkingScale, EncodedImage] = {}
+        look = functools.cache(functools.partial(encode_image, model, image.pixels))
         for prompt, truth in asked:
             scale = auto_scale(model, prompt, image.labels.shape)
-            if scale not in scales:
-                scales[scale] = encode_image(model, pixels, scale)
-            presence = decode_prompt(model, scales[scale], prompt).presence
+            presence = decode_prompt(model, look(scale), prompt).presence
             answer = answer_of(presence, taught=taught(model.config, prompt) is not None)
             found.append(Answered(image.key, prompt, truth, answer, presence))
     return found

@@ -67,6 +67,11 @@ class LabelledImage:
         """`SET/NAME`."""
         return f"{self.spec.name}/{self.name}"
 
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """The image as models look at it, float32 `(H, W, 3)` in [0, 1]."""
+        return self.image.astype(np.float32) / np.float32(255)
+
     def shown(self) -> tuple[str, ...]:
         """Return the words that the labels show."""
         present = set(np.unique(self.labels).tolist())

@@ -18,7 +18,6 @@ from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -148,7 +147,7 @@ def ask(model: AMVLM, images: Sequence[LabelledImage], count: int) -> Asked:
                 scale = auto_scale(model, prompt, image.labels.shape)
                 if scale not in scales:
                     classes.clear()
-                    encoded = encode_image(model, image.image.astype(np.float32) / np.float32(255), scale)
+                    encoded = encode_image(model, image.pixels, scale)
                     scales[scale] = encoded, torch.cat(classes).float()
                 given.clear()
                 decode_prompt(model, scales[scale][0], prompt)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -15,7 +16,7 @@ from napari_amvlm.models.inference import auto_scale, decode_prompt, encode_imag
 from training.datasets.splits import spread_evenly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,13 +53,9 @@ def score_words(model: AMVLM, images: Iterable[LabelledImage], *, boundaries: bo
     """Return the scores of all words that each image shows, asked as they are, seen as the model serves them."""
     found: list[WordScore] = []
     for image in images:
-        pixels = image.image.astype(np.float32) / np.float32(255)
-        encoded: dict[object, object] = {}
+        look = functools.cache(functools.partial(encode_image, model, image.pixels))
         for word in (*image.shown(), *image.spec.paired):
-            scale = auto_scale(model, word, image.labels.shape)
-            if scale not in encoded:
-                encoded[scale] = encode_image(model, pixels, scale)
-            answer = decode_prompt(model, encoded[scale], word)  # type: ignore[arg-type]
+            answer = decode_prompt(model, look(auto_scale(model, word, image.labels.shape)), word)
             mask, truth = answer.probability >= THRESHOLD, image.mask(word)
             edge = boundary_f1(mask, truth) if boundaries else 0.0
             found.append(WordScore(image.key, image.spec.name, word, float(dice(mask, truth)), edge, answer.presence))
@@ -76,26 +73,26 @@ def boundary_f1(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def by_pair(scores: Sequence[WordScore]) -> list[dict[str, object]]:
+def by_pair(scores: Sequence[WordScore]) -> list[dict[str, Any]]:
     """Return a row for each set and word: n, mean Dice and mean boundary F1."""
-    groups: dict[tuple[str, str], list[WordScore]] = defaultdict(list)
-    for score in scores:
-        groups[score.set, score.word].append(score)
+    each = [({"set": s.set, "word": s.word}, {"dice": s.dice, "boundary_f1": s.boundary}) for s in scores]
+    return mean_rows(each)
+
+
+def mean_rows(scores: Iterable[tuple[Mapping[str, str], Mapping[str, float]]]) -> list[dict[str, Any]]:
+    """Return a row for each that scores are of, sorted: what it is, the number n of scores, and their means."""
+    groups: dict[tuple[tuple[str, str], ...], list[Mapping[str, float]]] = defaultdict(list)
+    for of, values in scores:
+        groups[tuple(of.items())].append(values)
     return [
-        {
-            "set": name,
-            "word": word,
-            "n": len(group),
-            "dice": round(float(np.mean([s.dice for s in group])), 4),
-            "boundary_f1": round(float(np.mean([s.boundary for s in group])), 4),
-        }
-        for (name, word), group in sorted(groups.items())
+        dict(of) | {"n": len(group)} | {name: round(float(np.mean([v[name] for v in group])), 4) for name in group[0]}
+        for of, group in sorted(groups.items())
     ]
 
 
-def mean_dice(rows: Sequence[dict[str, object]]) -> float:
+def mean_dice(rows: Sequence[Mapping[str, Any]]) -> float:
     """Return the mean of the rows' Dice; 0 without rows."""
-    return float(np.mean([float(str(row["dice"])) for row in rows])) if rows else 0.0
+    return float(np.mean([row["dice"] for row in rows])) if rows else 0.0
 
 
 def few_of_each(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.metrics import dice, iou
 from napari_amvlm.predictor import Predictor
 from training.words.referents import FORMS, View, held_out_combination
+from training.words.scores import mean_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,22 +97,15 @@ def _referents(view: View, chance: random.Random) -> list[Referent]:
     return list(found.values())
 
 
-def by_form(scores: Sequence[StructureScore]) -> list[dict[str, object]]:
+def by_form(scores: Sequence[StructureScore]) -> list[dict[str, Any]]:
     """Return a row for each form or level, trained and held out: n, mean Dice, and that of the plain word."""
-    groups: dict[tuple[str, str], list[StructureScore]] = defaultdict(list)
-    for score in scores:
-        name = score.meaning if score.form == "level" else score.form
-        groups[name, "trained" if score.trained else "held out"].append(score)
-    return [
-        {
-            "form": form,
-            "trained": trained,
-            "n": len(group),
-            "dice": round(float(np.mean([s.dice for s in group])), 4),
-            "plain": round(float(np.mean([s.plain for s in group])), 4),
-        }
-        for (form, trained), group in sorted(groups.items())
-    ]
+    return mean_rows(
+        (
+            {"form": s.meaning if s.form == "level" else s.form, "trained": "trained" if s.trained else "held out"},
+            {"dice": s.dice, "plain": s.plain},
+        )
+        for s in scores
+    )
 
 
 def complement_overlap(model: AMVLM, image: LabelledImage, word: str) -> tuple[float, float]:
