@@ -25,7 +25,7 @@ from napari_amvlm.files import sha256_of_file
 from napari_amvlm.generators import drain
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.catalog import find_model
-from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.predictor import Predictor
 from training.command import DataSetsOption, DeviceOption, OutOption, RecipeArgument, run_command
 from training.datasets import open_dataset
@@ -34,6 +34,7 @@ from training.datasets.splits import SplitConfig
 from training.runs.folder import RunFolder, environment
 from training.runs.recipe import RunRecipe, read_recipe
 from training.runs.scores import score_split
+from training.runs.weights import save_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,17 +134,20 @@ def cross_validate(
     show: Callable[[float, str], None],
 ) -> dict[str, Any]:
     """Return Dice of each training image by the model that never saw it, and their mean, by protocol."""
+    folder = RunFolder(out)
     parts = folds_of(split.labelled, recipe.folds, seed=recipe.seed, subject_of=split.spec.subject_of)
     per_image: dict[str, dict[str, float]] = {}
     for index, held_out in enumerate(parts):
-        file = out / f"fold-{index}.json"
-        if not file.is_file():
+        name = f"fold-{index}.json"
+        scores = folder.read(name)
+        if scores is None:
             rest = tuple(p for k, part in enumerate(parts) if k != index for p in part)
             model = learnt_model(replace(split, labelled=rest, validation=()), recipe, device, show)
-            scores = score_split(Predictor(model), split, held_out, (recipe.prompts,), seed=recipe.seed)
-            file.write_text(json.dumps(scores[recipe.prompts], indent=1))
-        for protocol, report in json.loads(file.read_text()).items():
-            dices = {name: row["dice"] for name, row in report["per_image"].items()}
+            found = score_split(Predictor(model), split, held_out, (recipe.prompts,), seed=recipe.seed)
+            scores = found[recipe.prompts]
+            folder.write(name, scores)
+        for protocol, report in scores.items():
+            dices = {image: row["dice"] for image, row in report["per_image"].items()}
             per_image.setdefault(protocol, {}).update(dices)
     means = {protocol: sum(dices.values()) / len(dices) for protocol, dices in per_image.items()}
     return {"folds": recipe.folds, "dice": means, "per_image": per_image}
@@ -160,15 +164,7 @@ def release(
     """Learn from all labelled images and write the weights."""
     everything = replace(split, labelled=(*split.labelled, *split.validation), validation=())
     path = out / f"{recipe.name}.safetensors"
-    save_model(
-        learnt_model(everything, recipe, device, show),
-        path,
-        name=recipe.name,
-        version=recipe.version,
-        licence=recipe.licence,
-        training_data=recipe.training_data,
-        scores=scores,
-    )
+    save_as(learnt_model(everything, recipe, device, show), path, recipe, scores=scores)
     return path
 
 
@@ -182,10 +178,11 @@ def main(
     resolved = read_recipe(ReleaseRecipe, recipe)
     split = open_dataset(resolved.spec(), data, SplitConfig(), seed=resolved.seed)
     where = resolve_device(device)
-    RunFolder(out).claim(settings_of(resolved, split, where))
+    folder = RunFolder(out)
+    folder.claim(settings_of(resolved, split, where))
     with progress("learning") as show:
         report = cross_validate(split, resolved, out, where, show)
-        (out / "cross-validation.json").write_text(json.dumps(report, indent=1))
+        folder.write("cross-validation.json", report)
         typer.echo(json.dumps(report["dice"]))
         named = {f"{resolved.dataset} cross-validation, {k}": round(v, 4) for k, v in report["dice"].items()}
         path = release(split, resolved, out, where, show, named)

@@ -17,13 +17,14 @@ import typer
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
-from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.checkpoint import load_model
 from training.command import DataSetsOption, DeviceOption, run_command
 from training.objects.data import ObjectCrops, load_objects
 from training.objects.fit import fit_head, mean_row, score_objects, with_head
 from training.objects.recipe import ObjectRecipe
 from training.runs.markdown import table
 from training.runs.recipe import read_recipe
+from training.runs.weights import save_as
 
 log = logging.getLogger("training.objects")
 RECIPE = Path(__file__).parent / "recipes" / "objects.toml"
@@ -60,18 +61,9 @@ def main(
         for name, each in scores.items()
         for number, way in enumerate(("head", "watershed"))
     ]
-    print("\n".join(table(["set", "n", "objects by", "AJI", "PQ", "F1", "count error"], lines)))
+    typer.echo("\n".join(table(["set", "n", "objects by", "AJI", "PQ", "F1", "count error"], lines)))
     own = {f"{title} of objects ({name})": value for name in list(rows)[:1] for title, value in rows[name].items()}
-    save_model(
-        model,
-        out,
-        name=info.name,
-        version=info.version,
-        licence=info.licence,
-        training_data=info.training_data,
-        parent=info.parent,
-        scores={**info.scores, **own},
-    )
+    save_as(model, out, info, scores={**info.scores, **own})
     log.info("wrote %s after %d steps", out, steps)
 
 

@@ -14,11 +14,12 @@ from typing import Annotated
 import typer
 
 from napari_amvlm.device import resolve_device
-from napari_amvlm.models.checkpoint import load_model, save_model
+from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.words.taught import learnt
 from training.command import DataSetsOption, DeviceOption, ModelArgument, RecipeArgument, run_command
 from training.pretraining.recipe import Recipe
 from training.runs.recipe import read_recipe
+from training.runs.weights import save_as
 from training.words.corpus import split_subjects
 from training.words.known import describe_words
 from training.words.presence import fit_word_presence
@@ -44,16 +45,8 @@ def main(
     network.config = describe_words(network, corpus, validation)
     weak = [concept.name for concept in network.config.concepts if not learnt(concept)]
     log.info("words that it does not find, and which count as not taught: %s", ", ".join(weak) or "none")
-    save_model(
-        network,
-        output,
-        name=info.name,
-        version=info.version,
-        licence=info.licence,
-        training_data=info.training_data,
-        parent=info.parent,
-        scores=info.scores | {"presence calibration error": round(found["after"], 4)},
-    )
+    scores = info.scores | {"presence calibration error": round(found["after"], 4)}
+    save_as(network, output, info, scores=scores)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.learning.loop import never
-from napari_amvlm.models.checkpoint import save_model
 from training.command import (
     DataSetsOption,
     DeviceOption,
@@ -37,6 +36,7 @@ from training.pretraining.run import Pretraining
 from training.pretraining.scoring import by_concept, mean_scores
 from training.runs.folder import DATA, SCORES, RunFolder, environment
 from training.runs.recipe import read_recipe
+from training.runs.weights import save_as
 from training.words.run import Corpus, WordRun, load_corpus
 from training.words.scores import by_pair, mean_dice, score_words
 
@@ -176,15 +176,7 @@ def _finish(run: Pretraining, images: list[TaughtImage], data: Path, folder: Run
         if math.isfinite(presence):
             means["presence AUC"] = round(presence, 4)
     path = folder.path / f"{recipe.name}.safetensors"
-    save_model(
-        model,
-        path,
-        name=recipe.name,
-        version=recipe.version,
-        licence=recipe.licence,
-        training_data=recipe.training_data,
-        scores=means,
-    )
+    save_as(model, path, recipe, scores=means)
     log.info("wrote %s", path)
     per_image = {s.image: {"dice": s.dice, "text_mask": s.text_dice, "absent": s.absent} for s in each}
     scores: dict[str, Any] = {

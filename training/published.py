@@ -21,7 +21,6 @@ from napari_amvlm.config import Config
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.files import sha256_of_file
-from napari_amvlm.models.checkpoint import save_model
 from training.command import (
     DataOption,
     DeviceOption,
@@ -40,6 +39,7 @@ from training.runs.charts import draw_ambiguity
 from training.runs.folder import DATA, SCORES, RunFolder, environment
 from training.runs.recipe import RunRecipe, read_recipe, validated
 from training.runs.scores import summary_lines
+from training.runs.weights import save_as
 from training.semi_supervised import execute
 
 if TYPE_CHECKING:
@@ -144,17 +144,10 @@ def align(
     if not run.run(should_stop):
         raise Cancelled(f"Stopped after {run.step} of {one.steps} steps of step 1; the same command goes on.")
     if run.workers.leads:
-        save_model(
-            run.averaged_model(),
-            weights,
-            name=one.name,
-            version=one.version,
-            licence=one.licence,
-            training_data=f"{one.training_data}: {len(images)} pairs of {split.spec.name}",
-        )
+        origin = f"{one.training_data}: {len(images)} pairs of {split.spec.name}"
+        save_as(run.averaged_model(), weights, one, training_data=origin)
         draw_ambiguity(folder.logged(), out / "ambiguity.png")
         folder.write(SCORES, {"name": one.name, "steps": run.step, "scores": {}, "weights": sha256_of_file(weights)})
-
     return weights
 
 

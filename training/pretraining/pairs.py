@@ -134,6 +134,6 @@ class PairRun(Pretraining):
         self.source = PairSource(images, batch=recipe.batch, seed=recipe.seed)
         return recipe.model.model_copy(update={"concepts": ()})
 
-    def scored(self) -> list[Any]:
+    def _score(self) -> list[Any]:
         """Return nothing: a text mask exists from step 2 on."""
         return []

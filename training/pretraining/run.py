@@ -210,10 +210,13 @@ class Pretraining:
         return mean_scores(self.scored())
 
     def scored(self) -> list[Any]:
-        """Return what the averaged model finds in each validation image; of one step it is found once."""
+        """Return what the averaged model finds in the validation images; of one step it is found once."""
         if self._scored is None or self._scored[0] != self.step:
-            self._scored = self.step, score_each(self.averaged_model(), self.validation, self.device)
+            self._scored = self.step, self._score()
         return self._scored[1]
+
+    def _score(self) -> list[Any]:
+        return score_each(self.averaged_model(), self.validation, self.device)
 
     def save_state(self) -> None:
         """Write everything that a resumed run needs; the first process does it for all."""

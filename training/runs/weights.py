@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from safetensors import SafetensorError
 
 from napari_amvlm.errors import InputError, ModelFileError
-from napari_amvlm.models.checkpoint import load_model
+from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.inference import mean_of_logits
 from napari_amvlm.predictor import Predictor
 from training.runs.folder import WEIGHTS
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_amvlm.config import ScaleName
     from napari_amvlm.evaluation import PromptPredictor
     from napari_amvlm.imaging.turning import Views
+    from napari_amvlm.models.amvlm import AMVLM
     from napari_amvlm.models.text_encoder import TextEncoder
 
 
@@ -63,6 +64,18 @@ def load_predictor(
         return plain
     model, info = load_model(file, device=device, text_encoder=text_encoder)
     return Predictor(model, device=str(device), info=info, views=views)
+
+
+def save_as(model: AMVLM, path: Path, told: Any, **more: Any) -> None:
+    """Write a model that says of itself what `told` says, a recipe or the `ModelInfo` of other weights.
+
+    Parameters
+    ----------
+    more
+        Further arguments of `save_model`, or others than those of `told`.
+    """
+    names = ("name", "version", "licence", "training_data", "parent", "parent_title")
+    save_model(model, path, **{name: getattr(told, name) for name in names if hasattr(told, name)} | more)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.models.checkpoint import save_model
 from training.datasets.word_sets import read_index, read_wordings
 from training.pretraining.run import Pretraining
+from training.runs.weights import save_as
 from training.words.batches import WordSource
 from training.words.corpus import LabelledImage, load_set, split_subjects
 from training.words.held_out import without_some_wordings, without_words
@@ -132,20 +132,16 @@ class WordRun(Pretraining):
         if mean > self.best:
             self.best = mean
             self.write(self.out / BEST, {"mean Dice": round(mean, 4)})
-        return {f"{row['set']}: {row['word']}": float(str(row["dice"])) for row in rows} | {"mean": round(mean, 4)}
+        return {f"{row['set']}: {row['word']}": row["dice"] for row in rows} | {"mean": round(mean, 4)}
 
-    def scored(self) -> list[Any]:
-        """Return what the averaged model finds in some validation images of each set; of one step it is found once."""
-        if self._scored is None or self._scored[0] != self.step:
-            images = few_of_each(self.validation, self.recipe.score_images)
-            self._scored = self.step, score_words(self.averaged_model(), images, boundaries=False)
-        return self._scored[1]
+    def _score(self) -> list[Any]:
+        """Return what the averaged model finds in some validation images of each set."""
+        images = few_of_each(self.validation, self.recipe.score_images)
+        return score_words(self.averaged_model(), images, boundaries=False)
 
     def write(self, path: Path, scores: dict[str, float]) -> None:
         """Write the averaged model as weights."""
-        recipe = self.recipe
-        told = {"version": recipe.version, "licence": recipe.licence, "training_data": recipe.training_data}
-        save_model(self.averaged_model(), path, name=recipe.name, scores=scores, **told)
+        save_as(self.averaged_model(), path, self.recipe, scores=scores)
 
     def split(self) -> dict[str, Any]:
         """Return the names of the images for training and for validation."""
