@@ -16,9 +16,11 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.device import resolve_device
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
-from napari_amvlm.learning.data import LabelledImage
+from napari_amvlm.learning.data import LabelledImage, LearningData
 from training.command import DeviceOption, run_command
-from training.runs.plain_unet import PlainPredictor, train_plain_unet
+from training.methods.teachers import UNetMethod
+from training.methods.train import train
+from training.runs.plain_unet import PlainPredictor
 
 if TYPE_CHECKING:
     from napari_amvlm.learning import StepReport
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("training.plain_unet")
 
 
-def load_labelled(folder: Path, prompt: str) -> list[LabelledImage]:
+def load_labelled(folder: Path, prompt: str) -> LearningData:
     """Return all pairs of a folder in LViT layout, with everything above 0 as the mask of `prompt`.
 
     Raises
@@ -39,7 +41,7 @@ def load_labelled(folder: Path, prompt: str) -> list[LabelledImage]:
         pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
         mask = binary_mask(read_mask(pair.required_mask(), pixels.shape[:2]))
         images.append(LabelledImage(pair.name, pixels, {prompt: mask}, {prompt: "tiles"}))
-    return images
+    return LearningData(labelled=tuple(images))
 
 
 def _log_step(report: StepReport) -> None:
@@ -59,7 +61,7 @@ def main(
     """Train a plain U-Net and print its scores as one JSON object."""
     where = resolve_device(device)
     config = LearningConfig(minutes=minutes, learning_rate=rate, seed=seed, labelled_batch=4)
-    network, steps = train_plain_unet(load_labelled(labelled, prompt), config, where, on_step=_log_step)
+    network, steps = train(UNetMethod(), load_labelled(labelled, prompt), config, where, on_step=_log_step)
     scores = evaluate_folder(PlainPredictor(network, where), validation, prompt)
     typer.echo(json.dumps(scores | {"steps": steps}))
 

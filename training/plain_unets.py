@@ -24,12 +24,15 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import THRESHOLD
 from napari_amvlm.files import write_atomically
 from napari_amvlm.learning.data import LabelledImage as Learnt
+from napari_amvlm.learning.data import LearningData
 from napari_amvlm.learning.loop import never
 from napari_amvlm.metrics import dice
 from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command, sitting
+from training.methods.teachers import UNetMethod
+from training.methods.train import train
 from training.pretraining.recipe import Recipe
 from training.runs.folder import RunFolder, StateFile
-from training.runs.plain_unet import PlainPredictor, train_plain_unet
+from training.runs.plain_unet import PlainPredictor
 from training.runs.recipe import read_recipe
 from training.words.batches import WordSource
 from training.words.corpus import split_subjects
@@ -71,10 +74,10 @@ def train_and_score(
 
     Stopped before its last step, it returns None, and `keeper` has its state.
     """
-    learnt = [_learnt(image) for image in training]
-    words = tuple(dict.fromkeys(word for image in learnt for word in image.masks))
+    data = LearningData(labelled=tuple(_learnt(image) for image in training))
+    words = tuple(dict.fromkeys(word for image in data.labelled for word in image.masks))
     config = LearningConfig(minutes=None, steps=steps, seed=seed, labelled_batch=_BATCH)
-    network, made = train_plain_unet(learnt, config, device, keeper=keeper, should_stop=should_stop)
+    network, made = train(UNetMethod(), data, config, device, keeper=keeper, should_stop=should_stop)
     if made < steps:
         return None
     predictor = PlainPredictor(network, device, words)
@@ -90,8 +93,7 @@ def train_and_score(
 def _learnt(image: LabelledImage) -> Learnt:
     words = image.shown() if image.spec.partial else image.words
     masks = {word: image.mask(word) for word in (*words, *image.spec.paired)}
-    pixels = image.image.astype(np.float32) / np.float32(255)
-    return Learnt(image.name, pixels, masks, dict.fromkeys(masks, image.spec.kind))
+    return Learnt(image.name, image.pixels, masks, dict.fromkeys(masks, image.spec.kind))
 
 
 def main(

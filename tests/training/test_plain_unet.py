@@ -15,8 +15,10 @@ from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.learning.crop_source import CropSource
 from training.methods import train as training_loop
 from training.methods.backbone import PlainUNet
+from training.methods.teachers import UNetMethod
+from training.methods.train import train
 from training.plain_unet import load_labelled, main
-from training.runs.plain_unet import PlainPredictor, train_plain_unet
+from training.runs.plain_unet import PlainPredictor
 
 _CPU = torch.device("cpu")
 
@@ -44,7 +46,7 @@ def test_it_learns_discs_from_two_images(discs):
         minutes=None, steps=40, crop=64, labelled_batch=2, learning_rate=5e-3, ema_decay=0.8, strong_views=False
     )
 
-    network, steps = train_plain_unet(load_labelled(discs, "discs"), config, _CPU)
+    network, steps = train(UNetMethod(), load_labelled(discs, "discs"), config, _CPU)
 
     assert steps == 40
     assert evaluate_folder(PlainPredictor(network, _CPU), discs, "discs")["dice"] > 0.8
@@ -69,7 +71,7 @@ def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs, monkeypatc
     monkeypatch.setattr(training_loop, "CropSource", Source)
     config = LearningConfig(minutes=None, steps=20, crop=64, labelled_batch=2, unlabelled_batch=3, warmup=0.05)
 
-    train_plain_unet(load_labelled(discs, "discs"), config, _CPU)
+    train(UNetMethod(), load_labelled(discs, "discs"), config, _CPU)
 
     assert set(crops) == {2}
     assert rates[1:] == sorted(rates[1:], reverse=True)

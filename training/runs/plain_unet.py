@@ -21,21 +21,14 @@ from napari_amvlm.device import autocast
 from napari_amvlm.errors import ImageError, PromptError
 from napari_amvlm.imaging import resize, to_rgb01
 from napari_amvlm.imaging.scale import canvas_box, fit_square
-from napari_amvlm.learning.data import LearningData
-from napari_amvlm.learning.loop import never
 from training.methods.backbone import PlainUNet
-from training.methods.teachers import UNetMethod
-from training.methods.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.config import LearningConfig, ScaleName
-    from napari_amvlm.learning.data import LabelledImage
-    from napari_amvlm.learning.reports import StepReport
-    from napari_amvlm.learning.run_state import StateKeeper
+    from napari_amvlm.config import ScaleName
 
 FORMAT = "plain-unet/1"
 _CANVAS = ModelConfig().whole
@@ -117,32 +110,6 @@ class PlainPredictor:
 
 def _resized(masks: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     return np.stack([np.clip(resize(mask, shape), 0, 1) for mask in masks])
-
-
-def train_plain_unet(
-    images: Sequence[LabelledImage],
-    config: LearningConfig,
-    device: torch.device,
-    *,
-    keeper: StateKeeper | None = None,
-    should_stop: Callable[[], bool] = never,
-    on_step: Callable[[StepReport], object] = lambda report: None,
-) -> tuple[PlainUNet, int]:
-    """Return the averaged network in eval mode, and the number of steps it was given.
-
-    Parameters
-    ----------
-    images
-        What to learn from. Each crop teaches the mask of the prompt that it was drawn for; the network has one mask
-        for each prompt, in the order of their first appearance.
-    config
-        Budget, rate, crop, labelled batch and seed; what concerns teacher, unlabelled images and text is not used.
-    keeper, should_stop, on_step
-        See `training.methods.train.train`, which raises what this raises.
-    """
-    data = LearningData(labelled=tuple(images))
-    network, steps = train(UNetMethod(), data, config, device, keeper=keeper, should_stop=should_stop, on_step=on_step)
-    return network, steps  # type: ignore[return-value]
 
 
 def save_plain_unet(network: nn.Module, path: Path, prompts: Sequence[str]) -> None:
