@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.config import STRIDE
-from napari_amvlm.losses import info_nce, pairwise_wasserstein, same_meaning, soft_match
+from napari_amvlm.losses import info_nce, same_meaning, soft_match
 from training.methods import objectives
 from training.pretraining.step_one import Alignment, StepOneConfig, as_sequence
 
@@ -67,7 +67,8 @@ class Rival(Alignment):
             meaning = text.sentence @ text.sentence.T
             return {"ita": objectives.soft_target_loss(v_cls @ t_cls.T, meaning, temperature=tau)}
         if self.config.objective == "map":
-            return {"ita": self._gaussians(v_cls, t_cls, same)}
+            distance, _ = self._class_distance(v_cls, t_cls)
+            return {"ita": objectives.distance_contrast(distance, self._own("scale")[0].exp(), same)}  # type: ignore[index]
         loss = info_nce(v_cls, t_cls, temperature=tau, same=same)
         if self.config.objective == "mgca":
             return {"ita": loss + self._tokens(seen, text, v_cls, t_cls)}
@@ -75,19 +76,9 @@ class Rival(Alignment):
             return {"ita": loss + self._hidden(model, batch, text, chance)}
         return {"ita": loss + self._regions(model, seen, batch)}
 
-    def _gaussians(self, v_cls: Tensor, t_cls: Tensor, same: Tensor) -> Tensor:
-        a, b = self.heads.image_distribution(v_cls[:, None]), self.heads.text_distribution(t_cls[:, None])
-        mu_a, sigma_a, mu_b, sigma_b = (x.transpose(0, 1) for x in (a.mu, a.sigma, b.mu, b.sigma))
-        distance, _ = pairwise_wasserstein(mu_a, sigma_a, mu_b, sigma_b)
-        return objectives.distance_contrast(distance[0], self._own("scale")[0].exp(), same)  # type: ignore[index]
-
     def _tokens(self, seen: VisionFeatures, text: SentenceEmbedding, v_cls: Tensor, t_cls: Tensor) -> Tensor:
         patches, words = self.heads.patches(as_sequence(seen.tokens)), self.heads.words(text.words)
-        to_words, to_patches = self.heads.attention(patches, words)
-        matched = (
-            soft_match(to_words.query, to_words.key, to_words.value, text.padding),
-            soft_match(to_patches.query, to_patches.key, to_patches.value),
-        )
+        matched = self._matched(patches, words, text.padding)
         losses = []
         sides = ((patches, matched[0], v_cls, None), (words, matched[1], t_cls, text.padding))
         for tokens, match, cls, padding in sides:

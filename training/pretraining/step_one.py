@@ -131,12 +131,22 @@ class Alignment(nn.Module):
 
     def _alike(self, v_cls: Tensor, t_cls: Tensor) -> Tensor:
         """Similarity of class tokens under DuSSS's weight, `(B, B)`: s^ = 1 - (1 - s) w."""
+        distance, sigma = self._class_distance(v_cls, t_cls)
+        weight = dusss_weight(distance, torch.cdist(v_cls.float(), t_cls.float()))
+        self.observed |= {"w ITA": float(weight.detach().mean()), "sigma": float(sigma.detach().mean())}
+        return 1 - (1 - v_cls.float() @ t_cls.float().T) * weight
+
+    def _class_distance(self, v_cls: Tensor, t_cls: Tensor) -> tuple[Tensor, Tensor]:
+        """W2 of all pairs of class tokens as Gaussians, `(B, B)`, and sigma of the images."""
         a, b = self.heads.image_distribution(v_cls[:, None]), self.heads.text_distribution(t_cls[:, None])
         mu_a, sigma_a, mu_b, sigma_b = (x.transpose(0, 1) for x in (a.mu, a.sigma, b.mu, b.sigma))
         distance, _ = pairwise_wasserstein(mu_a, sigma_a, mu_b, sigma_b)
-        weight = dusss_weight(distance[0], torch.cdist(v_cls.float(), t_cls.float()))
-        self.observed |= {"w ITA": float(weight.detach().mean()), "sigma": float(a.sigma.detach().mean())}
-        return 1 - (1 - v_cls.float() @ t_cls.float().T) * weight
+        return distance[0], a.sigma
+
+    def _matched(self, patches: Tensor, words: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Words matched to each patch, and patches matched to each word, by cross-attention."""
+        to_words, to_patches = self.heads.attention(patches, words)
+        return soft_match(to_words.query, to_words.key, to_words.value, padding), soft_match(*to_patches)
 
     def _css(self, image: _Side, words: _Side, chance: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """L_CSS over some patches and all words of each pair, and what holds the spread of PDT."""
@@ -144,11 +154,7 @@ class Alignment(nn.Module):
         count = image.tokens.shape[1]
         some = torch.randperm(count, generator=chance)[: config.patches].to(image.tokens.device)
         patches = image.tokens[:, some]
-        to_words, to_patches = self.heads.attention(patches, words.tokens)
-        matched = (
-            soft_match(to_words.query, to_words.key, to_words.value, words.padding),
-            soft_match(to_patches.query, to_patches.key, to_patches.value),
-        )
+        matched = self._matched(patches, words.tokens, words.padding)
         if config.ambiguity == "none" or config.ambiguity == "dusss":
             similar = pairwise_cosine(patches, matched[0]), pairwise_cosine(words.tokens, matched[1])
             return css_loss(*similar, words.padding, temperature=config.temperature), None
