@@ -7,13 +7,14 @@ slices are taken. Pixels are copied, never resampled.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 from PIL import Image
 
+from training.command import run_command
 from training.pretraining.data import held_out, left_right_lungs
 
 if TYPE_CHECKING:
@@ -58,14 +59,13 @@ def build(source: Path, target: Path) -> None:
     (target / "spine" / "classes.csv").write_text(classes, encoding="utf-8")
 
 
-def main() -> None:
-    """Read the command line and build."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("source", type=Path, metavar="DATA_FOLDER")
-    parser.add_argument("-o", "--output", type=Path, default=Path("sample_data"))
-    arguments = parser.parse_args()
-    build(arguments.source, arguments.output)
+def main(
+    source: Annotated[Path, typer.Argument(metavar="DATA_FOLDER", help="Folder that holds the data sets.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the samples.")] = Path("sample_data"),
+) -> None:
+    """Build the samples."""
+    build(source, output)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -18,13 +18,12 @@ import numpy as np
 import typer
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.evaluation import wanted_classes
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.imaging import binary_mask, read_image, read_mask
 from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.review.objects import connected_objects
 from napari_amvlm.strokes import Spread
-from training.benchmarks.strokes import at_working_size
+from training.benchmarks.strokes import at_working_size, chosen_pairs
 from training.command import run_command
 from training.simulation.corrections import Corrections, steps, until
 from training.simulation.mouse import MouseModel
@@ -86,12 +85,8 @@ def measure(
             f"Expected --corrections out of paint, strokes, clicks and --scale auto, whole or tiles, but got "
             f"{corrections} and {scale}."
         )
-    data = read_folder(folder)
-    ((wanted, value),) = wanted_classes(data, prompt).items()
+    wanted, value, pairs = chosen_pairs(folder, prompt, images)
     predictor = Predictor.from_file(model, device="cpu")
-    pairs = data.pairs
-    if images is not None and images < len(pairs):
-        pairs = tuple(pairs[k * len(pairs) // images] for k in range(images))
     rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for pair in pairs:
         image = read_image(pair.image).data

@@ -10,22 +10,19 @@ one file, since neither opening nor listing reads them. One JSON object is print
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from napari_amvlm.project import Answer, Project, TileScores
 from napari_amvlm.project.ledger import LEDGER_NAME, Ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from training.command import run_command
 
 PROMPTS = ("nuclei", "lymphocyte nuclei", "gland")
 _WHEN = "2026-01-01T00:00:00.000+00:00"
@@ -102,24 +99,22 @@ def timings(root: Path) -> dict[str, float]:
     return seconds
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    corrections: Annotated[int, typer.Option(min=1, help="Corrections in the project.")] = 10_000,
+    images: Annotated[int, typer.Option(min=1, help="Images in the project.")] = 10_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs, of which the longest counts.")] = 3,
+    folder: Annotated[Path | None, typer.Option(help="Where the project is made; else a temporary folder.")] = None,
+) -> None:
     """Print the timings as one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corrections", type=int, default=10_000)
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=None, help="where the project is made; default: a temporary one")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        root = Path(folder) / "large.amvlm"
-        write_project(root, corrections=options.corrections, images=options.images)
-        runs = [timings(root) for _ in range(options.repeats)]
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        root = Path(made) / "large.amvlm"
+        write_project(root, corrections=corrections, images=images)
+        runs = [timings(root) for _ in range(repeats)]
         size = (root / LEDGER_NAME).stat().st_size
-    worst: dict[str, Any] = {name: round(max(run[name] for run in runs), 4) for name in runs[0]}
-    report = {"corrections": options.corrections, "images": options.images, "bytes": size, "seconds": worst}
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    return 0
+    worst = {name: round(max(run[name] for run in runs), 4) for name in runs[0]}
+    report = {"corrections": corrections, "images": images, "bytes": size, "seconds": worst}
+    typer.echo(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

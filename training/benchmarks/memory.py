@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
 import threading
@@ -82,22 +83,8 @@ def spread_run(predictor: Predictor, image: ImageData, folder: Path, prompt: str
     return memory, done
 
 
-def rows_4k(options: Options) -> Iterator[Row]:
-    """Yield the memory that a slide of 4,096 pixels a side takes."""
-    return _rows(4096, options)
-
-
-def rows_16k(options: Options) -> Iterator[Row]:
-    """Yield the memory that a slide of 16,384 pixels a side takes."""
-    return _rows(16_384, options)
-
-
-def rows_64k(options: Options) -> Iterator[Row]:
-    """Yield the memory that a slide of 65,536 pixels a side takes."""
-    return _rows(65_536, options)
-
-
 def _rows(side: int, options: Options) -> Iterator[Row]:
+    """Yield the memory that a slide of `side` pixels a side takes."""
     predictor = Predictor.from_file(options.model, device=options.device)
     tile = predictor.model.config.tile
     predictor.predict_tiles(np.zeros((1, tile, tile, 3), np.float32), [options.prompt])
@@ -111,3 +98,7 @@ def _rows(side: int, options: Options) -> Iterator[Row]:
         f"above what the program with the model loaded and one tile computed held; told before the run: {needed:.0f} MB"
     )
     yield within(f"peak memory above idle, slide of {side:,} px squared", memory.megabytes, MOST, "MB", how)
+
+
+rows_4k, rows_16k, rows_64k = (functools.partial(_rows, side) for side in (4096, 16_384, 65_536))
+"""Parts of the benchmark, each in a process of its own."""

@@ -11,16 +11,15 @@ the first of all after loading, as a person meets it, with the working scale cho
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+import typer
 
 from napari_amvlm.device import supports_bfloat16
 from napari_amvlm.imaging import read_folder, read_image
@@ -28,9 +27,10 @@ from napari_amvlm.predictor import Predictor
 from training.benchmarks.conditions import SAMPLES
 from training.benchmarks.sam import SamPath
 from training.benchmarks.table import faster
+from training.command import DeviceOption, run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -91,40 +91,36 @@ def rows(options: Options) -> Iterator[Row]:
         yield faster(f"next prompt ({words})", ours["second_prompt"], sam["next"], name, further, least=1.0)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    image: Annotated[Path | None, typer.Option(help="Image to cut 512x512 pixels from; else a sample image.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs that medians are of.")] = 5,
+    sam_repeats: Annotated[int, typer.Option(min=1, help="The same of SAM.")] = 1,
+    model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
+    device: DeviceOption = "auto",
+    skip_sam: Annotated[bool, typer.Option("--skip-sam", help="Time the prompts alone.")] = False,
+) -> None:
     """Print the timings as one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="image to cut 512x512 pixels from; default: a sample image")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--sam-repeats", type=int, default=1)
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--skip-sam", action="store_true", help="time the prompts alone")
-    options = parser.parse_args(arguments)
-    if min(options.repeats, options.sam_repeats) < 1:
-        parser.error("--repeats and --sam-repeats must be at least 1")
-    path = options.image or _sample(SAMPLES / "nuclei")
-    image = square_sample(read_image(path).data)
+    path = image or _sample(SAMPLES / "nuclei")
+    square = square_sample(read_image(path).data)
     started = time.perf_counter()
-    predictor = Predictor.from_file(options.model, device=options.device)
+    predictor = Predictor.from_file(model, device=device)
     report: dict[str, Any] = {
         "image": path.name,
-        "shape": list(image.shape),
+        "shape": list(square.shape),
         "model": predictor.info.name if predictor.info else "unknown",
         "device": str(predictor.device),
         "threads": torch.get_num_threads(),
         "loading": time.perf_counter() - started,
-        "very_first_prompt": _timed(lambda: _first(predictor, image, "auto")),
-        **prompt_seconds(predictor, image, repeats=options.repeats),
+        "very_first_prompt": _timed(lambda: _first(predictor, square, "auto")),
+        **prompt_seconds(predictor, square, repeats=repeats),
     }
-    if not options.skip_sam:
-        sam = sam_seconds(SamPath(predictor.device), image, repeats=options.sam_repeats)
+    if not skip_sam:
+        sam = sam_seconds(SamPath(predictor.device), square, repeats=sam_repeats)
         report |= {"sam_vit_b_first": sam["first"], "sam_vit_b_next": sam["next"]}
         report["sam_over_first_prompt"] = sam["first"] / report["first_prompt"]
         report["sam_over_second_prompt"] = sam["next"] / report["second_prompt"]
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in report.items()}
-    sys.stdout.write(json.dumps(rounded, indent=2) + "\n")
-    return 0
+    typer.echo(json.dumps(rounded, indent=2))
 
 
 def _first(predictor: Predictor, image: NDArray[Any], scale: Any) -> None:
@@ -146,4 +142,4 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -25,11 +25,13 @@ from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, 
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.strokes import Reach, Spread
-from training.command import run_command
+from training.command import DeviceOption, run_command
 from training.simulation.strokes import next_stroke
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from napari_amvlm.imaging import ImagePair
 
 _EVIDENT = 0.5
 """Probability from which a pixel counts as found."""
@@ -41,6 +43,16 @@ class Corrected:
 
     dice: list[float]
     seconds: list[float]
+
+
+def chosen_pairs(folder: Path, prompt: str, count: int | None) -> tuple[str, int | None, tuple[ImagePair, ...]]:
+    """Return a prompt as a data folder has it, its mask value, and the images, or `count` of them, evenly spaced."""
+    data = read_folder(folder)
+    ((wanted, value),) = wanted_classes(data, prompt).items()
+    pairs = data.pairs
+    if count is not None and count < len(pairs):
+        pairs = tuple(pairs[k * len(pairs) // count] for k in range(count))
+    return wanted, value, pairs
 
 
 def at_working_size(
@@ -88,7 +100,7 @@ def measure(
     prompt: Annotated[str, typer.Option(help="What its masks show.")],
     strokes: Annotated[int, typer.Option(min=0, max=1000, help="Strokes in each image.")] = 10,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: DeviceOption = "auto",
     scale: Annotated[str, typer.Option(help="auto, whole or tiles.")] = "auto",
     reach: Annotated[str, typer.Option(help="near or whole, or off: strokes are painted only.")] = "whole",
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spaced.")] = None,
@@ -99,12 +111,8 @@ def measure(
         raise InputError(
             f"Expected --reach near, whole or off and --scale auto, whole or tiles, but got {reach}, {scale}."
         )
-    data = read_folder(folder)
-    ((wanted, value),) = wanted_classes(data, prompt).items()
+    wanted, value, pairs = chosen_pairs(folder, prompt, images)
     predictor = Predictor.from_file(model, device=device)
-    pairs = data.pairs
-    if images is not None and images < len(pairs):
-        pairs = tuple(pairs[k * len(pairs) // images] for k in range(images))
     results: dict[str, Corrected] = {}
     for pair in pairs:
         image = read_image(pair.image).data

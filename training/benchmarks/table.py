@@ -57,12 +57,11 @@ class Row:
         return f"{words} ({self.aim}: {'yes' if self.met else 'no'})" if self.aim else words
 
 
-def faster(what: str, seconds: float, reference: float, other: str, how: str, *, least: float | None = None) -> Row:
+def faster(what: str, seconds: float, reference: float, other: str, how: str, *, least: float) -> Row:
     """Return how many times longer `reference` seconds of something else are than `seconds`; `least` is the aim."""
     ratio = reference / max(seconds, 1e-9)
-    aim = "" if least is None else f"at least {least:g}"
-    met = None if least is None else ratio >= least
-    return Row(what, f"{seconds:.3g} s", how, f"{other}: {reference:.3g} s, over ours", ratio, aim, met)
+    against = f"{other}: {reference:.3g} s, over ours"
+    return Row(what, f"{seconds:.3g} s", how, against, ratio, f"at least {least:g}", ratio >= least)
 
 
 def share(what: str, value: float, reference: float, unit: str, other: str, how: str, *, least: float) -> Row:
@@ -84,9 +83,9 @@ def beside(what: str, value: float, reference: float, unit: str, other: str, how
     return Row(what, f"{value:.3g} {unit}", how, f"{other}: {reference:.3g} {unit}", ratio)
 
 
-def missing(what: str, reason: str, how: str = "") -> Row:
+def missing(what: str, reason: str) -> Row:
     """Return the line of something that could not be measured, and why."""
-    return Row(what, "not measured", how, reason)
+    return Row(what, "not measured", "", reason)
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

@@ -20,10 +20,9 @@ def test_the_image_is_512_square(shape):
 
 
 def test_one_object_with_every_figure(tiny_checkpoint, capsys):
-    code = main(["--model", str(tiny_checkpoint), "--repeats", "1", "--skip-sam", "--device", "cpu"])
+    main(model=str(tiny_checkpoint), repeats=1, skip_sam=True, device="cpu")
 
     report = json.loads(capsys.readouterr().out)
-    assert code == 0
     assert report["shape"][:2] == [512, 512]
     names = ("loading", "very_first_prompt", "first_prompt", "second_prompt", "first_prompt_whole")
     assert all(report[name] > 0 for name in names)
