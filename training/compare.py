@@ -42,13 +42,14 @@ from training.methods.protocol import COMMON
 from training.pretraining.pairs import CaptionSource  # noqa: TC001 - pydantic reads it
 from training.pretraining.step_one import Objective  # noqa: TC001 - pydantic reads it
 from training.published import Published, align
-from training.report import markdown, read_runs, tables
+from training.report import markdown
 from training.runs.charts import draw_losses
 from training.runs.folder import SCORES, RunFolder
 from training.runs.grid import GridRun, NamedRow, RowGrid, cell_folder, folder_name, make_runs
 from training.runs.kept import begin_grid
 from training.runs.markdown import table, write_tables
 from training.runs.recipe import RunRecipe, read_recipe, validated
+from training.runs.results import read_runs, tables
 from training.semi_supervised import execute
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically
 from training.command import run_command
 from training.pretraining import step_one_table
-from training.report import markdown, read_runs, tables
+from training.report import markdown
 from training.runs.markdown import between_marks
+from training.runs.results import read_runs, tables
 
 if TYPE_CHECKING:
     import re

@@ -14,11 +14,11 @@ from napari_amvlm.errors import InputError, ModelFileError
 from training.ablate import ablate, start_files
 from training.command import sitting
 from training.evaluate import evaluate, run_recipe
-from training.report import read_runs
 from training.runs.folder import RunFolder
 from training.runs.grid import Grid
 from training.runs.kept import keep, restore
 from training.runs.recipe import RunRecipe, read_recipe, validated
+from training.runs.results import read_runs
 from training.runs.weights import AveragedPredictor
 
 _CPU = torch.device("cpu")

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from napari_amvlm.errors import InputError
 from training.pages import main as write_pages
 from training.pages import rendered
-from training.report import main, markdown, read_runs, tables
+from training.report import main, markdown
 from training.runs.kept import keep, restore
 from training.runs.paired import compare
 from training.runs.published import published
+from training.runs.results import read_runs, tables
 
 _EXPERIMENTS = Path(__file__).parents[2] / "docs" / "experiments"
 _NAMES = ("a", "b", "c", "d")
