@@ -330,7 +330,7 @@ def test_random_order_and_drawn_images_follow_the_seed(material, tmp_path):
     [
         ({"arms": ["theirs"]}, "there is no arm theirs; choose from ours, no-unlabelled"),
         ({"region": None, "cut": True}, "cut needs the side of the regions"),
-        ({"learning": {"steps": 3}}, "steps belongs to the recipe itself"),
+        ({"learning": {"steps": 3}}, "set learn_steps of the recipe itself"),
         ({"learn_minutes": 1.0}, "give either minutes or steps"),
         ({"learning": {"wrong": 3}}, "Extra inputs are not permitted"),
         ({"mouse": {"pixels_per_second": -1}}, "mouse.pixels_per_second: Input should be greater than 0"),

@@ -134,6 +134,11 @@ def uncertain_mix(images: Tensor, labels: Tensor, entropy: Tensor, *, grid: int,
         Patches to replace.
     """
     height, width = (side // grid for side in images.shape[-2:])
+
+    def patch(number: int) -> tuple[slice, slice]:
+        row, column = divmod(number, grid)
+        return slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
+
     scores = nn.functional.adaptive_avg_pool2d(entropy, grid).flatten(1)
     both = torch.cat([images, labels.to(images.dtype)], dim=1)
     mixed = both.clone()
@@ -141,13 +146,7 @@ def uncertain_mix(images: Tensor, labels: Tensor, entropy: Tensor, *, grid: int,
         other = (row + 1) % len(images)
         worst, best = scores[row].topk(count).indices.tolist(), (-scores[other]).topk(count).indices.tolist()
         for to, come in zip(worst, best, strict=True):
-            places = [
-                slice(k * size, (k + 1) * size) for k, size in zip(divmod(to, grid), (height, width), strict=True)
-            ]
-            origin = [
-                slice(k * size, (k + 1) * size) for k, size in zip(divmod(come, grid), (height, width), strict=True)
-            ]
-            mixed[row, :, places[0], places[1]] = both[other, :, origin[0], origin[1]]
+            mixed[row][:, *patch(to)] = both[other][:, *patch(come)]
     return mixed[:, : images.shape[1]], mixed[:, images.shape[1] :]
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import ndimage
+from skimage.measure import label, regionprops
 from torch import nn
 
 from napari_amvlm.config import STRIDE
@@ -114,9 +116,6 @@ def _load_set(spec: ObjectSet, data: Path, *, validation: bool) -> Iterator[Obje
 
 def pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Return the pieces of a mask that are single objects, `(H, W)`, and the pixels of the others and beside them."""
-    from scipy import ndimage
-    from skimage.measure import label, regionprops
-
     objects = np.asarray(label(mask, connectivity=1), np.int32)
     doubtful = [p.label for p in regionprops(objects) if p.area < _SMALLEST or p.solidity < _EVEN]
     unknown = np.isin(objects, doubtful)
@@ -181,8 +180,6 @@ def probability_of(model: AMVLM, image: ObjectImage) -> NDArray[np.float32]:
 
 def without_slivers(objects: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return objects, where what is smaller than 20 pixels, as overlaps of outlines are, belongs to the nearest."""
-    from scipy import ndimage
-
     small = (np.bincount(objects.ravel()) < _SMALLEST)[objects] & (objects > 0)
     others = np.where(small, 0, objects)
     if not small.any() or not others.any():
@@ -193,8 +190,6 @@ def without_slivers(objects: NDArray[np.int32]) -> NDArray[np.int32]:
 
 def _weight(objects: NDArray[np.int32], unknown: NDArray[np.bool_]) -> Tensor:
     """Return how much each pixel's depth counts, float16 `(1, H, W)`."""
-    from scipy import ndimage
-
     highest = ndimage.maximum_filter(objects, _BETWEEN)
     lowest = ndimage.minimum_filter(np.where(objects > 0, objects, np.iinfo(np.int32).max), _BETWEEN)
     between = (lowest < highest) & (highest > 0)

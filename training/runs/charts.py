@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#787878")
 """Colours that people with colour blindness tell apart (Okabe & Ito)."""
 
@@ -27,8 +29,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.set(xlabel="step", ylabel="loss")
     axes.yaxis.label.set_color(COLOURS[0])
     if losses:
-        steps, values = np.array(losses, float).T
-        axes.plot(steps, ndimage.uniform_filter1d(values, min(_SMOOTHING, len(values)), mode="nearest"), c=COLOURS[0])
+        axes.plot(*_smoothed(losses), c=COLOURS[0])
     right = axes.twinx()
     right.set(ylabel="Dice on validation images", ylim=(0, 1))
     right.yaxis.label.set_color(COLOURS[1])
@@ -43,13 +44,16 @@ def draw_losses(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> 
     for number, (name, records) in enumerate(logs.items()):
         losses = [(r["step"], r["supervised"]) for r in records if r.get("event") == "step"]
         if losses:
-            steps, values = np.array(losses, float).T
-            smooth = ndimage.uniform_filter1d(values, min(_SMOOTHING, len(values)), mode="nearest")
             style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
-            axes.plot(steps, smooth, style, c=COLOURS[number % len(COLOURS)], label=name)
+            axes.plot(*_smoothed(losses), style, c=COLOURS[number % len(COLOURS)], label=name)
     axes.set(xlabel="step", ylabel="loss on labelled crops")
     axes.legend(fontsize="small", ncols=2)
     figure.savefig(path)
+
+
+def _smoothed(points: Sequence[tuple[int, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    steps, values = np.array(points, float).T
+    return steps, ndimage.uniform_filter1d(values, min(_SMOOTHING, len(values)), mode="nearest")
 
 
 def draw_ambiguity(records: Sequence[Mapping[str, Any]], path: Path) -> bool:

@@ -125,9 +125,8 @@ class RunFolder:
 
     def note(self, report: Report) -> None:
         """Add a report of the learning loop to the log."""
-        kind = "step" if isinstance(report, StepReport) else "validation"
         if isinstance(report, StepReport | ValidationReport):
-            self.log({"event": kind, **asdict(report)})
+            self.log({"event": "step" if isinstance(report, StepReport) else "validation", **asdict(report)})
 
     def logged(self) -> list[dict[str, Any]]:
         """Return the lines of the log; a last line that was cut off by a kill is left out."""

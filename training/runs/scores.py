@@ -43,17 +43,13 @@ def score_split(
     scores: ScoresByMode = {}
     for mode in dict.fromkeys(modes):
         texts = wordings(split, pairs, mode, seed=seed)
-
-        def wording(name: str, thing: str, texts: dict[str, dict[str, str]] = texts) -> str:
-            return texts[name][thing]
-
         scores[mode] = {
             protocol: evaluate_pairs(
                 predictor,
                 pairs,
                 split.prompts(),
                 protocol,
-                wording=wording,
+                wording=lambda name, thing, texts=texts: texts[name][thing],  # type: ignore[misc]
                 one=len(split.prompts()) == 1,
                 scale=split.spec.scale,
                 square=square,

@@ -11,7 +11,7 @@ from napari_amvlm.config import Config, LearningConfig
 from training.simulation.corrections import Corrections  # noqa: TC001 - pydantic reads it
 from training.simulation.mouse import MouseModel
 
-_OWN = ("minutes", "steps", "seed")
+_OWN = {"minutes": "learn_minutes", "steps": "learn_steps", "seed": "seed"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class SimulationRecipe(Config):
     def _check_parts(self) -> SimulationRecipe:
         own = [key for key in _OWN if key in self.learning]
         if own:
-            raise ValueError(f"{own[0]} belongs to the recipe itself, not under learning")
+            raise ValueError(f"{own[0]} does not belong under learning; set {_OWN[own[0]]} of the recipe itself")
         if self.cut and self.region is None:
             raise ValueError("cut needs the side of the regions: set region too")
         if self.corrections != "paint" and self.region is not None and not self.cut:
