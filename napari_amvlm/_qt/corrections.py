@@ -11,8 +11,10 @@ import numpy as np
 
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import CUT_FROM, layer_path, place_words
-from napari_amvlm.errors import ImageError
+from napari_amvlm.errors import ImageError, ProjectError
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import read_image
+from napari_amvlm.imaging.formats.itk_files import pixels_elsewhere
 from napari_amvlm.session.accepted import Accepted, read_accepted
 
 if TYPE_CHECKING:
@@ -80,9 +82,27 @@ def store_correction(project: Project, source: ImageSource, prompt: str, answer:
 
 
 def find_image(project: Project, path: Path) -> ImageRecord | None:
-    """Return what the project knows of an image file; None where it is not in the project."""
+    """Return what the project knows of an image file; None where it is not in the project.
+
+    Raises
+    ------
+    ProjectError
+        The file was changed since it was added: what was accepted is of another image.
+    """
     place = Path(os.path.abspath(path))
-    return next((record for record in project.images.all() if record.path == place), None)
+    records = [record for record in project.images.all() if record.path == place]
+    if not place.is_file():
+        return records[0] if records else None  # it was moved while it is open
+    if not records and pixels_elsewhere(place):
+        return project.images.find_array(read_image(place).data)
+    digest = sha256_of_file(place) if records else ""
+    known = next((record for record in records if record.source == "array" or record.sha256 == digest), None)
+    if records and known is None:
+        raise ProjectError(
+            f"{place} was changed since it was added to the project, so what was accepted is not shown: restore it, or "
+            "accept masks of it as of a new image."
+        )
+    return known
 
 
 def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:

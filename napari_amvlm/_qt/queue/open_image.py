@@ -156,7 +156,7 @@ class ImageOpener(QObject):
                 self._restore(viewer, annotation, stored)
                 self.shown.emit(annotation)
 
-        self._workspace.submit(read, done)
+        self._workspace.submit(read, done, lambda text: self._workspace.said.emit("warning", text))
 
     def _restore(self, viewer: Any, annotation: Annotation, stored: _Stored) -> None:
         """Set the image's number, and show masks that were accepted another day; those of today are shown already."""
@@ -269,7 +269,9 @@ def _shows(project: Project, layer: Image, record: ImageRecord) -> bool:
     """Tell whether a plane of the viewer is an image of the project: by its file, or by its pixels without one."""
     path = layer_path(layer)
     if path is not None:
-        return record.source == "file" and path.resolve() == record.path.resolve()
+        if record.source != "file" or path.resolve() != record.path.resolve():
+            return False
+        return not path.is_file() or project.images.locate(record) == record.path
     if record.source == "file" or layer_shape(layer) != record.shape:
         return False
     try:

@@ -108,6 +108,34 @@ def test_work_that_no_project_has_stays_open_and_goes_into_another_after_a_quest
     assert [each.prompt for each in project.corrections.select()] == ["nuclei"]
 
 
+def test_masks_of_an_image_that_was_replaced_on_the_disk_are_not_shown_over_another(first, tmp_path):
+    bench, path, said = first, tmp_path / "first-0.png", list[str]()
+    painted = _paint(bench)
+    bench.annotate.accept()
+    bench.idle()
+    PIL.Image.fromarray(picture(7, 64)).save(path)
+    bench.workspace.said.connect(lambda _level, text: said.append(text))
+
+    def show():
+        bench.viewer.layers.clear()
+        bench.viewer.add_image(np.asarray(PIL.Image.open(path)), name=path.name, metadata={"path": str(path)})
+        bench.idle()
+        annotation = bench.annotate.annotation()
+        return annotation.image_id, list(annotation.accepted)
+
+    replaced = show()
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    again = show()
+
+    assert (replaced, again) == ((None, []), (3, ["nuclei"]))
+    assert ["was changed since it was added" in text for text in said].count(True) == 1
+    project = bench.workspace.project
+    assert [each.image_id for each in project.corrections.select()] == [1, 3]
+    np.testing.assert_array_equal(project.corrections.mask(project.corrections.select()[0]), painted)
+
+
 @pytest.mark.parametrize("opening", ["first-1.png", "second"])
 def test_nothing_acts_on_an_image_while_another_is_asked_for(first, tmp_path, opening):
     bench, project, annotation = first, first.workspace.project, first.annotate.annotation()
