@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import re
 import warnings
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _PROGRAM = "napari-amvlm"
 _SCHEME = "99AMVLM"
 """Of the codes of prompts that SNOMED CT has none for; 99 is DICOM's mark of a private scheme."""
+
+_LONGEST_CODE = 16
 
 _ANATOMY, _ABNORMAL, _TISSUE = "AnatomicalStructure", "MorphologicallyAbnormalStructure", "Tissue"
 _CONCEPTS = {
@@ -186,6 +189,9 @@ def _segmentation(
             f"{image.path} has no header that a DICOM segmentation can refer to ({error}); export its masks in "
             "another format."
         ) from error
+    # Prompts may be in any script, whatever that of the images is.
+    result.decode()
+    result.SpecificCharacterSet = "ISO_IR 192"
     return result
 
 
@@ -222,14 +228,28 @@ def _completed(header: Dataset) -> Dataset:
     return header
 
 
+def _code(prompt: str) -> str:
+    """Return a code of at most 16 letters that no other prompt has: with a hash where its letters alone do not tell.
+
+    Examples
+    --------
+    >>> _code("blood vessel"), _code("Ki-67+"), _code("Ki-67-")
+    ('BLOOD_VESSEL', 'KI_67_EBCA5D', 'KI_67_3D863A')
+    """
+    slug = re.sub(r"[^A-Z0-9]+", "_", prompt.upper()).strip("_")
+    if len(slug) <= _LONGEST_CODE and slug.replace("_", " ") == prompt.upper():
+        return slug
+    digest = hashlib.sha256(prompt.encode()).hexdigest()[:6].upper()
+    return f"{slug[: _LONGEST_CODE - 7].rstrip('_') or 'PROMPT'}_{digest}"
+
+
 def _segment(number: int, prompt: str, colour: str, made: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]) -> Any:
     """Describe one prompt in coded concepts."""
     import highdicom
     from pydicom.sr.codedict import codes
 
     category, kind = _CONCEPTS.get(prompt.casefold(), (_TISSUE, None))
-    slug = re.sub(r"[^A-Z0-9]+", "_", prompt.upper()).strip("_")[:16] or "PROMPT"
-    own = highdicom.sr.CodedConcept(slug, _SCHEME, prompt[:64])
+    own = highdicom.sr.CodedConcept(_code(prompt), _SCHEME, prompt[:64])
     algorithm = highdicom.AlgorithmIdentificationSequence(
         _PROGRAM, family=codes.cid7162.ArtificialIntelligence, version=importlib.metadata.version(_PROGRAM)
     )

@@ -29,6 +29,32 @@ def write_series(folder, slices=5):
     return folder
 
 
+def write_enhanced(path, source):
+    """Put the files of a series together to one multi-frame file."""
+    import pydicom
+
+    headers = [pydicom.dcmread(file) for file in sorted(source.iterdir())]
+    header = headers[0]
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedCTImageStorage
+    header.NumberOfFrames, header.PixelData = len(headers), b"".join(one.PixelData for one in headers)
+    orientation, measures, shared = (pydicom.Dataset() for _ in range(3))
+    orientation.ImageOrientationPatient = header.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = header.PixelSpacing, header.SliceThickness
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    header.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for one in headers:
+        position, group = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = one.ImagePositionPatient
+        group.PlanePositionSequence = [position]
+        groups.append(group)
+    header.PerFrameFunctionalGroupsSequence = groups
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(header, keyword)
+    header.save_as(path)
+    return path
+
+
 def write_zarr(folder, pixels, axes, version):
     """Write an OME-Zarr image of one level; pixels of half a micrometer."""
     import zarr

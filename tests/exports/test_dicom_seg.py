@@ -8,9 +8,10 @@ import pytest
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.exports import ExportOptions, export_as
+from napari_amvlm.exports.dicom_seg import write_predicted_seg
 from napari_amvlm.imaging import open_images, to_file_axes
 from napari_amvlm.project import Answer, Project
-from tests.exports.scans import annotate, write_series
+from tests.exports.scans import annotate, write_enhanced, write_series
 
 highdicom = pytest.importorskip("highdicom")
 
@@ -77,32 +78,35 @@ def test_a_prompt_without_a_code_has_one_of_its_own_and_a_model_is_told(tmp_path
     assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
 
 
-def _enhanced(path, source):
-    """Put the files of a series together to one multi-frame file."""
-    headers = [pydicom.dcmread(file) for file in sorted(source.iterdir())]
-    header = headers[0]
-    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedCTImageStorage
-    header.NumberOfFrames, header.PixelData = len(headers), b"".join(one.PixelData for one in headers)
-    orientation, measures, shared = (pydicom.Dataset() for _ in range(3))
-    orientation.ImageOrientationPatient = header.ImageOrientationPatient
-    measures.PixelSpacing, measures.SliceThickness = header.PixelSpacing, header.SliceThickness
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-    header.SharedFunctionalGroupsSequence = [shared]
-    groups = []
-    for one in headers:
-        position, group = pydicom.Dataset(), pydicom.Dataset()
-        position.ImagePositionPatient = one.ImagePositionPatient
-        group.PlanePositionSequence = [position]
-        groups.append(group)
-    header.PerFrameFunctionalGroupsSequence = groups
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
-        delattr(header, keyword)
-    header.save_as(path)
-    return path
+def test_every_prompt_has_its_name_and_a_code_of_its_own(tmp_path, series):
+    for file in series.iterdir():
+        header = pydicom.dcmread(file)
+        header.SpecificCharacterSet, header.PatientName = "ISO_IR 100", "Müller^Zoë"
+        header.save_as(file)
+    (image,) = open_images(series)
+    prompts = (
+        "Ki-67+",
+        "Ki-67-",
+        "tumour infiltrating lymphocytes",
+        "tumour infiltrating cells",
+        "细胞核",
+        "frothy thing",
+    )
+
+    write_predicted_seg(tmp_path / "a.dcm", image, np.full(image.data.shape, 1, np.uint8), prompts)
+
+    written = pydicom.dcmread(tmp_path / "a.dcm")
+    codes = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in written.SegmentSequence]
+    assert [segment.SegmentLabel for segment in written.SegmentSequence] == list(prompts)
+    assert [code.CodeMeaning for code in codes] == list(prompts)
+    assert len({code.CodeValue for code in codes}) == len(prompts)
+    assert max(len(code.CodeValue) for code in codes) <= 16
+    assert codes[-1].CodeValue == "FROTHY_THING"
+    assert written.PatientName == "Müller^Zoë"
 
 
 def test_masks_on_a_multi_frame_image_refer_to_its_frames(tmp_path, series):
-    path = _enhanced(tmp_path / "enhanced.dcm", series)
+    path = write_enhanced(tmp_path / "enhanced.dcm", series)
     (image,) = open_images(path)
     with Project.create(tmp_path / "p.amvlm") as project:
         wanted = annotate(project, image, numbers=(1, 2))
