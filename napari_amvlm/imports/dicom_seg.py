@@ -121,14 +121,16 @@ def _masks(
             frames = segmentation.get_pixels_by_source_instance(
                 [uids[row] for row in rows], ignore_spatial_locations=False, assert_missing_frames_are_empty=True
             )
+            flat[rows] = np.asarray(frames) >= 0.5
         else:
-            rows = list(range(len(uids)))
-            frames = segmentation.get_pixels_by_source_frame(
-                uids[0], [frame + 1 for _, frame in image.origins], assert_missing_frames_are_empty=True
-            )
+            for uid in wanted & set(uids):
+                rows = [row for row, own in enumerate(uids) if own == uid]
+                frames = segmentation.get_pixels_by_source_frame(
+                    uid, [image.origins[row][1] + 1 for row in rows], assert_missing_frames_are_empty=True
+                )
+                flat[rows] = np.asarray(frames) >= 0.5
     except Exception as error:  # highdicom fails in many ways on odd files
         raise LabelsError(f"{path} cannot be brought to the images that it refers to ({error}).") from error
-    flat[rows] = np.asarray(frames) >= 0.5
     result: dict[str, NDArray[np.bool_]] = {}
     for column, name in enumerate(names.values()):
         volume = flat[..., column].reshape(shape)

@@ -12,7 +12,7 @@ from napari_amvlm.exports import ExportOptions, export_as
 from napari_amvlm.imaging import open_images, slide_key
 from napari_amvlm.imports import import_files
 from napari_amvlm.project import Answer, Project, SlidePlace
-from tests.exports.scans import PROMPTS, annotate, write_series, write_zarr
+from tests.exports.scans import PROMPTS, annotate, write_enhanced, write_series, write_zarr
 from tests.imports.test_round_trips import assert_equal
 
 nibabel = pytest.importorskip("nibabel")
@@ -174,6 +174,29 @@ def test_ome_tiff_labels_without_their_scan_are_told(tmp_path, ours, theirs):
     (problem,) = import_files(theirs, [tmp_path / "out"]).problems
 
     assert "no scan is called crop.tif with Y40xX50 pixels" in problem
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_segmentation_of_one_of_two_multi_frame_files_lies_on_its_frames(tmp_path, ours, theirs, half):
+    """Both files are one volume, and their frames have equal numbers."""
+    files = write_series(tmp_path / "series", slices=10)
+    (tmp_path / "both").mkdir()
+    for number in range(2):
+        part = tmp_path / f"half {number}"
+        part.mkdir()
+        for place in range(5 * number, 5 * number + 5):
+            name = f"IM{7 * place % 10:04d}"
+            (files / name).rename(part / name)
+        write_enhanced(tmp_path / "both" / f"{number}.dcm", part)
+    scan = tmp_path / "scan.dcm"
+    scan.write_bytes((tmp_path / "both" / f"{half}.dcm").read_bytes())
+    annotate(ours, open_images(scan)[0], numbers=(1, 2))
+    export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
+
+    report = import_files(theirs, [tmp_path / "out" / "scan.dcm"], images=tmp_path / "both")
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
 
 
 def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path, ours, theirs):
