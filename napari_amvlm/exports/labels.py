@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from napari_amvlm.project import Project
 
 _ENDINGS = {"tiff": ".tif", "png": ".png"}
+_TABLE = "images.csv"
+"""Every export writes it last: where it is missing, the label images are somebody else's."""
 
 
 def export_labels(
@@ -58,12 +60,13 @@ def export_labels(
     Raises
     ------
     InputError
-        `labelcol/` holds a label image of another image: its values would be read by another `classes.csv`.
+        `labelcol/` holds label images that no export wrote, or one of another image: its values would be read by
+        another `classes.csv`.
     DatasetError, ProjectError, StorageError
         See `export_coco`.
     """
     prompts = project_prompts(project)
-    _refuse_others(root / "labelcol", {normal_form(stem).casefold() for _, stem in file_stems(project)})
+    _refuse_others(root, {normal_form(stem).casefold() for _, stem in file_stems(project)})
     folders = prompt_folders(prompts)
     rule, order = project.prompts.overlap_rule(), project.prompts.overlap_order()
     notes: list[str] = []
@@ -91,7 +94,7 @@ def export_labels(
         if hidden:
             notes.append(overlap_note(image.stem, hidden, rule))
     write_classes(root / "classes.csv", prompts)
-    write_image_table(root / "images.csv", table)
+    write_image_table(root / _TABLE, table)
     return notes
 
 
@@ -148,12 +151,17 @@ def _write(folder: Path, stem: str, array: NDArray[Any], kind: Literal["tiff", "
     return path
 
 
-def _refuse_others(folder: Path, stems: Collection[str]) -> None:
-    """Raise InputError where a folder holds a label image that is called by none of these case-folded names."""
+def _refuse_others(root: Path, stems: Collection[str]) -> None:
+    """Raise InputError where `labelcol/` holds what no export wrote, or an image of none of these case-folded names."""
+    folder = root / "labelcol"
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    for path in files:
-        is_label = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        if is_label and normal_form(path.stem).casefold() not in stems:
+    labels = [path for path in files if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if labels and not (root / _TABLE).is_file():
+        raise InputError(
+            f"{folder} holds label images, but {root} no {_TABLE} of a finished export; empty it, or give another one."
+        )
+    for path in labels:
+        if normal_form(path.stem).casefold() not in stems:
             raise InputError(
                 f"{path} is of no image in this export, whose classes.csv may give its values another meaning; remove "
                 "it, or give a new or an empty folder."

@@ -133,6 +133,19 @@ def test_labels_of_other_images_are_not_given_other_classes(project, tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
 
 
+def test_label_images_that_no_export_wrote_stay(project, tmp_path):
+    first, _, _ = project.images.all()
+    theirs = tmp_path / "out" / "labelcol" / f"{first.name}.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"drawn elsewhere")
+
+    with pytest.raises(InputError, match=r"labelcol holds label images, but .* no images\.csv of a finished export"):
+        export_labels(project, tmp_path / "out", "tiff")
+
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_bytes() == b"drawn elsewhere"
+
+
 def test_images_of_one_name_keep_files_of_their_own(tmp_path):
     with Project.create(tmp_path / "p.amvlm") as project:
         for number, name in enumerate(("a-3", "a", "a")):
