@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from napari_amvlm.errors import InputError, ModelFileError
 from training.methods.backbone import PlainUNet
-from training.methods.protocol import Method, Views, mean_squares, rise, supervised
+from training.methods.protocol import Method, mean_squares, rise, supervised
 from training.methods.teachers import MeanTeacherMethod, Taught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from training.methods.protocol import Views
 
 _MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -193,7 +196,7 @@ class KnowSAMMethod(Method):
         logits = [views.asked(own(views.strong)).float() for own in network.own]
         prompt = torch.stack(logits).mean(0).detach()
         told = network.sam.ask(network.sam.see(views.weak), prompt.shape[-2:], mask=prompt)
-        one = Views(views.weak, views.strong, views.target, views.known, torch.zeros_like(views.channel))
+        one = replace(views, channel=torch.zeros_like(views.channel))
         a, b, taught = (x.float().sigmoid() for x in (*logits, told))
         return {
             "supervised": torch.stack([supervised(one, x) for x in (*logits, told)]).sum(),

@@ -1,5 +1,7 @@
 """Every method: its losses are finite, it goes on where it was stopped, and it learns what discs are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,25 @@ def test_losses_are_finite_and_reach_what_predicts(method, views):
     assert sum(p.grad is not None and bool(p.grad.isfinite().all()) for p in learnt) > len(learnt) / 3
     with torch.no_grad():
         assert method.predictor(network.eval())(views.weak).shape == (4, 1, 32, 32)
+
+
+def test_the_supervised_loss_balances_classes_as_configured(method, views):
+    if method.title == "BCP":
+        pytest.skip("it begins with mixtures of labelled crops, in a loss of its own without weights of classes")
+    rare = dataclasses.replace(views, target=torch.zeros_like(views.target))
+    rare.target[..., :4, :4] = 1
+    torch.manual_seed(0)
+    network = method.build(1, WIDTHS).eval()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)  # a fresh SAM says 0.5 everywhere
+
+    def loss(balance):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            found = method.losses(network, dataclasses.replace(rare, balance=balance), 0.0)
+        return float(found["supervised"])
+
+    assert loss(1.0) != pytest.approx(loss(0.0), abs=1e-6)
 
 
 def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(method, discs, text_encoder):
