@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
-from napari_amvlm.errors import InputError, LabelsError, PromptError
-from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, read_reviewed
+from napari_amvlm.errors import DatasetError, InputError, LabelsError, PromptError
+from napari_amvlm.imaging import DataFolder, answered_masks, read_folder, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import stretched, stretched_labels
 from napari_amvlm.metrics import Overlap, mean_overlap, object_scores, overlap
 
@@ -77,7 +77,8 @@ def evaluate_folder(
     Parameters
     ----------
     folder
-        LViT layout: `img/` and `labelcol/`; with a `classes.csv` its masks hold one value per prompt.
+        LViT layout: `img/` and `labelcol/`; with a `classes.csv` its masks hold one value per prompt. Of an export,
+        masks count whole, and a prompt is not scored on images on which nobody answered it.
     prompt
         What is to be found. With a `classes.csv` it must be one of its prompts, or None for all of them.
     protocol
@@ -100,7 +101,7 @@ def evaluate_folder(
     Raises
     ------
     DatasetError
-        The folder has not the expected layout.
+        The folder has not the expected layout, or nobody answered the prompts.
     PromptError
         A prompt is needed, or is not one of the folder's.
     InputError
@@ -164,23 +165,31 @@ def evaluate_pairs(
     scores: dict[str, dict[str, Overlap]] = {text: {} for text in classes}
     counted: dict[str, dict[str, ObjectScores]] = {text: {} for text in classes if objects}
     for index, pair in enumerate(pairs):
-        image, labels, known, shape = _load(pair, protocol)
+        image, labels, known, shape = _load(pair)
+        masks = answered_masks(pair, labels, classes)
+        if protocol == "224":
+            image, known = resize_224(image), resize_labels_224(known)
+            masks = {text: resize_labels_224(mask) for text, mask in masks.items()}
         in_square = square and protocol == "224"
         factor = magnification * (square / LVIT_SIDE if in_square else magnification_in(protocol, shape))
         predictor.set_image(image, key=("evaluate", protocol, str(pair.image)))
-        for text, value in classes.items():
+        for text, mask in masks.items():
             prompt = text if wording is None else wording(pair.name, text)
             prediction = predictor.predict(prompt, scale=scale, magnification=factor)
-            target = binary_mask(labels, value) & known
             probability = np.where(known, prediction.probability, 0)
-            scores[text][pair.name] = overlap(probability, target, threshold=THRESHOLD)
+            scores[text][pair.name] = overlap(probability, mask & known, threshold=THRESHOLD)
             if objects:
-                wanted = np.where(known, object_numbers(pair, labels, value), 0)
+                wanted = np.where(known, object_numbers(pair, labels, classes[text]), 0)
                 numbers = cast("HasObjects", prediction).objects(THRESHOLD)
                 counted[text][pair.name] = object_scores(np.where(known, numbers, 0), wanted)
         if on_progress is not None:
             on_progress(index + 1, len(pairs))
-    return _report(scores, protocol, counted, one=one)
+    answered = {text: per_image for text, per_image in scores.items() if per_image}
+    if not answered:
+        raise DatasetError(
+            f"Nobody answered {', '.join(map(repr, classes))} on any of these images; choose another prompt."
+        )
+    return _report(answered, protocol, {text: counted[text] for text in answered if objects}, one=one)
 
 
 def object_numbers(pair: ImagePair, labels: NDArray[np.integer], value: int | None = None) -> NDArray[np.integer]:
@@ -264,18 +273,14 @@ def resize_labels_224(labels: NDArray[Any]) -> NDArray[Any]:
     return stretched_labels(labels, LVIT_SIDE)
 
 
-def _load(
-    pair: ImagePair, protocol: EvaluationProtocol
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], tuple[int, int]]:
-    """Return image and labels of one pair as `protocol` wants them, which pixels are known, and the image's shape."""
+def _load(pair: ImagePair) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], tuple[int, int]]:
+    """Return image and labels of one pair, which pixels are known, and the image's shape."""
     mask = pair.required_mask()
     image = read_image(pair.image).data
     shape = (image.shape[0], image.shape[1])
     labels = read_mask(mask, shape)
     reviewed = read_reviewed(pair.reviewed, shape)
     known = np.ones(shape, np.bool_) if reviewed is None else reviewed
-    if protocol == "224":
-        return resize_224(image), resize_labels_224(labels), resize_labels_224(known), shape
     return image, labels, known, shape
 
 
@@ -296,10 +301,12 @@ def _report(
     if one:
         return next(iter(reports.values()))
     per_class: Sequence[Mapping[str, Overlap]] = list(scores.values())
-    mean_per_image = {name: mean_overlap(images[name] for images in per_class) for name in per_class[0]}
+    names = dict.fromkeys(name for images in per_class for name in images)
+    mean_per_image = {name: mean_overlap(images[name] for images in per_class if name in images) for name in names}
     objects = [report["objects"] for report in reports.values() if "objects" in report]
     means = {"objects": _means(objects)} if objects else {}
-    return {**_object(None, protocol, mean_per_image), **means, "prompts": reports}
+    overall = {key: float(np.mean([report[key] for report in reports.values()])) for key in ("dice", "iou")}
+    return {**_object(None, protocol, mean_per_image), **overall, **means, "prompts": reports}
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

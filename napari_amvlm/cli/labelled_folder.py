@@ -10,7 +10,7 @@ from napari_amvlm.errors import ImageError, LabelsError, PromptError
 from napari_amvlm.evaluation import object_numbers, wanted_classes
 from napari_amvlm.imaging import (
     Copies,
-    binary_mask,
+    answered_masks,
     is_gray,
     read_folder,
     read_image,
@@ -64,7 +64,7 @@ def folder_data(
     unlabelled_bytes: int = UNLABELLED_BYTES,
     on_message: Callable[[str], None] | None = None,
 ) -> LearningData:
-    """Return what there is to learn from.
+    """Return what there is to learn from; images on which nobody answered the prompts are unlabelled.
 
     Parameters
     ----------
@@ -87,15 +87,18 @@ def folder_data(
     ImageError, LabelsError
         A labelled image or its mask cannot be used; unlabelled images that cannot are left out.
     """
-    from napari_amvlm.learning.data import LearningData
+    from napari_amvlm.learning.data import LearningData, UnlabelledImage
 
-    images = [_labelled_image(predictor, labelled, pair, prompts) for pair in labelled.pairs]
-    if not any(image.shown(prompt).any() for image in images for prompt in prompts):
+    every = [_labelled_image(predictor, labelled, pair, prompts) for pair in labelled.pairs]
+    images = [image for image in every if image.masks]
+    if not any(image.shown(prompt).any() for image in images for prompt in image.masks):
         raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
-    copies, say = Copies((image.name, image.pixels()) for image in images), on_message or (lambda _text: None)
+    copies, say = Copies((image.name, image.pixels()) for image in every), on_message or (lambda _text: None)
+    unanswered = tuple(UnlabelledImage(image.name, image.image) for image in every if not image.masks)
+    others = () if unlabelled is None else _unlabelled_images(unlabelled, copies, unlabelled_bytes, say)
     return LearningData(
         labelled=tuple(images),
-        unlabelled=() if unlabelled is None else _unlabelled_images(unlabelled, copies, unlabelled_bytes, say),
+        unlabelled=unanswered + others,
         validation=(),
         prompts=tuple(prompts),
     )
@@ -104,7 +107,7 @@ def folder_data(
 def _labelled_image(
     predictor: Predictor, folder: DataFolder, pair: ImagePair, prompts: dict[str, int | None]
 ) -> LabelledImage:
-    """Return one image with a mask for every prompt."""
+    """Return one image with a mask for every prompt that was answered on it."""
     from napari_amvlm.learning.data import LabelledImage
 
     mask, array = pair.required_mask(), read_image(pair.image).data
@@ -113,14 +116,14 @@ def _labelled_image(
     folder.check_values(labels, mask)
     pixels = to_rgb01(array, name=pair.name)
     gray = is_gray(pixels)
-    masks = {prompt: binary_mask(labels, value) for prompt, value in prompts.items()}
-    known = prompts if pair.objects is not None else {}
-    objects = {prompt: object_numbers(pair, labels, value) * masks[prompt] for prompt, value in known.items()}
+    masks = answered_masks(pair, labels, prompts)
+    known = masks if pair.objects is not None else {}
+    objects = {prompt: object_numbers(pair, labels, prompts[prompt]) * masks[prompt] for prompt in known}
     return LabelledImage(
         image=pixels,
         masks=masks,
         reviewed=read_reviewed(pair.reviewed, shape),
-        scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in prompts},
+        scales={prompt: predictor.scale_for(prompt, shape, gray=gray).name for prompt in masks},
         name=pair.name,
         objects=objects,
     )

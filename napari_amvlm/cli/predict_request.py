@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.exports.label_files import file_slug, made_with
+from napari_amvlm.exports.label_files import made_with
 from napari_amvlm.exports.nifti_labels import nifti_made_with
+from napari_amvlm.imaging.folder import file_slug
 from napari_amvlm.prediction import answer_text
 from napari_amvlm.wording import shortened
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.exports.annotated import annotated_images, project_prompts
-from napari_amvlm.exports.label_files import file_slug
 from napari_amvlm.exports.outlines import connected_parts, polygon, without_holes
 from napari_amvlm.exports.scan_labels import require_empty
 from napari_amvlm.files import write_atomically
+from napari_amvlm.imaging.folder import file_slug
 from napari_amvlm.libraries import need_library
 
 if TYPE_CHECKING:

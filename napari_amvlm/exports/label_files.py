@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically
+from napari_amvlm.imaging.folder import file_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,23 +75,6 @@ def _table(header: list[str], rows: Iterable[tuple[object, ...]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return table.getvalue()
-
-
-def file_slug(prompt: str) -> str:
-    """Return `prompt` as a part of a file name: letters and digits of any script, joined by hyphens."""
-    return re.sub(r"[\W_]+", "-", prompt.casefold()).strip("-")[:60] or "prompt"
-
-
-def prompt_folders(prompts: Sequence[str]) -> dict[str, str]:
-    """Return a folder name for each prompt: its `file_slug`, with a number where an earlier prompt has that already."""
-    folders: dict[str, str] = {}
-    for prompt in prompts:
-        slug, number = file_slug(prompt), 2
-        folder = slug
-        while folder in folders.values():
-            folder, number = f"{slug}-{number}", number + 1
-        folders[prompt] = folder
-    return folders
 
 
 def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, InputError, ProjectBusyError, ProjectError, StorageError
 from napari_amvlm.exports.annotated import IMAGE_SUFFIXES, annotated_images, file_stems, project_prompts
 from napari_amvlm.exports.label_files import (
-    prompt_folders,
     write_classes,
     write_image_table,
     write_png,
     write_tiff,
 )
 from napari_amvlm.files import disk_errors, write_atomically
-from napari_amvlm.imaging.folder import SUFFIXES, normal_form
+from napari_amvlm.imaging.folder import SUFFIXES, normal_form, prompt_folders
 from napari_amvlm.review import OverlapRule, compose_classes, disputed_pixels
 from napari_amvlm.wording import counted
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.exports.annotated import project_prompts
-from napari_amvlm.exports.label_files import prompt_folders, write_classes, write_image_table
+from napari_amvlm.exports.label_files import write_classes, write_image_table
 from napari_amvlm.exports.labels import overlap_note
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.exports.scans import annotated_scans
 from napari_amvlm.files import write_atomically
+from napari_amvlm.imaging.folder import prompt_folders
 from napari_amvlm.imaging.formats.nifti_files import is_nifti, nifti_start, read_nifti_header
 from napari_amvlm.imaging.image_data import MICROMETERS
 

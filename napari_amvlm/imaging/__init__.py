@@ -23,6 +23,7 @@ from napari_amvlm.imaging.slide_key import slide_key
 from napari_amvlm.imaging.sources import ImageSource, find_sources
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
 from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, is_gray, to_rgb01, value_limits
+from napari_amvlm.imaging.whole_masks import answered_masks
 
 __all__ = [
     "MIN_SIDE",
@@ -34,6 +35,7 @@ __all__ = [
     "Plane",
     "Tile",
     "WorkingScale",
+    "answered_masks",
     "binary_mask",
     "blend_window",
     "bounded_numbers",

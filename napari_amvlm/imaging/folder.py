@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.image_data import image_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -45,6 +46,8 @@ class ImagePair:
         The file that says which pixels somebody looked at, above 0; None if that is all of them.
     objects
         The file in `instances/` with a number for each object; None if there is none.
+    whole
+        Prompts with the files of their whole masks in `masks/`, as exports write them; empty if there is none.
     """
 
     name: str
@@ -53,6 +56,7 @@ class ImagePair:
     caption: str | None
     reviewed: Path | None = None
     objects: Path | None = None
+    whole: tuple[tuple[str, Path], ...] = ()
 
     def required_mask(self) -> Path:
         """Return `mask`.
@@ -104,7 +108,8 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
     The layout is that of LViT: `img/`, and masks in `labelcol/` (0/255, or class values with a `classes.csv` of
     `value,prompt`) or `instances/` (a number for each object); where both are there, `instances/` tells the objects
     of the masks apart, and may lack images.  A mask has its image's stem, or that behind `mask_`.  Where only a part of
-    an image was reviewed, a file in `reviewed/` says which, as in exports of projects.
+    an image was reviewed, a file in `reviewed/` says which, as in exports of projects, and `masks/PROMPT/` has the
+    masks of each prompt of `classes.csv` whole: see `answered_masks`.
     Captions come from files named `*_text.xlsx` or `*_text.csv`.  Where masks are not required, a folder that holds
     images and no `img/` will do.
 
@@ -130,6 +135,13 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
     captions = {normal_form(stem): caption for stem, caption in read_captions(folder).items()}
     reviewed = _by_stem(folder / "reviewed") if masks != "none" and (folder / "reviewed").is_dir() else {}
     objects = _by_stem(folder / "instances") if masks != "none" and (folder / "instances").is_dir() else {}
+    by_value = any(mask.parent.name == "labelcol" for mask in by_name.values())
+    classes = read_classes(folder / "classes.csv") if by_value else ()
+    whole = {
+        prompt: _by_stem(folder / "masks" / name)
+        for prompt, name in prompt_folders([prompt for _, prompt in classes]).items()
+        if (folder / "masks" / name).is_dir()
+    }
     pairs = tuple(
         ImagePair(
             name,
@@ -138,11 +150,28 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
             captions.get(name) or captions.get(_MASK_PREFIX + name),
             reviewed.get(name),
             objects.get(name) or objects.get(_MASK_PREFIX + name),
+            tuple((prompt, files[name]) for prompt, files in whole.items() if name in files),
         )
         for name, path in images.items()
     )
-    by_value = any(mask.parent.name == "labelcol" for mask in by_name.values())
-    return DataFolder(folder, pairs, read_classes(folder / "classes.csv") if by_value else ())
+    return DataFolder(folder, pairs, classes)
+
+
+def file_slug(prompt: str) -> str:
+    """Return `prompt` as a part of a file name: letters and digits of any script, joined by hyphens."""
+    return re.sub(r"[\W_]+", "-", prompt.casefold()).strip("-")[:60] or "prompt"
+
+
+def prompt_folders(prompts: Sequence[str]) -> dict[str, str]:
+    """Return a folder name for each prompt: its `file_slug`, with a number where an earlier prompt has that already."""
+    folders: dict[str, str] = {}
+    for prompt in prompts:
+        slug, number = file_slug(prompt), 2
+        folder = slug
+        while folder in folders.values():
+            folder, number = f"{slug}-{number}", number + 1
+        folders[prompt] = folder
+    return folders
 
 
 def binary_mask(labels: ArrayLike, value: int | None = None) -> NDArray[np.bool_]:

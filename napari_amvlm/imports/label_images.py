@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, InputError, LabelsError
-from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import bounded_numbers, read_mask
-from napari_amvlm.imaging.folder import SUFFIXES, normal_form, read_classes
+from napari_amvlm.imaging.folder import SUFFIXES, normal_form, prompt_folders, read_classes
+from napari_amvlm.imaging.whole_masks import is_whole_of
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def _classes_of(path: Path, classes: Mapping[int, str], shape: tuple[int, int]) 
         file = beside(path, "masks", folders[prompt])
         if file is not None:
             whole = read_mask(file, shape) > 0
-            # Label images that were changed since they were exported count more than the masks beside them.
-            if whole[labels == value].all() and labels[whole].all():
+            if is_whole_of(whole, labels, value):
                 masks[prompt] = whole
         file = beside(path, "objects", folders[prompt])
         if file is not None:

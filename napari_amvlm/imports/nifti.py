@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, InputError, LabelsError
-from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import ImageSource, from_file_axes, image_kind, image_name, open_images, to_file_axes
-from napari_amvlm.imaging.folder import normal_form, read_classes
+from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.nifti_files import read_nifti_header
 from napari_amvlm.imports.label_images import beside

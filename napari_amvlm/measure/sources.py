@@ -8,9 +8,9 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError, ProjectError
 from napari_amvlm.exports import annotated_images
-from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import image_name, open_images
-from napari_amvlm.imaging.folder import normal_form, read_classes
+from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
+from napari_amvlm.imaging.whole_masks import is_whole_of
 from napari_amvlm.measure.objects import MaskedImage
 
 if TYPE_CHECKING:
@@ -109,14 +109,10 @@ def _by_class(labels: NDArray[np.integer], prompts: dict[int, str]) -> dict[str,
 def _whole(
     mask: NDArray[np.bool_], labels: NDArray[np.integer], value: int, visible: NDArray[np.integer]
 ) -> NDArray[np.integer]:
-    """Return the pieces of a mask of which a label image shows what no other prompt covers.
-
-    Label images that were changed since they were exported count more than the masks beside them.
-    """
+    """Return the pieces of a whole mask, or `visible` where the label image shows another one."""
     from skimage.measure import label
 
-    fits = mask.shape == labels.shape and mask[labels == value].all() and labels[mask].all()
-    return np.asarray(label(mask, connectivity=1)) if fits else visible
+    return np.asarray(label(mask, connectivity=1)) if is_whole_of(mask, labels, value) else visible
 
 
 def _first_file(*stems: Path) -> Path | None:

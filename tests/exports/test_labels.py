@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_amvlm.cli.labelled_folder import folder_data
 from napari_amvlm.errors import DatasetError, InputError, StorageError
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.exports import export_labels
-from napari_amvlm.exports.label_files import check_prompts, file_slug, prompt_folders
+from napari_amvlm.exports.label_files import check_prompts
 from napari_amvlm.files import write_atomically
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.imaging import answered_masks, binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.imaging.folder import file_slug, prompt_folders
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
 
@@ -24,6 +26,41 @@ def test_masks_come_back_through_the_folder_reader(project, masks, tmp_path, kin
     assert sorted(labels) == ["chest", "chest-2"]
     assert np.array_equal(binary_mask(labels["chest"], 2), masks["left lung"])
     assert np.array_equal(binary_mask(labels["chest"], 1), masks["lungs"] & ~masks["left lung"])
+
+
+def test_whole_masks_are_learnt_and_scored_where_they_were_answered(project, masks, tmp_path, tiny_model):
+    """Lungs reach under the left lung, and nobody looked for the left lung in the second image."""
+    export_labels(project, tmp_path / "out", "tiff", images=True)
+    folder, predictor = read_folder(tmp_path / "out"), Predictor(tiny_model, device="cpu")
+
+    data = folder_data(predictor, folder, {"lungs": 1, "left lung": 2})
+    alone = folder_data(predictor, folder, {"left lung": 2})
+    scores = evaluate_folder(predictor, folder)
+
+    assert {image.name: set(image.masks) for image in data.labelled} == {
+        "chest": {"lungs", "left lung"},
+        "chest-2": {"lungs"},
+    }
+    assert np.array_equal(data.labelled[0].masks["lungs"], masks["lungs"])
+    assert ([image.name for image in alone.labelled], [image.name for image in alone.unlabelled]) == (
+        ["chest"],
+        ["chest-2"],
+    )
+    assert {prompt: each["n"] for prompt, each in scores["prompts"].items()} == {"lungs": 2, "left lung": 1}
+    assert scores["dice"] == pytest.approx(np.mean([each["dice"] for each in scores["prompts"].values()]))
+
+
+def test_a_label_image_that_was_changed_counts_more_than_the_masks_beside_it(project, tmp_path):
+    export_labels(project, tmp_path / "out", "png", images=True)
+    path = tmp_path / "out" / "labelcol" / "chest.png"
+    changed = read_mask(path).copy()
+    changed[changed == 1] = 0
+    changed[:3, :3] = 1
+    Image.fromarray(changed).save(path)
+
+    pair = read_folder(tmp_path / "out").pairs[0]
+
+    assert np.array_equal(answered_masks(pair, changed, {"lungs": 1})["lungs"], changed == 1)
 
 
 def test_images_are_the_originals(project, tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
-from napari_amvlm.exports.label_files import prompt_folders
 from napari_amvlm.imaging import read_mask
+from napari_amvlm.imaging.folder import prompt_folders
 from napari_amvlm.imaging.scale import WorkingScale
 from napari_amvlm.prediction import Prediction
 from napari_amvlm.session.export import export_project
