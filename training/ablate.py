@@ -131,7 +131,11 @@ def main(
 ) -> None:
     """Make the runs of a grid."""
     wanted = read_recipe(Grid, grid, settings)
-    runs = list(wanted.only(row or ()).runs(start_files(start or ()), str(grid)))
+    starts = start_files(start or ())
+    unused = starts.keys() - {row.start for row in wanted.rows}
+    if unused:
+        raise InputError(f"No row of {grid} starts from {', '.join(sorted(unused))}; take that --start out.")
+    runs = list(wanted.only(row or ()).runs(starts, str(grid)))
     begin_grid(wanted, out, kept)
     with sitting(minutes) as over, progress("Learning") as show:
         left = ablate(runs, data, out, device=resolve_device(device), should_stop=over, show=show)

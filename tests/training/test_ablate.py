@@ -11,7 +11,7 @@ import torch
 
 from napari_amvlm.cli import main as amvlm
 from napari_amvlm.errors import InputError, ModelFileError
-from training.ablate import ablate, start_files
+from training.ablate import ablate, main, start_files
 from training.command import sitting
 from training.evaluate import evaluate, run_recipe
 from training.runs.folder import RunFolder
@@ -177,6 +177,15 @@ def test_rows_of_one_name_are_refused(grid):
 
     with pytest.raises(InputError, match="but a-b comes twice"):
         validated(Grid, values, "grid")
+
+
+def test_start_weights_that_no_row_names_are_refused(tmp_path):
+    path = Path(__file__).parents[2] / "training" / "recipes" / "unlabelled.toml"
+
+    with pytest.raises(InputError, match=r"No row of .*unlabelled\.toml starts from css-icl; take that --start out"):
+        main(path, tmp_path, tmp_path / "out", start=["css-icl=x.safetensors"])
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_start_weights_are_given_as_name_and_file():
