@@ -116,8 +116,11 @@ class AcceptReject(QObject):
         undone = annotation.undone.get(prompt, [])
         around = layer.newest_change(place), layer.newest_change(place, undoing=False)
         if undone and undone[-1].around[0] is around[0] and undone[-1].around[1] is around[1]:
-            again = self._accept if undone.pop().accepts else self._reject
-            again(annotation, prompt)
+            decision = undone.pop()
+            if decision.accepts:
+                self._accept(annotation, prompt, decision.region)
+            else:
+                self._reject(annotation, prompt)
         else:
             layer.undo_at(place, undoing=False)
         self.changed.emit(annotation)
@@ -146,7 +149,7 @@ class AcceptReject(QObject):
         except InputError as error:
             self._workspace.say("error", str(error))
             return
-        decision = Decision(True, annotation.layer(prompt).newest_change(annotation.place))
+        decision = Decision(True, annotation.layer(prompt).newest_change(annotation.place), region=region)
         annotation.decisions.setdefault(prompt, []).append(decision)
         key = (annotation, prompt)
         self._storing[key] = answer

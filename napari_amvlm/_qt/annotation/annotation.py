@@ -50,6 +50,8 @@ class Decision:
         Whether it changed the project.
     cleared
         Whether it took pixels off, which is `change` then.
+    region
+        What of the image an Accept was of, bool (H, W); None: all of it.
     around
         Once it was taken back: the newest change of the mask, and the one that redo would do.
     """
@@ -59,6 +61,7 @@ class Decision:
     stored: bool = True
     cleared: bool = False
     result: StoredPrediction | None = None
+    region: np.ndarray | None = None
     around: tuple[Any, Any] = (None, None)
 
 

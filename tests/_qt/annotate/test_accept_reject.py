@@ -97,6 +97,23 @@ def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench):
     assert 0 < reviewed.mean() < 0.9
 
 
+def test_a_region_that_was_taken_back_is_accepted_again_as_that_region(found):
+    _draw_region(found, (0, 95), (0, 45))
+    found.annotate.accept_region()
+    found.idle()
+    corrections = found.workspace.project.corrections
+    first = corrections.reviewed(corrections.select()[0])
+
+    found.annotate.undo()
+    found.idle()
+    found.annotate.redo()
+    found.idle()
+
+    [again] = corrections.select()
+    np.testing.assert_array_equal(corrections.reviewed(again), first)
+    assert "nuclei" not in found.annotate.annotation().finished
+
+
 def test_a_region_beside_the_image_is_refused(found):
     _draw_region(found, (200, 300), (200, 300))
 
