@@ -52,14 +52,9 @@ class AnnotateActions(Dock):
 
     def run(self) -> None:
         """Run the prompts that are typed and those not yet run on this image; with none typed, all of the list."""
-        if self._is_opening():
+        if self._is_opening() or self._is_side_in_view():
             return
         annotation = self.annotation()
-        try:
-            self.current_image.check_side()
-        except InputError as error:
-            self.say("error", str(error))
-            return
         if self.prompts.run(annotation, self.slides.view(annotation)):
             self._focus_canvas()
 
@@ -176,7 +171,7 @@ class AnnotateActions(Dock):
         self._move_threshold(THRESHOLD_STEP)
 
     def _chosen_mask(self) -> tuple[Annotation, str] | None:
-        return None if self._is_opening() else self.chosen.mask()
+        return None if self._is_opening() or self._is_side_in_view() else self.chosen.mask()
 
     def _is_opening(self) -> bool:
         """Tell whether the image at hand is about to be another one, which is said: nothing acts on it by then."""
@@ -184,6 +179,15 @@ class AnnotateActions(Dock):
         if opening:
             self.say("info", f"Opening {opening[-1]} ...")
         return bool(opening)
+
+    def _is_side_in_view(self) -> bool:
+        """Tell whether a stack is seen from the side, which is said: the slice at hand is not what is in view."""
+        try:
+            self.current_image.check_side()
+        except InputError as error:
+            self.say("error", str(error))
+            return True
+        return False
 
     def _when_shown(self, then: Callable[[], None], failed: Callable[[], None] | None = None) -> None:
         """Call `then` once all that was asked for is drawn, and the mask has followed every stroke."""

@@ -44,6 +44,7 @@ def chosen_region(
         region[work.y : work.y + work.height, work.x : work.x + work.width] = True
     else:
         words = "what is in view"
+        _check_flat(viewer)
         first, last = _in_view(viewer, image)
         rows, columns = (slice(max(0, int(a)), max(0, int(b))) for a, b in zip(first, last, strict=True))
         region[rows, columns] = True
@@ -71,10 +72,16 @@ def chosen_box(viewer: Any, image: Image) -> tuple[Tile, str]:
         corners = np.concatenate([outline for layer in drawn for outline in _outlines(layer, image)])
         box = _inside_image(image, np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)))
     else:
+        _check_flat(viewer)
         words, box = "what is in view", view_box(viewer, image)
     if box is None:
         raise _outside(words, image)
     return box, words
+
+
+def _check_flat(viewer: Any) -> None:
+    if viewer.dims.ndisplay == 3:
+        raise LabelsError("The view is in 3D, so that what is in view is no region; switch to 2D, or draw a shape.")
 
 
 def _inside_image(image: Image, first: np.ndarray, last: np.ndarray) -> Tile | None:
@@ -125,8 +132,9 @@ def _in_view(viewer: Any, image: Image) -> tuple[np.ndarray, np.ndarray]:
     camera = getattr(viewer, "scene", viewer).camera
     half = np.asarray(viewer.canvas.size, float) / camera.zoom / 2
     centre = np.asarray(camera.center[-2:], float)
-    corners = [
-        image.world_to_data(tuple(centre + half * np.array(side))) for side in ((-1, -1), (-1, 1), (1, -1), (1, 1))
-    ]
-    places = np.array([corner[-2:] for corner in corners])
+    places = np.empty((4, 2))
+    for number, side in enumerate(((-1, -1), (-1, 1), (1, -1), (1, 1))):
+        corner = np.array(viewer.dims.point, float)
+        corner[list(viewer.dims.displayed[-2:])] = centre + half * side  # the camera knows the axes as they are shown
+        places[number] = image.world_to_data(corner)[-2:]
     return np.floor(places.min(axis=0)), np.ceil(places.max(axis=0)) + 1

@@ -5,6 +5,7 @@ import pytest
 from skimage.io import imsave
 
 from napari_amvlm.review import PixelState
+from tests._qt.conftest import picture
 
 SIDE = 96
 
@@ -112,6 +113,28 @@ def test_a_region_that_was_taken_back_is_accepted_again_as_that_region(found):
     [again] = corrections.select()
     np.testing.assert_array_equal(corrections.reviewed(again), first)
     assert "nuclei" not in found.annotate.annotation().finished
+
+
+def test_the_part_in_view_is_right_where_axes_are_swapped_and_none_in_3d(make_bench):
+    bench = make_bench(picture()[:, :64], show=True)
+    bench.run("nuclei")
+    camera = getattr(bench.viewer, "scene", bench.viewer).camera
+    bench.viewer.dims.ndisplay = 3
+    bench.annotate.accept_region()
+    in_3d = bench.status()
+    bench.viewer.dims.ndisplay = 2
+    bench.viewer.dims.order = (1, 0)
+    camera.center, camera.zoom = (20, 80), 30.0  # column 20 and row 80: the axes as they are shown
+
+    bench.annotate.accept_region()
+    bench.idle()
+
+    corrections = bench.workspace.project.corrections
+    [correction] = corrections.select()
+    reviewed = corrections.reviewed(correction)
+    assert "in 3D" in in_3d
+    assert reviewed[80, 20]
+    assert 0 < reviewed.mean() < 0.5
 
 
 def test_a_region_beside_the_image_is_refused(found):

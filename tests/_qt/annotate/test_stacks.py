@@ -259,6 +259,17 @@ def test_a_stack_that_is_seen_from_the_side(stack):
     assert [layer.name for layer in stack.viewer.layers] == ["slide"]
 
 
+def test_a_slice_is_not_accepted_while_its_stack_is_seen_from_the_side(stack):
+    stack.run("nuclei")
+    stack.viewer.dims.order = (1, 0, 2)
+
+    stack.annotate.accept()
+    stack.idle()
+
+    assert "is seen from the side" in stack.status()
+    assert stack.workspace.project is None
+
+
 def test_the_choice_of_slices_is_there_for_stacks_alone(stack):
     extent = stack.annotate.panel.extent
     for_stack = extent.isVisibleTo(stack.annotate.panel), extent._last.maximum()
