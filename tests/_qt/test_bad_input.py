@@ -67,6 +67,19 @@ def test_a_prompt_that_is_empty_or_far_too_long_leaves_the_list_as_it_was(bench)
     assert bench.annotate.panel.prompts.value() == []
 
 
+def test_a_run_that_fails_leaves_the_prompts_of_the_project_on_the_list(bench, tmp_path):
+    with Project.create(tmp_path / "p.amvlm") as project:
+        project.prompts.add("nuclei")
+        project.prompts.add("glands")
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    bench.run("nuclei " * 2000)
+
+    assert bench.annotate.panel.status.value()[0] == "error"
+    assert bench.workspace.prompts == ["nuclei", "glands"]
+
+
 def test_what_a_person_drew_before_is_kept(bench):
     drawn = np.zeros((96, 96), np.uint8)
     drawn[:10, :10] = 1

@@ -18,7 +18,7 @@ from napari_amvlm._qt.widgets.prompt_list import PromptEntry
 from napari_amvlm.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Image
 
@@ -83,6 +83,7 @@ class Prompts(QObject):
         assert annotation is not None
         now, model = panel.scale.value(), self._workspace.served_key()
         missing = [p for p in listed if p not in typed and not (typed and annotation.is_current(p, now, model))]
+        new = tuple(p for p in typed if p not in listed)
         listed[:] = dict.fromkeys([*listed, *typed])
         if typed:
             panel.prompt.remember(typed)
@@ -95,7 +96,7 @@ class Prompts(QObject):
         self.show_list(annotation)
         if typed:
             panel.prompts.setCurrent(typed[0])
-        self._requests.append(PromptRequest(annotation, (*typed, *missing), now, panel.extent.value(), view))
+        self._requests.append(PromptRequest(annotation, (*typed, *missing), now, panel.extent.value(), view, new))
         if len(self._requests) > 1:
             self._workspace.say("info", f"{', '.join([*typed, *missing])}: runs once the run before has ended.")
         elif panel.extent.value().part != "here":
@@ -179,17 +180,17 @@ class Prompts(QObject):
         self._thread = None
         self._panel.progress.setIdle()
         if level == "error":
-            self._forget_unused()
+            self._forget_unused(request.new)
         self._workspace.say(level, text, request.annotation)
         self.ended.emit()
         self._start()
 
-    def _forget_unused(self) -> None:
-        """Take prompts off the list that never gave anything."""
+    def _forget_unused(self, new: Sequence[str]) -> None:
+        """Take those of `new` prompts off the list that never gave anything."""
         known = self._workspace.annotations.values()
         used = {prompt for each in known for prompt in (*each.prompts(), *each.accepted, *each.drafts)}
         used |= {prompt for request in self._requests for prompt in request.prompts}
-        self._workspace.prompts[:] = [prompt for prompt in self._workspace.prompts if prompt in used]
+        self._workspace.prompts[:] = [p for p in self._workspace.prompts if p in used or p not in new]
 
     def _entry(self, annotation: Annotation | None, prompt: str) -> PromptEntry:
         style = self._workspace.styles.of(prompt)

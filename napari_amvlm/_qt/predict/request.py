@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PromptRequest:
-    """Prompts to run; `view` is what is in view of a slide, None where the slide is not."""
+    """Prompts to run; `view` is what is in view of a slide, None where the slide is not; `new` ones were not listed."""
 
     annotation: Annotation
     prompts: tuple[str, ...]
     settings: ScaleSettings
     extent: Extent
     view: Tile | None = None
+    new: tuple[str, ...] = ()
 
 
 def thread_for(request: PromptRequest, predictor: Predictor, workspace: Workspace, limits: Limits) -> PromptThread:
