@@ -103,6 +103,8 @@ class Prediction:
         Name of the other text model that answered; empty where ours did.
     calibrated
         Whether presence was calibrated on what the prompt says.
+    model
+        Hash of the file of the model that served then; None where it has no file.
     """
 
     prompt: str
@@ -117,6 +119,7 @@ class Prediction:
     marker: float = 0.5
     by: str = ""
     calibrated: bool = False
+    model: str | None = None
 
     @property
     def answer(self) -> Answer:

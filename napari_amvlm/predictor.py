@@ -210,7 +210,8 @@ class Predictor:
             return self._predict_word(word, scale, magnification, on_progress, should_stop, on_message)
 
         with self._lock:
-            return predict_prompt(self.model.config, prompt, predict_word)
+            found = predict_prompt(self.model.config, prompt, predict_word)
+            return replace(found, model=self.info.sha256 if self.info is not None else None)
 
     def _predict_word(
         self,

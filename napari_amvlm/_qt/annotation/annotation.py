@@ -130,9 +130,9 @@ class Annotation(PlaneMasks):
     # What the model says
 
     def keep(self, predictions: Iterable[Prediction], settings: ScaleSettings, model: str | None) -> None:
-        """Store the probabilities of a run."""
+        """Store the probabilities of a run; `model` made those that do not say which one did."""
         for prediction in predictions:
-            self.results[prediction.prompt] = StoredPrediction(prediction, settings, model)
+            self.results[prediction.prompt] = StoredPrediction(prediction, settings, prediction.model or model)
         self._shown_at = time.monotonic()
 
     def is_current(self, prompt: str, settings: ScaleSettings, model: str | None) -> bool:

@@ -1,6 +1,7 @@
 """The Annotate dock in a real viewer, with a tiny real model and a real project."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -17,6 +18,8 @@ from napari_amvlm._qt.annotation import annotation as annotation_module
 from napari_amvlm._qt.corrections import default_project
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workspace import Workspace, workspace_for
+from napari_amvlm.models.checkpoint import save_model
+from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Project
 from napari_amvlm.project.prompts import PALETTE
 
@@ -157,6 +160,29 @@ def test_every_prompt_has_a_mask_of_its_own_which_undo_takes_back_alone(bench):
     assert set(np.unique(painted["left lung"])) == {0, 2}
     assert not np.array_equal(bench.layer("nuclei").data, painted["nuclei"])
     np.testing.assert_array_equal(bench.layer("left lung").data, painted["left lung"])
+
+
+def test_a_mask_is_of_the_model_that_made_it_though_another_serves_by_then(bench, tiny_model, tmp_path, monkeypatch):
+    other, first = tmp_path / "other.safetensors", bench.workspace.served_key()
+    save_model(tiny_model, other, name="other", licence="CC0-1.0", training_data="none")
+    predict, predicted, served = Predictor.predict, threading.Event(), threading.Event()
+
+    def slow(self, prompt, **options):
+        found = predict(self, prompt, **options)
+        predicted.set()
+        served.wait(60)
+        return found
+
+    monkeypatch.setattr(Predictor, "predict", slow)
+    bench.annotate.panel.prompt.setValue("nuclei")
+    bench.annotate.run()
+    bench.wait(predicted.is_set)
+    bench.workspace.serve(other)
+    bench.wait(lambda: bench.workspace.served_key() != first)
+    served.set()
+    bench.idle()
+
+    assert bench.annotate.annotation().results["nuclei"].model == first
 
 
 def test_undo_takes_the_mask_back(bench):
