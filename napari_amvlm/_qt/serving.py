@@ -43,11 +43,13 @@ class Serving(JobQueue):
         self.base: ModelInfo | None = None
         self._wanted: tuple[Path, Callable[[], None] | None, Callable[[str], None] | None] | None = None
 
-    def load_model(self, name_or_path: str | Path | None = None) -> None:
-        """Load an installed model by name, or a model file, in the background."""
+    def load_model(self, name_or_path: str | Path | None = None, done: Callable[[], None] | None = None) -> None:
+        """Load an installed model by name, or a model file, in the background; then call `done`."""
         self._set_model_state("loading", LOADING)
         thread = LoadThread(lambda: _load_predictor(name_or_path), _list_devices)
         thread.returned.connect(self._on_loaded)
+        if done is not None:
+            thread.returned.connect(lambda _: done())
         thread.errored.connect(self._on_load_failed)
         self.start(thread)
 
@@ -63,7 +65,7 @@ class Serving(JobQueue):
             return
         predictor = self.predictor
         if predictor is None:
-            self.load_model(path)
+            self.load_model(path, done)
             return
 
         def work() -> None:

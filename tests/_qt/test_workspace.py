@@ -169,6 +169,18 @@ def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(qtbot,
     assert workspace.predictor.info.name == "other"
 
 
+def test_a_model_that_is_served_after_the_first_one_failed_is_told_of(qtbot, tiny_checkpoint, tmp_path):
+    workspace, served = Workspace(), list[str]()
+    (tmp_path / "broken.safetensors").write_bytes(b"no model")
+    workspace.load_model(tmp_path / "broken.safetensors")
+    qtbot.waitUntil(lambda: workspace.model_state == "failed" and not workspace.threads(), timeout=60_000)
+
+    workspace.serve(tiny_checkpoint, lambda: served.append("tiny"))
+    qtbot.waitUntil(lambda: workspace.model_state == "ready" and not workspace.threads(), timeout=60_000)
+
+    assert served == ["tiny"]
+
+
 def test_prompts_of_a_project_that_is_left_are_not_those_of_the_next(qtbot, tmp_path):
     workspace = Workspace()
     workspace.prompts[:] = ["typed before a project was open"]
