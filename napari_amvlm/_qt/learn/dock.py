@@ -92,6 +92,9 @@ class LearnDock(Dock):
 
     def _start(self, minutes: float) -> None:
         workspace = self.workspace
+        if workspace.opening:  # the project at hand is about to be closed
+            self.say("info", f"Opening {workspace.opening[-1]} ...")
+            return
         if workspace.project is None or workspace.predictor is None or workspace.view is None:
             missing = "The model is not loaded yet." if workspace.project else "No project is open yet."
             self.say("warning", f"{missing} Accept a mask in the Annotate dock first; that opens one.")
@@ -223,7 +226,7 @@ class LearnDock(Dock):
             self._learnt_in, self._learnt_at = view.root, view.counts.accepted
         if not auto.on or view is None or self._thread is not None or self.workspace.model_state != "ready":
             return
-        if view.counts.accepted - self._learnt_at >= auto.after:
+        if view.counts.accepted - self._learnt_at >= auto.after and not self.workspace.opening:
             self._start(preferences().learn_minutes)
 
     def _follow(self, thread: LearnThread) -> None:

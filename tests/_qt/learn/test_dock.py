@@ -608,6 +608,19 @@ def test_another_project_waits_until_the_run_has_ended(bench, tmp_path):
     assert len(project.models.all()) == 1
 
 
+def test_nothing_is_learnt_from_a_project_while_another_is_being_opened(bench, tmp_path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+
+    _learn(bench)
+    said = bench.learn.panel.status.value()
+    bench.idle()
+
+    assert said == ("info", "Opening other ...")
+    assert bench.learn.panel.status.value()[0] != "error"
+    assert bench.learn.panel.start_button.isEnabled()
+
+
 def test_a_question_about_a_model_ends_with_its_project(bench, tmp_path):
     _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
     _learn(bench)
