@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from napari.settings import NapariSettings
 from npe2 import PluginManifest
-from qtpy.QtCore import QSettings
+from qtpy.QtCore import QEvent, QSettings
+from qtpy.QtWidgets import QApplication
 
 from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.learn.dock import LearnDock
@@ -138,6 +139,12 @@ def picture(seed=0, side=96):
     for row, column in rng.uniform(10, side - 10, (8, 2)):
         image[(rows - row) ** 2 + (columns - column) ** 2 < 49] = (90, 40, 120)
     return np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+
+
+def delete(dock):
+    """Let a dock be gone, as it is some time after it was closed."""
+    dock.deleteLater()
+    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture

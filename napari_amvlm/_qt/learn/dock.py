@@ -75,13 +75,10 @@ class LearnDock(Dock):
         self.workspace.projectChanged.connect(self._refresh)
         self.workspace.projectOpened.connect(self._on_project_opened)
         self.workspace.projectChanged.connect(self._learn_if_due)
-        self.workspace.busyChanged.connect(self._refresh_buttons)
+        self.workspace.busyChanged.connect(self._on_busy_changed)
         if self.workspace.model_state == "none":
             self.workspace.load_model()
-        under_way = self.workspace.learning()
-        if under_way is not None:
-            # the dock was closed and opened again while the model learns
-            self._follow(under_way)
+        self._on_busy_changed()
         self._refresh()
 
     # What the buttons do
@@ -118,6 +115,8 @@ class LearnDock(Dock):
             on_message=lambda text: thread.noticed.emit(text),
         )
         thread = LearnThread(run.steps, run.keep)
+        # also if this dock is closed by then
+        thread.returned.connect(lambda _: workspace.with_project(lambda _project: None))
         self._follow(thread)
         self.panel.progress.setBusy("Reading the project ...")
         self.say("info", "Learning; you can keep working.")
@@ -162,7 +161,6 @@ class LearnDock(Dock):
         if self.workspace.closing:
             return
         self.outcome = outcome
-        self.workspace.with_project(lambda _project: None)
         self.judging.show_outcome(outcome)
         left_out = f" Left out: {counted(len(self._problems), 'image')}. {self._problems[0]}" if self._problems else ""
         stopped = "Stopped. " if outcome.stopped else ""
@@ -215,6 +213,13 @@ class LearnDock(Dock):
         self.outcome = None
 
     # Inner workings
+
+    def _on_busy_changed(self) -> None:
+        """Follow a run that another dock began, or this one before it was closed and opened again."""
+        under_way = self.workspace.learning()
+        if self._thread is None and under_way is not None:
+            self._follow(under_way)
+        self._refresh_buttons()
 
     def _on_auto_changed(self, _value: AutoLearn) -> None:
         self._learn_if_due()

@@ -14,6 +14,7 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict
 from napari_amvlm.session.learning_run import LearningRun
+from tests._qt.conftest import delete
 
 SHORT = LearningConfig(minutes=None, steps=4, crop=64, labelled_batch=2, unlabelled_batch=1, validations=2)
 LONG = SHORT.model_copy(update={"steps": 1_000_000})
@@ -340,6 +341,36 @@ def test_a_dock_that_is_opened_again_finds_the_run_under_way(bench, tmp_path):
 
     assert not can_start
     assert again.outcome.stopped
+
+
+def test_a_model_that_is_learnt_while_the_dock_is_closed_is_listed_when_it_is_opened_again(bench, tmp_path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    _learn(bench, LAST)
+    bench.viewer.window.remove_dock_widget(bench.learn)
+    delete(bench.learn)
+    bench.idle()
+
+    again = LearnDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(again, name="Learn")
+
+    [model] = bench.workspace.project.models.all()
+    assert model.name in [entry.name for entry in again.panel.models.value()]
+    assert again.panel.verdict.text().startswith(model.name)
+
+
+def test_two_docks_show_one_run(bench, tmp_path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=0)
+    second = LearnDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(second, name="Learn again")
+
+    _learn(bench, LONG)
+    can_start = second.panel.start_button.isEnabled()
+    second.panel.stop_button.click()
+    bench.idle()
+
+    assert not can_start
+    assert second.panel.start_button.isEnabled()
+    assert bench.learn.panel.start_button.isEnabled()
 
 
 def _out_of_memory(*_, **__):
