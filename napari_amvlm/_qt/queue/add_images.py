@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ class ImageAdder(QObject):
             for index, (name, entry) in enumerate(entries):
                 if self._cancelled:
                     break
-                self.progressed.emit(index / len(entries), f"Adding {name}, {index + 1} of {len(entries)}")
+                self._tell(index / len(entries), f"Adding {name}, {index + 1} of {len(entries)}")
                 try:
                     if callable(entry):
                         entry(project)
@@ -113,7 +114,7 @@ class ImageAdder(QObject):
             end("warning" if added.problems else "info", " ".join([*said, *added.problems[:1]]))
 
         def end(level: str, text: str) -> None:
-            self.progressed.emit(1.0, "")
+            self._tell(1.0, "")
             self._workspace.said.emit(level, text)
 
         def begin() -> None:
@@ -124,6 +125,10 @@ class ImageAdder(QObject):
         else:
             first = next(iter(label_layers.images(self._viewer)), None)
             self._workspace.open_project(default_project(first), begin)
+
+    def _tell(self, share: float, name: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the dock was closed: what was asked for is done nevertheless
+            self.progressed.emit(share, name)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

@@ -1,5 +1,7 @@
 """The queue in a real viewer: opening, stepping, filters, thumbnails, and what teaches most."""
 
+import threading
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -13,6 +15,7 @@ from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm.project import Answer, Project, Region, TileScores
 from napari_amvlm.project.ranking import binary_entropy
 from napari_amvlm.session.thumbnails import SIDE, thumbnail
+from tests._qt.conftest import delete
 
 
 @pytest.fixture
@@ -388,6 +391,20 @@ def test_files_and_folders_are_added_with_progress(bench, queue, tmp_path):
     assert [item.name for item in bench.workspace.view.queue][4:] == ["c.png", "a.png", "b.png"]
     assert queue.panel.status.value()[1] == "Added to the project: 2 images."
     assert shares == [0.0, 1.0, 0.0, 0.5, 1.0]
+
+
+def test_files_are_added_though_the_dock_is_closed_meanwhile(bench, queue, tmp_path):
+    files, closed = [_png(tmp_path / f"{number}.png", number) for number in range(3)], threading.Event()
+    bench.workspace.submit(closed.wait, long=True)
+
+    queue.adder.add_files(files)
+    bench.viewer.window.remove_dock_widget(queue)
+    delete(queue)
+    closed.set()
+    bench.idle()
+
+    assert len(bench.workspace.project.images.all()) == 4 + 3
+    assert bench.status() == "Added to the project: 3 images."
 
 
 def test_images_are_dropped_on_the_queue(bench, queue, tmp_path):
