@@ -92,9 +92,13 @@ class PixelSize(QObject):
     def _on_changed(self, value: ScaleSettings) -> None:
         layer = self._images.current()
         factor = None if layer is None else self._factor(layer)
-        if layer is not None and factor is not None and round(factor, 2) != value.magnification:
+        if layer is None or factor is None:
+            return
+        self._is_automatic = round(factor, 2) == value.magnification
+        if self._is_automatic:
+            self._by_hand.pop(layer, None)
+        else:
             self._by_hand[layer] = value.magnification
-            self._is_automatic = False
 
     def _on_estimate(self) -> None:
         """Offer an estimate; use it when it is asked for again."""

@@ -44,6 +44,17 @@ def test_the_pixel_size_sets_the_magnification_until_a_person_does(bench):
     assert other in bench.viewer.layers
 
 
+def test_a_magnification_that_is_set_back_is_that_of_the_pixel_size_again(bench):
+    coarse = _add(bench, "coarse", 0.5)
+    for magnification in (1.5, 2.0):
+        _change(bench, magnification)
+    _add(bench, "other", 1.0)
+
+    bench.annotate.current_image.images.choose(coarse)
+
+    assert _magnification(bench) == 2.0
+
+
 def test_what_a_prompt_runs_at_is_what_is_shown(bench):
     _add(bench, "coarse", 0.5)
     bench.annotate.panel.scale.setValue(ScaleSettings("tiles", _magnification(bench)))
