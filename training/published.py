@@ -80,9 +80,10 @@ class Published(Config):
         return self
 
     def step_one(self, images: int) -> Recipe:
-        """Return the recipe of step 1 over so many images."""
+        """Return the recipe of step 1 over so many images; L_CSS has PDT, as in the release."""
         told = {"licence": "that of the data", "training_data": "the user's copy", "version": "1", "weight_decay": 0.0}
-        recipe = validated(Recipe, told | {"name": "step-1"} | self.pairs, "pairs")
+        step_one = {"ambiguity": "sigmoid"} | self.pairs.get("step_one", {})
+        recipe = validated(Recipe, told | {"name": "step-1"} | self.pairs | {"step_one": step_one}, "pairs")
         if self.epochs is None:
             return recipe
         steps = math.ceil(self.epochs * images / (min(recipe.batch, images) * recipe.accumulate))

@@ -75,6 +75,7 @@ def test_every_published_recipe_can_be_used(name):
     one, two = recipe.step_one(320), recipe.step_two(None)
 
     assert (one.batch, one.steps, one.model.whole, one.model.text_encoder.layers) == (32, 1000, 224, 6)
+    assert one.step_one.ambiguity == "sigmoid"
     assert (two.published, two.learning_config().square, two.labels) == (True, 224, "25%")
 
 

@@ -54,7 +54,7 @@ class StepOneConfig(Config):
     icl: float = Field(0.1, ge=0, le=10, description="weight of L_ICL")
     temperature: float = Field(0.07, gt=0, le=1)
     ambiguity: WeightForm | Literal["dusss", "none"] = Field(
-        "sigmoid", description="form of w(r); dusss: DuSSS's own, on class tokens in L_ITA; none: plain cosine, no PDT"
+        "none", description="form of w(r); dusss: DuSSS's own, on class tokens in L_ITA; none: plain cosine, no PDT"
     )
     most_ambiguous: float = Field(0.0, ge=0, description="bound of r, above 1; 0: none, and r saturates in training")
     spread: float = Field(0.0, ge=0, le=10, description="weight that holds log sigma near its start; 0: left free")

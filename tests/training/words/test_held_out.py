@@ -166,6 +166,7 @@ def test_the_recipe_that_comes_along_holds_out_words_that_its_index_could_teach(
         (True, True, False, "exponential"),
         (True, True, False, "dusss"),
         (True, False, True, "none"),
+        (True, True, True, "none"),
         (True, True, True, "sigmoid"),
         (False, False, False, "none"),
     ]
