@@ -26,7 +26,7 @@ from napari_amvlm.cli.predict_request import (
 from napari_amvlm.cli.predicting_slides import predict_one_slide
 from napari_amvlm.cli.predicting_stacks import predict_one_stack
 from napari_amvlm.errors import IncompleteError, IncompleteWarning, InputError, OutOfMemoryError, PromptError
-from napari_amvlm.exports.dicom_seg import is_own_seg, write_predicted_seg
+from napari_amvlm.exports.dicom_seg import is_own_seg, shortened_labels, write_predicted_seg
 from napari_amvlm.exports.label_files import write_tiff
 from napari_amvlm.exports.nifti_labels import write_nifti
 from napari_amvlm.imaging import WorkingScale, choose_channel, magnification_by_size, to_file_axes
@@ -141,6 +141,8 @@ def _predict_image(predictor: Predictor, task: _Task, show: Progress, remark: Re
     result = _predict_channels(predictor, image, task, show, remark)
     if seg is not None:
         write_predicted_seg(seg, image, result.labels, request.prompts)
+        for note in shortened_labels(str(path), request.prompts):
+            remark(note)
     # Labels last: their file says that the others are there too.
     arrays = [*([result.probabilities] if request.probabilities else ()), *result.objects, result.labels]
     for file, array in zip(files, arrays, strict=True):

@@ -19,9 +19,10 @@ from napari_amvlm.imaging.formats.dicom_headers import read_header
 from napari_amvlm.imaging.planes import to_file_axes
 from napari_amvlm.libraries import need_library
 from napari_amvlm.project.prompts import PALETTE
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +36,8 @@ _SCHEME = "99AMVLM"
 """Of the codes of prompts that SNOMED CT has none for; 99 is DICOM's mark of a private scheme."""
 
 _LONGEST_CODE = 16
+_LONGEST_LABEL, _LONGEST_DESCRIPTION = 64, 1024
+"""Letters that DICOM has for a label (LO) and a description (ST)."""
 
 _ANATOMY, _ABNORMAL, _TISSUE = "AnatomicalStructure", "MorphologicallyAbnormalStructure", "Tissue"
 _CONCEPTS = {
@@ -108,7 +111,18 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
         answered = sorted({place.index for place, _ in scan.parts})
         result = _segmentation(scan.image, masks, segments, "Accepted masks", planes=answered)
         write_atomically(root / f"{scan.stem}.dcm", result.save_as, make_folder=True)
+        notes.extend(shortened_labels(scan.stem, scan.prompts))
     return notes
+
+
+def shortened_labels(name: str, prompts: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each prompt that is longer than the label of a segment may be."""
+    for prompt in prompts:
+        if len(prompt) > _LONGEST_LABEL:
+            yield (
+                f"{name}: a label in DICOM has {_LONGEST_LABEL} letters at most, so that of {shortened(prompt)} is "
+                f"{segment_label(prompt)!r}, and its description has the whole prompt."
+            )
 
 
 def write_predicted_seg(path: Path, image: ImageData, labels: NDArray[Any], prompts: Sequence[str]) -> None:
@@ -243,22 +257,33 @@ def _code(prompt: str) -> str:
     return f"{slug[: _LONGEST_CODE - 7].rstrip('_') or 'PROMPT'}_{digest}"
 
 
+def segment_label(prompt: str) -> str:
+    """Return a prompt as the label of a segment; what is cut off leaves a hash, so that no two are the same."""
+    if len(prompt) <= _LONGEST_LABEL:
+        return prompt
+    digest = hashlib.sha256(prompt.encode()).hexdigest()[:6]
+    return f"{prompt[: _LONGEST_LABEL - 7]}~{digest}"
+
+
 def _segment(number: int, prompt: str, colour: str, made: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]) -> Any:
     """Describe one prompt in coded concepts."""
     import highdicom
     from pydicom.sr.codedict import codes
 
     category, kind = _CONCEPTS.get(prompt.casefold(), (_TISSUE, None))
-    own = highdicom.sr.CodedConcept(_code(prompt), _SCHEME, prompt[:64])
+    own = highdicom.sr.CodedConcept(_code(prompt), _SCHEME, segment_label(prompt))
     algorithm = highdicom.AlgorithmIdentificationSequence(
         _PROGRAM, family=codes.cid7162.ArtificialIntelligence, version=importlib.metadata.version(_PROGRAM)
     )
-    return highdicom.seg.SegmentDescription(
+    segment = highdicom.seg.SegmentDescription(
         number,
-        prompt[:64],
+        segment_label(prompt),
         getattr(codes.SCT, category),
         getattr(codes.SCT, kind) if kind else own,
         made,
         algorithm_identification=None if made == "MANUAL" else algorithm,
         display_color=highdicom.color.CIELabColor.from_string(colour),
     )
+    if len(prompt) > _LONGEST_LABEL:
+        segment.SegmentDescription = prompt[:_LONGEST_DESCRIPTION]
+    return segment

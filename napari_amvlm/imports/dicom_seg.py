@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError, LabelsError
-from napari_amvlm.exports.dicom_seg import need_highdicom
+from napari_amvlm.exports.dicom_seg import need_highdicom, segment_label
 from napari_amvlm.imaging import ImageSource, image_kind
 from napari_amvlm.imaging.formats.dicom_headers import read_header
 from napari_amvlm.imaging.formats.lazy import reading
@@ -83,8 +83,14 @@ def _names(segmentation: Any, prompt: str | None) -> dict[int, str]:
     numbers = list(segmentation.segment_numbers)
     if prompt and len(numbers) == 1:
         return {int(numbers[0]): prompt}
-    labels = {int(n): " ".join(str(segmentation.get_segment_description(n).segment_label).split()) for n in numbers}
-    return {number: label or f"segment {number}" for number, label in labels.items()}
+    return {int(n): _name(segmentation.get_segment_description(n)) or f"segment {n}" for n in numbers}
+
+
+def _name(segment: Any) -> str:
+    """Return the label of a segment, or its description where that is the prompt of which an export cut the label."""
+    described = " ".join(str(segment.get("SegmentDescription", "")).split())
+    label = " ".join(str(segment.segment_label).split())
+    return described if described and segment_label(described) == label else label
 
 
 def _refers_to(source: ImageSource, wanted: set[str]) -> bool:
