@@ -113,9 +113,12 @@ def _regions(task: Mapping[str, Any]) -> list[Any]:
 def _objects(
     results: Sequence[Any], title: str, prompt: str | None
 ) -> Iterator[tuple[str, str | None, Callable[[tuple[int, int]], NDArray[np.bool_]]]]:
-    """Yield title, prompt and pixels of every region; a region's label may be a result of its own."""
+    """Yield title, prompt and pixels of every region, for each of its labels, which may be results of their own."""
     regions = [one for one in results if isinstance(one, dict) and isinstance(one.get("value"), dict)]
-    labels = {one["id"]: label for one in regions if isinstance(one.get("id"), str) and (label := _label(one["value"]))}
+    labels: dict[str, list[str]] = {}
+    for one in regions:
+        if isinstance(one.get("id"), str):
+            labels.setdefault(one["id"], []).extend(_labels(one["value"]))
     drawn_by = {one["id"] for one in regions if isinstance(one.get("id"), str) and _kind(one["value"])}
     done: set[str] = set()
     for number, one in enumerate(regions, 1):
@@ -127,17 +130,15 @@ def _objects(
             if own in done:
                 continue
             done.add(own)
-        label = _label(value) or (labels.get(own) if isinstance(own, str) else None)
-        what = title.format(f"region {own or number} ({label or 'no label'})")
+        named = labels[own] if isinstance(own, str) else _labels(value)
         drawn = partial(_draw, kind, one) if kind else no_area(str(one.get("type", "region"))[:40])
-        yield what, label or prompt, drawn
+        for label in dict.fromkeys(named) or (None,):
+            yield title.format(f"region {own or number} ({label or 'no label'})"), label or prompt, drawn
 
 
-def _label(value: Mapping[str, Any]) -> str | None:
-    for key, names in value.items():
-        if key.endswith("labels") and isinstance(names, list) and names:
-            return " ".join(str(names[0]).split()) or None
-    return None
+def _labels(value: Mapping[str, Any]) -> list[str]:
+    lists = [names for key, names in value.items() if key.endswith("labels") and isinstance(names, list)]
+    return [label for names in lists for name in names if (label := " ".join(str(name).split()))]
 
 
 def _kind(value: Mapping[str, Any]) -> str | None:

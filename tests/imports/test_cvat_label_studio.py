@@ -324,6 +324,16 @@ def test_images_are_found_by_their_addresses(project, tmp_path, address):
     assert len(project.corrections.select()) == 1
 
 
+def test_a_region_of_several_labels_is_an_object_of_each(project, tmp_path):
+    both = _region("rectanglelabels", **_rectangle(4, 5, 10, 4, rectanglelabels=["nuclei", "mitosis"]))
+
+    report = import_files(project, [_tasks(tmp_path / "a.json", both)])
+
+    assert report.problems == []
+    for prompt in ("nuclei", "mitosis"):
+        np.testing.assert_array_equal(_objects(project, prompt) > 0, _square(4, 5, 10, 4))
+
+
 def test_the_short_form_and_labels_beside_their_regions(project, tmp_path):
     size = {"original_width": WIDTH, "original_height": HEIGHT}
     short = [{"image": "a.png", "id": 1, "label": [GOOD["value"] | size], "annotator": 1}]
