@@ -49,7 +49,8 @@ def export_labels(
     objects
         Write the numbers of objects to `objects/PROMPT/` too, whole as the masks.
 
-    An earlier export there is replaced: what it holds of an image and this one does not, is removed.
+    An earlier export there is replaced: what it holds of an image and this one does not, is removed, and so is all of
+    an image whose masks cannot be read any more.
 
     Returns
     -------
@@ -92,6 +93,10 @@ def export_labels(
                 notes.append(f"{image.stem}: its masks are there, but not the image itself: {error}")
         if hidden:
             notes.append(overlap_note(image.stem, hidden, rule))
+    exported = {stem for stem, _, _ in table}
+    for _, stem in file_stems(project):
+        if stem not in exported:
+            _remove_others(root, stem, ())  # of an earlier export: the new classes.csv may name its values otherwise
     write_classes(root / "classes.csv", prompts)
     write_image_table(root / _TABLE, table)
     return notes
