@@ -38,6 +38,7 @@ def export(
     """Write the accepted masks of a project.
 
     Label images: labelcol/ with values 1..K and classes.csv; of tiff and png, evaluate and fine-tune read them.
+    Images that had to be left out are named; the exit code is then 1.
     """
     from napari_amvlm.exports import LEFT_OUT, ExportOptions, export_as
     from napari_amvlm.project import Project
@@ -50,7 +51,10 @@ def export(
     options = ExportOptions(images=images, objects=objects, segmentation=segmentation, scans=tuple(scans or ()))
     with Project.open(project, read_only=True) as opened:
         notes = export_as(opened, kind, output, options)
-        count = opened.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
+        left_out = sum(note.startswith(LEFT_OUT) for note in notes)
+        count = opened.images.counts().accepted - left_out
     for note in notes:
         remark(note)
     say(f"{counted(count, 'image')} -> {output}")
+    if left_out:
+        raise typer.Exit(1)

@@ -20,6 +20,7 @@ def report(
 
     It is one file that needs no network.
     """
+    from napari_amvlm.exports import LEFT_OUT
     from napari_amvlm.measure import write_report
     from napari_amvlm.project import Project
 
@@ -30,6 +31,9 @@ def report(
             f"{output} is a folder, but a report is one file; give for instance -o {output / 'report.html'}."
         )
     with Project.open(project, read_only=True) as opened:
-        for note in write_report(opened, output, overwrite=overwrite):
-            remark(note)
+        notes = write_report(opened, output, overwrite=overwrite)
+    for note in notes:
+        remark(note)
     say(f"{project} -> {output}")
+    if any(note.startswith(LEFT_OUT) for note in notes):
+        raise typer.Exit(1)

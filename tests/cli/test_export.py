@@ -47,6 +47,22 @@ def test_an_export_with_images_can_be_evaluated(run, project, tiny_checkpoint, t
     assert list(json.loads(outcome.out)["prompts"]) == ["nuclei"]
 
 
+def test_an_image_that_is_left_out_is_named_and_the_others_are_done(run, binary_folder, tmp_path):
+    root = tmp_path / "tissue.amvlm"
+    run("import", root, binary_folder, "--images", binary_folder / "img", "--prompt", "nuclei")
+    with Project.open(root) as opened:
+        lost = opened.corrections.select()[0]
+    (root / lost.mask_file).write_bytes(b"no mask any more")
+
+    exported = run("export", root, "--format", "png", "-o", tmp_path / "out")
+    measured = run("measure", root, "-o", tmp_path / "t.csv")
+    reported = run("report", root, "-o", tmp_path / "r.html")
+
+    assert (exported.code, measured.code, reported.code) == (1, 1, 1)
+    assert exported.out == f"2 images -> {tmp_path / 'out'}\n"
+    assert all(outcome.err.startswith("Left out: ") for outcome in (exported, measured, reported))
+
+
 @pytest.mark.parametrize(
     ("source", "options", "words"),
     [
