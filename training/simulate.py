@@ -1,7 +1,6 @@
 """A simulated annotator works through a data set, and Dice is reported against the minutes that it took.
 
-    python -m training.simulate training/recipes/simulate-monuseg.toml --data PATH/Train_Folder \
-        --validate PATH/Val_Folder --out runs/simulate
+    python -m training.simulate training/recipes/simulate-monuseg.toml --data PATH --out runs/simulate
 
 Each arm is a project on disk, which the installed program opens too.  A simulation can be killed at any time; the same
 command goes on.  Arms may run beside one another, each by a command of its own with `--arms NAME` and the same `--out`.
@@ -22,6 +21,7 @@ from napari_amvlm.errors import Cancelled
 from napari_amvlm.learning.loop import never
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.command import (
+    DataOption,
     DeviceOption,
     MinutesOption,
     OutOption,
@@ -113,12 +113,8 @@ def report(out: Path, target: float) -> list[str]:
 
 def main(
     recipe: RecipeArgument,
-    data: Annotated[Path, typer.Option(help="LViT layout: what is annotated, with the masks that are right.")],
-    validate: Annotated[Path, typer.Option(help="LViT layout: what every model is scored on.")],
+    data: DataOption,
     out: OutOption,
-    unlabelled: Annotated[
-        Path | None, typer.Option(help="More images for the projects, which nobody annotates.")
-    ] = None,
     arms: Annotated[str | None, typer.Option(metavar="NAME,NAME", help=f"Some of {', '.join(ARMS)}.")] = None,
     corrections: Annotated[
         str | None, typer.Option(metavar="NAME", help="How masks are corrected: paint, strokes or clicks.")
@@ -132,7 +128,7 @@ def main(
     if corrections is not None:
         chosen["corrections"] = corrections
     resolved = read_recipe(SimulationRecipe, recipe, settings, **chosen)
-    material = read_material(data, validate, unlabelled, resolved.prompt)
+    material = read_material(resolved, data)
     with sitting(minutes) as over, progress("Simulating") as show:
         lines = simulate(resolved, material, out, device=resolve_device(device), should_stop=over, show=show)
     for line in lines:

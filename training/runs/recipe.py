@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -26,19 +26,49 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 _OWN = ("minutes", "steps", "seed")
 
 
-class RunRecipe(SplitConfig):
-    """Everything that decides one semi-supervised run.
+class DatasetChoice(SplitConfig):
+    """A data set, and how its images are divided.
 
     Attributes
     ----------
-    name
-        Of the run; tables name its row so.
     dataset
         A name of `training.datasets.DATASETS`; with a `scale`, any folder in LViT layout with a `classes.csv`.
     scale
         Working scale of such a folder.
     subject
         Replaces the data set's own expression for the subject in a file name.
+    """
+
+    dataset: str
+    scale: ScaleName | None = None
+    subject: str | None = None
+
+    @model_validator(mode="after")
+    def _check_dataset(self) -> Self:
+        try:
+            self.spec()
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def spec(self) -> DatasetSpec:
+        """Return the data set, with what the recipe says otherwise of it."""
+        changes = {} if self.subject is None else {"subject": self.subject}
+        if self.scale is None:
+            known = dataset_called(self.dataset)
+        else:
+            note = "A folder in LViT layout whose classes.csv says what its masks show."
+            known = DatasetSpec(name=self.dataset, train=".", by_value=True, scale=self.scale, note=note)
+        return DatasetSpec.model_validate(known.model_dump() | changes)
+
+
+class RunRecipe(DatasetChoice):
+    """Everything that decides one semi-supervised run.
+
+    Attributes
+    ----------
+    name
+        Of the run; tables name its row so.
     method
         "amvlm": text-guided Mean Teacher from `start`; "plain-unet": the baseline; or a rival of
         `training.methods.METHODS`, from random weights.
@@ -63,9 +93,6 @@ class RunRecipe(SplitConfig):
     """
 
     name: str = Field(min_length=1)
-    dataset: str
-    scale: ScaleName | None = None
-    subject: str | None = None
     method: str = "amvlm"
     settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(0, ge=0)
@@ -84,7 +111,6 @@ class RunRecipe(SplitConfig):
         if own:
             raise ValueError(f"{own[0]} belongs to the recipe itself, not under learning")
         try:
-            self.spec()
             rival = self.rival()
         except InputError as error:
             raise ValueError(str(error)) from error
@@ -135,16 +161,6 @@ class RunRecipe(SplitConfig):
         if not told["text_evidence"]:
             told["text_ramp"] = None
         return {"method": self.method, "settings": self.settings, "start": self.start, "prompts": self.prompts, **told}
-
-    def spec(self) -> DatasetSpec:
-        """Return the data set, with what the recipe says otherwise of it."""
-        changes = {} if self.subject is None else {"subject": self.subject}
-        if self.scale is None:
-            known = dataset_called(self.dataset)
-        else:
-            note = "A folder in LViT layout whose classes.csv says what its masks show."
-            known = DatasetSpec(name=self.dataset, train=".", by_value=True, scale=self.scale, note=note)
-        return DatasetSpec.model_validate(known.model_dump() | changes)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -6,17 +6,18 @@ import os
 import random
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
 
-from napari_amvlm.errors import DatasetError
+from napari_amvlm.errors import DatasetError, PromptError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, tile_grid
 from napari_amvlm.project import TO_DO, Region
+from training.datasets.opening import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imaging import ImagePair, Tile
     from napari_amvlm.project import Project, QueueItem
+    from training.simulation.recipe import SimulationRecipe
 
 
 @dataclass(frozen=True)
@@ -55,26 +57,28 @@ class Material:
         return binary_mask(read_mask(pair.required_mask(), shape), self.value)
 
 
-def read_material(train: Path, validate: Path, unlabelled: Path | None, prompt: str) -> Material:
-    """Read the folders of a simulation.
+def read_material(recipe: SimulationRecipe, data: Path) -> Material:
+    """Read the data set of a simulation from its own folder, or from one that holds it under its name.
 
     Raises
     ------
     DatasetError
         A folder has not the expected layout, or a validation image is one of the project's, byte by byte.
     PromptError
-        The prompt is not one of a folder's.
+        The prompt is not one of the data set's, or it has several and none was chosen.
     """
-    folder, held_out = read_folder(train), read_folder(validate)
-    ((name, value),) = wanted_classes(folder, prompt).items()
-    wanted_classes(held_out, name)
-    more = () if unlabelled is None else read_folder(unlabelled, masks="none").pairs
-    scored = {sha256_of_file(pair.image): pair.name for pair in held_out.pairs}
-    for pair in (*folder.pairs, *more):
+    split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
+    train = DataFolder(split.root / split.spec.train, split.labelled, split.classes)
+    wanted = wanted_classes(train, recipe.prompt or split.spec.prompt)
+    if len(wanted) > 1:
+        raise PromptError(f"{split.spec.name} shows {', '.join(wanted)}; set the recipe's prompt to one of them.")
+    ((name, value),) = wanted.items()
+    scored = {sha256_of_file(pair.image): pair.name for pair in split.validation}
+    for pair in (*split.labelled, *split.unlabelled):
         same = scored.get(sha256_of_file(pair.image))
         if same is not None:
             raise DatasetError(f"{pair.image} is the validation image {same}, byte by byte; take one of them out.")
-    return Material(folder, held_out, more, name, value)
+    return Material(train, DataFolder(split.root, split.validation, split.classes), split.unlabelled, name, value)
 
 
 def cut_folder(folder: DataFolder, target: Path, side: int) -> DataFolder:
@@ -98,13 +102,11 @@ def cut_folder(folder: DataFolder, target: Path, side: int) -> DataFolder:
                 name, box = f"{pair.name}-y{tile.y}-x{tile.x}.tif", _slices(tile)
                 tifffile.imwrite(unfinished / "img" / name, np.ascontiguousarray(image[box]))
                 tifffile.imwrite(unfinished / "labelcol" / name, np.ascontiguousarray(labels[box]))
-        if (folder.root / "classes.csv").is_file():
-            shutil.copyfile(folder.root / "classes.csv", unfinished / "classes.csv")
         try:
             unfinished.rename(target)
         except OSError:  # an arm beside this one was faster
             shutil.rmtree(unfinished)
-    return read_folder(target)
+    return replace(read_folder(target), classes=folder.classes)
 
 
 def enter_images(project: Project, material: Material, region: int | None) -> dict[int, ImagePair]:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from napari_amvlm.config import Config, LearningConfig
+from napari_amvlm.config import LearningConfig
+from training.runs.recipe import DatasetChoice
 from training.simulation.corrections import Corrections  # noqa: TC001 - pydantic reads it
 from training.simulation.mouse import MouseModel
 
@@ -44,13 +45,16 @@ ARMS = {
 """The arms by name; all others are compared with the first."""
 
 
-class SimulationRecipe(Config):
-    """Everything that decides a simulated annotation, but for the data.
+class SimulationRecipe(DatasetChoice):
+    """Everything that decides a simulated annotation.
+
+    The labelled images of the data set are annotated, the unlabelled ones lie in the project besides, and its
+    validation images score every model.
 
     Attributes
     ----------
     prompt
-        What is annotated; with a `classes.csv` one of its prompts.
+        What is annotated; None where the masks show one thing.
     seed
         Of random order, random weights and learning.
     start
@@ -85,7 +89,7 @@ class SimulationRecipe(Config):
     """
 
     name: str = Field(min_length=1)
-    prompt: str = Field(min_length=1)
+    prompt: str | None = Field(None, min_length=1)
     seed: int = Field(0, ge=0)
     start: str | None = None
     region: int | None = Field(None, ge=16, le=100_000)
