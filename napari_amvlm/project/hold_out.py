@@ -54,7 +54,7 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
     is held out from now on, if no run has learnt from it. A person's decision stays.
 
     An image that shares pixels of a slide with images that were decided on before is what they are; where some of them
-    are held out, it is held out.
+    are held out, it is held out. An image that a run has learnt from is never drawn.
 
     Parameters
     ----------
@@ -70,7 +70,10 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
     lacking = bool(connection.execute(_LACKING, values).fetchone()[0])
     neighbours = connection.execute(_DECIDED_BY_NEIGHBOURS, (image_id,)).fetchone()[0]
     drawn = int(lacking) if neighbours is None else int(neighbours)
-    connection.execute("UPDATE images SET held_out = ? WHERE id = ? AND held_out IS NULL", (drawn, image_id))
+    connection.execute(
+        f"UPDATE images SET held_out = :drawn AND {_NEVER_TRAINED} WHERE id = :image AND held_out IS NULL",
+        {"drawn": drawn, "image": image_id},
+    )
     if lacking and _is_new_prompt(connection, image_id, prompt_id):
         connection.execute(
             "UPDATE images SET held_out = 1 WHERE id = :image AND held_out = 0 AND decided_by_person = 0 "
@@ -82,6 +85,8 @@ def enter_validation_draw(connection: sqlite3.Connection, image_id: int, prompt_
 def take_back_draw(connection: sqlite3.Connection, image_id: int, held_out_before: int) -> None:
     """Undo a draw: the image is again what it was before, unless a person decided since, or a run has learnt from it.
 
+    One that shares pixels of a slide with a held-out image stays held out.
+
     Parameters
     ----------
     connection
@@ -90,7 +95,8 @@ def take_back_draw(connection: sqlite3.Connection, image_id: int, held_out_befor
         -1 where nothing was decided about it, 0 where it was for learning.
     """
     connection.execute(
-        f"UPDATE images SET held_out = :before WHERE id = :image AND decided_by_person = 0 AND {_NEVER_TRAINED}",
+        "UPDATE images SET held_out = :before WHERE id = :image AND decided_by_person = 0 "
+        f"AND {_NEVER_TRAINED} AND NOT {SHARES_HELD_OUT}",
         {"image": image_id, "before": None if held_out_before < 0 else held_out_before},
     )
 

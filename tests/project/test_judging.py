@@ -70,6 +70,21 @@ def test_an_image_that_was_learnt_from_never_scores(project, images, random_mask
     assert [record.id for record in project.images.held_out()] == [fourth]
 
 
+def test_an_image_that_was_learnt_from_while_its_draw_was_undone_never_scores(project, images, random_mask):
+    for image_id in images[:5]:
+        _accept(project, image_id, "first", random_mask(image_id))
+    fifth = images[4]
+    second = _accept(project, fifth, "second", random_mask(9))
+    project.corrections.undo(fifth, "first")
+    project.runs.start({}, train=[second])
+    for image_id in images[5:8]:  # the fifth would be the eighth of its prompt now, and held out
+        _accept(project, image_id, "first", random_mask(image_id))
+
+    project.corrections.redo(fifth, "first")
+
+    assert [record.id for record in project.images.held_out()] == [images[3]]
+
+
 def test_a_decision_by_hand_is_not_changed_by_the_draw(project, images, random_mask):
     for image_id in images[:4]:
         project.images.set_held_out(image_id, False)

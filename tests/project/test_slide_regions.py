@@ -99,6 +99,20 @@ def test_a_further_prompt_holds_out_no_region_that_is_learnt_from_beside(project
     assert _held_out(project) == ["x120 y0"]
 
 
+def test_undo_leaves_a_region_held_out_that_overlaps_one_that_is(project, regions):
+    for number in range(4):
+        regions.accept(0, number * SIDE)
+    for number in (1, 2, 3):
+        regions.accept(500, number * SIDE, "gland")
+    region = regions.accept(0, 0, "gland")
+    assert _held_out(project) == ["x0 y0", "x120 y0"]
+    regions.accept(SIDE // 2, 0)
+
+    project.corrections.undo(region, "gland")
+
+    assert _held_out(project) == ["x0 y0", "x120 y0", "x0 y20"]
+
+
 def test_the_slide_itself_and_regions_around_are_not_seen_unlabelled(project, regions, tmp_path):
     imwrite(tmp_path / "slide.tif", regions.slide, photometric="rgb")
     imwrite(tmp_path / "other.tif", regions.slide[::-1], photometric="rgb")
