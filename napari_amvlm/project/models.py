@@ -110,19 +110,33 @@ class ModelTable:
         """Return which model served from when, oldest first."""
         return [Serving(**dict(row)) for row in self._ledger.rows("SELECT * FROM servings ORDER BY id")]
 
-    def roll_back(self) -> ModelRecord | None:
-        """Serve what served before the present model first did, and return it; None is the installed model."""
-        self._ledger.require_writer()
+    def earlier(self) -> ModelRecord | None:
+        """Return what served before the present model first did and is not discarded; None is the installed model.
+
+        Raises
+        ------
+        ProjectError
+            The installed model serves, or the file of the earlier one is gone or was changed.
+        """
         now_serving = self.served()
-        current = None if now_serving is None else now_serving.id
-        if current is None:
+        if now_serving is None:
             raise ProjectError(f"the installed model serves in {self._ledger.root}, so there is nothing to roll back.")
         # Going back twice goes back further: only what served before the model's first serving counts.
-        first = next(serving.id for serving in self.servings() if serving.model_id == current)
-        earlier = [serving.model_id for serving in self.servings() if serving.id < first]
-        target = earlier[-1] if earlier else None
-        self.serve(target)
-        return self.served()
+        first = next(serving.id for serving in self.servings() if serving.model_id == now_serving.id)
+        listed = {None, *(model.id for model in self.all())}
+        before = [serving.model_id for serving in self.servings() if serving.id < first and serving.model_id in listed]
+        if not before or before[-1] is None:
+            return None
+        model = self.get(before[-1])
+        self._require_file(model)
+        return model
+
+    def roll_back(self) -> ModelRecord | None:
+        """Serve what is `earlier`, and return it; None is the installed model."""
+        self._ledger.require_writer()
+        model = self.earlier()
+        self.serve(None if model is None else model.id)
+        return model
 
     def discard(self, model_id: int) -> None:
         """Put a model aside: it is no longer listed, but its file and its history stay.

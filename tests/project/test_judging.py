@@ -120,6 +120,15 @@ def test_rolling_back_goes_further_back_each_time(project, models):
     assert project.models.served() is not None
 
 
+def test_rolling_back_passes_a_model_that_was_discarded(project, models):
+    for model_id in models:
+        project.models.serve(model_id)
+    project.models.discard(models[1])
+
+    assert project.models.roll_back() == project.models.get(models[0])
+    assert [model.id for model in project.models.all()] == [models[0], models[2]]
+
+
 def test_a_discarded_model_is_not_listed_and_can_be_taken_up_again(project, models):
     project.models.serve(models[0])
     project.models.discard(models[1])
