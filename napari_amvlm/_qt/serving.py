@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_amvlm._qt.jobs import JobQueue
 from napari_amvlm._qt.settings import read_text_model, write_text_model
 from napari_amvlm._qt.workers import LoadThread
+from napari_amvlm.errors import ModelFileError
 from napari_amvlm.models.catalog import installed_models
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Serving(JobQueue):
         self.devices: dict[str, str] = {}
         self.installed: tuple[ModelInfo, ...] = ()
         self.base: ModelInfo | None = None
-        self._wanted: tuple[Path, Callable[[], None] | None, Callable[[str], None] | None] | None = None
+        self._wanted: Callable[[], None] | None = None
 
     def load_model(self, name_or_path: str | Path | None = None, done: Callable[[], None] | None = None) -> None:
         """Load an installed model by name, or a model file, in the background; then call `done`."""
@@ -58,10 +59,16 @@ class Serving(JobQueue):
         path: Path,
         done: Callable[[], None] | None = None,
         failed: Callable[[str], None] | None = None,
+        *,
+        sha256: str | None = None,
     ) -> None:
-        """Let the model in the file `path` draw the masks from now on; the one before stays if it cannot be read."""
+        """Let the model in the file `path` draw the masks from now on; the one before stays if it cannot be read.
+
+        So it does if the file is not the one of the hash `sha256`, where that is given.
+        """
         if self.model_state == "loading":
-            self._wanted = path, done, failed  # once that is loaded; of several the last
+            # once that is loaded; of several the last
+            self._wanted = lambda: self.serve(path, done, failed, sha256=sha256)
             return
         predictor = self.predictor
         if predictor is None:
@@ -71,7 +78,10 @@ class Serving(JobQueue):
         def work() -> None:
             from napari_amvlm.models.checkpoint import load_model
 
-            predictor.replace_model(*load_model(path, device=predictor.device))
+            model, info = load_model(path, device=predictor.device)
+            if sha256 not in (None, info.sha256):
+                raise ModelFileError(f"{path} was changed since it was learnt, so it does not serve; restore a backup.")
+            predictor.replace_model(model, info)
 
         def finish(_: object) -> None:
             self._set_model_state("ready", "")
@@ -133,7 +143,7 @@ class Serving(JobQueue):
     def _serve_wanted(self) -> None:
         if self._wanted is not None:
             wanted, self._wanted = self._wanted, None
-            self.serve(*wanted)
+            wanted()
 
     def _on_installed(self, models: tuple[ModelInfo, ...]) -> None:
         self.installed = models

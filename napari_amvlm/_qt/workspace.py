@@ -198,7 +198,7 @@ class Workspace(Serving):
         # a project in which nothing was learnt yet goes on from the model that was loaded first
         wanted = self.view.served or self.base
         if wanted is not None and wanted.sha256 != self.served_key():
-            self.serve(wanted.path)
+            self.serve(wanted.path, sha256=self.view.served.sha256 if self.view.served else None)
 
     def _under_way(self) -> str:
         """Return what another project has to wait for, as a text; empty where there is nothing."""

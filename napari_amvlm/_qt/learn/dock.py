@@ -168,7 +168,7 @@ class LearnDock(Dock):
         if record is None:
             self.say("info", f"{stopped}Nothing better was found; the model is unchanged.{left_out}")
         elif judgement.verdict == Verdict.IMPROVED and not outcome.stopped:
-            self.judging.serve(record.path, record.id, f"{record.name} serves now: {judgement}.{left_out}")
+            self.judging.serve(record, f"{record.name} serves now: {judgement}.{left_out}")
         else:
             level: Level = "warning" if judgement.verdict == Verdict.WORSE else "info"
             reason = (judgement.unsettled or judgement.prompts)[0]
@@ -180,7 +180,7 @@ class LearnDock(Dock):
         """Let the person decide about a model that lost on a prompt, or that too few images judge."""
         name, unsettled = record.name, judgement.unsettled
         answers: dict[str, Callable[[], object]] = {
-            "Serve anyway": lambda: self.judging.serve(record.path, record.id, f"{name} serves now."),
+            "Serve anyway": lambda: self.judging.serve(record, f"{name} serves now."),
             "Keep the current model": lambda: self.say("info", f"The current model stays; {name} is in the list."),
         }
         if unsettled:

@@ -75,7 +75,7 @@ class Judging(QObject):
     def serve_judged(self) -> None:
         """Let the judged model serve."""
         if self._judged is not None:
-            self.serve(self._judged.path, self._judged.id, f"{self._judged.name} serves now.")
+            self.serve(self._judged, f"{self._judged.name} serves now.")
 
     def discard(self) -> None:
         """Put the judged model aside; if it serves, what served before serves again first."""
@@ -99,35 +99,36 @@ class Judging(QObject):
         """Let the model serve that served before; the installed one where that was the first."""
         after = then if callable(then) else None
 
-        def go(project: Project) -> ModelRecord | None:
-            return project.models.roll_back()
-
         def done(record: ModelRecord | None) -> None:
             base = self._workspace.base
-            path = record.path if record is not None else base.path if base is not None else None
-            name = record.name if record is not None else base.name if base is not None else "the installed model"
-            if path is None:
+            model = record or (base.path if base is not None else None)
+            if model is None:
                 self._workspace.said.emit("error", "The installed model is not known; choose one in the list.")
                 return
+            name = record.name if record is not None else base.name if base is not None else ""
+            self.serve(model, f"Rolled back: {name} serves again.", after)
 
-            def finish() -> None:
-                self._workspace.said.emit("info", f"Rolled back: {name} serves again.")
-                if after is not None:
-                    after()
+        self._workspace.with_project(
+            lambda project: project.models.earlier(), done, lambda text: self._workspace.said.emit("error", text)
+        )
 
-            self._workspace.serve(path, finish, lambda text: self._workspace.said.emit("error", text))
-
-        self._workspace.with_project(go, done, lambda text: self._workspace.said.emit("error", text))
-
-    def serve(self, path: Path, model_id: int | None, message: str) -> None:
-        """Load a model file, then note in the project that it serves."""
+    def serve(self, model: ModelRecord | Path, message: str, then: Callable[[], None] | None = None) -> None:
+        """Load a model of the project, or the file of another one, then note in the project that it serves."""
+        record = None if isinstance(model, Path) else model
 
         def done() -> None:
             self._workspace.said.emit("info", message)
             if self._workspace.project is not None:
-                self._workspace.with_project(lambda project: project.models.serve(model_id))
+                self._workspace.with_project(lambda project: project.models.serve(record.id if record else None))
+            if then is not None:
+                then()
 
-        self._workspace.serve(path, done, lambda text: self._workspace.said.emit("error", text))
+        self._workspace.serve(
+            model if isinstance(model, Path) else model.path,
+            done,
+            lambda text: self._workspace.said.emit("error", text),
+            sha256=record.sha256 if record else None,
+        )
 
     # Inner workings
 
@@ -141,7 +142,7 @@ class Judging(QObject):
         view = self._workspace.view
         record = next((model for model in view.models if str(model.path) == key), None) if view else None
         name = record.name if record is not None else Path(key).stem
-        self.serve(Path(key), record.id if record is not None else None, f"{name} serves now.")
+        self.serve(record or Path(key), f"{name} serves now.")
 
     def _on_project_opened(self, _left: object) -> None:
         """Show the last run of the project that brought a model."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.widgets.budget import Budget
 from napari_amvlm.config import LearningConfig
+from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict
 from napari_amvlm.session.learning_run import LearningRun
@@ -551,6 +553,29 @@ def test_serve_roll_back_and_discard(bench, tmp_path):
     assert project.models.all() == []
     assert [record.id for record in project.models.all(discarded=True)] == [learnt.id]
     assert panel.verdict.isHidden()
+
+
+@pytest.mark.parametrize("kind", ["learnt", "installed"])
+def test_a_model_that_cannot_be_loaded_serves_neither_in_the_window_nor_in_the_project(bench, tmp_path, kind):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    installed = bench.workspace.served_key()
+    _learn(bench, LAST)
+    bench.idle()
+    panel, models, record = bench.learn.panel, bench.workspace.project.models, bench.learn.outcome.record
+    if kind == "learnt":
+        save_model(bench.workspace.predictor.model, record.path, name="other", licence="CC0-1.0", training_data="none")
+        panel.serve_button.click()
+    else:
+        panel.serve_button.click()
+        bench.idle()
+        bench.workspace.base = replace(bench.workspace.base, path=tmp_path / "gone.safetensors")
+        panel.models.rollBackRequested.emit()
+    bench.idle()
+
+    level, said = panel.status.value()
+    assert (level, "was changed" in said, "gone.safetensors" in said) == ("error", kind == "learnt", kind != "learnt")
+    assert bench.workspace.served_key() == (installed if kind == "learnt" else record.sha256)
+    assert models.served() == (None if kind == "learnt" else record)
 
 
 def test_the_last_run_is_shown_in_a_new_dock_and_when_its_project_is_opened_again(bench, tmp_path):
