@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import ModelFileError
+from napari_amvlm.errors import ModelFileError, StorageError
 from napari_amvlm.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,11 +30,16 @@ def keep_student(project: Project, run_id: int, weights: Mapping[str, Tensor]) -
     StorageError
         The disk refused; nothing was written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if not weights or not _finite(weights):
         return False
-    write_atomically(project.runs.student_path(run_id), lambda temporary: save_file(dict(weights), temporary))
+    path = project.runs.student_path(run_id)
+    try:
+        write_atomically(path, lambda temporary: save_file(dict(weights), temporary))
+    except SafetensorError as error:
+        raise StorageError(f"{path} could not be written ({error}): free some space.") from error
     return True
 
 

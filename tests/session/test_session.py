@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
@@ -318,6 +319,30 @@ def test_a_refused_model_leaves_the_project_as_it_was(annotated, tiny_model):
 
     assert annotated.models.all() == []
     assert not list((annotated.root / "models").iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_student_that_the_disk_refuses_costs_neither_model_nor_scores(judged, tiny_model):
+    import resource
+
+    from napari_amvlm.learning.reports import FineTuneResult
+
+    project, _ = judged
+    student = {"unet.x": torch.zeros(5_000_000)}  # larger than the model
+    data = learning_data(project, predictor_scales=_scale)
+    run = start_run(project, LearningConfig(minutes=None, steps=3), None, data)
+    scores = {"nuclei": {image.name: (0.5, 0.7) for image in data.validation}}
+    result = FineTuneResult(tiny_model, 0.5, 0.7, 3, 1.0, False, scores=scores, student=student)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, hard))
+    try:
+        record = keep_model(project, result, None, ["nuclei"], run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (project.runs.get(run.id).state, project.runs.get(run.id).model_id) == ("finished", record.id)
+    assert len(project.runs.scores(run.id)) == 4
+    assert not project.runs.student_path(run.id).exists()
 
 
 def test_neither_the_project_nor_the_session_loads_torch_or_qt():
