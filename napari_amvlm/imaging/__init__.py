@@ -10,7 +10,7 @@ from napari_amvlm.imaging.formats.ome_zarr import is_zarr
 from napari_amvlm.imaging.image_data import ImageData, image_name
 from napari_amvlm.imaging.instances import bounded_numbers, split_instances
 from napari_amvlm.imaging.planes import Plane, from_file_axes, in_plane, plane_of, to_file_axes
-from napari_amvlm.imaging.reading import file_spacing, open_images, read_image, read_mask, read_reviewed
+from napari_amvlm.imaging.reading import file_spacing, open_images, open_labels, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import (
     WorkingScale,
     magnification_by_size,
@@ -52,6 +52,7 @@ __all__ = [
     "magnification_by_size",
     "magnification_by_spacing",
     "open_images",
+    "open_labels",
     "plane_of",
     "read_folder",
     "read_image",

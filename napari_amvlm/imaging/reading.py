@@ -170,6 +170,32 @@ def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray
     return _whole_numbers(labels, file)
 
 
+def open_labels(path: str | Path) -> ImageData:
+    """Describe the label image in a file: a plane, a volume, or one with levels, with values as in `read_mask`.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read, or holds several images.
+    LabelsError
+        It is a colour picture, or a plane whose values are not whole numbers.
+    """
+    file = Path(path)
+    kind = image_kind(file)
+    if kind == "plain" or (kind == "tiff" and not is_stack(file)):
+        return ImageData(read_mask(file), image_name(file), file, rgb=False, spacing=file_spacing(file))
+    if kind == "tiff":
+        tell_missing_pages(file)
+    opened = open_tiff(file, indices=True) if kind == "tiff" else open_images(file)
+    if len(opened) > 1:
+        raise ImageError(f"{file}: expected one image, but it holds {len(opened)}; save the one that is meant alone.")
+    if opened[0].rgb:
+        raise LabelsError(
+            f"{file}: expected a mask with one value per pixel, but it is a colour picture; save it as gray."
+        )
+    return opened[0]
+
+
 def read_reviewed(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """Read which pixels somebody looked at, `(H, W)`: those above 0; without a file None, which means all.
 

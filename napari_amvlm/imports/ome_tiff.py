@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.exports.placing import mask_shape
-from napari_amvlm.imaging import image_name, open_images
+from napari_amvlm.imaging import image_name, open_labels
 from napari_amvlm.imaging.folder import normal_form
 from napari_amvlm.imaging.image_data import ImageData
 from napari_amvlm.imports.label_images import image_table
@@ -41,7 +41,7 @@ def read_ome_tiff_labels(path: Path, prompt: str | None, scans: Scans) -> ScanMa
         It is not clear what the values mean, or there is no such scan.
     """
     classes = classes_of(path, prompt)
-    (stored,) = open_images(path)
+    stored = open_labels(path)
     known = image_table(path.parent, path.parent.parent).get(image_name(path), (image_name(path), None))
     name, shape = normal_form(known[0]), mask_shape(stored)
     called = [image for image in _called(name, scans) if mask_shape(image) == shape]
@@ -67,7 +67,7 @@ def _called(name: str, scans: Scans) -> Iterator[ImageData]:
 
 
 def _labels(path: Path, image: ImageData) -> NDArray[np.integer]:
-    (stored,) = open_images(path)
+    stored = open_labels(path)
     if mask_shape(stored) != mask_shape(image):
         raise LabelsError(f"{path} has other pixels than its scan {image.name}, {stored.size} and {image.size}.")
     return whole_numbers(np.asarray(stored.data))

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError, ProjectError
 from napari_amvlm.exports import annotated_images
-from napari_amvlm.imaging import image_name, open_images
+from napari_amvlm.imaging import image_name, open_images, open_labels
 from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
 from napari_amvlm.imaging.whole_masks import is_whole_of
 from napari_amvlm.measure.objects import MaskedImage
@@ -122,7 +122,7 @@ def _first_file(*stems: Path) -> Path | None:
 
 
 def _labels(path: Path) -> NDArray[np.integer]:
-    data = np.asarray(_opened(path).data)
+    data = np.asarray(open_labels(path).data)
     if data.ndim not in (2, 3) or data.dtype.kind not in "biu":
         raise ImageError(
             f"{path}: expected a label image of whole numbers on two or three axes, but got {data.dtype} of the size "

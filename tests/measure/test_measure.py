@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_amvlm.errors import DatasetError, ImageError, InputError
+from napari_amvlm.errors import DatasetError, ImageError, InputError, LabelsError
 from napari_amvlm.exports import export_labels
-from napari_amvlm.imaging import open_images
+from napari_amvlm.imaging import ImageData, open_images
 from napari_amvlm.measure import (
     MaskedImage,
     masks_in_folder,
@@ -67,8 +67,6 @@ def test_a_known_pixel_size_gives_physical_units(tmp_path, micrometers, unit, fa
 
 
 def test_a_volume_of_unequal_pixels_is_measured_in_its_own_units():
-    from napari_amvlm.imaging import ImageData
-
     data = np.arange(6 * 20 * 20, dtype=np.float32).reshape(6, 20, 20)
     sizes = {"Z": (3.0, "millimeter"), "Y": (0.5, "millimeter"), "X": (0.5, "millimeter")}
     numbers = np.zeros(data.shape, np.uint8)
@@ -157,6 +155,48 @@ def test_a_label_image_alone_is_objects_or_pieces(tmp_path):
     tables = measure(masks_in_folder(tmp_path, None))
 
     assert tables.objects.groupby("image")["object"].apply(list).to_dict() == {"numbers": [1, 5], "pieces": [1, 2]}
+
+
+def _masks(labels):
+    """Yield label images as programs write them."""
+    palette = Image.fromarray(labels)
+    palette.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 9, 9, 9, 9, 9, 9, 0, 0, 255])
+    yield "a.png", palette.save
+    yield "a.png", Image.fromarray(np.repeat(labels[..., None], 3, axis=2)).save
+    yield "a.tif", lambda path: tifffile.imwrite(path, labels, photometric="miniswhite")
+    colours = np.eye(3, 256, dtype=np.uint16)
+    yield "a.tif", lambda path: tifffile.imwrite(path, labels, photometric="palette", colormap=colours)
+
+
+def test_label_images_are_measured_as_they_are_stored(tmp_path):
+    labels = two_discs().astype(np.uint8)
+    areas = [int((labels == 1).sum()), int((labels == 5).sum())]
+    for number, (name, write) in enumerate(_masks(labels)):
+        (tmp_path / str(number)).mkdir()
+        write(tmp_path / str(number) / name)
+
+        objects = measure(masks_in_folder(tmp_path / str(number), None)).objects
+
+        assert objects["area_px"].tolist() == areas, number
+
+
+@pytest.mark.parametrize("how", [{}, {"photometric": "palette", "colormap": np.eye(3, 256, dtype=np.uint16)}])
+def test_label_volumes_are_measured_as_they_are_stored(tmp_path, how):
+    volume = np.stack([two_discs() > 0] * 4)
+    tifffile.imwrite(tmp_path / "a.tif", volume.astype(np.uint8) if how else volume, **how)
+
+    objects = measure(masks_in_folder(tmp_path, None)).objects
+
+    assert objects["volume_px"].tolist() == [4 * int((two_discs() == number).sum()) for number in (1, 5)]
+
+
+def test_colour_pictures_are_no_label_images(tmp_path):
+    Image.fromarray(np.stack([two_discs().astype(np.uint8), *np.zeros((2, 100, 100), np.uint8)], 2)).save(
+        tmp_path / "a.png"
+    )
+
+    with pytest.raises(LabelsError, match="it is a colour picture"):
+        measure(masks_in_folder(tmp_path, None))
 
 
 def test_tables_are_written_once(tmp_path):

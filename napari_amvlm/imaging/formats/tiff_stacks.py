@@ -46,11 +46,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def open_tiff(path: Path) -> list[ImageData]:
+def open_tiff(path: Path, *, indices: bool = False) -> list[ImageData]:
     """Describe the images in a TIFF file; pixels stay in the file, but for small stacks.
 
     Several series of an OME-TIFF are several images.  Of a slide the label and the overview are left out, as are the
     thumbnails behind the first image of any other file.  Pages that halve in size, one after another, are a pyramid.
+    With `indices`, values are as they are stored, see `decode_tiff`.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def open_tiff(path: Path) -> list[ImageData]:
             if not series:
                 raise ImageError(f"{path} holds no image; check the file.")
             several = series[0].kind == "ome"
-            images = [_describe(file, path, series, index, notes) for index in range(len(series) if several else 1)]
+            count = len(series) if several else 1
+            images = [_describe(file, path, series, index, notes, indices=indices) for index in range(count)]
         except BaseException:
             file.close()
             raise
@@ -114,7 +116,7 @@ def is_stack(path: Path) -> bool:
         return several or not planes or len(_levels(file.series, 0)) > 1 or series.nbytes > EAGER_BYTES
 
 
-def _describe(file: Any, path: Path, every: Sequence[Any], index: int, notes: list[str]) -> ImageData:
+def _describe(file: Any, path: Path, every: Sequence[Any], index: int, notes: list[str], *, indices: bool) -> ImageData:
     series = every[index]
     page = series.keyframe
     _check(path, series, page)
@@ -125,7 +127,7 @@ def _describe(file: Any, path: Path, every: Sequence[Any], index: int, notes: li
         arrays = [_without_absent(array, series.axes, kept) for array in arrays]
     channels = tiff_channels(file, series, index)
     colours = shows_colours(series, named=file.is_imagej or bool(channels))
-    arranged = [_arranged(array, series, path, colours=colours) for array in arrays]
+    arranged = [_arranged(array, series, path, colours=colours, indices=indices) for array in arrays]
     axes, rgb = arranged[0][1], arranged[0][2]
     rows = axes.index("Y")
     levels = with_small_levels([upright(array, tiff_orientation(page), rows) for array, _, _ in arranged], rows)
@@ -228,7 +230,7 @@ def _level(path: Path, level: Any) -> Any:
     return lazy(source, path, chunks)
 
 
-def _arranged(array: Any, series: Any, path: Path, *, colours: bool) -> tuple[Any, str, bool]:
+def _arranged(array: Any, series: Any, path: Path, *, colours: bool, indices: bool) -> tuple[Any, str, bool]:
     """Return the array with its axes in the order (others)TCZYX and colours last, its axes, and whether it has colours.
 
     Axes of length 1 are dropped, but for Y and X.
@@ -252,6 +254,8 @@ def _arranged(array: Any, series: Any, path: Path, *, colours: bool) -> tuple[An
     axes = "".join(order)
     if axes.endswith("S"):
         return array[..., :3], axes[:-1], True
+    if indices and "S" not in axes and not (axes == "CYX" and colours):
+        return array, axes, False
     if int(page.photometric) == PALETTE:
         return _painted(array, page), axes, True
     if axes == "CYX" and colours:
