@@ -89,16 +89,17 @@ def _stacked(sources: Iterable[ImageSource]) -> list[ImageSource]:
 
 def _named_apart(sources: Sequence[ImageSource]) -> list[ImageSource]:
     """Give the full name, with its ending, to files that only differ by it and have results of one kind."""
-    counts = Counter((source.name, _is_called_nifti(source.path)) for source in sources)
+    counts = Counter((source.name, is_called_nifti(source.path)) for source in sources)
     return [
         replace(source, name=source.path.name.replace(".", "_"))
-        if counts[source.name, _is_called_nifti(source.path)] > 1 and not source.files
+        if counts[source.name, is_called_nifti(source.path)] > 1 and not source.files
         else source
         for source in sources
     ]
 
 
-def _is_called_nifti(path: Path) -> bool:
+def is_called_nifti(path: Path) -> bool:
+    """Tell whether a file has the name of a NIfTI file."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 

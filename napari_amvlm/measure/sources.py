@@ -10,6 +10,8 @@ from napari_amvlm.errors import DatasetError, ImageError, InputError, ProjectErr
 from napari_amvlm.exports import annotated_images
 from napari_amvlm.imaging import image_name, open_images, open_labels
 from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
+from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
+from napari_amvlm.imaging.sources import is_called_nifti
 from napari_amvlm.imaging.whole_masks import is_whole_of
 from napari_amvlm.measure.objects import MaskedImage
 
@@ -69,7 +71,7 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
     root = masks if masks.is_dir() else masks.parent
-    by_stem = _images_by_stem(images) if images else {}
+    candidates = _images_by_stem(images) if images else {}
     prompts = dict(read_classes(root / "classes.csv"))
     folders = prompt_folders(list(prompts.values()))
     folder = root / "labelcol" if (root / "labelcol").is_dir() else root
@@ -77,6 +79,7 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
     labels = [file for file in files if not image_name(file).endswith((_INSTANCES, "_probability"))]
     if not labels:
         raise DatasetError(f"{folder} holds no label image; expected files ending in {', '.join(_SUFFIXES)}.")
+    _check_once(labels)
     for file in labels:
         stem = image_name(file)
         array = _labels(file)
@@ -93,7 +96,7 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
                 objects[prompt] = _labels(numbered)
         if any(answered.values()):
             objects = {prompt: numbers for prompt, numbers in objects.items() if answered[prompt] or numbers.any()}
-        image = by_stem.get(normal_form(stem))
+        image = _image_of(file, candidates.get(normal_form(stem), []))
         yield MaskedImage(stem, objects, _opened(image) if image else None)
 
 
@@ -148,6 +151,35 @@ def _label_files(folder: Path) -> list[Path]:
     )
 
 
-def _images_by_stem(images: Path) -> dict[str, Path]:
-    paths = sorted(images.iterdir()) if images.is_dir() else [images]
-    return {normal_form(image_name(path)): path for path in paths if not path.name.startswith(".")}
+def _check_once(labels: list[Path]) -> None:
+    """Raise `DatasetError` where two label images are of one image: its objects would count twice."""
+    files: dict[tuple[str, bool], Path] = {}
+    for file in labels:
+        other = files.setdefault((normal_form(image_name(file)), is_called_nifti(file)), file)
+        if other != file:
+            raise DatasetError(f"{other} and {file.name} are both label images of {image_name(file)}; remove one.")
+
+
+def _images_by_stem(images: Path) -> dict[str, list[Path]]:
+    """Return the images of each name; other files, as tables beside them, do not count."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(images.iterdir()) if images.is_dir() else [images]:
+        if not path.name.startswith(".") and (path == images or has_image_ending(path) or image_kind(path)):
+            found.setdefault(normal_form(image_name(path)), []).append(path)
+    return found
+
+
+def _image_of(labels: Path, images: list[Path]) -> Path | None:
+    """Return the image of a label image out of those of its name; None where there is none.
+
+    Raises
+    ------
+    DatasetError
+        Several fit.
+    """
+    # Of a scan and a picture of one name, `predict` writes a NIfTI file and a TIFF file.
+    fit = [path for path in images if is_called_nifti(path) == is_called_nifti(labels)] if len(images) > 1 else images
+    if len(images) > 1 and len(fit) != 1:
+        listed = ", ".join(path.name for path in images)
+        raise DatasetError(f"{labels}: {listed} could each be its image; leave one of them in {images[0].parent}.")
+    return fit[0] if fit else None

@@ -199,6 +199,26 @@ def test_colour_pictures_are_no_label_images(tmp_path):
         measure(masks_in_folder(tmp_path, None))
 
 
+def test_images_and_masks_of_one_name_are_told_apart_or_refused(tmp_path):
+    masks, images = tmp_path / "masks", tmp_path / "img"
+    for folder in (masks, images):
+        folder.mkdir()
+    tifffile.imwrite(masks / "a.tif", two_discs())
+    Image.fromarray(np.full((100, 100), 7, np.uint8)).save(images / "a.png")
+    (images / "a.txt").write_text("of the camera")
+    assert measure(masks_in_folder(masks, images)).objects["mean_intensity"].tolist() == [7, 7]
+    tifffile.imwrite(images / "a.nii.gz", np.zeros((3, 3), np.uint8))  # of a scan, whose mask is called a.nii.gz
+    assert measure(masks_in_folder(masks, images)).objects["mean_intensity"].tolist() == [7, 7]
+    tifffile.imwrite(images / "a.tif", np.full((100, 100), 8, np.uint8))
+
+    with pytest.raises(DatasetError, match=r"a\.nii\.gz, a\.png, a\.tif could each be its image"):
+        measure(masks_in_folder(masks, images))
+
+    Image.fromarray(two_discs()).save(masks / "a.png")
+    with pytest.raises(DatasetError, match=r"a\.png and a\.tif are both label images of a"):
+        measure(masks_in_folder(masks, None))
+
+
 def test_tables_are_written_once(tmp_path):
     tables = measure([MaskedImage("a", {"nuclei": two_discs()}), MaskedImage("b", {"nuclei": np.zeros((9, 9), int)})])
 
