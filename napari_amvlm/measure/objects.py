@@ -152,8 +152,8 @@ def _channels(masked: MaskedImage, shape: tuple[int, ...]) -> dict[str, NDArray[
     if image is None:
         return {}
     pixels = np.asarray(image.data)
-    size = pixels.shape[:-1] if image.rgb else pixels.shape
-    if "C" not in image.axes and size != shape:
+    size = tuple(length for axis, length in zip(image.axes, pixels.shape, strict=False) if axis != "C")
+    if size != shape:
         raise ImageError(
             f"{masked.name}: the image has the size {_size(size)}, but its mask has {_size(shape)}; "
             "give the image that the mask was made for."
@@ -161,7 +161,7 @@ def _channels(masked: MaskedImage, shape: tuple[int, ...]) -> dict[str, NDArray[
     if image.rgb:
         return {name: pixels[..., index] for index, name in enumerate(_COLOURS)}
     if "C" in image.axes:
-        planes = [np.asarray(image.of_channel(index).data) for index in range(size[image.axes.index("C")])]
+        planes = [np.asarray(image.of_channel(index).data) for index in range(len(image.channel_titles))]
         names = [image.channels[i] if i < len(image.channels) else f"channel{i + 1}" for i in range(len(planes))]
         return dict(zip(names, planes, strict=True))
     return {"intensity": pixels}

@@ -37,11 +37,14 @@ class Tables:
 
     @property
     def prompts(self) -> pd.DataFrame:
-        """One row for each prompt: its images, its objects, and the areas of all of them where they are known."""
+        """One row for each prompt: its images, its objects, and the area of all of them.
+
+        An area is empty where it is not known of every image.
+        """
         areas = [name for name in self.images if name.startswith(("area_", "volume_"))]
         groups = self.images.groupby("prompt", sort=False)
         counts = groups.agg(images=("image", "size"), objects=("objects", "sum"))
-        return counts.join(groups[areas].sum(min_count=1)).reset_index()
+        return counts.join(groups[areas].agg("sum", skipna=False)).reset_index()
 
 
 def measure(masked_images: Iterable[MaskedImage]) -> Tables:

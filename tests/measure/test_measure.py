@@ -219,6 +219,26 @@ def test_images_and_masks_of_one_name_are_told_apart_or_refused(tmp_path):
         measure(masks_in_folder(masks, None))
 
 
+def test_channels_of_another_size_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((2, 100, 100), np.uint8), metadata={"axes": "CYX"})
+    volume = np.stack([two_discs()] * 4)
+
+    with pytest.raises(ImageError, match=r"a: the image has the size 100x100, but its mask has 4x100x100"):
+        measure_image(MaskedImage("a", {"nuclei": volume}, open_images(tmp_path / "a.ome.tif")[0]))
+
+
+def test_an_area_of_some_images_is_not_told_as_that_of_all():
+    sizes = {"Y": (0.5, "micrometer"), "X": (0.5, "micrometer")}
+    known = ImageData(np.zeros((100, 100)), "a", None, False, "YX", sizes)
+    every = [MaskedImage(name, {"nuclei": two_discs()}, image) for name, image in (("a", known), ("b", None))]
+
+    both, one = measure(every).prompts, measure(every[:1]).prompts
+
+    assert both["area_px"].tolist() == [2 * np.count_nonzero(two_discs())]
+    assert both["area_um2"].isna().all()
+    assert one["area_um2"].tolist() == [np.count_nonzero(two_discs()) / 4]
+
+
 def test_tables_are_written_once(tmp_path):
     tables = measure([MaskedImage("a", {"nuclei": two_discs()}), MaskedImage("b", {"nuclei": np.zeros((9, 9), int)})])
 
