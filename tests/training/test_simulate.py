@@ -18,11 +18,12 @@ from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import DatasetError, InputError, PromptError
 from napari_amvlm.imaging import read_folder
 from napari_amvlm.models.model_info import read_info
-from napari_amvlm.project import Project, Region
+from napari_amvlm.project import TO_DO, Project, Region
 from training.runs.folder import RunFolder
 from training.runs.recipe import read_toml, validated
 from training.simulate import simulate
 from training.simulation.mouse import MouseModel, correct
+from training.simulation.person import SimulatedPerson
 from training.simulation.project import (
     cut_folder,
     enter_images,
@@ -257,6 +258,29 @@ def test_a_model_that_is_not_better_on_held_out_images_never_serves(values, mate
         assert project.models.served() is None
         assert model.discarded
         assert model.scores["after"] <= model.scores["before"]
+
+
+def test_masks_that_fit_better_are_preferred_though_outlining_anew_costs_as_much(material, tmp_path, monkeypatch):
+    with Project.open_or_create(tmp_path / "project.amvlm") as project:
+        pairs = enter_images(project, material, None)
+        person = SimulatedPerson(
+            project, material, pairs, MouseModel(tolerance=0), spend=lambda *_: None, should_stop=lambda: False
+        )
+
+        def proposed(item, part_of_the_truth):
+            return material.truth(pairs[item.image_id], (80, 72)) & part_of_the_truth
+
+        items, nothing = project.queue.items(TO_DO)[:3], np.zeros((80, 72), bool)
+        chequered = np.indices((80, 72)).sum(0) % 8 > 0  # so many pieces are missing that clearing is cheaper
+        monkeypatch.setattr(person, "_proposed", proposed)
+        cost = [
+            sum(person._corrected(each, proposed(each, part)).seconds for each in items)
+            for part in (nothing, chequered)
+        ]
+        assert cost[0] < cost[1]
+        assert person.prefers(chequered, nothing, items)
+        assert not person.prefers(nothing, chequered, items)
+        assert not person.prefers(nothing, nothing, items)
 
 
 def test_regions_that_were_cut_are_images_of_their_own(material, tmp_path):
