@@ -14,10 +14,10 @@ import functools
 import itertools
 import logging
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import AmvlmError, Cancelled, InputError
@@ -72,6 +72,9 @@ class Rival(NamedRow):
         "amvlm", or a name of `training.methods.METHODS`.
     objective
         What step 1 minimises before our step 2; None starts from the recipe's `start`.
+    step_one
+        Fields of step 1 (`training.pretraining.step_one.StepOneConfig`), on top of those of `pairs`; such a row makes a
+        step 1 of its own, others share that of their objective.
     settings
         Hyperparameters of the method, where they are not the paper's.
     learning, prompts
@@ -80,9 +83,16 @@ class Rival(NamedRow):
 
     method: str = "amvlm"
     objective: Objective | None = None
+    step_one: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     learning: dict[str, Any] = Field(default_factory=dict)
     prompts: str | None = None
+
+    @model_validator(mode="after")
+    def _check_step_one(self) -> Self:
+        if self.step_one and self.objective is None:
+            raise ValueError(f"row {self.name!r} has no step 1; set its objective, or leave out step_one")
+        return self
 
     @property
     def told(self) -> tuple[str, str]:
@@ -137,7 +147,7 @@ class Comparison(RowGrid[Rival]):
 
     def aligned(self, row: Rival, recipe: RunRecipe) -> Published:
         """Return both steps of a row with an objective of step 1."""
-        step_one = {**self.pairs.get("step_one", {}), "objective": row.objective}
+        step_one = {**self.pairs.get("step_one", {}), **row.step_one, "objective": row.objective}
         pairs = {**self.pairs, "seed": recipe.seed, "step_one": step_one}
         return Published(
             captions=self.captions, epochs=self.epochs, pairs=pairs, run=recipe.model_dump(exclude={"start"})
@@ -200,7 +210,8 @@ def _step_one(
     over: Callable[[], bool],
 ) -> Path:
     """Return the weights of a row's step 1; all label fractions of a seed share them."""
-    folder = out / _STEP_ONE / str(row.objective) / f"seed-{recipe.seed}"
+    name = folder_name(row.name) if row.step_one else str(row.objective)
+    folder = out / _STEP_ONE / name / f"seed-{recipe.seed}"
     split = open_dataset(recipe.spec(), data, recipe, seed=recipe.seed)
     return align(grid.aligned(row, recipe), split, folder, device=device, should_stop=over)
 

@@ -1,5 +1,6 @@
 """AMVLM beside its rivals: a grid that can be stopped, says what it leaves out, and writes one page."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -72,6 +73,44 @@ def test_kept_runs_stay_finished_beside_new_ones_of_their_step_one(values, discs
     }
 
 
+def test_rows_with_parts_of_step_1_make_one_of_their_own_and_others_share_theirs(
+    values, discs_data, text_encoder, tmp_path
+):
+    ours = {"objective": "amvlm", "prompts": "captions"}
+    without = {**ours, "learning": {"text_guidance": 0}}
+    rows = [
+        {"name": "MT + CSS", "step_one": {"icl": 0}, **without},
+        {"name": "All", **without},
+        {"name": "AMVLM", **ours},
+    ]
+    pairs = values["pairs"] | {"log_every": 1}
+    grid = validated(Comparison, values | {"pairs": pairs, "rows": rows}, "grid")
+
+    assert _compare(grid, discs_data, tmp_path, text_encoder) == 0
+
+    made = {path.parent.parent.name: path.parent for path in tmp_path.glob("step-one/*/*/scores.json")}
+    assert set(made) == {"mt-css", "amvlm"}
+    told = {name: json.loads((folder / "config.json").read_text())["recipe"] for name, folder in made.items()}
+    assert [told[name]["step_one"]["icl"] for name in ("mt-css", "amvlm")] == [0, 0.1]
+    assert all(recipe["step_one"]["ambiguity"] == "sigmoid" for recipe in told.values())
+    assert (made["mt-css"] / "ambiguity.png").is_file()
+    starts = {
+        path.parent.parent.parent.name: json.loads(path.read_text())["recipe"]["start"]
+        for path in tmp_path.glob("*/labels-2/seed-0/config.json")
+    }
+    assert starts["all"] == starts["amvlm"] != starts["mt-css"]
+
+
+def test_neighbouring_rows_of_the_published_parts_differ_in_what_they_minimise():
+    grid = read_recipe(Comparison, _RECIPE.with_name("published-parts-monuseg.toml"))
+
+    rows = [(grid.aligned(row, run.recipe), run.recipe) for row, run in zip(grid.rows, grid.runs("grid"), strict=False)]
+
+    assert all(recipe.learning_config().square == 224 for _, recipe in rows)
+    told = [(both.step_one(24).step_one, recipe.objective()) for both, recipe in rows]
+    assert all(one != other for one, other in itertools.pairwise(told))
+
+
 def test_without_captions_rows_that_read_them_are_left_out(values, discs_data, text_encoder, tmp_path):
     (discs_data / "MoNuSeg" / "Train_Folder" / "Data_text.csv").unlink()
     grid = validated(Comparison, values | {"rows": values["rows"][:2]}, "grid")
@@ -118,6 +157,11 @@ def test_a_row_with_another_methods_key_is_refused(values, row, message):
 
     with pytest.raises(InputError, match=message):
         list(grid.runs("grid"))
+
+
+def test_parts_of_step_1_without_an_objective_are_refused(values):
+    with pytest.raises(InputError, match="row 'x' has no step 1; set its objective"):
+        validated(Comparison, values | {"rows": [{"name": "x", "step_one": {"icl": 0}}]}, "grid")
 
 
 def test_the_recipe_has_a_row_for_each_rival():
