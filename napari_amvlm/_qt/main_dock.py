@@ -15,6 +15,7 @@ from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.layers.camera import FittedView
 from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.queue.dock import QueueDock
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 
 if TYPE_CHECKING:
@@ -74,10 +75,7 @@ class MainDock(QWidget):
         # signals
         self.tabs.currentChanged.connect(lambda _index: self._remember())
         self.workspace.modelChanged.connect(self._freeze_objects)
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST)
-        self._rest.timeout.connect(self._freeze_objects)
+        self._rest = single_shot(self, _REST, self._freeze_objects)
         images = self.queue.queue.images
         for brought in (self.annotate.prompts.predicted, self.queue.queue.ahead.changed, images.shown):
             brought.connect(self._rest.start)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotate.accept_reject import answer_of
 from napari_amvlm._qt.corrections import ImageSource, default_project, enter_image
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm.errors import InputError, ProjectError
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ class Drafts(QObject):
         self._workspace = workspace
         self._review = review
         self._recalled: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(_PAUSE_MS)
-        self._pause.timeout.connect(lambda: self.keep(workspace.at_hand))
+        self._pause = single_shot(self, _PAUSE_MS, lambda: self.keep(workspace.at_hand))
         workspace.projectLeaving.connect(self.keep_all)
         workspace.ending.connect(lambda: self.keep_all(last_chance=True))
 

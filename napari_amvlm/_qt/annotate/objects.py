@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.mask import MaskLayer
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm._qt.workers import CallThread
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.imaging import bounded_numbers
@@ -80,10 +81,7 @@ class Objects(QObject):
         self._new = False
         self._before: np.ndarray | None = None
         self._thread: CallThread | None = None
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(_COUNT_MS)
-        self._later.timeout.connect(self._on_painted)
+        self._later = single_shot(self, _COUNT_MS, self._on_painted)
         row.pick.toggled.connect(self._on_pick_toggled)
         row.new.clicked.connect(self.draw_new)
         row.merge.clicked.connect(self.merge)

@@ -9,13 +9,14 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.transforms.transform_utils import compose_linear_matrix
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.layers.image import CUT_FROM, describe_layer
 from napari_amvlm._qt.layers.regions import chosen_box, view_box
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm.errors import InputError, LabelsError
 from napari_amvlm.imaging import slide_key
 from napari_amvlm.imaging.scale import WorkingScale
@@ -68,8 +69,8 @@ class Slides(QObject):
         self._stale: set[SlideAnnotation] = set()
         self._filled: list[tuple[SlideAnnotation, SlideStore]] = []
         self._opening = False
-        self._refresher = _single_shot(self, _REFRESH_MS, self._refresh)
-        self._follower = _single_shot(self, _FOLLOW_MS, self._follow)
+        self._refresher = single_shot(self, _REFRESH_MS, self._refresh)
+        self._follower = single_shot(self, _FOLLOW_MS, self._follow)
         prompts.opened.connect(self._on_opened)
         prompts.found.connect(self._on_found)
         prompts.ended.connect(self._on_ended)
@@ -233,11 +234,3 @@ def _region_layer(image: Image, read: _Region) -> Image:
         **limits,
         **on_top,
     )
-
-
-def _single_shot(parent: QObject, milliseconds: int, then: Any) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(then)
-    return timer

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
 from napari_amvlm._qt.layers.image import CUT_FROM
 from napari_amvlm._qt.layers.labels import is_overlay
+from napari_amvlm._qt.timers import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,9 +62,7 @@ class FittedView(QObject):
         self._fitted: tuple[Any, ...] | None = None
         self._layers: Sequence[Layer] | None = None
         # once for all images that are added at a time, and after the layout has settled
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._fit_new)
+        self._timer = single_shot(self, 0, self._fit_new)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.events.reset_view.connect(self._on_fitted)
         viewer.canvas.events.size.connect(self._on_resized)
@@ -90,7 +89,7 @@ class FittedView(QObject):
             return
         if not self._is_known(layer):
             self._new.append(layer)
-            self._timer.start(0)
+            self._timer.start()
 
     def _fit_new(self) -> None:
         new, self._new = self._new, []

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QThread, QTimer, Signal
+from qtpy.QtCore import QObject, QThread, Signal
 
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm._qt.widgets.scale_choice import ScaleSettings
 from napari_amvlm._qt.workers import GuardedThread, LearnThread
 from napari_amvlm.byte_cache import ByteCache
@@ -166,10 +167,7 @@ class Ahead(QObject):
         self._made_for: tuple[Any, ...] = ()
         self._thread: AheadThread | None = None
         self._predictor: tuple[object, Predictor] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_PAUSE)
-        self._timer.timeout.connect(self._start)
+        self._timer = single_shot(self, _PAUSE, self._start)
         workspace.busyChanged.connect(self._on_busy_changed)
         workspace.projectChanged.connect(self.update)
         workspace.modelChanged.connect(self.update)

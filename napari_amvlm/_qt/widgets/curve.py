@@ -8,9 +8,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm.project.prompts import PALETTE
 
 if TYPE_CHECKING:
@@ -78,10 +79,7 @@ class CurveWidget(QWidget):
         self._key.setAccessibleName("Dice of each prompt on held-out images")
         for line in (self._raw_line, self._loss_line):
             line.setDownsampling(auto=True, method="subsample")  # thousands of steps on some hundred pixels
-        self._redraw = QTimer(self)
-        self._redraw.setSingleShot(True)
-        self._redraw.setInterval(REDRAW)
-        self._redraw.timeout.connect(self._draw_loss)
+        self._redraw = single_shot(self, REDRAW, self._draw_loss)
         self._lay_out()
         self._title()
 

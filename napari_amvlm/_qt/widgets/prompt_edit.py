@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QWidget
 
+from napari_amvlm._qt.timers import single_shot
 from napari_amvlm._qt.widgets.word_completer import WordCompleter
 from napari_amvlm.prediction import split_prompts
 
@@ -53,13 +54,11 @@ class PromptEdit(QComboBox):
         self._line.setPlaceholderText("what to find, then Enter")
         self._words = WordCompleter(self)
         self.setCompleter(self._words)
-        self._submission = QTimer(self)
-        self._submission.setSingleShot(True)
+        self._submission = single_shot(self, 0, self._submit)
         # a combo box hands the event on to its line edit, so both must let it pass
         self._line.installEventFilter(self)
         self.installEventFilter(self)
         # signals
-        self._submission.timeout.connect(self._submit)
         self._line.returnPressed.connect(self._on_return)
 
     def value(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from napari_amvlm._qt.timers import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,9 +113,7 @@ class QueueList(QWidget):
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty = QIcon(_pixmap(np.full((PICTURE, PICTURE, 3), 110, np.uint8)))
         # a moment after the last movement, so that scrolling asks once
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(60)
+        self._settle = single_shot(self, 60, self._ask_for_pictures)
         # layout
         row = QHBoxLayout()
         row.setSpacing(4)
@@ -133,7 +133,6 @@ class QueueList(QWidget):
         bar = self._list.verticalScrollBar()
         if bar is not None:
             bar.valueChanged.connect(lambda _value: self._settle.start())
-        self._settle.timeout.connect(self._ask_for_pictures)
 
     def value(self) -> list[QueueEntry]:
         """Return the entries that are listed, in order."""
