@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
-from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
+from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation, paintable
 from napari_amvlm._qt.dock import Dock
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.regions import chosen_region
@@ -196,9 +196,9 @@ class AnnotateActions(Dock):
     def _undo_or_redo(self, step: Any) -> None:
         if self._is_opening():
             return
-        annotation, prompt = self.annotation(), self.panel.prompts.current()
-        if annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation):
-            self.repainter.when_painted(lambda: step(annotation, prompt))
+        chosen = paintable(self.annotation(), self.panel.prompts.current())
+        if chosen is not None:
+            self.repainter.when_painted(lambda: step(*chosen))
 
     def _move_threshold(self, by: float) -> None:
         if self.panel.threshold.isEnabled() and not self._is_opening():

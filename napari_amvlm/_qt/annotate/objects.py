@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.annotation.slide import SlideAnnotation
+from napari_amvlm._qt.annotation.slide import paintable
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.mask import MaskLayer
 from napari_amvlm._qt.timers import single_shot
@@ -92,10 +92,7 @@ class Objects(QObject):
 
     def show(self, annotation: Annotation | None, prompt: str | None) -> None:
         """Work on the objects of another mask from now on."""
-        is_plane = (
-            annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation)
-        )
-        chosen = (annotation, prompt) if is_plane and annotation is not None and prompt is not None else None
+        chosen = paintable(annotation, prompt)
         if chosen != self._chosen:
             self._row.setValue(())
         self._chosen = chosen

@@ -141,3 +141,10 @@ class SlideAnnotation(Annotation):
     def is_unsaved(self, prompt: str) -> bool:
         """Return False: nothing is painted on a slide."""
         return False
+
+
+def paintable(annotation: Annotation | None, prompt: str | None) -> tuple[Annotation, str] | None:
+    """Return an image and a prompt of which there is a mask to paint on; None where there is none, or it is a slide."""
+    if annotation is None or prompt is None or prompt not in annotation.layers:
+        return None
+    return None if isinstance(annotation, SlideAnnotation) else (annotation, prompt)

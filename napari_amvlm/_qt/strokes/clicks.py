@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 
 from napari_amvlm._qt.annotate.objects import Change
-from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
+from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation, paintable
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.image import describe_layer
 from napari_amvlm.errors import LabelsError
@@ -61,8 +61,7 @@ class ObjectClicks(QObject):
 
     def show(self, annotation: Annotation | None, prompt: str | None) -> None:
         """Listen to clicks on another mask from now on."""
-        known = annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation)
-        self._chosen = (annotation, prompt) if known and annotation is not None and prompt is not None else None
+        self._chosen = paintable(annotation, prompt)
         layer = self._chosen[0].layers[self._chosen[1]] if self._chosen is not None else None
         if layer is not self._layer:
             if self._layer is not None and self._on_drag in self._layer.mouse_drag_callbacks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation
+from napari_amvlm._qt.annotation.slide import READ_ONLY, SlideAnnotation, paintable
 from napari_amvlm._qt.layers.image import layer_shape
 from napari_amvlm._qt.layers.mask import painted_at
 from napari_amvlm._qt.strokes.ground import Ground, Plane
@@ -76,8 +76,7 @@ class Spreading(QObject):
 
     def show(self, annotation: Annotation | None, prompt: str | None) -> None:
         """Follow the strokes on another mask from now on."""
-        known = annotation is not None and prompt in annotation.layers and not isinstance(annotation, SlideAnnotation)
-        self._chosen = (annotation, prompt) if known and annotation is not None and prompt is not None else None
+        self._chosen = paintable(annotation, prompt)
         self._listen(self._chosen[0].layers[self._chosen[1]] if self._chosen is not None else None)
         self._next()
 
