@@ -172,8 +172,7 @@ class Day:
 
     def export(self, path):
         self.desk.show("Queue")
-        self.desk.queue.panel.export_button._pick = lambda _parent, _kind: str(path)
-        self.desk.queue.panel.export_button.choose("coco")
+        self.desk.queue.panel.export_button.requested.emit("coco", path)
         self.idle()
         self.picture("8 exported", self.desk)
 

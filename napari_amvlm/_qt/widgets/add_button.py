@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".btf", ".svs", ".dcm", ".nii", ".nii.gz")
 """How the names of image files end that can be read; DICOM files without an ending can be read too."""
@@ -31,16 +27,8 @@ class AddButton(QPushButton):
     pathsPicked = Signal(object)
     openImagesRequested = Signal()
 
-    def __init__(
-        self,
-        *,
-        pick_files: Callable[[QWidget], list[str]] | None = None,
-        pick_folder: Callable[[QWidget], str] | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Add images", parent)
-        self._pick_files = pick_files or _pick_files
-        self._pick_folder = pick_folder or _pick_folder
         self.setToolTip("Add images to the project, by reference; or drop files and folders on this tab")
         menu = QMenu(self)
         for label, call in (
@@ -55,21 +43,12 @@ class AddButton(QPushButton):
 
     def choose_files(self) -> None:
         """Ask for files."""
-        picked = self._pick_files(self)
+        picked, _ = QFileDialog.getOpenFileNames(self, "Images to add to the project", "", _FILTER)
         if picked:
             self.pathsPicked.emit([Path(path) for path in picked])
 
     def choose_folder(self) -> None:
         """Ask for a folder."""
-        picked = self._pick_folder(self)
+        picked = QFileDialog.getExistingDirectory(self, "Folder of images to add to the project")
         if picked:
             self.pathsPicked.emit([Path(picked)])
-
-
-def _pick_files(parent: QWidget) -> list[str]:
-    picked, _ = QFileDialog.getOpenFileNames(parent, "Images to add to the project", "", _FILTER)
-    return [str(path) for path in picked]
-
-
-def _pick_folder(parent: QWidget) -> str:
-    return str(QFileDialog.getExistingDirectory(parent, "Folder of images to add to the project"))

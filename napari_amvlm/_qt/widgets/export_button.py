@@ -11,8 +11,6 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from napari_amvlm.session.export import CHOICES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_amvlm.session.export import Choice
 
 
@@ -27,9 +25,8 @@ class ExportButton(QPushButton):
 
     requested = Signal(str, object)
 
-    def __init__(self, *, pick: Callable[[QWidget, Choice], str] | None = None, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Export", parent)
-        self._pick = pick or _pick
         self.setToolTip("Write the accepted masks of the project for other programs")
         menu = QMenu(self)
         for kind, (title, file) in CHOICES.items():
@@ -42,14 +39,10 @@ class ExportButton(QPushButton):
 
     def choose(self, kind: Choice) -> None:
         """Ask where to export to in the format `kind`."""
-        picked = self._pick(self, kind)
+        title, file = CHOICES[kind]
+        if file:
+            picked, _ = QFileDialog.getSaveFileName(self, "Export", file, f"{title} (*{Path(file).suffix})")
+        else:
+            picked = QFileDialog.getExistingDirectory(self, "Folder to export to")
         if picked:
             self.requested.emit(kind, Path(picked))
-
-
-def _pick(parent: QWidget, kind: Choice) -> str:
-    title, file = CHOICES[kind]
-    if file:
-        picked, _ = QFileDialog.getSaveFileName(parent, "Export", file, f"{title} (*{Path(file).suffix})")
-        return str(picked)
-    return str(QFileDialog.getExistingDirectory(parent, "Folder to export to"))

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMessageBox, QPu
 from napari_amvlm.wording import SUFFIX, project_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _NEW = "new"
 _TIP = Qt.ItemDataRole.ToolTipRole
@@ -28,20 +28,12 @@ class ProjectRow(QWidget):
 
     chosen = Signal(object)
 
-    def __init__(
-        self,
-        *,
-        pick_existing: Callable[[QWidget], str] | None = None,
-        pick_new: Callable[[QWidget], str] | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._value: Path | None = None
         self._read_only = False
         self._default: Path | None = None
         self._recent: list[Path] = []
-        self._pick_existing = pick_existing or _pick_existing
-        self._pick_new = pick_new or _pick_new
         # widgets
         self._list = QComboBox()
         self._list.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -120,12 +112,14 @@ class ProjectRow(QWidget):
             self.chosen.emit(Path(path))
 
     def _on_open(self) -> None:
-        picked = self._pick_existing(self)
+        picked = QFileDialog.getExistingDirectory(self, f"Open a project folder (NAME{SUFFIX})")
         if picked:
             self.chosen.emit(Path(picked))
 
     def _on_new(self) -> None:
-        picked = self._pick_new(self)
+        picked, _ = QFileDialog.getSaveFileName(
+            self, "Name the new project", f"corrections{SUFFIX}", options=QFileDialog.Option.DontConfirmOverwrite
+        )
         if picked:
             path = Path(picked)
             self.chosen.emit(path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX))
@@ -163,14 +157,3 @@ def ask_read_only(parent: QWidget, path: Path) -> bool:
     box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
     box.exec()
     return box.clickedButton() is reading
-
-
-def _pick_existing(parent: QWidget) -> str:
-    return str(QFileDialog.getExistingDirectory(parent, f"Open a project folder (NAME{SUFFIX})"))
-
-
-def _pick_new(parent: QWidget) -> str:
-    picked, _ = QFileDialog.getSaveFileName(
-        parent, "Name the new project", f"corrections{SUFFIX}", options=QFileDialog.Option.DontConfirmOverwrite
-    )
-    return str(picked)

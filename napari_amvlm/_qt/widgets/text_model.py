@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _HUB = "hub:"
 
@@ -24,15 +19,8 @@ class TextModelRow(QWidget):
 
     picked = Signal(str)
 
-    def __init__(
-        self,
-        *,
-        pick_folder: Callable[[QWidget], str] | None = None,
-        pick_name: Callable[[QWidget], str] | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._pick_folder, self._pick_name = pick_folder or _pick_folder, pick_name or _pick_name
         # widgets
         self._line = QLabel()
         self._line.setWordWrap(True)
@@ -67,23 +55,15 @@ class TextModelRow(QWidget):
 
     def choose_folder(self) -> None:
         """Ask for a folder."""
-        folder = self._pick_folder(self)
+        folder = QFileDialog.getExistingDirectory(self, "Folder of CLIPSeg or SAM 3")
         if folder:
             self.picked.emit(folder)
 
     def choose_name(self) -> None:
         """Ask for a name on the hub."""
-        name = self._pick_name(self).strip().removeprefix(_HUB)
+        text, _ = QInputDialog.getText(
+            self, "Fetch a text model", "OWNER/NAME on the hub. It is downloaded; its licence is shown."
+        )
+        name = text.strip().removeprefix(_HUB)
         if name:
             self.picked.emit(f"{_HUB}{name}")
-
-
-def _pick_folder(parent: QWidget) -> str:
-    return QFileDialog.getExistingDirectory(parent, "Folder of CLIPSeg or SAM 3")
-
-
-def _pick_name(parent: QWidget) -> str:
-    name, ok = QInputDialog.getText(
-        parent, "Fetch a text model", "OWNER/NAME on the hub. It is downloaded; its licence is shown."
-    )
-    return name if ok else ""

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.queue.dock import QueueDock
@@ -350,7 +350,7 @@ def test_images_that_are_done_make_room(bench, queue, monkeypatch):
     assert names == ["tile-2.png", "tile-3.png"]
 
 
-def test_accepted_masks_are_exported(bench, queue, tmp_path):
+def test_accepted_masks_are_exported(bench, queue, tmp_path, monkeypatch):
     bench.annotate.next_item()
     bench.idle()
     bench.run("nuclei")
@@ -360,7 +360,8 @@ def test_accepted_masks_are_exported(bench, queue, tmp_path):
 
     for kind, name in {"coco": "a.json", "png": "png", "measurements": "a.csv", "report": "a.html"}.items():
         target = tmp_path / name
-        queue.panel.export_button._pick = lambda _parent, _kind, target=target: str(target)
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, target=target: (str(target), ""))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, target=target: str(target))
         queue.panel.export_button.choose(kind)
         bench.idle()
 
@@ -374,14 +375,15 @@ def _png(path, seed):
     return path
 
 
-def test_files_and_folders_are_added_with_progress(bench, queue, tmp_path):
+def test_files_and_folders_are_added_with_progress(bench, queue, tmp_path, monkeypatch):
     _png(tmp_path / "folder" / "b.png", 1)
     _png(tmp_path / "folder" / "a.png", 2)
     (tmp_path / "folder" / "notes.txt").write_text("no image")
     shares = []
     queue.adder.progressed.connect(lambda share, _text: shares.append(share))
-    queue.panel.add_button._pick_files = lambda _parent: [str(_png(tmp_path / "c.png", 3))]
-    queue.panel.add_button._pick_folder = lambda _parent: str(tmp_path / "folder")
+    picked = [str(_png(tmp_path / "c.png", 3))]
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (picked, ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "folder"))
 
     queue.panel.add_button.choose_files()
     bench.idle()

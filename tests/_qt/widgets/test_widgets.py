@@ -8,6 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
+    QFileDialog,
     QLabel,
     QPushButton,
     QToolButton,
@@ -168,8 +169,9 @@ def test_progress_goes_from_busy_to_a_share_to_idle(qtbot):
     assert not row.findChild(QPushButton).isEnabled()
 
 
-def test_a_new_project_gets_its_suffix(qtbot, tmp_path):
-    row = ProjectRow(pick_new=lambda _: str(tmp_path / "breast"), pick_existing=lambda _: "")
+def test_a_new_project_gets_its_suffix(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "breast"), ""))
+    row = ProjectRow()
     qtbot.addWidget(row)
 
     with qtbot.waitSignal(row.chosen) as signal:
