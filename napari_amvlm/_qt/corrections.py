@@ -105,14 +105,17 @@ def find_image(project: Project, path: Path) -> ImageRecord | None:
     return known
 
 
+def image_id_of(project: Project, source: ImageSource) -> int:
+    """Return the number of an image in a project, entered first where it has none."""
+    return source.image_id if source.image_id is not None else enter_image(project, source).id
+
+
 def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:
     """Withdraw what was accepted for an image and a prompt."""
-    image_id = source.image_id if source.image_id is not None else enter_image(project, source).id
-    project.corrections.reject(image_id, prompt)
+    project.corrections.reject(image_id_of(project, source), prompt)
 
 
 def undo_decision(project: Project, source: ImageSource, prompt: str) -> Accepted | None:
     """Let an image and a prompt be as they were before the last Accept or Reject; return what is accepted then."""
-    image_id = source.image_id if source.image_id is not None else enter_image(project, source).id
-    correction = project.corrections.undo(image_id, prompt)
+    correction = project.corrections.undo(image_id_of(project, source), prompt)
     return None if correction is None else read_accepted(project, correction)

@@ -8,23 +8,23 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotation.annotation import Annotation
 from napari_amvlm._qt.annotation.slide import SlideAnnotation
 from napari_amvlm._qt.annotation.styles import Styles, enter_styles
 from napari_amvlm._qt.layers.image import layer_kind
-from napari_amvlm._qt.notices import notify
 from napari_amvlm._qt.serving import Serving
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread
 from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
 from napari_amvlm.project import Project, ResumeState
 from napari_amvlm.session.project_view import ProjectView, look_at
-from napari_amvlm.wording import project_name
+from napari_amvlm.wording import capitalised, project_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari.layers import Image
 
@@ -64,7 +64,7 @@ class Workspace(Serving):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.said.connect(notify)
+        self.said.connect(_notify)
         self.project: Project | None = None
         self.view: ProjectView | None = None
         self.opening: list[str] = []  # names of projects that will take the place of the open one
@@ -118,6 +118,13 @@ class Workspace(Serving):
             self.submit(lambda: project.store_resume_state(state))
 
     # Project
+
+    def says_opening(self, images: Sequence[str] = ()) -> bool:
+        """Say which of `images`, or else which project, is about to replace the one at hand; tell whether one is."""
+        opening = images or self.opening
+        if opening:
+            self.said.emit("info", f"Opening {opening[-1]} ...")
+        return bool(opening)
 
     def is_read_only(self) -> bool:
         """Tell whether a project is open, and for reading only."""
@@ -304,3 +311,11 @@ def workspace_for(viewer: Any) -> Workspace:
 def unwrapped(viewer: Any) -> Any:
     """Return the viewer itself where napari hands over a proxy: layers are compared by identity."""
     return getattr(viewer, "__wrapped__", viewer)
+
+
+def _notify(level: str, text: str) -> None:
+    """Show a warning or an error over the canvas; anything else is left to the status lines."""
+    if level == "warning":
+        show_warning(capitalised(text))
+    elif level == "error":
+        show_error(capitalised(text))

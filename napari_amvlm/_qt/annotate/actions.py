@@ -175,10 +175,7 @@ class AnnotateActions(Dock):
 
     def _is_opening(self) -> bool:
         """Tell whether the image at hand is about to be another one, which is said: nothing acts on it by then."""
-        opening = self.queue.images.opening or self.workspace.opening
-        if opening:
-            self.say("info", f"Opening {opening[-1]} ...")
-        return bool(opening)
+        return self.workspace.says_opening(self.queue.images.opening)
 
     def _is_side_in_view(self) -> bool:
         """Tell whether a stack is seen from the side, which is said: the slice at hand is not what is in view."""

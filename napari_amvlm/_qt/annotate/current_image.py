@@ -39,7 +39,7 @@ class CurrentImage(QObject):
         self._workspace = workspace
         self._panel = panel
         self._masks = masks
-        self.images = LayerChoice(panel.image, viewer, Image)
+        self.images = LayerChoice(panel.image, viewer)
         self.images.changed.connect(self._on_image_changed)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.selection.events.active.connect(self._on_active_layer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotate.accept_reject import answer_of
-from napari_amvlm._qt.corrections import ImageSource, default_project, enter_image
+from napari_amvlm._qt.corrections import ImageSource, default_project, image_id_of
 from napari_amvlm._qt.timers import single_shot
 from napari_amvlm.errors import InputError, ProjectError
 
@@ -79,7 +79,7 @@ class Drafts(QObject):
             annotation.drop_draft(prompt)
 
         def store(project: Project) -> int:
-            image_id = source.image_id if source.image_id is not None else enter_image(project, source).id
+            image_id = image_id_of(project, source)
             for prompt, answer in answers.items():
                 project.drafts.keep(image_id, prompt, answer, bases.get(prompt))
             for prompt in stale:

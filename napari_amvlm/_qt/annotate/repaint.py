@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 
 from napari_amvlm._qt.workers import CallThread, guarded
 from napari_amvlm.errors import LabelsError, sentence
+from napari_amvlm.imaging import split_instances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Repainter(QObject):
         self._waiting = {}
         if self._afterwards:
             for (annotation, prompt), undoable in left.items():
-                proposed, _ = guarded(annotation.proposal(prompt, _splitter()))
+                proposed, _ = guarded(annotation.proposal(prompt, split_instances))
                 if proposed is None:
                     self._fine = False
                 else:
@@ -99,7 +100,7 @@ class Repainter(QObject):
             return
         mask = next(iter(self._waiting))
         self._at_work = mask, self._waiting.pop(mask)
-        self._thread = CallThread(mask[0].proposal(mask[1], _splitter()))
+        self._thread = CallThread(mask[0].proposal(mask[1], split_instances))
         self._thread.returned.connect(self._on_proposed)
         self._thread.errored.connect(self._on_errored)
         self._workspace.start(self._thread)
@@ -127,9 +128,3 @@ class Repainter(QObject):
         self._workspace.say("error", text)
         self._next()
         self._settle()
-
-
-def _splitter() -> Callable[[np.ndarray, float], np.ndarray]:
-    from napari_amvlm.imaging import split_instances
-
-    return split_instances

@@ -1,4 +1,4 @@
-"""A list of the viewer's layers of one kind that keeps up with the viewer."""
+"""A list of the viewer's images that keeps up with the viewer."""
 
 from __future__ import annotations
 
@@ -7,43 +7,42 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
 
-from napari_amvlm._qt.layers.labels import is_overlay
+from napari_amvlm._qt.layers.labels import images
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Image
     from qtpy.QtWidgets import QComboBox
 
 
 class LayerChoice(QObject):
-    """Fills a combo box with layers of type `kind`, the topmost first.
+    """Fills a combo box with the image layers, the topmost first.
 
     Signals
     -------
     changed
-        Another layer is chosen, by the person or because the one chosen has gone.
+        Another image is chosen, by the person or because the one chosen has gone.
     """
 
     changed = Signal()
 
-    def __init__(self, box: QComboBox, viewer: ViewerModel, kind: type[Layer]) -> None:
+    def __init__(self, box: QComboBox, viewer: ViewerModel) -> None:
         super().__init__(box)
         self._box = box
         self._viewer = viewer
-        self._kind = kind
-        self._layers: list[Layer] = []
+        self._layers: list[Image] = []
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_layers)
         viewer.layers.events.reordered.connect(self._on_layers)
         box.currentIndexChanged.connect(self.changed)
         self._refill()
 
-    def current(self) -> Layer | None:
+    def current(self) -> Image | None:
         """Return the chosen layer; None where there is none."""
         index = self._box.currentIndex()
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
-    def choose(self, layer: Layer | None) -> None:
+    def choose(self, layer: Image | None) -> None:
         """Choose a layer, if it is listed."""
         if layer in self._layers:
             self._box.setCurrentIndex(self._layers.index(layer))
@@ -58,9 +57,7 @@ class LayerChoice(QObject):
 
     def _refill(self, *, renamed: bool = False) -> None:
         chosen, before = self.current(), self._layers
-        self._layers = [
-            layer for layer in reversed(self._viewer.layers) if isinstance(layer, self._kind) and not is_overlay(layer)
-        ]
+        self._layers = images(self._viewer)
         if self._layers == before and not renamed:
             return
         for layer in before:

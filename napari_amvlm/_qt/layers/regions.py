@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Shapes
 
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.layers.image import layer_shape
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging import Tile
@@ -129,7 +130,7 @@ def _ellipse(corners: np.ndarray) -> np.ndarray:
 
 def _in_view(viewer: Any, image: Image) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and last row and column of the image that the canvas shows."""
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = camera_of(viewer)
     half = np.asarray(viewer.canvas.size, float) / camera.zoom / 2
     centre = np.asarray(camera.center[-2:], float)
     places = np.empty((4, 2))

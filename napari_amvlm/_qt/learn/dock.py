@@ -89,8 +89,7 @@ class LearnDock(Dock):
 
     def _start(self, minutes: float) -> None:
         workspace = self.workspace
-        if workspace.opening:  # the project at hand is about to be closed
-            self.say("info", f"Opening {workspace.opening[-1]} ...")
+        if workspace.says_opening():  # the project at hand is about to be closed
             return
         if workspace.project is None or workspace.predictor is None or workspace.view is None:
             missing = "The model is not loaded yet." if workspace.project else "No project is open yet."

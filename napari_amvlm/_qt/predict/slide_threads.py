@@ -84,7 +84,7 @@ class SlideThread(PromptThread):
     def words_when_cancelled(self) -> str:
         """Say how far it is."""
         if not self._total:
-            return "Cancelled; nothing was drawn."
+            return super().words_when_cancelled()
         return f"Cancelled; {self._done} of {self._total} blocks are done and kept. Run goes on with the rest."
 
     def work(self) -> str:
@@ -217,7 +217,7 @@ class StackThread(PromptThread):
     def words_when_cancelled(self) -> str:
         """Say how far it is."""
         if not self._done:
-            return "Cancelled; nothing was drawn."
+            return super().words_when_cancelled()
         return f"Cancelled; {self._done} of {self._total} slices are done and stay."
 
     def work(self) -> str:

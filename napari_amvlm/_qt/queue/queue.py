@@ -211,8 +211,7 @@ class Queue(QObject):
         self._workspace.said.emit(level, text)
 
     def _open(self, item: QueueItem, then: Callable[[Annotation], None] | None) -> None:
-        if self._workspace.opening:
-            self._say("info", f"Opening {self._workspace.opening[-1]} ...")
+        if self._workspace.says_opening():
             return
         ready = self.ahead.get(item.image_id)
 
