@@ -15,7 +15,7 @@ import typer
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.device import resolve_device
 from napari_amvlm.evaluation import evaluate_folder
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_folder
 from napari_amvlm.learning.data import LabelledImage, LearningData
 from training.command import DeviceOption, run_command
 from training.methods.teachers import UNetMethod
@@ -38,8 +38,8 @@ def load_labelled(folder: Path, prompt: str) -> LearningData:
     """
     images: list[LabelledImage] = []
     for pair in read_folder(folder).pairs:
-        pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
-        mask = binary_mask(read_mask(pair.required_mask(), pixels.shape[:2]))
+        pixels = pair.pixels()
+        mask = binary_mask(pair.labels(pixels.shape))
         images.append(LabelledImage(pair.name, pixels, {prompt: mask}, {prompt: "tiles"}))
     return LearningData(labelled=tuple(images))
 

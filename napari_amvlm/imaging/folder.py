@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from napari_amvlm.errors import DatasetError, ImageError
 from napari_amvlm.imaging.captions import read_captions
 from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.image_data import image_name
+from napari_amvlm.imaging.reading import read_image, read_mask
+from napari_amvlm.imaging.values import to_rgb01
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,6 +73,14 @@ class ImagePair:
                 f"{self.image} has no mask; add one of the same name to labelcol/ or take the image out."
             )
         return self.mask
+
+    def pixels(self) -> NDArray[np.float32]:
+        """Read the image as models look at it, float32 `(H, W, 3)` in [0, 1]; raise `ImageError` as `read_image`."""
+        return to_rgb01(read_image(self.image).data, name=self.name)
+
+    def labels(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Read the mask of the image, which has this `shape`, `(H, W)` or `(H, W, 3)`, as `read_mask` does."""
+        return read_mask(self.required_mask(), shape[:2])
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from napari_amvlm.cli.console import progress
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import THRESHOLD
-from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
@@ -103,8 +103,8 @@ def asked_images(
     images_asked: list[Asked] = []
     for number, pair in enumerate(pairs):
         show(number / len(pairs), pair.name)
-        pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
-        mask = binary_mask(read_mask(pair.required_mask(), pixels.shape[:2]))
+        pixels = pair.pixels()
+        mask = binary_mask(pair.labels(pixels.shape))
         scale = named_scale(model, split.spec.scale, pixels.shape[:2])
         # Every tile's features are kept: each is asked four times.
         encoded = encode_image(model, pixels, scale, keep_bytes=sys.maxsize)

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.imaging import binary_mask, read_image, read_mask
+from napari_amvlm.imaging import binary_mask, read_image
 from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.review.objects import connected_objects
@@ -90,7 +90,7 @@ def measure(
     rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for pair in pairs:
         image = read_image(pair.image).data
-        truth = binary_mask(read_mask(pair.required_mask(), image.shape[:2]), value)
+        truth = binary_mask(pair.labels(image.shape), value)
         chosen = cast("ScaleChoice", scale)
         small, right = at_working_size(predictor, image[:crop, :crop], truth[:crop, :crop], wanted, chosen)
         mouse = seen_at(max(right.shape) / max(truth[:crop, :crop].shape), speed)

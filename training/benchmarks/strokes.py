@@ -21,7 +21,7 @@ import typer
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import wanted_classes
-from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, read_mask, resize, to_rgb01
+from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, resize, to_rgb01
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.strokes import Reach, Spread
@@ -116,7 +116,7 @@ def measure(
     results: dict[str, Corrected] = {}
     for pair in pairs:
         image = read_image(pair.image).data
-        truth = binary_mask(read_mask(pair.required_mask(), image.shape[:2]), value)
+        truth = binary_mask(pair.labels(image.shape), value)
         options = cast("ScaleChoice", scale)
         small, target = at_working_size(predictor, image, truth, wanted, options)
         results[pair.name] = correct_by_strokes(

@@ -22,7 +22,7 @@ import numpy as np
 import typer
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_folder
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
 from training.command import DataSetsOption, DeviceOption, run_command
@@ -84,16 +84,16 @@ def held_out_images(data: Path) -> Iterator[Scored]:
     for source in SOURCES:
         for pair in read_folder(data / source).pairs:
             if is_validation(source, pair.name):
-                image = to_rgb01(read_image(pair.image).data, name=pair.name)
-                labels = read_mask(pair.required_mask(), image.shape[:2])
+                image = pair.pixels()
+                labels = pair.labels(image.shape)
                 yield Scored(image, concept_masks(source, labels), KINDS.get(source, "tissue"))
 
 
 def extra_images(folder: Path, prompt: str, kind: Kind) -> Iterator[Scored]:
     """Yield the images of one folder in LViT layout whose masks answer `prompt`."""
     for pair in read_folder(folder).pairs:
-        image = to_rgb01(read_image(pair.image).data, name=pair.name)
-        yield Scored(image, {prompt: binary_mask(read_mask(pair.required_mask(), image.shape[:2]))}, kind)
+        image = pair.pixels()
+        yield Scored(image, {prompt: binary_mask(pair.labels(image.shape))}, kind)
 
 
 def _parsed(entry: str) -> tuple[Path, str, Kind]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.errors import DatasetError, InputError
-from napari_amvlm.imaging import binary_mask, read_image, read_mask, read_reviewed, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_reviewed
 from napari_amvlm.learning import LabelledImage, LearningData, UnlabelledImage
 from training.datasets.splits import another_for_each
 from training.datasets.stored import CACHE_BYTES, StoredImage, StoredMasks
@@ -112,8 +112,8 @@ def _labelled(
         stored = StoredMasks(pair, square, {texts[t]: value for t, value in split.prompts().items()}, cache)
         scales = dict.fromkeys(stored, split.spec.scale)
         return LabelledImage(pair.name, StoredImage(pair, square, cache), stored, scales)
-    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
-    labels = read_mask(pair.required_mask(), pixels.shape[:2])
+    pixels = pair.pixels()
+    labels = pair.labels(pixels.shape)
     masks = {texts[thing]: binary_mask(labels, value) for thing, value in split.prompts().items()}
     seen = read_reviewed(pair.reviewed, pixels.shape[:2])
     return LabelledImage(pair.name, pixels, masks, dict.fromkeys(masks, split.spec.scale), seen)
@@ -130,5 +130,5 @@ def _unlabelled(
     own = None if mode == "fixed" else next(iter(texts.values()))
     if cache is not None:
         return UnlabelledImage(pair.name, StoredImage(pair, square, cache), own, split.spec.scale)
-    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+    pixels = pair.pixels()
     return UnlabelledImage(pair.name, pixels, own, split.spec.scale)

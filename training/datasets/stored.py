@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.byte_cache import ByteCache
-from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_image
 from napari_amvlm.imaging.scale import stretched, stretched_labels
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class StoredImage:
         return self.bytes().astype(np.float32) / np.float32(255)
 
     def _read(self) -> NDArray[np.uint8]:
-        pixels = stretched(to_rgb01(read_image(self.pair.image).data, name=self.pair.name), self.side)
+        pixels = stretched(self.pair.pixels(), self.side)
         return (pixels * 255).round().astype(np.uint8)
 
 
@@ -70,5 +70,4 @@ class StoredMasks(Mapping[str, "NDArray[np.bool_]"]):
         return len(self.values_of)
 
     def _read(self) -> NDArray[Any]:
-        shape = read_image(self.pair.image).data.shape
-        return stretched_labels(read_mask(self.pair.required_mask(), (shape[0], shape[1])), self.side)
+        return stretched_labels(self.pair.labels(read_image(self.pair.image).data.shape), self.side)

@@ -16,7 +16,7 @@ from torch import nn
 from napari_amvlm.config import STRIDE
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.evaluation import object_numbers
-from napari_amvlm.imaging import bounded_numbers, read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import bounded_numbers, read_folder, read_mask
 from napari_amvlm.imaging.depth_objects import depth_of
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_crop, strong_view
 from napari_amvlm.models.tile_maps import tile_maps
@@ -104,7 +104,7 @@ def _load_set(spec: ObjectSet, data: Path, *, validation: bool) -> Iterator[Obje
         stored = pair.objects if spec.masks == "instances" else pair.required_mask()
         if stored is None:
             continue
-        image = to_rgb01(read_image(pair.image).data, name=pair.name)
+        image = pair.pixels()
         labels = read_mask(stored, image.shape[:2])
         if spec.masks == "instances":
             numbers = bounded_numbers(object_numbers(pair, labels))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import ndimage
 
-from napari_amvlm.imaging import read_folder, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import read_folder
 from napari_amvlm.imaging.scale import fit_square
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ def load_taught_images(
     for pair in read_folder(data / source).pairs:
         if is_held_out(pair.name, kept_out) or pair.mask is None or not wanted(pair.name):
             continue
-        image = to_rgb01(read_image(pair.image).data, name=pair.name)
+        image = pair.pixels()
         full = _eight_bit(image)
-        labels = read_mask(pair.mask, image.shape[:2])
+        labels = pair.labels(image.shape)
         masks = concept_masks(source, labels)
         stack = np.stack(list(masks.values()))
         if kind != "tissue":

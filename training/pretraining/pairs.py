@@ -10,7 +10,7 @@ import torch
 
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.errors import DatasetError
-from napari_amvlm.imaging import binary_mask, read_image, read_mask
+from napari_amvlm.imaging import binary_mask, read_image
 from napari_amvlm.learning.crop_source import TILE_GEOMETRY, WHOLE_GEOMETRY
 from napari_amvlm.learning.views import random_affine, strong_view, warp
 from napari_amvlm.models.image_encoder import load_vit
@@ -74,8 +74,7 @@ def captioned_images(split: DatasetSplit, source: CaptionSource, side: int) -> l
 def _from_masks(pair: ImagePair, split: DatasetSplit) -> str | None:
     if pair.mask is None:
         return None
-    shape = read_image(pair.image).data.shape
-    labels = read_mask(pair.mask, (shape[0], shape[1]))
+    labels = pair.labels(read_image(pair.image).data.shape)
     masks: dict[str, NDArray[np.bool_]] = {t: binary_mask(labels, value) for t, value in split.prompts().items()}
     return caption_of(masks)
 

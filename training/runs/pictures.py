@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from napari_amvlm.evaluation import THRESHOLD
-from napari_amvlm.imaging import binary_mask, read_image, read_mask, to_rgb01
+from napari_amvlm.imaging import binary_mask, read_image, to_rgb01
 from training.datasets.splits import spread_evenly
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def draw_overlay(
         What is asked with its mask value, and the text to ask it with.
     """
     image = read_image(pair.image).data
-    labels = read_mask(pair.required_mask(), image.shape[:2])
+    labels = pair.labels(image.shape)
     pixels = (to_rgb01(image, name=pair.name) * 255).astype(np.uint8)
     predictor.set_image(image)
     width = max(1, round(max(labels.shape) / _LONG_SIDE)) if scale == "whole" else 1

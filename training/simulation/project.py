@@ -15,7 +15,7 @@ import tifffile
 from napari_amvlm.errors import DatasetError, PromptError
 from napari_amvlm.evaluation import wanted_classes
 from napari_amvlm.files import sha256_of_file
-from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, read_mask, tile_grid
+from napari_amvlm.imaging import DataFolder, binary_mask, read_folder, read_image, tile_grid
 from napari_amvlm.project import TO_DO, Region
 from training.datasets.opening import open_dataset
 
@@ -54,7 +54,7 @@ class Material:
 
     def truth(self, pair: ImagePair, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return what is right in an image of `shape`, bool `(H, W)`."""
-        return binary_mask(read_mask(pair.required_mask(), shape), self.value)
+        return binary_mask(pair.labels(shape), self.value)
 
 
 def read_material(recipe: SimulationRecipe, data: Path) -> Material:
@@ -97,7 +97,7 @@ def cut_folder(folder: DataFolder, target: Path, side: int) -> DataFolder:
             (unfinished / part).mkdir(parents=True)
         for pair in folder.pairs:
             image = read_image(pair.image).data
-            labels = read_mask(pair.required_mask(), image.shape[:2])
+            labels = pair.labels(image.shape)
             for tile in tile_grid((image.shape[0], image.shape[1]), side, 0):
                 name, box = f"{pair.name}-y{tile.y}-x{tile.x}.tif", _slices(tile)
                 tifffile.imwrite(unfinished / "img" / name, np.ascontiguousarray(image[box]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import DatasetError
-from napari_amvlm.imaging import read_folder, read_image, read_mask, resize, to_rgb01
+from napari_amvlm.imaging import read_folder, resize
 from napari_amvlm.imaging.captions import read_captions
 from napari_amvlm.imaging.spine_levels import spine_levels
 from training.pretraining.data import held_out, is_held_out, left_right_lungs, median_diameter
@@ -129,17 +129,16 @@ def load_set(spec: SetSpec, data: Path) -> list[LabelledImage]:
 
 
 def _load(spec: SetSpec, pair: ImagePair, folder: DataFolder, words: tuple[str, ...]) -> LabelledImage:
-    pixels = to_rgb01(read_image(pair.image).data, name=pair.name)
+    pixels = pair.pixels()
     if "histology" in spec.modality and not np.ptp(pixels, axis=2).any():
         raise DatasetError(
             f"{pair.image} is gray, but {spec.name} is {spec.modality}, a stained section; correct the modality."
         )
-    path = pair.required_mask()
-    found = read_mask(path, pixels.shape[:2])
+    found = pair.labels(pixels.shape)
     size = median_diameter(found) if spec.kind == "tiles" and len(words) == 1 else 0.0
     labels = np.zeros(found.shape, np.uint8)
     if folder.classes:
-        folder.check_values(found, path)
+        folder.check_values(found, pair.required_mask())
         for index, (value, _) in enumerate(folder.classes, start=1):
             labels[found == value] = index
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm._qt.demo.event_loop import Heartbeat, wait_until
 from napari_amvlm.errors import AmvlmError
-from napari_amvlm.imaging import binary_mask, read_folder, read_image, read_mask
+from napari_amvlm.imaging import binary_mask, read_folder, read_image
 from napari_amvlm.project import Answer, Project
 from training.benchmarks.docks.window import beat_rows, beats, open_window
 from training.benchmarks.table import Row
@@ -61,7 +61,7 @@ def make_project(root: Path, folder: Path, prompt: str) -> dict[str, int]:
             counts[role] += 1
             if role == "unlabelled":
                 continue
-            mask = binary_mask(read_mask(pair.required_mask(), image.shape[:2]))
+            mask = binary_mask(pair.labels(image.shape))
             project.corrections.accept(record.id, prompt, Answer(mask, model=None, threshold=0.5))
             project.images.set_held_out(record.id, role == "held_out")
     return counts
