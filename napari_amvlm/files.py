@@ -53,6 +53,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, make_folder
         fsync_directory(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file by `write_atomically`, and make its folder where it is missing."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""), make_folder=True)
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` of writing `path` into a `StorageError` that says what to do."""

@@ -12,13 +12,13 @@ A page says where its tables go, and which protocol they show; or `step-one` for
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import write_text
 from training.command import run_command
 from training.pretraining import step_one_table
 from training.report import markdown
@@ -64,7 +64,7 @@ def main(folder: Annotated[Path, typer.Argument(help="Folder of the pages, at an
     for page in pages:
         text = rendered(page)
         if text != page.read_text(encoding="utf-8"):
-            write_atomically(page, partial(Path.write_text, data=text, encoding="utf-8"))
+            write_text(page, text)
             typer.echo(f"Wrote the tables of {page}.")
 
 

@@ -22,7 +22,7 @@ from napari_amvlm.config import LearningConfig
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import THRESHOLD
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import write_text
 from napari_amvlm.learning.data import LabelledImage as Learnt
 from napari_amvlm.learning.data import LearningData
 from napari_amvlm.learning.loop import never
@@ -142,13 +142,9 @@ def main(
                 typer.echo(f"Stopped with {left} of {len(counts)} sets to do; the same command goes on with {name}.")
                 return
             done[name] = scored
-            _write(output, done)
+            write_text(output, json.dumps(done, indent=1))
             keeper.remove()
             log.info("%s: %s", name, scored)
-
-
-def _write(output: Path, done: dict[str, Any]) -> None:
-    write_atomically(output, lambda path: path.write_text(json.dumps(done, indent=1), encoding="utf-8"))
 
 
 def _done(output: Path) -> dict[str, Any]:

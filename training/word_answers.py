@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import write_text
 from napari_amvlm.models.checkpoint import load_model
 from training.benchmarks.taught import UNKNOWN
 from training.command import DataSetsOption, ModelArgument, RecipeArgument, run_command
@@ -57,10 +57,9 @@ def main(
     log.info("%d images", len(images))
     found = answers(network, images, UNKNOWN)
     page = answers_page(found, f"{info.name} {info.version}")
-    output.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"sha256": info.sha256, "answers": [dataclasses.asdict(each) for each in found]}, indent=1)
-    write_atomically(output / "answers.json", lambda path: path.write_text(content, encoding="utf-8"))
-    write_atomically(output / "answers.md", lambda path: path.write_text(page, encoding="utf-8"))
+    write_text(output / "answers.json", content)
+    write_text(output / "answers.md", page)
     draw_answers(calibration_bins(found), confusion(found), output / "answers.png")
     typer.echo(page.split("\n## ", maxsplit=1)[0])
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_amvlm.exports.annotated import annotated_images, project_prompts
-from napari_amvlm.exports.label_files import write_text
 from napari_amvlm.exports.outlines import connected_parts, polygon, without_holes
+from napari_amvlm.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.exports.annotated import annotated_images
-from napari_amvlm.exports.label_files import write_text
 from napari_amvlm.exports.outlines import connected_parts, polygon
+from napari_amvlm.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import write_atomically, write_text
 from napari_amvlm.imaging.folder import file_slug
 
 if TYPE_CHECKING:
@@ -34,11 +34,6 @@ def write_png(path: Path, array: NDArray[Any]) -> None:
     from PIL import Image
 
     write_atomically(path, lambda temporary: Image.fromarray(array).save(temporary, format="PNG"), make_folder=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""), make_folder=True)
 
 
 def made_with(path: Path) -> str | None:

@@ -11,9 +11,8 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.exports.annotated import project_prompts
-from napari_amvlm.exports.label_files import write_text
 from napari_amvlm.exports.scans import annotated_scans
-from napari_amvlm.files import TEMPORARY, disk_errors
+from napari_amvlm.files import TEMPORARY, disk_errors, write_text
 from napari_amvlm.imaging import is_zarr
 from napari_amvlm.imaging.folder import prompt_folders
 from napari_amvlm.imaging.formats.ome_zarr import ome_metadata

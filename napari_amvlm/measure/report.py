@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.exports import annotated_images
-from napari_amvlm.exports.label_files import write_text
-from napari_amvlm.files import refuse_existing
+from napari_amvlm.files import refuse_existing, write_text
 from napari_amvlm.imaging import to_rgb01
 from napari_amvlm.measure.sources import masked_image
 from napari_amvlm.measure.tables import Tables, measure

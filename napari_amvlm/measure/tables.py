@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError, InputError
-from napari_amvlm.exports.label_files import write_text
-from napari_amvlm.files import refuse_existing, write_atomically
+from napari_amvlm.files import refuse_existing, write_atomically, write_text
 from napari_amvlm.measure.objects import measure_image, physical_unit
 
 if TYPE_CHECKING:

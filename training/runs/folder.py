@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import napari_amvlm
 from napari_amvlm.errors import InputError
-from napari_amvlm.files import sha256_of_file, write_atomically
+from napari_amvlm.files import sha256_of_file, write_atomically, write_text
 from napari_amvlm.learning.reports import StepReport, ValidationReport
 from napari_amvlm.learning.run_state import Progress, RunState
 
@@ -114,9 +114,7 @@ class RunFolder:
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON object; the file appears whole or not at all."""
-        write_atomically(
-            self.path / name, lambda path: path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        )
+        write_text(self.path / name, json.dumps(content, indent=1))
 
     def log(self, record: dict[str, Any]) -> None:
         """Add a line to the log."""
@@ -144,7 +142,7 @@ class RunFolder:
     def cut_log(self, step: int) -> None:
         """Drop what was logged after `step`: it is computed and logged again."""
         kept = [json.dumps(r) + "\n" for r in self.logged() if r.get("step", 0) <= step]
-        write_atomically(self.path / LOG, lambda path: path.write_text("".join(kept), encoding="utf-8"))
+        write_text(self.path / LOG, "".join(kept))
 
 
 _FREE = ("environment",)

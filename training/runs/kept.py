@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import InputError
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import write_text
 from training.runs.folder import CONFIG, DATA, SCORES, RunFolder
 from training.runs.grid import GRID
 
@@ -47,7 +47,7 @@ def keep(root: Path, path: Path) -> int:
                 files[(folder / name).relative_to(root).as_posix()] = content if name == CONFIG else _rounded(content)
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(content)}" for name, content in files.items())
     text = "{\n" + lines + "\n}\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), make_folder=True)
+    write_text(path, text)
     return len(folders)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from napari_amvlm.files import write_atomically
+from napari_amvlm.files import write_atomically, write_text
 from training.runs.charts import COLOURS
 from training.simulation.recipe import ARMS
 
@@ -151,8 +151,8 @@ def write_report(out: Path, arms: Mapping[str, Sequence[Round]], target: float) 
     for name, rounds in arms.items():
         writer.writerows([name, *(_rounded(getattr(each, column)) for column in columns)] for each in rounds)
     figures = reached(arms, target)
-    write_atomically(out / CURVES, lambda path: path.write_text(table.getvalue(), encoding="utf-8"))
-    write_atomically(out / REACHED, lambda path: path.write_text(json.dumps(figures, indent=1), encoding="utf-8"))
+    write_text(out / CURVES, table.getvalue())
+    write_text(out / REACHED, json.dumps(figures, indent=1))
     figure = draw_rounds(arms, target)
     write_atomically(out / PICTURE, lambda path: figure.savefig(path, format="png"))
     return reached_lines(figures)
