@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_amvlm.cli.console import progress
+from napari_amvlm.cli.console import progress, quiet
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.learning.loop import never
@@ -30,7 +30,6 @@ from training.command import (
     OutOption,
     RowOption,
     SettingsOption,
-    quiet,
     run_command,
     sitting,
 )

@@ -50,10 +50,6 @@ def run_command(command: Callable[..., Any]) -> None:
         raise SystemExit(exit_code(error)) from error
 
 
-def quiet(fraction: float, note: str) -> None:
-    """Show nothing."""
-
-
 @contextlib.contextmanager
 def sitting(minutes: float | None) -> Iterator[Callable[[], bool]]:
     """Yield what tells whether so many minutes from now have passed, or Ctrl+C was pressed; see `stop_on_interrupt`."""

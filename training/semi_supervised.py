@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from napari_amvlm.cli.console import progress
+from napari_amvlm.cli.console import progress, quiet
 from napari_amvlm.cli.fine_tune import stop_on_interrupt
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import DatasetError
@@ -26,7 +26,6 @@ from training.command import (
     OutOption,
     RecipeArgument,
     SettingsOption,
-    quiet,
     run_command,
 )
 from training.datasets import DatasetSplit, open_dataset

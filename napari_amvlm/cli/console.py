@@ -79,7 +79,7 @@ def progress(description: str) -> Iterator[Callable[[float, str], None]]:
         Takes the share that is done, `[0, 1]`, and a short note to show beside the bar.
     """
     if not sys.stderr.isatty():
-        yield _no_progress
+        yield quiet
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -105,5 +105,5 @@ def _write_above(line: str) -> None:
     _bars[-1].console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _no_progress(fraction: float, note: str) -> None:
+def quiet(fraction: float, note: str) -> None:
     """Show nothing."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from napari_amvlm.losses.tokens import full_precision, widen
+from napari_amvlm.losses.tokens import check_temperature, full_precision, widen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +48,7 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float = 0.07, same: Tensor | 
         raise ValueError(
             f"Expected arguments `a` and `b` of one shape (N, d), but got {tuple(a.shape)} and {tuple(b.shape)}."
         )
-    if temperature <= 0:
-        raise ValueError(f"Expected argument `temperature` to be positive, but got {temperature}.")
+    check_temperature(temperature)
     with full_precision(a):
         a, b = widen(a, b)
         similarity = a @ b.T

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import typer
 
-from napari_amvlm.cli.console import progress
+from napari_amvlm.cli.console import progress, quiet
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import THRESHOLD
@@ -78,7 +78,7 @@ def asked_images(
     pairs: Sequence[ImagePair],
     *,
     seed: int,
-    show: Callable[[float, str], None] = lambda fraction, note: None,
+    show: Callable[[float, str], None] = quiet,
 ) -> list[Asked]:
     """Ask every image in every way.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from napari_amvlm.losses import similarity_nce
+from napari_amvlm.losses import same_meaning, similarity_nce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,5 +169,4 @@ def region_loss(regions: Tensor, phrases: Tensor, names: Sequence[str], *, tempe
     temperature
         tau.
     """
-    same = torch.tensor([[a == b for b in names] for a in names], device=regions.device)
-    return similarity_nce(regions @ phrases.T, temperature=temperature, same=same)
+    return similarity_nce(regions @ phrases.T, temperature=temperature, same=same_meaning(names, regions.device))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from napari_amvlm.config import STRIDE, ModelConfig
@@ -22,6 +22,7 @@ from napari_amvlm.errors import ImageError, PromptError
 from napari_amvlm.imaging import resize, to_rgb01
 from napari_amvlm.imaging.scale import canvas_box, fit_square
 from training.methods.backbone import PlainUNet
+from training.runs.folder import save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -114,8 +115,7 @@ def _resized(masks: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.f
 
 def save_plain_unet(network: nn.Module, path: Path, prompts: Sequence[str]) -> None:
     """Write a network and what its masks show, as safetensors."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"format": FORMAT, "prompts": json.dumps(list(prompts))})
+    save_tensors(network.state_dict(), path, {"format": FORMAT, "prompts": json.dumps(list(prompts))})
 
 
 def load_plain_unet(path: Path, device: torch.device) -> PlainPredictor | None:

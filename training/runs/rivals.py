@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from napari_amvlm.models.text_encoder import load_text_encoder
 from training.methods import method_called
 from training.methods.backbone import WIDTHS
+from training.runs.folder import save_tensors
 from training.runs.plain_unet import PlainPredictor, save_plain_unet
 
 if TYPE_CHECKING:
@@ -49,10 +50,8 @@ def save_rival(method: Method, name: str, network: nn.Module, path: Path, prompt
     if name in ("plain-unet", "u-net"):
         save_plain_unet(network, path, prompts)
         return
-    state = method.predictor(network).state_dict()
-    tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
     metadata = {"format": FORMAT, "method": name, "prompts": json.dumps([*prompts])}
-    save_file(tensors, path, metadata=metadata | {"settings": method.model_dump_json()})
+    save_tensors(method.predictor(network).state_dict(), path, metadata | {"settings": method.model_dump_json()})
 
 
 def load_rival(path: Path, device: torch.device, text_encoder: TextEncoder | None = None) -> PlainPredictor | None:
