@@ -65,6 +65,11 @@ class Batch:
     captions_a: list[str]
 
 
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of one step of a run; a run that goes on draws the same there."""
+    return seed * 1_000_003 + step
+
+
 class BatchSource:
     """Draws batches; the batch of a step depends on the seed and the step alone, so a resumed run sees the same.
 
@@ -102,8 +107,8 @@ class BatchSource:
 
     def draw(self, step: int) -> Batch:
         """Return the batch of `step`: tissue or whole images."""
-        chance = random.Random(self._seed * 1_000_003 + step)
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        number = step_seed(self._seed, step)
+        chance, generator = random.Random(number), torch.Generator().manual_seed(number)
         tissue = [source for source in _TILE_SOURCES if source in self._by_source]
         whole = [source for source in _WHOLE_SOURCES if source in self._by_source]
         tiles = bool(tissue) and (not whole or step % self._tile_every == 0)

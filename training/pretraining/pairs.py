@@ -16,7 +16,7 @@ from napari_amvlm.learning.views import random_affine, strong_view, warp
 from napari_amvlm.models.image_encoder import load_vit
 from training.datasets.mask_captions import caption_of
 from training.datasets.stored import CACHE_BYTES, StoredImage
-from training.pretraining.batches import TISSUE_LOOK, WHOLE_LOOK, Batch
+from training.pretraining.batches import TISSUE_LOOK, WHOLE_LOOK, Batch, step_seed
 from training.pretraining.run import Pretraining
 from training.pretraining.text_views import drop_words
 
@@ -91,7 +91,7 @@ class PairSource:
 
     def draw(self, step: int) -> Batch:
         """Return the batch of `step`; no prompt is asked in it."""
-        number = self._seed * 1_000_003 + step
+        number = step_seed(self._seed, step)
         chance, generator = random.Random(number), torch.Generator().manual_seed(number)
         chosen = chance.sample(range(len(self._images)), self._batch)
         images = [self._images[i] for i in chosen]

@@ -18,7 +18,7 @@ from napari_amvlm.learning.module_state import below, descend, flat, optimiser_t
 from napari_amvlm.learning.run_state import Progress, RunState
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.checkpoint import load_model
-from training.pretraining.batches import BatchSource
+from training.pretraining.batches import BatchSource, step_seed
 from training.pretraining.data import is_validation
 from training.pretraining.joint_loss import total_loss
 from training.pretraining.prompts import CONCEPTS
@@ -187,8 +187,8 @@ class Pretraining:
         recipe = self.recipe
         for index in self.workers.share(recipe.accumulate):
             number = self.step * recipe.accumulate + index
-            chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
-            torch.manual_seed(recipe.seed * 1_000_003 + number)  # dropout of a text encoder that learns
+            chance = torch.Generator().manual_seed(step_seed(recipe.seed, number))
+            torch.manual_seed(step_seed(recipe.seed, number))  # dropout of a text encoder that learns
             loss, parts = total_loss(self.model, self.alignment, self.source.draw(number), recipe, chance)
             if not bool(loss.isfinite()):
                 raise DivergedError(

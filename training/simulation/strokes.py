@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
+
+from napari_amvlm.review.followed import Stroke
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,15 +17,6 @@ LENGTH, WIDTH = 30, 3
 
 _DIRECTIONS = 12
 """Directions that a person chooses between, over half a turn."""
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """Pixels that were painted (`positive`) or erased, int64 `(K,)` each."""
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    positive: bool
 
 
 def next_stroke(

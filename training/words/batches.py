@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_amvlm.learning.views import AppearanceConfig, GeometryConfig, random_affine, random_crop, strong_view, warp
-from training.pretraining.batches import OBJECT_SIZES, TISSUE, TISSUE_LOOK, Batch
+from training.pretraining.batches import OBJECT_SIZES, TISSUE, TISSUE_LOOK, Batch, step_seed
 from training.pretraining.text_views import swap_sides
 from training.words.captions import caption_of
 from training.words.fields import EVERYDAY, deniable, field_of
@@ -98,8 +98,8 @@ class WordSource:
 
     def draw(self, step: int) -> Batch:
         """Return the batch of `step`."""
-        chance = random.Random(self._seed * 1_000_003 + step)
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        number = step_seed(self._seed, step)
+        chance, generator = random.Random(number), torch.Generator().manual_seed(number)
         names = chance.choices(list(self._weights), list(self._weights.values()), k=self._batch)
         size = self._first[1] if step < self._first[0] else self._size
         pictures, views, asked, index = [], [], [], []
@@ -140,7 +140,7 @@ class WordSource:
         self, plain: Tensor, views: Sequence[View], names: Sequence[str], step: int
     ) -> tuple[list[str], list[str], Tensor, list[str]]:
         """Return captions, their meanings, and the second views of images and captions, by draws of their own."""
-        number = self._seed * 1_000_003 + step
+        number = step_seed(self._seed, step)
         chance, generator = random.Random(f"captions {number}"), torch.Generator().manual_seed(number ^ _APART)
         made = [
             caption_of(view, self._specs[name].modality, self._wordings, chance)
