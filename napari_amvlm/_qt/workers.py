@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qtpy.QtCore import QObject, QThread, Signal
+from qtpy.QtCore import QThread, Signal
 
 from napari_amvlm.errors import Cancelled, sentence
 from napari_amvlm.generators import drain
@@ -37,7 +37,10 @@ def guarded(function: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 class GuardedThread(QThread):
-    """A thread that always ends in exactly one of `returned`, `cancelled` or `errored`, and then in `finished`."""
+    """A thread that always ends in exactly one of `returned`, `cancelled` or `errored`, and then in `finished`.
+
+    It has no parent: `JobQueue.start` holds it until it has ended.
+    """
 
     returned = Signal(object)
     cancelled = Signal()
@@ -66,8 +69,8 @@ class GuardedThread(QThread):
 class CallThread(GuardedThread):
     """Call one function: for the disk, and for anything short that may not hold up the window."""
 
-    def __init__(self, function: Callable[[], object], parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__()
         self._function = function
 
     def work(self) -> object:
@@ -78,10 +81,8 @@ class CallThread(GuardedThread):
 class LoadThread(GuardedThread):
     """Load a model; the first one also brings in torch, which takes seconds."""
 
-    def __init__(
-        self, load: Callable[[], Predictor], devices: Callable[[], dict[str, str]], parent: QObject | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, load: Callable[[], Predictor], devices: Callable[[], dict[str, str]]) -> None:
+        super().__init__()
         self._load = load
         self._devices = devices
 
@@ -109,9 +110,8 @@ class LearnThread(GuardedThread):
         self,
         start: Callable[[Stop, Stop], Generator[Any, None, Any]],
         keep: Callable[[Any], object],
-        parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._start = start
         self._keep = keep
         self._paused = threading.Event()

@@ -17,19 +17,16 @@ _COPIES = 3.0
 """How often a map of the finest level is alive at the peak: its input, its output, and what comes between."""
 
 
-def memory_needed(model: AMVLM, *, batch: int, prompts: int, cache_bytes: int = 0, tile: int | None = None) -> int:
+def memory_needed(model: AMVLM, *, batch: int, prompts: int, cache_bytes: int = 0) -> int:
     """Return about how many bytes a pass over a slide takes on top of what is loaded, whatever the slide's size.
 
     Parameters
     ----------
     cache_bytes
         What tiles at the borders of blocks may take until their neighbours are done.
-    tile
-        Side of a tile, pixels; by default the model's own.
     """
     config = model.config
-    side = tile or config.tile
-    pixels = side * side
+    side, pixels = config.tile, config.tile**2
     unet = config.unet
     levels = [c * pixels / (unet.patch * 2**i) ** 2 for i, c in enumerate(unet.channels)]
     dense = config.dense * pixels / 16

@@ -20,8 +20,8 @@ TICK = 16
 class Heartbeat(QObject):
     """Measures the time from one tick of the event loop to the next."""
 
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._gaps: list[float] = []
         self._last = time.perf_counter()
         self._timer = QTimer(self)

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 
 from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.errors import Cancelled, ImageError, ProjectError
@@ -40,8 +40,8 @@ class CompareThread(GuardedThread):
     progressed = Signal(int, int)
     compared = Signal(object)
 
-    def __init__(self, comparer: Comparer, image_ids: Iterable[int], parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, comparer: Comparer, image_ids: Iterable[int]) -> None:
+        super().__init__()
         self._comparer = comparer
         self._waiting = deque(image_ids)
         self._total = len(self._waiting)

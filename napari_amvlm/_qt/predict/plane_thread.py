@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 
 from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.errors import Cancelled, PromptError
@@ -52,10 +52,9 @@ class PredictThread(PromptThread):
         scale: ScaleName,
         magnification: float,
         look: Callable[[np.ndarray], str],
-        limits: Callable[[], tuple[float, float] | None] = lambda: None,
-        parent: QObject | None = None,
+        limits: Callable[[], tuple[float, float] | None],
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._predictor = predictor
         self._image = image
         self._limits = limits

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 
 from napari_amvlm._qt.predict.plane_thread import PromptThread, taught_prompts
 from napari_amvlm.errors import Cancelled, InputError
@@ -59,14 +59,8 @@ class SlideThread(PromptThread):
     opened = Signal(object)
     found = Signal(object)
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        job: SlideJob,
-        on_block: Callable[[SlideReport], None],
-        parent: QObject | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, predictor: Predictor, job: SlideJob, on_block: Callable[[SlideReport], None]) -> None:
+        super().__init__()
         self._predictor = predictor
         self._job = job
         self._on_block = on_block
@@ -202,9 +196,8 @@ class StackThread(PromptThread):
         volume: tuple[int, ...],
         slices: tuple[int, int] | None,
         limits: Callable[[], tuple[float, float] | None],
-        parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._predictor = predictor
         self._image = image
         self._prompts = tuple(prompts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 
 from napari_amvlm._qt.workers import GuardedThread
 from napari_amvlm.session import order_queue
@@ -34,10 +34,8 @@ class ScoreThread(GuardedThread):
         predictor: Predictor,
         items: Sequence[QueueItem],
         prompts: Sequence[str],
-        *,
-        parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._project = project
         self._predictor = predictor
         self._items = tuple(items)
