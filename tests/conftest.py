@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a tiny model with random, seeded weights and the real sentence encoder."""
+"""Fixtures that many tests share: a project, a tiny model with random weights, and the real sentence encoder."""
 
 import contextlib
 import os
@@ -21,6 +21,15 @@ def pytest_configure():
 def pytest_unconfigure():
     """End the virtual screen."""
     _screen.close()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a new project that is open for writing."""
+    from napari_amvlm.project import Project
+
+    with Project.create(tmp_path / "breast.amvlm") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,6 @@ HEIGHT, WIDTH = 60, 48
 
 
 @pytest.fixture
-def project(tmp_path):
-    with Project.create(tmp_path / "a.amvlm") as opened:
-        yield opened
-
-
-@pytest.fixture
 def photo(tmp_path):
     """Return a folder with one image."""
     pixels = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)

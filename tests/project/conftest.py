@@ -7,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from napari_amvlm.project import Project
-
 SHAPE = (40, 50)
 
 
@@ -30,12 +28,6 @@ def random_mask():
         return np.random.default_rng(number).random(SHAPE) > 0.5
 
     return make
-
-
-@pytest.fixture
-def project(tmp_path):
-    with Project.create(tmp_path / "breast.amvlm") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from napari_amvlm.generators import drain
 from napari_amvlm.imaging import Tile
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Answer, Project, Region, TileScores, score_tiles
+from napari_amvlm.project import Answer, Region, TileScores, score_tiles
 from napari_amvlm.session import QueueScorer, keep_model, learning_data, order_queue, start_run
 from napari_amvlm.session.student_weights import keep_student, load_student
 
@@ -24,12 +24,6 @@ def _slide(seed, shape=SHAPE):
 def _xray(seed):
     ramp = np.linspace(20, 180, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     return (ramp + np.random.default_rng(seed).integers(0, 20, SHAPE)).astype(np.uint8)
-
-
-@pytest.fixture
-def project(tmp_path):
-    with Project.create(tmp_path / "p.amvlm") as opened:
-        yield opened
 
 
 @pytest.fixture

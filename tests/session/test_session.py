@@ -29,12 +29,6 @@ def _scale(prompt, shape, gray):
 
 
 @pytest.fixture
-def project(tmp_path):
-    with Project.create(tmp_path / "breast.amvlm") as opened:
-        yield opened
-
-
-@pytest.fixture
 def annotated(project):
     """Return a project of seven images; five are accepted for "nuclei", the fourth of them is held out."""
     for number in range(7):
