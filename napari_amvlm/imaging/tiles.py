@@ -22,6 +22,11 @@ class Tile:
     height: int
     width: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns, as an index of arrays `(H, W, ...)`."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
 
 def tile_grid(shape: tuple[int, int], tile: int, overlap: int) -> list[Tile]:
     """Cover an image with evenly spaced tiles, row by row.

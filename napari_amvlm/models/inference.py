@@ -224,9 +224,8 @@ def decode_prompt(
             maps = torch.cat(found, dim=1).float().sigmoid()[0].cpu()
             tile = tiles[index]
             window = torch.from_numpy(blend_window(tile.height, tile.width, encoded.overlap))
-            area = (slice(tile.y, tile.y + tile.height), slice(tile.x, tile.x + tile.width))
-            total[(slice(None), *area)] += maps * window
-            weight[area] += window
+            total[(slice(None), *tile.slices)] += maps * window
+            weight[tile.slices] += window
             presence.append(float(out.presence[0]))
         if on_progress:
             on_progress(min(start + batch, len(tiles)), len(tiles))
@@ -305,7 +304,7 @@ def _encode_tiles(
 ) -> Iterator[tuple[int, ImageFeatures]]:
     """Encode the tiles `rows` in one batch, and yield the features of each as a batch of one."""
     tiles = [encoded.tiles[i] for i in rows]
-    images = torch.stack([encoded.pixels[:, t.y : t.y + t.height, t.x : t.x + t.width] for t in tiles]).to(device)
+    images = torch.stack([encoded.pixels[(slice(None), *t.slices)] for t in tiles]).to(device)
     whole = torch.full((len(tiles),), encoded.scale.name == "whole", device=device)
     with torch.inference_mode(), autocast(device):
         features = model.encode_image(images, whole)

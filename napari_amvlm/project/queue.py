@@ -172,9 +172,8 @@ def mark_reviewed(connection: sqlite3.Connection, image_id: int, reviewed: npt.N
     updates: list[tuple[str, int]] = []
     rows = connection.execute("SELECT id, y, x, height, width FROM queue_items WHERE image_id = ?", (image_id,))
     for row in rows.fetchall():
-        region, pixels = _region(row), (slice(None), slice(None))
-        if region is not None:
-            pixels = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
+        region = _region(row)
+        pixels = (slice(None), slice(None)) if region is None else region.slices
         if reviewed is None or reviewed[pixels].all():
             updates.append(("accepted", row["id"]))
         elif reviewed[pixels].any():

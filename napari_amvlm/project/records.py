@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from napari_amvlm.imaging import Tile
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -216,14 +218,8 @@ class PromptRecord:
     magnification: float | None
 
 
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of an image: its upper left corner and its size, pixels."""
-
-    y: int
-    x: int
-    height: int
-    width: int
+class Region(Tile):
+    """A rectangle of an image that is a queue item of its own."""
 
 
 @dataclass(frozen=True)

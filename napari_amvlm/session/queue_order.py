@@ -220,8 +220,7 @@ class QueueScorer:
 
     @staticmethod
     def _shown(predictor: Predictor, image: _Seen, part: Tile) -> Predictor:
-        pixels = image.pixels[part.y : part.y + part.height, part.x : part.x + part.width]
-        predictor.set_image(pixels, key=(image.image_id, part), limits=image.limits)
+        predictor.set_image(image.pixels[part.slices], key=(image.image_id, part), limits=image.limits)
         return predictor
 
     def _scale(self, image: _Seen, prompt: str) -> tuple[ScaleName, float]:

@@ -43,9 +43,9 @@ class ChunkReader:
         ImageError
             The file is damaged there.
         """
-        bottom, right = area.y + area.height, area.x + area.width
         if isinstance(self._plane, np.ndarray):
-            return self._plane[area.y : bottom, area.x : right]
+            return self._plane[area.slices]
+        bottom, right = area.y + area.height, area.x + area.width
         pixels = np.empty((area.height, area.width, *self._plane.shape[2:]), self._plane.dtype)
         for row in self._touched(0, area.y, bottom):
             for column in self._touched(1, area.x, right):

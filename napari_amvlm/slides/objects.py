@@ -72,12 +72,12 @@ def number_objects(
             joints = _Joints(store.request.shape, store.request.block * PART)
             for part in parts:
                 step()
-                store.objects[(row, *_slices(part))] = joints.add(part, _climbed(store, row, part))
+                store.objects[(row, *part.slices)] = joints.add(part, _climbed(store, row, part))
             numbers = joints.numbers()
             counts.append(int(numbers.max(initial=0)))
             for part in parts:
                 step()
-                store.objects[(row, *_slices(part))] = numbers[store.objects[(row, *_slices(part))]]
+                store.objects[(row, *part.slices)] = numbers[store.objects[(row, *part.slices)]]
         store.note_objects(counts)
     return tuple(counts)
 
@@ -88,10 +88,6 @@ def _parts(store: SlideStore) -> Iterator[Tile]:
     for y in range(0, height, side):
         for x in range(0, width, side):
             yield Tile(y, x, min(side, height - y), min(side, width - x))
-
-
-def _slices(part: Tile) -> tuple[slice, slice]:
-    return slice(part.y, part.y + part.height), slice(part.x, part.x + part.width)
 
 
 def _climbed(store: SlideStore, row: int, part: Tile) -> Climbed:

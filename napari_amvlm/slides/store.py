@@ -216,7 +216,7 @@ class SlideStore:
         area = self.grid.rectangle(index)
         labels = label_image(list(probability), self.request.threshold)
         with disk_errors(self.path):
-            part = (slice(area.y, area.y + area.height), slice(area.x, area.x + area.width))
+            part = area.slices
             rounded = np.rint(probability * 255).astype(np.uint8)
             self.probability[(slice(None), *part)] = rounded
             self.levels[0][part] = labels

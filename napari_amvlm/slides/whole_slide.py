@@ -85,6 +85,6 @@ def _enlarged(probability: NDArray[np.float32], area: Tile, shape: tuple[int, in
     y, x = probability.shape[0] / shape[0], probability.shape[1] / shape[1]
     box = (area.y * y, area.x * x, (area.y + area.height) * y, (area.x + area.width) * x)
     around = whole_pixels(box, (2, 2), (probability.shape[0], probability.shape[1]))
-    part = probability[around.y : around.y + around.height, around.x : around.x + around.width]
+    part = probability[around.slices]
     inside = (box[0] - around.y, box[1] - around.x, box[2] - around.y, box[3] - around.x)
     return np.clip(resize(part, (area.height, area.width), box=inside), 0, 1)

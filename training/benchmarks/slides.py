@@ -117,12 +117,11 @@ class SlideBench:
         side = blocks * BLOCK
         start = (min(self.shape) // 2) // side * side
         region = Tile(start, start, min(side, self.shape[0] - start), min(side, self.shape[1] - start))
-        area = (slice(start, start + region.height), slice(start, start + region.width))
         labels = []
         for name, block in (("apart", BLOCK), ("together", side)):
             store = self.store(name, block)
             list(SlideRun(self.predictor, self.image, store, region=region, first=self.middle(64)).run())
-            labels.append(np.asarray(store.levels[0][area]))
+            labels.append(np.asarray(store.levels[0][region.slices]))
         return float(np.mean(labels[0] != labels[1]))
 
     def _tiles(self, count: int) -> NDArray[np.float32]:

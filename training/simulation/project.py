@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_amvlm.imaging import ImagePair, Tile
+    from napari_amvlm.imaging import ImagePair
     from napari_amvlm.project import Project, QueueItem
     from training.simulation.recipe import SimulationRecipe
 
@@ -99,7 +99,7 @@ def cut_folder(folder: DataFolder, target: Path, side: int) -> DataFolder:
             image = read_image(pair.image).data
             labels = pair.labels(image.shape)
             for tile in tile_grid((image.shape[0], image.shape[1]), side, 0):
-                name, box = f"{pair.name}-y{tile.y}-x{tile.x}.tif", _slices(tile)
+                name, box = f"{pair.name}-y{tile.y}-x{tile.x}.tif", tile.slices
                 tifffile.imwrite(unfinished / "img" / name, np.ascontiguousarray(image[box]))
                 tifffile.imwrite(unfinished / "labelcol" / name, np.ascontiguousarray(labels[box]))
         try:
@@ -150,9 +150,4 @@ def some_images(items: Iterable[QueueItem], count: int | None, seed: str) -> lis
 
 def region_of(item: QueueItem, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Return where in its image of `shape` an item lies."""
-    whole = Region(0, 0, *shape)
-    return _slices(item.region or whole)
-
-
-def _slices(box: Tile | Region) -> tuple[slice, slice]:
-    return slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+    return (item.region or Region(0, 0, *shape)).slices

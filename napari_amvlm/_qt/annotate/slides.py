@@ -106,9 +106,8 @@ class Slides(QObject):
         image, prompts = describe_layer(annotation.image), annotation.prompts()
 
         def read() -> _Region:
-            rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
             maps = [annotation.probability(prompt, box) for prompt in prompts]
-            return _Region(box, slide_key(image.data), np.array(image.data[rows, columns]), maps)
+            return _Region(box, slide_key(image.data), np.array(image.data[box.slices]), maps)
 
         def done(region: _Region) -> None:
             self._opening = False

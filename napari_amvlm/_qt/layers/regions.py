@@ -42,7 +42,7 @@ def chosen_region(
             region |= _inside(layer, image, shape, place)
     elif work is not None:
         words = "the region of the queue"
-        region[work.y : work.y + work.height, work.x : work.x + work.width] = True
+        region[work.slices] = True
     else:
         words = "what is in view"
         _check_flat(viewer)
