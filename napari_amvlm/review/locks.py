@@ -42,15 +42,8 @@ def visible_objects(
     >>> visible_objects(np.array([[1, 1, 1, 2, 2]]), np.array([[True, True, False, True, False]]))
     array([[0, 0, 0, 0, 2]])
     """
-    index, shown = _shown(proposed, locked, least_visible)
-    return np.where(shown[index] & ~locked, proposed, 0).astype(proposed.dtype, copy=False)
-
-
-def _shown(
-    proposed: NDArray[np.integer], locked: NDArray[np.bool_], least_visible: float
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return which object each pixel is of, `(H, W)`, and whether enough of each object `(N,)` is to be seen."""
     values, index, sizes = np.unique(proposed, return_inverse=True, return_counts=True)
     index = index.reshape(proposed.shape)
     visible = np.bincount(index[~locked], minlength=len(values))
-    return index, np.asarray((values > 0) & (visible > 0) & (visible >= least_visible * sizes))
+    shown = (values > 0) & (visible > 0) & (visible >= least_visible * sizes)
+    return np.where(shown[index] & ~locked, proposed, 0).astype(proposed.dtype, copy=False)
