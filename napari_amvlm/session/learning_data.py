@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ImageError, ProjectError
@@ -9,7 +10,7 @@ from napari_amvlm.imaging import Copies, is_gray, to_rgb01
 from napari_amvlm.review import PixelState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -168,7 +169,7 @@ class _Reader:
         images: list[LabelledImage] = []
         read: list[int] = []
         for image_id in sorted(by_image):
-            with _Reporting(self._on_problem):
+            with _reporting(self._on_problem):
                 images.append(self._image(self._project.images.get(image_id), by_image[image_id]))
                 read.extend(c.id for c in by_image[image_id])
         return tuple(images), tuple(sorted(read))
@@ -180,7 +181,7 @@ class _Reader:
         images: list[UnlabelledImage] = []
         read: list[int] = []
         for image_id in sorted(ids):
-            with _Reporting(self._on_problem):
+            with _reporting(self._on_problem):
                 name, pixels = self._names[image_id], self._pixels(self._project.images.get(image_id))
                 original = copies.original(pixels)
                 if original is None:
@@ -208,20 +209,15 @@ class _Reader:
         )
 
 
-class _Reporting:
-    """Reports the sentence of a project or image error instead of raising it, where there is a callback."""
-
-    def __init__(self, on_problem: Callable[[str], None] | None) -> None:
-        self._on_problem = on_problem
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
-        if self._on_problem is None or not isinstance(error, (ProjectError, ImageError)):
-            return False
-        self._on_problem(str(error))
-        return True
+@contextlib.contextmanager
+def _reporting(on_problem: Callable[[str], None] | None) -> Iterator[None]:
+    """Report the sentence of a project or image error instead of raising it, where there is a callback."""
+    try:
+        yield
+    except (ProjectError, ImageError) as error:
+        if on_problem is None:
+            raise
+        on_problem(str(error))
 
 
 def _within(records: Sequence[ImageRecord], limit: int) -> list[ImageRecord]:
