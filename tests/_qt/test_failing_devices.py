@@ -12,9 +12,9 @@ NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 
 LOST = RuntimeError("CUDA error: unspecified launch failure")
 
 
-def _fail_first(error, times, function):
-    """Return `function`, which fails so many times first, as torch does."""
-    left = iter(range(times))
+def _fail_first(error, function):
+    """Return `function`, which fails the first time, as torch does."""
+    left = iter([error])
 
     def failing(*arguments, **options):
         if next(left, None) is not None:
@@ -48,7 +48,7 @@ def _learn(bench):
 def test_learning_with_short_memory_is_told_and_ends_well(bench, monkeypatch):
     _accepted(bench)
     before = bench.workspace.served_key()
-    monkeypatch.setattr(MeanTeacher, "step", _fail_first(NO_MEMORY, 1, MeanTeacher.step))
+    monkeypatch.setattr(MeanTeacher, "step", _fail_first(NO_MEMORY, MeanTeacher.step))
 
     said = _learn(bench)
 
@@ -61,7 +61,7 @@ def test_learning_with_short_memory_is_told_and_ends_well(bench, monkeypatch):
 def test_a_device_that_is_lost_while_learning_is_told_and_the_run_ends_well(bench, monkeypatch):
     _accepted(bench)
     before = {name: value.clone() for name, value in bench.workspace.predictor.model.state_dict().items()}
-    monkeypatch.setattr(MeanTeacher, "step", _fail_first(LOST, 1, MeanTeacher.step))
+    monkeypatch.setattr(MeanTeacher, "step", _fail_first(LOST, MeanTeacher.step))
 
     said = _learn(bench)
 
@@ -76,7 +76,7 @@ def test_short_memory_and_a_lost_device_while_predicting_are_told_and_the_mask_c
     bench.workspace.said.connect(lambda level, text: said.append(text) if level == "warning" else None)
     model = bench.workspace.predictor.model
     for error in (NO_MEMORY, LOST):
-        model.image_encoder.register_forward_pre_hook(_fail_first(error, 1, lambda *_: None))
+        model.image_encoder.register_forward_pre_hook(_fail_first(error, lambda *_: None))
 
     bench.run("nuclei")
 

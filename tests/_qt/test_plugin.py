@@ -1,6 +1,5 @@
 """What napari itself makes of the manifest: menu entries, docks that get their viewer, samples."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import napari
@@ -14,12 +13,11 @@ from pydantic import ValidationError
 
 import napari_amvlm._qt.settings
 from napari_amvlm._qt.annotate.dock import AnnotateDock
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.main_dock import MainDock
 from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm._qt.settings import Preferences, preferences
-
-MakeViewer = Callable[..., napari.Viewer]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +44,7 @@ def test_docks_are_in_the_segment_menu(make_napari_viewer):
 
 def test_napari_opens_the_samples_and_shows_all_of_each(make_napari_viewer):
     viewer = make_napari_viewer()
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = camera_of(viewer)
 
     for sample, count in (("nuclei", 12), ("lungs", 4), ("spine", 3)):
         viewer.open_sample("napari-amvlm", sample)

@@ -7,10 +7,10 @@ from napari_amvlm.imaging import split_instances
 from napari_amvlm.imaging.depth_objects import climb, depth_of, smoothed
 
 
-def _discs(*centres, radius=12, shape=(60, 90)):
-    objects = np.zeros(shape, np.int32)
+def _discs(*centres):
+    objects = np.zeros((60, 90), np.int32)
     for number, centre in enumerate(centres, start=1):
-        objects[disk(centre, radius, shape=shape)] = number
+        objects[disk(centre, 12, shape=objects.shape)] = number
     return objects
 
 

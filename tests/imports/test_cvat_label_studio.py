@@ -36,10 +36,10 @@ def _square(x, y, width, height):
     return mask
 
 
-def _cvat(path, shapes, *, image=f'name="d/a.png" width="{WIDTH}" height="{HEIGHT}"'):
+def _cvat(path, shapes):
     path.write_text(
         f'<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version><meta><task/></meta>'
-        f'<image id="0" {image}>{shapes}</image></annotations>',
+        f'<image id="0" name="d/a.png" width="{WIDTH}" height="{HEIGHT}">{shapes}</image></annotations>',
         encoding="utf-8",
     )
     return path

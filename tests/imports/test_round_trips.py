@@ -24,7 +24,7 @@ def _by_key(project):
     return {(project.images.get(c.image_id).sha256, c.prompt): c for c in project.corrections.select()}
 
 
-def assert_equal(source, target, *, objects, answers=None):
+def assert_equal(source, target, *, objects):
     ours, theirs = _by_key(source), _by_key(target)
     assert ours.keys() == theirs.keys()
     for key, correction in ours.items():

@@ -7,8 +7,6 @@ import torch
 
 from napari_amvlm.losses import css_loss, match_weights, pairwise_cosine, soft_match, t2v_loss, v2t_loss
 
-Matrix = list[list[float]]
-
 
 def _dot(a, b):
     return sum(x * y for x, y in zip(a, b, strict=True))

@@ -7,8 +7,6 @@ import torch
 
 from napari_amvlm.losses import coarse_icl_loss, fine_icl_loss, icl_loss
 
-Matrix = list[list[float]]
-
 PADDING = [[False] * 4, [False, False, True, True], [False, False, False, True]]
 
 

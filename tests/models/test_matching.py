@@ -16,8 +16,6 @@ from napari_amvlm.losses import (
 )
 from napari_amvlm.models.matching import CrossModalAttention, ProbabilityDistribution
 
-Vector = list[float]
-
 
 def _randn(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

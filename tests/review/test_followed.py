@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 class Halves:
     """Spreads a stroke to the half of an image that it lies in; counts what it was asked."""
 
-    def __init__(self, shape=(4, 8)):
-        self.shape = shape
-        self.probability = np.zeros(shape, np.float32)
+    shape = (4, 8)
+
+    def __init__(self):
+        self.probability = np.zeros(self.shape, np.float32)
         self.before: list[NDArray[np.float32]] = []
         self.count = 0
 

@@ -37,8 +37,8 @@ def _add(project, *images):
     return project.queue.items()
 
 
-def _flat(value, shape=SHAPE):
-    return TileScores(np.array([[0, 0, *shape]]), np.array([value]), np.array([value]))
+def _flat(value):
+    return TileScores(np.array([[0, 0, *SHAPE]]), np.array([value]), np.array([value]))
 
 
 def _names(project):

@@ -21,8 +21,8 @@ def _store(path, probability, depth, countable):
     return store
 
 
-def _field(seed, sigma, shape=(530, 800)):
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), sigma)
+def _field(seed, sigma):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((530, 800)), sigma)
     return np.asarray((noise - noise.min()) / np.ptp(noise))
 
 

@@ -22,9 +22,9 @@ def discs():
     return ((y - 32) ** 2 + (x - 32) ** 2 < 144) | ((y - 96) ** 2 + (x - 96) ** 2 < 144)
 
 
-def bright_discs(noise=0.02):
+def bright_discs():
     """Return an image whose discs are bright, and a map at half its resolution."""
-    values = np.random.default_rng(0).normal(0.2, noise, (SIDE, SIDE)) + 0.6 * discs()
+    values = np.random.default_rng(0).normal(0.2, 0.02, (SIDE, SIDE)) + 0.6 * discs()
     pixels = torch.from_numpy(np.repeat(values[None], 3, 0).astype(np.float32))
     return FeatureMaps(
         (SIDE, SIDE), "whole", pixels, (0, 0, SIDE, SIDE), (nn.functional.avg_pool2d(pixels[None], 2)[0],)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm.review import PixelState
 from tests._qt.conftest import picture
 
@@ -84,7 +85,7 @@ def test_a_new_prediction_leaves_the_accepted_region_alone(found):
 def test_the_part_in_view_is_the_region_where_nothing_was_drawn(make_bench):
     bench = make_bench(show=True)
     bench.run("nuclei")
-    camera = getattr(bench.viewer, "scene", bench.viewer).camera
+    camera = camera_of(bench.viewer)
     camera.center = (24, 24)
     camera.zoom = 30.0
 
@@ -118,7 +119,7 @@ def test_a_region_that_was_taken_back_is_accepted_again_as_that_region(found):
 def test_the_part_in_view_is_right_where_axes_are_swapped_and_none_in_3d(make_bench):
     bench = make_bench(picture()[:, :64], show=True)
     bench.run("nuclei")
-    camera = getattr(bench.viewer, "scene", bench.viewer).camera
+    camera = camera_of(bench.viewer)
     bench.viewer.dims.ndisplay = 3
     bench.annotate.accept_region()
     in_3d = bench.status()

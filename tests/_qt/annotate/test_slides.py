@@ -6,6 +6,7 @@ import pytest
 import zarr
 
 from napari_amvlm._qt.annotate import slides as large_work
+from napari_amvlm._qt.layers.camera import camera_of
 from napari_amvlm._qt.layers.image import CUT_FROM
 from napari_amvlm._qt.widgets.extent_choice import Extent
 from napari_amvlm.slides.store import DONE, TODO
@@ -14,9 +15,9 @@ SIDE = 3000
 TISSUE = (slice(620, 1420), slice(700, 1400))
 
 
-def _pyramid(seed=0):
+def _pyramid():
     """Return a slide of glass with one piece of tissue, with levels."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     image = np.full((SIDE, SIDE, 3), 240, np.uint8)
     coarse = rng.integers(40, 200, (30, 24, 3)).repeat(30, axis=0).repeat(30, axis=1)
     noisy = coarse + rng.integers(-40, 40, coarse.shape)
@@ -33,14 +34,14 @@ def slide(make_bench):
 
 
 def _look(bench, row, column, side):
-    camera = getattr(bench.viewer, "scene", bench.viewer).camera
+    camera = camera_of(bench.viewer)
     camera.center = (0, row, column)
     camera.zoom = max(bench.viewer.canvas.size) / side
     bench.idle()
 
 
-def _states(bench, prompt="nuclei"):
-    return bench.annotate.annotation().shown_prompt(prompt).store.states
+def _states(bench):
+    return bench.annotate.annotation().shown_prompt("nuclei").store.states
 
 
 def _levels(bench):

@@ -10,9 +10,9 @@ from training.methods.protocol import Views
 WIDTHS = (4, 8, 8, 8, 8)
 
 
-def disc_image(seed, side=80):
+def disc_image(seed):
     """Return a picture of dark discs on a light ground, float32 `(H, W, 3)`, and their mask."""
-    chance = np.random.default_rng(seed)
+    chance, side = np.random.default_rng(seed), 80
     rows, columns = np.mgrid[:side, :side]
     mask = np.zeros((side, side), np.bool_)
     for row, column in chance.integers(8, side - 8, (5, 2)):

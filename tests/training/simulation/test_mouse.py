@@ -15,8 +15,8 @@ from training.simulation.mouse import MouseModel, correct, outline_length, wrong
 MOUSE = MouseModel(piece_seconds=1, look_seconds=5)
 
 
-def _disc(radius, row=32, column=32, side=64):
-    rows, columns = np.mgrid[:side, :side]
+def _disc(radius, row=32, column=32):
+    rows, columns = np.mgrid[:64, :64]
     return np.asarray((rows - row) ** 2 + (columns - column) ** 2 <= radius**2)
 
 
