@@ -1,4 +1,4 @@
-"""Layout shared by the docks: a column that scrolls, rows with a name in front, and the way that Tab takes."""
+"""Layout shared by the docks: a column that scrolls, rows of widgets, and the way that Tab takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,28 @@ class ScrollColumn(QScrollArea):
         """Add widgets at the bottom."""
         for widget in widgets:
             self.column.addWidget(widget)
+
+
+def row_of(
+    *widgets: QWidget, wide: QWidget | None = None, within: QWidget | None = None, spacing: int = 4
+) -> QHBoxLayout:
+    """Return widgets side by side, without margins.
+
+    Parameters
+    ----------
+    wide
+        The one that takes what room there is; None lets all share it.
+    within
+        The widget that they fill.
+    spacing
+        Between two of them, pixels.
+    """
+    row = QHBoxLayout(within) if within is not None else QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(spacing)
+    for widget in widgets:
+        row.addWidget(widget, int(wide in (None, widget)))
+    return row
 
 
 def named_rows(rows: dict[str, QWidget]) -> QFormLayout:

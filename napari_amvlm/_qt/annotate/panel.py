@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QComboBox,
     QFrame,
-    QHBoxLayout,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -19,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_amvlm._qt.layout import ScrollColumn, named_rows, tab_through
+from napari_amvlm._qt.layout import ScrollColumn, named_rows, row_of, tab_through
 from napari_amvlm._qt.widgets.brush_row import BrushRow
 from napari_amvlm._qt.widgets.confirm import Confirm
 from napari_amvlm._qt.widgets.eliding import ElidingLine
@@ -115,7 +114,7 @@ class AnnotatePanel(QWidget):
             named_rows({"Brush": self.brush, "Threshold": self.threshold, "Scale": self.scale, "": self.instances})
         )
         body.add(self.progress)
-        body.column.addLayout(_buttons(self.accept_button, self.region_button, self.reject_button))
+        body.column.addLayout(row_of(self.accept_button, self.region_button, self.reject_button))
         body.add(self.shown)
         body.add(self.step)
         self.objects_section.addWidget(self.objects)
@@ -226,17 +225,5 @@ def _list(name: str, tip: str) -> QComboBox:
 
 def _row(wide: QWidget, narrow: QWidget) -> QWidget:
     both = QWidget()
-    row = QHBoxLayout(both)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(4)
-    row.addWidget(wide, 1)
-    row.addWidget(narrow)
+    row_of(wide, narrow, wide=wide, within=both)
     return both
-
-
-def _buttons(*buttons: QPushButton) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setSpacing(4)
-    for button in buttons:
-        row.addWidget(button, 1)
-    return row

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.layout import ScrollColumn, tab_through
+from napari_amvlm._qt.layout import ScrollColumn, row_of, tab_through
 from napari_amvlm._qt.widgets.add_button import AddButton
 from napari_amvlm._qt.widgets.auto_learn import AutoLearnRow
 from napari_amvlm._qt.widgets.budget import BudgetRow
@@ -72,13 +72,11 @@ class LearnPanel(QWidget):
         counts.addWidget(self.add_button)
         body.column.addLayout(counts)
         body.add(self.budget)
-        body.column.addLayout(_row(self.start_button, self.pause_button, self.stop_button))
+        body.column.addLayout(row_of(self.start_button, self.pause_button, self.stop_button))
         body.add(self.auto, self.progress, self.question, self.status, self.curve, self.verdict)
         body.column.addWidget(self.scores, 9)
         body.add(self.swipe, self.compare_progress)
-        buttons = _row(self.compare_button, self.serve_button, self.discard_button)
-        buttons.setContentsMargins(0, 0, 0, 0)
-        self.judge_buttons.setLayout(buttons)
+        row_of(self.compare_button, self.serve_button, self.discard_button, within=self.judge_buttons)
         body.add(self.judge_buttons)
         body.column.addWidget(self.models, 9)
         body.add(self.text_model)
@@ -116,14 +114,6 @@ class LearnPanel(QWidget):
         self.stop_button.setEnabled(running and not stopping)
         self.budget.setEnabled(not running)
         self.models.setServeEnabled(not running)
-
-
-def _row(*buttons: QPushButton) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setSpacing(4)
-    for button in buttons:
-        row.addWidget(button, 1)
-    return row
 
 
 def _button(text: str, tip: str) -> QPushButton:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.layout import tab_through
+from napari_amvlm._qt.layout import row_of, tab_through
 from napari_amvlm._qt.widgets.add_button import AddButton
 from napari_amvlm._qt.widgets.export_button import ExportButton
 from napari_amvlm._qt.widgets.progress_row import ProgressRow
@@ -60,10 +60,10 @@ class QueuePanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
-        column.addLayout(_row(self.add_button, self.export_button))
+        column.addLayout(row_of(self.add_button, self.export_button, wide=self.add_button))
         column.addWidget(self.list, 1)
         column.addWidget(self.step)
-        column.addLayout(_row(self.sort_button, self.skip_button))
+        column.addLayout(row_of(self.sort_button, self.skip_button, wide=self.sort_button))
         column.addWidget(self.progress)
         column.addWidget(self.status)
         self.setMinimumWidth(268)
@@ -92,14 +92,6 @@ class QueuePanel(QWidget):
             (self.step.previous, "The image of the list before", "previous_item"),
         ):
             button.setToolTip(f"{tip} ({key_text(name)})" if key_text(name) else tip)
-
-
-def _row(wide: QWidget, narrow: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setSpacing(4)
-    row.addWidget(wide, 1)
-    row.addWidget(narrow)
-    return row
 
 
 def _accept_copy(event: QDropEvent) -> None:

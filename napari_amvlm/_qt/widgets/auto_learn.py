@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QSpinBox, QWidget
+
+from napari_amvlm._qt.layout import row_of
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,7 @@ class AutoLearnRow(QWidget):
         self._after.setAccessibleName("Accepted images from one run to the next")
         self._after.setToolTip(tip)
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self._on, 1)
-        row.addWidget(self._after)
+        row_of(self._on, self._after, wide=self._on, within=self)
         # signals
         self._on.toggled.connect(self._on_changed)
         self._after.valueChanged.connect(self._on_changed)

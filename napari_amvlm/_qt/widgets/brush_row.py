@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QSpinBox, QWidget
+
+from napari_amvlm._qt.layout import row_of
 
 SpreadTo = Literal["off", "near", "whole"]
 
@@ -40,11 +42,7 @@ class BrushRow(QWidget):
         for key, words in _WORDS.items():
             self.spread.addItem(words, key)
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self.brush_size)
-        row.addWidget(self.spread, 1)
+        row_of(self.brush_size, self.spread, wide=self.spread, within=self)
         # signals
         self.brush_size.valueChanged.connect(self.sizeChanged)
         self.spread.currentIndexChanged.connect(lambda: self.valueChanged.emit(self.value()))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSizePolicy, QWidget
+
+from napari_amvlm._qt.layout import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +43,7 @@ class BudgetRow(QWidget):
         self._minutes.setAccessibleName("Budget in minutes")
         self._minutes.setToolTip("How long to learn; you can keep working, pause, or stop earlier")
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self._device, 1)
-        row.addWidget(self._minutes)
+        row_of(self._device, self._minutes, wide=self._device, within=self)
 
     def value(self) -> Budget:
         """Return device and minutes."""

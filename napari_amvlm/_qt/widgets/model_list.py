@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QPushButton,
     QTreeWidgetItem,
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_amvlm._qt.layout import row_of
 from napari_amvlm._qt.widgets.flat_tree import FlatTree
 
 if TYPE_CHECKING:
@@ -86,11 +86,7 @@ class ModelList(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addWidget(self._table)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for button in (self._serve, self._compare, self._roll_back):
-            row.addWidget(button, 1)
-        column.addLayout(row)
+        column.addLayout(row_of(self._serve, self._compare, self._roll_back))
         # signals
         self._table.itemSelectionChanged.connect(self._on_selected)
         self._table.itemDoubleClicked.connect(lambda *_: self._on_serve())

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMessageBox, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QMessageBox, QPushButton, QSizePolicy, QWidget
 
+from napari_amvlm._qt.layout import row_of
 from napari_amvlm.wording import SUFFIX, project_name
 
 if TYPE_CHECKING:
@@ -41,11 +42,7 @@ class ProjectRow(QWidget):
         self._open = QPushButton("Open...")
         self._open.setToolTip(f"Open a project folder (NAME{SUFFIX})")
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self._list, 1)
-        row.addWidget(self._open)
+        row_of(self._list, self._open, wide=self._list, within=self)
         # signals
         self._list.activated.connect(self._on_activated)
         self._open.clicked.connect(self._on_open)

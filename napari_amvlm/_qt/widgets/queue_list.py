@@ -10,7 +10,6 @@ from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QListWidget,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_amvlm._qt.layout import row_of
 from napari_amvlm._qt.timers import single_shot
 
 if TYPE_CHECKING:
@@ -115,14 +115,10 @@ class QueueList(QWidget):
         # a moment after the last movement, so that scrolling asks once
         self._settle = single_shot(self, 60, self._ask_for_pictures)
         # layout
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self._status)
-        row.addWidget(self._name, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        column.addLayout(row)
+        column.addLayout(row_of(self._status, self._name, wide=self._name))
         column.addWidget(self._list, 1)
         QVBoxLayout(self._list).addWidget(self._hint)
         self._refill()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
+from napari_amvlm._qt.layout import row_of
 from napari_amvlm._qt.widgets.eliding import ElidingLine
 
 
@@ -27,12 +28,7 @@ class QueueStep(QWidget):
         self._position = ElidingLine("")
         self._position.setAccessibleName("Position in the queue")
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self._position, 1)
-        row.addWidget(self.previous)
-        row.addWidget(self.next)
+        row_of(self._position, self.previous, self.next, wide=self._position, within=self)
         # signals
         self.previous.clicked.connect(lambda: self.stepped.emit(-1))
         self.next.clicked.connect(lambda: self.stepped.emit(1))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSizePolicy, QToolButton, QWidget
+
+from napari_amvlm._qt.layout import row_of
 
 _CHOICES: dict[str, str] = {"auto": "auto", "whole": "whole image", "tiles": "tiles"}
 
@@ -64,12 +66,7 @@ class ScaleChoice(QWidget):
         self.estimate.hide()
         self.setNote("")
         # layout
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(1)
-        row.addWidget(self._scale, 1)
-        row.addWidget(self._magnification)
-        row.addWidget(self.estimate)
+        row_of(self._scale, self._magnification, self.estimate, wide=self._scale, within=self, spacing=1)
         # signals
         self.estimate.clicked.connect(self.estimateAsked)
         self._scale.currentIndexChanged.connect(self._on_changed)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.layout import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,12 +60,7 @@ class SwipeRow(QWidget):
         column.setSpacing(4)
         column.addWidget(self._caption)
         column.addWidget(self._prompt)
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        row.addWidget(before)
-        row.addWidget(self._slider, 1)
-        row.addWidget(after)
-        column.addLayout(row)
+        column.addLayout(row_of(before, self._slider, after, wide=self._slider, spacing=6))
         column.addWidget(accepted)
         # signals
         self._slider.valueChanged.connect(lambda step: self.borderChanged.emit(step / STEPS))
