@@ -6,7 +6,17 @@ import itertools
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +65,24 @@ def row_of(
     for widget in widgets:
         row.addWidget(widget, int(wide in (None, widget)))
     return row
+
+
+def list_box(name: str, tip: str = "") -> QComboBox:
+    """Return a list that is as wide as there is room, whatever its entries; `name` is what screen readers say."""
+    box = QComboBox()
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    box.setAccessibleName(name)
+    box.setToolTip(tip)
+    return box
+
+
+def wrapped_label(name: str = "") -> QLabel:
+    """Return a label whose text wraps at any width; `name` is what screen readers say."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+    label.setAccessibleName(name)
+    return label
 
 
 def named_rows(rows: dict[str, QWidget]) -> QFormLayout:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.layout import ScrollColumn, row_of, tab_through
+from napari_amvlm._qt.layout import ScrollColumn, row_of, tab_through, wrapped_label
 from napari_amvlm._qt.widgets.add_button import AddButton
 from napari_amvlm._qt.widgets.auto_learn import AutoLearnRow
 from napari_amvlm._qt.widgets.budget import BudgetRow
@@ -29,7 +29,7 @@ class LearnPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self.counts = _sentence("Images to learn from")
+        self.counts = wrapped_label("Images to learn from")
         self.counts.setToolTip(
             "accepted: images with an accepted mask. held out: those of them that only judge, one in four; correct\n"
             "their masks, since a mask that was accepted as the model drew it judges nothing.\n"
@@ -48,7 +48,7 @@ class LearnPanel(QWidget):
         self.question = Question()
         self.status = StatusLine()
         self.curve = CurveWidget()
-        self.verdict = _sentence("What held-out images say of the last run")
+        self.verdict = wrapped_label("What held-out images say of the last run")
         self.scores = ScoreTable()
         self.serve_button = _button("Serve", "Let this model draw the masks from now on; any other is one click away")
         self.discard_button = _button("Discard", "Put this model aside; if it serves, what served before serves again")
@@ -120,11 +120,3 @@ def _button(text: str, tip: str) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
     return button
-
-
-def _sentence(name: str) -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-    label.setAccessibleName(name)
-    return label

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QSpinBox, QWidget
+from qtpy.QtWidgets import QSpinBox, QWidget
 
-from napari_amvlm._qt.layout import row_of
+from napari_amvlm._qt.layout import list_box, row_of
 
 SpreadTo = Literal["off", "near", "whole"]
 
@@ -36,9 +36,7 @@ class BrushRow(QWidget):
         self.brush_size.setAccessibleName("Brush size")
         self.brush_size.setToolTip("Size of the brush in pixels, as in napari's own controls")
         self.brush_size.setFixedWidth(66)
-        self.spread = QComboBox()
-        self.spread.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.spread.setAccessibleName("How far strokes spread")
+        self.spread = list_box("How far strokes spread")
         for key, words in _WORDS.items():
             self.spread.addItem(words, key)
         # layout

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-from napari_amvlm._qt.layout import row_of
+from napari_amvlm._qt.layout import list_box, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +28,8 @@ class BudgetRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self._device = QComboBox()
-        self._device.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._device.setAccessibleName("Device")
+        self._device = list_box("Device", "Where the model learns; the best device comes first")
         self._device.addItem("Best available", "auto")
-        self._device.setToolTip("Where the model learns; the best device comes first")
         self._minutes = QDoubleSpinBox()
         self._minutes.setRange(0.1, 24 * 60)
         self._minutes.setDecimals(1)

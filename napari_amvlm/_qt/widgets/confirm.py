@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QPushButton, QWidget
+
+from napari_amvlm._qt.layout import wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +31,7 @@ class Confirm(QFrame):
         self._kind = ""
         self._then: Callable[[], None] | None = None
         # widgets
-        self._text = QLabel()
-        self._text.setWordWrap(True)
-        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._text = wrapped_label()
         self.yes, self.no = QPushButton("Yes"), QPushButton("Cancel")
         self.yes.setToolTip("Do it")
         self.no.setToolTip("Leave everything as it is")

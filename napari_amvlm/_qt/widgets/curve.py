@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from napari_amvlm._qt.layout import wrapped_label
 from napari_amvlm._qt.timers import single_shot
 from napari_amvlm.project.prompts import PALETTE
 
@@ -72,11 +73,8 @@ class CurveWidget(QWidget):
         self._dice_line = self._dice_plot.plot(symbol="o", symbolSize=6)
         self._prompt_lines: dict[str, pg.PlotDataItem] = {}
         self._prompt_colours: dict[str, str] = {}
-        self._key = QLabel()
-        self._key.setWordWrap(True)
+        self._key = wrapped_label("Dice of each prompt on held-out images")
         self._key.setTextFormat(Qt.TextFormat.RichText)
-        self._key.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self._key.setAccessibleName("Dice of each prompt on held-out images")
         for line in (self._raw_line, self._loss_line):
             line.setDownsampling(auto=True, method="subsample")  # thousands of steps on some hundred pixels
         self._redraw = single_shot(self, REDRAW, self._draw_loss)

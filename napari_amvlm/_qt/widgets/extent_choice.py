@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.layout import list_box
 
 Part = Literal["here", "range", "all"]
 Kind = Literal["plane", "slide", "stack"]
@@ -50,9 +52,7 @@ class ExtentChoice(QWidget):
         self._kind: Kind = "plane"
         self._label: QWidget | None = None
         # widgets
-        self._part = QComboBox()
-        self._part.setAccessibleName("Where")
-        self._part.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._part = list_box("Where")
         self._first, self._last = _number("First slice"), _number("Last slice")
         self._to = QLabel("to")
         # layout

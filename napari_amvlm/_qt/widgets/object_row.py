@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
+from napari_amvlm._qt.layout import list_box
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,8 +56,8 @@ class ObjectRow(QWidget):
         self.split = _button("Split", "Part each picked object where the model was least sure (watershed)")
         self.lock = _button("Lock", "No model paints over the picked objects; accepting an object locks it")
         self.unlock = _button("Unlock", "Let the model paint over the picked objects, though they were accepted")
-        self.target = _list("Prompt to move the picked objects to", "Give the picked objects to another prompt")
-        self.source = _list("Labels layer to take", "Add what a labels layer of yours shows to the mask")
+        self.target = list_box("Prompt to move the picked objects to", "Give the picked objects to another prompt")
+        self.source = list_box("Labels layer to take", "Add what a labels layer of yours shows to the mask")
         # layout
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -113,14 +115,6 @@ def _button(text: str, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.setMinimumWidth(40)
     return button
-
-
-def _list(name: str, tip: str) -> QComboBox:
-    box = QComboBox()
-    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    box.setAccessibleName(name)
-    box.setToolTip(tip)
-    return box
 
 
 def _fill(box: QComboBox, title: str, entries: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QMessageBox, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
-from napari_amvlm._qt.layout import row_of
+from napari_amvlm._qt.layout import list_box, row_of
 from napari_amvlm.wording import SUFFIX, project_name
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class ProjectRow(QWidget):
         self._default: Path | None = None
         self._recent: list[Path] = []
         # widgets
-        self._list = QComboBox()
-        self._list.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._list.setAccessibleName("Project")
+        self._list = list_box("Project")
         self._open = QPushButton("Open...")
         self._open.setToolTip(f"Open a project folder (NAME{SUFFIX})")
         # layout

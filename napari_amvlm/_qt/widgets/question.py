@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
+
+from napari_amvlm._qt.layout import wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,9 +28,7 @@ class Question(QFrame):
         super().__init__(parent)
         self.setObjectName("question")
         self._buttons: dict[str, QPushButton] = {}
-        self._text = QLabel()
-        self._text.setWordWrap(True)
-        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._text = wrapped_label()
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)
         column.addWidget(self._text)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QToolButton, QWidget
 
-from napari_amvlm._qt.layout import row_of
+from napari_amvlm._qt.layout import list_box, row_of
 
 _CHOICES: dict[str, str] = {"auto": "auto", "whole": "whole image", "tiles": "tiles"}
 
@@ -37,16 +37,14 @@ class ScaleChoice(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self._scale = QComboBox()
-        for key, text in _CHOICES.items():
-            self._scale.addItem(text, key)
-        self._scale.setAccessibleName("Working scale")
-        self._scale.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._scale.setToolTip(
+        self._scale = list_box(
+            "Working scale",
             "whole image: resized to fit, for anatomy such as lungs\n"
             "tiles: at full resolution, for small things such as nuclei\n"
-            "auto: as the nearest thing the model was taught"
+            "auto: as the nearest thing the model was taught",
         )
+        for key, text in _CHOICES.items():
+            self._scale.addItem(text, key)
         self._magnification = QDoubleSpinBox()
         self._magnification.setRange(0.1, 8.0)
         self._magnification.setDecimals(2)

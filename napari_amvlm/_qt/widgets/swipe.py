@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSlider, QVBoxLayout, QWidget
 
-from napari_amvlm._qt.layout import row_of
+from napari_amvlm._qt.layout import list_box, row_of, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +35,8 @@ class SwipeRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self._caption = QLabel()
-        self._caption.setWordWrap(True)
-        self._caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self._caption.setAccessibleName("The image that is compared, and its Dice")
-        self._prompt = QComboBox()
-        self._prompt.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._prompt.setAccessibleName("Prompt that is compared")
-        self._prompt.setToolTip("The prompt whose masks are shown")
+        self._caption = wrapped_label("The image that is compared, and its Dice")
+        self._prompt = list_box("Prompt that is compared", "The prompt whose masks are shown")
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._slider.setRange(0, STEPS)
         self._slider.setPageStep(STEPS // 10)

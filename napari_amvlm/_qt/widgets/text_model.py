@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
+
+from napari_amvlm._qt.layout import wrapped_label
 
 _HUB = "hub:"
 
@@ -22,10 +24,7 @@ class TextModelRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         # widgets
-        self._line = QLabel()
-        self._line.setWordWrap(True)
-        self._line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        self._line.setAccessibleName("Text model for words that were not taught")
+        self._line = wrapped_label("Text model for words that were not taught")
         self._button = QPushButton("Other words")
         self._button.setToolTip("Choose CLIPSeg or SAM 3 to answer for words that the model was not taught")
         menu = QMenu(self)
