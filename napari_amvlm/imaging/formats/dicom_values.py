@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
+_RLE = "1.2.840.10008.1.2.5"
+
+
 @dataclass(frozen=True)
 class Rescaling:
     """How stored values of one frame become those that are meant: `slope * stored + intercept`, then `mirror - it`.
@@ -70,6 +73,8 @@ def rescaling(header: Dataset, stored: np.dtype) -> Rescaling:
         window = (mirror - window[1], mirror - window[0])
     changed = (slope, intercept, mirror, table) != (1, 0, None, None)
     dtype = _result(stored, slope, intercept, mirror) if changed else stored
+    if table is not None:
+        dtype = np.dtype(np.uint8 if greatest < 256 else np.uint16)
     return Rescaling(slope, intercept, mirror, table, dtype, window)
 
 
@@ -92,18 +97,42 @@ def decode_frame(path: Path, index: int, frames: int, header: Dataset | None = N
     from napari_amvlm.imaging.formats.dicom_codecs import add_decoders, chosen_plugin
 
     add_decoders()
-    if header is None and frames > 1:
-        # Out of the file: pydicom then reads this frame alone.
-        source = read_header(path)
-        pixels = pixel_array(path, index=index, decoding_plugin=chosen_plugin(source.file_meta.TransferSyntaxUID))
-    else:
-        source = header if header is not None else read_header(path, pixels=True)
-        plugin = chosen_plugin(source.file_meta.TransferSyntaxUID)
-        pixels = pixel_array(source, index=index if frames > 1 else None, decoding_plugin=plugin)
+    alone = header is None and frames > 1  # out of the file: pydicom then reads this frame alone
+    source = header if header is not None else read_header(path, pixels=not alone)
+    high = _lies_high(source)
+    options: dict[str, Any] = {"correct_unused_bits": False} if high else {}
+    pixels = pixel_array(
+        path if alone else source,
+        index=index if frames > 1 else None,
+        decoding_plugin=chosen_plugin(source.file_meta.TransferSyntaxUID),
+        **options,
+    )
+    if high:
+        pixels = _lowered(pixels, int(source.BitsStored), int(source.HighBit))
     if source.get("PhotometricInterpretation") == "PALETTE COLOR":
         pixels = np.asarray(apply_color_lut(pixels, source))
         pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels
     return pixels[..., :3] if pixels.ndim == 3 else pixels
+
+
+def _lies_high(header: Dataset) -> bool:
+    """Tell whether values may lie above the lowest bits of their words; compressions but RLE put them there anyhow."""
+    syntax = header.file_meta.TransferSyntaxUID
+    as_stored = not syntax.is_encapsulated or syntax == _RLE
+    return as_stored and int(header.get("HighBit") or 0) >= int(header.get("BitsStored") or 64)
+
+
+def _lowered(words: NDArray[Any], stored: int, high: int) -> NDArray[Any]:
+    """Return the values of `stored` bits, the highest of which is bit `high` of each word.
+
+    Some writers name the highest bit of the word whatever they store: where bits below are set, and the values are
+    whole without those above, they lie low.
+    """
+    word = 8 * words.dtype.itemsize
+    low = np.right_shift(np.left_shift(words, word - stored), word - stored)
+    if (words & ((1 << (high + 1 - stored)) - 1)).any() and np.array_equal(low, words):
+        return words
+    return np.asarray(np.right_shift(np.left_shift(words, word - 1 - high), word - stored))
 
 
 def _range(header: Dataset, stored: np.dtype, table: Dataset | None) -> tuple[float, float]:
@@ -117,7 +146,10 @@ def _range(header: Dataset, stored: np.dtype, table: Dataset | None) -> tuple[fl
 
 
 def _result(stored: np.dtype, slope: float, intercept: float, mirror: float | None) -> np.dtype:
-    """Return the smallest integer type that holds every result, float32 where results are not whole."""
+    """Return the smallest integer type that holds every result, float32 where results are not whole.
+
+    Whole results beyond 32 bits are float64, which keeps them.
+    """
     if stored.kind == "f" or not (slope.is_integer() and intercept.is_integer()):
         return np.dtype(np.float32)
     limits = np.iinfo(stored)
@@ -127,4 +159,4 @@ def _result(stored: np.dtype, slope: float, intercept: float, mirror: float | No
     for candidate in (np.uint8, np.int8, np.uint16, np.int16, np.int32):
         if np.iinfo(candidate).min <= min(ends) and max(ends) <= np.iinfo(candidate).max:
             return np.dtype(candidate)
-    return np.dtype(np.float32)
+    return np.dtype(np.float64)

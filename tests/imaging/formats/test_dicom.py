@@ -215,6 +215,45 @@ def test_0_as_white_is_turned_and_so_is_its_window(tmp_path):
     assert image.window == (4095 - 1199.5, 4095 - 799.5)
 
 
+@pytest.mark.parametrize("high", [13, 15])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("rle", [False, True])
+def test_values_that_do_not_lie_in_the_lowest_bits(tmp_path, high, signed, rle):
+    values = PIXELS[:2].astype(np.int16) - 2048 if signed else PIXELS[:2]
+    words = (values << (high - 11)) | (1 if high == 13 else 0)  # an overlay of old below
+    data = _dataset(words, HighBit=high, PixelRepresentation=int(signed))
+    if rle:
+        data.compress(pydicom.uid.RLELossless)
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+
+    np.testing.assert_array_equal(_one(tmp_path / "a.dcm").data, values)
+
+
+def test_a_high_bit_that_its_values_belie_is_not_believed(tmp_path):
+    np.testing.assert_array_equal(_one(_save(tmp_path / "a.dcm", PIXELS[0], HighBit=15)).data, PIXELS[0])
+
+
+def test_a_lookup_table_may_have_more_bits_than_the_pixels(tmp_path):
+    from pydicom.dataset import Dataset
+
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [256, 0, 16])
+    table.add_new("LUTData", "US", [100 * entry for entry in range(256)])
+    stored = (PIXELS[0] % 256).astype(np.uint8)
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    path = _save(tmp_path / "a.dcm", stored, ModalityLUTSequence=[table], **bits)
+
+    np.testing.assert_array_equal(_one(path).data, stored * np.uint16(100))
+
+
+def test_whole_numbers_of_32_bits_keep_their_differences(tmp_path):
+    values = PIXELS[0].astype(np.uint32) + 3_000_000_000
+    bits = {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}
+    path = _save(tmp_path / "a.dcm", values, RescaleSlope=1, RescaleIntercept=1, **bits)
+
+    np.testing.assert_array_equal(_one(path).data, values + 1.0)
+
+
 def test_an_exact_window_and_a_slope_with_fractions(tmp_path):
     window = {"WindowCenter": [40, 400], "WindowWidth": [80, 2000], "VOILUTFunction": "LINEAR_EXACT"}
     path = _save(tmp_path / "a.dcm", PIXELS[0], RescaleSlope=0.5, RescaleIntercept=-7, **window)
