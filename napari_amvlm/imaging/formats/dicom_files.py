@@ -252,5 +252,11 @@ def _stack(
 
 def _when(frame: Frame) -> tuple[float, ...]:
     """Return what tells the times of one slice apart."""
-    names = ("TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber", "InstanceNumber")
+    names = (
+        "TemporalPositionIdentifier",
+        "TemporalPositionIndex",
+        "TriggerTime",
+        "AcquisitionNumber",
+        "InstanceNumber",
+    )
     return (*(float(frame.header.get(name) or 0) for name in names), frame.index)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+_OTHER_COLOURS = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
+"""What pydicom returns as it is stored."""
+
 _ECHO_JITTER = 0.05
 """Milliseconds; the times of two echoes differ by more."""
 
@@ -107,6 +110,10 @@ def read_frames(path: Path, header: Dataset) -> list[Frame]:
     colour = colours > 1 or palette
     stored = np.dtype(np.uint8) if palette else dicom_values.stored_type(header)
     check_numbers(path, stored)
+    if header.get("PhotometricInterpretation") in _OTHER_COLOURS:
+        raise ImageError(
+            f"{path}: expected RGB, YBR or gray, but got {header.PhotometricInterpretation}; save it as RGB."
+        )
     shape: tuple[int, int] | tuple[int, int, int] = (height, width, 3) if colour else (height, width)
     _check_length(path, header, count * height * width * colours)
     series = str(header.get("SeriesInstanceUID", ""))

@@ -254,6 +254,19 @@ def test_whole_numbers_of_32_bits_keep_their_differences(tmp_path):
     np.testing.assert_array_equal(_one(path).data, values + 1.0)
 
 
+@pytest.mark.parametrize("colours", ["HSV", "YBR_PARTIAL_422"])
+def test_colours_that_are_not_turned_into_rgb_are_refused(tmp_path, colours):
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    data = _dataset(pixels, PhotometricInterpretation=colours, **bits)
+    del data.NumberOfFrames
+    data.Rows, data.Columns = 20, 30
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+
+    with pytest.raises(ImageError, match=rf"expected RGB, YBR or gray, but got {colours}; save it as RGB"):
+        open_images(tmp_path / "a.dcm")
+
+
 def test_an_exact_window_and_a_slope_with_fractions(tmp_path):
     window = {"WindowCenter": [40, 400], "WindowWidth": [80, 2000], "VOILUTFunction": "LINEAR_EXACT"}
     path = _save(tmp_path / "a.dcm", PIXELS[0], RescaleSlope=0.5, RescaleIntercept=-7, **window)
@@ -446,6 +459,26 @@ def test_an_enhanced_file_with_three_planes_is_three_volumes(tmp_path):
 
     assert [image.orientation for image in images] == ["SPL", "PIL", "RIP"]
     np.testing.assert_array_equal([image.data for image in images], PIXELS.reshape(3, 2, 20, 30)[:, ::-1])
+
+
+def test_an_enhanced_file_has_its_times_in_their_order(tmp_path):
+    from pydicom.dataset import Dataset
+
+    groups = []
+    for time in (2, 1):
+        for position in (0.0, 2.0, 4.0):
+            group = Dataset()
+            group.PlaneOrientationSequence, group.PlanePositionSequence = [Dataset()], [Dataset()]
+            group.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+            group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, position]
+            group.FrameContentSequence = [Dataset()]
+            group.FrameContentSequence[0].TemporalPositionIndex = time
+            groups.append(group)
+
+    image = _one(_save(tmp_path / "a.dcm", PIXELS, PerFrameFunctionalGroupsSequence=groups))
+
+    assert image.axes == "TZYX"
+    np.testing.assert_array_equal(image.data, PIXELS.reshape(2, 3, 20, 30)[::-1])
 
 
 @pytest.mark.parametrize("preamble", [True, False])
