@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -17,6 +18,10 @@ _INCH = 2
 _UM_PER_INCH = 25_400.0
 _FINEST_PRINT = 5.0
 """Micrometers: larger pixels in inches tell how large an image is printed, not how large a pixel was."""
+
+_PRINTS = (25.4, 72.0, 96.0, 150.0, 200.0, 300.0, 600.0)
+"""Dots per inch of screens and printers; 25.4 is the one per millimeter that libvips writes by itself."""
+_ROUNDED = 2e-3
 
 _MPP = re.compile(r"\bMPP\s*=\s*([-+0-9.,eE]+)")
 ON_ITS_SIDE = (5, 6, 7, 8)
@@ -87,7 +92,10 @@ def _attribute(pixels: ElementTree.Element, name: str, unit: str) -> Spacing | N
 
 
 def _ome_pixels(file: Any, index: int) -> ElementTree.Element | None:
-    """Return the `Pixels` element of image `index`, None where the XML has none."""
+    """Return the `Pixels` element of series `index`, None where the XML has none.
+
+    Images whose planes are not there are no series.
+    """
     text = file.ome_metadata or ""
     if len(text) > _MAX_XML:
         return None
@@ -96,8 +104,19 @@ def _ome_pixels(file: Any, index: int) -> ElementTree.Element | None:
     except ElementTree.ParseError:
         return None
     images = [element for element in root if _local(element.tag) == "Image"]
+    if len(images) != len(file.series):
+        rest = iter(images)
+        images = [image for series in file.series for image in rest if _is_of(image, series)]
     children = images[index] if index < len(images) else ()
     return next((element for element in children if _local(element.tag) == "Pixels"), None)
+
+
+def _is_of(image: ElementTree.Element, series: Any) -> bool:
+    """Tell whether a series has the name and the size of an image."""
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    sizes = {f"Size{axis}": str(lengths.get(axis, 1)) for axis in "YX"}
+    pixels = next((element for element in image if _local(element.tag) == "Pixels"), image)
+    return image.get("Name", "") == series.name and all(pixels.get(name) == size for name, size in sizes.items())
 
 
 def _local(tag: str) -> str:
@@ -106,11 +125,15 @@ def _local(tag: str) -> str:
 
 def _imagej(metadata: Mapping[str, Any], page: Any) -> dict[str, Spacing]:
     unit = str(metadata.get("unit", ""))
-    along = known({"Z": spacing(metadata.get("spacing"), unit), "T": spacing(metadata.get("finterval"), "s")})
+    # ImageJ names the units of Y, Z and time where they are others.
+    y_unit, z_unit, t_unit = (
+        str(metadata.get(f"{axis}unit", usual)) for axis, usual in (("y", unit), ("z", unit), ("t", "s"))
+    )
+    along = known({"Z": spacing(metadata.get("spacing"), z_unit), "T": spacing(metadata.get("finterval"), t_unit)})
     x, y = _size(page, "XResolution"), _size(page, "YResolution")
     if unit.strip().lower() in INCHES:
         return along | spacing_from_inches(y, x)
-    plane = known({"X": spacing(x, unit), "Y": spacing(y, unit)}) if unit else _from_tags(page)
+    plane = known({"X": spacing(x, unit), "Y": spacing(y, y_unit)}) if unit else _from_tags(page)
     return plane | along
 
 
@@ -121,7 +144,7 @@ def _from_tags(page: Any) -> dict[str, Spacing]:
     if code == _INCH:
         return spacing_from_inches(sizes["Y"], sizes["X"])
     size = {axis: spacing(length, _PER_UNIT.get(code)) for axis, length in sizes.items()}
-    return {axis: _micrometers(value) for axis, value in known(size).items()}
+    return {axis: _micrometers(value) for axis, value in known(size).items() if not _is_print(value)}
 
 
 def spacing_from_inches(y: float | None, x: float | None) -> dict[str, Spacing]:
@@ -134,6 +157,12 @@ def spacing_from_inches(y: float | None, x: float | None) -> dict[str, Spacing]:
     """
     sizes = {axis: length * _UM_PER_INCH for axis, length in (("Y", y), ("X", x)) if length is not None}
     return known({axis: spacing(size, "um") for axis, size in sizes.items() if size <= _FINEST_PRINT})
+
+
+def _is_print(value: Spacing) -> bool:
+    """Tell whether a distance in centimeters is what programs write where nobody told them one."""
+    dots = 2.54 / value[0] if value[1] == "centimeter" else 0.0
+    return any(math.isclose(dots, usual, rel_tol=_ROUNDED) for usual in _PRINTS)
 
 
 def _micrometers(value: Spacing) -> Spacing:

@@ -51,6 +51,38 @@ def test_units_of_imagej(tmp_path, unit, pixels):
     assert _micrometers(tmp_path / "a.tif") == pytest.approx((0.25, 0.25))
 
 
+def test_imagej_may_name_units_of_y_z_and_time(tmp_path):
+    units = {"unit": "um", "yunit": "nm", "zunit": "nm", "tunit": "min", "spacing": 500, "finterval": 2}
+    how = {"imagej": True, "resolution": (4, 0.004), "metadata": {"axes": "TZYX"} | units}
+    tifffile.imwrite(tmp_path / "a.tif", np.broadcast_to(GRAY, (2, 3, 24, 40)), **how)
+
+    (image,) = open_images(tmp_path / "a.tif")
+
+    assert image.scale == pytest.approx((2, 500, 250, 0.25))
+    assert image.units == ("minute", "nanometer", "nanometer", "micrometer")
+
+
+@pytest.mark.parametrize("dots", [25.4, 72, 300])
+def test_centimeters_that_nobody_chose_are_no_pixel_size(tmp_path, dots):
+    """libvips writes one pixel per millimeter where it knows nothing, and Photoshop the resolution of a print."""
+    resolution = (round(dots / 2.54, 3),) * 2
+    tifffile.imwrite(tmp_path / "a.tif", GRAY, resolution=resolution, resolutionunit="CENTIMETER", metadata=None)
+
+    assert _micrometers(tmp_path / "a.tif") is None
+
+
+def test_an_ome_image_without_planes_gives_no_size_to_the_next(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        for name, size in (("gone", 9), ("here", 0.25)):
+            sizes = {f"PhysicalSize{axis}": size for axis in "XY"}
+            file.write(GRAY, metadata={"axes": "YX", "Name": name} | sizes)
+    content = (tmp_path / "a.ome.tif").read_bytes()
+    start, end = content.index(b"<TiffData"), content.index(b"</Pixels>")
+    (tmp_path / "a.ome.tif").write_bytes(content[:start] + b" " * (end - start) + content[end:])
+
+    assert _micrometers(tmp_path / "a.ome.tif") == pytest.approx((0.25, 0.25))
+
+
 @pytest.mark.parametrize("unit", ["µm".encode(), "\u03bcm".encode(), "µm".encode("latin-1")])
 def test_a_micro_sign_in_any_coding(tmp_path, unit):
     place = "Q" * len(unit)
