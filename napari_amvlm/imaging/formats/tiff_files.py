@@ -49,7 +49,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
 
     with tifffile.TiffFile(path) as file:
         check_first_page(path, file)
-        series = file.series[0]
+        series = image_series(file)[0]
         page = series.keyframe
         lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"}
         if "Y" not in lengths or "X" not in lengths:
@@ -84,6 +84,13 @@ def check_first_page(path: Path, file: Any) -> None:
     """Raise `ImageError` where a file ends before the page that its header names."""
     if not len(file.pages):
         raise ImageError(f"{path} is cut off, it ends before its first page; copy it again.")
+
+
+def image_series(file: Any) -> list[Any]:
+    """Return the series of a file from its first image on; some writers put a thumbnail before it."""
+    every = list(file.series)
+    reduced = [one.kind != "ome" and bool(one.keyframe.is_reduced) for one in every]
+    return every[reduced.index(False) :] if False in reduced else every
 
 
 def ends_early(path: Path) -> bool:
@@ -146,8 +153,8 @@ def has_alpha(page: Any) -> bool:
 def shows_colours(series: Any, *, named: bool) -> bool:
     """Tell whether the three values of a pixel are red, green and blue, and not channels.
 
-    Values that lie together are colours where the file says so, and where they have 8 bits. Planes of 8 bits are
-    colours where nothing names them as channels.
+    Values that lie together are colours where the file says so, and where they are three of 8 bits. Planes of 8 bits
+    are colours where nothing names them as channels.
 
     Parameters
     ----------
@@ -157,7 +164,7 @@ def shows_colours(series: Any, *, named: bool) -> bool:
     lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
     eight_bits = np.dtype(series.dtype) == np.uint8
     if "S" in lengths:
-        return eight_bits or int(series.keyframe.photometric) not in (MINISWHITE, MINISBLACK)
+        return (eight_bits and lengths["S"] < 4) or int(series.keyframe.photometric) not in (MINISWHITE, MINISBLACK)
     return lengths.get("C") == 3 and set(lengths) == set("CYX") and eight_bits and not named
 
 

@@ -32,6 +32,7 @@ from napari_amvlm.imaging.formats.tiff_files import (
     guard_frames,
     has_alpha,
     has_known_colours,
+    image_series,
     palette,
     plain_bytes,
     shows_colours,
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+_PLAIN_KINDS = ("shaped", "generic", "uniform", "page")
+"""Series of files that no program has rules of its own for."""
 
 
 def open_tiff(path: Path, *, indices: bool = False) -> list[ImageData]:
@@ -63,7 +68,7 @@ def open_tiff(path: Path, *, indices: bool = False) -> list[ImageData]:
         # The file stays open as long as the arrays are in use.
         file = open_tiff_file(path)
         try:
-            series = list(file.series)
+            series = image_series(file)
             if not series:
                 raise ImageError(f"{path} holds no image; check the file.")
             several = series[0].kind == "ome"
@@ -83,9 +88,15 @@ def open_tiff(path: Path, *, indices: bool = False) -> list[ImageData]:
 
 
 def tell_missing_pages(path: Path) -> None:
-    """Warn where a TIFF file was cut off between its pages: those behind the cut are absent."""
+    """Warn where a TIFF file was cut off between its pages, or has a larger image than the one that is read."""
     with reading(path):
-        cut = ends_early(path)
+        cut, larger = ends_early(path), _has_larger(path)
+    if larger:
+        warnings.warn(
+            f"{path} holds a larger image behind its first one, which alone is read; save the one that is meant as a "
+            "file of its own.",
+            stacklevel=2,
+        )
     if cut:
         warnings.warn(
             f"{path} is cut off, it ends before its last page; only the pages before are there.",
@@ -94,26 +105,37 @@ def tell_missing_pages(path: Path) -> None:
         )
 
 
+def _has_larger(path: Path) -> bool:
+    """Tell whether a page behind the first image of a TIFF file has more pixels."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        every = [] if file.is_ome else image_series(file)
+        sizes = [one.keyframe.imagewidth * one.keyframe.imagelength for one in every]
+        return bool(every) and every[0].kind in _PLAIN_KINDS and max(sizes) > sizes[0]
+
+
 def plane_spacing(path: Path) -> dict[str, Any]:
     """Return the spacing of the first image in a TIFF file."""
     import tifffile
 
     with reading(path), tifffile.TiffFile(path) as file:
-        return tiff_spacing(file, file.series[0], 0)
+        return tiff_spacing(file, image_series(file)[0], 0)
 
 
 def is_stack(path: Path) -> bool:
     """Tell whether a TIFF file is more than a plane of gray or colours at one resolution that fits into memory."""
     with reading(path), open_tiff_file(path) as file:
         check_first_page(path, file)
-        series = file.series[0]
+        every = image_series(file)
+        series = every[0]
         if any(page is None or page.parent is not file for page in series.pages):
             return True
         lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
         named = file.is_imagej or bool(tiff_channels(file, series, 0))
         planes = set(lengths) <= set("YX") or (set(lengths) <= set("YXSC") and shows_colours(series, named=named))
-        several = series.kind == "ome" and len(file.series) > 1
-        return several or not planes or len(_levels(file.series, 0)) > 1 or series.nbytes > EAGER_BYTES
+        several = series.kind == "ome" and len(every) > 1
+        return several or not planes or len(_levels(every, 0)) > 1 or series.nbytes > EAGER_BYTES
 
 
 def _describe(file: Any, path: Path, every: Sequence[Any], index: int, notes: list[str], *, indices: bool) -> ImageData:
@@ -195,7 +217,7 @@ def _levels(every: Sequence[Any], index: int) -> list[Any]:
     """Return the resolutions of a series: its own, or the single-page series behind it that halve in size."""
     series = every[index]
     levels = list(series.levels)
-    if len(levels) > 1 or index > 0 or series.kind not in ("shaped", "generic", "uniform", "page"):
+    if len(levels) > 1 or index > 0 or series.kind not in _PLAIN_KINDS:
         return levels
     for smaller in every[1:]:
         last = levels[-1]

@@ -94,6 +94,33 @@ def test_a_pyramid_can_also_be_read_as_one_plane(tmp_path):
     np.testing.assert_array_equal(read.data, COLOUR)
 
 
+def test_a_thumbnail_before_the_image_is_left_out(tmp_path):
+    small = GRAY[::8, ::8]
+    path = _write(tmp_path / "a.tif", (small, GRAYS | {"subfiletype": 1}), (GRAY, GRAYS))
+
+    np.testing.assert_array_equal(_one(path).data, GRAY)
+    np.testing.assert_array_equal(read_image(path).data, GRAY)
+
+
+def test_a_larger_image_behind_the_first_is_told(tmp_path):
+    path = _write(tmp_path / "a.tif", (GRAY[::8, ::8], GRAYS), (GRAY, GRAYS))
+
+    with pytest.warns(UserWarning, match=r"a\.tif holds a larger image behind its first one"):
+        _one(path)
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_four_gray_values_are_channels_and_no_colours(tmp_path, planes):
+    values = np.stack([GRAY, GRAY[::-1], GRAY[:, ::-1], GRAY // 2])
+    how = GRAYS | {"planarconfig": planes, "metadata": None}
+    path = _write(tmp_path / "a.tif", (values if planes == "separate" else values.transpose(1, 2, 0), how))
+
+    image = _one(path)
+
+    assert (image.axes, image.rgb) == ("CYX", False)
+    np.testing.assert_array_equal(image.data, values)
+
+
 def test_ome_gives_axes_sizes_units_and_channel_names(tmp_path):
     metadata = {
         "axes": "TZCYX",
