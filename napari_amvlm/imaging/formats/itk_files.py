@@ -12,7 +12,7 @@ import numpy as np
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.lazy import need, reading
 from napari_amvlm.imaging.formats.limits import check_numbers, check_shape
-from napari_amvlm.imaging.image_data import ImageData, image_name, known, spacing
+from napari_amvlm.imaging.image_data import MICROMETERS, ImageData, image_name, known, spacing
 from napari_amvlm.imaging.planes import in_acquired_plane, in_plane, without_single_axes
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _META_BODY = re.compile(r"^\s*ElementDataFile\s*=[^\n]*\n", re.MULTILINE)
 """What stands before the voxels, where they lie in the file itself."""
 _PACKED = re.compile(r"^\s*(?:CompressedData\s*=\s*True|encoding\s*:\s*(?:gzip|gz))\s*$", re.MULTILINE | re.IGNORECASE)
 _SKIPPED = re.compile(r"^line skip\s*:\s*[1-9]", re.MULTILINE)
+_UNITS = re.compile(r"^\s*(?:(?:space )?units\s*:|DistanceUnits\s*=)(.*)$", re.MULTILINE)
 _PIECE = 1 << 22
 _DIRECTIONS = re.compile(
     r"^\s*(?:TransformMatrix|Orientation|Rotation)\s*=|^\s*space\s*:\s*(?:right|left|[RL][AP]S)",
@@ -100,7 +101,8 @@ def _described(path: Path, header: str) -> ImageData:
     if rgb and (components not in (3, 4) or pixels.dtype != np.uint8):
         raise ImageError(f"{path}: expected one value or 8-bit colours, but got {components} values; save one of them.")
     sizes = dict(zip(_LENGTHS[len(shape)][::-1], file.GetSpacing(), strict=True))
-    distances = {axis: spacing(abs(size), "s" if axis == "T" else "mm") for axis, size in sizes.items()}
+    length = _length_unit(header)
+    distances = {axis: spacing(abs(size), "s" if axis == "T" else length) for axis, size in sizes.items()}
     # Without directions, a size of 1 says as little as a place of 0.
     if not _DIRECTIONS.search(header) and all(size == 1 for size in sizes.values()):
         distances = {}
@@ -113,6 +115,13 @@ def _described(path: Path, header: str) -> ImageData:
         known(distances),
         orientation=_orientation(file.GetDirection(), len(shape)) if _DIRECTIONS.search(header) else "",
     )
+
+
+def _length_unit(header: str) -> str:
+    """Return the unit of the axes in space, millimeters where the header names none; "" where it names several."""
+    named = {unit for match in _UNITS.finditer(header) for unit in re.findall(r"[^\s\"]+", match[1]) if unit != "?"}
+    lengths = {unit for unit in named if (spacing(1, unit) or ("", "meter"))[1] in MICROMETERS}  # and not of time
+    return lengths.pop() if len(lengths) == 1 else "" if lengths else "mm"
 
 
 def _data_file(path: Path, header: str) -> Path:

@@ -47,6 +47,36 @@ def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path, plane):
     np.testing.assert_array_equal(to_file_axes(image.data, image), stored)
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after", "expected"),
+    [
+        ("a.nrrd", b"\nencoding", b'\nspace units: "um" "um" "um"\nencoding', "micrometer"),
+        ("a.nrrd", b"\nencoding", b'\nspace units: "mm" "um" "mm"\nencoding', "pixel"),
+        ("a.nrrd", b"\nencoding", b'\nspace units: "" "" ""\nencoding', "millimeter"),
+        ("a.mha", b"\nElementType", b"\nDistanceUnits = um\nElementType", "micrometer"),
+        ("a.mha", b"\nElementType", b"\nDistanceUnits = ?\nElementType", "millimeter"),
+    ],
+)
+def test_sizes_have_the_unit_that_the_file_names(tmp_path, name, before, after, expected):
+    _saved(tmp_path / name, "LPS")
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(before, after, 1))
+
+    (image,) = open_images(tmp_path / name)
+
+    assert image.units == (expected,) * 3
+    assert image.scale == ((1, 1, 1) if expected == "pixel" else pytest.approx((4.0, 0.5, 0.5)))
+
+
+def test_axes_without_a_space_have_units_of_their_own(tmp_path):
+    header = 'NRRD0004\ntype: short\ndimension: 3\nsizes: 24 20 5\nspacings: 0.5 0.5 4\nunits: "um" "um" "um"\n'
+    content = f"{header}endian: little\nencoding: raw\n\n".encode() + SAGITTAL.astype("<i2").tobytes()
+    (tmp_path / "a.nrrd").write_bytes(content)
+
+    (image,) = open_images(tmp_path / "a.nrrd")
+
+    assert (image.scale, image.units) == ((4.0, 0.5, 0.5), ("micrometer",) * 3)
+
+
 def test_planes_colours_and_times(tmp_path):
     colours = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
     itk.WriteImage(itk.GetImageFromArray(colours, isVector=True), str(tmp_path / "a.mha"))
