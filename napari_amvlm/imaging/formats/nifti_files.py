@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ _MAX_PREFIX = 1 << 26
 _MAX_RATIO = 1032
 """Deflate makes nothing smaller than by this factor."""
 _MAX_UNPACKED = 1 << 32
+_ROUNDED = 1e-4
+"""By how much the square of a rotation's quaternion may be above 1: programs write it with few digits."""
+_DISAGREES = 0.02
 _UNITS = {1: "m", 2: "mm", 3: "um"}
 _TIMES = {8: "s", 16: "ms"}
 
@@ -82,7 +86,10 @@ def open_nifti(path: Path, plane: Plane = "acquired") -> list[ImageData]:
                 "convert it with a program that knows its format."
             )
         need("nibabel", path, "NIfTI", "nifti")
-        return [_describe(path, start, plane)]
+        image, note = _describe(path, start, plane), _disagreement(path, _header(start))
+    if note:
+        warnings.warn(note, stacklevel=2)
+    return [image]
 
 
 def read_nifti_header(path: Path) -> Any:
@@ -94,7 +101,9 @@ def _header(start: bytes) -> Any:
     import nibabel
 
     kind = nibabel.Nifti2Header if 540 in _header_lengths(start) else nibabel.Nifti1Header
-    return kind(start[: kind.sizeof_hdr], check=False)  # type: ignore[no-untyped-call]
+    header: Any = kind(start[: kind.sizeof_hdr], check=False)  # type: ignore[no-untyped-call]
+    header.quaternion_threshold = _ROUNDED
+    return header
 
 
 def _describe(path: Path, start: bytes, plane: Plane) -> ImageData:
@@ -197,6 +206,24 @@ def _slice_axis(header: Any) -> str | None:
     """Return the letter of the axis that the header names as that of the slices."""
     number = int(header["dim_info"]) >> 4 & 3
     return "XYZ"[number - 1] if number else None
+
+
+def _disagreement(path: Path, header: Any) -> str:
+    """Return a sentence where the sizes of voxels are others than those of the directions; "" where they agree."""
+    import nibabel
+
+    if not int(header["sform_code"]):
+        return ""
+    count = min(3, int(header["dim"][0]))
+    sizes, affine = np.abs(np.array(header.get_zooms()[:count], np.float64)), header.get_best_affine()
+    along = nibabel.affines.voxel_sizes(affine)[:count]
+    if not (sizes > 0).all() or not (along > 0).all() or np.allclose(sizes, along, rtol=_DISAGREES):
+        return ""
+    one, other = (" x ".join(f"{size:.4g}" for size in three) for three in (sizes, along))
+    return (
+        f"{path} says two sizes of its voxels, {one} (pixdim, which are used) and {other} (sform); correct the one "
+        "that is wrong."
+    )
 
 
 def _distances(header: Any) -> dict[str, Spacing]:

@@ -245,6 +245,33 @@ def test_an_unknown_orientation_keeps_the_direction_of_the_axes(tmp_path):
         open_images(tmp_path / "a.nii", "coronal")
 
 
+def test_two_sizes_of_the_voxels_are_told(tmp_path):
+    image = _turned("LPS")
+    image.to_filename(tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[80:92] = struct.pack("<3f", 1, 1, 1)  # pixdim
+    (tmp_path / "b.nii").write_bytes(content)
+
+    assert _one(tmp_path / "a.nii").scale == (2.0, 0.75, 0.5)
+    with pytest.warns(UserWarning, match=r"b\.nii says two sizes .*, 1 x 1 x 1 .* and 0\.5 x 0\.75 x 2 \(sform\)"):
+        assert _one(tmp_path / "b.nii").scale == (1.0, 1.0, 1.0)
+
+
+def test_a_rotation_that_was_rounded_is_read(tmp_path):
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(LPS.shape)
+    header.set_data_dtype(LPS.dtype)
+    header["magic"], header["vox_offset"], header["qform_code"] = b"n+1", 352, 1
+    header["pixdim"][:4] = 1, *SIZES
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = 0, 0, 1.00001  # half a turn about z
+    (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(4) + LPS.tobytes(order="F"))
+
+    image = _one(tmp_path / "a.nii")
+
+    assert image.orientation == "SPL"
+    np.testing.assert_array_equal(image.data, LPS.transpose(2, 1, 0))
+
+
 @pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
 def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path, plane, codes):
