@@ -187,9 +187,11 @@ def _outcomes(
         return
     from napari_amvlm.models.catalog import find_model
     from napari_amvlm.models.model_info import read_info
+    from napari_amvlm.models.text_prompted import load_text_model
 
     file = find_model(model)
-    _say_not_taught(read_info(file).config, request.prompts)
+    other = load_text_model(request.text_model) if request.text_model else None
+    _say_not_taught(read_info(file).config, request.prompts, other)
     write_classes(request.output / "classes.csv", request.prompts)
     with progress("Predicting") as show:
         done = 0

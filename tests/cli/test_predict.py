@@ -293,3 +293,14 @@ def test_another_text_model_draws_what_was_not_taught_and_says_its_licence(
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
     assert "has no config.json, so it is no text model" in wrong.err
     assert not (tmp_path / "wrong").exists()
+
+
+def test_on_a_cluster_too_another_text_model_is_said_to_answer(run, image, tiny_checkpoint, text_models, tmp_path):
+    pytest.importorskip("distributed")
+    asked = ("predict", image, "--prompt", "heart", "--model", tiny_checkpoint, "-o", tmp_path / "out")
+
+    outcome = run(*asked, "--scheduler", "nowhere:x", "--text-model", text_models["clipseg"])
+
+    said, failed = outcome.err.splitlines()
+    assert said == "heart is answered by tiny-clipseg (licence: apache-2.0)."
+    assert "No dask scheduler answers" in failed
