@@ -201,12 +201,12 @@ def _images(root: Path, masks: MasksWanted) -> dict[str, Path]:
     folder = root / "img"
     if not folder.is_dir():
         if masks == "required":
-            raise DatasetError(f"{root} has no folder img/, only {visible_contents(root)}; put the images into img/.")
+            raise DatasetError(f"{root} has no folder img/, {visible_contents(root)}; put the images into img/.")
         folder = root
     images = _by_stem(folder)
     if not images:
         raise DatasetError(
-            f"{folder} holds no image, only {visible_contents(folder)}; expected files ending in {', '.join(SUFFIXES)}."
+            f"{folder} holds no image, {visible_contents(folder)}; expected files ending in {', '.join(SUFFIXES)}."
         )
     return images
 
@@ -217,7 +217,7 @@ def _masks(root: Path, images: dict[str, Path], *, required: bool) -> dict[str, 
     if not folders:
         if required:
             raise DatasetError(
-                f"{root} has no folder labelcol/ or instances/, only {visible_contents(root)}; "
+                f"{root} has no folder labelcol/ or instances/, {visible_contents(root)}; "
                 "put the masks into labelcol/."
             )
         return {}
@@ -303,9 +303,9 @@ def read_classes(path: Path) -> tuple[tuple[int, str], ...]:
 
 
 def visible_contents(folder: Path) -> str:
-    """Say what is in a folder."""
+    """Say what alone is in a folder, for instance "only img/"."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
-    return _listed(names) if names else "nothing"
+    return f"only {_listed(names)}" if names else "for it is empty"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -124,7 +124,7 @@ def _in_folder(folder: Path, *, below: bool) -> list[ImageSource]:
             for source in _directly_in(one)
         ]
     if not sources:
-        raise DatasetError(f"{folder} holds no image, only {visible_contents(folder)}; give a folder of images.")
+        raise DatasetError(f"{folder} holds no image, {visible_contents(folder)}; give a folder of images.")
     return sources
 
 

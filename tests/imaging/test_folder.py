@@ -181,7 +181,7 @@ def test_a_missing_mask_folder_is_said_with_what_is_there(tmp_path):
 def test_a_folder_without_images_is_refused(tmp_path, masks):
     (tmp_path / "img").mkdir()
 
-    with pytest.raises(DatasetError, match="holds no image, only nothing"):
+    with pytest.raises(DatasetError, match="holds no image, for it is empty"):
         read_folder(tmp_path, masks=masks)
 
 
