@@ -150,7 +150,7 @@ def predict(
     )
     if dicom_seg:
         need_highdicom()
-    sources = find_sources(images, stacks=stack)
+    sources = _apart_from_results(find_sources(images, stacks=stack), images, output)
     check_outputs(sources, request)
     outcomes = _outcomes(sources, request, scheduler=scheduler, model=model, device=device)
     failed = []
@@ -244,6 +244,21 @@ def _predict_here(predictor: Predictor, sources: Sequence[ImageSource], request:
                 raise  # for instance a full disk
             except Exception as error:  # noqa: BLE001 - whatever a file leads to, the others are done
                 yield Outcome(source.path, error=AmvlmError(f"{source.path}: {sentence(error)}"))
+
+
+def _apart_from_results(sources: Sequence[ImageSource], given: Sequence[Path], output: Path) -> list[ImageSource]:
+    """Return the sources without those that lie in the folder of the results, unless they were given by name.
+
+    Raises
+    ------
+    InputError
+        Results would lie among the images of a folder that was given.
+    """
+    results = output.resolve()
+    kept = [source for source in sources if source.path in given or results not in source.path.resolve().parents]
+    if not kept or any(path.is_dir() and results in (path.resolve(), (path / "img").resolve()) for path in given):
+        raise InputError(f"Masks in {output} would be taken for images of that folder; give another -o.")
+    return kept
 
 
 def check_outputs(sources: Sequence[ImageSource], request: Request) -> None:

@@ -114,6 +114,30 @@ def test_images_are_never_replaced_by_their_masks(run, tiny_checkpoint, tmp_path
     assert image.read_bytes() == before
 
 
+@pytest.mark.parametrize("output", [".", "img"])
+def test_results_do_not_lie_among_the_images_of_a_folder(run, binary_folder, tiny_checkpoint, output):
+    asked = ("predict", binary_folder, "--prompt", "nuclei", "--model", tiny_checkpoint)
+
+    outcome = run(*asked, "-o", binary_folder / output)
+
+    assert outcome.code == 2
+    assert "would be taken for images of that folder; give another -o." in outcome.err
+    assert not (binary_folder / output / "classes.csv").exists()
+
+
+def test_results_below_a_folder_are_no_images_of_it(run, binary_folder, tiny_checkpoint):
+    scans = binary_folder / "img"
+    (scans / "first").mkdir()
+    for path in scans.glob("*.png"):
+        path.rename(scans / "first" / path.name)
+    asked = ("predict", scans, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", scans / "masks")
+
+    first, again = run(*asked), run(*asked)
+
+    assert (first.code, again.code) == (0, 0)
+    assert again.out.count("done already") == again.out.count("\n") == 3
+
+
 def test_two_images_of_one_name(run, image, tiny_checkpoint, tmp_path):
     other = tmp_path / "a.jpg"
     Image.open(image).save(other)
