@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +29,7 @@ LEAST = 0.1
 """Measured Dice below which a word counts as not taught."""
 
 _FILLING = frozenset(
-    "a an the of in on at by with from all both every any some each only there is it its this that s patient "
+    "a an the of in on at by from all both every any some each only there is it its this that s patient "
     "segment find show mark outline delineate please visible seen shown image picture region area field "
     "structure object side sided hand".split()
 )
@@ -39,11 +40,14 @@ _CONTEXT = frozenset(
     "xray radiograph radiography ct cta mr mri magnetic resonance t1 t2 flair angiography ultrasound sonography echo "
     "fundus retina eye photograph photography photo oct dermoscopy skin endoscopy endoscopic colonoscopy laryngoscopy "
     "video histology histological pathology slide tissue section stained stain h e he pas smear cytology biopsy "
-    "microscopy microscope fluorescence phase contrast electron em sem scan slice view human".split()
+    "microscopy microscope fluorescence phase contrast electron em sem scan slice view human with".split()
 )
 """Words that say how and of which part of the body an image was made."""
 _BODY = frozenset("chest abdomen thorax brain head neck heart spine fundus retina eye skin".split())
 """Those of them that after a comma name another thing: "lungs, heart"."""
+
+_SIGNS = "_-+\N{MINUS SIGN}\N{SUPERSCRIPT PLUS SIGN}\N{SUPERSCRIPT MINUS}"
+"""Within words."""
 
 _SPELLINGS = (
     ("tumor", "tumour"),
@@ -173,7 +177,8 @@ def _terms(known: dict[frozenset[str], Concept], pieces: list[str]) -> tuple[Ter
             terms.append(Term(None))
             continue
         concept, details = _plain(known, _without_parts(part)), _details(part)
-        if concept is None or len(details) > 1 or ("third" in part.split() and not details):
+        some = not details and not {"third", "part"}.isdisjoint(part.split())  # of which nobody says which
+        if concept is None or len(details) > 1 or some:
             return ()
         # What follows an exclusion is excluded too: "everything except nuclei and cells".
         terms.append(Term(concept, "".join(details), excluded or any(term.excluded for term in terms)))
@@ -222,12 +227,12 @@ def _embedded(encoder: TextEncoder, concepts: tuple[Concept, ...]) -> tuple[list
 
 def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:
     """Return the concept of which `prompt` is a wording, said alone or of a kind of image; None if it is of none."""
-    concept = known.get(_words(prompt))
+    concept = known.get(_key(prompt))
     if concept is not None:
         return concept
     parts = re.split(r"(\b(?:in|on|from|of)\b|,)", prompt.casefold())
     for count in range(1, len(parts), 2):
-        said, context = _words(" ".join(parts[:count])), _words(" ".join(parts[count + 1 :]))
+        said, context = _key(" ".join(parts[:count])), _words(" ".join(parts[count + 1 :]))
         if said in known and context <= _CONTEXT and not (parts[count] == "," and context <= _BODY):
             return known[said]
     return None
@@ -244,13 +249,16 @@ def _known(concepts: tuple[Concept, ...]) -> dict[frozenset[str], Concept]:
     found: dict[frozenset[str], Concept] = {}
     concepts = tuple(concept for concept in concepts if learnt(concept))
     for concept in concepts:  # a name says its own concept, whatever wordings others have
-        found.setdefault(_words(concept.name), concept)
+        found.setdefault(_key(concept.name), concept)
     for concept in concepts:
         for wording in concept.prompts:
-            words = _words(wording)
-            if words:
-                found.setdefault(words, concept)
+            found.setdefault(_key(wording), concept)
     return found
+
+
+def _key(text: str) -> frozenset[str]:
+    """Return the words of a text that say something; where none does, as in "hand" or "area", all that it says."""
+    return _words(text) or frozenset(map(_one, _split(text))) or frozenset((text,))
 
 
 def _words(text: str) -> frozenset[str]:
@@ -265,7 +273,17 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _split(text: str) -> Iterable[str]:
-    return re.findall(r"\w+", text.casefold())
+    """Return the words of a text; a sign at the end of one is a part of it, for CD4+ is not CD4-.
+
+    Examples
+    --------
+    >>> _split("CD4+ cells, left-lung field (Ki-67-)")
+    ['cd4+', 'cells', 'left', 'lung', 'field', 'ki', '67-']
+    """
+    said = unicodedata.normalize("NFC", text.casefold())
+    # Marks, as the vowels of Hindi, are letters here, which they are not to `re`.
+    kept = (c if c.isalnum() or c in _SIGNS or unicodedata.category(c)[0] == "M" else " " for c in said)
+    return re.findall(r"[^\s-]+(?:-(?!\S))?", "".join(kept))
 
 
 def _one(word: str) -> str:

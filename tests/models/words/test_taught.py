@@ -47,6 +47,9 @@ def test_a_wording_is_known_in_any_order_number_and_spelling(prompt, name):
         "diaphragm",
         "tumour in the liver",
         "infection in the left lung",
+        "cells with nuclei",
+        "left part of the lungs",
+        "part of the lungs",
         "?",
     ],
 )
@@ -95,6 +98,17 @@ def test_structure_is_taught_where_the_model_learnt_it(prompt, names):
 )
 def test_structure_of_unknown_words_or_of_none_is_not_taught(prompt):
     assert taught(_WITH_STRUCTURE, prompt) is None
+
+
+@pytest.mark.parametrize(
+    ("learnt", "asked"),
+    [("CD4+ cells", "CD4- cells"), ("Ki-67-", "Ki-67+"), ("CD4⁺", "CD4⁻"), ("दिल", "दाल"), ("hand", "area"), ("★", "?")],
+)
+def test_words_that_differ_by_a_sign_are_told_apart(learnt, asked):
+    config = ModelConfig(concepts=(Concept(name=learnt, prompts=(learnt,), scale="tiles"),))
+
+    assert _named(config, learnt) == [learnt]
+    assert taught(config, asked) is None
 
 
 def test_a_model_without_concepts_was_taught_nothing():
