@@ -13,7 +13,7 @@ import numpy as np
 from napari_amvlm.errors import ImageError
 from napari_amvlm.exports.label_files import made_with
 from napari_amvlm.exports.nifti_labels import nifti_made_with
-from napari_amvlm.imaging.folder import file_slug
+from napari_amvlm.imaging.folder import prompt_folders
 from napari_amvlm.prediction import answer_text
 from napari_amvlm.wording import shortened
 
@@ -107,7 +107,7 @@ def output_files(source: ImageSource, request: Request, title: str = "") -> list
     if request.probabilities:
         additions.append("_probability")
     if request.instances:
-        additions.extend(f"_{file_slug(prompt)}_instances" for prompt in request.prompts)
+        additions.extend(f"_{slug}_instances" for slug in prompt_folders(request.prompts).values())
     additions.append("")
     stem = _stem(source, title, max(len(os.fsencode(addition + ending)) for addition in additions))
     return [request.output / f"{stem}{addition}{ending}" for addition in additions]

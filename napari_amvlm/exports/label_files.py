@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically, write_text
-from napari_amvlm.imaging.folder import file_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,13 +77,12 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        Two prompts would give files of the same name.
+        Two prompts differ in capital letters alone, so that a `classes.csv` of both could not be read.
     """
     unique = tuple(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
-    slugs = {file_slug(prompt): prompt for prompt in unique}
-    if len(slugs) < len(unique):
-        clash = next(prompt for prompt in unique if slugs[file_slug(prompt)] != prompt)
-        raise InputError(
-            f"Prompts {clash!r} and {slugs[file_slug(clash)]!r} differ in punctuation alone; give each only once."
-        )
+    seen: dict[str, str] = {}
+    for prompt in unique:
+        other = seen.setdefault(prompt.casefold(), prompt)
+        if other != prompt:
+            raise InputError(f"Prompts {other!r} and {prompt!r} differ in capital letters alone; give one of them.")
     return unique

@@ -79,6 +79,17 @@ def test_instances_are_numbered_for_each_prompt(run, image, tiny_checkpoint, tmp
         assert np.array_equal(np.unique(objects), np.arange(objects.max() + 1)) or not (objects == 0).any()
 
 
+def test_prompts_that_differ_by_a_sign_or_late_have_files_of_their_own(run, image, tiny_checkpoint, tmp_path):
+    long = "a spiculated mass with a pleural tail in the upper lobe of the right"
+    prompts = ("CD4+", "CD4-", f"{long} lung", f"{long} hemithorax")
+    asked = [part for prompt in prompts for part in ("--prompt", prompt)]
+
+    outcome = run("predict", image, *asked, "--model", tiny_checkpoint, "-o", tmp_path / "out", "--instances")
+
+    assert outcome.code == 0, outcome.err
+    assert len(list((tmp_path / "out").glob("*_instances.tif"))) == 4
+
+
 def test_a_bad_file_does_not_stop_the_others(run, binary_folder, tiny_checkpoint, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
