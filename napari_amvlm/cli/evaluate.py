@@ -14,6 +14,7 @@ from napari_amvlm.cli.console import (
     ModelOption,
     ViewsOption,
     progress,
+    remark,
     say,
     views_of,
 )
@@ -50,10 +51,12 @@ def evaluate(
     from napari_amvlm.imaging import read_folder
 
     data = read_folder(folder)
-    wanted_classes(data, prompt)
+    classes = wanted_classes(data, prompt)
     from napari_amvlm.predictor import Predictor
 
     predictor = Predictor.from_file(model, device=device, views=views_of(views))
+    for said in predictor.not_taught(classes).values():
+        remark(f"{said} Its scores are those of a guess; predict draws nothing.")
     with progress("Evaluating") as show:
         report = evaluate_folder(
             predictor,

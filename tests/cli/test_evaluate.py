@@ -38,6 +38,14 @@ def test_classes_are_scored_one_by_one(run, class_folder, tiny_checkpoint):
     assert report["dice"] == pytest.approx((prompts["nuclei"]["dice"] + prompts["left lung"]["dice"]) / 2)
 
 
+def test_a_word_that_was_not_taught_is_called_so(run, binary_folder, tiny_checkpoint):
+    outcome = run("evaluate", binary_folder, "--prompt", "heart", "--model", tiny_checkpoint, "--json")
+
+    assert json.loads(outcome.out)["prompt"] == "heart"
+    assert outcome.err.startswith("heart is not taught yet; nearest known: ")
+    assert outcome.err.endswith("Its scores are those of a guess; predict draws nothing.\n")
+
+
 def test_a_class_alone(run, class_folder, tiny_checkpoint):
     outcome = run("evaluate", class_folder, "--prompt", "left lung", "--model", tiny_checkpoint, "--json")
 
