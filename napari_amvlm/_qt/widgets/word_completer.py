@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCompleter
 
 from napari_amvlm._sample_data import word_pictures
 from napari_amvlm.models.words.taught import learnt, taught
+from napari_amvlm.models.words.word_list import wordings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ class WordCompleter(QCompleter):
         for concept in concepts.values():
             self._add_word(concept, seen)
             note = "" if learnt(concept) else ": not taught"
-            for text in concept.prompts:
+            for text in wordings(config, concept) if config is not None else ():
                 self._add(text, f"{text}: {concept.name}{note}", concept.name, seen, self._icon(concept))
         self._typed = QStandardItem()
         self._rows.appendRow(self._typed)

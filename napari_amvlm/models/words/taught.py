@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch import Tensor
-
     from napari_amvlm.config import Concept, ModelConfig
-    from napari_amvlm.models.amvlm import AMVLM
-    from napari_amvlm.models.text_encoder import TextEncoder
 
 LEAST = 0.1
 """Measured Dice below which a word counts as not taught."""
@@ -191,38 +187,6 @@ def _without_parts(text: str) -> str:
 
 def _details(text: str) -> set[str]:
     return {_DETAILS[word] for word in text.split() if word in _DETAILS}
-
-
-def nearest(model: AMVLM, prompt: str) -> tuple[str, float] | None:
-    """Return the taught word that is nearest to `prompt` in meaning, and how near; None where nothing was taught.
-
-    Nearness is the largest cosine between the prompt and the word's wordings, by sentence embedding. It helps a person
-    to find a word and decides nothing: a "lung cancer screening report" is near to a lung tumour, and is none.
-
-    Parameters
-    ----------
-    prompt
-        What a person typed; not empty.
-
-    Returns
-    -------
-    tuple or None
-        Name of the concept, and the cosine, in [-1, 1].
-    """
-    concepts = tuple(concept for concept in model.config.concepts if learnt(concept))
-    if not concepts:
-        return None
-    names, embeddings = _embedded(model.text_encoder, concepts)
-    similarity = embeddings @ model.text_encoder.sentence([prompt])[0]
-    best = int(similarity.argmax())
-    return names[best], float(similarity[best])
-
-
-@functools.lru_cache(maxsize=2)
-def _embedded(encoder: TextEncoder, concepts: tuple[Concept, ...]) -> tuple[list[str], Tensor]:
-    """Return the concept and the embedding `(N, D')` of every wording; all are read at once, which is much quicker."""
-    said = [(concept.name, text) for concept in concepts for text in (concept.name, *concept.prompts)]
-    return [name for name, _ in said], encoder([text for _, text in said]).sentence
 
 
 def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_amvlm.models.words.taught import learnt
+from napari_amvlm.models.words.taught import learnt, taught
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,14 +25,14 @@ def words_by_body(config: ModelConfig) -> dict[str, list[Concept]]:
 
 
 def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
-    """Return the concept of a model whose name is nearest to a prompt, and the cosine; None where it knows none.
+    """Return the concept that a model finds whose name is nearest to a prompt, and the cosine; None if it finds none.
 
     Raises
     ------
     PromptError
         The prompt is empty or too long.
     """
-    names = [concept.name for concept in model.config.concepts]
+    names = [concept.name for concept in model.config.concepts if learnt(concept)]
     if not names:
         return None
     embeddings = model.text_encoder.sentence([prompt, *names])
@@ -41,10 +41,19 @@ def nearest_concept(model: AMVLM, prompt: str) -> tuple[str, float] | None:
     return names[best], float(likeness[best])
 
 
-def other_wordings(concept: Concept) -> list[str]:
+def other_wordings(config: ModelConfig, concept: Concept) -> list[str]:
     """Return a few ways of saying a concept beside its name."""
-    own = concept.name.casefold()
-    return [text for text in dict.fromkeys(concept.prompts) if text.casefold() != own][:_MOST]
+    return [text for text in wordings(config, concept) if text.casefold() != concept.name.casefold()][:_MOST]
+
+
+def wordings(config: ModelConfig, concept: Concept) -> list[str]:
+    """Return the wordings of a concept, but those that the model takes for another one that has them too."""
+
+    def is_own(text: str) -> bool:
+        meaning = taught(config, text) if learnt(concept) else None
+        return meaning is None or meaning.concepts == (concept,)
+
+    return list(filter(is_own, dict.fromkeys(concept.prompts)))
 
 
 def word_lines(config: ModelConfig) -> list[str]:
@@ -53,8 +62,8 @@ def word_lines(config: ModelConfig) -> list[str]:
     for body, concepts in words_by_body(config).items():
         lines.append(body)
         for concept in concepts:
-            said = f"; also {', '.join(other_wordings(concept))}" if other_wordings(concept) else ""
-            lines.append(f"  {concept.name}: {_found(concept)}{said}")
+            others = ", ".join(other_wordings(config, concept))
+            lines.append(f"  {concept.name}: {_found(concept)}" + (f"; also {others}" if others else ""))
     return lines
 
 
@@ -67,7 +76,7 @@ def word_table(config: ModelConfig, pictures: Mapping[str, str] | None = None) -
         for concept in concepts:
             score = "not measured" if concept.dice is None else f"{concept.dice:.2f}"
             score = score if learnt(concept) else f"{score}, not taught"
-            kinds, said = ", ".join(concept.modalities) or "not stated", ", ".join(other_wordings(concept))
+            kinds, said = ", ".join(concept.modalities) or "not stated", ", ".join(other_wordings(config, concept))
             picture = f"![{concept.name}]({shown[concept.name]})" if concept.name in shown else ""
             cells = [body, concept.name, *([picture] if shown else []), kinds, score, said]
             rows.append(f"| {' | '.join(cells)} |")
