@@ -17,6 +17,7 @@ from napari_amvlm.cli.console import DeviceOption, ModelOption, TextModelOption,
 from napari_amvlm.cli.replay import check_parent, find_replay, parent_file
 from napari_amvlm.errors import Cancelled, InputError, ProjectError
 from napari_amvlm.generators import drain
+from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -229,8 +230,8 @@ def _run(
     from napari_amvlm.models.text_prompted import load_text_model
 
     remark(
-        f"Learning {', '.join(data.prompts)} from {len(data.labelled)} labelled "
-        f"and {len(data.unlabelled)} unlabelled images."
+        f"Learning {', '.join(map(shortened, data.prompts))} from {counted(len(data.labelled), 'labelled image')} "
+        f"and {counted(len(data.unlabelled), 'unlabelled image')}."
     )
     other = load_text_model(config.text_model, device=predictor.device) if config.text_model else None
     if other is not None:

@@ -217,8 +217,7 @@ def _masks(root: Path, images: dict[str, Path], *, required: bool) -> dict[str, 
     if not folders:
         if required:
             raise DatasetError(
-                f"{root} has no folder labelcol/ or instances/, {visible_contents(root)}; "
-                "put the masks into labelcol/."
+                f"{root} has no folder labelcol/ or instances/, {visible_contents(root)}; put the masks into labelcol/."
             )
         return {}
     masks: dict[str, Path] = {}

@@ -15,6 +15,7 @@ from napari_amvlm.imaging.folder import SUFFIXES
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
 from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_mask
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,11 +93,11 @@ def _results(task: Mapping[str, Any], title: str, on_problem: Callable[[str], No
     annotations = task["annotations"] if isinstance(task["annotations"], list) else []
     usable = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
     if len(usable) < len(annotations):
-        on_problem(f"{title}: {len(annotations) - len(usable)} annotations are left out: they were skipped.")
+        on_problem(f"{title}: left out as skipped: {counted(len(annotations) - len(usable), 'annotation')}.")
     if len(usable) > 1:
         on_problem(
-            f"{title}: {len(usable) - 1} of its {len(usable)} annotations are left out: the ground truth or the last "
-            "one counts."
+            f"{title}: {len(usable) - 1} of its {len(usable)} annotations left out: the ground truth or the last one "
+            "counts."
         )
     usable.sort(key=lambda one: bool(one.get("ground_truth")))
     results = usable[-1].get("result") if usable else []

@@ -389,8 +389,8 @@ def test_of_several_annotations_one_counts_and_the_others_are_told(project, tmp_
 
     first, second = import_files(project, [_tasks(tmp_path / "a.json", annotations=annotations)]).problems
 
-    assert "task 7: 1 annotations are left out: they were skipped" in first
-    assert "1 of its 2 annotations are left out" in second
+    assert "task 7: left out as skipped: 1 annotation." in first
+    assert "1 of its 2 annotations left out" in second
     np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
 
 

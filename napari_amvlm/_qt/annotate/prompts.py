@@ -278,10 +278,10 @@ def describe(annotation: Annotation, predictions: list[Prediction]) -> str:
         lines.append(f"{each.prompt} in {annotation.name}: {answer}{nothing}, {each.seconds:.1f} s{by}")
     finished = [each.prompt for each in predictions if each.prompt in annotation.finished]
     if finished:
-        lines.append(finished_words(", ".join(finished)))
+        lines.extend(map(finished_words, finished))
     return "\n".join(lines)
 
 
-def finished_words(prompts: str) -> str:
+def finished_words(prompt: str) -> str:
     """Say why the model changes nothing of a prompt."""
-    return f"{prompts} is marked finished, so it was not changed. Open its lock to let the model change it."
+    return f"{prompt} is marked finished, so it was not changed. Open its lock to let the model change it."
