@@ -42,6 +42,13 @@ _CONTEXT = frozenset(
 _BODY = frozenset("chest abdomen thorax brain head neck heart spine fundus retina eye skin".split())
 """Those of them that after a comma name another thing: "lungs, heart"."""
 
+_ELSEWHERE = (
+    (frozenset(("heart", "cardiac")), ("heart and vessels", "chest")),
+    (frozenset(("fundus", "retina", "eye")), ("eye", "heart and vessels")),
+    (frozenset(("brain",)), ("head", "spine", "heart and vessels")),
+)
+"""Words of a part of the body, and the parts whose words are meant there: a heart has other ventricles than a brain."""
+
 _SIGNS = "_-+\N{MINUS SIGN}\N{SUPERSCRIPT PLUS SIGN}\N{SUPERSCRIPT MINUS}"
 """Within words."""
 
@@ -198,8 +205,14 @@ def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:
     for count in range(1, len(parts), 2):
         said, context = _key(" ".join(parts[:count])), _words(" ".join(parts[count + 1 :]))
         if said in known and context <= _CONTEXT and not (parts[count] == "," and context <= _BODY):
-            return known[said]
+            return None if _lies_elsewhere(known[said], context) else known[said]
     return None
+
+
+def _lies_elsewhere(concept: Concept, context: frozenset[str]) -> bool:
+    """Tell whether a prompt speaks of another part of the body than that which its concept was learnt in."""
+    anywhere = concept.body in ("", "tissue and cells")
+    return not anywhere and any(context & words and concept.body not in bodies for words, bodies in _ELSEWHERE)
 
 
 def learnt(concept: Concept) -> bool:

@@ -112,6 +112,15 @@ def test_words_that_differ_by_a_sign_are_told_apart(learnt, asked):
     assert taught(config, asked) is None
 
 
+def test_a_word_of_one_part_of_the_body_is_not_taught_of_another():
+    ventricles = Concept(name="ventricles", prompts=("ventricles",), scale="whole", body="head")
+    config = ModelConfig(concepts=(ventricles, *_CONCEPTS))
+
+    assert _named(config, "ventricles in a brain MR") == ["ventricles"]
+    assert _named(config, "nuclei of the heart") == ["nuclei"]
+    assert taught(config, "ventricles of the heart") is None
+
+
 def test_a_wording_that_two_words_share_is_listed_of_the_one_that_it_names():
     vessels = Concept(name="retinal vessels", prompts=("blood vessels", "vasculature"), scale="whole")
     vessel = Concept(name="blood vessel", prompts=("blood vessels", "vessel"), scale="whole")
