@@ -18,6 +18,9 @@ def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkp
     hidden = {"DISPLAY", "WAYLAND_DISPLAY", "AMVLM_DEMO"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
 
+    own = tmp_path / "demo" / "nuclei.amvlm" / "project.sqlite"
+    own.parent.mkdir(parents=True)
+    own.touch()
     options = ["--output", str(tmp_path / "demo"), "--minutes", "0.05", "--model", str(tiny_checkpoint)]
     ended = subprocess.run(
         [sys.executable, "-m", "napari_amvlm", "demo", *options],
@@ -28,6 +31,7 @@ def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkp
     )
 
     assert ended.returncode == 0, ended.stderr
+    assert own.exists()
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert json.loads(ended.stdout.splitlines()[-1]) == summary
     assert summary["mode"] == "script"

@@ -58,7 +58,7 @@ class DemoScript:
     def run(self) -> dict[str, Any]:
         """Run all stages and write what they gave."""
         self._output.mkdir(parents=True, exist_ok=True)
-        project = self._output / "nuclei.amvlm"
+        project = self._output / "demonstration.amvlm"  # a name that nobody gives a project of their own
         if project.exists():
             shutil.rmtree(project)
         with self._stage("open window"):
