@@ -25,9 +25,10 @@ def predict_one_slide(
     Raises
     ------
     InputError
-        A prompt was not taught, or the store is that of another request.
+        A prompt was not taught, or needs the whole image, or the store is that of another request.
     """
     from napari_amvlm.imaging import Tile
+    from napari_amvlm.models.words.composition import needs_whole_image
     from napari_amvlm.slides import SlideRun, memory_needed, memory_note, number_objects
     from napari_amvlm.slides.slide_run import CACHE_BYTES
 
@@ -36,6 +37,9 @@ def predict_one_slide(
         raise InputError(f"{path} is a slide, which is seen in one view; leave out --views.")
     if unknown := predictor.not_taught(request.prompts):
         raise InputError(f"{path} is a slide: {' '.join(unknown.values())} On slides, give known words only.")
+    for prompt in request.prompts:
+        if refusal := needs_whole_image(predictor.model.config, prompt):
+            raise InputError(f"{path} is a slide: {refusal}")
     store = _store(predictor, image, folder, request)
     region = None
     if request.region:

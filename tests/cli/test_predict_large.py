@@ -71,6 +71,19 @@ def test_a_slide_of_another_request_is_not_touched(run, slide, tiny_checkpoint, 
     assert "stroma is not taught yet; nearest known: nuclei" in unknown.err
 
 
+def test_a_part_of_the_whole_image_is_not_asked_of_a_slide(run, slide, tiny_model, tmp_path):
+    """In its tiles the largest nucleus is the largest of each."""
+    tiny_model.config = tiny_model.config.model_copy(update={"structure": True})
+    model = tmp_path / "structured.safetensors"
+    save_model(tiny_model, model, name="structured", licence="CC0-1.0", training_data="none: random weights")
+
+    outcome = run("predict", slide, "--prompt", "largest nucleus", "--model", model, "-o", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert "is a slide: largest nucleus is a part of a whole image" in outcome.err
+    assert not (tmp_path / "out" / "slide.zarr").exists()
+
+
 def test_short_memory_on_a_slide_is_told_and_the_file_is_done(run, slide, tiny_checkpoint, tmp_path, monkeypatch):
     loaded = []
     from_file = Predictor.from_file

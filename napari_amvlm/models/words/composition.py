@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_amvlm.imaging.spine_levels import LEVELS, SPINE, predicted_levels
 from napari_amvlm.models.words.taught import Term, taught
+from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,14 @@ def composition(config: ModelConfig, prompt: str) -> Composition | None:
     if level is not None and level.name in LEVELS and level.dice is not None and names.issuperset(SPINE):
         return Composition(SPINE, level=LEVELS.index(level.name) + 1)
     return None
+
+
+def needs_whole_image(config: ModelConfig, prompt: str) -> str:
+    """Return a sentence about a prompt that says nothing of single tiles: a third, a piece, a level; else nothing."""
+    composed = composition(config, prompt)
+    if composed is None or not (composed.level or any(term.detail for term in composed.terms)):
+        return ""
+    return f"{shortened(prompt)} is a part of a whole image, and tiles of a slide do not show which: ask for all of it."
 
 
 def _detail(mask: NDArray[np.float32], detail: str) -> NDArray[np.float32]:
