@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm._qt.layers import labels as label_layers
-from napari_amvlm._qt.layers.image import CUT_FROM, layer_path, place_words
+from napari_amvlm._qt.layers.image import CUT_FROM, layer_path, layer_shape, place_words
 from napari_amvlm.errors import ImageError, ProjectError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import read_image
 from napari_amvlm.imaging.formats.itk_files import pixels_elsewhere
+from napari_amvlm.imaging.turning import turned
 from napari_amvlm.session.accepted import Accepted, read_accepted
 
 if TYPE_CHECKING:
@@ -108,6 +109,21 @@ def find_image(project: Project, path: Path) -> ImageRecord | None:
 def image_id_of(project: Project, source: ImageSource) -> int:
     """Return the number of an image in a project, entered first where it has none."""
     return source.image_id if source.image_id is not None else enter_image(project, source).id
+
+
+def lies_as_stored(layer: Image, record: ImageRecord, path: Path) -> bool:
+    """Tell whether a plane is shown in the orientation in which the project knows its file.
+
+    Readers of other programs leave pixels as they are stored where the file says to turn or mirror them.
+    """
+    if layer_shape(layer) != record.shape:
+        return False
+    try:
+        shown, stored = label_layers.pixels(layer), read_image(path).data
+    except ImageError:  # it was moved while it is open
+        return True
+    turns = (np.array_equal(shown, turned(stored, view)) for view in range(1, 8))
+    return np.array_equal(shown, stored) or not any(turns)
 
 
 def withdraw_correction(project: Project, source: ImageSource, prompt: str) -> None:

@@ -11,7 +11,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_amvlm._qt.annotation.mask_layers import mask_layers_for
-from napari_amvlm._qt.corrections import find_image
+from napari_amvlm._qt.corrections import find_image, lies_as_stored
 from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.layers.camera import camera_of, fit_to_view
 from napari_amvlm._qt.layers.image import layer_kind, layer_path, layer_shape
@@ -149,6 +149,11 @@ class ImageOpener(QObject):
                 record = project.images.find_array(label_layers.pixels(image, place))
             else:
                 record = find_image(project, path) if path is not None else None
+                if record is not None and path is not None and not lies_as_stored(image, record, path):
+                    raise ImageError(
+                        f"{path} is shown without the orientation that its file names, so what was accepted on it is "
+                        "not shown: open it with the reader of napari-amvlm."
+                    )
             return _read(project, record.id, is_open=True) if record is not None else None
 
         def done(stored: _Stored | None) -> None:
@@ -271,7 +276,8 @@ def _shows(project: Project, layer: Image, record: ImageRecord) -> bool:
     if path is not None:
         if record.source != "file" or path.resolve() != record.path.resolve():
             return False
-        return not path.is_file() or project.images.locate(record) == record.path
+        is_current = not path.is_file() or project.images.locate(record) == record.path
+        return is_current and lies_as_stored(layer, record, path)
     if record.source == "file" or layer_shape(layer) != record.shape:
         return False
     try:

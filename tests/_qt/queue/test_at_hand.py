@@ -2,9 +2,10 @@
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
-from napari_amvlm.project import Project
+from napari_amvlm.project import Answer, Project
 from tests._qt.conftest import picture
 
 
@@ -134,6 +135,33 @@ def test_masks_of_an_image_that_was_replaced_on_the_disk_are_not_shown_over_anot
     project = bench.workspace.project
     assert [each.image_id for each in project.corrections.select()] == [1, 3]
     np.testing.assert_array_equal(project.corrections.mask(project.corrections.select()[0]), painted)
+
+
+@pytest.mark.parametrize("height", [64, 48])
+def test_masks_are_not_shown_over_pixels_that_another_reader_left_on_their_side(first, tmp_path, height):
+    bench, path, said = first, tmp_path / "camera.png", list[str]()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(picture(9, 64)[:height]).save(path, exif=exif)
+    record = bench.workspace.project.images.add_file(path)
+    mask = np.zeros(record.shape, np.bool_)
+    mask[5:20, 10:40] = True
+    bench.workspace.project.corrections.accept(record.id, "nuclei", Answer(mask))
+    bench.workspace.said.connect(lambda _level, text: said.append(text))
+
+    def show(pixels):
+        bench.viewer.layers.clear()
+        bench.viewer.add_image(pixels, name=path.name, metadata={"path": str(path)})
+        bench.idle()
+        annotation = bench.annotate.annotation()
+        return annotation.image_id, list(annotation.accepted)
+
+    with PIL.Image.open(path) as file:
+        on_its_side, upright = np.asarray(file), np.asarray(PIL.ImageOps.exif_transpose(file))
+
+    assert show(on_its_side) == (None, [])
+    assert ["shown without the orientation" in text for text in said].count(True) == 1
+    assert show(upright) == (record.id, ["nuclei"])
 
 
 @pytest.mark.parametrize("opening", ["first-1.png", "second"])
