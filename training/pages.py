@@ -3,7 +3,8 @@
     python -m training.report runs/unlabelled --keep docs/experiments/results/unlabelled.json
     python -m training.pages docs/experiments
 
-A page says where its tables go, and which protocol they show; or `step-one` for a grid of `training.ablate_step_one`:
+A page says where its tables go, and which protocol they show; or `step-one` for a grid of `training.ablate_step_one`,
+and `rounds` for the `curves.csv` of `training.simulate`:
 
     <!-- tables: results/unlabelled.json, native -->
     <!-- end of tables -->
@@ -24,12 +25,13 @@ from training.pretraining import step_one_table
 from training.report import markdown
 from training.runs.markdown import between_marks
 from training.runs.results import read_runs, tables
+from training.simulation.report import rounds_table
 
 if TYPE_CHECKING:
     import re
 
-STEP_ONE = "step-one"
-"""In the place of a protocol: the tables of what short pretraining runs have aligned."""
+STEP_ONE, ROUNDS = "step-one", "rounds"
+"""In the place of a protocol: what short pretraining runs have aligned; the rounds of simulated annotators."""
 
 _BEGIN = r"<!-- tables: (?P<file>\S+), (?P<protocol>\S+) -->"
 _END = "<!-- end of tables -->"
@@ -50,6 +52,8 @@ def _tables(page: Path, opening: re.Match[str]) -> str:
     file, protocol = page.parent / opening["file"], opening["protocol"]
     if protocol == STEP_ONE:
         return step_one_table.markdown(step_one_table.tables(file))
+    if protocol == ROUNDS:
+        return rounds_table(file)
     runs = [run for run in read_runs(file) if run.protocol == protocol]
     if not runs:
         raise InputError(f"{page}: {file} holds no run that was scored by the protocol {protocol}.")

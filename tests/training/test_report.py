@@ -19,6 +19,7 @@ from training.runs.kept import keep, restore
 from training.runs.paired import compare
 from training.runs.published import published
 from training.runs.results import read_runs, tables
+from training.simulation.report import Round, write_report
 
 _EXPERIMENTS = Path(__file__).parents[2] / "docs" / "experiments"
 _NAMES = ("a", "b", "c", "d")
@@ -259,6 +260,18 @@ def test_a_protocol_that_no_run_has(runs, tmp_path):
     page.write_text("<!-- tables: kept.json, 224 -->\n<!-- end of tables -->\n")
 
     with pytest.raises(InputError, match="holds no run that was scored by the protocol 224"):
+        rendered(page)
+
+
+def test_rounds_of_a_simulation_are_a_table(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- tables: curves.csv, rounds -->\n<!-- end of tables -->\n")
+    write_report(tmp_path, {"ours": [Round(1, 8, 2, 11.26, 2.0, 0.25, 0.5, 0.76543, "serves")]}, 0.8)
+
+    assert "\n| ours | 1 | 8 | 2 | 11.3 | 2.8 | 0.765 | serves |\n" in rendered(page)
+
+    (tmp_path / "curves.csv").write_text("arm,dice\nours,high\n")
+    with pytest.raises(InputError, match=r"curves\.csv cannot be read as curves\.csv of training\.simulate"):
         rendered(page)
 
 

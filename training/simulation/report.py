@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically, write_text
 from training.runs.charts import COLOURS
+from training.runs.markdown import table
 from training.simulation.recipe import ARMS
 
 if TYPE_CHECKING:
@@ -156,6 +158,31 @@ def write_report(out: Path, arms: Mapping[str, Sequence[Round]], target: float) 
     figure = draw_rounds(arms, target)
     write_atomically(out / PICTURE, lambda path: figure.savefig(path, format="png"))
     return reached_lines(figures)
+
+
+def rounds_table(file: Path) -> str:
+    """Return a `curves.csv` as a Markdown table, a line for each arm and round.
+
+    Raises
+    ------
+    InputError
+        The file is missing, or none that `write_report` wrote.
+    """
+    header = ["arm", "round", "accepted", "held out", "minutes annotating", "waiting", "Dice", "its model"]
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = [
+                (
+                    *(row["arm"], row["number"], row["accepted"], row["held_out"]),
+                    *(f"{float(row[column]):.1f}" for column in ("annotation", "waiting")),
+                    f"{float(row['dice']):.3f}",
+                    row["verdict"],
+                )
+                for row in csv.DictReader(stream)
+            ]
+    except (OSError, UnicodeDecodeError, KeyError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as {CURVES} of training.simulate ({error!r}).") from error
+    return "\n".join(table(header, rows))
 
 
 def draw_rounds(arms: Mapping[str, Sequence[Round]], target: float) -> Figure:
