@@ -19,6 +19,9 @@ NOISE_FLOOR = 0.01
 FEW_IMAGES_NOISE = 0.1
 """Noise of a prompt with fewer than `ENOUGH_HELD_OUT` images, whose spread cannot be estimated."""
 
+WORTH_A_LOOK = 0.001
+"""A gain within the noise, but above this, is for a person to look at; half precision alone makes smaller ones."""
+
 _CONFIDENCE = 0.95
 
 
@@ -96,9 +99,19 @@ class Judgement:
 
     @property
     def unsettled(self) -> list[PromptJudgement]:
-        """Return what a person has to decide: the prompts that lost, else those with too few images."""
-        verdict = Verdict.WORSE if self.lost else Verdict.TOO_FEW
-        return [each for each in self.prompts if each.verdict == verdict]
+        """Return what a person has to decide: the prompts that lost, or else that too few images judge, or else gained.
+
+        Gains within the noise are for a person to look at too: a few held-out images take long to prove a small gain,
+        and one that is never served helps nobody.
+        """
+        of = {verdict: [each for each in self.prompts if each.verdict == verdict] for verdict in Verdict}
+        gained = [each for each in of[Verdict.SAME] if each.change > WORTH_A_LOOK]
+        return of[Verdict.WORSE] or of[Verdict.TOO_FEW] or gained
+
+    @property
+    def for_a_person(self) -> bool:
+        """Tell whether a person decides if the model serves: it is not plainly better, nor as good as before."""
+        return self.verdict != Verdict.IMPROVED and (self.verdict != Verdict.SAME or bool(self.unsettled))
 
     def __str__(self) -> str:
         """Say it in one sentence without a full stop."""

@@ -65,6 +65,31 @@ def test_equal_scores_are_no_improvement():
     assert judge({"nuclei": [(0.8391, 0.8394)] * 12}).verdict is Verdict.SAME
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ([UP], []),
+        ([LEVEL], []),
+        ([[0.008, 0.004, 0.009, 0.003]], ["a"]),
+        ([SPREAD], ["a"]),
+        ([[-change for change in SPREAD]], []),
+        ([SPREAD, DOWN], ["b"]),
+        ([SPREAD, [0.3]], ["b"]),
+        ([LEVEL, SPREAD], ["b"]),
+    ],
+)
+def test_a_person_decides_of_losses_few_images_and_gains_within_the_noise(changes, asked):
+    judgement = judge({prompt: _pairs(each) for prompt, each in zip("ab", changes, strict=False)})
+
+    assert [each.prompt for each in judgement.unsettled] == asked
+    assert judgement.for_a_person == bool(asked)
+
+
+def test_a_person_decides_of_what_nothing_judges_and_not_of_what_is_better():
+    assert judge({}).for_a_person
+    assert not judge({"a": _pairs(UP), "b": _pairs(SPREAD)}).for_a_person
+
+
 @pytest.mark.parametrize("number", [3, 4, 8, 30])
 def test_the_noise_is_the_bound_of_a_paired_t_test(number):
     changes = [0.2 * ((7 * i) % 11 - 5) / 5 + 0.03 for i in range(number)]

@@ -203,7 +203,7 @@ class SimulatedArm:
         """Learn from what is accepted; return the model that serves from now on, and what became of the new one.
 
         As in the Learn dock a model serves by itself that gained on held-out images and took nothing back; a person
-        decides where these are too few.
+        decides where these are too few, or the gain is within the noise.
         """
         record = self._learnt(project) or self._learn_now(project, present)
         if isinstance(record, str):
@@ -213,9 +213,10 @@ class SimulatedArm:
         if record.discarded:
             return present, "not better"
         run = next(run for run in project.runs.all() if run.model_id == record.id)
-        verdict = judged_run(project, run.id)[1].verdict
+        judgement = judged_run(project, run.id)[1]
+        verdict = judgement.verdict
         new = self._load(record.path)
-        by_choice = "" if verdict != Verdict.TOO_FEW else " by choice"
+        by_choice = " by choice" if judgement.for_a_person and verdict != Verdict.WORSE else ""
         if verdict == Verdict.IMPROVED or (by_choice and person.prefers(new, present, self._todo(project))):
             project.models.serve(record.id)
             return new, f"serves{by_choice}"

@@ -172,11 +172,11 @@ class LearnDock(Dock):
             level: Level = "warning" if judgement.verdict == Verdict.WORSE else "info"
             reason = (judgement.unsettled or judgement.prompts)[0]
             self.say(level, f"{stopped}{record.name} is {reason}; the current model stays.{left_out}")
-            if judgement.verdict != Verdict.SAME and not outcome.stopped:
+            if judgement.for_a_person and not outcome.stopped:
                 self._ask(record, judgement)
 
     def _ask(self, record: ModelRecord, judgement: Judgement) -> None:
-        """Let the person decide about a model that lost on a prompt, or that too few images judge."""
+        """Let the person decide about a model that lost on a prompt, that few images judge, or that gained a little."""
         name, unsettled = record.name, judgement.unsettled
         answers: dict[str, Callable[[], object]] = {
             "Serve anyway": lambda: self.judging.serve(record, f"{name} serves now."),
