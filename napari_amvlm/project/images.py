@@ -106,6 +106,8 @@ class ImageTable:
     def add_file(self, path: str | Path, *, name: str | None = None, copy: bool = False) -> ImageRecord:
         """Add an image file by reference, or a copy of it. The same content gives the same record, whatever its path.
 
+        Where the file of that record was lost or changed, this one takes its place.
+
         Of a header whose pixels lie in a file beside it (.mhd, .nhdr), the pixels are kept in the project.
 
         Parameters
@@ -176,6 +178,8 @@ class ImageTable:
         known = self.select("sha256 = ?", (digest,))
         if known:
             self._note_slide(known[0], cut_from)
+            if not known[0].path.is_file():  # it was lost
+                write_atomically(known[0].path, lambda temporary: temporary.write_bytes(encode_tiff(array)))
             return known[0]
         content = encode_tiff(array)
         row: dict[str, Any] = {
@@ -232,7 +236,7 @@ class ImageTable:
         return self.select("sha256 = ?", (row["sha256"],))[0]
 
     def _refresh(self, record: ImageRecord, path: Path) -> ImageRecord:
-        if record.stored or record.path == path or os.path.isfile(record.path):
+        if record.path == path or has_content(record.path, record.sha256):
             return record
         return self._move(record, path)
 

@@ -194,6 +194,24 @@ def test_adding_a_lost_image_again_mends_its_record(project, slide, tmp_path):
     assert (mended.id, mended.path) == (record.id, elsewhere)
 
 
+@pytest.mark.parametrize("kind", ["replaced", "copy", "array"])
+def test_an_image_whose_file_is_no_more_what_it_was_is_mended_by_adding_it_again(project, slide, pixels, kind):
+    twin = slide.with_name("twin.tif")
+    twin.write_bytes(slide.read_bytes())
+    add = (lambda: project.images.add_array(pixels(7))) if kind == "array" else (lambda: project.images.add_file(twin))
+    record = add() if kind == "array" else project.images.add_file(slide, copy=kind == "copy")
+    if kind == "replaced":
+        tifffile.imwrite(slide, pixels(8), photometric="rgb")
+    else:
+        record.path.unlink()
+        slide.unlink()
+
+    mended = add()
+
+    assert mended.id == record.id
+    assert np.array_equal(project.images.load(mended), pixels(7))
+
+
 def test_a_changed_image_is_told(project, slide, pixels):
     record = project.images.add_file(slide)
     tifffile.imwrite(slide, pixels(8), photometric="rgb")
