@@ -66,7 +66,7 @@ def enter_image(project: Project, source: ImageSource) -> ImageRecord:
         return project.images.get(source.image_id)  # the file was moved: it is the same image nevertheless
     if source.path is not None and source.path.is_file():
         try:
-            same = np.array_equal(read_image(source.path).data, source.data)
+            same = np.array_equal(read_image(source.path).data, source.data, equal_nan=True)
         except ImageError:
             same = False
         if same:

@@ -15,7 +15,7 @@ from napari_amvlm._qt.queue.dock import QueueDock
 from napari_amvlm.project import Answer, Project, Region, TileScores
 from napari_amvlm.project.ranking import binary_entropy
 from napari_amvlm.session.thumbnails import SIDE, thumbnail
-from tests._qt.conftest import delete
+from tests._qt.conftest import delete, picture
 
 
 @pytest.fixture
@@ -152,6 +152,24 @@ def test_statuses_follow_the_work(bench, queue):
     assert predicted[0] == "predicted"
     assert _statuses(bench) == ["accepted", "skipped", "new", "new"]
     assert _visible(bench) == ["tile-2.png"]
+
+
+def test_an_image_with_pixels_that_are_no_numbers_is_accepted_as_itself(bench, queue, tmp_path):
+    pixels = picture(9)[..., 0].astype(np.float32)
+    pixels[:3] = np.nan
+    tifffile.imwrite(tmp_path / "nan.tif", pixels)
+    queue.workspace.with_project(lambda project: project.images.add_file(tmp_path / "nan.tif"))
+    bench.idle()
+    images = bench.workspace.project.images.all()
+    queue.queue.open_image(images[-1].id)
+    bench.idle()
+    bench.run("nuclei")
+
+    bench.annotate.accept()
+    bench.idle()
+
+    assert bench.workspace.project.images.all() == images
+    assert [c.image_id for c in bench.workspace.project.corrections.select()] == [images[-1].id]
 
 
 def test_filters_list_what_they_say(bench, queue):
