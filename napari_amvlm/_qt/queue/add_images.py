@@ -111,7 +111,9 @@ class ImageAdder(QObject):
                 said.append(f"Added to the project: {counted(added.count, 'image')}.")
             if added.layers:
                 said.append("Stacks and slides are open in the viewer; accept slices or regions to add these.")
-            end("warning" if added.problems else "info", " ".join([*said, *added.problems[:1]]))
+            if added.problems:
+                said.append(f"Not added: {counted(len(added.problems), 'image')}. {added.problems[0]}")
+            end("warning" if added.problems else "info", " ".join(said))
 
         def end(level: str, text: str) -> None:
             self._tell(1.0, "")

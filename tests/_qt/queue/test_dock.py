@@ -413,6 +413,19 @@ def test_files_and_folders_are_added_with_progress(bench, queue, tmp_path, monke
     assert shares == [0.0, 1.0, 0.0, 0.5, 1.0]
 
 
+def test_files_that_cannot_be_read_are_counted_and_the_others_are_added(bench, queue, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+
+    queue.adder.add_files([tmp_path / "a.png", tmp_path / "b.png", _png(tmp_path / "c.png", 3)])
+    bench.idle()
+
+    level, said = queue.panel.status.value()
+    assert (level, bench.workspace.view.queue[-1].name) == ("warning", "c.png")
+    assert said.startswith("Added to the project: 1 image. Not added: 2 images. ")
+    assert "a.png" in said
+
+
 def test_files_are_added_though_the_dock_is_closed_meanwhile(bench, queue, tmp_path):
     files, closed = [_png(tmp_path / f"{number}.png", number) for number in range(3)], threading.Event()
     bench.workspace.submit(closed.wait, long=True)
