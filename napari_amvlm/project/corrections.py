@@ -22,7 +22,7 @@ from napari_amvlm.project.drafts import remove_draft
 from napari_amvlm.project.ledger import Ledger, author, now
 from napari_amvlm.project.mask_files import BoolArray, MaskFiles, as_mask, check_shape, checked_maps
 from napari_amvlm.project.prompts import clean_prompt, enter_prompt, find_prompt
-from napari_amvlm.project.queue import mark_reviewed, mark_unreviewed, mark_withdrawn
+from napari_amvlm.project.queue import mark_reviewed, mark_unreviewed
 from napari_amvlm.project.records import Answer, CorrectionRecord, ImageRecord
 from napari_amvlm.review import carry_states, connected_objects, pixel_states, replace_region
 
@@ -171,7 +171,7 @@ class CorrectionTable:
                 return
             if replace_current(connection, image_id, prompt_id, "withdrawn", None):
                 enter_decision(connection, image_id, prompt_id, None)
-            mark_withdrawn(connection, image_id)
+                self._mark_queue(connection, image_id)
             draft = remove_draft(connection, image_id, prompt_id)
         self._draft_files.remove(draft)
 
@@ -222,11 +222,15 @@ class CorrectionTable:
             current = None if correction_id is None else self.get(correction_id)
             if current is not None:
                 self.mask(current)  # a lost file is an error, and then nothing is changed
-            mark_unreviewed(connection, image_id)
-            for correction in self.select(image_id):
-                with contextlib.suppress(ProjectError):
-                    mark_reviewed(connection, image_id, self.reviewed(correction))
+            self._mark_queue(connection, image_id)
         return current
+
+    def _mark_queue(self, connection: sqlite3.Connection, image_id: int) -> None:
+        """Note in the queue, inside a transaction, what is accepted now that an answer was taken back."""
+        mark_unreviewed(connection, image_id)
+        for correction in self.select(image_id):
+            with contextlib.suppress(ProjectError):
+                mark_reviewed(connection, image_id, self.reviewed(correction))
 
     # What a correction holds. Every file is checked against its hash and its image's shape; `ProjectError` where it is
     # gone or was changed.

@@ -191,15 +191,6 @@ def mark_unreviewed(connection: sqlite3.Connection, image_id: int) -> None:
     )
 
 
-def mark_withdrawn(connection: sqlite3.Connection, image_id: int) -> None:
-    """Note in the queue, inside a transaction, that an image without a current correction is in work again."""
-    connection.execute(
-        "UPDATE queue_items SET status = 'in work' WHERE image_id = ? AND status = 'accepted' AND NOT EXISTS "
-        "(SELECT 1 FROM corrections WHERE corrections.image_id = queue_items.image_id AND state = 'current')",
-        (image_id,),
-    )
-
-
 def _region(row: sqlite3.Row) -> Region | None:
     """Return the rectangle of an item, None for a whole image; one that lacks a side is no rectangle."""
     sides = [row[name] for name in ("y", "x", "height", "width")]
