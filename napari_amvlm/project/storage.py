@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from napari_amvlm.project.records import ImageRecord
 
+
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+"""What the system says of a lock that somebody else holds."""
 
 _OFFSET = 1 << 30
 """Byte that is locked on Windows: beyond the content, so that others can still read who holds the lock."""
@@ -166,7 +170,7 @@ class WriterLock:
     Raises
     ------
     ProjectBusyError
-        Another program, or another `Project` of this one, holds it.
+        Another program, or another `Project` of this one, holds it; or the disk cannot lock files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -179,6 +183,11 @@ class WriterLock:
             holder = os.pread(self._descriptor, 64, 0) if hasattr(os, "pread") else b""
             os.close(self._descriptor)
             self._descriptor = -1
+            if error.errno not in _HELD:
+                raise ProjectBusyError(
+                    f"{path.parent} lies on a disk that cannot lock files ({error.strerror}): move it to another disk "
+                    "to write to it, or open it here for reading only."
+                ) from error
             process = holder.decode("ascii", "replace").strip()
             process = process if process.isdigit() else ""
             who = f"another program (process {process})" if process else "another program"

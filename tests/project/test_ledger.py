@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -6,7 +8,7 @@ import threading
 import pytest
 
 from napari_amvlm.errors import ProjectBusyError, ProjectError
-from napari_amvlm.project import Answer, Project
+from napari_amvlm.project import Answer, Project, storage
 from napari_amvlm.project.schema import SCHEMA_VERSION
 
 HOLD = """
@@ -168,6 +170,19 @@ def test_a_second_program_that_writes_is_told_so(project, run_python):
     result = run_python(TRY, project.root)
 
     assert "open for writing" in result.stdout, result.stderr
+
+
+def test_a_disk_that_cannot_lock_is_called_so(project, monkeypatch):
+    project.close()
+
+    def refuse(_descriptor):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(storage, "_lock", refuse)
+
+    with pytest.raises(ProjectBusyError, match="cannot lock files"):
+        Project.open(project.root)
+    Project.open(project.root, read_only=True).close()
 
 
 def test_the_lock_goes_with_a_killed_program(project):
