@@ -192,8 +192,9 @@ class Ahead(QObject):
 
     def _forget_old(self) -> None:
         workspace = self._workspace
-        project = workspace.project
-        made_for = (project and project.root, workspace.served_key(), tuple(workspace.prompts), self.settings)
+        project, predictor = workspace.project, workspace.predictor
+        models = workspace.served_key(), predictor and predictor.text_model
+        made_for = (project and project.root, models, tuple(workspace.prompts), self.settings)
         if made_for == self._made_for:
             return
         self._made_for = made_for

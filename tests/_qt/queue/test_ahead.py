@@ -94,6 +94,21 @@ def test_words_that_were_not_taught_count_as_no_mask(bench, queue):
     assert not bench.annotate.annotation().mask("heart").any()
 
 
+def test_another_text_model_makes_what_is_ready_out_of_date(bench, queue, text_models):
+    bench.workspace.prompts[:] = ["stroma"]
+    queue.queue.ahead.update()
+    bench.wait(lambda: len(_ready(queue)) == 2)
+
+    bench.workspace.use_text_model(str(text_models["clipseg"]))
+    bench.wait(lambda: bench.workspace.predictor.text_model is not None)
+    bench.idle()
+    bench.wait(lambda: len(_ready(queue)) == 2)
+    bench.annotate.next_item()
+    bench.idle()
+
+    assert bench.annotate.annotation().results["stroma"].prediction.by == "tiny-clipseg"
+
+
 def test_a_request_of_the_person_stops_the_background(bench, queue, monkeypatch):
     monkeypatch.setattr(ahead, "COUNT", 4)
     bench.wait(lambda: any(isinstance(thread, AheadThread) for thread in bench.workspace.threads()))
