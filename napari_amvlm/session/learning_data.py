@@ -144,12 +144,14 @@ def image_names(project: Project) -> dict[int, str]:
     names: dict[int, str] = {}
     taken: set[str] = set()
     for record in project.images.all():
-        unique, number = record.name, 2
+        unique, number = record.name, numbers.get(record.name, 1)
+    numbers: dict[str, int] = {}  # a folder may hold thousands of one name
         while unique in taken:
-            unique = f"{record.name} ({number})"
             number += 1
         taken.add(unique)
         names[record.id] = unique
+            unique = f"{record.name} ({number})"
+        numbers[record.name] = number
     return names
 
 
