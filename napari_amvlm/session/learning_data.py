@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import ImageError, ProjectError
 from napari_amvlm.imaging import Copies, is_gray, to_rgb01
+from napari_amvlm.project.storage import array_hash
 from napari_amvlm.review import PixelState
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def learning_data(
         person chose one by hand.
     on_problem
         Called with one sentence for each image or mask that cannot be read, which is then left out; None raises. Also
-        called for each unlabelled image that is left out since it is a copy of a labelled or held-out one.
+        called for each image that is left out since it is a copy: a labelled one of a held-out one, an unlabelled one
+        of either.
     unlabelled_bytes
         Memory for unlabelled images; where they need more, a fixed choice of them is taken.
     run
@@ -61,9 +63,9 @@ def learning_data(
 
     entries = present_entries(project, unlabelled_bytes) if run is None else _entries_of(project, run)
     reader = _Reader(project, predictor_scales, on_problem)
-    labelled, train = reader.labelled(entries.train)
     validation, validate = reader.labelled(entries.validate)
     # an earlier run is read as it was
+    labelled, train = reader.labelled(entries.train, validation if run is None else ())
     originals = (*labelled, *validation) if run is None else ()
     copies = Copies((image.name, image.pixels()) for image in originals)
     unlabelled, seen = reader.unlabelled(entries.unlabelled, copies)
@@ -143,15 +145,15 @@ def image_names(project: Project) -> dict[int, str]:
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
+    numbers: dict[str, int] = {}  # a folder may hold thousands of one name
     for record in project.images.all():
         unique, number = record.name, numbers.get(record.name, 1)
-    numbers: dict[str, int] = {}  # a folder may hold thousands of one name
         while unique in taken:
             number += 1
-        taken.add(unique)
-        names[record.id] = unique
             unique = f"{record.name} ({number})"
         numbers[record.name] = number
+        taken.add(unique)
+        names[record.id] = unique
     return names
 
 
@@ -163,17 +165,28 @@ class _Reader:
         self._names = image_names(project)
         self._corrections = {c.id: c for c in project.corrections.select(history=True)}
 
-    def labelled(self, ids: Iterable[int]) -> tuple[tuple[LabelledImage, ...], tuple[int, ...]]:
-        """Return one image for all corrections of it, in the order of images, and the corrections that were read."""
+    def labelled(
+        self, ids: Iterable[int], held_out: Sequence[LabelledImage] = ()
+    ) -> tuple[tuple[LabelledImage, ...], tuple[int, ...]]:
+        """Return one image for all corrections of it, in the order of images, and the corrections that were read.
+
+        Images with the pixels of a `held_out` one are left out.
+        """
         by_image: dict[int, list[CorrectionRecord]] = {}
         for correction in (self._corrections[i] for i in sorted(ids)):
             by_image.setdefault(correction.image_id, []).append(correction)
+        known = {array_hash(image.pixels()): image.name for image in held_out}
         images: list[LabelledImage] = []
         read: list[int] = []
         for image_id in sorted(by_image):
             with _reporting(self._on_problem):
-                images.append(self._image(self._project.images.get(image_id), by_image[image_id]))
-                read.extend(c.id for c in by_image[image_id])
+                image = self._image(self._project.images.get(image_id), by_image[image_id])
+                twin = known.get(array_hash(image.pixels())) if known else None
+                if twin is None:
+                    images.append(image)
+                    read.extend(c.id for c in by_image[image_id])
+                elif self._on_problem is not None:
+                    self._on_problem(f"{image.name} has the pixels of {twin}, which is held out to score models.")
         return tuple(images), tuple(sorted(read))
 
     def unlabelled(self, ids: Iterable[int], copies: Copies) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:

@@ -236,6 +236,20 @@ def test_copies_in_other_files_are_not_unlabelled_images(annotated, tmp_path):
     assert len(learning_data(annotated, predictor_scales=_scale).unlabelled) == 3
 
 
+def test_a_copy_of_a_held_out_image_is_not_learnt_from(annotated, tmp_path):
+    tifffile.imwrite(tmp_path / "again.tif", _pixels(3), photometric="rgb")
+    record = annotated.images.add_file(tmp_path / "again.tif")
+    correction = annotated.corrections.accept(record.id, "nuclei", Answer(_mask(3)))
+    problems = []
+
+    data = learning_data(annotated, predictor_scales=_scale, on_problem=problems.append)
+
+    assert [image.name for image in data.labelled] == ["image 0", "image 1", "image 2", "image 4"]
+    assert correction.id not in data.entries.train
+    assert problems == ["again.tif has the pixels of image 3, which is held out to score models."]
+    assert start_run(annotated, LearningConfig(minutes=None, steps=3), None, data).state == "running"
+
+
 def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated, tmp_path):
     lost = tmp_path / "lost.tif"
     tifffile.imwrite(lost, _pixels(50), photometric="rgb")
