@@ -119,6 +119,12 @@ class Predictor:
         """Where it computes; the processor, once a card was lost."""
         return self._served.device
 
+    @property
+    def served(self) -> tuple[AMVLM, ModelInfo | None]:
+        """The model that is served and what its file says of it, both of one moment."""
+        with self._lock:
+            return self._served.model, self.info
+
     def replace_model(self, model: AMVLM, info: ModelInfo | None = None) -> None:
         """Serve another model from now on; what was cached of the old one is forgotten."""
         with self._lock:

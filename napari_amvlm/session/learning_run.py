@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import LearningConfig, ScaleName
     from napari_amvlm.learning import FineTuneResult, LearningData, Report
+    from napari_amvlm.models.amvlm import AMVLM
+    from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.project import ImageScore, ModelRecord, Project, RunRecord
     from napari_amvlm.session.verdict import Judgement
@@ -54,7 +56,7 @@ class LearningRun:
     Parameters
     ----------
     project, predictor
-        The predictor's model is the start; it is never changed here.
+        The model that the predictor has when `steps` begins is the start; it is never changed here.
     device
         Name of the device to learn on; "auto" takes the best.
     on_problem
@@ -80,7 +82,7 @@ class LearningRun:
         self._device = device
         self._on_problem = on_problem
         self._on_message = on_message
-        self._info = predictor.info
+        self._info: ModelInfo | None = None
         self._run: RunRecord | None = None
         self._prompts: tuple[str, ...] = ()
 
@@ -92,13 +94,14 @@ class LearningRun:
         from napari_amvlm.learning import fine_tune
 
         device = resolve_device(self._device)
-        data, self._run = self._entered()
+        model, self._info = self._predictor.served
+        data, self._run = self._entered(model)
         self._prompts = data.prompts
         try:
             # one core stays free for the window
             with bounded_threads():
                 result = yield from fine_tune(
-                    self._predictor.model,
+                    model,
                     data,
                     self._config,
                     device=device,
@@ -112,23 +115,28 @@ class LearningRun:
             raise
         return result
 
-    def _entered(self) -> tuple[LearningData, RunRecord]:
+    def _entered(self, model: AMVLM) -> tuple[LearningData, RunRecord]:
         """Read the project, and enter into the ledger exactly what was read.
 
         Reading takes a while, and somebody may accept masks meanwhile: an image that was read to be learnt from may be
         held out by now. Then all is read once more.
         """
-        data = self._read()
+        data = self._read(model)
         try:
             return data, start_run(self._project, self._config, self._info, data)
         except (ProjectBusyError, StorageError):
             raise
         except ProjectError:
-            data = self._read()
+            data = self._read(model)
             return data, start_run(self._project, self._config, self._info, data)
 
-    def _read(self) -> LearningData:
-        data = learning_data(self._project, predictor_scales=self._scale, on_problem=self._on_problem)
+    def _read(self, model: AMVLM) -> LearningData:
+        from napari_amvlm.models.inference import auto_scale
+
+        def scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
+            return auto_scale(model, prompt, shape, gray=gray).name
+
+        data = learning_data(self._project, predictor_scales=scale, on_problem=self._on_problem)
         data.check()
         return data
 
@@ -151,9 +159,6 @@ class LearningRun:
         return Outcome(
             record, run.id, result.before, result.after, result.stopped, result.seconds, tuple(scores), judgement
         )
-
-    def _scale(self, prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
-        return self._predictor.scale_for(prompt, shape, gray=gray).name
 
     def _end(self, state: str, message: str) -> None:
         if self._run is not None:

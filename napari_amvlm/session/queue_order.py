@@ -146,8 +146,8 @@ class QueueScorer:
         self._project = project
         self._prompts = tuple(dict.fromkeys(clean_prompt(prompt) for prompt in prompts))
         self._settings = {record.text: record for record in project.prompts.all()}
-        self._model = predictor.info.sha256 if predictor.info is not None else None
-        model, device = predictor.model, str(predictor.device)
+        (model, info), device = predictor.served, str(predictor.device)
+        self._model = info.sha256 if info is not None else None
         self._looks = embedding_key(model)
         self._predictor = Predictor(model, device=device, cache_bytes=_KEPT)
         self.student_problem = ""

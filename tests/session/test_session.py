@@ -8,6 +8,7 @@ import torch
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
+from napari_amvlm.generators import drain
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict, changed_images, judged_run, keep_model, learning_data, learning_run, start_run
@@ -382,3 +383,32 @@ def test_the_ledger_has_what_was_read_whatever_is_accepted_meanwhile(
     roles = annotated.runs.corrections(annotated.runs.all()[-1].id)
     assert sorted(roles.values()) == ["train"] * 4 + ["validate"]
     assert not {c.id for c in annotated.corrections.select(6)} & set(roles)
+
+
+def test_a_run_says_of_which_model_it_is_whatever_comes_to_serve_meanwhile(
+    annotated, tiny_config, text_encoder, tiny_checkpoint, tmp_path, monkeypatch
+):
+    from napari_amvlm.models.build import build_model
+    from napari_amvlm.models.checkpoint import load_model, save_model
+
+    first, later = (build_model(tiny_config, text_encoder=text_encoder, seed=seed) for seed in (5, 6))
+    files = [
+        save_model(model, tmp_path / f"{name}.safetensors", name=name, licence=licence, training_data="none")
+        for model, name, licence in ((first, "first", "CC0-1.0"), (later, "later", "CC-BY-NC-4.0"))
+    ]
+    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+
+    def slow(project, **options):
+        predictor.replace_model(*load_model(files[1].path))
+        return learning_data(project, **options)
+
+    monkeypatch.setattr(learning_run, "learning_data", slow)
+    config = LearningConfig(minutes=None, steps=1, crop=64, labelled_batch=1, unlabelled_batch=1, keep="last")
+    run = learning_run.LearningRun(annotated, predictor, config, device="cpu")
+    predictor.replace_model(*load_model(files[0].path))
+
+    record = run.keep(drain(run.steps(lambda: False, lambda: False), lambda _: None)).record
+
+    assert (record.parent, record.licence) == (files[0].sha256, "CC0-1.0")
+    began, found = (load_model(path)[0].image_projection.state_dict() for path in (files[0].path, record.path))
+    assert all(torch.equal(value, began[name]) for name, value in found.items())

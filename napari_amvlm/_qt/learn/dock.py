@@ -166,17 +166,21 @@ class LearnDock(Dock):
         record, judgement = outcome.record, outcome.judgement
         if record is None:
             self.say("info", f"{stopped}Nothing better was found; the model is unchanged.{left_out}")
-        elif judgement.verdict == Verdict.IMPROVED and not outcome.stopped:
+            return
+        # one that began to serve since the run began was compared with nothing
+        is_present = record.parent == self.workspace.served_key()
+        than = "" if is_present or judgement.verdict != Verdict.IMPROVED else " than one that does not serve any more"
+        if judgement.verdict == Verdict.IMPROVED and not outcome.stopped and not than:
             self.judging.serve(record, f"{record.name} serves now: {judgement}.{left_out}")
         else:
             level: Level = "warning" if judgement.verdict == Verdict.WORSE else "info"
-            reason = (judgement.unsettled or judgement.prompts)[0]
-            self.say(level, f"{stopped}{record.name} is {reason}; the current model stays.{left_out}")
-            if judgement.for_a_person and not outcome.stopped:
-                self._ask(record, judgement)
+            reason = judgement if than else (judgement.unsettled or judgement.prompts)[0]
+            self.say(level, f"{stopped}{record.name} is {reason}{than}; the current model stays.{left_out}")
+            if (than or judgement.for_a_person) and not outcome.stopped:
+                self._ask(record, judgement, than)
 
-    def _ask(self, record: ModelRecord, judgement: Judgement) -> None:
-        """Let the person decide about a model that lost on a prompt, that few images judge, or that gained a little."""
+    def _ask(self, record: ModelRecord, judgement: Judgement, than: str) -> None:
+        """Let the person decide about a model that lost, or gained a little, or that little was compared with."""
         name, unsettled = record.name, judgement.unsettled
         answers: dict[str, Callable[[], object]] = {
             "Serve anyway": lambda: self.judging.serve(record, f"{name} serves now."),
@@ -185,8 +189,8 @@ class LearnDock(Dock):
         if unsettled:
             prompt = unsettled[0].prompt
             answers[f"Accept more images of {shortened(prompt)}"] = lambda: self._accept_more(prompt)
-        reasons = in_words(unsettled) or str(judgement)
-        self.panel.question.ask(f"{name} is {reasons}. Look at its masks before you let it serve.", answers)
+        reasons = str(judgement) if than or not unsettled else in_words(unsettled)
+        self.panel.question.ask(f"{name} is {reasons}{than}. Look at its masks before you let it serve.", answers)
 
     def _accept_more(self, prompt: str) -> None:
         """Open the next image to annotate."""

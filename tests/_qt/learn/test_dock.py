@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,29 @@ def test_a_better_model_serves_by_itself(bench, tmp_path):
     assert len(curve.dice) >= 2
     serving = [entry.name for entry in bench.learn.panel.models.value() if entry.serving]
     assert serving == [outcome.record.name]
+
+
+def test_a_better_model_does_not_replace_one_that_began_to_serve_since(bench, tmp_path):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3, right=False)
+    other = save_model(
+        bench.workspace.predictor.model, tmp_path / "other.safetensors", name="other", licence="", training_data=""
+    )
+    loaded = threading.Event()
+
+    class Run(LearningRun):
+        def keep(self, result):
+            loaded.wait()
+            return super().keep(result)
+
+    bench.learn.make_run = lambda project, predictor, _config, **options: Run(project, predictor, TAUGHT, **options)
+    bench.learn.start()
+    _first_step(bench)
+    bench.workspace.serve(other.path, loaded.set)
+    bench.idle()
+
+    assert bench.learn.outcome.judgement.verdict is Verdict.IMPROVED
+    assert bench.workspace.served_key() == other.sha256
+    assert "than one that does not serve any more. Look" in bench.learn.panel.question.text()
 
 
 def test_a_run_that_found_nothing_better_offers_no_model(bench, tmp_path):
