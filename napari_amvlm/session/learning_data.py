@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import ImageError, ProjectError
+from napari_amvlm.errors import Cancelled, ImageError, ProjectError
 from napari_amvlm.imaging import Copies, is_gray, to_rgb01
 from napari_amvlm.project.storage import array_hash
 from napari_amvlm.review import PixelState
@@ -33,6 +33,7 @@ def learning_data(
     on_problem: Callable[[str], None] | None = None,
     unlabelled_bytes: int = UNLABELLED_BYTES,
     run: RunRecord | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> LearningData:
     """Read what a fine-tuning run may learn from out of a project.
 
@@ -53,16 +54,20 @@ def learning_data(
         Memory for unlabelled images; where they need more, a fixed choice of them is taken.
     run
         Read what this earlier run saw instead, whatever was accepted since.
+    should_stop
+        Asked before each image.
 
     Raises
     ------
     ProjectError, ImageError
         An image or a mask cannot be read, and `on_problem` is None.
+    Cancelled
+        `should_stop` said so.
     """
     from napari_amvlm.learning.data import Entries, LearningData
 
     entries = present_entries(project, unlabelled_bytes) if run is None else _entries_of(project, run)
-    reader = _Reader(project, predictor_scales, on_problem)
+    reader = _Reader(project, predictor_scales, on_problem, should_stop)
     validation, validate = reader.labelled(entries.validate)
     # an earlier run is read as it was
     labelled, train = reader.labelled(entries.train, validation if run is None else ())
@@ -160,8 +165,14 @@ def image_names(project: Project) -> dict[int, str]:
 class _Reader:
     """Reads the images of a run; what cannot be read is reported and left out."""
 
-    def __init__(self, project: Project, scales: ScaleChooser, on_problem: Callable[[str], None] | None) -> None:
-        self._project, self._scales, self._on_problem = project, scales, on_problem
+    def __init__(
+        self,
+        project: Project,
+        scales: ScaleChooser,
+        on_problem: Callable[[str], None] | None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._project, self._scales, self._on_problem, self._should_stop = project, scales, on_problem, should_stop
         self._names = image_names(project)
         self._corrections = {c.id: c for c in project.corrections.select(history=True)}
 
@@ -207,6 +218,8 @@ class _Reader:
         return tuple(images), tuple(read)
 
     def _pixels(self, record: ImageRecord) -> NDArray[np.float32]:
+        if self._should_stop():
+            raise Cancelled("Stopped while the project was being read; nothing was learnt.")
         return to_rgb01(self._project.images.load(record), name=record.name)
 
     def _image(self, record: ImageRecord, corrections: Sequence[CorrectionRecord]) -> LabelledImage:

@@ -95,7 +95,7 @@ class LearningRun:
 
         device = resolve_device(self._device)
         model, self._info = self._predictor.served
-        data, self._run = self._entered(model)
+        data, self._run = self._entered(model, should_stop)
         self._prompts = data.prompts
         try:
             # one core stays free for the window
@@ -115,28 +115,30 @@ class LearningRun:
             raise
         return result
 
-    def _entered(self, model: AMVLM) -> tuple[LearningData, RunRecord]:
+    def _entered(self, model: AMVLM, should_stop: Callable[[], bool]) -> tuple[LearningData, RunRecord]:
         """Read the project, and enter into the ledger exactly what was read.
 
         Reading takes a while, and somebody may accept masks meanwhile: an image that was read to be learnt from may be
         held out by now. Then all is read once more.
         """
-        data = self._read(model)
+        data = self._read(model, should_stop)
         try:
             return data, start_run(self._project, self._config, self._info, data)
         except (ProjectBusyError, StorageError):
             raise
         except ProjectError:
-            data = self._read(model)
+            data = self._read(model, should_stop)
             return data, start_run(self._project, self._config, self._info, data)
 
-    def _read(self, model: AMVLM) -> LearningData:
+    def _read(self, model: AMVLM, should_stop: Callable[[], bool]) -> LearningData:
         from napari_amvlm.models.inference import auto_scale
 
         def scale(prompt: str, shape: tuple[int, int], gray: bool) -> ScaleName:
             return auto_scale(model, prompt, shape, gray=gray).name
 
-        data = learning_data(self._project, predictor_scales=scale, on_problem=self._on_problem)
+        data = learning_data(
+            self._project, predictor_scales=scale, on_problem=self._on_problem, should_stop=should_stop
+        )
         data.check()
         return data
 

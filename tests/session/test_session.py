@@ -7,7 +7,7 @@ import tifffile
 import torch
 
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.errors import NotEnoughDataError, ProjectError, StorageError
+from napari_amvlm.errors import Cancelled, NotEnoughDataError, ProjectError, StorageError
 from napari_amvlm.generators import drain
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
@@ -249,6 +249,19 @@ def test_a_copy_of_a_held_out_image_is_not_learnt_from(annotated, tmp_path):
     assert correction.id not in data.entries.train
     assert problems == ["again.tif has the pixels of image 3, which is held out to score models."]
     assert start_run(annotated, LearningConfig(minutes=None, steps=3), None, data).state == "running"
+
+
+def test_a_run_is_stopped_while_its_project_is_read(annotated, tiny_checkpoint, monkeypatch):
+    run = learning_run.LearningRun(annotated, Predictor.from_file(tiny_checkpoint, device="cpu"), LearningConfig())
+    asked, read = [], []
+    load = annotated.images.load
+    monkeypatch.setattr(annotated.images, "load", lambda record: read.append(record) or load(record))
+
+    with pytest.raises(Cancelled):
+        next(run.steps(lambda: asked.append(1) or len(asked) > 3, lambda: False))
+
+    assert len(read) == 3
+    assert annotated.runs.all() == []
 
 
 def test_what_cannot_be_read_is_raised_or_told_and_left_out(annotated, tmp_path):
