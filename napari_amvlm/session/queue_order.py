@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import AmvlmError, Cancelled
+from napari_amvlm.errors import AmvlmError, Cancelled, ProjectError
 from napari_amvlm.imaging import Tile, is_gray, tile_grid
 from napari_amvlm.imaging.values import value_limits
 from napari_amvlm.project import TileScores, score_tiles
@@ -100,9 +100,13 @@ def order_queue(
 
     Raises
     ------
+    ProjectError
+        The project is open for reading only.
     Cancelled
         `should_stop` said so; the order is as it was.
     """
+    if project.read_only:
+        raise ProjectError(f"{project.root} is open for reading only, so its queue keeps its order: open it to write.")
     scorer = QueueScorer(project, predictor, prompts)
     problems = [scorer.student_problem] if scorer.student_problem else []
     for index, item in enumerate(items):

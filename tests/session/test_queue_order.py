@@ -10,7 +10,7 @@ from napari_amvlm.generators import drain
 from napari_amvlm.imaging import Tile
 from napari_amvlm.learning import fine_tune
 from napari_amvlm.predictor import Predictor
-from napari_amvlm.project import Answer, Region, TileScores, score_tiles
+from napari_amvlm.project import Answer, Project, Region, TileScores, score_tiles
 from napari_amvlm.session import QueueScorer, keep_model, learning_data, order_queue, start_run
 from napari_amvlm.session.student_weights import keep_student, load_student
 
@@ -59,6 +59,16 @@ def test_without_a_run_mask_and_text_evidence_are_compared(project, predictor):
     assert scores.entropy == pytest.approx(wanted.entropy, abs=1e-6)
     assert scores.disagreement[0] > 0
     assert project.queue.get(item.id).status == "predicted"
+
+
+def test_a_project_for_reading_only_is_not_scored_in_vain(project, predictor):
+    items = _add(project, _slide(0), _slide(1))
+    seen = []
+
+    with Project.open(project.root, read_only=True) as reader, pytest.raises(ProjectError, match="reading only"):
+        order_queue(reader, predictor, items, ["nuclei"], on_item=lambda index, _item: seen.append(index))
+
+    assert seen == []
 
 
 def test_a_model_without_a_file_is_asked_anew(project, predictor):
