@@ -51,10 +51,13 @@ def _pieces(data: LearningData, prompt: str, side: int) -> Iterator[LabelledImag
 
 
 def _piece(image: LabelledImage, prompt: str, shown: np.ndarray, side: int) -> LabelledImage:
-    """Return the square of `side` pixels around the middle one of the `shown` pixels, with this prompt alone."""
-    rows, columns = np.nonzero(shown)
-    middle = len(rows) // 2
-    top, left = max(0, int(rows[middle]) - side // 2), max(0, int(columns[middle]) - side // 2)
+    """Return the square of `side` pixels that has the middle one of the `shown` pixels nearest to its own middle.
+
+    It lies within the image, and has this prompt alone; of a smaller image it is all.
+    """
+    found = np.argwhere(shown)
+    corner = np.clip(found[len(found) // 2] - side // 2, 0, np.maximum(0, np.subtract(shown.shape, side)))
+    top, left = corner.tolist()
     part = np.s_[top : top + side, left : left + side]
     reviewed = image.reviewed_for(prompt)
     return replace(

@@ -34,6 +34,22 @@ def test_images_that_do_not_show_it_are_not_counted(tiny_model):
     assert scores == prompt_means(validate(tiny_model, images[:1]))
 
 
+def test_of_whole_images_all_is_looked_at_wherever_it_lies(tiny_model):
+    low = _image("a", {"left lung": _mask(np.s_[70:94], np.s_[60:94])})
+
+    scores = start_scores(tiny_model, LearningData((low,)), 64)
+
+    assert scores == prompt_means(validate(tiny_model, [low]))
+
+
+def test_the_square_of_a_tile_lies_within_the_image(tiny_model):
+    whole = _image("a", {"nuclei": _mask(np.s_[240:256], np.s_[236:256], 256)}, "tiles", 256)
+    part = np.s_[192:256, 192:256]
+    piece = LabelledImage("a", whole.image[part], {"nuclei": whole.masks["nuclei"][part]}, {"nuclei": "tiles"})
+
+    assert start_scores(tiny_model, LearningData((whole,)), 64) == prompt_means(validate(tiny_model, [piece]))
+
+
 def test_of_tiles_the_square_around_what_is_shown_is_looked_at(tiny_model):
     shown = _mask(np.s_[150:170], np.s_[40:60], 256)
     reviewed = _mask(np.s_[140:256], np.s_[:], 256)
