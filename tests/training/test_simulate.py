@@ -415,13 +415,12 @@ def test_the_command_prints_the_figures_and_loads_no_qt(values, material, tmp_pa
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key != "learning"]
     learning = [f"{key} = {json.dumps(value)}" for key, value in values["learning"].items()]
     recipe.write_text("\n".join([*lines, "[learning]", *learning]))
-    root = material.train.root.parent
     script = (
         "import sys\nfrom training.simulate import main\nfrom training.command import run_command\n"
         "try:\n    run_command(main)\nfinally:\n"
         "    print([m for m in ('qtpy', 'PyQt6', 'napari') if m in sys.modules])"
     )
-    options = ["--data", root / "Train_Folder", "--validate", root / "Val_Folder", "--out", tmp_path / "out"]
+    options = ["--data", material.train.root.parent, "--out", tmp_path / "out"]
     options += ["--arms", "plain", "--set", "rounds=1", "--device", "cpu"]
     command = [sys.executable, "-c", script, recipe, *options]
 
