@@ -10,9 +10,8 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
-from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -237,8 +236,7 @@ def _answers(path: Path, listed: Sequence[CocoImage], parsed: _Parsed, shape: tu
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
         if problems:
-            rest = f" Left out too: {counted(len(problems) - 1, 'other')}." if len(problems) > 1 else ""
-            raise LabelsError(problems[0] + rest)
+            raise LabelsError(first_of(problems))
         return Answers({}, {})
     parts = [_mask(one.reviewed, shape)[0] for one in listed if one.reviewed is not None]
     reviewed = np.logical_and.reduce(parts) if parts else None

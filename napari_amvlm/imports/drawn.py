@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.errors import LabelsError
-from napari_amvlm.imports.imported_masks import Answers
-from napari_amvlm.wording import counted
+from napari_amvlm.imports.imported_masks import Answers, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,8 +59,7 @@ def answers_of(objects: Sequence[Drawn], shape: tuple[int, int]) -> Answers:
     # What was drawn and is covered by others says nothing about its class, if others of it could not be used.
     numbers = {name: labels for name, labels in numbers.items() if labels.any() or name not in incomplete}
     if not numbers and problems:
-        rest = f" Left out too: {counted(len(problems) - 1, 'other')}." if len(problems) > 1 else ""
-        raise LabelsError(problems[0] + rest)
+        raise LabelsError(first_of(problems))
     return Answers({name: labels > 0 for name, labels in numbers.items()}, numbers, None, tuple(problems))
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
 from napari_amvlm.imports.shapes import polygon_mask
-from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,10 +122,7 @@ def _answers(
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
-        reason = problems[0] if problems else f"{path} has no features: export at least one."
-        raise LabelsError(
-            reason if len(problems) < 2 else f"{reason} Left out too: {counted(len(problems) - 1, 'other')}."
-        )
+        raise LabelsError(first_of(problems) if problems else f"{path} has no features: export at least one.")
     reviewed = geometry_mask(known["reviewed"], shape)[0] if known.get("reviewed") else None
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_amvlm.wording import counted
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -74,3 +76,9 @@ class ImportedMasks:
     origin: Path
     image: ImageReference
     read: Callable[[tuple[int, int]], Answers]
+
+
+def first_of(problems: Sequence[str]) -> str:
+    """Return the first of the sentences about objects that could not be used, and how many others there are."""
+    rest = f" Left out too: {counted(len(problems) - 1, 'other')}." if len(problems) > 1 else ""
+    return problems[0] + rest
