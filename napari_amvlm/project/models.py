@@ -122,9 +122,9 @@ class ModelTable:
         if now_serving is None:
             raise ProjectError(f"the installed model serves in {self._ledger.root}, so there is nothing to roll back.")
         # Going back twice goes back further: only what served before the model's first serving counts.
-        first = next(serving.id for serving in self.servings() if serving.model_id == now_serving.id)
-        listed = {None, *(model.id for model in self.all())}
-        before = [serving.model_id for serving in self.servings() if serving.id < first and serving.model_id in listed]
+        servings, listed = self.servings(), {None, *(model.id for model in self.all())}
+        first = next(serving.id for serving in servings if serving.model_id == now_serving.id)
+        before = [serving.model_id for serving in servings if serving.id < first and serving.model_id in listed]
         if not before or before[-1] is None:
             return None
         model = self.get(before[-1])
