@@ -146,14 +146,14 @@ def write_report(out: Path, arms: Mapping[str, Sequence[Round]], target: float) 
     target
         The Dice that the figures tell the time to.
     """
-    table = io.StringIO()
+    text = io.StringIO()
     columns = [*(field.name for field in fields(Round)), "waiting"]
-    writer = csv.writer(table, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["arm", *columns])
     for name, rounds in arms.items():
         writer.writerows([name, *(_rounded(getattr(each, column)) for column in columns)] for each in rounds)
     figures = reached(arms, target)
-    write_text(out / CURVES, table.getvalue())
+    write_text(out / CURVES, text.getvalue())
     write_text(out / REACHED, json.dumps(figures, indent=1))
     figure = draw_rounds(arms, target)
     write_atomically(out / PICTURE, lambda path: figure.savefig(path, format="png"))
