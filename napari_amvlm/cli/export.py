@@ -40,7 +40,7 @@ def export(
     Label images: labelcol/ with values 1..K and classes.csv; of tiff and png, evaluate and fine-tune read them.
     Images that had to be left out are named; the exit code is then 1.
     """
-    from napari_amvlm.exports import LEFT_OUT, ExportOptions, export_as
+    from napari_amvlm.exports import ExportOptions, count_left_out, export_as
     from napari_amvlm.project import Project
 
     if not project.is_dir():
@@ -51,7 +51,7 @@ def export(
     options = ExportOptions(images=images, objects=objects, segmentation=segmentation, scans=tuple(scans or ()))
     with Project.open(project, read_only=True) as opened:
         notes = export_as(opened, kind, output, options)
-        left_out = sum(note.startswith(LEFT_OUT) for note in notes)
+        left_out = count_left_out(notes)
         count = opened.images.counts().accepted - left_out
     for note in notes:
         remark(note)

@@ -28,7 +28,7 @@ def measure(
 
     TABLE-images.csv has counts and areas for each image and prompt, TABLE-prompts.csv for each prompt.
     """
-    from napari_amvlm.exports import LEFT_OUT
+    from napari_amvlm.exports import count_left_out
     from napari_amvlm.files import refuse_existing
     from napari_amvlm.measure import masks_in_folder, masks_in_project, write_plot, write_tables
     from napari_amvlm.measure import measure as measured
@@ -54,5 +54,5 @@ def measure(
         write_plot(result, picture, overwrite=overwrite)
     count = result.images["image"].nunique()
     say(f"{counted(len(result.objects), 'object')} in {counted(count, 'image')} -> {output}")
-    if any(note.startswith(LEFT_OUT) for note in notes):
+    if count_left_out(notes):
         raise typer.Exit(1)

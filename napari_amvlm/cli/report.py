@@ -20,7 +20,7 @@ def report(
 
     It is one file that needs no network.
     """
-    from napari_amvlm.exports import LEFT_OUT
+    from napari_amvlm.exports import count_left_out
     from napari_amvlm.measure import write_report
     from napari_amvlm.project import Project
 
@@ -35,5 +35,5 @@ def report(
     for note in notes:
         remark(note)
     say(f"{project} -> {output}")
-    if any(note.startswith(LEFT_OUT) for note in notes):
+    if count_left_out(notes):
         raise typer.Exit(1)

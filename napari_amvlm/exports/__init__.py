@@ -1,6 +1,6 @@
 """Accepted masks in the formats of other programs (`exports.formats` lists them). Neither torch nor Qt."""
 
-from napari_amvlm.exports.annotated import LEFT_OUT, AnnotatedImage, annotated_images
+from napari_amvlm.exports.annotated import LEFT_OUT, AnnotatedImage, annotated_images, count_left_out
 from napari_amvlm.exports.coco import export_coco
 from napari_amvlm.exports.formats import ExportOptions, FormatName, export_as
 from napari_amvlm.exports.geojson import export_geojson
@@ -12,6 +12,7 @@ __all__ = [
     "ExportOptions",
     "FormatName",
     "annotated_images",
+    "count_left_out",
     "export_as",
     "export_coco",
     "export_geojson",

@@ -12,7 +12,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -23,6 +23,11 @@ IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 
 LEFT_OUT = "Left out:"
 """How a remark begins that names an image which is not in the export."""
+
+
+def count_left_out(notes: Iterable[str]) -> int:
+    """Return how many of the remarks of an export name an image which is not in it."""
+    return sum(note.startswith(LEFT_OUT) for note in notes)
 
 
 @dataclass(frozen=True)

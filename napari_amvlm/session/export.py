@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from napari_amvlm.exports import LEFT_OUT, ExportOptions, FormatName, export_as
+from napari_amvlm.exports import ExportOptions, FormatName, count_left_out, export_as
 from napari_amvlm.exports.formats import FORMATS
 from napari_amvlm.wording import counted
 
@@ -50,7 +50,7 @@ def export_project(project: Project, kind: Choice, path: Path, scans: Sequence[P
         return export_report(project, path)
     options = ExportOptions(scans=tuple(scans) if "scans" in FORMATS[kind].options else ())
     notes = export_as(project, kind, path, options)
-    accepted = project.images.counts().accepted - sum(note.startswith(LEFT_OUT) for note in notes)
+    accepted = project.images.counts().accepted - count_left_out(notes)
     return f"Exported {counted(accepted, 'image')} to {path}.", list(notes)
 
 
