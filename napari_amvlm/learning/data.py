@@ -13,6 +13,8 @@ from napari_amvlm.errors import LabelsError, NotEnoughDataError
 from napari_amvlm.imaging.scale import stretched, stretched_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from napari_amvlm.config import ScaleName
@@ -196,6 +198,15 @@ class LearningData:
             labelled=tuple(map(settled, self.labelled)),
             validation=tuple(map(settled, self.validation)),
         )
+
+    def scored_on(self, wanted: Callable[[str], bool]) -> LearningData:
+        """Return the same images, with no other masks of held-out ones than those of the prompts that are `wanted`."""
+
+        def scored(image: LabelledImage) -> LabelledImage:
+            kept = [prompt for prompt in image.masks if wanted(prompt)]
+            return image if len(kept) == len(image.masks) else replace(image, masks={p: image.masks[p] for p in kept})
+
+        return replace(self, validation=tuple(map(scored, self.validation)))
 
     def squared(self, side: int) -> LearningData:
         """Return all images resized to squares of this side, as the protocol 224 scores them; 0: as they are."""

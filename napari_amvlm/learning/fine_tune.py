@@ -27,6 +27,7 @@ from napari_amvlm.learning.start_scores import start_scores
 from napari_amvlm.learning.validation import mean_score, prompt_means, validate, validate_other
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.device_model import cpu_tensors, model_on_cpu
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -59,7 +60,7 @@ def fine_tune(
     """Fine-tune a copy of `model` on labelled and unlabelled images.
 
     The teacher is validated now and then on held-out images, and the best one is returned; without held-out images, or
-    if `config.keep` is "last", the last one.
+    if `config.keep` is "last", the last one. Prompts that the result is not taught are not scored.
 
     Parameters
     ----------
@@ -142,12 +143,14 @@ class _Run:
         text_model: TextPrompted | None,
     ) -> None:
         self._device, self._text_model = device, text_model
-        for remark in remarks(data):
+        given, data = data, data.at_one_scale().squared(config.square)
+        self._served = with_prompts(model, data)
+        for remark in remarks(given, self._served):
             tell(remark)
-        data = data.at_one_scale().squared(config.square)
+        # what is not taught in the end is not served, and judges nothing
+        data = data.scored_on(lambda prompt: taught(self._served, prompt) is not None)
         self._data, self._config = data, config
         self._model = _copy(model, model.config, device)
-        self._served = with_prompts(model, data)
         self._source = CropSource(data, config, model.config, device)
         labelled = sum(bool(image.masks) for image in data.labelled)
         unlabelled = len(data.unlabelled) if config.unlabelled_batch else 0

@@ -7,23 +7,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.imaging import is_gray
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari_amvlm.config import ModelConfig
     from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
 
 _STEP = 4
 """Every so many pixels say whether an image is gray."""
 
 
-def remarks(data: LearningData) -> Iterator[str]:
+def remarks(data: LearningData, config: ModelConfig) -> Iterator[str]:
     """Yield a sentence for whatever may make a run learn something else than was meant.
 
-    That is a prompt that was answered at both working scales, one of which all masks are empty, and unlabelled images
-    that are gray where the labelled ones have colours, or the other way round.
+    That is a prompt that was answered at both working scales, one of which all masks are empty, one that only held-out
+    images have and a model of this configuration, that of the run's result, was not taught, and unlabelled images that
+    are gray where the labelled ones have colours, or the other way round.
     """
     shown = data.shown_prompts()
+    held_out = dict.fromkeys(prompt for image in data.validation for prompt in image.masks)
+    for prompt in held_out:
+        if prompt not in data.prompts and taught(config, prompt) is None:
+            yield f"{prompt!r} is accepted on held-out images alone, and so not learnt; accept it on another image too."
     for prompt, scale in data.prompt_scales().items():
         if {image.scales.get(prompt, "tiles") for image in data.labelled if prompt in image.masks} != {scale}:
             where = "in tiles" if scale == "tiles" else "on whole images"

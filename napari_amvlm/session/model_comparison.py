@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_amvlm.errors import ModelFileError
+from napari_amvlm.errors import ModelFileError, ProjectError
 from napari_amvlm.models.catalog import FORMER
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.project import ImageScore
@@ -88,12 +88,14 @@ class Comparer:
         self._models: tuple[AMVLM, AMVLM] | None = None
 
     def compare(self, image_id: int, should_stop: Callable[[], bool] | None = None) -> Compared:
-        """Run both models with every prompt that is accepted on an image.
+        """Run both models with every prompt that is accepted on an image and that the later model was taught.
+
+        Of a prompt that the earlier one was not taught, the later one has to beat what its network finds, as in a run.
 
         Raises
         ------
         ProjectError, ImageError
-            The image or a mask cannot be read, or nothing is accepted on it any more.
+            The image or a mask cannot be read, or nothing that the later model was taught is accepted on it.
         ModelFileError, TextEncoderError
             A model cannot be read.
         OutOfMemoryError
@@ -108,10 +110,16 @@ class Comparer:
         corrections = self._project.corrections.select(image_id)
         image = labelled_image(self._project, image_id, predictor_scales=self._scales)
         with memory_errors(self._device, "two models at once", "close other programs, or let a learning run end first"):
-            painted = [predicted_masks(model, image, should_stop=should_stop) for model in self._both()]
-        new = frozenset(prompt for prompt in image.masks if taught(self._both()[0].config, prompt) is None)
-        painted[0].update((prompt, np.zeros_like(painted[0][prompt])) for prompt in new)
+            models = self._both()
+            known = [{prompt for prompt in image.masks if taught(model.config, prompt)} for model in models]
+            if not known[1]:
+                words = ", ".join(map(repr, image.masks))
+                raise ProjectError(f"Nothing can be compared on {image.name}: the model was not taught {words}.")
+            image = replace(image, masks={prompt: mask for prompt, mask in image.masks.items() if prompt in known[1]})
+            painted = [predicted_masks(model, image, should_stop=should_stop) for model in models]
         before, after = (scores_of(image, of_model) for of_model in painted)
+        new = frozenset(known[1] - known[0])
+        painted[0].update((prompt, np.zeros_like(painted[0][prompt])) for prompt in new)
         masks = [{prompt: values > 0 for prompt, values in of_model.items()} for of_model in painted]
         pixels = image.pixels()
         height, width = pixels.shape[:2]

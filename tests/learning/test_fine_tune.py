@@ -120,6 +120,16 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model):
     assert "dark discs" in [c.name for c in result.model.config.concepts]
 
 
+def test_a_prompt_of_held_out_images_alone_is_told_and_judges_nothing(tiny_model):
+    data = replace(_data(), validation=(_picture(200), _picture(201, "necrosis"), _picture(202, "left lung")))
+    said: list[str] = []
+
+    _, result = _finish(tiny_model, data, _config(steps=1), on_message=said.append)
+
+    assert list(result.scores) == ["nuclei", "left lung"]
+    assert [text for text in said if "'necrosis' is accepted on held-out images alone" in text] == said
+
+
 def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model):
     nuclei, lung = (concept.model_copy(update={"dice": 0.02}) for concept in tiny_model.config.concepts)
     tiny_model.config = tiny_model.config.model_copy(update={"concepts": (nuclei, lung)})

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from napari_amvlm.config import Concept
 from napari_amvlm.errors import Cancelled, ModelFileError, ProjectError
+from napari_amvlm.learning.validation import validate
 from napari_amvlm.metrics import dice
 from napari_amvlm.models.catalog import FORMER
 from napari_amvlm.models.checkpoint import load_model, save_model
@@ -14,6 +16,7 @@ from napari_amvlm.predictor import Predictor
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Comparer, earlier_model, parent_file
 from napari_amvlm.session import model_comparison as comparing
+from napari_amvlm.session.learning_data import labelled_image
 from napari_amvlm.session.model_comparison import ACCEPTED, AFTER, BEFORE
 
 SHAPE = (70, 90)
@@ -40,8 +43,10 @@ def project(tmp_path):
 
 @pytest.fixture
 def later(tiny_checkpoint, tmp_path):
-    """Return the file of a model that paints otherwise, learnt from the tiny one."""
+    """Return the file of a model that paints otherwise, learnt from the tiny one, which was taught stroma too."""
     model, info = load_model(tiny_checkpoint)
+    stroma = Concept(name="stroma", prompts=("stroma",), scale="tiles")
+    model.config = model.config.model_copy(update={"concepts": (*model.config.concepts, stroma)})
     with torch.no_grad():
         for value in model.unet.parameters():
             value.mul_(-1.0)
@@ -81,7 +86,31 @@ def test_only_reviewed_pixels_are_shown_and_scored(project, tiny_checkpoint, lat
     assert not (found.masks["stroma"] & BEFORE).any()
     for prompt, code in found.masks.items():
         both = [dice((code & value) > 0, (code & ACCEPTED) > 0) for value in (BEFORE, AFTER)]
-        assert (found.score(prompt).before, found.score(prompt).after) == pytest.approx(both)
+        assert found.score(prompt).after == pytest.approx(both[1])
+        if prompt == "nuclei":
+            assert found.score(prompt).before == pytest.approx(both[0])
+
+
+def test_a_new_prompt_has_to_beat_what_the_untaught_network_finds_as_in_a_run(project, tiny_checkpoint, later):
+    (record,) = project.images.all()
+    image = labelled_image(project, record.id, predictor_scales=_scale)
+
+    found = _comparer(project, tiny_checkpoint, later).compare(record.id)
+
+    in_a_run = validate(load_model(tiny_checkpoint)[0], [image])
+    assert in_a_run["stroma"][image.name] > 0
+    assert found.score("stroma").before == pytest.approx(in_a_run["stroma"][image.name])
+
+
+def test_prompts_that_neither_model_was_taught_are_not_compared(project, tiny_checkpoint):
+    (record,) = project.images.all()
+    comparer = _comparer(project, tiny_checkpoint, tiny_checkpoint)
+
+    assert list(comparer.compare(record.id).masks) == ["nuclei"]
+
+    project.corrections.reject(record.id, "nuclei")
+    with pytest.raises(ProjectError, match="Nothing can be compared on tile: the model was not taught 'stroma'"):
+        comparer.compare(record.id)
 
 
 def test_a_large_image_is_shown_smaller_and_scored_whole(project, tiny_checkpoint, later, monkeypatch):
