@@ -41,7 +41,8 @@ class Serving(JobQueue):
         self.predictor: Predictor | None = None
         self.devices: dict[str, str] = {}
         self.installed: tuple[ModelInfo, ...] = ()
-        self.base: ModelInfo | None = None
+        self.base: ModelInfo | None = None  # what serves in a project without a model of its own
+        self.is_base_chosen = False
         self._wanted: Callable[[], None] | None = None
 
     def load_model(self, name_or_path: str | Path | None = None, done: Callable[[], None] | None = None) -> None:

@@ -19,6 +19,7 @@ from napari_amvlm._qt.serving import Serving
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread
 from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
+from napari_amvlm.models.catalog import installed_model
 from napari_amvlm.project import Project, ResumeState
 from napari_amvlm.session.project_view import ProjectView, look_at
 from napari_amvlm.wording import capitalised, project_name
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
+    from napari_amvlm.models.model_info import ModelInfo
     from napari_amvlm.project import PromptStyle
 
-    _Opened = tuple[Project, ProjectView, ResumeState | None]
+    _Opened = tuple[Project, ProjectView, ResumeState | None, ModelInfo | None]
 
 
 class Workspace(Serving):
@@ -176,12 +178,13 @@ class Workspace(Serving):
         """Open a project, in the thread of jobs, and enter the prompts that were typed before."""
         known = self._opened
         if known is not None and known.root.resolve() == path.resolve() and (read_only or not known.read_only):
-            return known, look_at(known), None
+            return known, look_at(known), None, installed_model(known.models.installed())
         try:
             project = Project.open(path, read_only=True) if read_only else Project.open_or_create(path)
             if not project.read_only:
                 enter_styles(project, typed)
-            opened = project, look_at(project), project.resume_state()
+            installed = installed_model(project.models.installed())
+            opened = project, look_at(project), project.resume_state(), installed
         except AmvlmError as error:
             self._not_opened = error
             raise
@@ -191,7 +194,7 @@ class Workspace(Serving):
     def _show_project(self, opened: _Opened, typed: Iterable[str]) -> None:
         """Leave the project before for one that was opened, and serve its model."""
         before, another = self.project, self.project is not opened[0]
-        self.project, self.view, state = opened
+        self.project, self.view, state, installed = opened
         if before is not None and another:
             self.submit(before.close, long=self.is_at_long_job())  # after what still writes to it
             for annotation in self.annotations.values():
@@ -202,8 +205,10 @@ class Workspace(Serving):
         self.projectChanged.emit()
         if another:
             self.projectOpened.emit(state)
-        # a project in which nothing was learnt yet goes on from the model that was loaded first
-        wanted = self.view.served or self.base
+        # a project in which nothing was learnt or chosen yet goes on from the model that was loaded first
+        wanted = self.view.served or installed or self.base
+        if before is None and wanted is self.base and self.is_base_chosen and not self.project.read_only:
+            self.with_project(lambda project: project.models.serve(None, self.base.sha256 if self.base else None))
         if wanted is not None and wanted.sha256 != self.served_key():
             self.serve(wanted.path, sha256=self.view.served.sha256 if self.view.served else None)
 

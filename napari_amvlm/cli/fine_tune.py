@@ -195,11 +195,13 @@ def _prepare(
 def _from_project(
     project: Project, model: str | None, device: str, replay: Replay | None
 ) -> tuple[Predictor, LearningData]:
+    from napari_amvlm.models.catalog import installed_model
     from napari_amvlm.predictor import Predictor
     from napari_amvlm.session import learning_data
 
     served = project.models.served()
-    start = (served.path if served else None) if replay is None else parent_file(project, replay.run)
+    serving = served or installed_model(project.models.installed())
+    start = (serving.path if serving else None) if replay is None else parent_file(project, replay.run)
     predictor = Predictor.from_file(model or start, device=device)
     info = predictor.info
     if served is not None and model is None and replay is None and info is not None and info.sha256 != served.sha256:

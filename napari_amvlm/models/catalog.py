@@ -33,6 +33,11 @@ def installed_models(extra: Iterable[Path] = ()) -> list[ModelInfo]:
     return [read_info(path) for path in [*packaged, *extra]]
 
 
+def installed_model(sha256: str | None) -> ModelInfo | None:
+    """Return the installed model of this hash; None where none is."""
+    return next((info for info in installed_models() if info.sha256 == sha256), None) if sha256 else None
+
+
 def find_model(name: str | Path | None = None) -> Path:
     """Return the file of a model.
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_INSTALLED = "installed model"
+
+
 class ModelTable:
     """The models learnt in a project, and which served when: `project.models`."""
 
@@ -85,10 +88,15 @@ class ModelTable:
         where = "" if discarded else "WHERE discarded_at IS NULL"
         return [self._record(row) for row in self._ledger.rows(f"SELECT * FROM models {where} ORDER BY id")]
 
-    def serve(self, model_id: int | None) -> None:
+    def serve(self, model_id: int | None, installed: str | None = None) -> None:
         """Serve one of the project's models from now on; None goes back to the installed one.
 
         This lets a new model serve, and rolls back to any earlier one. A discarded model is no longer discarded then.
+
+        Parameters
+        ----------
+        installed
+            With `model_id` None, sha256 of the installed model that a person chose; None keeps the choice before.
 
         Raises
         ------
@@ -100,6 +108,13 @@ class ModelTable:
         with self._ledger.transaction() as connection:
             connection.execute("UPDATE models SET discarded_at = NULL WHERE id = ?", (model_id,))
             connection.execute("INSERT INTO servings (model_id, served_at) VALUES (?, ?)", (model_id, now()))
+            if installed is not None:
+                connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_INSTALLED, installed))
+
+    def installed(self) -> str | None:
+        """Return the sha256 of the installed model that was chosen in this project last; None where none was."""
+        row = self._ledger.row("SELECT value FROM facts WHERE key = ?", (_INSTALLED,))
+        return None if row is None else str(row["value"])
 
     def served(self) -> ModelRecord | None:
         """Return the model that serves; None is the installed one."""

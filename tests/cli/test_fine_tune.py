@@ -18,6 +18,7 @@ from napari_amvlm.errors import DatasetError, LabelsError, PromptError
 from napari_amvlm.generators import drain
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.learning import fine_tune
+from napari_amvlm.models import catalog
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.predictor import Predictor
@@ -100,6 +101,21 @@ def test_a_model_from_a_project(run, binary_folder, tiny_checkpoint, tmp_path):
     assert (report["dice_before"], report["dice_after"], report["verdict"]) == (None, None, "too_few")
     assert "not judged on nuclei (0 of 3 corrected held-out images)" in outcome.err
     assert (tmp_path / "new.safetensors").is_file()
+
+
+def test_a_run_of_a_project_starts_from_the_installed_model_that_was_chosen_there(
+    run, binary_folder, tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(catalog, "WEIGHTS", tiny_checkpoint.parent)
+    with Project.create(tmp_path / "tissue.amvlm") as project:
+        record = project.images.add_file(binary_folder / "img" / "a.png")
+        project.corrections.accept(record.id, "nuclei", Answer(np.eye(72, 80) > 0))
+        project.models.serve(None, read_info(tiny_checkpoint).sha256)
+
+    outcome = run("fine-tune", tmp_path / "tissue.amvlm", "--steps", 1, "-o", tmp_path / "new.safetensors")
+
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["parent"] == read_info(tiny_checkpoint).sha256
 
 
 def test_images_that_are_labelled_are_not_unlabelled(tiny_model, class_folder, flat_images):

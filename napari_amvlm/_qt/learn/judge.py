@@ -10,6 +10,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_amvlm._qt.learn.comparison_thread import CompareThread, comparer_of
 from napari_amvlm._qt.learn.model_entries import models_at_hand
 from napari_amvlm._qt.widgets.score_table import BETTER, SAME, WORSE, PromptRow, ScoreEntry, worst_first
+from napari_amvlm.models.catalog import installed_model
+from napari_amvlm.project import ModelRecord
 from napari_amvlm.session import Verdict, changed_images, judged_run, parent_file
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from napari_amvlm._qt.learn.panel import LearnPanel
     from napari_amvlm._qt.workspace import Workspace
-    from napari_amvlm.project import ImageScore, ModelRecord, Project
+    from napari_amvlm.models.model_info import ModelInfo
+    from napari_amvlm.project import ImageScore, Project
     from napari_amvlm.session import Compared, Judgement
     from napari_amvlm.session.learning_run import Outcome
 
@@ -99,18 +102,18 @@ class Judging(QObject):
         """Let the model serve that served before; the installed one where that was the first."""
         after = then if callable(then) else None
 
-        def done(record: ModelRecord | None) -> None:
-            base = self._workspace.base
-            model = record or (base.path if base is not None else None)
+        def find(project: Project) -> ModelRecord | ModelInfo | None:
+            return project.models.earlier() or installed_model(project.models.installed())
+
+        def done(found: ModelRecord | ModelInfo | None) -> None:
+            model = found or self._workspace.base
             if model is None:
                 self._workspace.said.emit("error", "The installed model is not known; choose one in the list.")
                 return
-            name = record.name if record is not None else base.name if base is not None else ""
-            self.serve(model, f"Rolled back: {name} serves again.", after)
+            target = model if isinstance(model, ModelRecord) else model.path
+            self.serve(target, f"Rolled back: {model.name} serves again.", after)
 
-        self._workspace.with_project(
-            lambda project: project.models.earlier(), done, lambda text: self._workspace.said.emit("error", text)
-        )
+        self._workspace.with_project(find, done, lambda text: self._workspace.said.emit("error", text))
 
     def serve(self, model: ModelRecord | Path, message: str, then: Callable[[], None] | None = None) -> None:
         """Load a model of the project, or the file of another one, then note in the project that it serves."""
@@ -118,8 +121,12 @@ class Judging(QObject):
 
         def done() -> None:
             self._workspace.said.emit("info", message)
+            info = self._workspace.predictor.info if record is None and self._workspace.predictor else None
             if self._workspace.project is not None:
-                self._workspace.with_project(lambda project: project.models.serve(record.id if record else None))
+                model_id, installed = record.id if record else None, info.sha256 if info else None
+                self._workspace.with_project(lambda project: project.models.serve(model_id, installed))
+            elif info is not None:  # the project that is opened next begins with it
+                self._workspace.base, self._workspace.is_base_chosen = info, True
             if then is not None:
                 then()
 

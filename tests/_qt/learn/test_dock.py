@@ -13,6 +13,7 @@ from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.widgets.auto_learn import AutoLearn
 from napari_amvlm._qt.widgets.budget import Budget
 from napari_amvlm.config import LearningConfig
+from napari_amvlm.models import catalog
 from napari_amvlm.models.checkpoint import save_model
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.session import Verdict
@@ -577,6 +578,53 @@ def test_serve_roll_back_and_discard(bench, tmp_path):
     assert project.models.all() == []
     assert [record.id for record in project.models.all(discarded=True)] == [learnt.id]
     assert panel.verdict.isHidden()
+
+
+@pytest.fixture
+def research(bench, tmp_path, monkeypatch):
+    """Return a second installed model beside the one that was loaded first."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr(catalog, "WEIGHTS", folder)
+    told = {"name": "research", "licence": "CC0-1.0", "training_data": "none"}
+    return save_model(bench.workspace.predictor.model, folder / "research.safetensors", **told)
+
+
+def test_the_installed_model_that_was_chosen_serves_after_a_roll_back_and_when_the_project_is_opened_again(
+    bench, tmp_path, research
+):
+    _fill(bench, tmp_path / "p.amvlm", labelled=2, held_out=3)
+    first, panel = bench.workspace.served_key(), bench.learn.panel
+    panel.models.serveRequested.emit(str(research.path))
+    bench.idle()
+    _learn(bench, LAST)
+    bench.idle()
+    panel.serve_button.click()
+    bench.idle()
+
+    panel.models.rollBackRequested.emit()
+    bench.idle()
+    rolled_back = bench.workspace.served_key(), panel.status.value()[1]
+    bench.workspace.open_project(tmp_path / "other.amvlm")
+    bench.idle()
+    in_another = bench.workspace.served_key()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert rolled_back == (research.sha256, "Rolled back: research serves again.")
+    assert in_another == first
+    assert bench.workspace.served_key() == research.sha256
+
+
+def test_the_first_project_begins_with_the_installed_model_that_was_chosen_before(bench, tmp_path, research):
+    bench.learn.panel.models.serveRequested.emit(str(research.path))
+    bench.idle()
+
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert bench.workspace.served_key() == research.sha256
+    assert bench.workspace.project.models.installed() == research.sha256
 
 
 @pytest.mark.parametrize("kind", ["learnt", "installed"])
