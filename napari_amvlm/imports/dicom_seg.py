@@ -12,7 +12,9 @@ from napari_amvlm.exports.dicom_seg import need_highdicom, segment_label
 from napari_amvlm.imaging import ImageSource, image_kind
 from napari_amvlm.imaging.formats.dicom_headers import read_header
 from napari_amvlm.imaging.formats.lazy import reading
+from napari_amvlm.imports.dicom_places import masks_by_place, names_frames
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +42,8 @@ def read_dicom_seg(
 ) -> Iterator[ScanMasks]:
     """Yield the masks of a segmentation, scan by scan.
 
-    A segment's prompt is its label, or `prompt` where there is one segment. Fractions count from one half on.
+    A segment's prompt is its label, or `prompt` where there is one segment. Fractions count from one half on. Frames
+    that name no image lie on the images at their place, in the same frame of reference.
 
     Raises
     ------
@@ -50,9 +53,13 @@ def read_dicom_seg(
     need_highdicom()
     segmentation = _read(path)
     names = _names(segmentation, prompt)
-    wanted = {str(uid) for _, _, uid in segmentation.get_source_image_uids()}
+    with reading(path):
+        wanted = {str(uid) for _, _, uid in segmentation.get_source_image_uids()}
+    if not wanted or not names_frames(segmentation):
+        yield _by_place(path, segmentation, names, wanted, scans, on_problem)
+        return
     found: set[str] = set()
-    for _, image in scans.images(lambda source: _refers_to(source, wanted)):
+    for _, image in scans.images(lambda source: _refers_to(source, "SOPInstanceUID", wanted)):
         uids = _instances(image)
         if wanted.isdisjoint(uids):
             continue
@@ -93,20 +100,57 @@ def _name(segment: Any) -> str:
     return described if described and segment_label(described) == label else label
 
 
-def _refers_to(source: ImageSource, wanted: set[str]) -> bool:
-    """Tell whether one of a scan's files is among those that are wanted."""
+def _by_place(
+    path: Path,
+    segmentation: Any,
+    names: dict[int, str],
+    wanted: set[str],
+    scans: Scans,
+    on_problem: Callable[[str], None],
+) -> ScanMasks:
+    """Return the masks on the one scan that lies where the frames do; those that are `wanted` count, or all of them."""
+    keyword, values = (
+        ("SOPInstanceUID", wanted) if wanted else ("FrameOfReferenceUID", _frame_of_reference(segmentation))
+    )
+    found: list[tuple[ImageData, dict[str, NDArray[np.bool_]], int]] = []
+
+    def is_scan(source: ImageSource) -> bool:
+        return _refers_to(source, keyword, values) and not _refers_to(source, "SOPClassUID", set(_SEGMENTATIONS))
+
+    for _, image in scans.images(is_scan):
+        masks, missing = masks_by_place(path, segmentation, image, names)
+        if any(mask.any() for mask in masks.values()):
+            found.append((image, masks, missing))
+    if len(found) != 1:
+        count = "none of the scans here lies" if not found else f"{len(found)} scans here lie"
+        raise LabelsError(
+            f"{path} does not say which images its frames are of, and {count} where they do: say with --images in "
+            "which folder their scan lies alone."
+        )
+    image, masks, missing = found[0]
+    if missing:
+        on_problem(f"{path}: {counted(missing, 'frame')} with masks left out: on no image of {image.name}.")
+    return ScanMasks(image, masks)
+
+
+def _frame_of_reference(segmentation: Any) -> set[str]:
+    return {str(uid) for uid in (segmentation.get("FrameOfReferenceUID"),) if uid}
+
+
+def _refers_to(source: ImageSource, keyword: str, wanted: set[str]) -> bool:
+    """Tell whether the header of one of a scan's files has one of the values that are wanted."""
     files = source.files or (source.path,)
-    return image_kind(files[0]) == "dicom" and any(_uid(path) in wanted for path in files)
+    return image_kind(files[0]) == "dicom" and any(_value(path, keyword) in wanted for path in files)
 
 
-def _uid(path: Path) -> str:
+def _value(path: Path, keyword: str) -> str:
     with reading(path):
-        return str(read_header(path).get("SOPInstanceUID", ""))
+        return str(read_header(path).get(keyword, ""))
 
 
 def _instances(image: ImageData) -> list[str]:
     """Return the SOP Instance UID of each plane, in the order of the scan's planes."""
-    uids = {path: _uid(path) for path in {path for path, _ in image.origins}}
+    uids = {path: _value(path, "SOPInstanceUID") for path in {path for path, _ in image.origins}}
     return [uids[path] for path, _ in image.origins]
 
 

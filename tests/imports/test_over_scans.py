@@ -217,6 +217,51 @@ def test_a_segmentation_of_one_of_two_multi_frame_files_lies_on_its_frames(tmp_p
     assert_equal(ours, theirs, objects=False)
 
 
+def _without_references(path):
+    """Take out of a segmentation which images it is of, as some programs write it; it lies where it lay."""
+    header = pydicom.dcmread(path)
+    for group in header.PerFrameFunctionalGroupsSequence:
+        group.DerivationImageSequence = []
+    del header.ReferencedSeriesSequence
+    header.save_as(path)
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_a_segmentation_that_names_no_image_lies_at_its_place(tmp_path, ours, theirs, many):
+    scan = _dicom(tmp_path) if many else write_enhanced(tmp_path / "series.dcm", _dicom(tmp_path))
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
+    _without_references(tmp_path / "out" / "series.dcm")
+
+    report = import_files(theirs, [tmp_path / "out" / "series.dcm"], images=scan)
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
+
+
+def test_a_segmentation_that_lies_on_no_scan_or_on_two_is_told(tmp_path, ours, theirs):
+    scan = _dicom(tmp_path)
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
+    _without_references(tmp_path / "out" / "series.dcm")
+    series = pydicom.uid.generate_uid()
+    for file in scan.iterdir():  # another contrast of the same patient, in the same place
+        header = pydicom.dcmread(file)
+        header.SeriesInstanceUID, header.SOPInstanceUID = series, pydicom.uid.generate_uid()
+        header.save_as(scan.parent / f"{file.name}.dcm")
+
+    twice = import_files(theirs, [tmp_path / "out" / "series.dcm"], images=tmp_path)
+    for file in scan.iterdir():
+        header = pydicom.dcmread(file)
+        header.ImagePositionPatient[0] += 1
+        header.save_as(file)
+    never = import_files(theirs, [tmp_path / "out" / "series.dcm"], images=scan)
+
+    assert (twice.accepted, never.accepted) == ([], [])
+    assert "2 scans here lie where they do" in twice.problems[0]
+    assert "none of the scans here lies where they do" in never.problems[0]
+
+
 def test_a_segmentation_of_another_study_is_refused_by_name(tmp_path, ours, theirs):
     scan = _dicom(tmp_path)
     annotate(ours, open_images(scan)[0])

@@ -26,7 +26,15 @@ MAX_SMALLEST = 1 << 24
 """The lowest resolution of a pyramid has at most this many pixels in a plane."""
 
 _DICOM_LOGGER = "pydicom.pixels.decoders.base"
-_LOGGERS = ("tifffile", "PIL.TiffImagePlugin", "PIL.PngImagePlugin", "pydicom", _DICOM_LOGGER, "zarr")
+_LOGGERS = (
+    "tifffile",
+    "PIL.TiffImagePlugin",
+    "PIL.PngImagePlugin",
+    "pydicom",
+    _DICOM_LOGGER,
+    "highdicom.image",
+    "zarr",
+)
 
 
 class Sliceable(Protocol):
