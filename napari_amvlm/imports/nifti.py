@@ -11,7 +11,7 @@ from napari_amvlm.errors import DatasetError, InputError, LabelsError
 from napari_amvlm.imaging import ImageSource, from_file_axes, image_kind, image_name, open_images, to_file_axes
 from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
 from napari_amvlm.imaging.formats.lazy import reading
-from napari_amvlm.imaging.formats.nifti_files import read_nifti_header
+from napari_amvlm.imaging.formats.nifti_files import read_nifti_header, voxel_turn
 from napari_amvlm.imports.label_images import beside
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans, whole_numbers
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging import ImageData
-
-_NEAR = 1e-3
-"""Affines that differ by less are those of one scan."""
 
 
 def is_called_nifti(path: Path) -> bool:
@@ -120,7 +117,8 @@ def _scan_of(path: Path, scans: Scans) -> ImageData:
         return _called(source) == name or _fits(header, source.path)
 
     found = list(scans.images(is_scan))
-    fitting = [image for source, image in found if _called(source) == name] or [image for _, image in found]
+    alike = [image for source, image in found if _called(source) == name] or [image for _, image in found]
+    fitting = [one for one in alike if len(alike) == 1 or (one.path is not None and _fits(header, one.path))]
     if len(fitting) != 1:
         count = "no scan is" if not fitting else f"{len(fitting)} scans are"
         raise DatasetError(
@@ -152,20 +150,21 @@ def _checked_header(path: Path) -> Any:
 
 
 def _fits(header: Any, scan: Path) -> bool:
-    """Tell whether labels have the voxels of a scan."""
+    """Tell whether labels have the voxels of a scan, be it in another order of its axes."""
     with reading(scan):
-        other = read_nifti_header(scan)
-    shapes = [[n for n in one.get_data_shape() if n != 1] for one in (header, other)]
-    return shapes[0] == shapes[1] and np.allclose(header.get_best_affine(), other.get_best_affine(), atol=_NEAR)
+        return voxel_turn(header, read_nifti_header(scan)) is not None
 
 
 def _labels(path: Path, image: ImageData) -> NDArray[np.integer]:
     """Return the voxels of a label volume with the axes of its scan."""
+    from nibabel.orientations import apply_orientation
+
     (stored,) = open_images(path)
     if stored.rgb:
         raise LabelsError(f"{path}: expected labels, but it has colours: save it as whole numbers.")
-    in_file = to_file_axes(np.asarray(stored.data), stored)
-    labels = whole_numbers(from_file_axes(in_file, image))
-    if labels.shape != image.data.shape[: len(image.axes)]:
+    with reading(path):
+        turn = None if image.path is None else voxel_turn(read_nifti_header(path), read_nifti_header(image.path))
+    if turn is None:
         raise LabelsError(f"{path} has other voxels than its scan {image.path}: resample it to the scan.")
-    return labels
+    in_file = to_file_axes(np.asarray(stored.data), stored)
+    return whole_numbers(from_file_axes(apply_orientation(in_file.T, turn).T, image))

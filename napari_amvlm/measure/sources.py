@@ -8,9 +8,11 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError, ProjectError
 from napari_amvlm.exports import annotated_images
-from napari_amvlm.imaging import image_name, open_images, open_labels
+from napari_amvlm.imaging import image_name, open_images, open_labels, plane_of
 from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
 from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
+from napari_amvlm.imaging.formats.lazy import reading
+from napari_amvlm.imaging.formats.nifti_files import read_nifti_header, voxel_turn
 from napari_amvlm.imaging.sources import is_called_nifti
 from napari_amvlm.imaging.whole_masks import is_whole_of
 from napari_amvlm.measure.objects import MaskedImage
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_amvlm.exports import AnnotatedImage
-    from napari_amvlm.imaging import ImageData
+    from napari_amvlm.imaging import ImageData, Plane
     from napari_amvlm.project import Project
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".nii", ".nii.gz")
@@ -97,7 +99,7 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
         if any(answered.values()):
             objects = {prompt: numbers for prompt, numbers in objects.items() if answered[prompt] or numbers.any()}
         image = _image_of(file, candidates.get(normal_form(stem), []))
-        yield MaskedImage(stem, objects, _opened(image) if image else None)
+        yield MaskedImage(stem, objects, _opened_with(file, image) if image else None)
 
 
 def _by_class(labels: NDArray[np.integer], prompts: dict[int, str]) -> dict[str, NDArray[np.integer]]:
@@ -136,8 +138,28 @@ def _labels(path: Path) -> NDArray[np.integer]:
     return data.astype(np.uint8) if data.dtype.kind == "b" else data
 
 
-def _opened(path: Path) -> ImageData:
-    opened = open_images(path)
+def _opened_with(labels: Path, path: Path) -> ImageData:
+    """Return an image with its slices in the plane of its labels.
+
+    Raises
+    ------
+    DatasetError
+        The labels are NIfTI as the image is, and have other voxels.
+    """
+    if not image_kind(labels) == image_kind(path) == "nifti":
+        return _opened(path)
+    with reading(labels):
+        same = voxel_turn(read_nifti_header(labels), read_nifti_header(path)) is not None
+    if not same:
+        raise DatasetError(
+            f"{labels} has other voxels than its image {path}, by its size or affine: resample it to the image, or "
+            "leave the image out."
+        )
+    return _opened(path, plane_of(open_labels(labels).orientation) or "acquired")
+
+
+def _opened(path: Path, plane: Plane = "acquired") -> ImageData:
+    opened = open_images(path, plane)
     if len(opened) > 1:
         raise ImageError(f"{path}: expected one image, but it holds {len(opened)}; save the one that is meant alone.")
     return opened[0]

@@ -61,6 +61,25 @@ def test_nifti_in_any_orientation_comes_back_bit_by_bit(tmp_path, ours, theirs, 
     assert_equal(ours, theirs, objects=True)
 
 
+@pytest.mark.parametrize("codes", ["LPS", "PIR", "oblique"])
+@pytest.mark.parametrize("turned", ["RAS", "ASL"])
+def test_labels_that_another_program_turned_lie_on_the_voxels_of_their_scan(tmp_path, ours, theirs, codes, turned):
+    (tmp_path / "scans").mkdir()
+    scan = _write_nifti(tmp_path / "scans" / "spine.nii.gz", codes)
+    annotate(ours, open_images(scan)[0])
+    export_as(ours, "nifti", tmp_path / "out", ExportOptions(scans=(scan,), objects=True))
+    o = nibabel.orientations
+    for file in (tmp_path / "out").rglob("*.nii.gz"):
+        labels = nibabel.load(file)
+        turn = o.ornt_transform(o.io_orientation(labels.affine), o.axcodes2ornt(turned))
+        nibabel.save(labels.as_reoriented(turn), file)
+
+    report = import_files(theirs, [tmp_path / "out"], images=tmp_path / "scans")
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=True)
+
+
 def _dicom(tmp_path):
     return write_series(tmp_path / "series")
 

@@ -265,3 +265,23 @@ def test_the_picture_shows_the_sizes(tmp_path):
 def test_nothing_to_measure():
     with pytest.raises(DatasetError, match="There are no masks to measure"):
         measure([])
+
+
+def test_a_label_volume_is_measured_on_the_voxels_that_its_affine_names(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    voxels = np.random.default_rng(0).integers(0, 1000, (20, 22, 8), np.int16)
+    numbers = np.zeros(voxels.shape, np.uint8)
+    numbers[2:6, 3:8, 1:3] = 1
+    affine = np.diag([-0.5, -0.5, 2, 1])
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "images" / "a.nii.gz")
+    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(numbers, affine))
+    nibabel.save(turned, tmp_path / "masks" / "a.nii.gz")
+
+    (masked,) = masks_in_folder(tmp_path / "masks", tmp_path / "images")
+
+    assert measure_image(masked)["mean_intensity"].tolist() == pytest.approx([voxels[numbers > 0].mean()])
+    nibabel.save(nibabel.Nifti1Image(numbers, np.eye(4)), tmp_path / "masks" / "a.nii.gz")
+    with pytest.raises(DatasetError, match="has other voxels than its image"):
+        list(masks_in_folder(tmp_path / "masks", tmp_path / "images"))

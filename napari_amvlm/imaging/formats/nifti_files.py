@@ -35,6 +35,8 @@ _MAX_UNPACKED = 1 << 32
 _ROUNDED = 1e-4
 """By how much the square of a rotation's quaternion may be above 1: programs write it with few digits."""
 _DISAGREES = 0.02
+_NEAR, _FLAT = 1e-3, 1e-12
+"""Affines that differ by less are those of one scan; those whose determinant is smaller give no volume."""
 _UNITS = {1: "m", 2: "mm", 3: "um"}
 _TIMES = {8: "s", 16: "ms"}
 
@@ -95,6 +97,34 @@ def open_nifti(path: Path, plane: Plane = "acquired") -> list[ImageData]:
 def read_nifti_header(path: Path) -> Any:
     """Return the header of a NIfTI file, as nibabel has it; the file may be packed, whatever it is called."""
     return _header(nifti_start(path))
+
+
+def voxel_turn(header: Any, other: Any) -> NDArray[np.float64] | None:
+    """Return how the axes of a volume become those of another one that has the same voxels; None where it has others.
+
+    Parameters
+    ----------
+    header, other
+        Headers of NIfTI files, see `read_nifti_header`.
+
+    Returns
+    -------
+    ndarray or None
+        What nibabel's `apply_orientation` takes, `(3, 2)`.
+    """
+    from nibabel import orientations
+
+    affines = [one.get_best_affine() for one in (header, other)]
+    if not all(np.isfinite(one).all() and abs(np.linalg.det(one)) > _FLAT for one in affines):
+        return None
+    lengths = [(*one.get_data_shape(), 1, 1)[:3] for one in (header, other)]
+    times = [[n for n in one.get_data_shape()[3:] if n != 1] for one in (header, other)]
+    start, end = (orientations.io_orientation(affine) for affine in affines)
+    turn = orientations.ornt_transform(start, end)
+    moved = affines[0] @ orientations.inv_ornt_aff(turn, lengths[0])
+    turned = tuple(lengths[0][int(axis)] for axis in np.argsort(turn[:, 0]))
+    same = (turned, times[0]) == (lengths[1], times[1]) and np.allclose(moved, affines[1], atol=_NEAR)
+    return np.asarray(turn) if same else None
 
 
 def _header(start: bytes) -> Any:
