@@ -73,7 +73,7 @@ def export_scan_labels(
         for folder, labels in _maps(scan, folders, objects=objects):
             write(root / folder / f"{scan.stem}.{ending}", labels, scan.image)
         write(root / "labelcol" / f"{scan.stem}.{ending}", scan.labels(prompts, rule, order), scan.image)
-        table.append((scan.stem, scan.image.name, ""))
+        table.append((scan.stem, scan.image.name, scan.file_hash))
         if scan.disputed:
             notes.append(overlap_note(scan.stem, scan.disputed, rule))
     write_classes(root / "classes.csv", prompts)

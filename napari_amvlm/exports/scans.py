@@ -103,6 +103,13 @@ class AnnotatedScan:
         return tuple(dict.fromkeys(prompt for _, image in self.parts for prompt in image.masks))
 
     @property
+    def file_hash(self) -> str:
+        """SHA-256 of its file where an image of the project is all of it, empty elsewhere."""
+        (place, image), *others = self.parts
+        whole = not others and not place.index and image.record.shape == mask_shape(self.image)
+        return image.file_hash if whole else ""
+
+    @property
     def axes(self) -> str:
         """The axes of its label maps."""
         return mask_axes(self.image)

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.exports.placing import mask_shape
+from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import image_name, open_labels
 from napari_amvlm.imaging.folder import normal_form
 from napari_amvlm.imaging.image_data import ImageData
@@ -45,6 +46,9 @@ def read_ome_tiff_labels(path: Path, prompt: str | None, scans: Scans) -> ScanMa
     known = image_table(path.parent, path.parent.parent).get(image_name(path), (image_name(path), None))
     name, shape = normal_form(known[0]), mask_shape(stored)
     called = [image for image in _called(name, scans) if mask_shape(image) == shape]
+    if len(called) > 1 and known[1]:
+        files = ((image, image.path) for image in called)
+        called = [image for image, file in files if file and file.is_file() and sha256_of_file(file) == known[1]]
     if len(called) != 1:
         count = "no scan is" if not called else f"{len(called)} scans are"
         raise DatasetError(

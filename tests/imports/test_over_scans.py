@@ -61,6 +61,28 @@ def test_nifti_in_any_orientation_comes_back_bit_by_bit(tmp_path, ours, theirs, 
     assert_equal(ours, theirs, objects=True)
 
 
+def test_labels_of_images_of_one_name_find_their_own(tmp_path, ours, theirs):
+    for place, folder in enumerate(("a", "b")):
+        (tmp_path / "scans" / folder).mkdir(parents=True)
+        for kind in ("tif", "nii.gz"):
+            path = tmp_path / "scans" / folder / f"x.{kind}"
+            pixels = RNG.integers(0, 255, (40, 50), np.uint8)
+            if kind == "tif":
+                tifffile.imwrite(path, pixels)
+            else:
+                nibabel.save(nibabel.Nifti1Image(pixels[..., None], np.diag([1, 1, 2 + place, 1])), path)
+            record = ours.images.add_file(path)
+            theirs.images.add_file(path)
+            ours.corrections.accept(record.id, "cells", Answer(RNG.random(record.shape) > 0.5))
+    export_as(ours, "ome-tiff", tmp_path / "ome")
+    export_as(ours, "nifti", tmp_path / "nifti")
+
+    report = import_files(theirs, [tmp_path / "nifti", tmp_path / "ome"])
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
+
+
 @pytest.mark.parametrize("codes", ["LPS", "PIR", "oblique"])
 @pytest.mark.parametrize("turned", ["RAS", "ASL"])
 def test_labels_that_another_program_turned_lie_on_the_voxels_of_their_scan(tmp_path, ours, theirs, codes, turned):
