@@ -46,6 +46,8 @@ class AnnotatedImage:
         For each of them the numbers of the objects that somebody unlocked.
     reviewed
         Pixels that were looked at for every one of these prompts, bool `(H, W)`; None where it was all of them.
+    corner
+        Row and column of its upper left corner on the slide that it was cut out of; 0, 0 elsewhere.
     """
 
     record: ImageRecord
@@ -54,6 +56,7 @@ class AnnotatedImage:
     objects: Mapping[str, NDArray[np.integer]]
     unlocked: Mapping[str, frozenset[int]]
     reviewed: NDArray[np.bool_] | None
+    corner: tuple[int, int] = (0, 0)
 
     def single_objects(self) -> Iterator[tuple[str, Any]]:
         """Yield prompt and scikit-image region of every object; each has its own small mask and its bounding box."""
@@ -154,6 +157,7 @@ def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[
         project.corrections.reviewed(correction) for correction in answered.values() if correction.reviewed_file
     ]
     everywhere = np.logical_and.reduce(reviewed) if reviewed else None
+    place = project.images.cut_from(record)
     return AnnotatedImage(
         record=record,
         stem=stem,
@@ -161,6 +165,7 @@ def _annotated(project: Project, record: ImageRecord, stem: str, prompts: tuple[
         objects={prompt: project.corrections.objects(correction) for prompt, correction in answered.items()},
         unlocked={prompt: project.locks.unlocked(correction) for prompt, correction in answered.items()},
         reviewed=None if everywhere is None or everywhere.all() else everywhere,
+        corner=(0, 0) if place is None else (place.y, place.x),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.exports.annotated import annotated_images
@@ -27,16 +28,22 @@ _NAMESPACE = uuid.UUID("5f0b1c0e-6a86-4b0c-9d5e-2f6f9f0f4a11")
 def export_geojson(project: Project, root: Path) -> list[str]:
     """Write `STEM.geojson` into the folder `root` for every accepted image; coordinates and measurements are in pixels.
 
+    Those of a region of a slide count from the corner of the slide, which is what QuPath has open.
     Each file has one member that GeoJSON does not know and its readers pass over: `image`, with the name, size and hash
-    of the image, the prompts that were answered, and the geometry that was reviewed where that was not everywhere.
+    of the image, its corner on its slide, the prompts that were answered, and the geometry that was reviewed where that
+    was not everywhere.
     Returns and raises what `export_coco` does.
     """
     notes: list[str] = []
     colours = {record.text: _rgb(record.style.colour) for record in project.prompts.all()}
     for image in annotated_images(project, notes):
         height, width = image.record.shape
-        known = {"name": image.record.name, "height": height, "width": width}
-        known |= image.description(list(image.masks), _geometry)
+        y, x = image.corner
+        known: dict[str, Any] = {"name": image.record.name, "height": height, "width": width}
+        if (y, x) != (0, 0):
+            known |= {"y": y, "x": x}
+            notes.append(f"{image.stem}: its coordinates are those of the slide, where its corner is at x {x}, y {y}.")
+        known |= image.description(list(image.masks), partial(_geometry, top=y, left=x))
         collection = {"type": "FeatureCollection", "image": known, "features": list(_features(image, colours))}
         write_text(root / f"{image.stem}.geojson", json.dumps(collection))
     return notes
@@ -48,12 +55,12 @@ def _features(image: AnnotatedImage, colours: Mapping[str, list[int]]) -> Iterat
         yield {
             "type": "Feature",
             "id": str(uuid.uuid5(_NAMESPACE, f"{image.record.sha256} {prompt} {region.label}")),
-            "geometry": _geometry(region.image, *region.bbox[:2]),
+            "geometry": _geometry(region.image, region.bbox[0] + image.corner[0], region.bbox[1] + image.corner[1]),
             "properties": {
                 "objectType": "annotation",
                 "isLocked": int(region.label) not in image.unlocked[prompt],
                 "classification": {"name": prompt, "color": colours[prompt]},
-                "measurements": _measurements(region),
+                "measurements": _measurements(region, image.corner),
             },
         }
 
@@ -66,9 +73,9 @@ def _geometry(mask: NDArray[np.bool_], top: int = 0, left: int = 0) -> dict[str,
     return {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def _measurements(region: Any) -> dict[str, float]:
+def _measurements(region: Any, corner: tuple[int, int]) -> dict[str, float]:
     """Return what QuPath lists for an object; lengths are in pixels."""
-    row, column = region.centroid
+    row, column = (place + start for place, start in zip(region.centroid, corner, strict=True))
     return {
         "Area px^2": float(region.area),
         "Perimeter px": round(float(region.perimeter), 3),

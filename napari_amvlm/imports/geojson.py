@@ -10,6 +10,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
 from napari_amvlm.imports.shapes import polygon_mask
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +101,8 @@ def _answers(
     incomplete: set[str | None] = set()
     some_found = any(_kind(feature) in _FOUND for feature in features)
     planes = [_plane(feature) for feature in features]
+    places = (known.get("y"), known.get("x"))
+    corner = (places[0], places[1]) if isinstance(places[0], int) and isinstance(places[1], int) else (0, 0)
     shown = planes[0] if len(set(planes)) == 1 else (0, 0)
     for number, (feature, plane) in enumerate(zip(features, planes, strict=True), start=1):
         own_name = _class_name(feature)
@@ -109,7 +112,7 @@ def _answers(
                 raise LabelsError("it has no class and is drawn around detections: set one in the other program.")
             if plane != shown:
                 raise LabelsError(f"it lies in slice {plane[0]} at time {plane[1]}: export each plane as a file.")
-            mask, parts = _feature_mask(feature, cells, shape)
+            mask, parts = _feature_mask(feature, cells, shape, corner)
             if name is None:
                 raise LabelsError("it has no class: set one in the other program, or give --prompt.")
         except LabelsError as error:
@@ -117,13 +120,15 @@ def _answers(
             incomplete.add(name)
             continue
         if parts:
-            problems.append(f"{path}: {parts} parts without area of {_title(number, feature, name)} are left out.")
+            problems.append(
+                f"{path}: {_title(number, feature, name)}: left out: {counted(parts, 'part')} without area."
+            )
         objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
         raise LabelsError(first_of(problems) if problems else f"{path} has no features: export at least one.")
-    reviewed = geometry_mask(known["reviewed"], shape)[0] if known.get("reviewed") else None
+    reviewed = geometry_mask(known["reviewed"], shape, corner)[0] if known.get("reviewed") else None
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
 
 
@@ -137,12 +142,14 @@ def _plane(feature: Any) -> tuple[int, int]:
     return (z if isinstance(z, int) else 0, t if isinstance(t, int) else 0)
 
 
-def _feature_mask(feature: Any, cells: Cells, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
+def _feature_mask(
+    feature: Any, cells: Cells, shape: tuple[int, int], corner: tuple[int, int]
+) -> tuple[NDArray[np.bool_], int]:
     """Return the pixels of a feature, and how many of its parts have no area."""
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise LabelsError("it is no GeoJSON feature: export it again.")
     geometry = _nucleus(feature) if cells == "nucleus" else feature.get("geometry")
-    mask, parts = geometry_mask(geometry, shape)
+    mask, parts = geometry_mask(geometry, shape, corner)
     if not mask.any():
         raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
     return mask, parts
@@ -173,8 +180,12 @@ def _title(number: int, feature: Any, name: str | None) -> str:
     return f"feature {number} ({called})" if called else f"feature {number}"
 
 
-def geometry_mask(geometry: Any, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
+def geometry_mask(
+    geometry: Any, shape: tuple[int, int], corner: tuple[int, int] = (0, 0)
+) -> tuple[NDArray[np.bool_], int]:
     """Return the pixels whose centre lies inside a Polygon or MultiPolygon, bool `shape`, and a number of parts.
+
+    `corner` is the row and column of the first pixel.
 
     Of a GeometryCollection, what has an area counts. The parts are those with fewer than three points, which are left
     out; holes that have no area are no parts.
@@ -188,7 +199,7 @@ def geometry_mask(geometry: Any, shape: tuple[int, int]) -> tuple[NDArray[np.boo
     if kind == "GeometryCollection":
         parts = geometry.get("geometries")
         parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-        areas = [geometry_mask(part, shape) for part in parts if part.get("type") in _AREAS]
+        areas = [geometry_mask(part, shape, corner) for part in parts if part.get("type") in _AREAS]
         if areas:
             return np.asarray(np.any([mask for mask, _ in areas], axis=0)), sum(count for _, count in areas)
     if kind not in _AREAS:
@@ -203,7 +214,7 @@ def geometry_mask(geometry: Any, shape: tuple[int, int]) -> tuple[NDArray[np.boo
         raise LabelsError("its polygon has fewer than three points: redraw it.")
     mask = np.zeros(shape, np.bool_)
     for outline, *holes in usable:
-        mask |= polygon_mask([outline, *(hole for hole in holes if not _is_degenerate(hole))], shape)
+        mask |= polygon_mask([outline, *(hole for hole in holes if not _is_degenerate(hole))], shape, corner)
     return mask, len(polygons) - len(usable)
 
 

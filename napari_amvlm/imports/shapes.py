@@ -21,7 +21,9 @@ _MOST_BITS = 65
 """Of one packed run length."""
 
 
-def polygon_mask(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def polygon_mask(
+    rings: Sequence[ArrayLike], shape: tuple[int, int], corner: tuple[int, int] = (0, 0)
+) -> NDArray[np.bool_]:
     """Return the pixels whose centre lies inside a polygon, bool `shape`; what lies outside the image is cut off.
 
     Parameters
@@ -29,6 +31,8 @@ def polygon_mask(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> NDArray[
     rings
         `(N, 2)` each, points `(x, y)` where the pixel in row r and column c is the square from (c, r) to
         (c + 1, r + 1): the outer ring first, then holes.
+    corner
+        Row and column of the first pixel, where points count from elsewhere.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def polygon_mask(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> NDArray[
     """
     mask = np.zeros(shape, np.bool_)
     for number, ring in enumerate(rings):
-        points = _points(ring)
+        points = _points(ring) - corner[::-1]
         # Pixel centres are halves: a row or column is touched where its centre lies from one end to before the other.
         low, high = (np.clip(np.ceil(f(points, axis=0) - 0.5), 0, shape[::-1]).astype(int) for f in (np.min, np.max))
         box = mask[low[1] : high[1], low[0] : high[0]]

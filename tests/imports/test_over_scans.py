@@ -397,3 +397,25 @@ def test_archives_that_are_damaged_or_hold_something_else(target, tmp_path):
     assert report.accepted == []
     assert len(report.problems) == 3
     assert all(name in problem for name, problem in zip(("cut", "empty", "bad"), report.problems, strict=True))
+
+
+def test_geojson_of_a_region_has_the_coordinates_of_its_slide_and_comes_back(tmp_path, ours, theirs):
+    pixels = RNG.integers(0, 255, (700, 900), np.uint8)
+    half = np.arange(200 * 300).reshape(200, 300) % 300 < 150
+    for project in (ours, theirs):
+        place = SlidePlace(str(slide_key(pixels)), 400, 480)
+        record = project.images.add_array(pixels[400:600, 480:780], name="slide 2", cut_from=place)
+    mask = np.zeros(record.shape, bool)
+    mask[10:20, 30:50] = True
+    mask[13, 35] = False
+    ours.corrections.accept(record.id, "tumor", Answer(mask, reviewed=half))
+
+    notes = export_as(ours, "geojson", tmp_path / "out")
+    report = import_files(theirs, [tmp_path / "out" / "slide 2.geojson"])
+
+    (feature,) = json.loads((tmp_path / "out" / "slide 2.geojson").read_text())["features"]
+    corners = np.array(feature["geometry"]["coordinates"][0])
+    assert (corners.min(axis=0).tolist(), corners.max(axis=0).tolist()) == ([510, 410], [530, 420])
+    assert any("those of the slide, where its corner is at x 480, y 400" in note for note in notes)
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=True)
