@@ -30,10 +30,13 @@ _CHANNELS = 4
 
 
 def is_label_studio(content: Any) -> bool:
-    """Tell whether the content of a JSON file is a list of tasks as Label Studio exports them, long or short."""
-    if not isinstance(content, list) or not content:
+    """Tell whether the content of a JSON file is a task, or a list of tasks, as Label Studio exports them."""
+    if isinstance(content, dict):
+        return "data" in content and "annotations" in content
+    if not isinstance(content, list):
         return False
-    return any(isinstance(task, dict) and ("annotations" in task or _regions(task)) for task in content)
+    tasks = [task for task in content if isinstance(task, dict)]
+    return any("annotations" in task or {"data", "predictions"} <= set(task) or _regions(task) for task in tasks)
 
 
 def read_label_studio(
@@ -41,7 +44,8 @@ def read_label_studio(
 ) -> Iterator[ImportedMasks]:
     """Yield the answers of an export (JSON or JSON-MIN), task by task.
 
-    Of several annotations of a task, that which is marked as ground truth counts, else the last one.
+    Of several annotations of a task, that which is marked as ground truth counts, else the last one. Where a task has
+    several images, its regions say which of them they are on.
 
     Parameters
     ----------
@@ -52,30 +56,56 @@ def read_label_studio(
     on_problem
         Called with a sentence for each task and annotation that is left out.
     """
-    for number, task in enumerate(content, 1):
+    for number, task in enumerate([content] if isinstance(content, dict) else content, 1):
         title = f"{path}: task {task.get('id', number) if isinstance(task, dict) else number}"
         if not isinstance(task, dict):
             on_problem(f"{title} is left out: it is no task of Label Studio.")
             continue
-        name = _image_name(task)
-        if name is None:
-            on_problem(f"{title} is left out: it does not say which image it is about.")
-            continue
-        results = _results(task, title, on_problem)
-        objects = [Drawn(*one) for one in _objects(results, f"{title}, {{}} of {name}", prompt)]
-        if objects:
-            sizes = {size for size in map(_size, results) if size is not None}
-            shape = next(iter(sizes)) if len(sizes) == 1 else None
-            reference = ImageReference(name, path=path.parent / PurePosixPath(name).name, shape=shape)
-            yield ImportedMasks(path, reference, partial(answers_of, objects))
+        for name, results in _by_image(task, _results(task, title, on_problem)).items():
+            if name is None:
+                on_problem(
+                    f"{title}: left out, as it is not said which image is meant: {counted(len(results), 'result')}."
+                )
+                continue
+            objects = [Drawn(*one) for one in _objects(results, f"{title}, {{}} of {name}", prompt)]
+            if objects:
+                sizes = {size for size in map(_size, results) if size is not None}
+                shape = next(iter(sizes)) if len(sizes) == 1 else None
+                reference = ImageReference(name, path=path.parent / PurePosixPath(name).name, shape=shape)
+                yield ImportedMasks(path, reference, partial(answers_of, objects))
 
 
-def _image_name(task: Mapping[str, Any]) -> str | None:
-    """Return folders and name of a task's image, out of the addresses that Label Studio gives it."""
+def _by_image(task: Mapping[str, Any], results: Sequence[Any]) -> dict[str | None, list[Any]]:
+    """Return results by the image that they are on, of which a task may show several; None where it is not clear."""
+    drawn = [one for one in results if isinstance(one, dict)]
+    alone = len({one.get("to_name") for one in drawn}) == 1
+    found: dict[str | None, list[Any]] = {}
+    for one in drawn:
+        page = one.get("item_index")
+        name = _image_name(task, str(one.get("to_name")), page if isinstance(page, int) else 0, alone=alone)
+        found.setdefault(name, []).append(one)
+    return found
+
+
+def _image_name(task: Mapping[str, Any], view: str, page: int, *, alone: bool) -> str | None:
+    """Return folders and name of an image, out of the addresses that Label Studio gives it; None where it is not clear.
+
+    Parameters
+    ----------
+    view
+        What the results call what they were drawn on, which often is what the task calls its address.
+    alone
+        Whether all results of the task have this view.
+    """
     data = task.get("data", task)
-    values = [data.get("image"), *data.values()] if isinstance(data, dict) else []
-    names = [_file_name(value) for value in values if isinstance(value, str)]
-    return next((name for name in names if name.lower().endswith(SUFFIXES)), None)
+    images: dict[str, list[str]] = {}
+    for key, value in data.items() if isinstance(data, dict) else ():
+        names = [_file_name(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+        if names and all(name.lower().endswith(SUFFIXES) for name in names):
+            images[key] = names
+    usual = next(iter(images.values())) if len(images) == 1 else images.get("image", []) if alone else []
+    pages = images.get(view, usual)
+    return pages[page] if 0 <= page < len(pages) else None
 
 
 def _file_name(address: str) -> str:
@@ -88,9 +118,13 @@ def _file_name(address: str) -> str:
 
 def _results(task: Mapping[str, Any], title: str, on_problem: Callable[[str], None]) -> list[Any]:
     """Return the results of the annotation that counts."""
-    if "annotations" not in task:
+    if "annotations" not in task and "predictions" not in task:
         return _regions(task)
-    annotations = task["annotations"] if isinstance(task["annotations"], list) else []
+    if task.get("predictions") and not task.get("annotations"):
+        on_problem(f"{title} is left out: it has predictions alone, which nobody confirmed: submit it in Label Studio.")
+        return []
+    listed = task.get("annotations")
+    annotations = listed if isinstance(listed, list) else []
     usable = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
     if len(usable) < len(annotations):
         on_problem(f"{title}: left out as skipped: {counted(len(annotations) - len(usable), 'annotation')}.")
@@ -145,6 +179,8 @@ def _labels(value: Mapping[str, Any]) -> list[str]:
 def _kind(value: Mapping[str, Any]) -> str | None:
     if "rle" in value:
         return "brush"
+    if "imageDataURL" in value:
+        return "bitmask"
     if "points" in value:
         return "polygon"
     if "radiusX" in value:
@@ -164,6 +200,8 @@ def _size(result: Any) -> tuple[int, int] | None:
 def _draw(kind: str, result: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
     if result.get("image_rotation"):
         raise LabelsError("its image was turned in Label Studio: turn it back there, and export it again.")
+    if kind == "bitmask":
+        raise LabelsError("bitmasks are not read: draw it with the brush.")
     value = result["value"]
     try:
         if kind == "brush":

@@ -324,6 +324,46 @@ def test_images_are_found_by_their_addresses(project, tmp_path, address):
     assert len(project.corrections.select()) == 1
 
 
+@pytest.mark.parametrize(
+    ("data", "views"),
+    [
+        pytest.param({"before": "b.png", "after": "a.png"}, ({"to_name": "after"}, {"to_name": "before"}), id="views"),
+        pytest.param({"image": ["b.png", "a.png"]}, ({"item_index": 1}, {"item_index": 0}), id="pages"),
+    ],
+)
+def test_regions_of_several_images_in_one_task_lie_on_their_own(project, tmp_path, data, views):
+    other = project.images.add_array(np.eye(HEIGHT, WIDTH, dtype=np.uint8), name="b.png")
+    second = _region("rectanglelabels", "r2", **_rectangle(20, 5, 10, 4))
+
+    report = import_files(project, [_tasks(tmp_path / "a.json", GOOD | views[0], second | views[1], data=data)])
+
+    assert report.problems == []
+    masks = {c.image_id == other.id: project.corrections.mask(c) for c in project.corrections.select()}
+    np.testing.assert_array_equal(masks[False], _square(2, 3, 10, 10))
+    np.testing.assert_array_equal(masks[True], _square(20, 5, 10, 4))
+
+
+def test_what_label_studio_does_not_place_or_nobody_confirmed_is_listed(project, tmp_path):
+    two = _tasks(tmp_path / "two.json", GOOD | {"to_name": "left"}, data={"one": "a.png", "other": "b.png"})
+    guess = _tasks(tmp_path / "guess.json", annotations=[], predictions=[{"result": [GOOD]}])
+    bitmask = _tasks(tmp_path / "bitmask.json", _region("bitmask", imageDataURL="data:,", bitmasklabels=["nuclei"]))
+
+    report = import_files(project, [two, guess, bitmask])
+
+    assert report.accepted == []
+    assert "it is not said which image is meant: 1 result" in report.problems[0]
+    assert "predictions alone, which nobody confirmed" in report.problems[1]
+    assert "bitmasks are not read" in report.problems[2]
+
+
+def test_a_single_task_of_label_studio_is_read(project, tmp_path):
+    (task,) = json.loads(_tasks(tmp_path / "a.json", GOOD).read_text())
+    (tmp_path / "task.json").write_text(json.dumps(task))
+
+    assert import_files(project, [tmp_path / "task.json"]).problems == []
+    np.testing.assert_array_equal(_objects(project) > 0, _square(2, 3, 10, 10))
+
+
 def test_a_region_of_several_labels_is_an_object_of_each(project, tmp_path):
     both = _region("rectanglelabels", **_rectangle(4, 5, 10, 4, rectanglelabels=["nuclei", "mitosis"]))
 
