@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
+from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Crowds = Literal["object", "ignore"]
+_LISTED = 5
 
 
 def _as_text(number: object) -> object:
@@ -116,7 +118,7 @@ def read_coco(
     DatasetError
         It is no COCO file of instances.
     """
-    file = _validated(CocoFile, content, path)
+    file = _file(path, content)
     categories = _by_id(_listed(CocoCategory, file.categories, path, "category", on_problem), "name", path, on_problem)
     names = {number: name for number, one in categories.items() if (name := " ".join(one.name.split()))}
     images = _by_id(_listed(CocoImage, file.images, path, "image", on_problem), "file_name", path, on_problem)
@@ -177,14 +179,30 @@ def _annotation(raw: Any, number: int, path: Path) -> CocoAnnotation:
     return annotation if annotation.id is not None else annotation.model_copy(update={"id": f"no. {number}"})
 
 
-def _validated(kind: type[_Kind], content: Any, path: Path, what: str = "the file") -> _Kind:
+def _file(path: Path, content: Any) -> CocoFile:
+    """Return the three lists of a file."""
+    try:
+        file = CocoFile.model_validate(content)
+    except ValidationError as error:
+        where = next(iter(error.errors()[0]["loc"]), None)
+        wanted = f"a list at {where}" if where else "images, annotations and categories"
+        here = f"it has {', '.join([*content][:_LISTED]) or 'nothing'}" if isinstance(content, dict) else "it is a list"
+        raise DatasetError(
+            f"{path} is no COCO file of instances: expected {wanted}, but {here}; export it as COCO, GeoJSON, or JSON "
+            "of Label Studio."
+        ) from error
+    if any(isinstance(raw, dict) and "segments_info" in raw for raw in file.annotations[:1]):
+        raise DatasetError(f"{path} is a COCO file of panoptic segments, whose masks are elsewhere: export instances.")
+    return file
+
+
+def _validated(kind: type[_Kind], content: Any, path: Path, what: str) -> _Kind:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or what
-        whole = "is no COCO file of instances" if what == "the file" else f"has {what}, which is left out"
-        raise DatasetError(f"{path} {whole}, at {key}: {first['msg'].lower()}.") from error
+        raise DatasetError(f"{path} has {what}, which is left out, at {key}: {first['msg'].lower()}.") from error
 
 
 def _extent(annotations: Sequence[CocoAnnotation]) -> tuple[float, float] | None:
@@ -230,7 +248,7 @@ def _answers(path: Path, listed: Sequence[CocoImage], parsed: _Parsed, shape: tu
             ignored |= _box(annotation.bbox, shape)
             continue
         if degenerate:
-            problems.append(f"{path}: {degenerate} polygons without area of {title.removeprefix(f'{path}: ')}.")
+            problems.append(f"{title}: left out: {counted(degenerate, 'polygon')} without area.")
         objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}

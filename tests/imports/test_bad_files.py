@@ -41,6 +41,8 @@ def test_an_annotation_of_an_unknown_category_is_left_out(target, coco):
         (lambda c: c.pop("annotations"), "at annotations"),
         (lambda c: c.pop("categories"), "at categories"),
         (lambda c: c.update(images={}), "at images"),
+        (lambda c: (c.clear(), c.update(shapes=[], imagePath="a.png")), "at images, but it has shapes, imagePath"),
+        (lambda c: c["annotations"][0].update(segments_info=[]), "panoptic segments"),
     ],
 )
 def test_a_file_that_is_no_coco_enters_nothing(target, coco, change, said):

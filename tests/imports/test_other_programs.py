@@ -281,7 +281,7 @@ def test_a_part_without_area_is_told_and_a_hole_without_area_is_none(project, ph
 
     (problem,) = import_files(project, [path], images=photo).problems
 
-    assert "1 parts without area of feature 1 (nuclei)" in problem
+    assert "feature 1 (nuclei): left out: 1 part without area" in problem
     assert np.array_equal(_objects(project) > 0, _expected((20, 20, 12)))
 
 
