@@ -245,9 +245,10 @@ def wanted_classes(data: DataFolder, prompt: str | None) -> dict[str, int | None
         return {text: None}
     if text is None:
         return {name: value for value, name in data.classes}
-    for value, name in data.classes:
-        if name.casefold() == text.casefold():
-            return {name: value}
+    alike = {name: value for value, name in data.classes if name.casefold() == text.casefold()}
+    if alike:  # as it is written, else in other letters
+        name = text if text in alike else next(iter(alike))
+        return {name: alike[name]}
     known = ", ".join(name for _, name in data.classes)
     raise PromptError(f"Prompt {text!r} is not in {data.root / 'classes.csv'}; choose one of: {known}.")
 

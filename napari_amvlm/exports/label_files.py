@@ -77,7 +77,7 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        Two prompts differ in capital letters alone, so that a `classes.csv` of both could not be read.
+        Two prompts differ in capital letters alone, which no model tells apart.
     """
     unique = tuple(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
     seen: dict[str, str] = {}

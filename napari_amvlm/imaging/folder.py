@@ -294,7 +294,7 @@ def read_classes(path: Path) -> tuple[tuple[int, str], ...]:
     classes = [(value, prompt) for value, prompt in classes if value != 0]
     if not classes or any(value < 0 or not prompt for value, prompt in classes):
         raise DatasetError(f"{wanted}, with values above 0 and no empty prompt, but got {classes}.")
-    for what in ([str(value) for value, _ in classes], [prompt.casefold() for _, prompt in classes]):
+    for what in ([str(value) for value, _ in classes], [prompt for _, prompt in classes]):
         twice = [item for item, count in Counter(what).items() if count > 1]
         if twice:
             raise DatasetError(f"{path}: {_listed(twice)} stands there more than once; give each class one row.")

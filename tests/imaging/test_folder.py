@@ -206,7 +206,7 @@ def test_a_file_is_no_folder(tmp_path):
         ("value,prompt\n", "a row for each class"),
         ("", "a row for each class"),
         ("value,prompt\n1,nuclei\n1,lungs\n", "1 stands there more than once"),
-        ("value,prompt\n1,nuclei\n2,Nuclei\n", "nuclei stands there more than once"),
+        ("value,prompt\n1,nuclei\n2,nuclei\n", "nuclei stands there more than once"),
     ],
 )
 def test_classes_that_cannot_be_used_are_refused(lvit, text, said):

@@ -13,6 +13,7 @@ from shapely.geometry import shape as as_geometry
 from napari_amvlm.exports import export_coco, export_geojson, export_labels
 from napari_amvlm.imaging import read_mask
 from napari_amvlm.imports import import_files
+from napari_amvlm.project import Answer
 
 
 def _same_partition(one, other):
@@ -177,3 +178,14 @@ def test_an_unlocked_object_is_not_locked_in_qupath(source, tmp_path):
     content = json.loads((tmp_path / "out" / "chest.geojson").read_text(encoding="utf-8"))
     nuclei = [f["properties"] for f in content["features"] if f["properties"]["classification"]["name"] == "nuclei"]
     assert [p["isLocked"] for p in nuclei] == [True, False, True]
+
+
+def test_prompts_that_differ_in_capital_letters_alone_come_back(source, target, tmp_path):
+    first = source.images.accepted()[0]
+    source.corrections.accept(first.id, "Nuclei", Answer(np.eye(*first.shape, dtype=bool)))
+    export_labels(source, tmp_path / "out", "tiff", objects=True)
+
+    report = import_files(target, [tmp_path / "out"])
+
+    assert report.problems == []
+    assert_equal(source, target, objects=True)
