@@ -22,8 +22,12 @@ LOSSY = b"\xff\xd8"
 """How the files start whose values are not kept exactly: JPEG."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
+_STARTS = {b"\x89PNG": "PNG", LOSSY: "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
 FAX = (2, 3, 4)
 """TIFF compressions that know black and white ink only, so that 0 as white is no choice of the writer."""
+
+_WEBP = 50001
+"""A compression of TIFF that Pillow knows, and its own wheels cannot decode."""
 
 _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 258, 259, 262, 274
 
@@ -51,6 +55,9 @@ def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
             # Of TIFF files, Pillow turns the pixels itself. Of PNG files, the tag is known once they are read.
             return pixels if image.format == "TIFF" else upright(pixels, image.getexif().get(_ORIENTATION, 1))
     except UnidentifiedImageError as error:
+        if kind := _called(path):
+            what = f"this kind of {kind} is not read, or the file is damaged"
+            raise ImageError(f"{path}: {what}; save it as PNG, or as TIFF with deflate.") from error
         raise ImageError(f"{path}: expected a PNG, JPEG or TIFF image, but it is none; save it as one.") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS) // 10**6
@@ -58,6 +65,15 @@ def decode_with_pillow(path: Path, *, indices: bool) -> NDArray[Any]:
             f"{path}: expected at most {limit} million pixels in such a file, but it has more; "
             "cut it into smaller images or save it as an uncompressed TIFF."
         ) from error
+
+
+def check_compression(path: Path, compression: Any) -> None:
+    """Raise `ImageError` for a compression of TIFF, a number that may have a name, that Pillow does not know."""
+    from PIL.TiffImagePlugin import COMPRESSION_INFO
+
+    if int(compression) not in COMPRESSION_INFO or int(compression) == _WEBP:
+        name = getattr(compression, "name", f"number {int(compression)}")
+        raise ImageError(f"{path}: expected a TIFF in a common compression, but got {name}; save it with deflate.")
 
 
 def photo_spacing(path: Path) -> dict[str, Spacing]:
@@ -95,6 +111,13 @@ def upright(pixels: Any, orientation: int, first: int = 0) -> Any:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[(*lead, mirrored)]
     return pixels
+
+
+def _called(path: Path) -> str:
+    """Return which kind of image a file is by how it starts, empty where it is another one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for begin, name in _STARTS.items() if start.startswith(begin)), "")
 
 
 def check_opaque(path: Path, labels: NDArray[Any], alpha: NDArray[Any]) -> None:

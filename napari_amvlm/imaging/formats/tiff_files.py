@@ -10,7 +10,7 @@ import numpy as np
 from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.frame_headers import frame_shape
 from napari_amvlm.imaging.formats.limits import check_size
-from napari_amvlm.imaging.formats.pillow_files import FAX, check_opaque, gray_if_equal, upright
+from napari_amvlm.imaging.formats.pillow_files import FAX, check_compression, check_opaque, gray_if_equal, upright
 from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
             )
         check_size(path, lengths["Y"], lengths["X"])
         if not has_known_colours(page) or int(page.compression) in FAX:
+            check_compression(path, page.compression)
             return None
         check_bits(path, page)
         channels = _channels(lengths, series, path, named=file.is_imagej or bool(tiff_channels(file, series, 0)))

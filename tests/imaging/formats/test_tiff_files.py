@@ -207,3 +207,20 @@ def test_a_compressed_mask_in_which_0_is_white_is_read_as_stored(tmp_path):
 
     assert stored_inverted
     np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), 255 - read_image(tmp_path / "a.tif").data)
+
+
+@pytest.mark.parametrize("name", ["lerc", "png"])
+def test_a_compression_that_is_not_known_is_named(tmp_path, name):
+    path = _tiff(tmp_path / "a.tif", GRAY, compression=name)
+
+    with pytest.raises(ImageError, match=f"a common compression, but got {name.upper()}; save it with deflate"):
+        read_image(path)
+
+
+def test_a_jpeg_of_twelve_bits_is_not_said_to_be_none(tmp_path):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(imagecodecs.jpeg8_encode(GRAY16 >> 4, bitspersample=12))
+
+    with pytest.raises(ImageError, match="this kind of JPEG is not read, or the file is damaged"):
+        read_image(path)
