@@ -152,12 +152,13 @@ class AnnotateDock(AnnotateActions):
         self.objects.changed.connect(self.drafts.keep_soon)
         self.spreading.changed.connect(self._on_followed)
         self.spreading.stateChanged.connect(lambda: self.chosen.show(self.annotation(), panel.prompts.current()))
-        self.drafts.changed.connect(self._on_shown)
+        self.drafts.changed.connect(self._on_recognised)
         self.objects.unlocked.connect(self.draw)
         self.chosen.changed.connect(self.refresh)
         self.chosen.drawn.connect(lambda prompt: self.draw(prompt=prompt))
         self.queue.changed.connect(self._on_queue_changed)
         self.queue.images.shown.connect(self._on_shown)
+        self.queue.images.recognised.connect(self._on_recognised)
         self.queue.images.predicted.connect(self._on_predicted)
         workspace.modelChanged.connect(self._on_model_changed)
         workspace.projectChanged.connect(self._on_project_changed)
@@ -209,10 +210,15 @@ class AnnotateDock(AnnotateActions):
 
     def _on_shown(self, annotation: Annotation) -> None:
         self.current_image.images.choose(annotation.image)
+        self._on_recognised(annotation)
+
+    def _on_recognised(self, annotation: Annotation) -> None:
         listed = self.workspace.prompts
         listed[:] = dict.fromkeys([*listed, *annotation.accepted, *annotation.drafts])
         self.drafts.recall(annotation)
         self.refresh()
+        if annotation is self.annotation():
+            self.queue.note_image(annotation)
 
     def _on_queue_changed(self) -> None:
         self.panel.step.setValue(self.queue.position_text())
@@ -235,12 +241,13 @@ class AnnotateDock(AnnotateActions):
         self.refresh()
 
     def _on_image_changed(self) -> None:
-        annotation = self.annotation()
-        if annotation is not self.workspace.at_hand:
-            self.drafts.keep(self.workspace.at_hand)
+        annotation, before = self.annotation(), self.workspace.at_hand
+        if annotation is not before:
+            self.drafts.keep(before)
             self.workspace.at_hand = annotation
             self.panel.status.setValue("info", "")  # it was about another image
             self.panel.confirm.withdraw()
+            self._bring_into_view(annotation, before)
         self.pixel_size.show()
         self.volume_plane.show()
         self.panel.project.setDefault(default_project(annotation.image if annotation is not None else None))
@@ -252,6 +259,13 @@ class AnnotateDock(AnnotateActions):
                 self.draw(annotation)  # the threshold may have moved while another slice was in view
         self.refresh()
         self.queue.note_image(annotation)
+
+    def _bring_into_view(self, annotation: Annotation | None, before: Annotation | None) -> None:
+        """Show a hidden image that a person has chosen: its mask would be painted over another one."""
+        if annotation is None or before is None or annotation.image is before.image:
+            return
+        if not annotation.image.visible and before.image in self._viewer.layers:
+            self.queue.images.show_only(annotation)
 
     def _on_layer_inserted(self, event: Any) -> None:
         if isalive(self) and not self.masks.is_busy and not label_layers.is_overlay(event.value):

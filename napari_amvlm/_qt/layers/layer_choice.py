@@ -47,6 +47,9 @@ class LayerChoice(QObject):
         if layer in self._layers:
             self._box.setCurrentIndex(self._layers.index(layer))
 
+    def _topmost_in_view(self) -> Image | None:
+        return next((layer for layer in self._layers if layer.visible), None)
+
     def _on_layers(self, event: Any) -> None:
         if isalive(self):
             self._refill()
@@ -69,6 +72,6 @@ class LayerChoice(QObject):
         with QSignalBlocker(self._box):
             self._box.clear()
             self._box.addItems([layer.name for layer in self._layers])
-            self.choose(chosen)
+            self.choose(chosen if chosen in self._layers else self._topmost_in_view())
         if self.current() is not chosen:
             self.changed.emit()

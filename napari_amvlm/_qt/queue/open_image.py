@@ -52,6 +52,8 @@ class ImageOpener(QObject):
     -------
     shown : Annotation
         An image of the project is shown, with what was accepted on it.
+    recognised : Annotation
+        An image that was open already is one of the project, and what was accepted on it is known now.
     predicted : Annotation, list of str
         An image is shown that was predicted in the background, and the prompts of which a mask is still to be drawn.
     closed : int
@@ -59,6 +61,7 @@ class ImageOpener(QObject):
     """
 
     shown = Signal(object)
+    recognised = Signal(object)
     predicted = Signal(object, object)
     closed = Signal(int)
 
@@ -69,7 +72,7 @@ class ImageOpener(QObject):
         self._opened_here: list[Image] = []
         self.opening: list[str] = []
         workspace.projectOpened.connect(self._close_left)
-        self._looked_up: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
+        self._looked_up: weakref.WeakKeyDictionary[Annotation, tuple[Path, int]] = weakref.WeakKeyDictionary()
 
     def is_busy(self) -> bool:
         """Tell whether an image is being opened."""
@@ -110,7 +113,7 @@ class ImageOpener(QObject):
             annotation = self._workspace.annotation(image)
             self._restore(viewer, annotation, stored)
             missing = self._draw(annotation, ready) if ready is not None else []
-            self._show_only(viewer, annotation)
+            self.show_only(annotation)
             if item.region is not None:
                 _show_region(viewer, image, item)
             self.shown.emit(annotation)
@@ -136,13 +139,14 @@ class ImageOpener(QObject):
 
     def recognise(self, annotation: Annotation) -> None:
         """Show what was accepted on an image of a file that the project knows, or on a slice with the same pixels."""
-        project, viewer = self._workspace.project, self._viewer_reference()
+        project, view, viewer = self._workspace.project, self._workspace.view, self._viewer_reference()
         image, place, path = annotation.image, annotation.place, layer_path(annotation.image)
         if project is None or viewer is None or annotation.image_id is not None or layer_kind(image) == "slide":
             return
-        if (path is None and not place) or self._looked_up.get(annotation) == project.root:
+        state = project.root, view.counts.images if view is not None else 0
+        if (path is None and not place) or self._looked_up.get(annotation) == state:
             return
-        self._looked_up[annotation] = project.root
+        self._looked_up[annotation] = state
 
         def read() -> _Stored | None:
             if place:
@@ -159,7 +163,7 @@ class ImageOpener(QObject):
         def done(stored: _Stored | None) -> None:
             if stored is not None and image in viewer.layers and annotation.image_id is None:
                 self._restore(viewer, annotation, stored)
-                self.shown.emit(annotation)
+                self.recognised.emit(annotation)
 
         self._workspace.submit(read, done, lambda text: self._workspace.said.emit("warning", text))
 
@@ -213,7 +217,11 @@ class ImageOpener(QObject):
         self._opened_here.append(image)
         return image
 
-    def _show_only(self, viewer: Any, annotation: Annotation) -> None:
+    def show_only(self, annotation: Annotation) -> None:
+        """Bring an image into view, and no other."""
+        viewer = self._viewer_reference()
+        if viewer is None:
+            return
         for image in label_layers.images(viewer):
             if image.visible != (image is annotation.image):  # napari draws anew also where nothing changes
                 image.visible = image is annotation.image

@@ -32,7 +32,7 @@ class Queue(QObject):
     current
         The queue item that is shown, None where there is none.
     statuses
-        The statuses of the items at which Next and Back stop.
+        The statuses of the items at which Next and Back stop; Back stops at accepted ones too.
 
     Signals
     -------
@@ -105,6 +105,8 @@ class Queue(QObject):
 
     def step(self, by: int) -> None:
         """Open the next (1) or the previous (-1) item of the chosen statuses, from the other end after the last.
+
+        The previous one may be accepted as well: it is where a person comes from.
 
         After sorting, the next item is the first of the new order.
         """
@@ -193,8 +195,9 @@ class Queue(QObject):
         items, here = self.items(), self.current.id if self.current is not None else None
         index = next((index for index, item in enumerate(items) if item.id == here), -1)
         start = 0 if by > 0 and self._from_top else index + 1
+        statuses = self.statuses if by > 0 else (*self.statuses, "accepted")
         for item in [*items[start:], *items[:start]][::by]:
-            if item.status in self.statuses and item.id != here:
+            if item.status in statuses and item.id != here:
                 yield item
 
     def _upcoming(self, count: int) -> list[int]:

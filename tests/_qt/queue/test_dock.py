@@ -72,6 +72,21 @@ def test_next_fits_a_plane_beside_a_stack(bench, queue):
     np.testing.assert_allclose(view, fitted, rtol=0.05)
 
 
+def test_back_returns_to_the_image_that_was_just_accepted(bench, queue):
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    bench.annotate.accept()
+    bench.idle()
+    bench.annotate.next_item()
+    bench.idle()
+
+    bench.annotate.previous_item()
+    bench.idle()
+
+    assert _visible(bench)[0] == "tile-0.png"
+
+
 def test_next_wraps_around_from_the_last_to_the_first(bench, queue):
     queue.queue.go(bench.workspace.view.queue[-1].id)
     bench.idle()
@@ -507,3 +522,37 @@ def test_an_image_that_is_chosen_has_its_mask_alone_selected_in_the_list(bench):
     listed = bench.viewer.window._qt_viewer.layers
     bench.wait(lambda: [index.data() for index in listed.selectedIndexes()] == [bench.layer().name])
     assert set(bench.viewer.layers.selection) == {bench.layer()}
+
+
+def test_a_hidden_image_that_is_chosen_comes_into_view_alone(bench, queue):
+    bench.annotate.next_item()
+    bench.idle()
+    bench.annotate.next_item()
+    bench.idle()
+    bench.run("nuclei")
+    first, second = (bench.viewer.layers[f"tile-{number}.png"] for number in range(2))
+
+    bench.viewer.layers.selection.active = first
+    bench.idle()
+
+    assert bench.annotate.annotation().image is first
+    assert (first.visible, second.visible) == (True, False)
+
+
+def test_open_images_that_are_added_are_known_at_once_and_the_one_at_hand_stays(bench, queue, tmp_path):
+    bench.viewer.layers.clear()
+    for number in (7, 8):
+        path = tmp_path / f"{number}.png"
+        PIL.Image.fromarray(picture(number)).save(path)
+        bench.viewer.open(path, plugin="napari")
+        bench.idle()
+    first, second = bench.viewer.layers
+    bench.viewer.layers.selection.active = first
+
+    queue.adder.add_open_images()
+    bench.idle()
+
+    assert bench.annotate.annotation().image is first
+    assert bench.annotate.queue.current.name == "7.png"
+    bench.viewer.layers.selection.active = second
+    assert bench.annotate.queue.current.name == "8.png"
