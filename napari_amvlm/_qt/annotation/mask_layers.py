@@ -15,6 +15,8 @@ from napari_amvlm._qt.layers.image import layer_shape
 from napari_amvlm._qt.layers.mask import OPACITY, MaskLayer
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_amvlm._qt.annotation.annotation import Annotation
     from napari_amvlm._qt.workspace import Workspace
 
@@ -111,24 +113,32 @@ class MaskLayers(QObject):
             leaves = isinstance(active, (Image, MaskLayer)) and not label_layers.is_overlay(active)
             stays = active in viewer.layers and (not leaves or active in wanted)
             viewer.layers.selection.active = active if stays else annotation.image
+            if not stays:
+                self._alone_soon(annotation.image)
         elif active is None or isinstance(active, (Image, MaskLayer)):
             last = self._in_hand() if self._in_hand is not None else None
             if last is not None and last is not chosen and not chosen.multiscale and not last.multiscale:
                 chosen.brush_size, chosen.mode = last.brush_size, last.mode
             self._in_hand = weakref.ref(chosen)
             viewer.layers.selection.active = chosen
-            # napari goes on with the selection that led here, and adds the image: Delete would remove both
-            QTimer.singleShot(0, self._select_alone)
+            self._alone_soon(chosen)
         else:
             viewer.layers.selection.active = active
 
-    def _select_alone(self) -> None:
-        viewer = self._viewer_reference()
-        hand = self._in_hand() if self._in_hand is not None and isalive(self) else None
-        if viewer is not None and hand in viewer.layers and hand in viewer.layers.selection:
-            others = [layer for layer in viewer.layers.selection if layer is not hand]
-            if others and all(isinstance(layer, Image) for layer in others):
-                viewer.layers.selection.select_only(hand)
+    def _alone_soon(self, layer: Layer) -> None:
+        """Let a layer be the only selected one.
+
+        napari goes on with the selection, or the removal, that led here, and adds a layer: Delete would remove both.
+        """
+        reference = weakref.ref(layer)
+        QTimer.singleShot(0, lambda: self._select_alone(reference()))
+
+    def _select_alone(self, layer: Layer | None) -> None:
+        viewer = self._viewer_reference() if isalive(self) else None
+        if viewer is not None and layer in viewer.layers and layer in viewer.layers.selection:
+            others = [each for each in viewer.layers.selection if each is not layer]
+            if others and all(isinstance(each, (Image, MaskLayer)) for each in others):
+                viewer.layers.selection.select_only(layer)
             # napari's list of layers selects, and shows, what was selected while another selection was being told of
             unselected = set(viewer.layers) - set(viewer.layers.selection)
             viewer.layers.selection.events.changed(added=set(), removed=unselected)

@@ -127,7 +127,9 @@ class PromptList(QWidget):
 
     Signals
     -------
-    currentChanged, removed : str
+    currentChanged : str
+        Another prompt is chosen, or a person chose the same one again.
+    removed : str
     recolourRequested : str
         Another colour is wanted for a prompt.
     finishedToggled : str, bool
@@ -176,15 +178,13 @@ class PromptList(QWidget):
     def setCurrent(self, prompt: str) -> None:
         """Choose a prompt."""
         if prompt != self._current and prompt in [entry.prompt for entry in self._entries]:
-            self._current = prompt
-            self._mark()
-            self.currentChanged.emit(prompt)
+            self._choose(prompt)
 
     def step(self, by: int) -> None:
         """Choose the prompt `by` places further down, around the ends."""
         names = [entry.prompt for entry in self._entries]
         if self._current in names:
-            self.setCurrent(names[(names.index(self._current) + by) % len(names)])
+            self._choose(names[(names.index(self._current) + by) % len(names)])
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
@@ -199,13 +199,18 @@ class PromptList(QWidget):
         self._rows = [PromptRow(entry, self._colours) for entry in self._entries]
         for row in self._rows:
             self._column.addWidget(row)
-            row.chosen.connect(self.setCurrent)
+            row.chosen.connect(self._choose)
             row.removed.connect(self.removed)
             row.recolourRequested.connect(self.recolourRequested)
             row.finishedToggled.connect(self.finishedToggled)
         self._empty.setVisible(not self._rows)
         self._mark()
         self.rebuilt.emit()
+
+    def _choose(self, prompt: str) -> None:
+        self._current = prompt
+        self._mark()
+        self.currentChanged.emit(prompt)
 
     def _mark(self) -> None:
         for row, entry in zip(self._rows, self._entries, strict=True):

@@ -601,6 +601,19 @@ def test_a_dock_that_is_opened_again_knows_what_was_done(bench):
     assert again.annotation().layers["nuclei"] in bench.viewer.layers
 
 
+def test_a_mask_that_was_taken_out_of_the_viewer_returns_when_its_prompt_is_clicked(bench):
+    bench.run("nuclei; stroma")
+    bench.annotate.panel.prompts.setCurrent("nuclei")
+    bench.idle()
+    layer, layers = bench.layer(), bench.viewer.layers
+
+    layers.remove_selected()
+    bench.wait(lambda: set(layers.selection) == {layers["slide"]})  # a second Delete would take what is selected
+    bench.qtbot.mouseClick(bench.annotate.panel.prompts._rows[0], Qt.MouseButton.LeftButton)
+
+    assert layers.selection.active is layer
+
+
 def test_an_image_that_was_removed_is_let_go(bench):
     bench.run("nuclei")
     image = weakref.ref(bench.viewer.layers["slide"])
