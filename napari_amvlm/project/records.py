@@ -252,7 +252,8 @@ class ResumeState:
     image_id, item_id
         The image, and the queue item where there was one.
     camera_centre, camera_zoom
-        What was seen: the middle of the view in world coordinates, and screen pixels per unit.
+        What was seen: the middle of the view, and screen pixels per unit; of a plane in its own pixels, of a stack in
+        world coordinates.
     camera_angles
         Of a view in three dimensions, degrees.
     step

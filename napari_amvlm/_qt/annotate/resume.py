@@ -49,12 +49,15 @@ class Resume(QObject):
         annotation = self._current() if isalive(self) and isalive(self._panel) else None
         if annotation is None or annotation.image_id is None:
             return None
-        camera, prompt = camera_of(self._viewer), self._panel.prompts.current()
+        camera, prompt, image = camera_of(self._viewer), self._panel.prompts.current(), annotation.image
+        centre, zoom = camera.center, camera.zoom
+        if image.ndim == 2:
+            centre, zoom = (*centre[:-2], *image.world_to_data(centre[-2:])), zoom * image.scale[-1]
         return ResumeState(
             image_id=annotation.image_id,
             item_id=self._queue.current.id if self._queue.current is not None else None,
-            camera_centre=tuple(float(value) for value in camera.center),
-            camera_zoom=float(camera.zoom),
+            camera_centre=tuple(float(value) for value in centre),
+            camera_zoom=float(zoom),
             camera_angles=tuple(float(value) for value in camera.angles),
             step=tuple(int(value) for value in self._viewer.dims.current_step),
             prompt=prompt,
@@ -87,11 +90,14 @@ class Resume(QObject):
 
     def _go_back(self, annotation: Annotation, left: ResumeState) -> None:
         """Bring camera, slice, prompt and threshold back; the image is shown already."""
-        camera = camera_of(self._viewer)
-        if left.camera_centre is not None:
-            camera.center = left.camera_centre
-        if left.camera_zoom is not None:
-            camera.zoom = left.camera_zoom
+        camera, image = camera_of(self._viewer), annotation.image
+        centre, zoom = left.camera_centre, left.camera_zoom
+        if image.ndim == 2 and centre is not None and zoom is not None:  # it may lie elsewhere today
+            centre, zoom = (*centre[:-2], *image.data_to_world(centre[-2:])), zoom / image.scale[-1]
+        if centre is not None:
+            camera.center = centre
+        if zoom is not None:
+            camera.zoom = zoom
         if left.camera_angles is not None:
             camera.angles = left.camera_angles
         if left.step is not None and len(left.step) == self._viewer.dims.ndim:

@@ -58,6 +58,26 @@ def test_another_day_goes_on_where_the_last_one_ended(make_bench, file, tmp_path
     assert bench.annotate.panel.prompts.value()[0].finished
 
 
+def test_the_view_returns_though_the_image_lies_elsewhere_than_on_the_day_before(make_bench, file, tmp_path):
+    bench = make_bench()
+    _work(bench, file, tmp_path / "p.amvlm")
+    image = bench.viewer.layers["tile"]
+    image.translate, image.scale = (200, 300), (2, 2)
+    camera_of(bench.viewer).center = (0.0, *image.data_to_world((12, 34)))
+    bench.workspace.remember_position()
+    bench.workspace.shut_down()
+    bench.viewer.layers.clear()
+
+    bench = make_bench()
+    bench.viewer.layers.clear()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    camera = camera_of(bench.viewer)
+    assert tuple(camera.center)[-2:] == pytest.approx((12, 34))
+    assert camera.zoom == pytest.approx(2 * 7.5)
+
+
 def test_the_place_is_stored_when_the_window_is_closed(make_bench, file, tmp_path):
     bench = make_bench()
     _work(bench, file, tmp_path / "p.amvlm")
