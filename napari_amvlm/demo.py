@@ -16,12 +16,23 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.errors import AmvlmError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _SCRIPT = "AMVLM_DEMO"
 
 
-def run_demo(output: Path, *, minutes: float = 1.0, model: str | Path | None = None) -> dict[str, Any]:
+def _nobody_hears(_line: str) -> None:
+    pass
+
+
+def run_demo(
+    output: Path,
+    *,
+    minutes: float = 1.0,
+    model: str | Path | None = None,
+    said: Callable[[str], None] = _nobody_hears,
+) -> dict[str, Any]:
     """Open napari on the sample, or drive it by a script where there is no screen.
 
     Parameters
@@ -32,6 +43,8 @@ def run_demo(output: Path, *, minutes: float = 1.0, model: str | Path | None = N
         Learning time.
     model : str or Path, optional
         Name or file of the model to start from; by default the one that is installed.
+    said : callable
+        Hears a line for every stage of the script.
 
     Returns
     -------
@@ -41,12 +54,15 @@ def run_demo(output: Path, *, minutes: float = 1.0, model: str | Path | None = N
     from napari_amvlm._qt.demo.virtual_screen import has_screen, virtual_screen
 
     if not has_screen():
+        said(
+            f"There is no screen: a script drives the window under a virtual one, for about {minutes + 2:.0f} minutes."
+        )
         with virtual_screen():
             return _in_a_process_of_its_own(output, minutes, model)
     if os.environ.get(_SCRIPT) == "script":
         from napari_amvlm._qt.demo.script import DemoScript
 
-        return DemoScript(output, minutes=minutes, model=model).run()
+        return DemoScript(output, minutes=minutes, model=model, said=said).run()
     return _open_window(model)
 
 

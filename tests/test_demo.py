@@ -32,6 +32,10 @@ def test_without_a_screen_it_drives_the_docks_and_writes_what_it_saw(tiny_checkp
 
     assert ended.returncode == 0, ended.stderr
     assert own.exists()
+    lines = ended.stderr.splitlines()
+    assert lines[0].startswith("There is no screen: a script drives the window")
+    assert {"load model ...", "correct and accept ...", "learn ..."} <= set(lines)
+    assert "demonstration.amvlm, screenshot.png and summary.json" in lines[-1]
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert json.loads(ended.stdout.splitlines()[-1]) == summary
     assert summary["mode"] == "script"

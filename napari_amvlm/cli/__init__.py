@@ -18,7 +18,7 @@ from napari_amvlm.cli.console import complain, say
 from napari_amvlm.errors import AmvlmError, InputError, ProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
@@ -48,15 +48,19 @@ def _options(
     """Take the options that belong to no command."""
 
 
-app.command("demo")(demo.demo)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("fine-tune")(fine_tune.fine_tune)
-app.command("export")(export.export)
-app.command("import")(import_.import_)
-app.command("measure")(measure.measure)
-app.command("report")(report.report)
-app.command("models")(models.models)
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "demo": (demo.demo, "Try the whole loop on sample images, in the real window."),
+    "predict": (predict.predict, "Write what the prompts find in images: a label mask for each."),
+    "evaluate": (evaluate.evaluate, "Score a model: Dice and IoU per image, then their mean."),
+    "fine-tune": (fine_tune.fine_tune, "Fine-tune a model on labelled and unlabelled images."),
+    "export": (export.export, "Write the accepted masks of a project."),
+    "import": (import_.import_, "Enter the masks of other programs as corrections."),
+    "measure": (measure.measure, "Measure objects: area, position, axes and intensity."),
+    "report": (report.report, "Write a project as one web page."),
+    "models": (models.models, "List the models: name, licence, prompts, size and SHA-256."),
+}
+for _name, (_command, _summary) in _COMMANDS.items():  # a summary fits into a line of 80 columns
+    app.command(_name, short_help=_summary)(_command)
 
 # The one base of everything that typer raises for a wrong argument; its place differs from release to release.
 _USAGE_ERROR: Any = [kind for kind in typer.BadParameter.__mro__ if hasattr(kind, "format_message")][-1]

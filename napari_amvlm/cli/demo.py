@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_amvlm.cli.console import ModelOption, say
+from napari_amvlm.cli.console import ModelOption, remark, say
 
 
 def demo(
@@ -24,4 +24,4 @@ def demo(
     """
     from napari_amvlm.demo import run_demo
 
-    say(json.dumps(run_demo(output, minutes=minutes, model=model)))
+    say(json.dumps(run_demo(output, minutes=minutes, model=model, said=remark)))

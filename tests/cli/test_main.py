@@ -47,6 +47,7 @@ def test_without_arguments_the_help_is_shown(run):
 
     assert outcome.code == 2
     assert "fine-tune" in outcome.out
+    assert "..." not in outcome.out.partition("Commands:")[2]  # no summary is cut off
     assert outcome.err == ""
 
 

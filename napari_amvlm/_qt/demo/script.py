@@ -23,7 +23,7 @@ from napari_amvlm.errors import AmvlmError
 from napari_amvlm.metrics import dice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import napari
@@ -46,10 +46,11 @@ Scores = dict[str, dict[str, float]]
 class DemoScript:
     """Drives the docks as a person would."""
 
-    def __init__(self, output: Path, *, minutes: float, model: str | Path | None) -> None:
+    def __init__(self, output: Path, *, minutes: float, model: str | Path | None, said: Callable[[str], None]) -> None:
         self._output = output
         self._minutes = minutes
         self._model = model
+        self._said = said
         self._seconds: dict[str, float] = {}
         nuclei = {pair.name: true_mask(pair) for pair in sample_pairs()}
         self._truth = {PROMPT: nuclei, NEW_PROMPT: {name: ~mask for name, mask in nuclei.items()}}
@@ -70,6 +71,9 @@ class DemoScript:
             self.workspace.shut_down()
             viewer.close()
         (self._output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        before, after = (summary["dice"][f"unseen_{when}"] for when in ("before", "after"))
+        self._said(f"Dice on images that nobody corrected: {before:.2f} before learning, {after:.2f} after.")
+        self._said(f"In {self._output}: {project.name}, screenshot.png and summary.json, which follows.")
         return summary
 
     def _work(self, viewer: napari.Viewer, project: Path) -> dict[str, Any]:
@@ -241,6 +245,7 @@ class DemoScript:
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
+        self._said(f"{name} ...")
         started = time.perf_counter()
         yield
         self._seconds[name] = time.perf_counter() - started
