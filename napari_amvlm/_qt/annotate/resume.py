@@ -8,6 +8,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 
 from napari_amvlm._qt.layers.camera import camera_of
+from napari_amvlm._qt.layers.image import layer_shape
 from napari_amvlm.project import ResumeState
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ class Resume(QObject):
         camera, image = camera_of(self._viewer), annotation.image
         centre, zoom = left.camera_centre, left.camera_zoom
         if image.ndim == 2 and centre is not None and zoom is not None:  # it may lie elsewhere today
-            centre, zoom = (*centre[:-2], *image.data_to_world(centre[-2:])), zoom / image.scale[-1]
+            if not all(0 <= at <= side for at, side in zip(centre[-2:], layer_shape(image)[-2:], strict=True)):
+                centre = zoom = None  # of an older version: then the whole image stays in view
+            else:
+                centre, zoom = (*centre[:-2], *image.data_to_world(centre[-2:])), zoom / image.scale[-1]
         if centre is not None:
             camera.center = centre
         if zoom is not None:

@@ -1,5 +1,7 @@
 """Coming back to a project: the image, the view, the prompt and the threshold, and masks accepted before."""
 
+from dataclasses import replace
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -76,6 +78,21 @@ def test_the_view_returns_though_the_image_lies_elsewhere_than_on_the_day_before
     camera = camera_of(bench.viewer)
     assert tuple(camera.center)[-2:] == pytest.approx((12, 34))
     assert camera.zoom == pytest.approx(2 * 7.5)
+
+
+def test_a_view_beside_the_image_shows_all_of_it_instead(make_bench, file, tmp_path):
+    bench = make_bench()
+    _work(bench, file, tmp_path / "p.amvlm")
+    bench.workspace.store_position(replace(bench.annotate.resume.state(), camera_centre=(0.0, 500.0, 34.0)))
+    bench.viewer.layers.clear()
+    bench.workspace.shut_down()
+
+    bench = make_bench()
+    bench.viewer.layers.clear()
+    bench.workspace.open_project(tmp_path / "p.amvlm")
+    bench.idle()
+
+    assert tuple(camera_of(bench.viewer).center)[-2:] == pytest.approx((39.5, 31.5))
 
 
 def test_the_place_is_stored_when_the_window_is_closed(make_bench, file, tmp_path):
