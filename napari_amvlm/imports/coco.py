@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
-from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
+from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_area, run_length_mask, window_of
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class _Part(BaseModel):
 
 
 _Kind = TypeVar("_Kind", bound=_Part)
+_Decoded = TypeVar("_Decoded")
 
 
 class RunLengths(_Part):
@@ -237,26 +238,28 @@ def _answers(path: Path, listed: Sequence[CocoImage], parsed: _Parsed, shape: tu
         try:
             if name is None:
                 raise LabelsError(f"its category {annotation.category_id} is not listed.")
-            mask, degenerate = _mask(annotation.segmentation, shape)
+            window, mask, degenerate = _area(annotation.segmentation, shape)
             if _is_crowd(annotation) and parsed.crowds == "ignore":
-                ignored |= mask
+                ignored[window] |= mask
                 incomplete.add(name)
                 continue
         except LabelsError as error:
             problems.append(f"{title} is left out: {error}")
             incomplete.add(name or "")
-            ignored |= _box(annotation.bbox, shape)
+            ignored[_box(annotation.bbox)] = True
             continue
         if degenerate:
             problems.append(f"{title}: left out: {counted(degenerate, 'polygon')} without area.")
-        objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
+        if name not in objects:
+            objects[name] = np.zeros(shape, np.int32)
+        objects[name][window][mask] = number
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
         if problems:
             raise LabelsError(first_of(problems))
         return Answers({}, {})
-    parts = [_mask(one.reviewed, shape)[0] for one in listed if one.reviewed is not None]
+    parts = [_run_lengths(one.reviewed, shape, run_length_mask) for one in listed if one.reviewed is not None]
     reviewed = np.logical_and.reduce(parts) if parts else None
     if ignored.any():
         covered = np.logical_or.reduce([numbers > 0 for numbers in objects.values()])
@@ -277,30 +280,31 @@ def _polygons(segmentation: Any) -> list[Any]:
     return segmentation
 
 
-def _mask(segmentation: Any, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
-    """Return the pixels of a segmentation, and how many of its polygons have no area.
+def _area(segmentation: Any, shape: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.bool_], int]:
+    """Return a part of the image, the pixels of a segmentation in it, and how many of its polygons have no area.
 
     Raises
     ------
     LabelsError
         It has no pixel, or cannot be understood.
     """
-    if isinstance(segmentation, (RunLengths, dict)):
-        mask, degenerate = _run_lengths(segmentation, shape), 0
+    if isinstance(segmentation, dict):
+        (window, mask), degenerate = _run_lengths(segmentation, shape, run_length_area), 0
     else:
         polygons = _polygons(segmentation)
         if not polygons:
             raise LabelsError("it has no outline, only a box or points: draw it as a polygon.")
-        usable = [flat for flat in polygons if not _is_degenerate(flat)]
+        usable = [_points(flat) for flat in polygons if not _is_degenerate(flat)]
         degenerate = len(polygons) - len(usable)
         if not usable:
             raise LabelsError("its polygon has fewer than three points: redraw it.")
-        mask = np.zeros(shape, np.bool_)
-        for flat in usable:
-            mask |= polygon_mask([_points(flat)], shape)
+        rows, columns = window = window_of(usable, shape)
+        mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+        for points in usable:
+            mask |= polygon_mask([points], mask.shape, (rows.start, columns.start))
     if not mask.any():
         raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
-    return mask, degenerate
+    return window, mask, degenerate
 
 
 def _points(flat: Any) -> Any:
@@ -320,7 +324,11 @@ def _are_pairs(flat: Any) -> bool:
     return isinstance(flat, list) and bool(flat) and all(isinstance(point, list) for point in flat)
 
 
-def _run_lengths(segmentation: RunLengths | dict[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _run_lengths(
+    segmentation: RunLengths | dict[str, Any],
+    shape: tuple[int, int],
+    decode: Callable[[Sequence[int], tuple[int, int]], _Decoded],
+) -> _Decoded:
     try:
         lengths = RunLengths.model_validate(segmentation)
     except ValidationError as error:
@@ -328,16 +336,14 @@ def _run_lengths(segmentation: RunLengths | dict[str, Any], shape: tuple[int, in
     if lengths.size != shape:
         raise LabelsError(f"run lengths are for {lengths.size} pixels, but the image has {shape}.")
     counts = lengths.counts
-    return run_length_mask(decode_counts(counts) if isinstance(counts, str) else counts, shape)
+    return decode(decode_counts(counts) if isinstance(counts, str) else counts, shape)
 
 
-def _box(bbox: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels of the box of an object that is left out: nobody knows which of them show it."""
-    mask = np.zeros(shape, np.bool_)
+def _box(bbox: Any) -> tuple[slice, slice]:
+    """Return the part of the image in the box of an object that is left out: nobody knows which pixels show it."""
     try:
         x, y, width, height = (float(value) for value in bbox)
         left, top, right, bottom = (int(value) for value in (x, y, np.ceil(x + width), np.ceil(y + height)))
     except (TypeError, ValueError, OverflowError):
-        return mask
-    mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
-    return mask
+        return slice(0), slice(0)
+    return slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))

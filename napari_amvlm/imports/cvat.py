@@ -6,18 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import numpy as np
-
 from napari_amvlm.errors import DatasetError, LabelsError, printable
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
 from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
-from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_mask, row_run_length_mask
+from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_area, row_run_length_mask, whole_area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from napari_amvlm.imports.shapes import Area
 
 _NO_OBJECTS = ("attribute",)
 _MOST_DIGITS = 12
@@ -92,39 +90,37 @@ def _size(image: ElementTree.Element) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-def _draw(shape: ElementTree.Element, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _draw(shape: ElementTree.Element, size: tuple[int, int]) -> Area:
     try:
         return _DRAWN[shape.tag](shape, size)
     except (KeyError, ValueError, OverflowError) as error:
         raise LabelsError(f"its numbers cannot be read ({printable(str(error))[:100]}): export it again.") from error
 
 
-def _polygon(shape: ElementTree.Element, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _polygon(shape: ElementTree.Element, size: tuple[int, int]) -> Area:
     pairs = [pair.split(",") for pair in shape.attrib["points"].split(";") if pair.strip()]
-    return polygon_mask([[(float(x), float(y)) for x, y in pairs]], size)
+    return polygon_area([(float(x), float(y)) for x, y in pairs], size)
 
 
-def _box(shape: ElementTree.Element, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _box(shape: ElementTree.Element, size: tuple[int, int]) -> Area:
     left, top, right, bottom = (float(shape.attrib[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
     turn = float(shape.get("rotation", "0"))
     centre = ((left + right) / 2, (top + bottom) / 2)
-    return polygon_mask([box_points((left, top, right - left, bottom - top), turn, centre)], size)
+    return polygon_area(box_points((left, top, right - left, bottom - top), turn, centre), size)
 
 
-def _ellipse(shape: ElementTree.Element, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _ellipse(shape: ElementTree.Element, size: tuple[int, int]) -> Area:
     x, y, width, height = (float(shape.attrib[name]) for name in ("cx", "cy", "rx", "ry"))
-    return ellipse_mask((x, y), (width, height), float(shape.get("rotation", "0")), size)
+    return whole_area(ellipse_mask((x, y), (width, height), float(shape.get("rotation", "0")), size))
 
 
-def _mask(shape: ElementTree.Element, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _mask(shape: ElementTree.Element, size: tuple[int, int]) -> Area:
     """Return the pixels of run lengths along the rows of a box, background first."""
     left, top, width, height = (int(shape.attrib[name]) for name in ("left", "top", "width", "height"))
     if min(left, top) < 0 or min(width, height) < 1 or left + width > size[1] or top + height > size[0]:
         raise LabelsError(f"its box {width}x{height} at ({left}, {top}) lies outside the image: export it again.")
     counts = [int(count) for count in shape.attrib["rle"].split(",")]
-    mask = np.zeros(size, np.bool_)
-    mask[top : top + height, left : left + width] = row_run_length_mask(counts, (height, width))
-    return mask
+    return (slice(top, top + height), slice(left, left + width)), row_run_length_mask(counts, (height, width))
 
 
 _DRAWN = {"polygon": _polygon, "box": _box, "ellipse": _ellipse, "mask": _mask}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_amvlm.imports.shapes import Area
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -25,12 +27,13 @@ class Drawn:
     prompt
         What it shows; None where nothing says so.
     draw
-        Gives its pixels, bool, at the image's height and width; raises `LabelsError` where it has none.
+        Gives a part of the image and its pixels in there, for the image's height and width; raises `LabelsError` where
+        it has none.
     """
 
     title: str
     prompt: str | None
-    draw: Callable[[tuple[int, int]], NDArray[np.bool_]]
+    draw: Callable[[tuple[int, int]], Area]
 
 
 def answers_of(objects: Sequence[Drawn], shape: tuple[int, int]) -> Answers:
@@ -48,14 +51,16 @@ def answers_of(objects: Sequence[Drawn], shape: tuple[int, int]) -> Answers:
         try:
             if one.prompt is None:
                 raise LabelsError("it has no class: set one in the other program, or give --prompt.")
-            mask = one.draw(shape)
+            window, mask = one.draw(shape)
             if not mask.any():
                 raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
         except LabelsError as error:
             problems.append(f"{one.title} is left out: {error}")
             incomplete.add(one.prompt)
             continue
-        numbers.setdefault(one.prompt, np.zeros(shape, np.int32))[mask] = number
+        if one.prompt not in numbers:
+            numbers[one.prompt] = np.zeros(shape, np.int32)
+        numbers[one.prompt][window][mask] = number
     # What was drawn and is covered by others says nothing about its class, if others of it could not be used.
     numbers = {name: labels for name, labels in numbers.items() if labels.any() or name not in incomplete}
     if not numbers and problems:
@@ -63,10 +68,10 @@ def answers_of(objects: Sequence[Drawn], shape: tuple[int, int]) -> Answers:
     return Answers({name: labels > 0 for name, labels in numbers.items()}, numbers, None, tuple(problems))
 
 
-def no_area(kind: str) -> Callable[[tuple[int, int]], NDArray[np.bool_]]:
+def no_area(kind: str) -> Callable[[tuple[int, int]], Area]:
     """Return what draws an object of a kind that has no area: the reason."""
 
-    def draw(_shape: tuple[int, int]) -> NDArray[np.bool_]:
+    def draw(_shape: tuple[int, int]) -> Area:
         raise LabelsError(f"a {kind} has no area: draw it as a polygon or a mask.")
 
     return draw

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
-from napari_amvlm.imports.shapes import polygon_mask
+from napari_amvlm.imports.shapes import polygon_mask, window_of
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _answers(
                 raise LabelsError("it has no class and is drawn around detections: set one in the other program.")
             if plane != shown:
                 raise LabelsError(f"it lies in slice {plane[0]} at time {plane[1]}: export each plane as a file.")
-            mask, parts = _feature_mask(feature, cells, shape, corner)
+            window, mask, parts = _feature_area(feature, cells, shape, corner)
             if name is None:
                 raise LabelsError("it has no class: set one in the other program, or give --prompt.")
         except LabelsError as error:
@@ -123,7 +123,9 @@ def _answers(
             problems.append(
                 f"{path}: {_title(number, feature, name)}: left out: {counted(parts, 'part')} without area."
             )
-        objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
+        if name not in objects:
+            objects[name] = np.zeros(shape, np.int32)
+        objects[name][window][mask] = number
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
     if not objects:
@@ -142,17 +144,29 @@ def _plane(feature: Any) -> tuple[int, int]:
     return (z if isinstance(z, int) else 0, t if isinstance(t, int) else 0)
 
 
-def _feature_mask(
+def _feature_area(
     feature: Any, cells: Cells, shape: tuple[int, int], corner: tuple[int, int]
-) -> tuple[NDArray[np.bool_], int]:
-    """Return the pixels of a feature, and how many of its parts have no area."""
+) -> tuple[tuple[slice, slice], NDArray[np.bool_], int]:
+    """Return a part of the image, the pixels of a feature in it, and how many of its parts have no area."""
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise LabelsError("it is no GeoJSON feature: export it again.")
     geometry = _nucleus(feature) if cells == "nucleus" else feature.get("geometry")
-    mask, parts = geometry_mask(geometry, shape, corner)
+    rows, columns = window = window_of(_outlines(geometry), shape, corner)
+    size, start = (rows.stop - rows.start, columns.stop - columns.start), (rows.start, columns.start)
+    mask, parts = geometry_mask(geometry, size, (corner[0] + start[0], corner[1] + start[1]))
     if not mask.any():
         raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
-    return mask, parts
+    return window, mask, parts
+
+
+def _outlines(geometry: Any) -> list[Any]:
+    """Return the outer rings of all areas of a geometry, empty for what is none."""
+    known = geometry if isinstance(geometry, dict) else {}
+    inner, coordinates = known.get("geometries"), known.get("coordinates")
+    if known.get("type") == "GeometryCollection":
+        return [ring for part in (inner if isinstance(inner, list) else ()) for ring in _outlines(part)]
+    polygons = [coordinates] if known.get("type") == "Polygon" else coordinates if known.get("type") in _AREAS else []
+    return [rings[0] for rings in polygons if isinstance(rings, list) and rings] if isinstance(polygons, list) else []
 
 
 def _kind(feature: Any) -> str:

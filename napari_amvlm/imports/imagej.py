@@ -12,7 +12,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.exports.imagej import need_roifile
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
-from napari_amvlm.imports.shapes import polygon_mask
+from napari_amvlm.imports.shapes import polygon_mask, window_of
 from napari_amvlm.imports.text_files import archive_members
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from napari_amvlm.imports.shapes import Area
 
 _LARGEST = 1 << 24
 _MOST = 1 << 17
@@ -89,20 +91,22 @@ def _answers(path: Path, rois: Sequence[tuple[str, Any]], prompt: str | None, sh
             name = _property(roi, "prompt") or prompt
             if name is None:
                 raise LabelsError("nothing says what it shows: give --prompt.")
-            mask = _mask(roi, shape)
+            window, mask = _area(roi, shape)
             if not mask.any():
                 raise LabelsError("it has no pixel in the image: it is of another image.")
         except LabelsError as error:
             problems.append(f"{path}: ROI {title} is left out: {error}")
             continue
-        objects.setdefault(name, np.zeros(shape, np.int32))[mask] = number
+        if name not in objects:
+            objects[name] = np.zeros(shape, np.int32)
+        objects[name][window][mask] = number
     if not objects:
         raise LabelsError(problems[0])
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, None, tuple(problems))
 
 
-def _mask(roi: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels inside a ROI; parts of a composite by the even-odd rule.
+def _area(roi: Any, shape: tuple[int, int]) -> Area:
+    """Return a part of the image and the pixels of a ROI in it; parts of a composite by the even-odd rule.
 
     Raises
     ------
@@ -128,7 +132,8 @@ def _mask(roi: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
             rings = roi.coordinates(multi=True)
         except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
             raise LabelsError(f"its path cannot be followed ({error}): draw it as a polygon.") from error
-    mask = np.zeros(shape, np.bool_)
+    rows, columns = window = window_of(rings, shape)
+    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
     for ring in rings:
-        mask ^= polygon_mask([ring], shape)
-    return mask
+        mask ^= polygon_mask([ring], mask.shape, (rows.start, columns.start))
+    return window, mask

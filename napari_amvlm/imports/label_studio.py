@@ -14,7 +14,7 @@ from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging.folder import SUFFIXES
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
 from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
-from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_mask
+from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_area, whole_area
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from napari_amvlm.imports.shapes import Area
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 """What Label Studio puts before the names of files that were uploaded."""
@@ -147,7 +149,7 @@ def _regions(task: Mapping[str, Any]) -> list[Any]:
 
 def _objects(
     results: Sequence[Any], title: str, prompt: str | None
-) -> Iterator[tuple[str, str | None, Callable[[tuple[int, int]], NDArray[np.bool_]]]]:
+) -> Iterator[tuple[str, str | None, Callable[[tuple[int, int]], Area]]]:
     """Yield title, prompt and pixels of every region, for each of its labels, which may be results of their own."""
     regions = [one for one in results if isinstance(one, dict) and isinstance(one.get("value"), dict)]
     labels: dict[str, list[str]] = {}
@@ -197,7 +199,7 @@ def _size(result: Any) -> tuple[int, int] | None:
     return (height, width) if min(height, width) > 0 else None
 
 
-def _draw(kind: str, result: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _draw(kind: str, result: Mapping[str, Any], shape: tuple[int, int]) -> Area:
     if result.get("image_rotation"):
         raise LabelsError("its image was turned in Label Studio: turn it back there, and export it again.")
     if kind == "bitmask":
@@ -205,18 +207,17 @@ def _draw(kind: str, result: Mapping[str, Any], shape: tuple[int, int]) -> NDArr
     value = result["value"]
     try:
         if kind == "brush":
-            return brush_mask(value["rle"], shape)
+            return whole_area(brush_mask(value["rle"], shape))
         # All lengths are percents of the sides of the image.
         height, width = (side / 100 for side in shape)
         if kind == "polygon":
-            return polygon_mask([[(float(x) * width, float(y) * height) for x, y in value["points"]]], shape)
+            return polygon_area([(float(x) * width, float(y) * height) for x, y in value["points"]], shape)
         x, y, turn = float(value["x"]) * width, float(value["y"]) * height, float(value.get("rotation") or 0)
         if kind == "ellipse":
-            return ellipse_mask(
-                (x, y), (float(value["radiusX"]) * width, float(value["radiusY"]) * height), turn, shape
-            )
+            radii = (float(value["radiusX"]) * width, float(value["radiusY"]) * height)
+            return whole_area(ellipse_mask((x, y), radii, turn, shape))
         sides = (float(value["width"]) * width, float(value["height"]) * height)
-        return polygon_mask([box_points((x, y, *sides), turn, (x, y))], shape)
+        return polygon_area(box_points((x, y, *sides), turn, (x, y)), shape)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise LabelsError(f"its numbers cannot be read ({type(error).__name__}): export it again.") from error
 

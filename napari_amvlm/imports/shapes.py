@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+Area = tuple[tuple[slice, slice], "NDArray[np.bool_]"]
+"""A part of an image and its pixels in there: of the many objects of a large image, none takes all of it."""
+
 _FARTHEST = 1e9
 """Pixels; no image reaches so far, and beyond it halves are not exact any more."""
 _CROSSINGS_AT_ONCE = 1 << 20
@@ -53,6 +56,42 @@ def polygon_mask(
         box = mask[low[1] : high[1], low[0] : high[0]]
         box[_inside(points - low, box.shape)] = number == 0
     return mask
+
+
+def polygon_area(ring: ArrayLike, shape: tuple[int, int]) -> Area:
+    """Return the pixels of a polygon without holes, as `polygon_mask` does, in the part of the image that it covers."""
+    rows, columns = window_of([ring], shape)
+    return (rows, columns), polygon_mask([ring], _lengths(rows, columns), (rows.start, columns.start))
+
+
+def whole_area(mask: NDArray[np.bool_]) -> Area:
+    """Return a mask that is given for all of an image."""
+    return (slice(0, mask.shape[0]), slice(0, mask.shape[1])), mask
+
+
+def window_of(
+    rings: Sequence[ArrayLike], shape: tuple[int, int], corner: tuple[int, int] = (0, 0)
+) -> tuple[slice, slice]:
+    """Return the part of an image that polygons may cover; all of it where their points cannot be understood.
+
+    Examples
+    --------
+    >>> window_of([[(1.5, 0), (2, 0), (2, 9)]], (2, 3))
+    (slice(0, 2, None), slice(1, 2, None))
+    """
+    try:
+        points = np.concatenate([np.asarray(ring, np.float64)[:, :2] for ring in rings]) - corner[::-1]
+        low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return slice(0, shape[0]), slice(0, shape[1])
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return slice(0, shape[0]), slice(0, shape[1])
+    (left, top), (right, bottom) = (np.clip(end, 0, shape[::-1]).astype(int).tolist() for end in (low, high))
+    return slice(top, bottom), slice(left, right)
+
+
+def _lengths(rows: slice, columns: slice) -> tuple[int, int]:
+    return rows.stop - rows.start, columns.stop - columns.start
 
 
 def _inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -103,12 +142,26 @@ def run_length_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np
            [0, 1],
            [0, 0]])
     """
-    pixels = shape[0] * shape[1]
+    (_, columns), part = run_length_area(counts, shape)
+    mask = np.zeros(shape, np.bool_)
+    mask[:, columns] = part
+    return mask
+
+
+def run_length_area(counts: Sequence[int], shape: tuple[int, int]) -> Area:
+    """Return the pixels of COCO's run lengths, as `run_length_mask` does, in the columns that they cover."""
+    height, pixels = shape[0], shape[0] * shape[1]
     # As Python numbers, which have no largest one: a sum that overflows may look right.
     if min(counts, default=0) < 0 or sum(counts) != pixels:
         raise LabelsError(f"run lengths must add up to {pixels} pixels, but do not: export them again.")
     runs = np.asarray(counts, dtype=np.int64)
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape[1], shape[0]).T
+    ends = np.cumsum(runs)
+    drawn = np.flatnonzero((np.arange(len(runs)) % 2 == 1) & (runs > 0))
+    first, last = (ends[drawn[0] - 1], ends[drawn[-1]]) if len(drawn) else (0, 0)
+    left, right = int(first) // height, -(-int(last) // height)
+    kept = np.clip(np.concatenate(([0], ends)), left * height, right * height)
+    mask = np.repeat(np.arange(len(runs)) % 2 == 1, kept[1:] - kept[:-1]).reshape(right - left, height).T
+    return (slice(0, height), slice(left, right)), mask
 
 
 def row_run_length_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.exports import export_coco, export_geojson, export_labels
+from napari_amvlm.exports.coco import run_lengths
 from napari_amvlm.imports import import_files
-from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_mask
+from napari_amvlm.imports.shapes import (
+    decode_counts,
+    polygon_area,
+    polygon_mask,
+    run_length_area,
+    run_length_mask,
+)
 from napari_amvlm.project import Answer
 from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
 
@@ -215,3 +222,27 @@ def test_a_polygon_of_many_points_is_filled_at_once():
     mask = polygon_mask([ring], (3000, 3000))
 
     assert mask.sum() == pytest.approx(np.pi * 1400**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_part_of_an_image_has_the_pixels_of_all_of_it(seed):
+    chance = np.random.default_rng(seed)
+    shape = (17, 21)
+    ring = chance.uniform(-9, 29, (5, 2))
+    mask = chance.random(shape) < chance.choice([0, 0.05, 0.5, 1])
+    counts = run_lengths(*np.nonzero(mask), shape)
+
+    for area, expected in (
+        (polygon_area(ring, shape), polygon_mask([ring], shape)),
+        (run_length_area(counts, shape), mask),
+    ):
+        drawn = np.zeros(shape, bool)
+        drawn[area[0]] = area[1]
+        np.testing.assert_array_equal(drawn, expected)
+
+
+def test_small_objects_of_a_huge_image_take_no_more_than_they_cover():
+    huge = (100_000, 100_000)
+
+    assert polygon_area([(5, 5), (9, 5), (9, 9)], huge)[1].shape == (4, 4)
+    assert run_length_area([7, 2, 10**10 - 9], huge)[1].shape == (100_000, 1)
