@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.errors import ImageError, LabelsError
+from napari_amvlm.errors import DatasetError, ImageError, LabelsError
 from napari_amvlm.exports.dicom_seg import need_highdicom, segment_label
 from napari_amvlm.imaging import ImageSource, image_kind
 from napari_amvlm.imaging.formats.dicom_headers import read_header
@@ -24,17 +24,27 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imaging import ImageData
 
+_CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 def is_dicom_seg(path: Path) -> bool:
-    """Tell whether a file is a DICOM segmentation, by its content."""
+    """Tell whether a file is a DICOM segmentation, by its content.
+
+    Raises
+    ------
+    DatasetError
+        It holds contours.
+    """
     try:
         with reading(path):
             is_dicom = not path.is_dir() and image_kind(path) == "dicom"
-            return is_dicom and str(read_header(path).get("SOPClassUID", "")) in _SEGMENTATIONS
+            kind = str(read_header(path).get("SOPClassUID", "")) if is_dicom else ""
     except ImageError:
         return False
+    if kind == _CONTOURS:
+        raise DatasetError(f"{path} holds contours (RTSTRUCT), which are not read: convert it to a DICOM segmentation.")
+    return kind in _SEGMENTATIONS
 
 
 def read_dicom_seg(

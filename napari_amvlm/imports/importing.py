@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from napari_amvlm.imports.imported_masks import Answers, ImportedMasks
     from napari_amvlm.project import ImageRecord, Project
 
-_KINDS = ".json (COCO, GeoJSON, Label Studio), .geojson, .xml (CVAT), .tif and .png"
+_KINDS = (
+    ".json (COCO, GeoJSON, Label Studio), .geojson, .xml (CVAT), .tif, .png, .nii, .roi and .zip (ImageJ), DICOM "
+    "segmentations and OME-Zarr"
+)
 _PACKED = (".gz", ".zip")
 _TEXTS = (".json", ".geojson", ".xml", *_PACKED)
 _BEFORE_TEXT = b"\xef\xbb\xbf\xff\xfe \t\r\n"

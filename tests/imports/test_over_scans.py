@@ -419,3 +419,13 @@ def test_geojson_of_a_region_has_the_coordinates_of_its_slide_and_comes_back(tmp
     assert any("those of the slide, where its corner is at x 480, y 400" in note for note in notes)
     assert report.problems == []
     assert_equal(ours, theirs, objects=True)
+
+
+def test_contours_of_dicom_are_refused_by_name(tmp_path, theirs):
+    contours = pydicom.dcmread(next(_dicom(tmp_path).iterdir()))
+    contours.SOPClassUID = contours.file_meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage
+    contours.save_as(tmp_path / "rs.dcm")
+
+    (problem,) = import_files(theirs, [tmp_path / "rs.dcm"]).problems
+
+    assert "rs.dcm holds contours (RTSTRUCT), which are not read: convert it to a DICOM segmentation" in problem
