@@ -111,8 +111,16 @@ def decode_frame(path: Path, index: int, frames: int, header: Dataset | None = N
         pixels = _lowered(pixels, int(source.BitsStored), int(source.HighBit))
     if source.get("PhotometricInterpretation") == "PALETTE COLOR":
         pixels = np.asarray(apply_color_lut(pixels, source))
-        pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels
+        high = pixels.dtype.itemsize == 2 and not _is_low_palette(source)
+        pixels = (pixels >> 8 if high else pixels).astype(np.uint8)
     return pixels[..., :3] if pixels.ndim == 3 else pixels
+
+
+def _is_low_palette(header: Dataset) -> bool:
+    """Tell whether colours of 8 bits lie in the low bytes of a palette's words, as some writers have them."""
+    names = (f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue"))
+    tables = [np.frombuffer(header.get(name) or b"", "<u2") for name in names]
+    return all(len(table) for table in tables) and max(int(table.max()) for table in tables) < 1 << 8
 
 
 def _lies_high(header: Dataset) -> bool:

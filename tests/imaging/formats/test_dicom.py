@@ -492,3 +492,16 @@ def test_dicom_is_known_by_its_content(tmp_path, name, preamble):
         data.save_as(tmp_path / name, enforce_file_format=True)
 
     np.testing.assert_array_equal(_one(tmp_path / name).data, PIXELS[0])
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+def test_a_palette_has_its_colours_in_the_low_or_in_all_bytes_of_its_words(tmp_path, scale):
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    colours = {"Red": np.arange(256), "Green": np.arange(256)[::-1], "Blue": np.arange(256) // 2}
+    tables = {f"{name}PaletteColorLookupTableData": (table * scale).astype("<u2") for name, table in colours.items()}
+    described = {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in colours}
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": "PALETTE COLOR"}
+    path = tmp_path / "a.dcm"
+    _save(path, pixels, **described, **bits, **{name: table.tobytes() for name, table in tables.items()})
+
+    np.testing.assert_array_equal(_one(path).data, np.stack([*colours.values()], axis=-1)[pixels])
