@@ -167,4 +167,4 @@ def _labels(path: Path, image: ImageData) -> NDArray[np.integer]:
     if turn is None:
         raise LabelsError(f"{path} has other voxels than its scan {image.path}: resample it to the scan.")
     in_file = to_file_axes(np.asarray(stored.data), stored)
-    return whole_numbers(from_file_axes(apply_orientation(in_file.T, turn).T, image))
+    return whole_numbers(from_file_axes(apply_orientation(in_file.T, turn).T, image), path)

@@ -14,7 +14,7 @@ from napari_amvlm.imaging.folder import normal_form
 from napari_amvlm.imaging.image_data import ImageData
 from napari_amvlm.imports.label_images import image_table
 from napari_amvlm.imports.nifti import classes_of, labels_on
-from napari_amvlm.imports.scan_masks import ScanMasks, Scans, whole_numbers
+from napari_amvlm.imports.scan_masks import ScanMasks, Scans, check_one_channel, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,7 @@ def _called(name: str, scans: Scans) -> Iterator[ImageData]:
 
 def _labels(path: Path, image: ImageData) -> NDArray[np.integer]:
     stored = open_labels(path)
+    check_one_channel(stored)
     if mask_shape(stored) != mask_shape(image):
         raise LabelsError(f"{path} has other pixels than its scan {image.name}, {stored.size} and {image.size}.")
-    return whole_numbers(np.asarray(stored.data))
+    return whole_numbers(np.asarray(stored.data), path)

@@ -11,7 +11,7 @@ from napari_amvlm.imaging import is_zarr, open_images
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.ome_zarr import ome_metadata
 from napari_amvlm.imaging.formats.zarr_safety import inside
-from napari_amvlm.imports.scan_masks import ScanMasks
+from napari_amvlm.imports.scan_masks import ScanMasks, check_one_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +43,7 @@ def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str],
             _check_chunks(folder)
             if stored.data.dtype.kind not in "bu" and stored.data.dtype.kind != "i":
                 raise LabelsError(f"{folder} holds {stored.data.dtype}, not labels: save whole numbers.")
+            check_one_channel(stored)
             if (mask_axes(stored), mask_shape(stored)) != (mask_axes(image), mask_shape(image)):
                 raise LabelsError(f"{folder} has other pixels than its image, {stored.size} and {image.size}.")
         except (ImageError, LabelsError) as error:

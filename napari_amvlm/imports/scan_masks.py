@@ -124,7 +124,11 @@ def _answers(scan: ScanMasks, place: Place, _shape: tuple[int, int]) -> Answers:
 def _answers_at(scan: ScanMasks, where: tuple[Any, ...]) -> Answers:
     masks = {prompt: np.asarray(mask[where]) > 0 for prompt, mask in scan.masks.items()}
     masks = {prompt: mask for prompt, mask in masks.items() if mask.any()}
-    whole = {p: whole_numbers(np.asarray(numbers[where])) for p, numbers in scan.objects.items() if p in masks}
+    whole = {
+        p: whole_numbers(np.asarray(numbers[where]), scan.image.name)
+        for p, numbers in scan.objects.items()
+        if p in masks
+    }
     objects = {prompt: bounded_numbers(numbers) for prompt, numbers in whole.items()}
     reviewed = None if scan.reviewed is None else np.asarray(scan.reviewed[where]) > 0
     return Answers(masks, objects, None if reviewed is None or reviewed.all() else reviewed)
@@ -143,8 +147,16 @@ def _new_plane(origin: Path, scan: ScanMasks, index: tuple[int, ...]) -> Importe
     return ImportedMasks(origin, reference, lambda _shape: _answers_at(scan, (*index,)))
 
 
-def whole_numbers(labels: NDArray[Any]) -> NDArray[np.integer]:
-    """Return labels of an integer type, none below 0.
+def check_one_channel(labels: ImageData) -> None:
+    """Raise `LabelsError` for labels with several values in a pixel."""
+    if labels.rgb or "C" in labels.axes:
+        raise LabelsError(
+            f"{labels.path} has several channels, but labels have one value in a pixel: save each as a file of its own."
+        )
+
+
+def whole_numbers(labels: NDArray[Any], name: object) -> NDArray[np.integer]:
+    """Return labels of an integer type, none below 0; `name` says in messages which they are.
 
     Raises
     ------
@@ -156,8 +168,8 @@ def whole_numbers(labels: NDArray[Any]) -> NDArray[np.integer]:
             np.isfinite(labels).all() and (labels == np.rint(labels)).all() and np.abs(labels).max(initial=0) < 2**31
         )
         if not whole:
-            raise LabelsError("label values must be whole numbers, but have fractions: save labels as integers.")
+            raise LabelsError(f"{name}: label values must be whole numbers, but have fractions: save them as integers.")
         labels = labels.astype(np.int32)
     if labels.min(initial=0) < 0:
-        raise LabelsError("label values lie below 0: number objects and classes from 1 on.")
+        raise LabelsError(f"{name}: label values lie below 0: number objects and classes from 1 on.")
     return labels

@@ -127,7 +127,13 @@ def _first_file(*stems: Path) -> Path | None:
 
 
 def _labels(path: Path) -> NDArray[np.integer]:
-    data = np.asarray(open_labels(path).data)
+    labels = open_labels(path)
+    if any(axis in labels.axes for axis in "CT"):
+        raise ImageError(
+            f"{path}: expected a label image of a plane or a volume, but it has channels or times, {labels.size}; save "
+            "each as a file of its own."
+        )
+    data = np.asarray(labels.data)
     if data.ndim not in (2, 3) or data.dtype.kind not in "biu":
         raise ImageError(
             f"{path}: expected a label image of whole numbers on two or three axes, but got {data.dtype} of the size "

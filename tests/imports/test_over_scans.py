@@ -429,3 +429,21 @@ def test_contours_of_dicom_are_refused_by_name(tmp_path, theirs):
     (problem,) = import_files(theirs, [tmp_path / "rs.dcm"]).problems
 
     assert "rs.dcm holds contours (RTSTRUCT), which are not read: convert it to a DICOM segmentation" in problem
+
+
+def test_labels_with_several_channels_are_refused_by_name(tmp_path, theirs):
+    labels = RNG.integers(0, 3, (2, 64, 80), np.uint16)
+    scan = write_zarr(tmp_path / "a.zarr", labels[0], "yx", "0.4")
+    (scan / "labels").mkdir()
+    write_zarr(scan / "labels" / "cells", labels, "cyx", "0.4")
+    for folder, pixels in (("scans", labels[0]), ("labels", labels)):
+        (tmp_path / folder).mkdir()
+        axes = "CYX"[3 - pixels.ndim :]
+        tifffile.imwrite(tmp_path / folder / "b.ome.tif", pixels, metadata={"axes": axes})
+
+    files = [scan, tmp_path / "labels" / "b.ome.tif"]
+    report = import_files(theirs, files, images=tmp_path / "scans", prompt="cells")
+
+    assert report.accepted == []
+    assert "cells has several channels" in report.problems[0]
+    assert "b.ome.tif has several channels" in report.problems[1]

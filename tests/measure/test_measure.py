@@ -285,3 +285,12 @@ def test_a_label_volume_is_measured_on_the_voxels_that_its_affine_names(tmp_path
     nibabel.save(nibabel.Nifti1Image(numbers, np.eye(4)), tmp_path / "masks" / "a.nii.gz")
     with pytest.raises(DatasetError, match="has other voxels than its image"):
         list(masks_in_folder(tmp_path / "masks", tmp_path / "images"))
+
+
+@pytest.mark.parametrize("axis", ["C", "T"])
+def test_channels_and_times_of_labels_are_not_measured_as_slices(tmp_path, axis):
+    volume = np.stack([two_discs(), two_discs()[::-1]])
+    tifffile.imwrite(tmp_path / "a.tif", volume, imagej=True, metadata={"axes": f"{axis}YX"})
+
+    with pytest.raises(ImageError, match=f"has channels or times, {axis}2xY100xX100"):
+        list(masks_in_folder(tmp_path, None))
