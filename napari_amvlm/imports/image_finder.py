@@ -226,11 +226,11 @@ def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:
 
 
 def photo_orientation(path: Path) -> int:
-    """Return how a photo has to be turned, by the tag of EXIF; 1 where nothing says so."""
+    """Return how an image has to be turned, by the tag of EXIF or TIFF; 1 where nothing says so."""
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
+        with Image.open(path, formats=("JPEG", "PNG", "TIFF")) as image:
             return int(image.getexif().get(_ORIENTATION, 1))
     except (OSError, ValueError, TypeError, SyntaxError):
         return 1

@@ -353,7 +353,8 @@ def on_its_side(photo):
     upright = Image.open(photo / "a.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright.transpose(Image.Transpose.ROTATE_90).save(photo / "phone.jpg", quality=97, exif=exif)
+    for name in ("phone.jpg", "scan.tif"):
+        upright.transpose(Image.Transpose.ROTATE_90).save(photo / name, quality=97, exif=exif)
     return photo
 
 
@@ -366,10 +367,9 @@ def on_its_side(photo):
         pytest.param((WIDTH, HEIGHT), (10, 39, 20), (10, 39, 20), id="drawn as shown, size as stored"),
     ],
 )
-def test_outlines_on_a_photo_lie_where_they_were_drawn(project, on_its_side, tmp_path, size, square, expected):
-    path = _coco(
-        tmp_path / "a.json", [_note(1, [_square(*square)])], file_name="phone.jpg", height=size[0], width=size[1]
-    )
+@pytest.mark.parametrize("name", ["phone.jpg", "scan.tif"])
+def test_outlines_on_a_photo_lie_where_they_were_drawn(project, on_its_side, tmp_path, size, square, expected, name):
+    path = _coco(tmp_path / "a.json", [_note(1, [_square(*square)])], file_name=name, height=size[0], width=size[1])
 
     assert import_files(project, [path], images=on_its_side).problems == []
     assert np.array_equal(_objects(project) > 0, _expected(expected))
