@@ -6,6 +6,7 @@ A migration that was released is never edited: a change is a new entry at the en
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 
 APPLICATION_ID = int.from_bytes(b"AMVL", "big")
@@ -247,17 +248,20 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
 def lost_columns(connection: sqlite3.Connection) -> list[str]:
     """Return the columns, as `table.column`, that a ledger of the present version must have and this one lacks."""
+    return sorted(_columns_of_today() - _columns(connection))
+
+
+@functools.cache
+def _columns_of_today() -> set[str]:
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as whole:
         migrate(whole)
-        return sorted(_columns(whole) - _columns(connection))
+        return _columns(whole)
 
 
 def _columns(connection: sqlite3.Connection) -> set[str]:
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    tables_columns = (
-        (table, connection.execute("SELECT name FROM pragma_table_info(?)", (table,))) for table in tables
-    )
-    return {f"{table}.{row[0]}" for table, rows in tables_columns for row in rows}
+    query = """SELECT made.name || '.' || of.name FROM sqlite_schema AS made, pragma_table_info(made.name) AS of
+        WHERE made.type = 'table'"""
+    return {row[0] for row in connection.execute(query)}
 
 
 def strange_programs(connection: sqlite3.Connection) -> list[str]:
