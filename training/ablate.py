@@ -21,18 +21,7 @@ from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import (
-    DataOption,
-    DeviceOption,
-    GridArgument,
-    KeptOption,
-    MinutesOption,
-    OutOption,
-    RowOption,
-    SettingsOption,
-    run_command,
-    sitting,
-)
+from training import command
 from training.runs.folder import RunFolder
 from training.runs.grid import Grid, make_runs
 from training.runs.kept import begin_grid
@@ -118,15 +107,15 @@ def start_files(given: Sequence[str]) -> dict[str, Path]:
 
 
 def main(
-    grid: GridArgument,
-    data: DataOption,
-    out: OutOption,
-    minutes: MinutesOption = None,
-    kept: KeptOption = None,
+    grid: command.GridArgument,
+    data: command.DataOption,
+    out: command.OutOption,
+    minutes: command.MinutesOption = None,
+    kept: command.KeptOption = None,
     start: Annotated[list[str] | None, typer.Option(metavar="NAME=FILE", help="Weights that rows name.")] = None,
-    row: RowOption = None,
-    settings: SettingsOption = None,
-    device: DeviceOption = "auto",
+    row: command.RowOption = None,
+    settings: command.SettingsOption = None,
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Make the runs of a grid."""
     wanted = read_recipe(Grid, grid, settings)
@@ -136,11 +125,11 @@ def main(
         raise InputError(f"No row of {grid} starts from {', '.join(sorted(unused))}; take that --start out.")
     runs = list(wanted.only(row or ()).runs(starts, str(grid)))
     begin_grid(wanted, out, kept)
-    with sitting(minutes) as over, progress("Learning") as show:
+    with command.sitting(minutes) as over, progress("Learning") as show:
         left = ablate(runs, data, out, device=resolve_device(device), should_stop=over, show=show)
     done = f"{len(runs) - left} of {len(runs)} runs are finished"
     typer.echo(f"{done}; python -m training.report {out} writes the tables.")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -26,18 +26,7 @@ from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import DEFAULT, WEIGHTS
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import (
-    DataSetsOption,
-    DeviceOption,
-    GridArgument,
-    KeptOption,
-    MinutesOption,
-    OutOption,
-    RowOption,
-    SettingsOption,
-    run_command,
-    sitting,
-)
+from training import command
 from training.datasets.splits import spread_evenly
 from training.pretrain import pretrain, teach_words
 from training.pretraining.aligned import load_aligned
@@ -249,23 +238,23 @@ def _observed(logged: Sequence[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def main(
-    grid: GridArgument,
-    data: DataSetsOption,
-    out: OutOption,
-    minutes: MinutesOption = None,
-    kept: KeptOption = None,
-    row: RowOption = None,
-    settings: SettingsOption = None,
+    grid: command.GridArgument,
+    data: command.DataSetsOption,
+    out: command.OutOption,
+    minutes: command.MinutesOption = None,
+    kept: command.KeptOption = None,
+    row: command.RowOption = None,
+    settings: command.SettingsOption = None,
     start: Annotated[Path, typer.Option(help="Weights to go on from, where the recipe names some.")] = WEIGHTS
     / f"{DEFAULT}.safetensors",
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Make the runs of a grid of step 1, and write their tables."""
     wanted = read_recipe(StepOneGrid, grid, settings)
     chosen = list(wanted.only(row or ()).runs(str(grid)))
     begin_grid(wanted, out, kept)
     encoder, where = load_text_encoder(chosen[0].recipe.model.text_encoder), resolve_device(device)
-    with sitting(minutes) as over:
+    with command.sitting(minutes) as over:
         left = run_grid(wanted, chosen, data, out, where, start=start, text_encoder=encoder, should_stop=over)
     report = tables(out)
     write_tables(out, "step-one", report, markdown(report))
@@ -283,4 +272,4 @@ def _images(data: Path, recipe: Recipe, held_out: int) -> list[TaughtImage]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from training.command import run_command
+from training import command
 from training.pretraining.data import held_out, left_right_lungs
 
 if TYPE_CHECKING:
@@ -68,4 +68,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

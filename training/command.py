@@ -38,7 +38,7 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mp
 RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only the row of this name; may be repeated.")]
 
 
-def run_command(command: Callable[..., Any]) -> None:
+def run(command: Callable[..., Any]) -> None:
     """Run a function as the program's only command, and end the program."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

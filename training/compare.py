@@ -22,18 +22,7 @@ from pydantic import Field, model_validator
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import AmvlmError, Cancelled, InputError
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import (
-    DataOption,
-    DeviceOption,
-    GridArgument,
-    KeptOption,
-    MinutesOption,
-    OutOption,
-    RowOption,
-    SettingsOption,
-    run_command,
-    sitting,
-)
+from training import command
 from training.datasets import open_dataset
 from training.datasets.splits import Labels  # noqa: TC001 - pydantic reads it
 from training.methods import METHODS, NOT_RUN
@@ -241,20 +230,20 @@ def _first_log(row: Path) -> list[dict[str, Any]]:
 
 
 def main(
-    grid: GridArgument,
-    data: DataOption,
-    out: OutOption,
-    minutes: MinutesOption = None,
-    kept: KeptOption = None,
-    row: RowOption = None,
-    settings: SettingsOption = None,
-    device: DeviceOption = "auto",
+    grid: command.GridArgument,
+    data: command.DataOption,
+    out: command.OutOption,
+    minutes: command.MinutesOption = None,
+    kept: command.KeptOption = None,
+    row: command.RowOption = None,
+    settings: command.SettingsOption = None,
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Run AMVLM and its rivals, and write the page."""
     whole = read_recipe(Comparison, grid, settings)
     runs = list(whole.only(row or ()).runs(str(grid)))
     begin_grid(whole, out, kept)
-    with sitting(minutes) as over:
+    with command.sitting(minutes) as over:
         encoder = functools.cache(load_text_encoder)
         left = compare(whole, runs, data, out, device=resolve_device(device), over=over, text_encoder=encoder)
     page = write_page(whole, out)
@@ -266,4 +255,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -27,7 +27,7 @@ from napari_amvlm.learning import fine_tune
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.predictor import Predictor
-from training.command import DataSetsOption, DeviceOption, OutOption, RecipeArgument, run_command
+from training import command
 from training.datasets import open_dataset
 from training.datasets.asking import learning_data, used_unlabelled
 from training.datasets.splits import SplitConfig
@@ -169,10 +169,10 @@ def release(
 
 
 def main(
-    recipe: RecipeArgument,
-    data: DataSetsOption,
-    out: OutOption,
-    device: DeviceOption = "auto",
+    recipe: command.RecipeArgument,
+    data: command.DataSetsOption,
+    out: command.OutOption,
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Cross-validate, and train the weights to release."""
     resolved = read_recipe(ReleaseRecipe, recipe)
@@ -190,4 +190,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

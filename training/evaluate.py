@@ -19,7 +19,7 @@ from napari_amvlm.cli.console import ViewsOption, views_of
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import find_model
-from training.command import DataOption, DeviceOption, run_command
+from training import command
 from training.datasets import open_dataset
 from training.datasets.asking import PromptMode
 from training.datasets.opening import open_part
@@ -119,7 +119,7 @@ def run_recipe(model: str, dataset: str | None, prompts: Sequence[str]) -> RunRe
 
 def main(
     model: Annotated[str, typer.Argument(help="Folder of a run, weights file, or an installed model's name.")],
-    data: DataOption,
+    data: command.DataOption,
     dataset: Annotated[str | None, typer.Option(help="Name of the data set; a run's folder knows its own.")] = None,
     part: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
     prompts: Annotated[
@@ -130,7 +130,7 @@ def main(
     share: Annotated[float | None, typer.Option(help="Of the second model in the mean, 0 to 1; one half.")] = None,
     views: ViewsOption = "1",
     out: Annotated[Path | None, typer.Option(help="Write the JSON here instead of printing it.")] = None,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Score weights on a data set."""
     recipe = run_recipe(model, dataset, prompts or ())
@@ -154,4 +154,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

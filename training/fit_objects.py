@@ -18,7 +18,7 @@ import typer
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import load_model
-from training.command import DataSetsOption, DeviceOption, run_command
+from training import command
 from training.objects.data import ObjectCrops, load_objects
 from training.objects.fit import fit_head, mean_row, score_objects, with_head
 from training.objects.recipe import ObjectRecipe
@@ -32,13 +32,13 @@ RECIPE = Path(__file__).parent / "recipes" / "objects.toml"
 
 def main(
     weights: Annotated[Path, typer.Argument(help="Weights to add the head to; they are not changed.")],
-    data: DataSetsOption,
+    data: command.DataSetsOption,
     out: Annotated[Path, typer.Option("--out", help="File of the weights with the head.")],
     recipe: Annotated[Path, typer.Option("--recipe", help="TOML file of the recipe.")] = RECIPE,
     minutes: Annotated[
         float, typer.Option("--minutes", min=0.01, help="Bound of the fit, minutes of one core.")
     ] = 10.0,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Fit the head for separate objects, write the weights with it, and print scores of validation images."""
     resolved = read_recipe(ObjectRecipe, recipe)
@@ -68,4 +68,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -20,7 +20,7 @@ import typer
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_text
-from training.command import run_command
+from training import command
 from training.pretraining import step_one_table
 from training.report import markdown
 from training.runs.markdown import between_marks
@@ -73,4 +73,4 @@ def main(folder: Annotated[Path, typer.Argument(help="Folder of the pages, at an
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

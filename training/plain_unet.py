@@ -17,7 +17,7 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.imaging import binary_mask, read_folder
 from napari_amvlm.learning.data import LabelledImage, LearningData
-from training.command import DeviceOption, run_command
+from training import command
 from training.methods.teachers import UNetMethod
 from training.methods.train import train
 from training.runs.plain_unet import PlainPredictor
@@ -56,7 +56,7 @@ def main(
     minutes: Annotated[float, typer.Option(help="Length of the run.")] = 10.0,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Train a plain U-Net and print its scores as one JSON object."""
     where = resolve_device(device)
@@ -67,4 +67,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -27,7 +27,7 @@ from napari_amvlm.learning.data import LabelledImage as Learnt
 from napari_amvlm.learning.data import LearningData
 from napari_amvlm.learning.loop import never
 from napari_amvlm.metrics import dice
-from training.command import DataSetsOption, DeviceOption, RecipeArgument, run_command, sitting
+from training import command
 from training.methods.teachers import UNetMethod
 from training.methods.train import train
 from training.pretraining.recipe import Recipe
@@ -97,8 +97,8 @@ def _learnt(image: LabelledImage) -> Learnt:
 
 
 def main(
-    recipe: RecipeArgument,
-    data: DataSetsOption,
+    recipe: command.RecipeArgument,
+    data: command.DataSetsOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="JSON file for the scores; what it has is kept.")],
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the vocabulary's run, all parts; the recipe's unless given.")
@@ -107,7 +107,7 @@ def main(
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Stop after this time; the same command goes on from there.")
     ] = None,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Train a plain U-Net on each set alone, and score it on that set's validation images."""
     resolved = read_recipe(Recipe, recipe)
@@ -123,7 +123,7 @@ def main(
     if unscored:
         raise InputError(f"The set {unscored[0]!r} has no validation image to score a plain U-Net on; leave it out.")
     todo = [name for name in counts if name not in done and name in with_scores and (not only or name in only)]
-    with sitting(minutes) as over:
+    with command.sitting(minutes) as over:
         for number, name in enumerate(todo):
             folder = RunFolder(output.with_suffix("") / name)
             folder.claim({"set": name, "steps": counts[name], "seed": resolved.seed})
@@ -159,4 +159,4 @@ def _done(output: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -16,7 +16,7 @@ import typer
 from napari_amvlm.device import resolve_device
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.words.taught import learnt
-from training.command import DataSetsOption, DeviceOption, ModelArgument, RecipeArgument, run_command
+from training import command
 from training.pretraining.recipe import Recipe
 from training.runs.recipe import read_recipe
 from training.runs.weights import save_as
@@ -29,11 +29,11 @@ log = logging.getLogger("training.presence")
 
 
 def main(
-    model: ModelArgument,
-    recipe: RecipeArgument,
-    data: DataSetsOption,
+    model: command.ModelArgument,
+    recipe: command.RecipeArgument,
+    data: command.DataSetsOption,
     output: Annotated[Path, typer.Option("--out", "-o", help="Where the fitted model goes.")],
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
     images: Annotated[int, typer.Option(min=1, help="Images of each set that are asked.")] = 8,
 ) -> None:
     """Fit the presence score of a trained model, and write down how well it finds each word; masks do not change."""
@@ -50,4 +50,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

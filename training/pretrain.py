@@ -19,15 +19,7 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.learning.loop import never
-from training.command import (
-    DataSetsOption,
-    DeviceOption,
-    MinutesOption,
-    OutOption,
-    RecipeArgument,
-    run_command,
-    sitting,
-)
+from training import command
 from training.pretraining.data import load_taught_images
 from training.pretraining.page import used_files, write_pretrain_page
 from training.pretraining.presence import fit_presence
@@ -191,11 +183,11 @@ def _finish(run: Pretraining, images: list[TaughtImage], data: Path, folder: Run
 
 
 def main(
-    recipe: RecipeArgument,
-    data: DataSetsOption,
-    out: OutOption,
-    device: DeviceOption = "auto",
-    minutes: MinutesOption = None,
+    recipe: command.RecipeArgument,
+    data: command.DataSetsOption,
+    out: command.OutOption,
+    device: command.DeviceOption = "auto",
+    minutes: command.MinutesOption = None,
     start: Annotated[
         Path | None, typer.Option(metavar="WEIGHTS", help="Weights to go on from; for recipes that name a start.")
     ] = None,
@@ -204,7 +196,7 @@ def main(
     resolved = read_recipe(Recipe, recipe)
     check_start(resolved, start)
     where = resolve_device(device)
-    with sitting(minutes) as over:
+    with command.sitting(minutes) as over:
         if resolved.teaches_words:
             finished = teach_words(resolved, data, out, where, start=start, should_stop=over)
         else:
@@ -218,4 +210,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

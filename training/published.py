@@ -21,16 +21,7 @@ from napari_amvlm.config import Config
 from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.files import sha256_of_file
-from training.command import (
-    DataOption,
-    DeviceOption,
-    MinutesOption,
-    OutOption,
-    RecipeArgument,
-    SettingsOption,
-    run_command,
-    sitting,
-)
+from training import command
 from training.datasets import open_dataset
 from training.pretraining.pairs import CaptionSource, PairRun, captioned_images
 from training.pretraining.recipe import Recipe
@@ -153,21 +144,21 @@ def align(
 
 
 def main(
-    recipe: RecipeArgument,
-    data: DataOption,
-    out: OutOption,
-    minutes: MinutesOption = None,
-    settings: SettingsOption = None,
-    device: DeviceOption = "auto",
+    recipe: command.RecipeArgument,
+    data: command.DataOption,
+    out: command.OutOption,
+    minutes: command.MinutesOption = None,
+    settings: command.SettingsOption = None,
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Make both steps of AMVLM as published, and print the scores."""
     resolved = read_recipe(Published, recipe, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with sitting(minutes) as over:
+    with command.sitting(minutes) as over:
         scores = publish(resolved, data, out, device=resolve_device(device), should_stop=over)
     for line in summary_lines(scores["scores"]):
         typer.echo(line)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_amvlm.errors import InputError
-from training.command import run_command
+from training import command
 from training.runs.kept import keep
 from training.runs.markdown import table, write_tables
 from training.runs.paired import ALPHA
@@ -202,4 +202,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

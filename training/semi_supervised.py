@@ -20,14 +20,7 @@ from napari_amvlm.errors import DatasetError
 from napari_amvlm.learning.loop import never
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
-from training.command import (
-    DataOption,
-    DeviceOption,
-    OutOption,
-    RecipeArgument,
-    SettingsOption,
-    run_command,
-)
+from training import command
 from training.datasets import DatasetSplit, open_dataset
 from training.datasets.asking import used_unlabelled
 from training.runs.folder import DATA, SCORES, RunFolder, StateFile, environment, file_hashes
@@ -188,11 +181,11 @@ def _scored(
 
 
 def main(
-    recipe: RecipeArgument,
-    data: DataOption,
-    out: OutOption,
-    settings: SettingsOption = None,
-    device: DeviceOption = "auto",
+    recipe: command.RecipeArgument,
+    data: command.DataOption,
+    out: command.OutOption,
+    settings: command.SettingsOption = None,
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Run a recipe and print the mean scores."""
     resolved = read_recipe(RunRecipe, recipe, settings)
@@ -203,4 +196,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -20,16 +20,7 @@ from napari_amvlm.device import resolve_device
 from napari_amvlm.errors import Cancelled
 from napari_amvlm.learning.loop import never
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import (
-    DataOption,
-    DeviceOption,
-    MinutesOption,
-    OutOption,
-    RecipeArgument,
-    SettingsOption,
-    run_command,
-    sitting,
-)
+from training import command
 from training.runs.folder import RunFolder
 from training.runs.recipe import read_recipe
 from training.simulation.arm import SimulatedArm
@@ -111,16 +102,16 @@ def report(out: Path, target: float) -> list[str]:
 
 
 def main(
-    recipe: RecipeArgument,
-    data: DataOption,
-    out: OutOption,
+    recipe: command.RecipeArgument,
+    data: command.DataOption,
+    out: command.OutOption,
     arms: Annotated[str | None, typer.Option(metavar="NAME,NAME", help=f"Some of {', '.join(ARMS)}.")] = None,
     corrections: Annotated[
         str | None, typer.Option(metavar="NAME", help="How masks are corrected: paint, strokes or clicks.")
     ] = None,
-    minutes: MinutesOption = None,
-    settings: SettingsOption = None,
-    device: DeviceOption = "auto",
+    minutes: command.MinutesOption = None,
+    settings: command.SettingsOption = None,
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Simulate an annotator, and print the minutes that each arm needs to reach the target."""
     chosen: dict[str, object] = {} if arms is None else {"arms": [name.strip() for name in arms.split(",")]}
@@ -128,11 +119,11 @@ def main(
         chosen["corrections"] = corrections
     resolved = read_recipe(SimulationRecipe, recipe, settings, **chosen)
     material = read_material(resolved, data)
-    with sitting(minutes) as over, progress("Simulating") as show:
+    with command.sitting(minutes) as over, progress("Simulating") as show:
         lines = simulate(resolved, material, out, device=resolve_device(device), should_stop=over, show=show)
     for line in lines:
         typer.echo(line)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

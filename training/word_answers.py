@@ -20,8 +20,8 @@ import typer
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_text
 from napari_amvlm.models.checkpoint import load_model
+from training import command
 from training.benchmarks.taught import UNKNOWN
-from training.command import DataSetsOption, ModelArgument, RecipeArgument, run_command
 from training.datasets.word_sets import read_index
 from training.pretraining.recipe import Recipe
 from training.runs.charts import draw_answers
@@ -38,9 +38,9 @@ log = logging.getLogger("training.word_answers")
 
 
 def main(
-    model: ModelArgument,
-    recipe: RecipeArgument,
-    data: DataSetsOption,
+    model: command.ModelArgument,
+    recipe: command.RecipeArgument,
+    data: command.DataSetsOption,
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for page, picture and answers.")],
     more: Annotated[
         list[str] | None, typer.Option("--more", help="Also sets whose column `weights` says this; may be repeated.")
@@ -83,4 +83,4 @@ def _others(recipe: Recipe, data: Path, weights: tuple[str, ...]) -> list[Labell
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

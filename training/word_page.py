@@ -16,7 +16,7 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.models.words.word_list import word_table
-from training.command import run_command
+from training import command
 from training.pretraining.recipe import Recipe
 from training.runs.markdown import table
 from training.runs.recipe import read_recipe
@@ -68,4 +68,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

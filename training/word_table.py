@@ -17,8 +17,8 @@ import typer
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.models.checkpoint import load_model
+from training import command
 from training.benchmarks.taught import UNKNOWN
-from training.command import DataSetsOption, ModelArgument, RecipeArgument, run_command
 from training.pretraining.recipe import Recipe
 from training.runs.recipe import read_recipe
 from training.words.answers import answers, calibration_error, confusion
@@ -31,9 +31,9 @@ log = logging.getLogger("training.word_table")
 
 
 def main(
-    model: ModelArgument,
-    recipe: RecipeArgument,
-    data: DataSetsOption,
+    model: command.ModelArgument,
+    recipe: command.RecipeArgument,
+    data: command.DataSetsOption,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for all figures.")] = None,
     part: Annotated[str, typer.Option(help="validation, or all images (for weights that saw none).")] = "validation",
     structured: Annotated[bool, typer.Option(help="Also ask prompts with structure.")] = False,
@@ -106,4 +106,4 @@ def _beside(rows: list[dict[str, Any]], path: Path | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

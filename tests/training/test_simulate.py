@@ -416,8 +416,8 @@ def test_the_command_prints_the_figures_and_loads_no_qt(values, material, tmp_pa
     learning = [f"{key} = {json.dumps(value)}" for key, value in values["learning"].items()]
     recipe.write_text("\n".join([*lines, "[learning]", *learning]))
     script = (
-        "import sys\nfrom training.simulate import main\nfrom training.command import run_command\n"
-        "try:\n    run_command(main)\nfinally:\n"
+        "import sys\nfrom training.simulate import main\nfrom training.command import run\n"
+        "try:\n    run(main)\nfinally:\n"
         "    print([m for m in ('qtpy', 'PyQt6', 'napari') if m in sys.modules])"
     )
     options = ["--data", material.train.root.parent, "--out", tmp_path / "out"]

@@ -18,10 +18,10 @@ import typer
 from rich.console import Console
 
 from napari_amvlm.errors import InputError
+from training import command
 from training.benchmarks.conditions import SAMPLES, Options, describe
 from training.benchmarks.parts import PARTS, chosen, run_part
 from training.benchmarks.table import Row, markdown_table, terminal_table, write_into
-from training.command import DeviceOption, run_command
 
 
 def bench(
@@ -29,7 +29,7 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for machine and lines as JSON.")] = None,
     write: Annotated[Path | None, typer.Option(help="Page of the documentation whose table is replaced.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
     tissue: Annotated[Path, typer.Option(help="Data folder whose images slides are made of.")] = SAMPLES / "nuclei",
     learning: Annotated[Path, typer.Option(help="Data folder with masks to learn from.")] = SAMPLES / "nuclei",
     prompt: Annotated[str, typer.Option(help="What those masks show.")] = "nuclei",
@@ -62,4 +62,4 @@ def bench(
 
 
 if __name__ == "__main__":
-    run_command(bench)
+    command.run(bench)

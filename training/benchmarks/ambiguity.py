@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from napari_amvlm.device import resolve_device
 from napari_amvlm.models.text_encoder import load_text_encoder
-from training.command import DataSetsOption, DeviceOption, run_command
+from training import command
 from training.datasets.splits import spread_evenly
 from training.pretraining.aligned import load_aligned
 from training.pretraining.data import SOURCES, is_validation, load_taught_images
@@ -121,10 +121,10 @@ def states_of(runs: Sequence[Path], device: torch.device) -> list[Aligned]:
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of pretraining runs, or their state.safetensors.")],
-    data: DataSetsOption,
+    data: command.DataSetsOption,
     out: Annotated[Path | None, typer.Option(help="Folder for ambiguity.json, .md, .png; else printed.")] = None,
     images: Annotated[int, typer.Option(min=1, help="Held-out images of each data set.")] = 12,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Compare states of pretraining runs under ambiguous wording."""
     states = states_of(runs, resolve_device(device))
@@ -141,4 +141,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

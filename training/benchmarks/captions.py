@@ -29,7 +29,7 @@ from napari_amvlm.metrics import dice
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.inference import decode_prompt, encode_image, named_scale
-from training.command import DataSetsOption, DeviceOption, run_command
+from training import command
 from training.datasets import SplitConfig, dataset_called, open_dataset
 from training.datasets.asking import PromptMode, wordings
 from training.pretraining.scoring import roc_auc
@@ -214,14 +214,14 @@ def _pairs(split: DatasetSplit, part: str) -> list[ImagePair]:
 
 
 def main(
-    data: DataSetsOption,
+    data: command.DataSetsOption,
     model: Annotated[str | None, typer.Option(help="An installed model, a model file, or a run's folder.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Data set with captions; may be repeated.")] = None,
     part: Annotated[str, typer.Option(help="all, validation or train.")] = "all",
     images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images of each data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for captions.json and captions.md; else printed.")] = None,
     seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Measure what captions add to the masks, and whether they fit their images."""
     given = Path(model) if model is not None and Path(model).exists() else find_model(model)
@@ -243,4 +243,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

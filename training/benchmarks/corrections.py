@@ -23,8 +23,8 @@ from napari_amvlm.metrics import dice, object_scores
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.review.objects import connected_objects
 from napari_amvlm.strokes import Spread
+from training import command
 from training.benchmarks.strokes import at_working_size, chosen_pairs
-from training.command import run_command
 from training.simulation.corrections import Corrections, steps, until
 from training.simulation.mouse import MouseModel
 
@@ -113,4 +113,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    run_command(measure)
+    command.run(measure)

@@ -22,7 +22,7 @@ import typer
 
 from napari_amvlm.project import Answer, Project, TileScores
 from napari_amvlm.project.ledger import LEDGER_NAME, Ledger
-from training.command import run_command
+from training import command
 
 PROMPTS = ("nuclei", "lymphocyte nuclei", "gland")
 _WHEN = "2026-01-01T00:00:00.000+00:00"
@@ -117,4 +117,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

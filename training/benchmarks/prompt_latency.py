@@ -24,10 +24,10 @@ import typer
 from napari_amvlm.device import supports_bfloat16
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.predictor import Predictor
+from training import command
 from training.benchmarks.conditions import SAMPLES
 from training.benchmarks.sam import SamPath
 from training.benchmarks.table import faster
-from training.command import DeviceOption, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Runs that medians are of.")] = 5,
     sam_repeats: Annotated[int, typer.Option(min=1, help="The same of SAM.")] = 1,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
     skip_sam: Annotated[bool, typer.Option("--skip-sam", help="Time the prompts alone.")] = False,
 ) -> None:
     """Print the timings as one JSON object."""
@@ -142,4 +142,4 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -25,7 +25,7 @@ from napari_amvlm.imaging import binary_mask, is_gray, read_folder, read_image, 
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor, ScaleChoice
 from napari_amvlm.strokes import Reach, Spread
-from training.command import DeviceOption, run_command
+from training import command
 from training.simulation.strokes import next_stroke
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def measure(
     prompt: Annotated[str, typer.Option(help="What its masks show.")],
     strokes: Annotated[int, typer.Option(min=0, max=1000, help="Strokes in each image.")] = 10,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
     scale: Annotated[str, typer.Option(help="auto, whole or tiles.")] = "auto",
     reach: Annotated[str, typer.Option(help="near or whole, or off: strokes are painted only.")] = "whole",
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spaced.")] = None,
@@ -152,4 +152,4 @@ def summary(results: dict[str, Corrected]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_command(measure)
+    command.run(measure)

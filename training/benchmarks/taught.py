@@ -17,7 +17,7 @@ import typer
 from napari_amvlm.models.catalog import find_model
 from napari_amvlm.models.model_info import read_info
 from napari_amvlm.models.words.taught import learnt, taught
-from training.command import run_command
+from training import command
 from training.datasets.word_sets import read_wordings
 from training.words.referents import one_of
 
@@ -131,4 +131,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)

@@ -25,7 +25,7 @@ from napari_amvlm.errors import InputError
 from napari_amvlm.imaging import binary_mask, read_folder
 from napari_amvlm.metrics import dice
 from napari_amvlm.predictor import Predictor
-from training.command import DataSetsOption, DeviceOption, run_command
+from training import command
 from training.pretraining.data import KINDS, SOURCES, concept_masks, is_validation
 from training.pretraining.prompts import ABSENT, CONCEPTS
 from training.pretraining.scoring import roc_auc
@@ -108,10 +108,10 @@ def _parsed(entry: str) -> tuple[Path, str, Kind]:
 
 
 def main(
-    data: DataSetsOption,
+    data: command.DataSetsOption,
     model: Annotated[str | None, typer.Option(help="Name of an installed model, or a model file.")] = None,
     extra: Annotated[list[str] | None, typer.Option(help="FOLDER:PROMPT:KIND, any number of times.")] = None,
-    device: DeviceOption = "auto",
+    device: command.DeviceOption = "auto",
 ) -> None:
     """Print the figures as one JSON object."""
     more = [_parsed(entry) for entry in extra or ()]
@@ -120,4 +120,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    command.run(main)
