@@ -1,9 +1,11 @@
 """Fixtures that many tests share: a project, a tiny model with random weights, and the real sentence encoder."""
 
 import contextlib
+import copy
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,12 +71,17 @@ def tiny_config():
     )
 
 
-@pytest.fixture
-def tiny_model(tiny_config, text_encoder):
-    """Return a new tiny model; the same weights for every test."""
+@pytest.fixture(scope="session")
+def _tiny_model(tiny_config, text_encoder):
     from napari_amvlm.models.build import build_model
 
     return build_model(tiny_config, text_encoder=text_encoder, seed=0)
+
+
+@pytest.fixture
+def tiny_model(_tiny_model, text_encoder):
+    """Return a new tiny model; the same weights for every test."""
+    return copy.deepcopy(_tiny_model, {id(text_encoder): text_encoder})
 
 
 @pytest.fixture
@@ -87,14 +94,19 @@ def counting_model(tiny_config, text_encoder):
     return build_model(tiny_config.model_copy(update={"objects": head}), text_encoder=text_encoder, seed=0)
 
 
-@pytest.fixture
-def tiny_checkpoint(tiny_model, tmp_path, text_encoder_once):
-    """Return the file of `tiny_model`, written for this test."""
+@pytest.fixture(scope="session")
+def _tiny_checkpoint(_tiny_model, tmp_path_factory):
     from napari_amvlm.models.checkpoint import save_model
 
-    path = tmp_path / "tiny.safetensors"
-    save_model(tiny_model, path, name="tiny", licence="CC0-1.0", training_data="none: random weights")
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_model(_tiny_model, path, name="tiny", licence="CC0-1.0", training_data="none: random weights")
     return path
+
+
+@pytest.fixture
+def tiny_checkpoint(_tiny_checkpoint, tmp_path, text_encoder_once):
+    """Return the file of `tiny_model`, a copy for this test."""
+    return Path(shutil.copy(_tiny_checkpoint, tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -291,14 +291,16 @@ def test_the_first_interrupt_asks_and_the_second_interrupts():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.fixture
-def learnt_project(binary_folder, tiny_checkpoint, tmp_path):
-    """Return a project with one finished run, whose masks were changed since."""
-    root = tmp_path / "tissue.amvlm"
-    predictor = Predictor.from_file(tiny_checkpoint, device="cpu")
+@pytest.fixture(scope="module")
+def _learnt_root(_tiny_checkpoint, text_encoder_once, tmp_path_factory):
+    root, chance = tmp_path_factory.mktemp("learnt") / "tissue.amvlm", np.random.default_rng(2)
+    predictor = Predictor.from_file(_tiny_checkpoint, device="cpu")
     config = LearningConfig(minutes=None, steps=3, seed=7)
     with Project.create(root) as project:
-        records = [project.images.add_file(binary_folder / "img" / f"{name}.png") for name in "abc"]
+        files = [root.with_name(f"{name}.png") for name in "abc"]
+        for file in files:
+            Image.fromarray(chance.integers(0, 255, (72, 80, 3), dtype=np.uint8)).save(file)
+        records = [project.images.add_file(file) for file in files]
         mask = np.zeros((72, 80), bool)
         mask[5:40, 5:40] = True
         for record in records[:2]:
@@ -310,6 +312,12 @@ def learnt_project(binary_folder, tiny_checkpoint, tmp_path):
         project.corrections.accept(records[2].id, "nuclei", Answer(~mask))
         project.corrections.accept(records[0].id, "nuclei", Answer(~mask))
     return root
+
+
+@pytest.fixture
+def learnt_project(_learnt_root, tmp_path):
+    """Return a project, for this test alone, with one finished run, whose masks were changed since."""
+    return shutil.copytree(_learnt_root, tmp_path / "tissue.amvlm")
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -134,10 +134,10 @@ def test_memory_is_given_back(tiny_model, monkeypatch, how):
     before = _live_bytes()
 
     if how == "end":
-        _, result = _finish(tiny_model, _config(steps=2))
+        _, result = _finish(tiny_model, _config(steps=2, crop=64))
         del result
     elif how == "stop":
-        run = fine_tune(tiny_model, DATA, _config(steps=500))
+        run = fine_tune(tiny_model, DATA, _config(steps=500, crop=64))
         reports = [next(run) for _ in range(3)]
         assert _live_bytes() > before + 100_000
         run.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_amvlm.learning import LabelledImage, LearningData, StepReport, Unlab
 from napari_amvlm.learning.budget import LearningBudget
 from napari_amvlm.learning.crop_source import CropSource, Rounds
 from napari_amvlm.learning.run_state import RunState
+from napari_amvlm.models.build import build_model
 from napari_amvlm.predictor import Predictor
 
 
@@ -69,10 +71,17 @@ def _at(step):
     return lambda reports: any(isinstance(r, StepReport) and r.step >= step for r in reports)
 
 
+@pytest.fixture(scope="module")
+def never_stopped(tiny_config, text_encoder):
+    """Return a function that gives the reports and the result of a run that keeps the best or the last model."""
+    model = build_model(tiny_config, text_encoder=text_encoder, seed=0)
+    return functools.cache(lambda keep: _finish(model, None, _never, keep=keep))
+
+
 @pytest.mark.parametrize("stop_at", [1, 3, 6])
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_it_ends_with_the_same_weights_and_scores(tiny_model, stop_at, keep):
-    whole_reports, whole = _finish(tiny_model, None, _never, keep=keep)
+def test_it_ends_with_the_same_weights_and_scores(tiny_model, never_stopped, stop_at, keep):
+    whole_reports, whole = never_stopped(keep)
     keeper = _Memory()
 
     first_reports, first = _finish(tiny_model, keeper, _at(stop_at), keep=keep)
@@ -86,8 +95,8 @@ def test_it_ends_with_the_same_weights_and_scores(tiny_model, stop_at, keep):
     assert _scores(first_reports + second_reports) == _scores(whole_reports)
 
 
-def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model):
-    _, whole = _finish(tiny_model, None, _never)
+def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model, never_stopped):
+    _, whole = never_stopped("best")
     keeper = _Memory()
     run = fine_tune(tiny_model, _data(), _config(), keeper=keeper)
     while not (isinstance(report := next(run), StepReport) and report.step == 6):
@@ -100,7 +109,7 @@ def test_a_killed_run_goes_on_from_the_last_state_that_was_kept(tiny_model):
     assert all(torch.equal(a, b) for a, b in _pairs(second, whole))
 
 
-def test_another_state_gives_other_weights(tiny_model):
+def test_another_state_gives_other_weights(tiny_model, never_stopped):
     keeper = _Memory()
     _finish(tiny_model, keeper, _at(3))
     assert keeper.state is not None
@@ -108,7 +117,7 @@ def test_another_state_gives_other_weights(tiny_model):
         if name.startswith("teaching.optimiser.") and name.endswith("exp_avg"):
             value.zero_()
 
-    _, whole = _finish(tiny_model, None, _never)
+    _, whole = never_stopped("best")
     _, second = _finish(tiny_model, keeper, _never)
 
     assert not all(torch.equal(a, b) for a, b in _pairs(second, whole))

@@ -1,5 +1,7 @@
 """What comes first in the queue: real predictions of a tiny model, a real run's student, and how unlike things look."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -193,28 +195,43 @@ def test_an_image_that_is_gone_is_told_and_comes_last(project, predictor, tmp_pa
     assert "lost.png was not found" in order.problems[0]
 
 
+@pytest.fixture(scope="module")
+def _learnt_root(_tiny_checkpoint, text_encoder_once, tmp_path_factory):
+    predictor = Predictor.from_file(_tiny_checkpoint, device="cpu")
+    with Project.create(tmp_path_factory.mktemp("learnt") / "breast.amvlm") as project:
+        items = _add(project, *(_slide(seed) for seed in range(4)))
+        mask = np.zeros(SHAPE, bool)
+        mask[5:40, 5:40] = True
+        for item in items[:2]:
+            project.corrections.accept(item.image_id, "nuclei", Answer(mask))
+        config = LearningConfig(minutes=None, steps=3, learning_rate=0.01, ema_decay=0.9, ema_window=0.0)
+        data = learning_data(project, predictor_scales=lambda *_: "tiles")
+        run = start_run(project, config, predictor.info, data)
+        steps = fine_tune(predictor.model, data, config, device=predictor.device)
+        keep_model(project, drain(steps, lambda report: None), predictor.info, data.prompts, run)
+    return project.root
+
+
 @pytest.fixture
-def learnt(project, predictor):
-    """Return the model of a real run of three steps on two of four images."""
-    items = _add(project, *(_slide(seed) for seed in range(4)))
-    mask = np.zeros(SHAPE, bool)
-    mask[5:40, 5:40] = True
-    for item in items[:2]:
-        project.corrections.accept(item.image_id, "nuclei", Answer(mask))
-    config = LearningConfig(minutes=None, steps=3, learning_rate=0.01, ema_decay=0.9, ema_window=0.0)
-    data = learning_data(project, predictor_scales=lambda *_: "tiles")
-    run = start_run(project, config, predictor.info, data)
-    steps = fine_tune(predictor.model, data, config, device=predictor.device)
-    return keep_model(project, drain(steps, lambda report: None), predictor.info, data.prompts, run)
+def learnt_project(_learnt_root, tmp_path):
+    """Return a project, for this test alone, with a real run of three steps on two of four images."""
+    with Project.open(shutil.copytree(_learnt_root, tmp_path / "learnt.amvlm")) as opened:
+        yield opened
 
 
-def test_after_a_run_teacher_and_student_are_compared(project, learnt):
+@pytest.fixture
+def learnt(learnt_project):
+    """Return the model of that run."""
+    return learnt_project.models.all()[0]
+
+
+def test_after_a_run_teacher_and_student_are_compared(learnt_project, learnt):
     served = Predictor.from_file(learnt.path, device="cpu")
-    item = project.queue.items(["new"])[0]
+    item = learnt_project.queue.items(["new"])[0]
 
-    order = order_queue(project, served, [item], ["nuclei"])
+    order = order_queue(learnt_project, served, [item], ["nuclei"])
 
-    student = load_student(project, served.model, learnt.sha256)
+    student = load_student(learnt_project, served.model, learnt.sha256)
     assert student is not None
     assert student.image_encoder is served.model.image_encoder
     answers = []
@@ -224,34 +241,34 @@ def test_after_a_run_teacher_and_student_are_compared(project, learnt):
     wanted = score_tiles(answers[0], answers[1], [Tile(0, 0, *SHAPE)])
     assert (order.with_student, order.problems) == (True, ())
     assert wanted.disagreement[0] > 0
-    assert project.queue.scores(item.id)["nuclei"].disagreement == pytest.approx(wanted.disagreement, abs=1e-6)
+    assert learnt_project.queue.scores(item.id)["nuclei"].disagreement == pytest.approx(wanted.disagreement, abs=1e-6)
 
 
-def test_a_model_from_elsewhere_has_no_student(project, learnt, predictor):
-    assert QueueScorer(project, Predictor.from_file(learnt.path, device="cpu"), ["nuclei"]).has_student
-    assert not QueueScorer(project, predictor, ["nuclei"]).has_student
+def test_a_model_from_elsewhere_has_no_student(learnt_project, learnt, predictor):
+    assert QueueScorer(learnt_project, Predictor.from_file(learnt.path, device="cpu"), ["nuclei"]).has_student
+    assert not QueueScorer(learnt_project, predictor, ["nuclei"]).has_student
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None])
-def test_a_damaged_student_is_told_and_the_queue_is_ordered_without(project, learnt, content):
+def test_a_damaged_student_is_told_and_the_queue_is_ordered_without(learnt_project, learnt, content):
     served = Predictor.from_file(learnt.path, device="cpu")
-    path = project.runs.student_path(project.runs.that_made(learnt.sha256).id)
+    path = learnt_project.runs.student_path(learnt_project.runs.that_made(learnt.sha256).id)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
-    items = project.queue.items(["new"])
+    items = learnt_project.queue.items(["new"])
 
-    order = order_queue(project, served, items, ["nuclei"])
+    order = order_queue(learnt_project, served, items, ["nuclei"])
 
     assert not order.with_student
     assert "student of run 1" in order.problems[0]
-    assert all(project.queue.scores(item.id)["nuclei"].disagreement[0] > 0 for item in items)
+    assert all(learnt_project.queue.scores(item.id)["nuclei"].disagreement[0] > 0 for item in items)
 
 
-def test_a_student_of_another_shape_is_refused(project, learnt):
+def test_a_student_of_another_shape_is_refused(learnt_project, learnt):
     served = Predictor.from_file(learnt.path, device="cpu")
-    keep_student(project, 1, {"unet.head.weight": torch.ones(1)})
+    keep_student(learnt_project, 1, {"unet.head.weight": torch.ones(1)})
 
     with pytest.raises(ModelFileError, match="student of run 1, cannot be used"):
-        load_student(project, served.model, learnt.sha256)
+        load_student(learnt_project, served.model, learnt.sha256)
 
 
 def test_weights_that_are_not_finite_are_not_kept(project):

@@ -1,38 +1,45 @@
 """Small data sets in the layouts that the recipes read."""
 
+import shutil
+
 import numpy as np
 import pytest
 from skimage.io import imsave
 
 
-@pytest.fixture
-def shared_data(tmp_path):
-    """Return a folder with four tiny data sets of four images each."""
-    chance = np.random.default_rng(0)
+@pytest.fixture(scope="session")
+def _shared_data(tmp_path_factory):
+    folder, chance = tmp_path_factory.mktemp("shared"), np.random.default_rng(0)
     for source, masks, shape in (
         ("DSB2018", "instances", (80, 96, 3)),
         ("TNBC", "labelcol", (96, 96, 3)),
         ("CXR-Lungs", "labelcol", (90, 100)),
         ("SPIDER-Spine", "labelcol", (100, 80)),
     ):
-        for folder in ("img", masks):
-            (tmp_path / source / folder).mkdir(parents=True)
+        for part in ("img", masks):
+            (folder / source / part).mkdir(parents=True)
         for index in range(4):
             name = f"{index}_t2_slice1" if source == "SPIDER-Spine" else f"image{index}"
             imsave(
-                tmp_path / source / "img" / f"{name}.png",
+                folder / source / "img" / f"{name}.png",
                 chance.integers(0, 255, shape, dtype=np.uint8),
                 check_contrast=False,
             )
             labels = np.zeros(shape[:2], np.uint16 if masks == "instances" else np.uint8)
             labels[20:60, 10:35] = 1 if source == "SPIDER-Spine" else 255
             labels[20:60, 50:75] = 2 if source in ("SPIDER-Spine", "DSB2018") else 255
-            imsave(tmp_path / source / masks / f"{name}.png", labels, check_contrast=False)
+            imsave(folder / source / masks / f"{name}.png", labels, check_contrast=False)
         if source == "SPIDER-Spine":
-            (tmp_path / source / "classes.csv").write_text(
+            (folder / source / "classes.csv").write_text(
                 "value,prompt\n1,vertebrae\n2,intervertebral discs\n3,spinal canal\n"
             )
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def shared_data(_shared_data, tmp_path):
+    """Return a folder, for this test alone, with four tiny data sets of four images each."""
+    return shutil.copytree(_shared_data, tmp_path, dirs_exist_ok=True)
 
 
 def _discs(folder, names, seed, *, masks=True):
@@ -57,17 +64,22 @@ def _captions(folder, captions):
     (folder / "Data_text.csv").write_text("\n".join(lines))
 
 
-@pytest.fixture
-def discs_data(tmp_path):
-    """Return a folder that holds a data set laid out as MoNuSeg: 8 training, 2 validation, 1 unlabelled image."""
-    root = tmp_path / "data" / "MoNuSeg"
+@pytest.fixture(scope="session")
+def _discs_data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("discs") / "data" / "MoNuSeg"
     train, held_out = [f"TCGA-AA-000{i}" for i in range(8)], [f"TCGA-BB-000{i}" for i in range(2)]
     _discs(root / "Train_Folder", train, 1)
     _discs(root / "Val_Folder", held_out, 2)
     _discs(root / "Unlabelled_Folder", ["TCGA-AA-0000"], 3, masks=False)
     _captions(root / "Train_Folder", {name: f"dark discs, picture {i}" for i, name in enumerate(train)})
     _captions(root / "Val_Folder", {name: f"dark discs, held out {i}" for i, name in enumerate(held_out)})
-    return tmp_path / "data"
+    return root.parent
+
+
+@pytest.fixture
+def discs_data(_discs_data, tmp_path):
+    """Return a folder that holds a data set laid out as MoNuSeg: 8 training, 2 validation, 1 unlabelled image."""
+    return shutil.copytree(_discs_data, tmp_path / "data")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Alignment under ambiguous wording, out of the states of pretraining runs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -28,17 +29,24 @@ def _recipe(model, **step_one):
     return Recipe.model_validate(values | sizes | {"sources": _SOURCES, "step_one": step_one})
 
 
-@pytest.fixture
-def runs(shared_data, tiny_config, text_encoder, tmp_path):
-    """Return two short runs, with PDT and without, and leave images enough for some to be held out."""
+@pytest.fixture(scope="module")
+def data(_shared_data, tmp_path_factory):
+    """Return the data sets with images enough for some to be held out."""
+    root = shutil.copytree(_shared_data, tmp_path_factory.mktemp("ambiguity") / "data")
     for index in range(30):
         for folder in ("img", "labelcol"):
-            source = shared_data / "CXR-Lungs" / folder
+            source = root / "CXR-Lungs" / folder
             (source / f"more{index}.png").write_bytes((source / "image0.png").read_bytes())
-    images = [i for s in _SOURCES for i in load_taught_images(shared_data, s, whole=64)]
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(data, tiny_config, text_encoder):
+    """Return two short runs, with PDT and without."""
+    images = [i for s in _SOURCES for i in load_taught_images(data, s, whole=64)]
     found = []
     for name, ambiguity in (("pdt", "exponential"), ("cosine", "none")):
-        out = tmp_path / "runs" / name
+        out = data.with_name("runs") / name
         out.mkdir(parents=True)
         recipe = _recipe(tiny_config, ambiguity=ambiguity)
         Pretraining(recipe, images, out, torch.device("cpu"), text_encoder=text_encoder).run()
@@ -67,9 +75,9 @@ def test_a_state_comes_back_with_its_heads_and_knows_how_spread_a_wording_is(run
         assert found.ratio > 1
 
 
-def test_similarities_are_those_of_the_image_with_each_wording(runs, shared_data, text_encoder):
+def test_similarities_are_those_of_the_image_with_each_wording(runs, data, text_encoder):
     state = load_aligned(runs[1], torch.device("cpu"), text_encoder=text_encoder)
-    image = next(iter(load_taught_images(shared_data, "CXR-Lungs", whole=64)))
+    image = next(iter(load_taught_images(data, "CXR-Lungs", whole=64)))
 
     (row,) = compared(state, [image])
 
@@ -95,9 +103,9 @@ def test_wordings_of_tissue_name_its_density_and_wrong_ones_another_kind(shared_
     assert all("left lung" not in texts for texts in said["right prompts"])
 
 
-def test_retrieval_counts_images_that_are_nearest_to_their_own_meaning(runs, shared_data, text_encoder):
+def test_retrieval_counts_images_that_are_nearest_to_their_own_meaning(runs, data, text_encoder):
     state = load_aligned(runs[0], torch.device("cpu"), text_encoder=text_encoder)
-    image = next(iter(load_taught_images(shared_data, "SPIDER-Spine", whole=64)))
+    image = next(iter(load_taught_images(data, "SPIDER-Spine", whole=64)))
     pixels = torch.from_numpy(image.image).permute(2, 0, 1).float() / 255
     v_cls, _ = state.image(pixels, whole=True)
     nearest = 0
@@ -124,14 +132,14 @@ def test_spreads_of_two_states_are_compared_on_the_same_images():
     assert test["difference"] == pytest.approx(-np.mean(spreads))
 
 
-def test_one_command_writes_figures_table_and_picture(runs, shared_data, tmp_path):
+def test_one_command_writes_figures_table_and_picture(runs, data, tmp_path):
     app = typer.Typer()
     app.command()(main)
     out = tmp_path / "out"
     held = [i for i in range(30) if is_validation("CXR-Lungs", f"more{i}")]
     assert held
 
-    result = CliRunner().invoke(app, [*map(str, runs), "--data", str(shared_data), "--out", str(out), "--images", "2"])
+    result = CliRunner().invoke(app, [*map(str, runs), "--data", str(data), "--out", str(out), "--images", "2"])
 
     assert result.exit_code == 0, result.output
     pdt, cosine = json.loads((out / "ambiguity.json").read_text())["states"]
