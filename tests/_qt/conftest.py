@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from napari._qt.widgets.qt_welcome import QtWelcomeWidget
 from napari.settings import NapariSettings
 from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QSettings
 from qtpy.QtWidgets import QApplication
 
+from napari_amvlm._qt import main_dock
 from napari_amvlm._qt.annotate.dock import AnnotateDock
 from napari_amvlm._qt.learn.dock import LearnDock
 from napari_amvlm._qt.queue import ahead
@@ -30,11 +33,17 @@ TIMEOUT = 60_000
 
 @pytest.fixture(scope="session")
 def quick_viewers():
-    """Read the manifests of plugins once, and do not save napari's settings with each dock."""
+    """Do once what napari does with each viewer or dock, and not at all what no test sees.
+
+    The manifests of plugins are read once, settings are not saved, and the welcome screen, which is hidden, is not
+    written anew with each shortcut. What libraries hold stays frozen, also when a dock that froze it is hidden.
+    """
     manifests = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda **_: manifests)
         patch.setattr(NapariSettings, "save", lambda *_, **__: None)
+        patch.setattr(QtWelcomeWidget, "refresh", lambda *_: None)
+        patch.setattr(main_dock, "gc", SimpleNamespace(collect=gc.collect, freeze=int, unfreeze=int))
         yield
 
 
@@ -88,13 +97,13 @@ class Bench:
 
         A thread that has just ended may have an answer under way that starts the next one.
         """
-        quiet = 0
 
         def settled():
-            nonlocal quiet
-            at_rest = not self.workspace.threads() and not self.annotate.is_busy()
-            quiet = quiet + 1 if at_rest else 0
-            return quiet > 3
+            for _ in range(4):
+                if self.workspace.threads() or self.annotate.is_busy():
+                    return False
+                self.qtbot.wait(1)
+            return True
 
         self.wait(settled)
 

@@ -152,10 +152,8 @@ class Ledger:
 
 
 @pytest.fixture
-def open_project(make_napari_viewer, qtbot, tiny_checkpoint, tmp_path, monkeypatch):
+def open_project(make_napari_viewer, qtbot, tiny_checkpoint, tmp_path):
     """Return what opens the one dock in a window, with a project of some images, and prompts that ran on the first."""
-    # the fixture of the viewer collects young objects only, and wants the viewer to be gone
-    monkeypatch.setattr(MainDock, "_freeze_objects", lambda _dock: None)
     files = [tmp_path / f"tile-{seed}.png" for seed in range(IMAGES)]
     for seed, file in enumerate(files):
         PIL.Image.fromarray(picture(seed, SIDE)).save(file)
