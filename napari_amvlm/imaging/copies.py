@@ -27,10 +27,14 @@ class Copies:
         Names and images, float32 `(H, W, 3)` in [0, 1].
     """
 
-    def __init__(self, images: Iterable[tuple[str, NDArray[np.float32]]]) -> None:
+    def __init__(self, images: Iterable[tuple[str, NDArray[np.float32]]] = ()) -> None:
         self._known: dict[tuple[int, ...], list[tuple[str, NDArray[np.float32]]]] = {}
         for name, image in images:
-            self._known.setdefault(image.shape, []).append((name, _small(image)))
+            self.add(name, image)
+
+    def add(self, name: str, image: NDArray[np.float32]) -> None:
+        """Find copies of this image too."""
+        self._known.setdefault(image.shape, []).append((name, _small(image)))
 
     def original(self, image: NDArray[np.float32]) -> str | None:
         """Return the name of the image that this one is a copy of; None where there is none."""

@@ -48,8 +48,8 @@ def learning_data(
         person chose one by hand.
     on_problem
         Called with one sentence for each image or mask that cannot be read, which is then left out; None raises. Also
-        called for each image that is left out since it is a copy: a labelled one of a held-out one, an unlabelled one
-        of either.
+        called for each image that is left out since it is a copy: a labelled one of any held-out one, whether that
+        is scored or not, an unlabelled one of either.
     unlabelled_bytes
         Memory for unlabelled images; where they need more, a fixed choice of them is taken.
     run
@@ -69,11 +69,10 @@ def learning_data(
     entries = present_entries(project, unlabelled_bytes) if run is None else _entries_of(project, run)
     reader = _Reader(project, predictor_scales, on_problem, should_stop)
     validation, validate = reader.labelled(entries.validate)
-    # an earlier run is read as it was
-    labelled, train = reader.labelled(entries.train, validation if run is None else ())
-    originals = (*labelled, *validation) if run is None else ()
-    copies = Copies((image.name, image.pixels()) for image in originals)
-    unlabelled, seen = reader.unlabelled(entries.unlabelled, copies)
+    if run is None:  # an earlier run is read as it was
+        reader.hold_out(validation)
+    labelled, train = reader.labelled(entries.train)
+    unlabelled, seen = reader.unlabelled(entries.unlabelled, () if run is not None else labelled)
     prompts = dict.fromkeys(prompt for image in labelled for prompt in image.masks)
     return LearningData(
         labelled=labelled,
@@ -175,24 +174,37 @@ class _Reader:
         self._project, self._scales, self._on_problem, self._should_stop = project, scales, on_problem, should_stop
         self._names = image_names(project)
         self._corrections = {c.id: c for c in project.corrections.select(history=True)}
+        self._held_out: dict[str, str] = {}
+        self._copies = Copies()
 
-    def labelled(
-        self, ids: Iterable[int], held_out: Sequence[LabelledImage] = ()
-    ) -> tuple[tuple[LabelledImage, ...], tuple[int, ...]]:
+    def hold_out(self, validation: Iterable[LabelledImage]) -> None:
+        """Leave out from now on what has the pixels of an image of `validation`, or of one that is held out unscored.
+
+        A mask that nobody corrected yet scores nothing today; once it is corrected, its pixels must not be learnt.
+        """
+        read = {image.name: image for image in validation}
+        for record in self._project.images.select("held_out = 1"):
+            # one that cannot be read scores nothing
+            with contextlib.suppress(ProjectError, ImageError):
+                name = self._names[record.id]
+                pixels = read[name].pixels() if name in read else self._pixels(record)
+                self._held_out[array_hash(pixels)] = name
+                self._copies.add(name, pixels)
+
+    def labelled(self, ids: Iterable[int]) -> tuple[tuple[LabelledImage, ...], tuple[int, ...]]:
         """Return one image for all corrections of it, in the order of images, and the corrections that were read.
 
-        Images with the pixels of a `held_out` one are left out.
+        Images with the pixels of one that was held out are left out.
         """
         by_image: dict[int, list[CorrectionRecord]] = {}
         for correction in (self._corrections[i] for i in sorted(ids)):
             by_image.setdefault(correction.image_id, []).append(correction)
-        known = {array_hash(image.pixels()): image.name for image in held_out}
         images: list[LabelledImage] = []
         read: list[int] = []
         for image_id in sorted(by_image):
             with _reporting(self._on_problem):
                 image = self._image(self._project.images.get(image_id), by_image[image_id])
-                twin = known.get(array_hash(image.pixels())) if known else None
+                twin = self._held_out.get(array_hash(image.pixels())) if self._held_out else None
                 if twin is None:
                     images.append(image)
                     read.extend(c.id for c in by_image[image_id])
@@ -200,21 +212,27 @@ class _Reader:
                     self._on_problem(f"{image.name} has the pixels of {twin}, which is held out to score models.")
         return tuple(images), tuple(sorted(read))
 
-    def unlabelled(self, ids: Iterable[int], copies: Copies) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
-        """Return images without their masks, and their ids; none of those that cannot be read, nor of the `copies`."""
+    def unlabelled(
+        self, ids: Iterable[int], labelled: Iterable[LabelledImage]
+    ) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
+        """Return images without their masks, and their ids; none that cannot be read or is a copy of another one."""
         from napari_amvlm.learning.data import UnlabelledImage
 
+        for image in labelled:
+            self._copies.add(image.name, image.pixels())
         images: list[UnlabelledImage] = []
         read: list[int] = []
         for image_id in sorted(ids):
             with _reporting(self._on_problem):
                 name, pixels = self._names[image_id], self._pixels(self._project.images.get(image_id))
-                original = copies.original(pixels)
+                original = self._copies.original(pixels)
                 if original is None:
                     images.append(UnlabelledImage(image=pixels, name=name))
                     read.append(image_id)
                 elif self._on_problem is not None:
-                    self._on_problem(f"{name} is a copy of {original}, which has an accepted mask.")
+                    held_out = original in self._held_out.values()
+                    reason = "is held out to score models" if held_out else "has an accepted mask"
+                    self._on_problem(f"{name} is a copy of {original}, which {reason}.")
         return tuple(images), tuple(read)
 
     def _pixels(self, record: ImageRecord) -> NDArray[np.float32]:

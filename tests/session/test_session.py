@@ -232,7 +232,7 @@ def test_copies_in_other_files_are_not_unlabelled_images(annotated, tmp_path):
     assert data.entries.unlabelled == (6, 7, 10)
     assert problems == [
         "1.tif is a copy of image 1, which has an accepted mask.",
-        "3.tif is a copy of image 3, which has an accepted mask.",
+        "3.tif is a copy of image 3, which is held out to score models.",
     ]
     assert len(learning_data(annotated, predictor_scales=_scale).unlabelled) == 3
 
@@ -249,6 +249,29 @@ def test_a_copy_of_a_held_out_image_is_not_learnt_from(annotated, tmp_path):
     assert correction.id not in data.entries.train
     assert problems == ["again.tif has the pixels of image 3, which is held out to score models."]
     assert start_run(annotated, LearningConfig(minutes=None, steps=3), None, data).state == "running"
+
+
+def test_a_copy_of_a_held_out_image_that_nobody_corrected_is_not_learnt_from(annotated, tmp_path):
+    (correction,) = annotated.corrections.select(4)
+    annotated.corrections.accept(4, "nuclei", Answer(_mask(3), before=_mask(3)))
+    annotated.images.set_held_out(7, held_out=True)  # by hand, with nothing accepted on it yet
+    for number in (3, 6):
+        tifffile.imwrite(tmp_path / f"{number}.tif", _pixels(number), photometric="rgb", compression="zlib")
+        annotated.images.add_file(tmp_path / f"{number}.tif")
+    labelled = annotated.images.all()[-1]
+    annotated.corrections.accept(labelled.id, "nuclei", Answer(_mask(6)))
+    annotated.images.set_held_out(labelled.id, held_out=False)
+    problems = []
+
+    data = learning_data(annotated, predictor_scales=_scale, on_problem=problems.append)
+
+    assert correction.id not in data.entries.validate
+    assert [image.name for image in data.unlabelled] == ["image 5"]
+    assert "6.tif" not in [image.name for image in data.labelled]
+    assert problems == [
+        "6.tif has the pixels of image 6, which is held out to score models.",
+        "3.tif is a copy of image 3, which is held out to score models.",
+    ]
 
 
 def test_a_run_is_stopped_while_its_project_is_read(annotated, tiny_checkpoint, monkeypatch):
