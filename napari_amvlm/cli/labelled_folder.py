@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from napari_amvlm.imaging import (
     to_rgb01,
 )
 from napari_amvlm.project.storage import array_hash
-from napari_amvlm.session.learning_data import UNLABELLED_BYTES
+from napari_amvlm.session.learning_data import LABELLED_BYTES, UNLABELLED_BYTES
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def folder_data(
     unlabelled: Path | None = None,
     *,
     unlabelled_bytes: int = UNLABELLED_BYTES,
+    labelled_bytes: int = LABELLED_BYTES,
     on_message: Callable[[str], None] | None = None,
 ) -> LearningData:
     """Return what there is to learn from; images on which nobody answered the prompts are unlabelled.
@@ -76,6 +78,8 @@ def folder_data(
         A folder of images; masks in it are not looked at, and copies of labelled images are left out.
     unlabelled_bytes
         At most so much memory goes to unlabelled images; beyond it a fixed choice of them is taken.
+    labelled_bytes
+        Memory for labelled images; those that have no room are read again whenever they are needed.
     on_message
         Called with a sentence where there are more than that, or copies, and for each unlabelled image that cannot be
         used.
@@ -88,12 +92,18 @@ def folder_data(
         A labelled image or its mask cannot be used; unlabelled images that cannot are left out.
     """
     from napari_amvlm.learning.data import LearningData, UnlabelledImage
+    from napari_amvlm.learning.labelled_memory import LabelledMemory
 
-    every = [_labelled_image(predictor, labelled, pair, prompts) for pair in labelled.pairs]
+    every, copies, memory = [], Copies(), LabelledMemory(labelled_bytes)
+    for pair in labelled.pairs:
+        read = functools.partial(_labelled_image, predictor, labelled, pair, prompts)
+        image = read()
+        copies.add(image.name, image.pixels())
+        every.append(memory.kept(image, read))
     images = [image for image in every if image.masks]
     if not any(image.shown(prompt).any() for image in images for prompt in image.masks):
         raise LabelsError(f"All masks in {labelled.root} are empty, so there is nothing to learn; add one that is not.")
-    copies, say = Copies((image.name, image.pixels()) for image in every), on_message or (lambda _text: None)
+    say = on_message or (lambda _text: None)
     unanswered = tuple(UnlabelledImage(image.name, image.image) for image in every if not image.masks)
     others = () if unlabelled is None else _unlabelled_images(unlabelled, copies, unlabelled_bytes, say)
     return LearningData(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,15 +79,12 @@ class CropSource:
             if not isinstance(image.image, np.ndarray):
                 for prompt in image.masks:
                     self._labelled[self._scales[prompt]].append(partial(self._read, image, prompt))
+                known_whole = known_whole and image.reviewed is None
                 continue
             fitted = {scale: self._fitted(image.image, scale) for scale in {self._scales[p] for p in image.masks}}
-            for prompt, mask in image.masks.items():
-                scale, seen = self._scales[prompt], image.reviewed_for(prompt)
-                reviewed = np.ones_like(mask) if seen is None else seen
-                sample = self._sample(fitted[scale], prompt, scale, mask, reviewed)
-                if prompt in image.objects and scale == "tiles" and model.objects is not None:
-                    depth = torch.from_numpy(np.rint(depth_of(image.objects[prompt]) * 255).astype(np.uint8))
-                    sample = replace(sample, answer=torch.cat([sample.answer, depth[None]]))
+            for prompt in image.masks:
+                scale = self._scales[prompt]
+                sample = self._sample(fitted[scale], image, prompt)
                 known_whole = known_whole and bool(sample.answer[1].all())
                 self._labelled[scale].append(partial(_same, sample))
         self._unlabelled: dict[ScaleName, list[UnlabelledImage]] = {}
@@ -185,21 +182,22 @@ class CropSource:
         """Return an image as it is cropped, `(3, H, W)`: whole ones on their canvas."""
         return torch.from_numpy(fit_square(image, self._model.whole) if scale == "whole" else image).permute(2, 0, 1)
 
-    def _sample(
-        self, pixels: Tensor, prompt: str, scale: ScaleName, mask: NDArray[np.bool_], reviewed: NDArray[np.bool_]
-    ) -> _Sample:
-        answer, known = mask, reviewed
+    def _sample(self, pixels: Tensor, image: LabelledImage, prompt: str) -> _Sample:
+        """Return a sample of an image whose pixels were fitted."""
+        mask, scale, seen = image.masks[prompt], self._scales[prompt], image.reviewed_for(prompt)
+        reviewed = np.ones_like(mask) if seen is None else seen
+        rows = [mask, reviewed]
         if scale == "whole":
             # What lies outside the image is known to be background.
-            answer = fit_square(mask, self._model.whole) > 0
-            known = fit_square(~reviewed, self._model.whole) == 0
+            rows = [fit_square(mask, self._model.whole) > 0, fit_square(~reviewed, self._model.whole) == 0]
+        elif prompt in image.objects and self._model.objects is not None:
+            rows.append(np.rint(depth_of(image.objects[prompt]) * 255))
         spots = self._spots(reviewed) if scale == "tiles" else None
-        return _Sample(pixels, prompt, torch.from_numpy(np.stack([answer, known]).astype(np.uint8)), spots)
+        return _Sample(pixels, prompt, torch.from_numpy(np.stack(rows).astype(np.uint8)), spots)
 
     def _read(self, image: LabelledImage, prompt: str) -> _Sample:
-        """Return a sample of an image that is read when it is drawn; all of it is reviewed."""
-        mask, scale = image.masks[prompt], self._scales[prompt]
-        return self._sample(self._fitted(image.pixels(), scale), prompt, scale, mask, np.ones_like(mask))
+        """Return a sample of an image that is read when it is drawn."""
+        return self._sample(self._fitted(image.pixels(), self._scales[prompt]), image, prompt)
 
     def _spots(self, reviewed: np.ndarray) -> Tensor | None:
         """Return rows and columns of some reviewed pixels; None where that is all of them or none."""

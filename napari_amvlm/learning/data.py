@@ -48,6 +48,8 @@ class LabelledImage:
         that are not in it were looked at everywhere. The others count as unlabelled, not as background.
     objects
         Numbers of the objects of the prompts whose objects a person told apart, `(H, W)`.
+    shows
+        Of an image that is read when it is needed, the prompts that its masks show; None counts all as shown.
 
     Raises
     ------
@@ -61,6 +63,7 @@ class LabelledImage:
     scales: Mapping[str, ScaleName]
     reviewed: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
     objects: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
+    shows: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, of what is in memory."""
@@ -79,6 +82,12 @@ class LabelledImage:
     def pixels(self) -> NDArray[np.float32]:
         """Return the image, float32 `(H, W, 3)` in [0, 1]."""
         return self.image if isinstance(self.image, np.ndarray) else self.image.read()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of pixels and masks, of an image in memory."""
+        reviewed = [r for prompt in self.masks if (r := self.reviewed_for(prompt)) is not None]
+        return sum(a.nbytes for a in (self.pixels(), *self.masks.values(), *reviewed, *self.objects.values()))
 
     def squared(self, side: int) -> LabelledImage:
         """Return the image and its masks, resized to a square of this side."""
@@ -179,11 +188,13 @@ class LearningData:
         return {prompt: counts.most_common(1)[0][0] for prompt, counts in counted.items()}
 
     def shown_prompts(self) -> set[str]:
-        """Return the prompts that a labelled image shows; masks of stored images are not read: they count as shown."""
+        """Return the prompts that a labelled image shows; masks of stored images are not read, see `shows`."""
         shown: set[str] = set()
         for image in self.labelled:
-            stored = not isinstance(image.image, np.ndarray)
-            shown |= {p for p in image.masks if p not in shown and (stored or image.shown(p).any())}
+            if isinstance(image.image, np.ndarray):
+                shown |= {p for p in image.masks if p not in shown and image.shown(p).any()}
+            else:
+                shown |= set(image.masks) if image.shows is None else image.shows
         return shown
 
     def at_one_scale(self) -> LearningData:

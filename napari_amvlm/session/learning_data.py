@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import Cancelled, ImageError, ProjectError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 UNLABELLED_BYTES = 2 << 30
 """Memory for unlabelled images, unless the caller says otherwise."""
 
+LABELLED_BYTES = 2 << 30
+"""Memory for labelled and held-out images together, unless the caller says otherwise."""
+
 
 def learning_data(
     project: Project,
@@ -32,6 +36,7 @@ def learning_data(
     predictor_scales: ScaleChooser,
     on_problem: Callable[[str], None] | None = None,
     unlabelled_bytes: int = UNLABELLED_BYTES,
+    labelled_bytes: int = LABELLED_BYTES,
     run: RunRecord | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> LearningData:
@@ -52,6 +57,8 @@ def learning_data(
         is scored or not, an unlabelled one of either.
     unlabelled_bytes
         Memory for unlabelled images; where they need more, a fixed choice of them is taken.
+    labelled_bytes
+        Memory for labelled and held-out images; those that have no room are read again whenever they are needed.
     run
         Read what this earlier run saw instead, whatever was accepted since.
     should_stop
@@ -67,12 +74,12 @@ def learning_data(
     from napari_amvlm.learning.data import Entries, LearningData
 
     entries = present_entries(project, unlabelled_bytes) if run is None else _entries_of(project, run)
-    reader = _Reader(project, predictor_scales, on_problem, should_stop)
+    reader = _Reader(project, predictor_scales, on_problem, should_stop, labelled_bytes)
     validation, validate = reader.labelled(entries.validate)
     if run is None:  # an earlier run is read as it was
         reader.hold_out(validation)
     labelled, train = reader.labelled(entries.train)
-    unlabelled, seen = reader.unlabelled(entries.unlabelled, () if run is not None else labelled)
+    unlabelled, seen = reader.unlabelled(entries.unlabelled)
     prompts = dict.fromkeys(prompt for image in labelled for prompt in image.masks)
     return LearningData(
         labelled=labelled,
@@ -170,18 +177,23 @@ class _Reader:
         scales: ScaleChooser,
         on_problem: Callable[[str], None] | None,
         should_stop: Callable[[], bool] = lambda: False,
+        labelled_bytes: int = LABELLED_BYTES,
     ) -> None:
+        from napari_amvlm.learning.labelled_memory import LabelledMemory
+
+        self._memory = LabelledMemory(labelled_bytes)
         self._project, self._scales, self._on_problem, self._should_stop = project, scales, on_problem, should_stop
         self._names = image_names(project)
         self._corrections = {c.id: c for c in project.corrections.select(history=True)}
-        self._held_out: dict[str, str] = {}
+        self._held_out: dict[str, str] | None = None
         self._copies = Copies()
 
     def hold_out(self, validation: Iterable[LabelledImage]) -> None:
-        """Leave out from now on what has the pixels of an image of `validation`, or of one that is held out unscored.
+        """Leave out from now on copies of an image of `validation`, of one that is held out unscored, and of others.
 
         A mask that nobody corrected yet scores nothing today; once it is corrected, its pixels must not be learnt.
         """
+        self._held_out = {}
         read = {image.name: image for image in validation}
         for record in self._project.images.select("held_out = 1"):
             # one that cannot be read scores nothing
@@ -203,23 +215,22 @@ class _Reader:
         read: list[int] = []
         for image_id in sorted(by_image):
             with _reporting(self._on_problem):
-                image = self._image(self._project.images.get(image_id), by_image[image_id])
+                again = functools.partial(self._image, self._project.images.get(image_id), by_image[image_id])
+                image = again()
                 twin = self._held_out.get(array_hash(image.pixels())) if self._held_out else None
                 if twin is None:
-                    images.append(image)
+                    if self._held_out is not None:
+                        self._copies.add(image.name, image.pixels())
+                    images.append(self._memory.kept(image, again))
                     read.extend(c.id for c in by_image[image_id])
                 elif self._on_problem is not None:
                     self._on_problem(f"{image.name} has the pixels of {twin}, which is held out to score models.")
         return tuple(images), tuple(sorted(read))
 
-    def unlabelled(
-        self, ids: Iterable[int], labelled: Iterable[LabelledImage]
-    ) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
+    def unlabelled(self, ids: Iterable[int]) -> tuple[tuple[UnlabelledImage, ...], tuple[int, ...]]:
         """Return images without their masks, and their ids; none that cannot be read or is a copy of another one."""
         from napari_amvlm.learning.data import UnlabelledImage
 
-        for image in labelled:
-            self._copies.add(image.name, image.pixels())
         images: list[UnlabelledImage] = []
         read: list[int] = []
         for image_id in sorted(ids):
@@ -230,7 +241,7 @@ class _Reader:
                     images.append(UnlabelledImage(image=pixels, name=name))
                     read.append(image_id)
                 elif self._on_problem is not None:
-                    held_out = original in self._held_out.values()
+                    held_out = original in (self._held_out or {}).values()
                     reason = "is held out to score models" if held_out else "has an accepted mask"
                     self._on_problem(f"{name} is a copy of {original}, which {reason}.")
         return tuple(images), tuple(read)

@@ -1,5 +1,7 @@
 """What is drawn: scales, borders, and views that leave places where the words say they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.data import LabelledImage, LearningData, UnlabelledImage
+from napari_amvlm.learning.labelled_memory import LabelledMemory
 from napari_amvlm.learning.views import warp
 
 _CPU = torch.device("cpu")
@@ -90,6 +93,34 @@ def test_tiles_are_not_turned_where_the_prompt_names_a_place(tiny_config, prompt
 
     rises = tiles[..., 40:].mean((1, 2, 3)) - tiles[..., :24].mean((1, 2, 3))
     assert bool((rises < 0).any()) == turned
+
+
+def test_an_image_that_has_no_room_is_drawn_as_one_in_memory(counting_model):
+    config = counting_model.config
+    nuclei, lungs = _image("nuclei", "tiles"), _image("lungs", "whole")
+    part = np.zeros((96, 128), np.bool_)
+    part[:48] = True
+    objects = {"nuclei": nuclei.masks["nuclei"].astype(np.int32)}
+    given = [replace(nuclei, reviewed=part, objects=objects), replace(lungs, reviewed={"lungs": part})]
+    reads = []
+
+    def kept(image, limit):
+        return LabelledMemory(limit).kept(image, lambda: reads.append(image.name) or image)
+
+    roomy, tight = ([kept(image, limit) for image in given] for limit in (1 << 20, 1000))
+    sources = [CropSource(LearningData(tuple(images)), _config(), config, _CPU) for images in (roomy, tight)]
+
+    assert [image.nbytes for image in given] == [96 * 128 * (12 + 1 + 1 + 4), 96 * 128 * (12 + 1 + 1)]
+    assert roomy == given
+    assert [source.has_unknown for source in sources] == [True, True]
+    assert not reads
+    assert LearningData(tuple(tight)).shown_prompts() == {"nuclei", "lungs"}
+    for source in sources:
+        batches = [source.draw() for _ in range(6)]
+        assert {batch.prompts[0] for batch in batches} == {"nuclei", "lungs"}
+        assert all((batch.depth is not None) == (batch.prompts[0] == "nuclei") for batch in batches)
+        assert all(0.2 < float(batch.known.mean()) < 1 for batch in batches)
+    assert set(reads) == {"nuclei", "lungs"}
 
 
 def test_a_prompt_is_learnt_at_the_scale_of_most_images(tiny_config):

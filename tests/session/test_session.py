@@ -220,6 +220,22 @@ def test_unlabelled_images_beyond_the_memory_are_a_fixed_choice(project):
     assert [i.name for i in once.unlabelled] == [i.name for i in again.unlabelled]
 
 
+def test_labelled_images_beyond_the_memory_are_read_again(annotated, monkeypatch):
+    roomy = learning_data(annotated, predictor_scales=_scale)
+    one = roomy.labelled[0].nbytes
+    tight = learning_data(annotated, predictor_scales=_scale, labelled_bytes=2 * one)
+    loaded, load = [], annotated.images.load
+    monkeypatch.setattr(annotated.images, "load", lambda record: loaded.append(record.name) or load(record))
+
+    for first, second in zip((*roomy.labelled, *roomy.validation), (*tight.labelled, *tight.validation), strict=True):
+        np.testing.assert_array_equal(second.pixels(), first.pixels())
+        np.testing.assert_array_equal(second.masks["nuclei"], first.masks["nuclei"])
+
+    assert loaded == ["image 1", "image 2", "image 4"]
+    assert tight.entries == roomy.entries
+    assert tight.shown_prompts() == {"nuclei"}
+
+
 def test_copies_in_other_files_are_not_unlabelled_images(annotated, tmp_path):
     for number in (1, 3, 9):
         tifffile.imwrite(tmp_path / f"{number}.tif", _pixels(number), photometric="rgb", compression="zlib")
