@@ -77,6 +77,16 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def starts_with(path: Path, text: str) -> bool:
+    """Tell whether a file can be read and begins with this text in UTF-8."""
+    start = text.encode()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
+
+
 def refuse_existing(files: Iterable[Path], *, overwrite: bool = False) -> None:
     """Raise InputError where a file is there already."""
     for file in files:

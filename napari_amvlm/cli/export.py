@@ -38,9 +38,11 @@ def export(
     """Write the accepted masks of a project.
 
     Label images: labelcol/ with values 1..K and classes.csv; of tiff and png, evaluate and fine-tune read them.
-    Images that had to be left out are named; the exit code is then 1.
+    Images that had to be left out are named; the exit code is then 1. Of what is there already, only an earlier
+    export is replaced.
     """
     from napari_amvlm.exports import ExportOptions, count_left_out, export_as
+    from napari_amvlm.exports.coco import is_own_coco
     from napari_amvlm.project import Project
 
     if not project.is_dir():
@@ -48,6 +50,10 @@ def export(
     missing = [path for path in scans or () if not path.exists()]
     if missing:
         raise InputError(f"There is no file or folder {missing[0]}; check --scans.")
+    if kind == "coco" and output.is_file():
+        if not is_own_coco(output):
+            raise InputError(f"{output} was not made by export; give another -o, or move it away.")
+        remark(f"{output} is of an earlier export; it is replaced.")
     options = ExportOptions(images=images, objects=objects, segmentation=segmentation, scans=tuple(scans or ()))
     with Project.open(project, read_only=True) as opened:
         notes = export_as(opened, kind, output, options)

@@ -15,7 +15,7 @@ import typer
 
 from napari_amvlm.cli.console import DeviceOption, ModelOption, TextModelOption, progress, remark, say
 from napari_amvlm.cli.replay import check_parent, find_replay, parent_file
-from napari_amvlm.errors import Cancelled, InputError, ProjectError
+from napari_amvlm.errors import Cancelled, InputError, ModelFileError, ProjectError
 from napari_amvlm.generators import drain
 from napari_amvlm.wording import counted, shortened
 
@@ -116,10 +116,12 @@ def check_source(source: Source) -> Source:
 def check_output(output: Path | None) -> Path:
     """Return the path of the new model, after finding out that it can be written.
 
+    A model of an earlier run that is there will be replaced, which is said.
+
     Raises
     ------
     InputError
-        It is missing, of another type, or in a folder that cannot be written.
+        It is missing, of another type, in a folder that cannot be written, or another file that is there.
     """
     if output is None:
         raise InputError("Say where the new model goes, for instance -o better.safetensors.")
@@ -133,7 +135,22 @@ def check_output(output: Path | None) -> Path:
         raise InputError(f"{output.parent} cannot be made ({error.strerror}); choose another -o.") from error
     if not os.access(output.parent, os.W_OK):
         raise InputError(f"{output.parent} cannot be written to; choose another -o.")
+    if output.exists():
+        _check_earlier(output)
     return output
+
+
+def _check_earlier(output: Path) -> None:
+    """Say that a model of an earlier run will be replaced; raise `InputError` where the file is something else."""
+    from napari_amvlm.models.model_info import read_info
+
+    try:
+        learnt = read_info(output).parent is not None
+    except ModelFileError:
+        learnt = False
+    if not learnt:
+        raise InputError(f"{output} was not made by fine-tune; give another -o, or move it away.")
+    remark(f"{output} is the model of an earlier run; the new one will replace it.")
 
 
 def learning_config(minutes: float | None, steps: int | None, seed: int) -> LearningConfig:

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_amvlm.exports.annotated import annotated_images, project_prompts
 from napari_amvlm.exports.outlines import connected_parts, polygon, without_holes
-from napari_amvlm.files import write_text
+from napari_amvlm.files import starts_with, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_amvlm.project import Project
 
 Segmentation = Literal["rle", "polygons"]
+_DESCRIPTION = "napari-amvlm project "
 
 
 def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "rle") -> list[str]:
@@ -62,7 +63,7 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
         for annotation in _annotations(image, prompts, segmentation):
             annotations.append({"id": len(annotations) + 1, **annotation})
     content = {
-        "info": {"description": f"napari-amvlm project {project.name}", "version": "1"},
+        "info": {"description": f"{_DESCRIPTION}{project.name}", "version": "1"},
         "licenses": [],
         "images": images,
         "categories": [
@@ -72,6 +73,11 @@ def export_coco(project: Project, path: Path, *, segmentation: Segmentation = "r
     }
     write_text(path, json.dumps(content))
     return notes
+
+
+def is_own_coco(path: Path) -> bool:
+    """Tell whether an export wrote a file."""
+    return starts_with(path, f'{{"info": {{"description": "{_DESCRIPTION}')
 
 
 def run_lengths(rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, int]) -> list[int]:

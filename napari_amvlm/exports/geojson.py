@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_amvlm.exports.annotated import annotated_images
+from napari_amvlm.errors import InputError
+from napari_amvlm.exports.annotated import annotated_images, file_stems
 from napari_amvlm.exports.outlines import connected_parts, polygon
-from napari_amvlm.files import write_text
+from napari_amvlm.files import disk_errors, starts_with, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from napari_amvlm.exports.annotated import AnnotatedImage
     from napari_amvlm.project import Project
 
+_START = '{"type": "FeatureCollection", "image": {"name": '
+"""How the files of an export begin, by which a later one knows them."""
 _NAMESPACE = uuid.UUID("5f0b1c0e-6a86-4b0c-9d5e-2f6f9f0f4a11")
 """Of the ids of objects, so that two exports of the same objects have the same ids."""
 
@@ -32,9 +36,20 @@ def export_geojson(project: Project, root: Path) -> list[str]:
     Each file has one member that GeoJSON does not know and its readers pass over: `image`, with the name, size and hash
     of the image, its corner on its slide, the prompts that were answered, and the geometry that was reviewed where that
     was not everywhere.
+    An earlier export there is replaced: its files of images of the project that this one leaves out are removed.
     Returns and raises what `export_coco` does.
+
+    Raises
+    ------
+    InputError
+        A file of one of these names is there that no export wrote.
     """
+    for _, stem in file_stems(project):
+        path = root / f"{stem}.geojson"
+        if path.exists() and not starts_with(path, _START):
+            raise InputError(f"{path} was not made by export; give another -o, or move it away.")
     notes: list[str] = []
+    written: set[Path] = set()
     colours = {record.text: _rgb(record.style.colour) for record in project.prompts.all()}
     for image in annotated_images(project, notes):
         height, width = image.record.shape
@@ -45,8 +60,24 @@ def export_geojson(project: Project, root: Path) -> list[str]:
             notes.append(f"{image.stem}: its coordinates are those of the slide, where its corner is at x {x}, y {y}.")
         known |= image.description(list(image.masks), partial(_geometry, top=y, left=x))
         collection = {"type": "FeatureCollection", "image": known, "features": list(_features(image, colours))}
-        write_text(root / f"{image.stem}.geojson", json.dumps(collection))
+        path = root / f"{image.stem}.geojson"
+        write_text(path, json.dumps(collection))
+        written.add(path)
+    _remove_others(project, root, written)
     return notes
+
+
+def _remove_others(project: Project, root: Path, written: Collection[Path]) -> None:
+    """Remove what earlier exports wrote of images of the project and this one did not."""
+    images = {(record.name, record.sha256 if record.source == "file" else None) for record in project.images.all()}
+    for path in root.glob("*.geojson"):
+        if path in written or not starts_with(path, _START):
+            continue
+        with contextlib.suppress(ValueError):  # a file that somebody damaged is left alone
+            image = json.loads(path.read_text(encoding="utf-8"))["image"]
+            if (image["name"], image.get("sha256")) in images:
+                with disk_errors(path):
+                    path.unlink()
 
 
 def _features(image: AnnotatedImage, colours: Mapping[str, list[int]]) -> Iterator[dict[str, Any]]:

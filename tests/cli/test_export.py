@@ -38,6 +38,22 @@ def test_coco_is_one_file(run, project, tmp_path):
     assert [annotation["area"] for annotation in content["annotations"]] == [225]
 
 
+def test_an_earlier_coco_export_is_replaced_and_said_so_and_another_file_is_not(run, project, tmp_path):
+    output = tmp_path / "masks.json"
+    first = run("export", project, "--format", "coco", "-o", output)
+    again = run("export", project, "--format", "coco", "-o", output)
+    output.write_text("[]", encoding="utf-8")
+    refused = run("export", project, "--format", "coco", "-o", output)
+
+    assert (first.code, first.err) == (0, "")
+    assert (again.code, again.err) == (0, f"{output} is of an earlier export; it is replaced.\n")
+    assert (refused.code, refused.err) == (
+        2,
+        f"napari-amvlm: {output} was not made by export; give another -o, or move it away.\n",
+    )
+    assert output.read_text(encoding="utf-8") == "[]"
+
+
 def test_an_export_with_images_can_be_evaluated(run, project, tiny_checkpoint, tmp_path):
     run("export", project, "--format", "tiff", "-o", tmp_path / "out", "--images")
 

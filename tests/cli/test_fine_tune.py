@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tifffile import imwrite
 
-from napari_amvlm.cli.fine_tune import stop_on_interrupt
+from napari_amvlm.cli.fine_tune import check_output, stop_on_interrupt
 from napari_amvlm.cli.labelled_folder import folder_data, folder_prompts
 from napari_amvlm.config import LearningConfig
-from napari_amvlm.errors import DatasetError, LabelsError, PromptError
+from napari_amvlm.errors import DatasetError, InputError, LabelsError, PromptError
 from napari_amvlm.generators import drain
 from napari_amvlm.imaging import read_folder, read_image
 from napari_amvlm.learning import fine_tune
@@ -101,6 +101,21 @@ def test_a_model_from_a_project(run, binary_folder, tiny_checkpoint, tmp_path):
     assert (report["dice_before"], report["dice_after"], report["verdict"]) == (None, None, "too_few")
     assert "not judged on nuclei (0 of 3 corrected held-out images)" in outcome.err
     assert (tmp_path / "new.safetensors").is_file()
+
+
+def test_only_the_model_of_an_earlier_run_is_replaced_and_said_so(capsys, tiny_model, tmp_path):
+    told = {"name": "n", "licence": "CC0-1.0", "training_data": "none"}
+    foreign, learnt = tmp_path / "foreign.safetensors", tmp_path / "learnt.safetensors"
+    save_model(tiny_model, foreign, **told)
+    save_model(tiny_model, learnt, **told, parent="0" * 64)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"notes")
+
+    for path in (foreign, broken):
+        with pytest.raises(InputError, match="was not made by fine-tune; give another -o"):
+            check_output(path)
+    assert check_output(learnt) == learnt
+    assert "is the model of an earlier run; the new one will replace it." in capsys.readouterr().err
 
 
 def test_a_run_of_a_project_starts_from_the_installed_model_that_was_chosen_there(

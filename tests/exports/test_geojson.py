@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.measure import points_in_poly
 
+from napari_amvlm.errors import InputError
 from napari_amvlm.exports import export_geojson
 from napari_amvlm.project import Answer, Project
 
@@ -40,6 +41,35 @@ def test_one_file_for_each_accepted_image(project, tmp_path):
 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["chest-2.geojson", "chest.geojson"]
     assert any("50 %" in note for note in notes)
+
+
+def test_an_earlier_export_is_replaced_as_a_whole_and_nothing_else(project, tmp_path):
+    out, (first, second) = tmp_path / "out", project.images.accepted()
+    export_geojson(project, out)
+    for name in ("mine", "damaged"):
+        (out / f"{name}.geojson").write_bytes((out / "chest.geojson").read_bytes()[: 30 if name == "mine" else -9])
+    (lost,) = project.corrections.select(second.id)
+    (project.root / lost.mask_file).write_bytes(b"no mask any more")
+
+    notes = export_geojson(project, out)
+
+    assert any(note.startswith("Left out: ") for note in notes)
+    assert sorted(path.stem for path in out.iterdir()) == ["chest", "damaged", "mine"]
+
+    (out / "chest.geojson").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"chest\.geojson was not made by export"):
+        export_geojson(project, out)
+    assert (out / "chest.geojson").read_text(encoding="utf-8") == "{}"
+    assert first.name == "chest.png"
+
+
+def test_the_file_of_an_image_that_is_accepted_no_more_goes_with_the_next_export(project, tmp_path):
+    export_geojson(project, tmp_path / "out")
+    project.corrections.reject(project.images.accepted()[1].id, "lungs")
+
+    export_geojson(project, tmp_path / "out")
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["chest.geojson"]
 
 
 @pytest.mark.timeout(60)  # a scan of the whole image for each part took minutes
