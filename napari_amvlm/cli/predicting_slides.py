@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_amvlm.cli.predict_request import answers, model_token
-from napari_amvlm.errors import InputError
+from napari_amvlm.errors import InputError, PromptError
 from napari_amvlm.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ def predict_one_slide(
         A prompt was not taught, or needs the whole image, or the store is that of another request.
     """
     from napari_amvlm.imaging import Tile
-    from napari_amvlm.models.words.composition import needs_whole_image
     from napari_amvlm.slides import SlideRun, memory_needed, memory_note, number_objects
-    from napari_amvlm.slides.slide_run import CACHE_BYTES
+    from napari_amvlm.slides.slide_run import CACHE_BYTES, check_slide_prompts
 
     path = image.path
     if request.views > 1:
         raise InputError(f"{path} is a slide, which is seen in one view; leave out --views.")
     if unknown := predictor.not_taught(request.prompts):
         raise InputError(f"{path} is a slide: {' '.join(unknown.values())} On slides, give known words only.")
-    for prompt in request.prompts:
-        if refusal := needs_whole_image(predictor.model.config, prompt):
-            raise InputError(f"{path} is a slide: {refusal}")
+    try:
+        check_slide_prompts(predictor, request.prompts)
+    except PromptError as refusal:
+        raise InputError(f"{path} is a slide: {refusal}") from refusal
     store = _store(predictor, image, folder, request)
     region = None
     if request.region:

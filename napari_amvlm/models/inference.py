@@ -109,7 +109,8 @@ def is_countable(model: AMVLM, prompt: str) -> bool:
     if model.config.objects is None:
         return False
     meaning = taught(model.config, prompt)
-    names = [concept.name for concept in meaning.concepts] if meaning is not None else []
+    # objects of a prompt that is composed of several masks are none of the network's
+    names = [concept.name for concept in meaning.concepts] if meaning is not None and not meaning.structured else []
     return bool(names) and set(names) <= set(model.config.objects.concepts)
 
 

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_amvlm.imaging import resize
-from napari_amvlm.imaging.settle import settle
 from napari_amvlm.slides.slide_tiles import blended
 from napari_amvlm.slides.store import WrittenBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging import Tile
     from napari_amvlm.slides.blocks import BlockIndex
+    from napari_amvlm.slides.composer import SlideComposer
     from napari_amvlm.slides.slide_tiles import SlideTiles, TileOutput
     from napari_amvlm.slides.source import SlideSource
     from napari_amvlm.slides.store import SlideStore
@@ -91,12 +90,12 @@ class BlockWriter:
 
     Parameters
     ----------
-    largest
-        For each prompt the largest hole and speck that its objects do not have, see `settle`.
+    composer
+        Makes the maps of the prompts of those of their words.
     """
 
-    def __init__(self, source: SlideSource, store: SlideStore, largest: Sequence[tuple[int, int]], total: int) -> None:
-        self._source, self._store, self._largest = source, store, largest
+    def __init__(self, source: SlideSource, store: SlideStore, composer: SlideComposer, total: int) -> None:
+        self._source, self._store, self._composer = source, store, composer
         self._total, self._done = total, 0
         self._waiting: list[tuple[WrittenBlock, SlideReport]] = []
         self._last = 0.0
@@ -133,13 +132,13 @@ class BlockWriter:
         return [report for _, report in waiting]
 
     def _written(self, block: BlockTask) -> WrittenBlock:
+        count = len(self._store.request.prompts)
         if not block.outputs:
-            return WrittenBlock(block.index, None, None, (0.0,) * len(self._largest))
+            return WrittenBlock(block.index, None, None, (0.0,) * count)
         found, logits = blended(block.tiles, block.outputs, block.area)
-        presence = tuple(float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60))))
-        count = len(self._largest)
-        maps = [settle(p, hole=h, speck=s) for p, (h, s) in zip(found[:count], self._largest, strict=True)]
-        on_slide = self._on_slide(np.stack([*maps, *found[count:]]), block)
+        of_words = [float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60)))]
+        maps, presence = self._composer.compose(found, of_words)
+        on_slide = self._on_slide(maps, block)
         return self._store.write_finest(block.index, on_slide[:count], presence, on_slide[count:])
 
     def _on_slide(self, probability: NDArray[np.float32], block: BlockTask) -> NDArray[np.float32]:

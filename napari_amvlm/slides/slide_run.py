@@ -10,11 +10,12 @@ import numpy as np
 
 from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.device import release_memory, retry_with_less
-from napari_amvlm.errors import Cancelled, InputError
+from napari_amvlm.errors import Cancelled, InputError, PromptError
 from napari_amvlm.models.device_model import TileLoad
-from napari_amvlm.models.inference import settled_sizes
+from napari_amvlm.models.words.composition import needs_whole_image
 from napari_amvlm.slides.block_writer import BlockTask, BlockWriter
 from napari_amvlm.slides.blocks import BlockPlan
+from napari_amvlm.slides.composer import SlideComposer
 from napari_amvlm.slides.rectangles import around, cut, inside, whole_pixels
 from napari_amvlm.slides.slide_tiles import SlideTiles, TileOutput
 from napari_amvlm.slides.source import SlideSource
@@ -23,7 +24,7 @@ from napari_amvlm.slides.tissue import TissueMap
 from napari_amvlm.thread_switching import quick_switching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -65,6 +66,8 @@ class SlideRun:
     ------
     ImageError
         The slide cannot be used.
+    PromptError
+        See `check_slide_prompts`.
     InputError
         The store is that of a slide of another size, or the region lies outside.
     """
@@ -81,6 +84,7 @@ class SlideRun:
         cache_bytes: int = CACHE_BYTES,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
+        check_slide_prompts(predictor, store.request.prompts)
         self._predictor = predictor
         self._model = predictor.model
         self._store = store
@@ -97,7 +101,7 @@ class SlideRun:
         self._tiles = SlideTiles(self._source.padded, config.tile, config.overlap)
         self._overlap = config.overlap
         self._cache: ByteCache[TileOutput] = ByteCache(cache_bytes)
-        self._largest = [settled_sizes(self._model, prompt) for prompt in store.request.prompts]
+        self._composer = SlideComposer(self._model, store.request.prompts)
         self._margins = self._needed_margins()
         self.batch = batch or default_batch(predictor)
         self._storing: Future[list[SlideReport]] | None = None
@@ -131,7 +135,7 @@ class SlideRun:
         ImageError, StorageError
             The slide is damaged there, or the disk is full; finished blocks are in the store.
         """
-        blocks = BlockWriter(self._source, self._store, self._largest, self.total)
+        blocks = BlockWriter(self._source, self._store, self._composer, self.total)
         with (
             quick_switching(),
             ThreadPoolExecutor(1, "slide-reader") as reader,
@@ -187,7 +191,7 @@ class SlideRun:
     def _needed_margins(self) -> tuple[int, int]:
         """Return how far around a block one has to look: for what it is resampled from, and for holes and specks."""
         source = self._source
-        largest = max(sum(sizes) for sizes in self._largest)
+        largest = max(sum(sizes) for sizes in self._composer.largest)
         # What reaches further out of the block has more pixels than are settled.
         around_specks = min(largest + 2, _MOST_AROUND) if largest else 0
         if source.working == source.shape:
@@ -244,7 +248,7 @@ class SlideRun:
             chosen.update(self._beside(following, self.batch - own, chosen))
             request = self._store.request
             pixels_of = np.stack(list(chosen.values()))
-            maps = self._predictor.predict_tiles(pixels_of, request.prompts, separate=request.objects)
+            maps = self._predictor.predict_tiles(pixels_of, self._composer.words, separate=request.objects)
             found = maps.probability if maps.depth is None else np.concatenate([maps.probability, maps.depth])
             for row, tile in enumerate(chosen):
                 output = TileOutput(np.ascontiguousarray(found[:, row]), maps.presence[:, row])
@@ -288,6 +292,13 @@ class SlideRun:
             self._tiles = SlideTiles(self._source.padded, less.side, min(self._overlap, less.side // 4))
             self._cache.clear()
         return less.change_from(before)
+
+
+def check_slide_prompts(predictor: Predictor, prompts: Iterable[str]) -> None:
+    """Raise `PromptError` where tiles do not show what a prompt says: a part of a whole image."""
+    for prompt in prompts:
+        if refusal := needs_whole_image(predictor.model.config, prompt):
+            raise PromptError(refusal)
 
 
 def default_batch(predictor: Predictor) -> int:

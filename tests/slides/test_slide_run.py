@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from napari_amvlm.config import Concept
 from napari_amvlm.device import bounded_threads
-from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError
+from napari_amvlm.errors import Cancelled, InputError, OutOfMemoryError, PromptError
 from napari_amvlm.imaging import ImageData, Tile
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.inference import is_countable
 from napari_amvlm.predictor import Predictor
 from napari_amvlm.slides import SlideRun
 from napari_amvlm.slides.store import BACKGROUND, DONE, TODO
@@ -50,6 +52,37 @@ def test_blocks_give_what_one_pass_gives(predictor, slide, pixels, open_store, m
     assert (store.states == DONE).all()
     assert np.abs(found - expected).max() < 0.02
     assert _differing(store, expected) < 0.001
+
+
+@pytest.fixture
+def composing(counting_model):
+    """Return a predictor of a model that knows two words of tissue, and what is put together of them."""
+    config = counting_model.config
+    stroma = Concept(name="stroma", prompts=("stroma",), scale="tiles", speck=20)
+    changes = {"concepts": (config.concepts[0], stroma), "structure": True}
+    counting_model.config = config.model_copy(update=changes)
+    return Predictor(counting_model, device="cpu")
+
+
+def test_unions_and_exclusions_are_composed_of_their_words_as_on_other_images(composing, pixels, open_store):
+    prompts = ("nuclei and stroma", "nuclei", "nuclei without stroma")
+    store = open_store(prompts=prompts, objects=True, countable=(False, True, False))
+
+    list(SlideRun(composing, ImageData(pixels, "slide", None, True), store).run())
+
+    composing.set_image(pixels)
+    expected = [composing.predict(prompt, scale="tiles").probability for prompt in prompts]
+    assert np.abs(np.asarray(store.probability[:]) / 255 - np.stack(expected)).max() < 0.02
+    assert np.abs(expected[0] - expected[2]).max() > 0.1
+    assert [bool(np.asarray(depth).any()) for depth in store.depth] == [False, True, False]
+    assert [is_countable(composing.model, prompt) for prompt in prompts] == [False, True, False]
+
+
+def test_parts_of_a_whole_image_are_refused(composing, slide, open_store):
+    store = open_store(prompts=("nuclei", "largest nucleus"))
+
+    with pytest.raises(PromptError, match="largest nucleus is a part of a whole image, and tiles of a slide"):
+        SlideRun(composing, slide, store)
 
 
 def test_the_depth_in_objects_is_that_of_one_pass(counting_model, slide, pixels, open_store):

@@ -11,7 +11,7 @@ import numpy as np
 from qtpy.QtCore import Signal
 
 from napari_amvlm._qt.predict.plane_thread import PromptThread, taught_prompts
-from napari_amvlm.errors import Cancelled, InputError, PromptError
+from napari_amvlm.errors import Cancelled, InputError
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class SlideThread(PromptThread):
 
     def _requests(self) -> Iterator[SlideRequest]:
         """Yield what is asked, by working scale."""
-        from napari_amvlm.models.words.composition import needs_whole_image
         from napari_amvlm.slides import SlideRequest, image_token
+        from napari_amvlm.slides.slide_run import check_slide_prompts
 
         job, image = self._job, self._job.image
         shape = (int(image.data.shape[0]), int(image.data.shape[1]))
@@ -112,8 +112,8 @@ class SlideThread(PromptThread):
             chosen = self._predictor.scale_for(
                 prompt, shape, scale=settings.scale, gray=not image.rgb, magnification=settings.magnification
             )
-            if chosen.name == "tiles" and (said := needs_whole_image(self._predictor.model.config, prompt)):
-                raise PromptError(said)
+            if chosen.name == "tiles":
+                check_slide_prompts(self._predictor, [prompt])
             scales.setdefault(chosen.name, []).append(prompt)
         file = image.path
         token = image_token(image)

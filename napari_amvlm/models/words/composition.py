@@ -91,7 +91,10 @@ def composition(config: ModelConfig, prompt: str) -> Composition | None:
 
 
 def needs_whole_image(config: ModelConfig, prompt: str) -> str:
-    """Return a sentence about a prompt that says nothing of single tiles: a third, a piece, a level; else nothing."""
+    """Return a sentence about a prompt that says nothing of single tiles: a third, a piece, a level; else nothing.
+
+    Unions and exclusions are the same in tiles as in a whole image.
+    """
     composed = composition(config, prompt)
     if composed is None or not (composed.level or any(term.detail for term in composed.terms)):
         return ""

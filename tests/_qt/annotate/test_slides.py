@@ -65,6 +65,16 @@ def test_what_is_in_view_is_masked_and_nothing_else(slide):
     assert slide.status() == "What was in view is done: nuclei."
 
 
+def test_a_part_of_a_whole_image_is_refused_before_anything_is_drawn(slide):
+    model = slide.workspace.predictor.model
+    model.config = model.config.model_copy(update={"structure": True})
+
+    slide.run("largest nucleus")
+
+    assert slide.status().startswith("Largest nucleus is a part of a whole image, and tiles of a slide")
+    assert "largest nucleus" not in slide.annotate.annotation().prompts()
+
+
 def test_the_view_comes_before_the_rest_of_the_slide(slide):
     found = []
     slide.annotate.prompts.found.connect(lambda _asked, piece: found.append(piece.index))

@@ -1,0 +1,62 @@
+"""Prompts on a slide out of the maps of plain words, as on other images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_amvlm.imaging.settle import settle
+from napari_amvlm.models.inference import settled_sizes
+from napari_amvlm.models.words.composition import composition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_amvlm.models.amvlm import AMVLM
+
+
+class SlideComposer:
+    """Which plain words the network is asked for some prompts, and how their maps become those of the prompts.
+
+    Attributes
+    ----------
+    words
+        W plain words, each once.
+    largest
+        For each of them the largest hole and speck that its objects do not have, see `settle`.
+    """
+
+    def __init__(self, model: AMVLM, prompts: Sequence[str]) -> None:
+        self._composed = [(prompt, composition(model.config, prompt)) for prompt in prompts]
+        words = (word for prompt, each in self._composed for word in (each.words if each else (prompt,)))
+        self.words = tuple(dict.fromkeys(words))
+        self.largest = [settled_sizes(model, word) for word in self.words]
+
+    def compose(
+        self, maps: NDArray[np.float32], presence: Sequence[float]
+    ) -> tuple[NDArray[np.float32], tuple[float, ...]]:
+        """Return the maps of P prompts and their presence in [0, 1].
+
+        Parameters
+        ----------
+        maps
+            Probability of each word, and after these, where it was asked for, how deep in objects each pixel lies,
+            `(W, H, W)` or `(2W, H, W)`; the prompts have as many. Composed prompts have no depth.
+        presence
+            Of each word, in [0, 1].
+        """
+        count = len(self.words)
+        settled = [settle(p, hole=h, speck=s) for p, (h, s) in zip(maps[:count], self.largest, strict=True)]
+        depths = maps[count:]
+        found, depth, present = [], [], []
+        for prompt, composed in self._composed:
+            rows = [self.words.index(word) for word in (composed.words if composed else (prompt,))]
+            masks, shares = [settled[row] for row in rows], [presence[row] for row in rows]
+            found.append(composed.compose(masks) if composed else masks[0])
+            present.append(composed.present(shares) if composed else shares[0])
+            if len(depths):
+                depth.append(np.zeros_like(masks[0]) if composed else depths[rows[0]])
+        return np.stack([*found, *depth]), tuple(present)
