@@ -9,6 +9,7 @@ fractions; per-image values are kept for paired tests.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_amvlm.errors import DatasetError, InputError, LabelsError, PromptErr
 from napari_amvlm.imaging import DataFolder, answered_masks, read_folder, read_image, read_mask, read_reviewed
 from napari_amvlm.imaging.scale import stretched, stretched_labels
 from napari_amvlm.metrics import Overlap, mean_overlap, object_scores, overlap
+from napari_amvlm.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -70,6 +72,7 @@ def evaluate_folder(
     scale: Literal["auto"] | ScaleName = "auto",
     magnification: float = 1.0,
     objects: bool = False,
+    as_drawn: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return Dice and IoU of every image at threshold 0.5, and their means.
@@ -88,6 +91,9 @@ def evaluate_folder(
     objects
         Whether objects are scored too: AJI, PQ, F1 at an IoU of 0.5 and the relative count error, as `"objects"` of
         every image and of the means. The folder needs numbers of objects, in `instances/` or as values of its masks.
+    as_drawn
+        Whether what is surely absent is scored as nothing, which is what is drawn of it; else what the network finds
+        there is. A prompt that was not taught, of which nothing is drawn either, is scored by what the network finds.
     on_progress
         Called with the number of images done and the number of all.
 
@@ -119,6 +125,7 @@ def evaluate_folder(
         scale=scale,
         magnification=magnification,
         objects=objects,
+        as_drawn=as_drawn,
         on_progress=on_progress,
     )
 
@@ -135,13 +142,14 @@ def evaluate_pairs(
     magnification: float = 1.0,
     square: int = 0,
     objects: bool = False,
+    as_drawn: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluate_folder` does, for chosen images.
 
     Parameters
     ----------
-    predictor, protocol, scale, magnification, objects, on_progress
+    predictor, protocol, scale, magnification, objects, as_drawn, on_progress
         As in `evaluate_folder`.
     classes
         What is to be found, with its mask value; None means every value above 0.
@@ -176,7 +184,11 @@ def evaluate_pairs(
         for text, mask in masks.items():
             prompt = text if wording is None else wording(pair.name, text)
             prediction = predictor.predict(prompt, scale=scale, magnification=factor)
-            probability = np.where(known, prediction.probability, 0)
+            found = prediction.probability
+            if as_drawn and isinstance(prediction, Prediction):
+                prediction = replace(prediction, taught=True)
+                found = prediction.drawn
+            probability = np.where(known, found, 0)
             scores[text][pair.name] = overlap(probability, mask & known, threshold=THRESHOLD)
             if objects:
                 wanted = np.where(known, object_numbers(pair, labels, classes[text]), 0)

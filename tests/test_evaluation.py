@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.spatial import distance
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError, LabelsError, PromptError
 from napari_amvlm.evaluation import evaluate_folder, resize_224, resize_labels_224
+from napari_amvlm.predictor import Predictor
 
 
 class Answer:
@@ -206,3 +208,19 @@ def test_a_folder_without_masks(binary_folder):
 
     with pytest.raises(DatasetError, match="labelcol"):
         evaluate_folder(BrightnessReader(nuclei=100), binary_folder, "nuclei")
+
+
+def test_what_is_surely_absent_is_scored_as_it_is_drawn(tiny_model, binary_folder):
+    nuclei, lung = tiny_model.config.concepts
+    concepts = (nuclei.model_copy(update={"dice": 0.8}), lung)
+    tiny_model.config = tiny_model.config.model_copy(update={"concepts": concepts})
+    torch.nn.init.constant_(tiny_model.presence.mix.bias, -20)
+    predictor = Predictor(tiny_model, device="cpu")
+
+    def dice(prompt, **options):
+        report = evaluate_folder(predictor, binary_folder, prompt, scale="tiles", magnification=2, **options)
+        return [image["dice"] for image in report["per_image"].values()]
+
+    assert dice("nuclei", as_drawn=True) == [1.0, 0.0]  # in the first image there are none
+    assert dice("nuclei")[0] < 1
+    assert dice("moons", as_drawn=True) == dice("moons")

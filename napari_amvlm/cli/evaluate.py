@@ -45,7 +45,10 @@ def evaluate(
     views: ViewsOption = "1",
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a model: Dice and IoU per image at threshold 0.5, then their mean."""
+    """Score a model: Dice and IoU per image at threshold 0.5, then their mean.
+
+    Scored is what predict draws: nothing where tissue is surely absent.
+    """
     # What is wrong with the folder is said before torch is loaded.
     from napari_amvlm.evaluation import evaluate_folder, wanted_classes
     from napari_amvlm.imaging import read_folder
@@ -66,6 +69,7 @@ def evaluate(
             scale=scale,
             magnification=magnification,
             objects=objects,
+            as_drawn=True,
             on_progress=lambda done, total: show(done / total, f"{done} of {total}"),
         )
     if as_json:
