@@ -3,7 +3,8 @@
     python -m training.benchmarks [--only PART ...] [--json FILE] [--write docs/benchmarks.md]
 
 Each part runs in a process of its own and for a bounded time; docs/benchmarks.md tells how each figure is made. The
-whole takes about ten minutes on two cores; nothing else should run meanwhile.
+whole takes about ten minutes on two cores; nothing else should run meanwhile. Where a part failed or took too long,
+the table says so, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ def bench(
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if write is not None:
         write_into(write, markdown_table(rows, machine, when))
+    lost = [row.what for row in rows if row.is_missing]
+    if lost:
+        said.print(f"Not measured, or not to the end: {', '.join(lost)}; the table says why.")
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADINGS = ("what", "measured", "target or reference", "ratio", "how")
+_NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- the table begins: written by make bench -->", "<!-- the table ends -->"
 
 
@@ -47,6 +48,11 @@ class Row:
     ratio: float | None = None
     aim: str = ""
     met: bool | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it says that something was not measured, and why."""
+        return self.measured == _NOT_MEASURED
 
     @property
     def proportion(self) -> str:
@@ -85,7 +91,7 @@ def beside(what: str, value: float, reference: float, unit: str, other: str, how
 
 def missing(what: str, reason: str) -> Row:
     """Return the line of something that could not be measured, and why."""
-    return Row(what, "not measured", "", reason)
+    return Row(what, _NOT_MEASURED, "", reason)
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

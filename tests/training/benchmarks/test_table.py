@@ -4,9 +4,11 @@ import io
 
 import pytest
 from rich.console import Console
+from typer import Exit
 
 from napari_amvlm.errors import InputError
 from training.benchmarks import parts
+from training.benchmarks.__main__ import bench
 from training.benchmarks.conditions import Options, describe
 from training.benchmarks.table import (
     BEGIN,
@@ -115,6 +117,19 @@ def test_a_part_that_fails_is_a_line_with_the_reason():
     assert rows[0].measured == "not measured"
     assert "exit code 1" in rows[0].against
     assert "no model 'nowhere'" in rows[0].against
+
+
+def test_the_benchmark_fails_where_a_part_did(tmp_path, monkeypatch, capsys):
+    lines = {"slides": ROWS[0], "prompts": ROWS[5]}
+    monkeypatch.setattr("training.benchmarks.__main__.run_part", lambda name, _options: [lines[name]])
+
+    bench(only=["slides"])
+    with pytest.raises(Exit) as ended:
+        bench(only=["slides", "prompts"], json_file=tmp_path / "rows.json")
+
+    assert ended.value.exit_code == 1
+    assert "Not measured, or not to the end: seams;" in capsys.readouterr().err
+    assert (tmp_path / "rows.json").is_file()
 
 
 def test_a_part_that_takes_too_long_is_ended(monkeypatch):
