@@ -49,6 +49,11 @@ _ELSEWHERE = (
 )
 """Words of a part of the body, and the parts whose words are meant there: a heart has other ventricles than a brain."""
 
+_SCANS = frozenset(
+    "ray xray radiograph radiography ct cta mr mri resonance t1 t2 flair angiography ultrasound sonography echo".split()
+)
+"""Words of images that no microscope makes."""
+
 _SIGNS = "_-+\N{MINUS SIGN}\N{SUPERSCRIPT PLUS SIGN}\N{SUPERSCRIPT MINUS}"
 """Within words."""
 
@@ -211,6 +216,8 @@ def _plain(known: dict[frozenset[str], Concept], prompt: str) -> Concept | None:
 
 def _lies_elsewhere(concept: Concept, context: frozenset[str]) -> bool:
     """Tell whether a prompt speaks of another part of the body than that which its concept was learnt in."""
+    if any("microscopy" in kind or kind == "histology" for kind in concept.modalities) and context & _SCANS:
+        return True  # "tumor in brain MR" is none of those that were learnt from slides
     anywhere = concept.body in ("", "tissue and cells")
     return not anywhere and any(context & words and concept.body not in bodies for words, bodies in _ELSEWHERE)
 

@@ -121,6 +121,16 @@ def test_a_word_of_one_part_of_the_body_is_not_taught_of_another():
     assert taught(config, "ventricles of the heart") is None
 
 
+def test_a_word_learnt_from_slides_is_not_taught_of_a_scan():
+    carcinoma = {"name": "carcinoma", "prompts": ("carcinoma", "tumor"), "scale": "whole", "body": "tissue and cells"}
+    config = ModelConfig(concepts=(Concept(**carcinoma, modalities=("histology",)),))
+    of_scans = ModelConfig(concepts=(Concept(**carcinoma, modalities=("MR",)),))
+
+    assert _named(config, "tumor in histology of the brain") == _named(config, "tumor") == ["carcinoma"]
+    assert taught(config, "tumor in brain MR") is taught(config, "tumor in chest CT") is None
+    assert _named(of_scans, "tumor in brain MR") == ["carcinoma"]
+
+
 def test_a_wording_that_two_words_share_is_listed_of_the_one_that_it_names():
     vessels = Concept(name="retinal vessels", prompts=("blood vessels", "vasculature"), scale="whole")
     vessel = Concept(name="blood vessel", prompts=("blood vessels", "vessel"), scale="whole")
