@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 START = b"ZISRAWFILE"
 _TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32, "Bgr24": np.uint8, "Bgr48": np.uint16}
+_OTHER_AXES = {"B": "blocks", "H": "phases", "I": "illuminations", "R": "rotations", "V": "views"}
 _ZOOMS = 8
 """At most so many lower resolutions of a large scene."""
 
@@ -61,7 +62,7 @@ def open_czi(path: Path) -> list[ImageData]:
     Raises
     ------
     ImageError
-        pylibCZIrw is not installed, or the file is damaged or of a number format that is not known.
+        pylibCZIrw is not installed, or the file is damaged, or of a number format or with axes that are not known.
     """
     with reading(path):
         need("pylibCZIrw", path, "CZI", "czi")
@@ -74,6 +75,12 @@ def open_czi(path: Path) -> list[ImageData]:
             raise ImageError(f"{path}: expected one of {', '.join(_TYPES)} in all channels, but got {sorted(kinds)}.")
         ends = {axis: int(end) for axis, (_, end) in reader.total_bounding_box.items()}
         sizes = {axis: ends.get(axis, 1) for axis in "TCZ"}
+        for axis, things in _OTHER_AXES.items():
+            if ends.get(axis, 1) > 1:
+                raise ImageError(
+                    f"{path} has {ends[axis]} {things} (axis {axis}) beside T, C and Z, of which no more than the "
+                    "first could be read; export one of them, for instance with ZEN."
+                )
         scenes = dict(reader.scenes_bounding_rectangle)
         boxes: list[tuple[int | None, Any]] = list(scenes.items()) or [(None, reader.total_bounding_rectangle)]
         lock = threading.Lock()

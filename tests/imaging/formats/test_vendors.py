@@ -49,6 +49,20 @@ def test_channels_slices_and_sizes_of_a_czi_file(tmp_path):
 
 
 @with_czi
+def test_axes_beyond_times_channels_and_slices_are_refused(tmp_path):
+    from pylibCZIrw import czi
+
+    path = tmp_path / "a.czi"
+    with czi.create_czi(str(path)) as file:
+        for time in range(3):
+            file.write(data=np.full((20, 30, 1), time, np.uint8), plane={"C": 0, "Z": 0, "T": time})
+    path.write_bytes(path.read_bytes().replace(b"T\0\0\0", b"H\0\0\0"))  # the library writes no other axes
+
+    with pytest.raises(ImageError, match=r"a\.czi has 3 phases \(axis H\) beside T, C and Z, of which no more"):
+        open_images(path)
+
+
+@with_czi
 def test_scenes_are_images(tmp_path):
     images = open_images(_czi(tmp_path / "a.czi", scenes=2))
 
