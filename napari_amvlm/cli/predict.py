@@ -126,7 +126,7 @@ def predict(
     same space. What is done already is skipped. A file that cannot be used is reported and skipped; of one that is cut
     off between its pages, what is there is done. The exit code is then 1, or 2 if no file could be used.
     """
-    from napari_amvlm.imaging import find_sources
+    from napari_amvlm.imaging import find_sources, passed_over
 
     request = Request(
         prompts=_prompts(prompt),
@@ -152,6 +152,12 @@ def predict(
         need_highdicom()
     sources = _apart_from_results(find_sources(images, stacks=stack), images, output)
     check_outputs(sources, request)
+    for folder in (path for path in images if path.is_dir()):
+        # a folder without images of its own stands for those below it
+        own = any(source.path == folder or source.path.parent in (folder, folder / "img") for source in sources)
+        others = [other.name for other in passed_over(folder) if not output.resolve().is_relative_to(other.resolve())]
+        if own and others:
+            remark(f"{folder}: images in {', '.join(others)} are not looked at; give these folders too.")
     outcomes = _outcomes(sources, request, scheduler=scheduler, model=model, device=device)
     failed = []
     for outcome in outcomes:

@@ -20,7 +20,7 @@ from napari_amvlm.imaging.scale import (
     whole_scale,
 )
 from napari_amvlm.imaging.slide_key import slide_key
-from napari_amvlm.imaging.sources import ImageSource, find_sources
+from napari_amvlm.imaging.sources import ImageSource, find_sources, passed_over
 from napari_amvlm.imaging.tiles import Tile, blend_window, tile_grid
 from napari_amvlm.imaging.values import MIN_SIDE, count_nonfinite, is_gray, to_rgb01, value_limits
 from napari_amvlm.imaging.whole_masks import answered_masks
@@ -53,6 +53,7 @@ __all__ = [
     "magnification_by_spacing",
     "open_images",
     "open_labels",
+    "passed_over",
     "plane_of",
     "read_folder",
     "read_image",

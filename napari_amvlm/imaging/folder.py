@@ -30,6 +30,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 MasksWanted = Literal["required", "optional", "none"]
 
 _MASK_FOLDERS = ("labelcol", "instances")
+DATA_FOLDERS = frozenset(("img", *_MASK_FOLDERS, "masks", "objects", "reviewed"))
 _MASK_PREFIX = "mask_"
 _LISTED = 5
 

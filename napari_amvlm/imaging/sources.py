@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_amvlm.errors import DatasetError, ImageError
-from napari_amvlm.imaging.folder import visible_contents
+from napari_amvlm.imaging.folder import DATA_FOLDERS, visible_contents
 from napari_amvlm.imaging.formats.dicom_files import MAX_FILES, open_dicom_series
 from napari_amvlm.imaging.formats.dicom_frames import dicom_groups
 from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
@@ -111,6 +111,26 @@ def folders_below(folder: Path) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink() and not path.name.startswith(".") and not is_zarr(path):
             yield path
             yield from folders_below(path)
+
+
+def passed_over(folder: Path) -> list[Path]:
+    """Return the folders in a folder that hold images which are not opened with its own.
+
+    Those of a data folder are left out: `img/`, and masks of it; so are hidden ones.
+    """
+    if is_zarr(folder):
+        return []
+    folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not is_zarr(path)]
+    others = [path for path in folders if path.name not in DATA_FOLDERS and not path.name.startswith(".")]
+    return [path for path in others if any(map(_holds_image, (path, *folders_below(path))))]
+
+
+def _holds_image(folder: Path) -> bool:
+    return any(
+        is_zarr(path) if path.is_dir() else has_image_ending(path) or _kind(path) is not None
+        for path in itertools.islice(folder.iterdir(), MAX_FILES)
+        if not path.name.startswith(".")
+    )
 
 
 def _in_folder(folder: Path, *, below: bool) -> list[ImageSource]:

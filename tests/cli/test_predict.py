@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,19 @@ def test_results_below_a_folder_are_no_images_of_it(run, binary_folder, tiny_che
 
     assert (first.code, again.code) == (0, 0)
     assert again.out.count("done already") == again.out.count("\n") == 3
+    assert "are not looked at" not in first.err + again.err
+
+
+def test_folders_beside_the_images_of_a_folder_are_named(run, binary_folder, tiny_checkpoint):
+    scans = binary_folder / "img"
+    (scans / "more").mkdir()
+    shutil.copy(scans / "a.png", scans / "more" / "d.png")
+
+    outcome = run("predict", scans, "--prompt", "nuclei", "--model", tiny_checkpoint, "-o", scans / "masks" / "all")
+
+    assert outcome.code == 0
+    assert outcome.out.count("\n") == 3
+    assert f"{scans}: images in more are not looked at; give these folders too.\n" in outcome.err
 
 
 def test_two_images_of_one_name(run, image, tiny_checkpoint, tmp_path):

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from napari_amvlm.errors import DatasetError, ImageError
-from napari_amvlm.imaging import find_sources, read_folder
+from napari_amvlm.imaging import find_sources, passed_over, read_folder
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (6, 20, 30), np.uint16)
 COMPANION = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(4000)
@@ -78,6 +78,16 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path):
     assert first.open()[0].data.shape == (20, 20)
     with pytest.raises(ImageError, match=r"b\.tif is a pipe or a device"):
         second.open()
+
+
+def test_folders_beside_images_are_named(tmp_path):
+    for name in ("a.png", "day 2/b.png", "day 3/left/c.png", "labelcol/a.png", ".cache/d.png", "notes/e.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[0]).convert("L").save(tmp_path / name, format="PNG")
+    (tmp_path / "notes" / "e.txt").write_text("no image")
+
+    assert [source.name for source in find_sources([tmp_path])] == ["a"]
+    assert [path.name for path in passed_over(tmp_path)] == ["day 2", "day 3"]
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path):

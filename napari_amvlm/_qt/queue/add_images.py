@@ -15,12 +15,12 @@ from napari_amvlm._qt.layers import labels as label_layers
 from napari_amvlm._qt.widgets.add_button import ENDINGS
 from napari_amvlm._reader import read_layers
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging import image_kind, open_images
+from napari_amvlm.imaging import image_kind, open_images, passed_over
 from napari_amvlm.imaging.formats.limits import LARGEST_PLANE
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from napari_amvlm._qt.workspace import Workspace
@@ -37,6 +37,7 @@ class _Added:
     count: int = 0
     layers: list[LayerData] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
 
 class ImageAdder(QObject):
@@ -77,18 +78,26 @@ class ImageAdder(QObject):
 
         Stacks and slides are opened in the viewer instead: their slices and regions are added when they are accepted.
         """
-        self._add(lambda: [(path.name, path) for path in image_files(paths)], [])
+        self._add(
+            lambda: [(path.name, path) for path in image_files(paths)], [], [path for path in paths if path.is_dir()]
+        )
 
     def cancel(self) -> None:
         """Stop after the image that is being added."""
         self._cancelled = True
 
-    def _add(self, find: Callable[[], Sequence[tuple[str, Path | Enter]]], refused: Sequence[str]) -> None:
+    def _add(
+        self,
+        find: Callable[[], Sequence[tuple[str, Path | Enter]]],
+        refused: Sequence[str],
+        folders: Iterable[Path] = (),
+    ) -> None:
         self._cancelled = False
 
         def work(project: Project) -> _Added:
             before, added = project.images.counts().images, _Added(problems=list(refused))
             entries = find()
+            added.passed_over = [other.name for folder in folders for other in passed_over(folder)]
             for index, (name, entry) in enumerate(entries):
                 if self._cancelled:
                     break
@@ -111,9 +120,11 @@ class ImageAdder(QObject):
                 said.append(f"Added to the project: {counted(added.count, 'image')}.")
             if added.layers:
                 said.append("Stacks and slides are open in the viewer; accept slices or regions to add these.")
+            if added.passed_over:
+                said.append(f"Images in these folders were left out: {', '.join(added.passed_over)}; add them too.")
             if added.problems:
                 said.append(f"Not added: {counted(len(added.problems), 'image')}. {added.problems[0]}")
-            end("warning" if added.problems else "info", " ".join(said))
+            end("warning" if added.problems or added.passed_over else "info", " ".join(said))
 
         def end(level: str, text: str) -> None:
             self._tell(1.0, "")

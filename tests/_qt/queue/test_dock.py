@@ -428,6 +428,17 @@ def test_files_and_folders_are_added_with_progress(bench, queue, tmp_path, monke
     assert shares == [0.0, 1.0, 0.0, 0.5, 1.0]
 
 
+def test_folders_in_a_folder_that_is_added_are_named(bench, queue, tmp_path):
+    _png(tmp_path / "a.png", 2)
+    _png(tmp_path / "more" / "b.png", 1)
+
+    queue.adder.add_files([tmp_path])
+    bench.idle()
+
+    said = "Added to the project: 1 image. Images in these folders were left out: more; add them too."
+    assert queue.panel.status.value() == ("warning", said)
+
+
 def test_files_that_cannot_be_read_are_counted_and_the_others_are_added(bench, queue, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no image")
