@@ -14,6 +14,8 @@ _JPEG_LS_FRAME = 0xF7
 _JPEG_2000_START = b"\xff\x4f\xff\x51"
 _BOXES = 4096
 """JPEG 2000 may lie in boxes, of which the header needs no more bytes than this."""
+_CODING_STYLE, _FIRST_TILE = 0xFF52, 0xFF90
+"""Marker of the part of a JPEG 2000 header that names the transforms, and the one that ends the header."""
 
 
 def frame_shape(source: bytes) -> tuple[int, int, int] | None:
@@ -36,3 +38,18 @@ def frame_shape(source: bytes) -> tuple[int, int, int] | None:
             return height, width, source[place + 9]
         place += 2 + int.from_bytes(source[place + 2 : place + 4], "big")
     return None
+
+
+def is_untransformed(source: bytes) -> bool:
+    """Tell whether a bare JPEG 2000 frame holds its colours as they were given: its decoder undoes no transform."""
+    if not source.startswith(_JPEG_2000_START):
+        return False
+    place = 2
+    while place + 9 <= len(source):
+        marker, length = struct.unpack(">2H", source[place : place + 4])
+        if marker == _CODING_STYLE:
+            return source[place + 8] == 0
+        if marker == _FIRST_TILE:
+            break
+        place += 2 + length
+    return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging.formats.frame_headers import frame_shape
+from napari_amvlm.imaging.formats.frame_headers import frame_shape, is_untransformed
 from napari_amvlm.imaging.formats.limits import check_size
 from napari_amvlm.imaging.formats.pillow_files import FAX, check_compression, check_opaque, gray_if_equal, upright
 from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 UNCOMPRESSED = 1
 MINISWHITE, MINISBLACK, RGB, PALETTE = 0, 1, 2, 3
 _YCBCR = 6
-_TO_RGB = (6, 7, 33003, 33005, 34712)
-"""Compressions (JPEG and JPEG 2000) whose decoder turns YCbCr into RGB."""
+_APERIO_YCBCR = 33003
+_TO_RGB = (6, 7, _APERIO_YCBCR, 33005, 34712)
+"""Compressions (JPEG and JPEG 2000) whose decoder, or `guard_frames`, turns YCbCr into RGB."""
+_OF_YCBCR = np.array([[1, 1, 1], [0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)
+"""RGB in the columns, of Y, Cb and Cr without its offset in the rows (JFIF 1.02)."""
 _FRAMELESS = (1, 5, 8, 32773, 32946, 50000, *FAX)
 """Compressions that decode to as many bytes as the page says, and no more."""
 _FLOAT = 3
@@ -116,18 +119,30 @@ def plain_bytes(page: Any) -> int:
 
 
 def guard_frames(page: Any) -> None:
-    """Have `page` refuse JPEG and JPEG 2000 tiles that are larger than it says: they would fill the memory."""
+    """Have `page` refuse JPEG and JPEG 2000 tiles that are larger than it says: they would fill the memory.
+
+    JPEG 2000 that holds YCbCr, as Aperio's 33003 does, becomes RGB: a decoder knows no colours of a bare frame.
+    """
     if int(page.compression) not in _TO_RGB:
         return
     decode, largest = page.decode, _OVERSIZE * math.prod(page.chunks)
+    ycbcr = int(page.compression) == _APERIO_YCBCR or int(page.photometric) == _YCBCR
 
     def checked(data: bytes | None, *place: Any, **options: Any) -> Any:
         shape = frame_shape(data) if data is not None else None
         if data is not None and (shape is None or not 0 < math.prod(shape) <= largest):
             raise ValueError(f"a tile of {shape}, where {page.chunks} was announced")
-        return decode(data, *place, **options)
+        pixels, *where = decode(data, *place, **options)
+        if data is not None and ycbcr and pixels.shape[-1] == 3 and pixels.dtype == np.uint8 and is_untransformed(data):
+            pixels = _rgb(pixels)
+        return pixels, *where
 
     page.decode = checked
+
+
+def _rgb(ycbcr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    values = ycbcr.astype(np.float32) - np.array((0, 128, 128), np.float32)
+    return np.asarray(np.rint(values @ _OF_YCBCR).clip(0, 255), np.uint8)
 
 
 def has_known_colours(page: Any) -> bool:

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from napari_amvlm.errors import ImageError
-from napari_amvlm.imaging import read_image, read_mask
+from napari_amvlm.imaging import open_images, read_image, read_mask
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 256, (20, 30), np.uint8)
@@ -224,3 +224,24 @@ def test_a_jpeg_of_twelve_bits_is_not_said_to_be_none(tmp_path):
 
     with pytest.raises(ImageError, match="this kind of JPEG is not read, or the file is damaged"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("compression", "photometric", "is_transformed"),
+    [(33003, "rgb", False), (33003, "rgb", True), (33005, "rgb", True), (34712, "ycbcr", False), (34712, "rgb", False)],
+)
+def test_jpeg_2000_has_its_colours_whatever_it_was_stored_as(tmp_path, compression, photometric, is_transformed):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    colours = np.empty((64, 128, 3), np.uint8)
+    colours[:32], colours[32:] = (40, 150, 220), (200, 60, 120)
+    as_ycbcr = not is_transformed and (compression == 33003 or photometric == "ycbcr")
+    stored = np.asarray(Image.fromarray(colours).convert("YCbCr")) if as_ycbcr else colours
+    tiles = [
+        imagecodecs.jpeg2k_encode(stored[:, x : x + 64].copy(), codecformat="J2K", mct=is_transformed, reversible=True)
+        for x in (0, 64)
+    ]
+    options = {"shape": colours.shape, "dtype": np.uint8, "tile": (64, 64), "photometric": photometric}
+    tifffile.imwrite(tmp_path / "a.tif", iter(tiles), compression=compression, **options)
+
+    for pixels in (read_image(tmp_path / "a.tif").data, open_images(tmp_path / "a.tif")[0].data):
+        assert np.abs(np.asarray(pixels).astype(int) - colours).max() <= 2
