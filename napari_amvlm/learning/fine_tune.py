@@ -308,7 +308,8 @@ class _Run:
         chosen: Scores = {}
         if self._scores and not unscored:
             chosen = self._scores[-1] if last else max(self._scores, key=mean_score)
-        config = self._served
+        unchanged = bool(chosen) and not last and chosen is self._scores[0]
+        config = self._model.config if unchanged else self._served
         if self._text_model is not None:
             beaten = [prompt for prompt, each in (self._other or {}).items() if chosen.get(prompt, each) == each]
             config = beaten_by(config, self._data.prompts, beaten, self._text_model.name)
@@ -321,7 +322,7 @@ class _Run:
             self._budget.step,
             self._budget.seconds,
             self._loop.stopped,
-            bool(chosen) and not last and chosen is self._scores[0],
+            unchanged,
             {
                 prompt: {name: (dice, chosen.get(prompt, {}).get(name)) for name, dice in by_image.items()}
                 for prompt, by_image in first.items()

@@ -80,7 +80,7 @@ class FineTuneResult:
     stopped
         Whether the person stopped it before its budget was used up.
     unchanged
-        Whether no teacher scored better than the model before the run, whose weights `model` has then.
+        Whether no teacher scored better than the model before the run, whose weights and concepts `model` has then.
     scores
         For each prompt, by the names of held-out images, Dice before and after; empty where nothing was scored.
     student

@@ -22,7 +22,7 @@ from napari_amvlm.learning.crop_source import CropSource
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.new_concepts import with_prompts
-from napari_amvlm.learning.validation import mean_score, validate
+from napari_amvlm.learning.validation import mean_score, predicted_masks, validate
 from napari_amvlm.models.build import build_model
 from napari_amvlm.models.inference import known_concept
 from napari_amvlm.models.words.taught import taught
@@ -128,6 +128,18 @@ def test_a_prompt_of_held_out_images_alone_is_told_and_judges_nothing(tiny_model
 
     assert list(result.scores) == ["nuclei", "left lung"]
     assert [text for text in said if "'necrosis' is accepted on held-out images alone" in text] == said
+
+
+def test_a_run_that_found_nothing_better_teaches_no_word(tiny_model):
+    dots, nuclei = (_picture(seed, prompt) for seed, prompt in ((1, "dark discs"), (0, "nuclei")))
+    held_out = replace(nuclei, masks={p: m > 0 for p, m in predicted_masks(tiny_model, nuclei).items()})
+    data = LearningData((dots, nuclei), validation=(held_out,))
+
+    _, result = _finish(tiny_model, data, _config(steps=2, learning_rate=1e-6))
+
+    assert result.unchanged
+    assert result.before == 1
+    assert taught(result.model.config, "dark discs") is None
 
 
 def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model):
