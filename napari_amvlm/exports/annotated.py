@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from napari_amvlm.project import ImageRecord, Project
 
+_LONGEST_NAME = 200
+"""Bytes of a name without its ending; no file system has more than 255 with it."""
+
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 
 
@@ -191,6 +194,7 @@ def free_name(title: str, number: int, taken: set[str]) -> str:
     path = Path(title)
     stem = path.stem if path.suffix.casefold() in IMAGE_SUFFIXES else title
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", stem).strip(" .") or "image"
+    stem = stem.encode()[:_LONGEST_NAME].decode(errors="ignore").rstrip(" .")
     while stem.casefold() in taken:
         stem, number = f"{stem}-{number}", number + 1
     taken.add(stem.casefold())

@@ -8,6 +8,7 @@ from napari_amvlm.cli.labelled_folder import folder_data
 from napari_amvlm.errors import DatasetError, InputError, StorageError
 from napari_amvlm.evaluation import evaluate_folder
 from napari_amvlm.exports import export_labels
+from napari_amvlm.exports.annotated import free_name
 from napari_amvlm.exports.label_files import check_prompts
 from napari_amvlm.files import write_atomically
 from napari_amvlm.imaging import answered_masks, binary_mask, read_folder, read_image, read_mask
@@ -227,3 +228,13 @@ def test_every_mask_is_whole_beside_the_flat_image(project, masks, tmp_path):
 
 def test_prompts_of_one_slug_have_folders_of_their_own():
     assert prompt_folders(["H&E", "h-e", "nuclei"]) == {"H&E": "h-e", "h-e": "h-e-2", "nuclei": "nuclei"}
+
+
+@pytest.mark.parametrize("title", ["a" * 251 + ".png", "\u6838" * 83 + ".png"])
+def test_a_name_that_is_as_long_as_names_may_be_leaves_room_for_every_ending(title):
+    taken = set()
+
+    first, second = free_name(title, 1, taken), free_name(title, 2, taken)
+
+    assert first != second
+    assert all(len(f"{stem}.geojson".encode()) <= 255 and title.startswith(stem[:60]) for stem in (first, second))
