@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging.planes import Plane
 
 
+_BRIGHT = 128
+"""From this value on a pixel of a mask in JPEG is foreground."""
+
+
 def read_image(path: str | Path) -> ImageData:
     """Read one plane into memory: PNG, JPEG, TIFF, DICOM, NIfTI or OME-Zarr, gray or RGB, of any number format.
 
@@ -146,7 +150,7 @@ def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray
     ImageError
         The file cannot be read.
     LabelsError
-        Another shape, a colour picture, or values that are not whole numbers.
+        Another shape, a colour picture, values that are not whole numbers, or a JPEG that is dark everywhere.
     """
     file = Path(path)
     decoded = decode(file, indices=True)
@@ -164,7 +168,12 @@ def read_mask(path: str | Path, shape: tuple[int, ...] | None = None) -> NDArray
             "give the mask that belongs to the image."
         )
     if decoded.lossy:
-        return np.where(labels >= 128, np.uint8(255), np.uint8(0))
+        if 0 < (highest := int(labels.max(initial=0))) < _BRIGHT:
+            raise LabelsError(
+                f"{file}: expected a mask of 0 and 255, for JPEG keeps no other values, but its highest is {highest}; "
+                "save the mask as PNG."
+            )
+        return np.where(labels >= _BRIGHT, np.uint8(255), np.uint8(0))
     if labels.dtype == np.bool_:
         return labels.astype(np.uint8)
     return _whole_numbers(labels, file)

@@ -293,3 +293,12 @@ def test_a_probability_map_is_no_mask(tmp_path, value):
 
     with pytest.raises(LabelsError, match="whole numbers"):
         read_mask(tmp_path / "a.tif")
+
+
+def test_a_mask_of_ones_in_jpeg_is_refused_and_an_empty_one_is_empty(tmp_path):
+    mask = np.zeros((40, 48), np.uint8)
+    assert not read_mask(_saved(tmp_path / "empty.jpg", mask)).any()
+    mask[8:30, 8:30] = 1
+
+    with pytest.raises(LabelsError, match=r"its highest is [12]; save the mask as PNG"):
+        read_mask(_saved(tmp_path / "a.jpg", mask, quality=95))
