@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_MOST_PIECES = 4
+"""Of an object, on average: branches of one cell meet outside the plane."""
+
+
 def read_label_folder(folder: Path, prompt: str | None) -> Iterator[ImportedMasks]:
     """Yield the label images of a folder that has `labelcol/`.
 
@@ -71,11 +75,21 @@ def _is_label(path: Path) -> bool:
 
 
 def _objects_of_one_prompt(path: Path, prompt: str, shape: tuple[int, int]) -> Answers:
+    from skimage.measure import label
+
     labels = bounded_numbers(_labels(path, shape))
     mask = labels > 0
+    values, problems = len(np.unique(labels[mask])), []
+    # An object may be in some pieces, but so many are classes, or borders that were smoothed.
+    shared = values > 1 and int(label(labels, connectivity=2).max(initial=0)) > _MOST_PIECES * values
+    if shared:
+        problems.append(
+            f"{path}: its {values} values do not number objects, for each has more than {_MOST_PIECES} pieces on "
+            "average: all above 0 is foreground, and every piece an object."
+        )
     # One value alone says foreground, not that all of it is one object.
-    objects = {prompt: labels} if len(np.unique(labels[mask])) > 1 else {}
-    return Answers({prompt: mask}, objects, _reviewed(path, shape))
+    objects = {prompt: labels} if values > 1 and not shared else {}
+    return Answers({prompt: mask}, objects, _reviewed(path, shape), tuple(problems))
 
 
 def _classes_of(path: Path, classes: Mapping[int, str], shape: tuple[int, int]) -> Answers:

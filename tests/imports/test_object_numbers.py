@@ -83,6 +83,22 @@ def test_masks_of_one_value_are_cut_into_pieces(tmp_path):
     assert _import(tmp_path / "one.amvlm", tmp_path / "a.tif").max() == 2
 
 
+def test_values_that_many_pieces_share_number_no_objects(tmp_path):
+    classes = np.zeros((40, 50), np.uint8)
+    classes[2::8, 2::8], classes[5::8, 2::8] = 1, 2
+    for folder in ("labels", "images"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(classes).save(tmp_path / "labels" / "a.png")
+    Image.fromarray(classes * 100).save(tmp_path / "images" / "a.png")
+
+    with Project.create(tmp_path / "one.amvlm") as project:
+        report = import_files(project, [tmp_path / "labels" / "a.png"], prompt="cells", images=tmp_path / "images")
+
+        (correction,) = project.corrections.select()
+        assert len(np.unique(project.corrections.objects(correction))) - 1 == np.count_nonzero(classes)
+    assert ["2 values do not number objects" in problem for problem in report.problems] == [True]
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_objects(tmp_path):
     numbers = np.zeros((1300, 1300), np.uint32)
