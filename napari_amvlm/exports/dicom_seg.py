@@ -116,12 +116,12 @@ def export_dicom_seg(project: Project, root: Path, scans: Sequence[Path] = ()) -
 
 
 def shortened_labels(name: str, prompts: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each prompt that is longer than the label of a segment may be."""
+    """Yield a sentence for each prompt that the label of a segment cannot be."""
     for prompt in prompts:
-        if len(prompt) > _LONGEST_LABEL:
+        if segment_label(prompt) != prompt:
             yield (
-                f"{name}: a label in DICOM has {_LONGEST_LABEL} letters at most, so that of {shortened(prompt)} is "
-                f"{segment_label(prompt)!r}, and its description has the whole prompt."
+                f"{name}: a label in DICOM has {_LONGEST_LABEL} letters at most, and no backslash, so that of "
+                f"{shortened(prompt)} is {segment_label(prompt)!r}, and its description has the whole prompt."
             )
 
 
@@ -258,11 +258,18 @@ def _code(prompt: str) -> str:
 
 
 def segment_label(prompt: str) -> str:
-    """Return a prompt as the label of a segment; what is cut off leaves a hash, so that no two are the same."""
-    if len(prompt) <= _LONGEST_LABEL:
+    r"""Return a prompt as the label of a segment; what is cut off leaves a hash, so that no two are the same.
+
+    Examples
+    --------
+    >>> segment_label("lung"), segment_label("a\\b")  # of which DICOM would make two values
+    ('lung', 'a/b~c62016')
+    """
+    if len(prompt) <= _LONGEST_LABEL and "\\" not in prompt:
         return prompt
     digest = hashlib.sha256(prompt.encode()).hexdigest()[:6]
-    return f"{prompt[: _LONGEST_LABEL - 7]}~{digest}"
+    shown = prompt.replace("\\", "/")
+    return f"{shown[: _LONGEST_LABEL - 7]}~{digest}"
 
 
 def _segment(number: int, prompt: str, colour: str, made: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]) -> Any:
@@ -284,6 +291,6 @@ def _segment(number: int, prompt: str, colour: str, made: Literal["MANUAL", "SEM
         algorithm_identification=None if made == "MANUAL" else algorithm,
         display_color=highdicom.color.CIELabColor.from_string(colour),
     )
-    if len(prompt) > _LONGEST_LABEL:
+    if segment_label(prompt) != prompt:
         segment.SegmentDescription = prompt[:_LONGEST_DESCRIPTION]
     return segment

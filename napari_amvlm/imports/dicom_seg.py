@@ -106,7 +106,8 @@ def _names(segmentation: Any, prompt: str | None) -> dict[int, str]:
 def _name(segment: Any) -> str:
     """Return the label of a segment, or its description where that is the prompt of which an export cut the label."""
     described = " ".join(str(segment.get("SegmentDescription", "")).split())
-    label = " ".join(str(segment.segment_label).split())
+    label = segment.get("SegmentLabel") or ""
+    label = " ".join((label if isinstance(label, str) else "\\".join(map(str, label))).split())
     return described if described and segment_label(described) == label else label
 
 

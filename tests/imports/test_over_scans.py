@@ -130,11 +130,11 @@ def test_dicom_seg_and_zarr_labels_come_back_bit_by_bit(tmp_path, ours, theirs, 
     assert import_files(theirs, [tmp_path / written], images=images).unchanged == 4
 
 
-def test_long_prompts_of_a_dicom_seg_stay_apart_and_come_back_whole(tmp_path, ours, theirs):
+def test_prompts_that_are_no_labels_of_a_dicom_seg_stay_apart_and_come_back_whole(tmp_path, ours, theirs):
     scan = _dicom(tmp_path)
     pixels = np.asarray(open_images(scan)[0].data[1])
     start = "a spiculated mass with a pleural tail in the upper lobe of the right"
-    for prompt, rows in ((f"{start} lung", 40), (f"{start} hemithorax", 60)):
+    for prompt, rows in ((f"{start} lung", 40), (f"{start} hemithorax", 60), (r"CD4\CD8", 50), ("CD4/CD8", 70)):
         mask = np.zeros(pixels.shape, bool)
         mask[20:rows, 30:50] = True
         ours.corrections.accept(ours.images.add_array(pixels).id, prompt, Answer(mask))
@@ -145,7 +145,7 @@ def test_long_prompts_of_a_dicom_seg_stay_apart_and_come_back_whole(tmp_path, ou
 
     assert report.problems == []
     assert_equal(ours, theirs, objects=True)
-    assert len([note for note in notes if "64 letters" in note]) == 2
+    assert len([note for note in notes if "64 letters" in note]) == 3
 
 
 def test_slices_that_are_in_no_project_are_added_with_images_and_told_without(tmp_path, ours, theirs):
