@@ -94,9 +94,13 @@ class Scans:
             yield from (_new_plane(origin, scan, index) for index in lacking)
             missing = [index for index in missing if index not in lacking]
         if missing:
+            several = self.folder is not None and "C" in scan.image.axes
+            mend = (
+                "a channel of it first" if several else "these images first, or say with --images where the scan lies"
+            )
             on_problem(
-                f"{origin}: masks on {counted(len(missing), 'plane')} of {scan.image.name} "
-                "lie on no image of the project: add these images first, or say with --images where the scan lies."
+                f"{origin}: masks on {counted(len(missing), 'plane')} of {scan.image.name} lie on no image of the "
+                f"project: add {mend}."
             )
 
 

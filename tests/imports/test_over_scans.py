@@ -447,3 +447,14 @@ def test_labels_with_several_channels_are_refused_by_name(tmp_path, theirs):
     assert report.accepted == []
     assert "cells has several channels" in report.problems[0]
     assert "b.ome.tif has several channels" in report.problems[1]
+
+
+def test_masks_on_an_image_with_channels_ask_for_one_of_them(tmp_path, theirs):
+    pixels = RNG.integers(0, 3, (2, 64, 80), np.uint16)
+    scan = write_zarr(tmp_path / "a.zarr", pixels, "cyx", "0.4")
+    (scan / "labels").mkdir()
+    write_zarr(scan / "labels" / "cells", pixels[0], "yx", "0.4")
+
+    (problem,) = import_files(theirs, [scan], images=scan).problems
+
+    assert "masks on 1 plane of a lie on no image of the project: add a channel of it first" in problem
