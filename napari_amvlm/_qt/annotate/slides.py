@@ -39,12 +39,12 @@ _FOLLOW_MS = 150
 
 @dataclass(frozen=True)
 class _Region:
-    """What was read of a slide: its key, pixels, and the probabilities of each prompt, `(H, W)`."""
+    """What was read of a slide: its key, pixels, and the probabilities `(H, W)` of each prompt that is done there."""
 
     box: Tile
     slide: str | None
     pixels: np.ndarray
-    maps: list[np.ndarray]
+    maps: dict[str, np.ndarray]
 
 
 class Slides(QObject):
@@ -106,7 +106,9 @@ class Slides(QObject):
         image, prompts = describe_layer(annotation.image), annotation.prompts()
 
         def read() -> _Region:
-            maps = [annotation.probability(prompt, box) for prompt in prompts]
+            # where a prompt was not run yet, Accept would store that nothing is there
+            done = [prompt for prompt in prompts if annotation.is_done(prompt, box)]
+            maps = {prompt: annotation.probability(prompt, box) for prompt in done}
             return _Region(box, slide_key(image.data), np.array(image.data[box.slices]), maps)
 
         def done(region: _Region) -> None:
@@ -126,7 +128,7 @@ class Slides(QObject):
 
         layer = _region_layer(slide.image, read)
         region = self._workspace.annotation(layer)
-        for prompt, probability in zip(slide.prompts(), read.maps, strict=True):
+        for prompt, probability in read.maps.items():
             store = slide.shown_prompt(prompt).store
             settings, model = slide.settings(prompt)
             scale = WorkingScale(store.request.scale, store.request.magnification)
@@ -136,7 +138,12 @@ class Slides(QObject):
         self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = layer
         self.predicted.emit(region)
-        self._workspace.say("info", f"{layer.name} is open: correct its masks, and accept them there.")
+        missing = ", ".join(prompt for prompt in slide.prompts() if prompt not in read.maps)
+        if missing:
+            text = f"{layer.name} is open, and the slide is not done there for {missing}: press Run."
+            self._workspace.say("warning", text)
+        else:
+            self._workspace.say("info", f"{layer.name} is open: correct its masks, and accept them there.")
 
     # Pieces of a run
 

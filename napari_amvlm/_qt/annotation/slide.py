@@ -95,6 +95,13 @@ class SlideAnnotation(Annotation):
         """Return the probabilities of a prompt in a part of the slide, float32 (h, w); safe in any thread."""
         return self._shown[prompt].probability(self.shown_prompt(prompt), box)
 
+    def is_done(self, prompt: str, box: Tile) -> bool:
+        """Tell whether a prompt was run on all of a part of the slide; safe in any thread."""
+        from napari_amvlm.slides.store import TODO
+
+        store, _row = self._stores[prompt]
+        return not (store.states[store.grid.meeting(box)] == TODO).any()
+
     def prompts(self) -> list[str]:
         """Return the prompts that ran here."""
         return list(self._stores)

@@ -212,6 +212,21 @@ def test_a_region_is_corrected_and_accepted_as_an_image_of_its_own(slide):
     np.testing.assert_allclose(region.image.data_to_world((0, 0)), (top, left))
 
 
+def test_a_prompt_that_is_not_done_on_all_of_a_region_is_not_taken_over_as_background(slide):
+    slide.run("nuclei")
+    _look(slide, 1100, 1000, 200)  # a block that was not in view lies to the left
+
+    slide.annotate.accept_region()
+    slide.idle()
+    before, said = slide.annotate.annotation().prompts(), slide.status()
+    slide.annotate.run()
+    slide.idle()
+
+    assert before == []
+    assert said.endswith("is open, and the slide is not done there for nuclei: press Run.")
+    assert slide.annotate.annotation().prompts() == ["nuclei"]
+
+
 @pytest.mark.slow
 def test_regions_that_overlap_are_learnt_from_together(slide):
     for row, column in ((1100, 1000), (1100, 1200), (1300, 1000), (1100, 1050)):
