@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt
 from qtpy.QtGui import QIcon, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import QCompleter
 
@@ -52,6 +52,16 @@ class WordCompleter(QCompleter):
         if popup is not None:
             popup.setIconSize(QSize(_ICON, _ICON))
             popup.setMinimumWidth(_WIDTH)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep the list, which is wider than its field, on the screen."""
+        if event is not None and event.type() in (QEvent.Type.Move, QEvent.Type.Show):
+            popup = self.popup()
+            if popup is not None and watched is popup and (screen := popup.screen()) is not None:
+                beyond = popup.geometry().right() - screen.availableGeometry().right()
+                if beyond > 0:
+                    popup.move(popup.x() - beyond, popup.y())
+        return super().eventFilter(watched, event)
 
     def setWords(self, config: ModelConfig | None, history: Sequence[str] = ()) -> None:
         """Offer the words of a model, after prompts that were typed before; None offers these alone."""

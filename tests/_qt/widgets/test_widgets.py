@@ -70,6 +70,24 @@ def test_enter_in_the_list_of_completions_submits_the_completed_prompt_once(qtbo
     assert not popup.isVisible()
 
 
+def test_the_list_of_completions_stays_on_the_screen(qtbot):
+    edit = PromptEdit()
+    qtbot.addWidget(edit)
+    edit.setPresets(["nuclei", "lungs"])
+    right = edit.screen().availableGeometry().right()
+    edit.resize(160, 24)
+    edit.move(right - 200, 100)
+    edit.show()
+    qtbot.waitExposed(edit)
+
+    qtbot.keyClicks(edit.lineEdit(), "nuc")
+    popup = edit.completer().popup()
+    qtbot.waitUntil(popup.isVisible)
+
+    assert popup.width() > 200
+    qtbot.waitUntil(lambda: popup.geometry().right() <= right)
+
+
 def test_history_comes_before_presets_and_the_text_stays(qtbot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
