@@ -201,7 +201,9 @@ class AnnotateDock(AnnotateActions):
 
     def _on_accepted(self, annotation: Annotation) -> None:
         listed = self.workspace.prompts
-        waiting = [p for p in listed if annotation.has_run(p) and p not in annotation.finished]
+        # one of which nothing is drawn would take the next stroke, which was meant for the mask that is seen
+        drawn = (p for p in listed if annotation.is_drawn(p) or (annotation.has_run(p) and annotation.has_work(p)))
+        waiting = [p for p in drawn if p not in annotation.finished]
         if annotation is self.annotation() and waiting and self.panel.prompts.current() in annotation.finished:
             self.chosen.move_on(annotation, waiting[0])
         self.refresh()

@@ -397,6 +397,7 @@ def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench
 
 def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(bench):
     bench.run("nuclei; gland")
+    bench.layer("gland").data_setitem((np.array([0]), np.array([0])), 1)
     bench.annotate.panel.prompts.setCurrent("nuclei")
     bench.idle()
     bench.annotate.accept()
@@ -412,8 +413,21 @@ def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(benc
     assert bench.workspace.project.corrections.select() == []
 
 
+def test_accept_chooses_no_prompt_of_which_nothing_is_drawn(bench):
+    bench.run("heart; nuclei")
+    bench.annotate.panel.prompts.setCurrent("nuclei")
+    bench.idle()
+
+    bench.annotate.accept()
+    bench.idle()
+
+    assert bench.annotate.annotation().has_run("heart")
+    assert bench.annotate.panel.prompts.current() == "nuclei"
+
+
 def test_ctrl_z_takes_back_what_was_painted_since_on_the_prompt_that_came_next(bench):
     bench.run("nuclei; gland")
+    bench.layer("gland").data_setitem((np.array([0]), np.array([0])), 1)
     bench.annotate.panel.prompts.setCurrent("nuclei")
     bench.idle()
     bench.annotate.accept()
