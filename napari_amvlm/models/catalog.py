@@ -34,8 +34,13 @@ def installed_models(extra: Iterable[Path] = ()) -> list[ModelInfo]:
 
 
 def installed_model(sha256: str | None) -> ModelInfo | None:
-    """Return the installed model of this hash; None where none is."""
-    return next((info for info in installed_models() if info.sha256 == sha256), None) if sha256 else None
+    """Return the installed model of this hash, or the one that took its place since; None where none is."""
+    if sha256 is None:
+        return None
+    models, title = installed_models(), FORMER.get(sha256, "")
+    found = (info for info in models if info.sha256 == sha256)
+    successors = (info for info in models if title.startswith(f"{info.name} "))
+    return next(found, next(successors, None))
 
 
 def find_model(name: str | Path | None = None) -> Path:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_amvlm.errors import ModelFileError, StorageError
-from napari_amvlm.models.catalog import find_model
+from napari_amvlm.models.catalog import FORMER, find_model, installed_model, installed_models
 from napari_amvlm.models.checkpoint import load_model, save_model
 from napari_amvlm.models.model_info import read_info
 
@@ -132,3 +132,13 @@ def test_weights_that_half_precision_cannot_hold_are_not_written(tiny_model, tmp
         save_model(tiny_model, tmp_path / "m.safetensors", name="m", licence="CC0-1.0", training_data="none")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_installed_model_is_found_by_its_hash_and_by_that_of_one_that_it_replaced():
+    for info in installed_models():
+        former = [sha256 for sha256, title in FORMER.items() if title.startswith(f"{info.name} ")]
+
+        assert former
+        assert {installed_model(sha256).name for sha256 in (info.sha256, *former)} == {info.name}
+
+    assert installed_model(None) is installed_model("0" * 64) is None
