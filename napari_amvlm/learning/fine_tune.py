@@ -60,7 +60,7 @@ def fine_tune(
     """Fine-tune a copy of `model` on labelled and unlabelled images.
 
     The teacher is validated now and then on held-out images, and the best one is returned; without held-out images, or
-    if `config.keep` is "last", the last one. Prompts that the result is not taught are not scored.
+    if `config.keep` is "last", the last one. Prompts of a project that the result is not taught are not scored.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ class _Run:
         self._served = with_prompts(model, data)
         for remark in remarks(given, self._served):
             tell(remark)
-        # what is not taught in the end is not served, and judges nothing
-        data = data.scored_on(lambda prompt: taught(self._served, prompt) is not None)
+        if data.entries is not None:  # of a project: what is not taught in the end is not served, and judges nothing
+            data = data.scored_on(lambda prompt: taught(self._served, prompt) is not None)
         self._data, self._config = data, config
         self._model = _copy(model, model.config, device)
         self._source = CropSource(data, config, model.config, device)

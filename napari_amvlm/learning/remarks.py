@@ -23,12 +23,12 @@ def remarks(data: LearningData, config: ModelConfig) -> Iterator[str]:
     """Yield a sentence for whatever may make a run learn something else than was meant.
 
     That is a prompt that was answered at both working scales, one of which all masks are empty, one that only held-out
-    images have and a model of this configuration, that of the run's result, was not taught, and unlabelled images that
-    are gray where the labelled ones have colours, or the other way round.
+    images of a project have and a model of this configuration, that of the run's result, was not taught, and unlabelled
+    images that are gray where the labelled ones have colours, or the other way round.
     """
     shown = data.shown_prompts()
-    held_out = dict.fromkeys(prompt for image in data.validation for prompt in image.masks)
-    for prompt in held_out:
+    of_project = data.validation if data.entries is not None else ()
+    for prompt in dict.fromkeys(prompt for image in of_project for prompt in image.masks):
         if prompt not in data.prompts and taught(config, prompt) is None:
             yield f"{prompt!r} is accepted on held-out images alone, and so not learnt; accept it on another image too."
     for prompt, scale in data.prompt_scales().items():

@@ -19,6 +19,7 @@ from napari_amvlm.learning import (
 )
 from napari_amvlm.learning.budget import LearningBudget
 from napari_amvlm.learning.crop_source import CropSource
+from napari_amvlm.learning.data import Entries
 from napari_amvlm.learning.ema import averaged
 from napari_amvlm.learning.mean_teacher import MeanTeacher
 from napari_amvlm.learning.new_concepts import with_prompts
@@ -121,12 +122,15 @@ def test_a_new_prompt_becomes_a_known_concept(tiny_model):
 
 
 def test_a_prompt_of_held_out_images_alone_is_told_and_judges_nothing(tiny_model):
-    data = replace(_data(), validation=(_picture(200), _picture(201, "necrosis"), _picture(202, "left lung")))
+    validation = (_picture(200), _picture(201, "necrosis"), _picture(202, "left lung"))
+    data = replace(_data(), validation=validation, entries=Entries())
     said: list[str] = []
 
     _, result = _finish(tiny_model, data, _config(steps=1), on_message=said.append)
+    _, watched = _finish(tiny_model, replace(data, entries=None), _config(steps=1))
 
     assert list(result.scores) == ["nuclei", "left lung"]
+    assert list(watched.scores) == ["nuclei", "necrosis", "left lung"]  # captions that are held out with their images
     assert [text for text in said if "'necrosis' is accepted on held-out images alone" in text] == said
 
 
