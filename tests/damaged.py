@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import resource
@@ -9,6 +10,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +132,21 @@ def check_message(error, *named):
     assert any(name in message for name in named) if named else message
 
 
-def peak():
+def few_or_many(few, many):
+    """Give a test the number of `cases` to try: few, and many where the slow tests are run."""
+    slow = pytest.param(many, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
+    return pytest.mark.parametrize("cases", [few, slow])
+
+
+@contextlib.contextmanager
+def bounded_memory(limit=1 << 30):
+    """Fail where what is done inside adds so many bytes to the most that this process has had."""
+    before = _peak()
+    yield
+    assert _peak() - before < limit
+
+
+def _peak():
     """Return the largest memory that this process has had, bytes."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024

@@ -18,9 +18,8 @@ from napari_amvlm.imports.shapes import (
     run_length_mask,
 )
 from napari_amvlm.project import Answer
-from tests.damaged import check_message, damages, json_damages, peak, snapshot, try_cases
+from tests.damaged import bounded_memory, check_message, damages, few_or_many, json_damages, snapshot, try_cases
 
-MEMORY = 1 << 30
 MINE = np.eye(60, 48, dtype=bool)
 
 
@@ -137,36 +136,25 @@ def _fuzz(project, exported, cases):
     return count, told
 
 
-def test_damaged_masks_are_told_of_or_entered(target, exported):
-    cases, told = _fuzz(target, exported, 60)
+@few_or_many(60, 1000)
+def test_damaged_masks_are_told_of_or_entered(target, exported, cases):
+    with bounded_memory():
+        tried, told = _fuzz(target, exported, cases)
 
-    assert cases >= 60
-    assert 0 < told < cases
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_many_damaged_masks_are_told_of_or_entered(target, exported):
-    before = peak()
-
-    cases, told = _fuzz(target, exported, 1000)
-
-    print(f"{cases} cases, {told} with something left out, {(peak() - before) >> 20} MB more at most")
-    assert told > cases // 10
-    assert peak() - before < MEMORY
+    assert tried >= cases
+    assert cases // 10 < told < tried
 
 
 def test_json_beyond_measure_is_not_read(target, tmp_path):
     path = tmp_path / "masks.json"
     with path.open("wb") as file:
         file.truncate(600 << 20)
-    before = peak()
 
-    report = import_files(target, [path])
+    with bounded_memory(100 << 20):
+        report = import_files(target, [path])
 
     assert len(report.problems) == 1
     assert "expected at most 512 MB of JSON, but it has 600 MB" in report.problems[0]
-    assert peak() - before < 100 << 20
 
 
 def test_run_lengths_whose_sum_overflows_are_refused():

@@ -20,13 +20,12 @@ from napari_amvlm.errors import AmvlmError, ProjectError
 from napari_amvlm.project import Answer, Project
 from napari_amvlm.project.ranking import TileScores
 from napari_amvlm.project.records import ImageScore, ResumeState
-from tests.damaged import STRANGE, check_message, damages, peak, snapshot, try_cases
+from tests.damaged import STRANGE, bounded_memory, check_message, damages, few_or_many, snapshot, try_cases
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SHAPE = (24, 30)
-MEMORY = 1 << 30
 SHARED = ("project.sqlite-shm", "project.sqlite-wal", "writer.lock")
 """Files that SQLite and the lock may make beside a ledger that they only look at."""
 STATEMENTS = (
@@ -267,25 +266,14 @@ def test_the_intact_project_loses_nothing(filled, tmp_path, which):
     assert _examine(tmp_path / "p.amvlm", filled.accepted) == 0
 
 
-def test_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled, tmp_path):
-    cases, refused, partly = _fuzz(filled, tmp_path, 50)
+@few_or_many(50, 800)
+def test_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled, tmp_path, cases):
+    with bounded_memory():
+        tried, refused, partly = _fuzz(filled, tmp_path, cases)
 
-    assert cases >= 50
-    assert 0 < refused < cases
-    assert 0 < partly < cases
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_many_damaged_projects_end_in_a_clear_error_or_what_was_accepted(filled, tmp_path):
-    before = peak()
-
-    cases, refused, partly = _fuzz(filled, tmp_path, 800)
-
-    print(f"{cases} cases, {refused} refused, {partly} with a part lost, {(peak() - before) >> 20} MB more at most")
-    assert refused > cases // 10
-    assert partly > cases // 20
-    assert peak() - before < MEMORY
+    assert tried >= cases
+    assert cases // 10 < refused < tried
+    assert cases // 20 < partly < tried
 
 
 @pytest.mark.parametrize("name", ["masks", "images", "models", "runs"])
@@ -360,12 +348,10 @@ def test_a_mask_of_a_strangers_file_is_bounded(filled, tmp_path):
     digest = hashlib.sha256(content).hexdigest()
     with contextlib.closing(sqlite3.connect(root / "project.sqlite", isolation_level=None)) as ledger:
         ledger.execute("UPDATE corrections SET mask_sha256 = ? WHERE id = 1", (digest,))
-    before = peak()
 
-    with Project.open(root, read_only=True) as project:
+    with bounded_memory(), Project.open(root, read_only=True) as project:
         with pytest.raises(ProjectError, match=r"accept that image again|cannot be read"):
             project.corrections.mask(project.corrections.get(1))
         assert np.array_equal(project.corrections.mask(project.corrections.get(2)), filled.accepted[2])
 
-    assert peak() - before < MEMORY
     assert os.path.getsize(root / victim.mask_file) == len(content)
