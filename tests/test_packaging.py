@@ -45,8 +45,10 @@ def built(tmp_path_factory):
     return folder
 
 
-def install(archive, folder):
-    """Install `archive` into a new environment that borrows its dependencies; return the folder of its programs."""
+@pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"])
+def programs(built, request, tmp_path_factory):
+    """Install an archive into a new environment that borrows its dependencies; return the folder of its programs."""
+    archive, folder = next(built.glob(request.param)), tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     scheme = {"base": str(folder), "platbase": str(folder)}
     site = Path(sysconfig.get_path("purelib", "venv", scheme))
@@ -58,15 +60,12 @@ def install(archive, folder):
     return programs
 
 
-@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
-def test_an_installed_archive_is_complete(built, pattern, tmp_path):
-    programs = install(next(built.glob(pattern)), tmp_path / "env")
-
+def test_an_installed_archive_is_complete(programs, tmp_path):
     probe = subprocess.run([programs / "python", "-c", PROBE], check=True, capture_output=True, text=True, cwd=tmp_path)
     found = json.loads(probe.stdout)
 
-    assert Path(found["package"]).is_relative_to(tmp_path)
-    assert Path(found["samples"]).is_relative_to(tmp_path)
+    assert Path(found["package"]).is_relative_to(programs.parent)
+    assert Path(found["samples"]).is_relative_to(programs.parent)
     assert found["images"] == {"nuclei": 12, "lungs": 4, "spine": 3}
     assert found["weights"] == WEIGHTS
     assert found["manifest"] == "napari-amvlm"
@@ -75,9 +74,7 @@ def test_an_installed_archive_is_complete(built, pattern, tmp_path):
     assert not found["training"]
 
 
-def test_the_console_script_of_the_wheel_runs(built, tmp_path):
-    programs = install(next(built.glob("*.whl")), tmp_path / "env")
-
+def test_the_console_script_runs(programs, tmp_path):
     done = subprocess.run([programs / "napari-amvlm", "--help"], capture_output=True, text=True, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
