@@ -50,7 +50,7 @@ def export(
     missing = [path for path in scans or () if not path.exists()]
     if missing:
         raise InputError(f"There is no file or folder {missing[0]}; check --scans.")
-    if kind == "coco" and output.is_file():
+    if kind == "coco" and output.is_file() and output.stat().st_size:  # an empty file only keeps a name
         if not is_own_coco(output):
             raise InputError(f"{output} was not made by export; give another -o, or move it away.")
         remark(f"{output} is of an earlier export; it is replaced.")

@@ -135,7 +135,7 @@ def check_output(output: Path | None) -> Path:
         raise InputError(f"{output.parent} cannot be made ({error.strerror}); choose another -o.") from error
     if not os.access(output.parent, os.W_OK):
         raise InputError(f"{output.parent} cannot be written to; choose another -o.")
-    if output.exists():
+    if output.exists() and output.stat().st_size:  # an empty file only keeps a name, as those of mktemp do
         _check_earlier(output)
     return output
 

@@ -40,6 +40,7 @@ def test_coco_is_one_file(run, project, tmp_path):
 
 def test_an_earlier_coco_export_is_replaced_and_said_so_and_another_file_is_not(run, project, tmp_path):
     output = tmp_path / "masks.json"
+    output.touch()
     first = run("export", project, "--format", "coco", "-o", output)
     again = run("export", project, "--format", "coco", "-o", output)
     output.write_text("[]", encoding="utf-8")

@@ -110,10 +110,13 @@ def test_only_the_model_of_an_earlier_run_is_replaced_and_said_so(capsys, tiny_m
     save_model(tiny_model, learnt, **told, parent="0" * 64)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"notes")
+    empty = tmp_path / "empty.safetensors"
+    empty.touch()
 
     for path in (foreign, broken):
         with pytest.raises(InputError, match="was not made by fine-tune; give another -o"):
             check_output(path)
+    assert check_output(empty) == empty
     assert check_output(learnt) == learnt
     assert "is the model of an earlier run; the new one will replace it." in capsys.readouterr().err
 
