@@ -220,7 +220,7 @@ def _frames(
         lengths = in_file[0].shape[:-2]
         numbers = [int(np.ravel_multi_index(index, lengths)) if index else 0 for index in planes]
     origins = [image.origins[number] for number in numbers]
-    headers = {path: _completed(read_header(path)) for path in dict.fromkeys(path for path, _ in origins)}
+    headers = {path: _completed(read_header(path), image) for path in dict.fromkeys(path for path, _ in origins)}
     stored = [int(header.get("NumberOfFrames") or 1) for header in headers.values()]
     if max(stored) == 1:
         return list(headers.values()), volume[numbers]
@@ -234,11 +234,20 @@ def _frames(
     return list(headers.values()), frames
 
 
-def _completed(header: Dataset) -> Dataset:
-    """Return a header with what every image has to have, empty where it was left out."""
+def _completed(header: Dataset, image: ImageData) -> Dataset:
+    """Return a header with what every image has to have, empty where it was left out.
+
+    A segmentation has the sizes of its pixels only together with their thickness: of slices that is their distance.
+    """
     for keyword in _OFTEN_LEFT_OUT:
         if keyword not in header:
             setattr(header, keyword, "")
+    if header.get("PixelSpacing") and not header.get("SliceThickness"):
+        if header.get("FrameOfReferenceUID"):
+            distance = (image.spacing or {}).get("Z", (float(header.PixelSpacing[0]), ""))[0]
+            header.SliceThickness = round(distance, 6)  # decimal strings of DICOM have 16 letters
+        else:
+            del header.PixelSpacing
     return header
 
 

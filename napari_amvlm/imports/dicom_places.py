@@ -1,4 +1,4 @@
-"""Frames of a DICOM segmentation that name no image: they lie where their place in the patient is that of a plane."""
+"""Frames of a DICOM segmentation by their place: those that do not say on the pixels of which image they lie."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_amvlm.imaging.formats.dicom_headers import frame_header, geometry, r
 from napari_amvlm.imaging.formats.lazy import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,15 +24,32 @@ _NEAR = 0.1
 
 
 def names_frames(segmentation: Dataset) -> bool:
-    """Tell whether frames say which image they were drawn on."""
+    """Tell whether frames say on the pixels of which image they lie, and not only where in the patient.
+
+    Many programs name the images that a frame was made of, and do not say that its pixels are theirs. Where nothing
+    tells the place of a frame, they are.
+    """
     groups = [*segmentation.get("SharedFunctionalGroupsSequence", ()), *_groups(segmentation)]
-    return any(group.get("DerivationImageSequence") for group in groups)
+    sources = [
+        [one for image in group.get("DerivationImageSequence") or () for one in image.get("SourceImageSequence") or ()]
+        for group in groups
+    ]
+    preserved = {one.get("SpatialLocationsPreserved") for own in sources for one in own}
+    if preserved == {"YES"} and all(len(own) <= 1 for own in sources):
+        return True
+    placed = any("PlanePositionSequence" in group for group in groups)
+    return bool(preserved) and preserved <= {"YES", None} and not placed
 
 
 def masks_by_place(
-    path: Path, segmentation: Any, image: ImageData, names: Mapping[int, str]
+    path: Path, segmentation: Any, image: ImageData, names: Mapping[int, str], rows: Collection[int]
 ) -> tuple[dict[str, NDArray[np.bool_]], int]:
     """Return bool volumes with the axes of a scan, and how many frames with masks lie on none of its planes.
+
+    Parameters
+    ----------
+    rows
+        The planes of the scan that are asked for, by their place in `image.origins`.
 
     Raises
     ------
@@ -40,7 +57,7 @@ def masks_by_place(
         Several planes lie at one place, so that nobody knows which is meant.
     """
     shape = image.data.shape[: len(image.axes)]
-    planes = _planes(image, shape[-2:])
+    planes = {row: place for row, place in _planes(image, shape[-2:]).items() if row in rows}
     volumes = {name: np.zeros((len(image.origins), *shape[-2:]), np.bool_) for name in names.values()}
     missing = 0
     with reading(path):

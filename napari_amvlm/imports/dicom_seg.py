@@ -53,7 +53,7 @@ def read_dicom_seg(
     """Yield the masks of a segmentation, scan by scan.
 
     A segment's prompt is its label, or `prompt` where there is one segment. Fractions count from one half on. Frames
-    that name no image lie on the images at their place, in the same frame of reference.
+    that do not say on the pixels of which image they lie, are on those at their place, in the same frame of reference.
 
     Raises
     ------
@@ -87,11 +87,18 @@ def read_dicom_seg(
 
 def _read(path: Path) -> Any:
     import highdicom
+    import pydicom
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return highdicom.seg.segread(path)
+            header = pydicom.dcmread(path)
+            shared, own = (header.get(f"{kind}FunctionalGroupsSequence") or () for kind in ("Shared", "PerFrame"))
+            for group in (*shared, *own):
+                for sizes in group.get("PixelMeasuresSequence") or ():
+                    if not sizes.get("SliceThickness"):  # which is left out over images that are no slices
+                        sizes.SliceThickness = sizes.PixelSpacing[0]
+            return highdicom.seg.Segmentation.from_dataset(header, copy=False)
     except Exception as error:  # highdicom fails in many ways on damaged files
         raise LabelsError(f"{path} cannot be read as a DICOM segmentation ({error}): export it again.") from error
 
@@ -129,14 +136,15 @@ def _by_place(
         return _refers_to(source, keyword, values) and not _refers_to(source, "SOPClassUID", set(_SEGMENTATIONS))
 
     for _, image in scans.images(is_scan):
-        masks, missing = masks_by_place(path, segmentation, image, names)
+        rows = {row for row, uid in enumerate(_instances(image)) if not wanted or uid in wanted}
+        masks, missing = masks_by_place(path, segmentation, image, names, rows)
         if any(mask.any() for mask in masks.values()):
             found.append((image, masks, missing))
     if len(found) != 1:
         count = "none of the scans here lies" if not found else f"{len(found)} scans here lie"
         raise LabelsError(
-            f"{path} does not say which images its frames are of, and {count} where they do: say with --images in "
-            "which folder their scan lies alone."
+            f"{path} does not say on the pixels of which images its frames lie, and {count} where they do: say with "
+            "--images in which folder their scan lies alone."
         )
     image, masks, missing = found[0]
     if missing:
@@ -180,14 +188,17 @@ def _masks(
         if len(set(uids)) == len(uids):
             rows = [row for row, uid in enumerate(uids) if uid in wanted]
             frames = segmentation.get_pixels_by_source_instance(
-                [uids[row] for row in rows], ignore_spatial_locations=False, assert_missing_frames_are_empty=True
+                [uids[row] for row in rows], ignore_spatial_locations=True, assert_missing_frames_are_empty=True
             )
             flat[rows] = np.asarray(frames) >= 0.5
         else:
             for uid in wanted & set(uids):
                 rows = [row for row, own in enumerate(uids) if own == uid]
                 frames = segmentation.get_pixels_by_source_frame(
-                    uid, [image.origins[row][1] + 1 for row in rows], assert_missing_frames_are_empty=True
+                    uid,
+                    [image.origins[row][1] + 1 for row in rows],
+                    ignore_spatial_locations=True,
+                    assert_missing_frames_are_empty=True,
                 )
                 flat[rows] = np.asarray(frames) >= 0.5
     except Exception as error:  # highdicom fails in many ways on odd files

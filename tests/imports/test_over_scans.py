@@ -267,16 +267,69 @@ def _without_references(path):
     header.save_as(path)
 
 
+def _not_preserved(path):
+    """Take out of a segmentation that its pixels are those of the images it is of, as most programs write it."""
+    header = pydicom.dcmread(path)
+    for group in header.PerFrameFunctionalGroupsSequence:
+        group.DerivationImageSequence[0].SourceImageSequence[0].pop("SpatialLocationsPreserved", None)
+    header.save_as(path)
+
+
+@pytest.mark.parametrize("change", [_without_references, _not_preserved])
 @pytest.mark.parametrize("many", [True, False])
-def test_a_segmentation_that_names_no_image_lies_at_its_place(tmp_path, ours, theirs, many):
+def test_a_segmentation_that_names_no_pixels_lies_at_its_place(tmp_path, ours, theirs, many, change):
     scan = _dicom(tmp_path) if many else write_enhanced(tmp_path / "series.dcm", _dicom(tmp_path))
     annotate(ours, open_images(scan)[0])
     export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
-    _without_references(tmp_path / "out" / "series.dcm")
+    change(tmp_path / "out" / "series.dcm")
 
     report = import_files(theirs, [tmp_path / "out" / "series.dcm"], images=scan)
 
     assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
+
+
+def test_a_segmentation_of_one_of_two_phases_lies_on_that_phase(tmp_path, ours, theirs):
+    scan = write_series(tmp_path / "series")
+    for file in list(scan.iterdir()):
+        header = pydicom.dcmread(file)
+        header.AcquisitionNumber, header.SOPInstanceUID = 100, pydicom.uid.generate_uid()
+        header.PixelData = (header.pixel_array + 1).tobytes()
+        header.save_as(scan / f"{file.name}.dcm")
+    phases = open_images(scan)[0]
+    pixels = np.asarray(phases.data[0, 2])
+    ours.corrections.accept(ours.images.add_array(pixels).id, "liver", Answer(RNG.random(pixels.shape) > 0.5))
+    export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,)))
+    _not_preserved(tmp_path / "out" / "series.dcm")
+
+    report = import_files(theirs, [tmp_path / "out" / "series.dcm"], images=scan)
+
+    assert phases.axes == "TZYX"
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
+
+
+@pytest.mark.parametrize("slices", [True, False])
+def test_a_segmentation_over_images_without_a_thickness_comes_back(tmp_path, ours, theirs, slices):
+    highdicom = pytest.importorskip("highdicom")
+    scan = write_series(tmp_path / "series", slices=5 if slices else 1)
+    for file in scan.iterdir():
+        header = pydicom.dcmread(file)
+        del header.SliceThickness
+        if not slices:  # an X-ray with a pixel size
+            header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
+            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
+                delattr(header, keyword)
+        header.save_as(file)
+    for project in (ours, theirs):
+        record = project.images.add_file(next(scan.iterdir()))
+    ours.corrections.accept(record.id, "lung", Answer(RNG.random(record.shape) > 0.5))
+    export_as(ours, "dicom-seg", tmp_path / "out", ExportOptions(scans=(scan,) if slices else ()))
+    (written,) = (tmp_path / "out").iterdir()
+
+    assert highdicom.seg.segread(written).number_of_segments == 1
+    _not_preserved(written)
+    assert import_files(theirs, [written], images=scan).problems == []
     assert_equal(ours, theirs, objects=False)
 
 
