@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from napari_amvlm.models.amvlm import AMVLM
 
 log = logging.getLogger("training.presence")
+_RATE = 2e-3
 _KINDS = {"xray": ("lungs", "left lung", "right lung"), "spine": ("vertebrae", "intervertebral discs", "spinal canal")}
 
 
-def fit_presence(
-    model: AMVLM, images: list[TaughtImage], *, steps: int = 300, seed: int = 0, rate: float = 2e-3
-) -> float:
+def fit_presence(model: AMVLM, images: list[TaughtImage], *, steps: int, seed: int) -> float:
     """Fit image projection and presence head of `model` in place.
 
     Parameters
@@ -43,8 +42,8 @@ def fit_presence(
         A trained model, in eval mode; it stays in eval mode.
     images
         Training and validation images of all kinds.
-    steps, seed, rate
-        Length of the fit, its seed and its peak learning rate.
+    steps, seed
+        Length of the fit, and its seed.
 
     Returns
     -------
@@ -55,8 +54,8 @@ def fit_presence(
     validation = [i for i in images if is_validation(i.source, i.name)]
     source = BatchSource(train, seed=seed, tile_batch=4, whole_batch=4, size=model.config.whole)
     parameters = [*model.image_projection.parameters(), *model.presence.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
     for step in range(steps):
         chance = random.Random(seed * 7919 + step)
         batches = [b for k in (0, 1) for b in _both_scales(source.draw(2 * step + k), chance)]
