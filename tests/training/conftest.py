@@ -4,7 +4,21 @@ import shutil
 
 import numpy as np
 import pytest
+import typer
 from skimage.io import imsave
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def invoke():
+    """Return a function that runs the `main` of a command with arguments, and returns its result."""
+
+    def call(main, *arguments):
+        app = typer.Typer()
+        app.command()(main)
+        return CliRunner().invoke(app, [*map(str, arguments)])
+
+    return call
 
 
 @pytest.fixture(scope="session")

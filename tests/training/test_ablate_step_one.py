@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
 from training.ablate_step_one import StepOneGrid, main, run_grid
@@ -60,16 +58,14 @@ def grid(shared_data, tmp_path):
     return path
 
 
-def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(grid, shared_data, tmp_path):
-    app = typer.Typer()
-    app.command()(main)
+def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(invoke, grid, shared_data, tmp_path):
     out = tmp_path / "out"
     command = [str(grid), "--data", str(shared_data), "--out", str(out), "--device", "cpu"]
 
-    first = CliRunner().invoke(app, [*command, "--row", "L_ITA alone"])
+    first = invoke(main, *command, "--row", "L_ITA alone")
     before = (out / "l-ita-alone" / "seed-0" / "alignment.json").stat().st_mtime_ns
-    second = CliRunner().invoke(app, command)
-    otherwise = CliRunner().invoke(app, [*command, "--set", "recipe.steps=3"])
+    second = invoke(main, *command)
+    otherwise = invoke(main, *command, "--set", "recipe.steps=3")
 
     assert first.exit_code == 0, first.output
     assert "1 of 1 runs are finished" in first.output
@@ -87,16 +83,14 @@ def test_a_grid_goes_on_where_it_stopped_and_ends_with_its_tables(grid, shared_d
     assert '"css"' not in (out / "l-ita-alone" / "seed-0" / "log.jsonl").read_text()
 
 
-def test_kept_runs_count_as_finished_elsewhere_and_make_the_tables_of_a_page(grid, shared_data, tmp_path):
-    app = typer.Typer()
-    app.command()(main)
+def test_kept_runs_count_as_finished_elsewhere_and_make_the_tables_of_a_page(invoke, grid, shared_data, tmp_path):
     command = [str(grid), "--data", str(shared_data), "--device", "cpu"]
     first, second, kept = tmp_path / "first", tmp_path / "second", tmp_path / "kept.json"
-    CliRunner().invoke(app, [*command, "--out", str(first), "--row", "with PDT"])
+    invoke(main, *command, "--out", first, "--row", "with PDT")
     assert keep(first, kept) == 1
 
-    idle = CliRunner().invoke(app, [*command, "--out", str(second), "--kept", str(kept), "--minutes", "0"])
-    rest = CliRunner().invoke(app, [*command, "--out", str(second)])
+    idle = invoke(main, *command, "--out", second, "--kept", kept, "--minutes", "0")
+    rest = invoke(main, *command, "--out", second)
 
     assert "1 of 2 runs are finished" in idle.output
     assert "2 of 2 runs are finished" in rest.output

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.imaging import ImagePair
@@ -43,7 +41,7 @@ def test_keys_that_would_be_ignored_are_refused():
 
 
 def test_one_command_scores_every_training_image_and_writes_the_weights(
-    discs_data, tiny_checkpoint, tmp_path, monkeypatch
+    invoke, discs_data, tiny_checkpoint, tmp_path, monkeypatch
 ):
     recipe = tmp_path / "release.toml"
     recipe.write_text(
@@ -62,11 +60,9 @@ unlabelled_batch = 0
 consistency = 0
 """
     )
-    app = typer.Typer()
-    app.command()(main)
     arguments = [str(recipe), "--data", str(discs_data), "--out", str(tmp_path / "out"), "--device", "cpu"]
 
-    result = CliRunner().invoke(app, arguments)
+    result = invoke(main, *arguments)
 
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "cross-validation.json").read_text())
@@ -74,7 +70,7 @@ consistency = 0
     assert set(found["per_image"]["native"]) == trained
     other = recipe.read_text().replace("steps = 1", "steps = 2")
     recipe.write_text(other)
-    changed = CliRunner().invoke(app, arguments)
+    changed = invoke(main, *arguments)
     assert isinstance(changed.exception, InputError)
     assert "holds a run with another learning, recipe" in str(changed.exception)
     info = read_info(tmp_path / "out" / "mine.safetensors")

@@ -5,9 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-import typer
 from skimage.io import imsave
-from typer.testing import CliRunner
 
 from napari_amvlm.config import LearningConfig
 from napari_amvlm.errors import DatasetError
@@ -78,11 +76,8 @@ def test_it_takes_labelled_crops_alone_and_its_rate_falls_once(discs, monkeypatc
     assert rates[-1] < 0.1 * max(rates)
 
 
-def test_one_command_prints_scores_of_every_image(discs):
-    app = typer.Typer()
-    app.command()(main)
-
-    result = CliRunner().invoke(app, [str(discs), str(discs), "--minutes", "0.0001", "--device", "cpu"])
+def test_one_command_prints_scores_of_every_image(invoke, discs):
+    result = invoke(main, discs, discs, "--minutes", "0.0001", "--device", "cpu")
 
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout.splitlines()[-1])

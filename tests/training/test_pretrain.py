@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 from napari_amvlm.config import ObjectsConfig
 from napari_amvlm.errors import InputError
@@ -176,11 +175,8 @@ def test_a_resumed_run_ends_with_the_same_weights(images, tiny_config, tmp_path,
         assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
 
 
-def test_one_command_leaves_weights_with_their_origin(shared_data, tiny_config, tmp_path):
-    import typer
+def test_one_command_leaves_weights_with_their_origin(invoke, shared_data, tiny_config, tmp_path):
 
-    app = typer.Typer()
-    app.command()(main)
     model = tiny_config.model_dump(
         mode="json", include={"image_encoder", "unet", "embedding", "dense", "tile", "overlap", "whole"}
     )
@@ -207,7 +203,7 @@ def test_one_command_leaves_weights_with_their_origin(shared_data, tiny_config, 
             (source / f"more{index}.png").write_bytes((source / "image0.png").read_bytes())
     out = tmp_path / "run"
 
-    result = CliRunner().invoke(app, [str(recipe), "--data", str(shared_data), "--out", str(out), "--device", "cpu"])
+    result = invoke(main, recipe, "--data", shared_data, "--out", out, "--device", "cpu")
 
     assert result.exit_code == 0, result.output
     info = read_info(out / "mini.safetensors")

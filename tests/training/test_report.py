@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from scipy import stats
-from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
 from training.pages import main as write_pages
@@ -158,27 +156,21 @@ def test_one_common_image_is_no_test():
     assert (found.images, found.difference, found.t_p, found.w_p) == (1, 0.25, None, None)
 
 
-def test_one_command_writes_both_files(runs, tmp_path):
-    app = typer.Typer()
-    app.command()(main)
-
-    result = CliRunner().invoke(app, [str(runs), "--out", str(tmp_path / "tables")])
+def test_one_command_writes_both_files(invoke, runs, tmp_path):
+    result = invoke(main, runs, "--out", tmp_path / "tables")
 
     assert result.exit_code == 0, result.output
     assert len(json.loads((tmp_path / "tables" / "tables.json").read_text())["tables"]) == 1
     assert (tmp_path / "tables" / "tables.md").read_text().startswith("### MoNuSeg, protocol native")
 
 
-def test_single_runs_of_one_name_are_rows_by_their_folders(tmp_path):
+def test_single_runs_of_one_name_are_rows_by_their_folders(invoke, tmp_path):
     _write_run(tmp_path / "with", "tried", 2, 0, (0.5, 0.6, 0.7, 0.8))
     _write_run(tmp_path / "without", "tried", 2, 0, (0.4, 0.6, 0.6, 0.7))
     with_text, without = (tmp_path / name / "tried" / "2" / "0" for name in ("with", "without"))
     with_text = with_text.rename(tmp_path / "a")
     without = without.rename(tmp_path / "b")
-    app = typer.Typer()
-    app.command()(main)
-
-    result = CliRunner().invoke(app, [str(with_text), str(without)])
+    result = invoke(main, with_text, without)
 
     p = stats.ttest_rel([0.5, 0.6, 0.7, 0.8], [0.4, 0.6, 0.6, 0.7]).pvalue
     assert result.exit_code == 0, result.output
@@ -203,12 +195,9 @@ def test_a_folder_without_runs_is_told(tmp_path):
         read_runs(tmp_path)
 
 
-def test_kept_runs_make_the_same_tables(runs, tmp_path):
+def test_kept_runs_make_the_same_tables(invoke, runs, tmp_path):
     kept = tmp_path / "kept" / "runs.json"
-    app = typer.Typer()
-    app.command()(main)
-
-    result = CliRunner().invoke(app, [str(runs), "--keep", str(kept)])
+    result = invoke(main, runs, "--keep", kept)
 
     assert result.exit_code == 0, result.output
     assert "Kept 5 runs" in result.output

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from safetensors import safe_open
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 from napari_amvlm.device import bounded_threads
 from napari_amvlm.errors import Cancelled, DatasetError, InputError
@@ -217,20 +215,16 @@ def test_a_validation_image_among_the_labelled_is_refused(discs_data, tiny_recip
         _run(tiny_recipe | {"labels": "100%"}, discs_data, tmp_path / "run", text_encoder)
 
 
-def test_one_command_runs_a_recipe_with_settings(discs_data, tiny_checkpoint, tmp_path):
+def test_one_command_runs_a_recipe_with_settings(invoke, discs_data, tiny_checkpoint, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('name = "tiny"\ndataset = "MoNuSeg"\nlabels = "25%"\nminutes = 20\n')
-    app = typer.Typer()
-    app.command()(main)
     settings = ["steps=1", f"start={tiny_checkpoint}", "labels=2", "learning.crop=64"]
     settings += ["learning.labelled_batch=1", "learning.unlabelled_batch=0"]
     given = [part for setting in settings for part in ("--set", setting)]
 
-    refused = CliRunner().invoke(app, [str(recipe), "--data", str(discs_data), "--out", str(tmp_path / "a"), *given])
+    refused = invoke(main, recipe, "--data", discs_data, "--out", tmp_path / "a", *given)
     recipe.write_text('name = "tiny"\ndataset = "MoNuSeg"\nlabels = "25%"\n')
-    result = CliRunner().invoke(
-        app, [str(recipe), "--data", str(discs_data), "--out", str(tmp_path / "b"), "--device", "cpu", *given]
-    )
+    result = invoke(main, recipe, "--data", discs_data, "--out", tmp_path / "b", "--device", "cpu", *given)
 
     assert isinstance(refused.exception, InputError)
     assert "either minutes or steps" in str(refused.exception)

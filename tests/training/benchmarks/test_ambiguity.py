@@ -6,9 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 from napari_amvlm.errors import ModelFileError
 from napari_amvlm.losses import ambiguity_ratio, pairwise_wasserstein, soft_match
@@ -132,14 +130,12 @@ def test_spreads_of_two_states_are_compared_on_the_same_images():
     assert test["difference"] == pytest.approx(-np.mean(spreads))
 
 
-def test_one_command_writes_figures_table_and_picture(runs, data, tmp_path):
-    app = typer.Typer()
-    app.command()(main)
+def test_one_command_writes_figures_table_and_picture(invoke, runs, data, tmp_path):
     out = tmp_path / "out"
     held = [i for i in range(30) if is_validation("CXR-Lungs", f"more{i}")]
     assert held
 
-    result = CliRunner().invoke(app, [*map(str, runs), "--data", str(data), "--out", str(out), "--images", "2"])
+    result = invoke(main, *runs, "--data", data, "--out", out, "--images", "2")
 
     assert result.exit_code == 0, result.output
     pdt, cosine = json.loads((out / "ambiguity.json").read_text())["states"]

@@ -4,8 +4,6 @@ import json
 
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.evaluation import evaluate_pairs
@@ -66,17 +64,15 @@ def test_own_captions_are_ranked_among_all(tiny_model):
         matching(tiny_model, right[:1])
 
 
-def test_one_command_writes_tables(tiny_checkpoint, discs_data, tmp_path):
-    app = typer.Typer()
-    app.command()(main)
+def test_one_command_writes_tables(invoke, tiny_checkpoint, discs_data, tmp_path):
     arguments = ["--data", str(discs_data), "--model", str(tiny_checkpoint), "--dataset", "MoNuSeg"]
 
-    result = CliRunner().invoke(app, [*arguments, "--part", "validation", "--out", str(tmp_path / "out")])
+    result = invoke(main, *arguments, "--part", "validation", "--out", tmp_path / "out")
 
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "out" / "captions.json").read_text())["datasets"]["MoNuSeg"]
     assert (report["n"], report["matching"]["captions"]) == (2, 2)
     assert "| MoNuSeg | 2 | segmentation |" in (tmp_path / "out" / "captions.md").read_text()
     (discs_data / "MoNuSeg" / "Val_Folder" / "Data_text.csv").unlink()
-    without = CliRunner().invoke(app, [*arguments, "--part", "validation"])
+    without = invoke(main, *arguments, "--part", "validation")
     assert "No image of MoNuSeg (validation) has a caption" in str(without.exception)

@@ -6,9 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-import typer
 from skimage.io import imread, imsave
-from typer.testing import CliRunner
 
 from napari_amvlm.errors import DatasetError, InputError
 from napari_amvlm.imaging.spine_levels import LEVELS, spine_levels
@@ -389,9 +387,7 @@ def test_nothing_is_written_where_a_set_cannot_be_used(data, tiny_config, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_the_table_scores_words_structure_and_answers(data, tiny_config, tmp_path):
-    app = typer.Typer()
-    app.command()(word_table)
+def test_the_table_scores_words_structure_and_answers(invoke, data, tiny_config, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(_RECIPE)
     assert teach_words(_recipe(tiny_config), data, tmp_path / "run", torch.device("cpu"))
@@ -399,12 +395,10 @@ def test_the_table_scores_words_structure_and_answers(data, tiny_config, tmp_pat
     model = str(tmp_path / "run" / "t.safetensors")
     unets = tmp_path / "unets.json"
     told = [str(recipe), "--data", str(data), "-o", str(unets), "--steps", "1", "--device", "cpu"]
-    plain = typer.Typer()
-    plain.command()(plain_unets)
-    assert CliRunner().invoke(plain, told).exit_code == 0
+    assert invoke(plain_unets, *told).exit_code == 0
     options = ["--data", str(data), "-o", str(out), "--structured", "--answers", "--plain-unets", str(unets)]
 
-    result = CliRunner().invoke(app, [model, str(recipe), *options])
+    result = invoke(word_table, model, recipe, *options)
 
     assert result.exit_code == 0, result.output
     found = json.loads(out.read_text())
@@ -422,13 +416,13 @@ def test_the_table_scores_words_structure_and_answers(data, tiny_config, tmp_pat
     assert matrix["not taught"] == {"present": 0, "absent": 0, "not taught": 3}
     assert 0 <= found["answers"]["calibration_error"] <= 1
     recipe.write_text(_RECIPE.replace("[[sets]]", '[[sets]]\nsplit = "none"'))
-    nothing, untaught = CliRunner().invoke(app, [model, str(recipe), *options]), [*told, "--set", "Cells"]
+    nothing, untaught = invoke(word_table, model, recipe, *options), [*told, "--set", "Cells"]
     assert "have no validation image to score" in str(nothing.exception)
     unets.unlink()
-    assert "'Cells' has no validation image" in str(CliRunner().invoke(plain, untaught).exception)
+    assert "'Cells' has no validation image" in str(invoke(plain_unets, *untaught).exception)
 
 
-def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(data, tiny_config, tmp_path):
+def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(invoke, data, tiny_config, tmp_path):
     cells, spleen = tmp_path / "data" / "Cells", tmp_path / "data" / "Spleen"
     cells.rename(spleen)
     (data / "sets.csv").write_text(
@@ -441,12 +435,10 @@ def test_answers_are_counted_and_drawn_with_images_of_sets_that_trained_nothing(
     model, out = tmp_path / "m.safetensors", tmp_path / "out"
     network = build_model(tiny_config.model_copy(update={"concepts": concepts}), seed=0)
     save_model(network, model, name="t", licence="CC0-1.0", training_data="none", version="7")
-    app = typer.Typer()
-    app.command()(word_answers)
     told = [str(model), str(tmp_path / "r.toml"), "--data", str(data), "-o", str(out)]
 
-    result = CliRunner().invoke(app, [*told, "--more", "none", "--most", "2"])
-    own = CliRunner().invoke(app, [*told, "--more", "open"])
+    result = invoke(word_answers, *told, "--more", "none", "--most", "2")
+    own = invoke(word_answers, *told, "--more", "open")
 
     assert result.exit_code == 0, result.output
     given = json.loads((out / "answers.json").read_text())["answers"]
@@ -482,16 +474,14 @@ def test_presence_that_is_as_often_right_as_it_says_has_no_calibration_error():
     assert calibration_error([Answered("i", "p", "absent", "present", 0.9)]) == pytest.approx(0.9)
 
 
-def test_presence_is_fitted_and_calibrated_and_the_masks_stay(data, tiny_config, text_encoder, tmp_path):
-    app = typer.Typer()
-    app.command()(presence)
+def test_presence_is_fitted_and_calibrated_and_the_masks_stay(invoke, data, tiny_config, text_encoder, tmp_path):
     recipe, start, fitted = tmp_path / "r.toml", tmp_path / "start.safetensors", tmp_path / "fitted.safetensors"
     recipe.write_text(_RECIPE)
     images = [*load_set(HEART, data), *load_set(CELLS, data)]
     config = tiny_config.model_copy(update={"concepts": concepts_of(images, {}, {})})
     save_model(build_model(config, text_encoder=text_encoder, seed=0), start, name="t", licence="x", training_data="x")
 
-    result = CliRunner().invoke(app, [str(start), str(recipe), "--data", str(data), "--out", str(fitted)])
+    result = invoke(presence, start, recipe, "--data", data, "--out", fitted)
 
     assert result.exit_code == 0, result.output
     before, after = (load_model(path, text_encoder=text_encoder)[0] for path in (start, fitted))
