@@ -91,6 +91,10 @@ class Serving(JobQueue):
 
         self.submit(work, finish, failed)
 
+    def forget_wanted(self) -> None:
+        """Let the model that is being loaded serve, whatever another project wanted meanwhile."""
+        self._wanted = None
+
     def presets(self) -> list[str]:
         """Return what the served model was taught, by the name of each concept."""
         if self.predictor is None:

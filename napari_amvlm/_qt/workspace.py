@@ -210,7 +210,16 @@ class Workspace(Serving):
         if before is None and wanted is self.base and self.is_base_chosen and not self.project.read_only:
             self.with_project(lambda project: project.models.serve(None, self.base.sha256 if self.base else None))
         if wanted is not None and wanted.sha256 != self.served_key():
-            self.serve(wanted.path, sha256=self.view.served.sha256 if self.view.served else None)
+            own = self.view.served.sha256 if self.view.served else None
+            self.serve(wanted.path, failed=self._serve_base, sha256=own)
+        elif wanted is None:
+            self.forget_wanted()
+
+    def _serve_base(self, text: str) -> None:
+        """Say why the model of a project does not serve; that of the project before does not either."""
+        self.said.emit("error", text)
+        if self.base is not None and self.base.sha256 != self.served_key():
+            self.serve(self.base.path)
 
     def _under_way(self) -> str:
         """Return what another project has to wait for, as a text; empty where there is nothing."""

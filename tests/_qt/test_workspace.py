@@ -169,6 +169,56 @@ def test_a_model_that_is_wanted_while_the_first_one_loads_serves_after_it(qtbot,
     assert workspace.predictor.info.name == "other"
 
 
+def _project_serving(path, model):
+    with Project.create(path) as project:
+        record = project.models.add(model)
+        project.models.serve(record.id)
+    return record
+
+
+def test_the_model_of_a_project_does_not_serve_in_the_one_that_is_opened_while_the_first_model_loads(
+    qtbot, tiny_checkpoint, tiny_model, tmp_path
+):
+    other = save_model(
+        tiny_model, tmp_path / "other.safetensors", name="other", licence="CC0-1.0", training_data="none"
+    )
+    _project_serving(tmp_path / "first.amvlm", other.path)
+    workspace, opened, go = Workspace(), list[str](), threading.Event()
+    workspace.model_state = "loading"  # until both projects are open
+
+    for name in ("first", "second"):
+        workspace.open_project(tmp_path / f"{name}.amvlm", lambda name=name: opened.append(name))
+        qtbot.waitUntil(lambda name=name: name in opened and not workspace.threads(), timeout=10_000)
+    workspace.load_model(tiny_checkpoint, go.set)
+    qtbot.waitUntil(lambda: go.is_set() and not workspace.threads(), timeout=60_000)
+
+    assert workspace.predictor.info.name == "tiny"
+    workspace.shut_down()
+
+
+def test_where_the_model_of_a_project_is_damaged_that_of_the_project_before_does_not_serve(
+    qtbot, tiny_checkpoint, tiny_model, tmp_path
+):
+    for name in ("first", "second"):
+        path = tmp_path / f"of {name}.safetensors"
+        save_model(tiny_model, path, name=f"of {name}", licence="CC0-1.0", training_data="none")
+        record = _project_serving(tmp_path / f"{name}.amvlm", path)
+    record.path.write_bytes(b"no model any more")
+    workspace, served, said = Workspace(), list[str](), list[str]()
+    workspace.said.connect(lambda _level, text: said.append(text))
+    workspace.load_model(tiny_checkpoint)
+
+    for name in ("first", "second"):
+        workspace.open_project(tmp_path / f"{name}.amvlm")
+        qtbot.waitUntil(lambda name=name: workspace.project and workspace.project.name == name, timeout=60_000)
+        qtbot.waitUntil(lambda: not workspace.threads(), timeout=60_000)
+        served.append(workspace.predictor.info.name)
+
+    assert served == ["of first", "tiny"]
+    assert any(str(record.path) in text for text in said)
+    workspace.shut_down()
+
+
 def test_a_model_that_is_served_after_the_first_one_failed_is_told_of(qtbot, tiny_checkpoint, tmp_path):
     workspace, served = Workspace(), list[str]()
     (tmp_path / "broken.safetensors").write_bytes(b"no model")
