@@ -139,7 +139,7 @@ def test_a_full_disk_while_adding_and_creating(small_disk, pixels):
 
 
 def test_a_full_disk_while_importing_keeps_what_was_entered(small_disk, tmp_path, pixels):
-    objects = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
+    objects = np.random.default_rng(0).permutation(2000).astype(np.uint16).reshape(40, 50)
     names = [f"tile-{number}" for number in range(400)]
     for name in names:
         tifffile.imwrite(tmp_path / f"{name}.tif", objects)
