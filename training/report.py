@@ -139,16 +139,16 @@ def _shown_tests(content: dict[str, Any]) -> list[dict[str, Any]]:
 def _test_lines(tests: Sequence[dict[str, Any]]) -> list[str]:
     rows = [
         [
-            *(test[key] for key in ("labels", "first", "second", "images")),
+            *(test[key] for key in ("labels", "first", "second", "seeds", "images")),
             *(f"{100 * test['difference']:+.2f}", _p(test["t_p"]), _p(test["w_p"])),
         ]
         for test in tests
     ]
     return [
-        f"Paired tests on per-image Dice (mean over seeds), two-sided; bold below {ALPHA}, without correction for the "
-        "number of tests. Where two rows agree on every image p is 1.",
+        f"Paired tests on per-image Dice, its mean over the seeds that both rows have, two-sided; bold below {ALPHA}, "
+        "without correction for the number of tests. Where two rows agree on every image p is 1.",
         "",
-        *table(["labels", "first", "second", "images", "first - second", "t-test p", "Wilcoxon p"], rows),
+        *table(["labels", "first", "second", "seeds", "images", "first - second", "t-test p", "Wilcoxon p"], rows),
     ]
 
 

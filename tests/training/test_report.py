@@ -120,6 +120,19 @@ def test_rows_are_compared_on_their_images_with_seeds_averaged(runs):
     assert test["difference"] == pytest.approx(0.1475)
 
 
+def test_rows_are_compared_over_the_seeds_that_both_have(runs):
+    _write_run(runs, "first", 2, 2, (0.0, 0.0, 0.0, 0.0))  # other labelled images, which "second" never saw
+    _write_run(runs, "third", 2, 2, (0.0, 0.0, 0.0, 0.1))
+
+    tests = tables(read_runs(runs))["tables"][0]["tests"]
+
+    found = {(test["first"], test["second"]): (test["seeds"], test["difference"]) for test in tests}
+    assert found == {
+        ("second", "first"): (2, pytest.approx(0.1475)),
+        ("first", "third"): (1, pytest.approx(-0.025)),
+    }
+
+
 def test_published_figures_stand_beside_ours_and_say_what_they_are(runs):
     text = markdown(tables(read_runs(runs)))
 
@@ -175,7 +188,7 @@ def test_single_runs_of_one_name_are_rows_by_their_folders(invoke, tmp_path):
     p = stats.ttest_rel([0.5, 0.6, 0.7, 0.8], [0.4, 0.6, 0.6, 0.7]).pvalue
     assert result.exit_code == 0, result.output
     assert "| tried (a) | 65.00 (32.50), n = 1 |" in result.output
-    assert f"| 2 | tried (a) | tried (b) | 4 | +7.50 | {p:.3f} |" in result.output
+    assert f"| 2 | tried (a) | tried (b) | 1 | 4 | +7.50 | {p:.3f} |" in result.output
     assert not (with_text / "tables.md").exists()
 
 

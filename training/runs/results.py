@@ -134,17 +134,11 @@ def _together(protocol: str, runs: Sequence[Measured]) -> dict[str, Any] | None:
     pairs = []
     for (one, labels), (other, same) in itertools.combinations(cells, 2):
         first, second = cells[one, labels], cells[other, same]
-        shared = {
-            name: sorted({run.seed for run in first[name]} & {run.seed for run in second[name]})
-            for name in first.keys() & second.keys()
-        }
-        shared = {name: seeds for name, seeds in sorted(shared.items()) if seeds}
+        shared = {name: _same_seeds(first[name], second[name]) for name in sorted(first.keys() & second.keys())}
+        shared = {name: both for name, both in shared.items() if both[0]}
         if labels != same or len(shared) < 2:
             continue
-        sides = [
-            {name: _per_image([run for run in side[name] if run.seed in seeds]) for name, seeds in shared.items()}
-            for side in (first, second)
-        ]
+        sides = [{name: _per_image(both[side]) for name, both in shared.items()} for side in (0, 1)]
         means = [np.array([np.mean(list(side[name].values())) for name in shared]) for side in sides]
         images = [{f"{name}/{image}": dice for name in side for image, dice in side[name].items()} for side in sides]
         test = compare(*images).to_json()
@@ -154,7 +148,7 @@ def _together(protocol: str, runs: Sequence[Measured]) -> dict[str, Any] | None:
                 "first": one,
                 "second": other,
                 "datasets": len(shared),
-                "runs": sum(map(len, shared.values())),
+                "runs": sum(len(both[0]) for both in shared.values()),
                 "dice": [float(mean.mean()) for mean in means],
                 "difference": float((means[0] - means[1]).mean()),
                 "ahead": int((means[0] > means[1]).sum()),
@@ -179,8 +173,10 @@ def _table(dataset: str, protocol: str, runs: Sequence[Measured]) -> dict[str, A
     for labels in columns:
         present = [row for row in rows if labels in rows[row]]
         for one, other in itertools.combinations(present, 2):
-            test = compare(_per_image(cells[one, labels]), _per_image(cells[other, labels]))
-            tests.append({"labels": labels, "first": one, "second": other, **test.to_json()})
+            first, second = _same_seeds(cells[one, labels], cells[other, labels])
+            if first:
+                test = compare(_per_image(first), _per_image(second)).to_json()
+                tests.append({"labels": labels, "first": one, "second": other, "seeds": len(first), **test})
     counts = {labels: next((r.labelled, r.training) for r in runs if r.labels == labels) for labels in columns}
     return {
         "dataset": dataset,
@@ -190,6 +186,13 @@ def _table(dataset: str, protocol: str, runs: Sequence[Measured]) -> dict[str, A
         "published": {labels: published(dataset, labels, *counts[labels]) for labels in columns},
         "tests": tests,
     }
+
+
+def _same_seeds(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[list[Measured], list[Measured]]:
+    """Return the runs of two rows whose seeds both have: other seeds have other labelled images."""
+    seeds = {run.seed for run in first} & {run.seed for run in second}
+    one, other = ([run for run in runs if run.seed in seeds] for runs in (first, second))
+    return one, other
 
 
 def _cell(runs: Sequence[Measured]) -> dict[str, Any]:
