@@ -231,8 +231,8 @@ def test_a_prompt_that_is_not_done_on_all_of_a_region_is_not_taken_over_as_backg
 def test_regions_that_overlap_are_learnt_from_together(slide):
     for row, column in ((1100, 1000), (1100, 1200), (1300, 1000), (1100, 1050)):
         slide.viewer.layers.selection.active = slide.viewer.layers["slide"]
-        slide.run("nuclei")
         _look(slide, row, column, 100)
+        slide.run("nuclei")
         slide.annotate.accept_region()
         slide.idle()
         slide.annotate.accept()
