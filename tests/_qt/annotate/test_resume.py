@@ -38,6 +38,15 @@ def _work(bench, file, root):
     return np.asarray(bench.layer().data > 0)
 
 
+def _come_back(make_bench, root):
+    """Return another day's window, with the project open."""
+    bench = make_bench()
+    bench.viewer.layers.clear()
+    bench.workspace.open_project(root)
+    bench.idle()
+    return bench
+
+
 def test_another_day_goes_on_where_the_last_one_ended(make_bench, file, tmp_path):
     bench = make_bench()
     mask = _work(bench, file, tmp_path / "p.amvlm")
@@ -45,10 +54,7 @@ def test_another_day_goes_on_where_the_last_one_ended(make_bench, file, tmp_path
     bench.workspace.shut_down()
     bench.viewer.layers.clear()
 
-    bench = make_bench()
-    bench.viewer.layers.clear()
-    bench.workspace.open_project(tmp_path / "p.amvlm")
-    bench.idle()
+    bench = _come_back(make_bench, tmp_path / "p.amvlm")
 
     camera = camera_of(bench.viewer)
     assert [layer.name for layer in bench.viewer.layers] == ["tile.png", "tile.png \N{MIDDLE DOT} nuclei"]
@@ -70,10 +76,7 @@ def test_the_view_returns_though_the_image_lies_elsewhere_than_on_the_day_before
     bench.workspace.shut_down()
     bench.viewer.layers.clear()
 
-    bench = make_bench()
-    bench.viewer.layers.clear()
-    bench.workspace.open_project(tmp_path / "p.amvlm")
-    bench.idle()
+    bench = _come_back(make_bench, tmp_path / "p.amvlm")
 
     camera = camera_of(bench.viewer)
     assert tuple(camera.center)[-2:] == pytest.approx((12, 34))
@@ -87,10 +90,7 @@ def test_a_view_beside_the_image_shows_all_of_it_instead(make_bench, file, tmp_p
     bench.viewer.layers.clear()
     bench.workspace.shut_down()
 
-    bench = make_bench()
-    bench.viewer.layers.clear()
-    bench.workspace.open_project(tmp_path / "p.amvlm")
-    bench.idle()
+    bench = _come_back(make_bench, tmp_path / "p.amvlm")
 
     assert tuple(camera_of(bench.viewer).center)[-2:] == pytest.approx((39.5, 31.5))
 
