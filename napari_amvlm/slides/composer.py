@@ -30,9 +30,11 @@ class SlideComposer:
     """
 
     def __init__(self, model: AMVLM, prompts: Sequence[str]) -> None:
-        self._composed = [(prompt, composition(model.config, prompt)) for prompt in prompts]
-        words = (word for prompt, each in self._composed for word in (each.words if each else (prompt,)))
-        self.words = tuple(dict.fromkeys(words))
+        composed = [composition(model.config, prompt) for prompt in prompts]
+        asked = [each.words if each else (prompt,) for prompt, each in zip(prompts, composed, strict=True)]
+        self.words = tuple(dict.fromkeys(word for words in asked for word in words))
+        rows = [[self.words.index(word) for word in words] for words in asked]
+        self._composed = list(zip(composed, rows, strict=True))
         self.largest = [settled_sizes(model, word) for word in self.words]
 
     def compose(
@@ -52,8 +54,7 @@ class SlideComposer:
         settled = [settle(p, hole=h, speck=s) for p, (h, s) in zip(maps[:count], self.largest, strict=True)]
         depths = maps[count:]
         found, depth, present = [], [], []
-        for prompt, composed in self._composed:
-            rows = [self.words.index(word) for word in (composed.words if composed else (prompt,))]
+        for composed, rows in self._composed:
             masks, shares = [settled[row] for row in rows], [presence[row] for row in rows]
             found.append(composed.compose(masks) if composed else masks[0])
             present.append(composed.present(shares) if composed else shares[0])
