@@ -122,7 +122,7 @@ def align(
     text_encoder: TextEncoder | None = None,
     should_stop: Callable[[], bool],
 ) -> Path:
-    """Make step 1, or go on with it, and return the file of its weights."""
+    """Make step 1, or go on with it, and return the file of its weights; where no loss weighs they stay random."""
     folder, images = RunFolder(out), captioned_images(split, recipe.captions, recipe.step_one(1).crop)
     one = recipe.step_one(len(images))
     weights = out / f"{one.name}.safetensors"
@@ -133,7 +133,7 @@ def align(
         folder.write(DATA, {"dataset": split.spec.name, "captions": source, "images": [i.name for i in images]})
     if folder.finished:
         return weights
-    if not run.run(should_stop):
+    if one.step_one.acts and not run.run(should_stop):
         raise Cancelled(f"Stopped after {run.step} of {one.steps} steps of step 1; the same command goes on.")
     if run.workers.leads:
         origin = f"{one.training_data}: {len(images)} pairs of {split.spec.name}"

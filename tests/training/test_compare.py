@@ -169,5 +169,5 @@ def test_the_recipe_has_a_row_for_each_rival():
 
     runs = list(grid.runs("grid"))
 
-    assert len(runs) == 19 * 2 * 3
+    assert len(runs) == 20 * 2 * 3
     assert {run.recipe.learning_config().steps for run in runs} == {500}

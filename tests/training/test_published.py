@@ -19,6 +19,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, Vi
 
 from napari_amvlm.errors import Cancelled, DatasetError, ModelFileError, TextEncoderError
 from napari_amvlm.models.build import build_model
+from napari_amvlm.models.checkpoint import load_model
 from napari_amvlm.models.image_encoder import load_vit
 from napari_amvlm.models.model_info import read_info
 from training.datasets.mask_captions import caption_of
@@ -95,6 +96,16 @@ def test_both_steps_run_stop_and_go_on(discs_data, tiny_config, text_encoder, tm
     assert read_info(out / "step-1" / "step-1.safetensors").config.concepts == ()
     assert list(scores["scores"]["captions"]) == ["224"]
     assert "L_tg acted in" in (out / "step-2" / "report.md").read_text()
+
+
+def test_a_step_1_of_losses_that_weigh_nothing_leaves_random_weights(discs_data, tiny_config, text_encoder, tmp_path):
+    recipe = _recipe(tiny_config.model_dump(), pairs={"step_one": {"ita": 0, "css": 0, "icl": 0}, "seed": 1})
+
+    publish(recipe, discs_data, tmp_path / "out", device=_CPU, text_encoder=text_encoder, should_stop=lambda: False)
+
+    model, info = load_model(tmp_path / "out" / "step-1" / "step-1.safetensors", text_encoder=text_encoder)
+    random = build_model(info.config, text_encoder=text_encoder, seed=1).state_dict()
+    assert all(torch.equal(value.half(), random[name].half()) for name, value in model.state_dict().items())
 
 
 def test_a_run_of_one_meaning_says_that_l_tg_did_not_act(discs_data, tiny_config, text_encoder, tmp_path):

@@ -62,6 +62,11 @@ class StepOneConfig(Config):
     patches: int = Field(64, ge=2, description="patches of an image that take part in L_CSS at a step, by chance")
     momentum: float = Field(0.995, ge=0, lt=1, description="EMA decay of the encoder that sees the augmented views")
 
+    @property
+    def acts(self) -> bool:
+        """Whether there is a loss that changes the model."""
+        return self.objective != "amvlm" or bool(self.ita or self.css or self.icl)
+
 
 @dataclass(frozen=True)
 class _Side:
