@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from napari_amvlm.config import Concept, LearningConfig
     from napari_amvlm.learning.mixing import Mixture
-    from napari_amvlm.learning.networks import SeenImages
     from napari_amvlm.learning.pseudo_labels import PseudoLabelSource
     from napari_amvlm.models.amvlm import AMVLM, AmvlmOutput
     from napari_amvlm.models.text_prompted import TextPrompted
@@ -227,7 +226,7 @@ class MeanTeacher:
         with autocast(self._model.device):
             seen = see(self._model, batch.strong, batch.whole)
             encoded = features(self.student, seen)
-            out = decode(self.student, encoded, text, separate=batch.depth is not None or bool(retained))
+            out = decode(self.student, encoded, text, separate=batch.depth is not None)
         labelled = batch.known.amax((1, 2, 3)) > 0
         supervised = self._supervised(out, batch, text, labelled)
         agreement = supervised.new_zeros(())
@@ -236,8 +235,11 @@ class MeanTeacher:
         weight = 1.0 if pseudo is None else self._labelled_weight(batch.prompts)
         loss = weight * supervised + consistency * agreement
         if retained:
-            loss = loss + self._config.retention * self._retention(seen, encoded, retained)
-            loss = loss + self._config.retention * self._retained_depth(seen, out, batch, text, len(retained))
+            few = seen[: len(retained)]
+            with autocast(self._model.device), torch.no_grad():
+                image = self._model.features(few.images, few.whole, few.maps)
+            loss = loss + self._config.retention * self._retention(image, encoded, retained)
+            loss = loss + self._config.retention * self._retained_depth(image, out, batch, text)
         if torch.isfinite(loss):
             descend(self.optimiser, [loss], learning_rate)
             self._teacher.update_parameters(self.student)
@@ -308,20 +310,25 @@ class MeanTeacher:
         told = ~batch.depth.flatten(1).isnan().any(1)
         return depth_loss(out.depth[told], batch.depth[told], batch.known[told]).mean()
 
-    def _retained_depth(
-        self, seen: SeenImages, out: AmvlmOutput, batch: CropBatch, text: TextFeatures, count: int
-    ) -> Tensor:
-        """Return what keeps the depth of countable prompts as the starting model has it, where nobody told objects."""
-        nothing = [True] * count if batch.depth is None else batch.depth.flatten(1).isnan().any(1).tolist()
-        rows = [i for i in range(count) if nothing[i] and is_countable(self._model, batch.prompts[i])]
-        if out.depth is None or not rows:
+    def _retained_depth(self, image: ImageFeatures, out: AmvlmOutput, batch: CropBatch, text: TextFeatures) -> Tensor:
+        """Return what keeps the depth of countable prompts as the starting model has it, where nobody told objects.
+
+        Parameters
+        ----------
+        image
+            Features of the first crops by the starting model; depth is kept in these.
+        """
+        told = torch.zeros(len(batch.prompts)) if batch.depth is None else ~batch.depth.flatten(1).isnan().any(1)
+        rows = [i for i in range(len(image.v_cls)) if not told[i] and is_countable(self._model, batch.prompts[i])]
+        if "objects" not in self.student or not rows:
             return out.logits.sum() * 0
-        few, index = seen[:count], torch.tensor(rows, device=out.logits.device)
-        asked = TextFeatures(text.sentence[index], text.t_cls[index])
-        with autocast(self._model.device), torch.no_grad():
-            image = self._model.features(few.images, few.whole, few.maps)
-            before = self._model.decode(image, asked, index, separate=True).depth
-        return (out.depth[index].sigmoid() - before.sigmoid()).abs().mean()  # type: ignore[union-attr]
+        index = torch.tensor(rows, device=out.logits.device)
+        with autocast(self._model.device):
+            asked = TextFeatures(text.sentence[index], text.t_cls[index])
+            with torch.no_grad():
+                before = self._model.decode(image, asked, index, separate=True).depth
+            now = self.student["objects"](image.images[index], out.logits[index].sigmoid()).float()
+        return (now.sigmoid() - before.sigmoid()).abs().mean()  # type: ignore[no-any-return, union-attr]
 
     def _consistency(self, logits: Tensor, q: Tensor, unknown: Tensor) -> Tensor:
         """Return the segmentation loss against the pseudo-label; pixels weigh |2q - 1| ** power.
@@ -337,12 +344,17 @@ class MeanTeacher:
         share = unknown.mean((1, 2, 3))
         return (per_crop * share).sum() / share.sum().clamp_min(1e-6)
 
-    def _retention(self, seen: SeenImages, encoded: ImageFeatures, retained: list[str]) -> Tensor:
-        """Return the cross-entropy that keeps masks of `retained` as the starting model has them, on first crops."""
-        n, text, first = len(retained), self._text(retained), seen[: len(retained)]
+    def _retention(self, image: ImageFeatures, encoded: ImageFeatures, retained: list[str]) -> Tensor:
+        """Return the cross-entropy that keeps masks of `retained` as the starting model has them, on first crops.
+
+        Parameters
+        ----------
+        image
+            Features of these crops by the starting model.
+        """
+        n, text = len(retained), self._text(retained)
         with autocast(self._model.device):
             with torch.no_grad():
-                image = self._model.features(first.images, first.whole, first.maps)
                 before = self._model.decode(image, text, separate=True)
             skips = tuple(s[:n] for s in encoded.skips)
             few = ImageFeatures(encoded.v_cls[:n], encoded.dense[:n], skips, encoded.images[:n])
