@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_amvlm.errors import DatasetError
 from napari_amvlm.imaging import DataFolder, ImagePair, read_folder
 from napari_amvlm.imaging.folder import read_classes
+from training.datasets.registry import subject_in
 from training.datasets.splits import SplitConfig, held_out_subjects, pick_labelled
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def open_dataset(spec: DatasetSpec, data: Path, config: SplitConfig, *, seed: in
         _check_apart(spec, training, validation)
     else:
         subjects = {pair.name: spec.subject_of(pair.name) for pair in train.pairs}
+        _check_subjects(spec, train.pairs)
         held_out = held_out_subjects(subjects.values(), config, spec.name, seed=seed)
         validation = tuple(pair for pair in train.pairs if subjects[pair.name] in held_out)
         training = tuple(pair for pair in train.pairs if subjects[pair.name] not in held_out)
@@ -140,6 +142,15 @@ def _check_apart(spec: DatasetSpec, training: tuple[ImagePair, ...], validation:
         raise DatasetError(
             f"{spec.name} has images of one name in {spec.train} and {spec.validation}: {', '.join(shared[:5])}; "
             "an image is for training or for validation, so take it out of one."
+        )
+
+
+def _check_subjects(spec: DatasetSpec, pairs: tuple[ImagePair, ...]) -> None:
+    if all(subject_in(spec.subject, pair.name) is None for pair in pairs):
+        raise DatasetError(
+            f"No file name of {spec.name}, such as {pairs[0].name!r}, holds a subject by the expression "
+            f"{spec.subject!r}, so images of one patient could be learnt and scored alike; set subject in the recipe "
+            "to one that finds it, or to '^(.+)$' where every image is a subject of its own."
         )
 
 

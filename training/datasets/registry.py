@@ -28,6 +28,12 @@ def with_one_group(pattern: str) -> str:
     return pattern
 
 
+def subject_in(pattern: str, stem: str) -> str | None:
+    """Return the subject that a regular expression of one group finds anywhere in a file's stem, if it does."""
+    match = re.search(pattern, stem)
+    return match[1] if match else None
+
+
 class DatasetSpec(Config):
     """Where a data set keeps its images, and what is asked of them.
 
@@ -73,8 +79,8 @@ class DatasetSpec(Config):
 
     def subject_of(self, name: str) -> str:
         """Return the subject that the image called `name` (a file's stem) is of."""
-        match = re.match(self.subject, name)
-        return match[1] if match else name
+        found = subject_in(self.subject, name)
+        return name if found is None else found
 
 
 _VERTEBRAE = ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from napari_amvlm.config import Config, ScaleName
 from napari_amvlm.errors import DatasetError
-from training.datasets.registry import with_one_group
+from training.datasets.registry import subject_in, with_one_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +70,8 @@ class SetSpec(Config):
 
     def subject_of(self, stem: str) -> str:
         """Return the subject of the file called `stem`; the stem itself where nothing is known."""
-        match = re.search(self.subject, stem) if self.subject else None
-        return match[1] if match else stem
+        found = subject_in(self.subject, stem) if self.subject else None
+        return stem if found is None else found
 
 
 _SAID = ("modality", "kind", "licence", "weights", "subject", "notes")

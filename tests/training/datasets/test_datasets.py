@@ -49,6 +49,15 @@ def test_slices_of_one_subject_stay_together(spine_data):
     assert split.prompts() == {"vertebrae": 1, "intervertebral discs": 2}
 
 
+def test_a_subject_may_stand_anywhere_in_a_file_name_but_must_stand_in_one(spine_data):
+    spec = DATASETS["SPIDER-Spine"]
+    in_the_middle = spec.model_copy(update={"subject": r"_(t2)"})
+
+    assert in_the_middle.subject_of("1_t2_001") == "t2"
+    with pytest.raises(DatasetError, match=r"No file name of SPIDER-Spine, such as '.+', holds a subject by"):
+        open_dataset(spec.model_copy(update={"subject": '"(x)"'}), spine_data, SplitConfig(), seed=0)
+
+
 def test_without_a_classes_file_the_challenge_numbers_the_spine(spine_data):
     (spine_data / "classes.csv").unlink()
 
