@@ -76,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             say(error.format_message())
         else:
-            complain(f"{error.format_message().rstrip('.')}; see --help.")
+            message = error.format_message().replace("Value error, ", "")  # the words of a library that typer uses
+            complain(f"{message.rstrip('.')}; see --help.")
         return int(error.exit_code)
     except AmvlmError as error:
         complain(str(error))

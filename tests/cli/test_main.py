@@ -61,7 +61,7 @@ def test_without_arguments_the_help_is_shown(run):
         (["evaluate"], "DIR"),
         (["evaluate", "none", "--prompt", "nuclei", "--json"], "none"),
         (["measure", "none", "-o", "t.csv"], "There is no project or file"),
-        (["export", "p.amvlm", "--format", "bmp", "-o", "x"], "--format"),
+        (["export", "p.amvlm", "--format", "bmp", "-o", "x"], "'--format': 'bmp' is not one of"),
     ],
 )
 def test_wrong_arguments_give_one_line_and_2(run, arguments, words):
