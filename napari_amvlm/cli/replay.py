@@ -62,9 +62,12 @@ def find_replay(project: Project, number: int | None) -> Replay:
 
 
 def parent_file(project: Project, run: RunRecord) -> Path | None:
-    """Return the file of the project's model that a run started from, None where it was an installed one."""
-    files = [model.path for model in project.models.all(discarded=True) if model.sha256 == run.parent]
-    return files[0] if files else None
+    """Return the file of the model of the project, or installed, that a run started from; None where it is neither."""
+    from napari_amvlm.models.catalog import installed_model
+
+    own = (model.path for model in project.models.all(discarded=True) if model.sha256 == run.parent)
+    installed = installed_model(run.parent)
+    return next(own, installed.path if installed else None)
 
 
 def check_parent(predictor: Predictor, run: RunRecord) -> None:

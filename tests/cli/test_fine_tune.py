@@ -338,13 +338,16 @@ def learnt_project(_learnt_root, tmp_path):
     return shutil.copytree(_learnt_root, tmp_path / "tissue.amvlm")
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("installed", [False, True])
 def test_a_run_done_again_gives_the_model_that_the_ledger_describes(
-    run, learnt_project, tiny_checkpoint, tmp_path, number
+    run, learnt_project, tiny_checkpoint, tmp_path, monkeypatch, installed
 ):
     output = tmp_path / "again.safetensors"
+    if installed:  # then the run says itself from which model it began
+        monkeypatch.setattr(catalog, "WEIGHTS", tiny_checkpoint.parent)
+    given = [] if installed else ["--model", tiny_checkpoint]
 
-    outcome = run("fine-tune", learnt_project, "--run", number, "--model", tiny_checkpoint, "-o", output)
+    outcome = run("fine-tune", learnt_project, "--run", int(installed), *given, "-o", output)
 
     assert outcome.code == 0, outcome.err
     with Project.open(learnt_project, read_only=True) as project:
