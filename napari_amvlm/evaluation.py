@@ -19,6 +19,7 @@ from napari_amvlm.imaging import DataFolder, answered_masks, read_folder, read_i
 from napari_amvlm.imaging.scale import stretched, stretched_labels
 from napari_amvlm.metrics import Overlap, mean_overlap, object_scores, overlap
 from napari_amvlm.prediction import Prediction
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -247,7 +248,7 @@ def wanted_classes(data: DataFolder, prompt: str | None) -> dict[str, int | None
     PromptError
         A prompt is needed, or is not one of the folder's.
     """
-    text = None if prompt is None else " ".join(prompt.split())
+    text = None if prompt is None else tidied(prompt)
     if not data.classes:
         if not text:
             raise PromptError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from napari_amvlm.wording import shortened
+from napari_amvlm.wording import shortened, tidied
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def split_prompts(text: str) -> list[str]:
     >>> split_prompts("left  lung; heart;; left lung")
     ['left lung', 'heart']
     """
-    parts = (" ".join(part.split()) for part in text.split(";"))
+    parts = map(tidied, text.split(";"))
     return list(dict.fromkeys(part for part in parts if part))
 
 

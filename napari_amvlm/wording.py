@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '2 images')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def tidied(text: str) -> str:
+    """Return a text with single spaces and composed letters (NFC): systems give the same letters in two ways.
+
+    Examples
+    --------
+    >>> tidied("  le\N{COMBINING ACUTE ACCENT}sion  of skin")
+    'lésion of skin'
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def shortened(prompt: str) -> str:

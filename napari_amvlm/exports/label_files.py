@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import InputError
 from napari_amvlm.files import write_atomically, write_text
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +80,7 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     InputError
         Two prompts differ in capital letters alone, which no model tells apart.
     """
-    unique = tuple(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
+    unique = tuple(dict.fromkeys(map(tidied, prompts)))
     seen: dict[str, str] = {}
     for prompt in unique:
         other = seen.setdefault(prompt.casefold(), prompt)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.errors import DatasetError, printable
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -76,7 +77,7 @@ def _text(cell: object) -> str:
         return ""
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
-    return " ".join(str(cell).split())
+    return tidied(str(cell))
 
 
 def _csv_rows(path: Path) -> Generator[Sequence[Any], None, None]:

@@ -18,6 +18,7 @@ from napari_amvlm.imaging.formats.kinds import image_kind
 from napari_amvlm.imaging.image_data import image_name
 from napari_amvlm.imaging.reading import read_image, read_mask
 from napari_amvlm.imaging.values import to_rgb01
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -170,7 +171,7 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
 
 def file_slug(prompt: str) -> str:
     """Return `prompt` as a part of a file name: letters and digits of any script, joined by hyphens."""
-    return re.sub(r"[\W_]+", "-", prompt.casefold()).strip("-")[:60] or "prompt"
+    return re.sub(r"[\W_]+", "-", normal_form(prompt.casefold())).strip("-")[:60] or "prompt"
 
 
 def prompt_folders(prompts: Sequence[str]) -> dict[str, str]:
@@ -289,7 +290,7 @@ def read_classes(path: Path) -> tuple[tuple[int, str], ...]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True, strict=True))
-            classes = [(int(row["value"]), " ".join(row["prompt"].split())) for row in rows]
+            classes = [(int(row["value"]), tidied(row["prompt"])) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{wanted}, but it cannot be read so ({error!r}).") from error
     classes = [(value, prompt) for value, prompt in classes if value != 0]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_area, run_length_mask, window_of
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -121,7 +121,7 @@ def read_coco(
     """
     file = _file(path, content)
     categories = _by_id(_listed(CocoCategory, file.categories, path, "category", on_problem), "name", path, on_problem)
-    names = {number: name for number, one in categories.items() if (name := " ".join(one.name.split()))}
+    names = {number: name for number, one in categories.items() if (name := tidied(one.name))}
     images = _by_id(_listed(CocoImage, file.images, path, "image", on_problem), "file_name", path, on_problem)
     by_image: dict[str, list[CocoAnnotation]] = {number: [] for number in images}
     # Of files that were merged, an image may be listed twice, with an id each.

@@ -10,6 +10,7 @@ from napari_amvlm.errors import DatasetError, LabelsError, printable
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
 from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_area, row_run_length_mask, whole_area
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def _height(shape: ElementTree.Element) -> int:
 
 
 def _label(shape: ElementTree.Element) -> str | None:
-    return " ".join(shape.get("label", "").split()) or None
+    return tidied(shape.get("label", "")) or None
 
 
 def _size(image: ElementTree.Element) -> tuple[int, int] | None:

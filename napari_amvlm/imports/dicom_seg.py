@@ -14,7 +14,7 @@ from napari_amvlm.imaging.formats.dicom_headers import read_header
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imports.dicom_places import masks_by_place, names_frames
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -112,9 +112,9 @@ def _names(segmentation: Any, prompt: str | None) -> dict[int, str]:
 
 def _name(segment: Any) -> str:
     """Return the label of a segment, or its description where that is the prompt of which an export cut the label."""
-    described = " ".join(str(segment.get("SegmentDescription", "")).split())
+    described = tidied(str(segment.get("SegmentDescription", "")))
     label = segment.get("SegmentLabel") or ""
-    label = " ".join((label if isinstance(label, str) else "\\".join(map(str, label))).split())
+    label = tidied(label if isinstance(label, str) else "\\".join(map(str, label)))
     return described if described and segment_label(described) == label else label
 
 

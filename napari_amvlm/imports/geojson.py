@@ -10,7 +10,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
 from napari_amvlm.imports.shapes import polygon_mask, window_of
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, tidied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,5 +243,5 @@ def _class_name(feature: Any) -> str | None:
     if isinstance(classification, dict):
         names = classification.get("names")
         name = classification.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else None)
-        return " ".join(str(name).split()) or None if name else None
-    return " ".join(classification.split()) or None if isinstance(classification, str) else None
+        return tidied(str(name)) or None if name else None
+    return tidied(classification) or None if isinstance(classification, str) else None

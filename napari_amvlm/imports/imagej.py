@@ -14,6 +14,7 @@ from napari_amvlm.exports.imagej import need_roifile
 from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import polygon_mask, window_of
 from napari_amvlm.imports.text_files import archive_members
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ def _property(roi: Any, key: str) -> str | None:
     for line in str(getattr(roi, "props", "") or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == key:
-            return " ".join(value.split()) or None
+            return tidied(value) or None
     return None
 
 

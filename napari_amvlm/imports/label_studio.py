@@ -15,7 +15,7 @@ from napari_amvlm.imaging.folder import SUFFIXES
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
 from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_area, whole_area
-from napari_amvlm.wording import counted
+from napari_amvlm.wording import counted, tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,7 +175,7 @@ def _objects(
 
 def _labels(value: Mapping[str, Any]) -> list[str]:
     lists = [names for key, names in value.items() if key.endswith("labels") and isinstance(names, list)]
-    return [label for names in lists for name in names if (label := " ".join(str(name).split()))]
+    return [label for names in lists for name in names if (label := tidied(str(name)))]
 
 
 def _kind(value: Mapping[str, Any]) -> str | None:

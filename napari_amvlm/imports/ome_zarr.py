@@ -12,6 +12,7 @@ from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imaging.formats.ome_zarr import ome_metadata
 from napari_amvlm.imaging.formats.zarr_safety import inside
 from napari_amvlm.imports.scan_masks import ScanMasks, check_one_channel
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ def _check_chunks(folder: Path) -> None:
 
 def _name(folder: Path) -> str:
     with reading(folder):
-        return " ".join(str(ome_metadata(folder)["multiscales"][0].get("name") or folder.name).split())
+        return tidied(str(ome_metadata(folder)["multiscales"][0].get("name") or folder.name))
 
 
 def _labels_of(path: Path) -> tuple[Path, list[Path]]:

@@ -21,6 +21,7 @@ from napari_amvlm.byte_cache import ByteCache
 from napari_amvlm.config import TextEncoderConfig
 from napari_amvlm.errors import PromptError, TextEncoderError
 from napari_amvlm.files import sha256_of_file
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +150,7 @@ class TextEncoder(nn.Module):
 
 
 def _cleaned(prompt: str) -> str:
-    text = " ".join(prompt.split())
+    text = tidied(prompt)
     if not text:
         raise PromptError("The prompt is empty; type what to segment, for example 'nuclei'.")
     return text

@@ -18,6 +18,7 @@ from napari_amvlm.project.schema import (
     migrate,
     schema_version,
     strange_programs,
+    tidy_prompts,
 )
 from napari_amvlm.project.storage import WriterLock, inside, ledger_errors, remove_leftovers
 
@@ -165,6 +166,7 @@ class Ledger:
             except sqlite3.Error:
                 remove_quietly(copy)  # the ledger is as it was, and another try would leave another copy
                 raise
+        tidy_prompts(self.connection)
         for folder in (self.root, *(self.root / name for name in FOLDERS)):
             remove_leftovers(folder)
         # This is the only writer, so a run that is still "running" died with its program.

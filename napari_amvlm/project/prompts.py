@@ -10,6 +10,7 @@ from napari_amvlm.errors import InputError, ProjectError, PromptError
 from napari_amvlm.project.records import PromptRecord, PromptStyle
 from napari_amvlm.project.storage import value_errors
 from napari_amvlm.review.overlaps import OverlapRule
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +37,7 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 def clean_prompt(prompt: str) -> str:
     """Return a prompt with single spaces; `PromptError` when nothing is left."""
-    text = " ".join(prompt.split())
+    text = tidied(prompt)
     if not text:
         raise PromptError("the prompt is empty: type what the mask shows, for example nuclei.")
     return text

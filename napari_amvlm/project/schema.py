@@ -9,6 +9,8 @@ import contextlib
 import functools
 import sqlite3
 
+from napari_amvlm.wording import tidied
+
 APPLICATION_ID = int.from_bytes(b"AMVL", "big")
 """Written into the database header, so that a foreign SQLite file is not taken for a project."""
 
@@ -291,3 +293,12 @@ def migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def tidy_prompts(connection: sqlite3.Connection) -> None:
+    """Write prompts of earlier versions with composed letters; one whose twin is there gets its id to its name."""
+    for number, text in connection.execute("SELECT id, text FROM prompts").fetchall():
+        if tidied(text) != text:
+            twin = connection.execute("SELECT 1 FROM prompts WHERE text = ?", (tidied(text),)).fetchone()
+            name = f"{tidied(text)} ({number})" if twin else tidied(text)
+            connection.execute("UPDATE prompts SET text = ? WHERE id = ?", (name, number))

@@ -130,10 +130,12 @@ def test_prompts_become_file_names():
     assert file_slug("Cell  nuclei (H&E)") == "cell-nuclei-h-e"
     assert file_slug("细胞核") == "细胞核"
     assert file_slug("../..") == "prompt"
+    assert file_slug("le\u0301sion") == "l\u00e9sion"
 
 
 def test_the_same_prompt_twice_is_one():
     assert check_prompts(["nuclei", " nuclei", "left  lung"]) == ("nuclei", "left lung")
+    assert check_prompts(["l\u00e9sion", "le\u0301sion"]) == ("l\u00e9sion",)
 
 
 def test_prompts_that_differ_in_capital_letters_alone():

@@ -283,3 +283,22 @@ def test_leftovers_of_a_crash_are_removed_and_masks_are_not(project):
 
     assert not leftover.exists()
     assert stray.exists()
+
+
+def test_a_prompt_is_one_however_its_letters_are_composed(project, pixels, random_mask):
+    composed, parted = "l\u00e9sion", "le\u0301sion"
+    record = project.images.add_array(pixels(0))
+    for text in (composed, parted):
+        project.corrections.accept(record.id, text, Answer(random_mask(0)))
+    known = [prompt.text for prompt in project.prompts.all()]
+    project.prompts.add("n\u00e9vus")
+    project.close()
+    for prompt_id, text in ((2, "ne\u0301vus"), (7, parted)):  # as earlier versions wrote them
+        _edit(
+            project.root, f"INSERT OR REPLACE INTO prompts (id, text, colour) VALUES ({prompt_id}, '{text}', '#e69f00')"
+        )
+
+    with Project.open(project.root) as again:
+        assert [prompt.text for prompt in again.prompts.all()] == [composed, "n\u00e9vus", f"{composed} (7)"]
+        assert again.prompts.get(parted).id == 1
+    assert known == [composed]

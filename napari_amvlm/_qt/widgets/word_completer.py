@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCompleter
 from napari_amvlm._sample_data import word_pictures
 from napari_amvlm.models.words.taught import learnt, taught
 from napari_amvlm.models.words.word_list import wordings
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,7 @@ class WordCompleter(QCompleter):
     def splitPath(self, path: str | None) -> list[str]:
         """Return the prompt that is being typed, and offer it as it is if the model was not taught it."""
         before, mark, last = (path or "").rpartition(";")
-        self._before, text = before + mark, " ".join(last.split())
+        self._before, text = before + mark, tidied(last)
         untaught = self._config is not None and text and not self._is_taught(text)
         self._typed.setText(f"{text}: not taught" if untaught else "")
         self._typed.setData(text if untaught else None, _MATCHED)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_amvlm.errors import PromptError
+from napari_amvlm.wording import tidied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ class Adapter:
         return ((square - mean) / std).to(device)
 
     def _read(self, prompt: str) -> dict[str, Tensor]:
-        text = " ".join(prompt.split())
+        text = tidied(prompt)
         if not text:
             raise PromptError("The prompt is empty; type what to segment, for example 'nuclei'.")
         padding = {"padding": "max_length", "max_length": self._longest} if self.padded else {}
