@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
+from napari_amvlm.imaging.folder import portable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -194,7 +195,7 @@ def free_name(title: str, number: int, taken: set[str]) -> str:
     path = Path(title)
     stem = path.stem if path.suffix.casefold() in IMAGE_SUFFIXES else title
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", stem).strip(" .") or "image"
-    stem = stem.encode()[:_LONGEST_NAME].decode(errors="ignore").rstrip(" .")
+    stem = portable(stem.encode()[:_LONGEST_NAME].decode(errors="ignore").rstrip(" ."))
     while stem.casefold() in taken:
         stem, number = f"{stem}-{number}", number + 1
     taken.add(stem.casefold())

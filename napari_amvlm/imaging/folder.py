@@ -34,6 +34,10 @@ _MASK_FOLDERS = ("labelcol", "instances")
 DATA_FOLDERS = frozenset(("img", *_MASK_FOLDERS, "masks", "objects", "reviewed"))
 _MASK_PREFIX = "mask_"
 _LISTED = 5
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|(com|lpt)[0-9\N{SUPERSCRIPT ONE}\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT THREE}]) *", re.I
+)
+"""Names that Windows keeps for devices, with any ending."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,20 @@ def read_folder(root: str | Path, *, masks: MasksWanted = "required") -> DataFol
 
 
 def file_slug(prompt: str) -> str:
-    """Return `prompt` as a part of a file name: letters and digits of any script, joined by hyphens."""
-    return re.sub(r"[\W_]+", "-", normal_form(prompt.casefold())).strip("-")[:60] or "prompt"
+    """Return `prompt` as a file name: letters and digits of any script, joined by hyphens."""
+    return portable(re.sub(r"[\W_]+", "-", normal_form(prompt.casefold())).strip("-")[:60] or "prompt")
+
+
+def portable(name: str) -> str:
+    """Return a file name with a hyphen where Windows would take it for a device and could not make the file.
+
+    Examples
+    --------
+    >>> portable("con"), portable("AUX.v2"), portable("contour")
+    ('con-', 'AUX-.v2', 'contour')
+    """
+    stem, dot, ending = name.partition(".")
+    return f"{stem}-{dot}{ending}" if _DEVICE.fullmatch(stem) else name
 
 
 def prompt_folders(prompts: Sequence[str]) -> dict[str, str]:

@@ -133,6 +133,11 @@ def test_prompts_become_file_names():
     assert file_slug("le\u0301sion") == "l\u00e9sion"
 
 
+def test_no_name_is_one_that_windows_keeps_for_devices():
+    assert [file_slug(text) for text in ("Con", "nul", "LPT1", "contour")] == ["con-", "nul-", "lpt1-", "contour"]
+    assert free_name("aux.png", 1, set()) == "aux-"
+
+
 def test_the_same_prompt_twice_is_one():
     assert check_prompts(["nuclei", " nuclei", "left  lung"]) == ("nuclei", "left lung")
     assert check_prompts(["l\u00e9sion", "le\u0301sion"]) == ("l\u00e9sion",)
