@@ -61,8 +61,8 @@ class Nearest(NamedTuple):
         return f"{self.concept} ({self.similarity:.2f})"
 
 
-def not_taught_words(prompt: str, nearest: Nearest | None) -> str:
-    """Return the sentence about a prompt that a model was not taught.
+def not_taught_words(prompt: str, nearest: Nearest | None = None, kind: str = "") -> str:
+    """Return the sentence about a prompt that a model was not taught, or not of such a kind of image.
 
     Examples
     --------
@@ -70,7 +70,8 @@ def not_taught_words(prompt: str, nearest: Nearest | None) -> str:
     'infection is not taught yet; nearest known: lungs (0.41). Paint two strokes, or choose a known word.'
     """
     known = f"; nearest known: {nearest}" if nearest is not None else ""
-    return f"{shortened(prompt)} is not taught yet{known}. Paint two strokes, or choose a known word."
+    of = f" of {kind}" if kind else ""
+    return f"{shortened(prompt)} is not taught{of} yet{known}. Paint two strokes, or choose a known word."
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Prediction:
         Wall time that the answer took.
     taught
         Whether the model that answered knows what the prompt says; if not, probability and presence are a guess.
+    untaught_kind
+        Where it was taught, but not of images as this one: of which kind of image it was not; else empty.
     nearest
         Where it was not taught: the nearest concept that the model knows, if it knows any.
     depth
@@ -114,6 +117,7 @@ class Prediction:
     scale: WorkingScale
     seconds: float
     taught: bool = True
+    untaught_kind: str = ""
     nearest: Nearest | None = None
     depth: NDArray[np.float32] | None = None
     marker: float = 0.5
@@ -129,7 +133,7 @@ class Prediction:
     @property
     def said(self) -> str:
         """What to tell a person who asks for a prompt that was not taught; else nothing."""
-        return "" if self.taught else not_taught_words(self.prompt, self.nearest)
+        return "" if self.taught else not_taught_words(self.prompt, self.nearest, self.untaught_kind)
 
     @property
     def is_drawn(self) -> bool:

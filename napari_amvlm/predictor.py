@@ -250,8 +250,8 @@ class Predictor:
                 tell=on_message,
             )
         seconds = time.perf_counter() - started
-        found = word_prediction(self.model.config, prompt, answer, chosen, seconds)
-        return found if found.taught else replace(found, nearest=self.nearest(prompt))
+        found = word_prediction(self.model.config, prompt, answer, chosen, seconds, gray=image.gray)
+        return found if found.taught or found.untaught_kind else replace(found, nearest=self.nearest(prompt))
 
     def _predict_by(
         self, other: TextPrompted, image: PromptedImage, prompt: str, scale: WorkingScale, started: float

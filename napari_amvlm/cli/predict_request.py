@@ -18,7 +18,7 @@ from napari_amvlm.prediction import answer_text
 from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -160,11 +160,21 @@ def numbered(objects: NDArray[Any]) -> NDArray[Any]:
     return objects.astype(np.uint16 if objects.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
 
 
-def answers(predictor: Predictor, presences: Iterable[tuple[str, float]]) -> list[str]:
-    """Return for instance "nuclei present 0.97", or "heart not taught, nearest known: lungs (0.41)"."""
+def answers(
+    predictor: Predictor, presences: Iterable[tuple[str, float]], untaught_kinds: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return for instance "nuclei present 0.97", or "heart not taught, nearest known: lungs (0.41)".
+
+    Parameters
+    ----------
+    untaught_kinds
+        By prompt, kinds of image of which it was not taught, where the image is of such a kind.
+    """
     from napari_amvlm.models.text_prompted import answering
 
     def answer(prompt: str, presence: float) -> str:
+        if kind := (untaught_kinds or {}).get(prompt):
+            return f"{shortened(prompt)} {answer_text(presence, taught=False)} of {kind}"
         known = predictor.knows(prompt)
         nearest = None if known else predictor.nearest(prompt)
         other = answering(predictor.model.config, predictor.text_model, prompt)

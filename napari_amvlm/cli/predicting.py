@@ -302,7 +302,8 @@ def _predict_plane(
     ]
     drawn = [prediction.drawn for prediction in predictions]
     objects = [numbered(p.objects(request.threshold)) for p in predictions] if request.instances else []
-    said = answers(predictor, [(prediction.prompt, prediction.presence) for prediction in predictions])
+    kinds = {prediction.prompt: prediction.untaught_kind for prediction in predictions}
+    said = answers(predictor, [(prediction.prompt, prediction.presence) for prediction in predictions], kinds)
     return ImageResult(
         label_image(drawn, request.threshold),
         np.stack([each.probability for each in predictions]).astype(np.float16) if request.probabilities else None,

@@ -28,6 +28,7 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
     objects = [np.zeros(shape, np.int32) for _ in request.prompts] if request.instances else []
     linkers = [ObjectLinker() for _ in objects]
     presence = [0.0] * count
+    kinds: dict[str, str] = {}
     reports = predict_stack(
         predictor,
         image,
@@ -41,6 +42,9 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
         labels[report.index] = label_image(planes, request.threshold)
         for row, prediction in enumerate(report.predictions):
             presence[row] = max(presence[row], prediction.presence)
+            kinds[prediction.prompt] = prediction.untaught_kind and kinds.get(
+                prediction.prompt, prediction.untaught_kind
+            )
             if request.probabilities:
                 maps[(row, *report.index)] = prediction.probability
         for volume, linker, prediction in zip(objects, linkers, report.predictions, strict=False):
@@ -52,5 +56,5 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
         labels,
         maps if request.probabilities else None,
         [numbered(volume) for volume in objects],
-        answers(predictor, zip(request.prompts, presence, strict=True)),
+        answers(predictor, zip(request.prompts, presence, strict=True), kinds),
     )

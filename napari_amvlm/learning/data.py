@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_amvlm.errors import LabelsError, NotEnoughDataError
 from napari_amvlm.imaging.scale import stretched, stretched_labels
+from napari_amvlm.imaging.values import is_gray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +197,11 @@ class LearningData:
             else:
                 shown |= set(image.masks) if image.shows is None else image.shows
         return shown
+
+    def gray_prompts(self) -> set[str]:
+        """Return the prompts that are answered on an image without colours; every fourth pixel of those in memory."""
+        gray = (i for i in self.labelled if isinstance(i.image, np.ndarray) and is_gray(i.image[::4, ::4]))
+        return {prompt for image in gray for prompt in image.masks}
 
     def at_one_scale(self) -> LearningData:
         """Return the same images, labelled and held-out, with each prompt at its working scale of `prompt_scales`."""

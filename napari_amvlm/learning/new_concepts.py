@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 def with_prompts(model: AMVLM, data: LearningData) -> ModelConfig:
     """Add the prompts that are trained to the concepts that the model knows; not those that no mask shows.
 
+    What is trained on gray images is no longer known from stained tissue alone, so its kinds of image are left open.
     Another wording of a known concept keeps what the objects of that concept never have, as it was served before. What
     was measured of a concept does not hold for a model that learns more of it. Where a person told objects apart, and
     the model has the head for that, their concept can be counted from then on.
     """
     config = model.config
     trained = {prompt.casefold() for prompt in data.prompt_scales()}
-    concepts = tuple(
-        concept.model_copy(update={"dice": None})
-        if trained & {w.casefold() for w in (*concept.prompts, concept.name)}
-        else concept
-        for concept in config.concepts
-    )
+    gray = {prompt.casefold() for prompt in data.gray_prompts()}
+
+    def changed(concept: Concept) -> Concept:
+        words = {w.casefold() for w in (*concept.prompts, concept.name)}
+        open_kinds = {"modalities": ()} if gray & words else {}
+        return concept.model_copy(update={"dice": None, **open_kinds}) if trained & words else concept
+
+    concepts = tuple(map(changed, config.concepts))
     known = {w.casefold() for c in config.concepts for w in (*c.prompts, c.name)}
     new: list[Concept] = []
     shown = data.shown_prompts()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_amvlm.models.words.composition import composition
 from napari_amvlm.models.words.taught import taught
-from napari_amvlm.prediction import Prediction
+from napari_amvlm.prediction import PRESENT, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,14 +41,27 @@ def predict_prompt(config: ModelConfig, prompt: str, predict_word: Callable[[str
         composed.present([word.presence for word in words]) if countable else 0.0,
         words[0].scale,
         sum(word.seconds for word in words),
+        taught=all(word.taught for word in words),
+        untaught_kind=next((word.untaught_kind for word in words if not word.taught), ""),
     )
 
 
 def word_prediction(
-    config: ModelConfig, word: str, found: DecodedPrompt, scale: WorkingScale, seconds: float = 0.0
+    config: ModelConfig,
+    word: str,
+    found: DecodedPrompt,
+    scale: WorkingScale,
+    seconds: float = 0.0,
+    *,
+    gray: bool = False,
 ) -> Prediction:
-    """Return what a model of this configuration found for a plain word, with how far that is to be believed."""
+    """Return what a model of this configuration found for a plain word, with how far that is to be believed.
+
+    What was learnt from stained tissue alone and is not found in a gray image was not taught of such images: "tumor" is
+    not absent from a brain because nothing there looks like carcinoma on slides.
+    """
     meaning = taught(config, word)
+    foreign = meaning is not None and meaning.stained and gray and found.presence < PRESENT
     return Prediction(
         word,
         found.probability,
@@ -56,7 +69,8 @@ def word_prediction(
         found.presence,
         scale,
         seconds,
-        taught=meaning is not None,
+        taught=meaning is not None and not foreign,
+        untaught_kind="gray images" if foreign else "",
         depth=found.depth,
         marker=config.objects.marker if config.objects is not None else 0.5,
         calibrated=meaning is not None and meaning.measured,

@@ -157,6 +157,18 @@ def test_a_word_that_was_not_found_is_taught_once_it_was_learnt(tiny_model):
     assert taught(config, "left lung") is None
 
 
+def test_a_word_of_stained_tissue_is_known_of_gray_images_once_it_was_learnt_on_them(tiny_model):
+    config = tiny_model.config
+    stained = tuple(concept.model_copy(update={"modalities": ("histology",)}) for concept in config.concepts)
+    tiny_model.config = config.model_copy(update={"concepts": stained})
+    coloured = _picture(0, "nuclei")
+    gray = replace(coloured, image=coloured.image[..., :1].repeat(3, axis=2))
+
+    learnt = [with_prompts(tiny_model, LearningData((image,))).concepts for image in (coloured, gray)]
+
+    assert [[c.modalities for c in concepts] for concepts in learnt] == [[("histology",)] * 2, [(), ("histology",)]]
+
+
 def test_another_wording_of_a_known_concept_is_served_as_that_and_validated_so(tiny_config):
     nuclei = tiny_config.concepts[0].model_copy(update={"hole": 40, "speck": 9})
     model = build_model(tiny_config.model_copy(update={"concepts": (nuclei,)}), seed=0)

@@ -129,7 +129,8 @@ class ChosenPrompt(QObject):
         stored = annotation.results.get(prompt)
         if stored is not None and not stored.prediction.taught:
             nearest = f", nearest known: {stored.prediction.nearest}" if stored.prediction.nearest is not None else ""
-            parts.append("the model's guess" if annotation.is_drawn(prompt) else f"not taught yet{nearest}")
+            kind = f" of {stored.prediction.untaught_kind}" if stored.prediction.untaught_kind else ""
+            parts.append("the model's guess" if annotation.is_drawn(prompt) else f"not taught{kind} yet{nearest}")
         elif stored is not None and stored.prediction.by:
             parts.append(f"by {stored.prediction.by}")
         elif stored is not None and not stored.prediction.is_drawn:

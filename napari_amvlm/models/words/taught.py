@@ -142,6 +142,11 @@ class Meaning:
         """Whether it is one word that the weights were measured on, so that their presence is calibrated for it."""
         return not self.structured and all(concept.dice is not None for concept in self.concepts)
 
+    @property
+    def stained(self) -> bool:
+        """Whether it names what was learnt from stained tissue alone, of which gray images say nothing."""
+        return any(concept.modalities == ("histology",) for concept in self.concepts)
+
 
 def taught(config: ModelConfig, prompt: str) -> Meaning | None:
     """Return what `prompt` says to a model of this configuration; None if it was not taught that.
