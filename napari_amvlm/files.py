@@ -43,7 +43,12 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, make_folder
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             write(temporary)
+            if temporary.stat().st_mode != mode:  # safetensors writes files that no one else may read
+                with contextlib.suppress(OSError):
+                    temporary.chmod(mode)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)

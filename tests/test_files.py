@@ -4,6 +4,8 @@ import os
 import stat
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from napari_amvlm.errors import StorageError
 from napari_amvlm.files import write_atomically
@@ -37,6 +39,14 @@ def test_a_write_replaces_what_was_there(tmp_path):
 
     assert (tmp_path / "a").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_others_may_read_what_they_may_read_in_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+
+    write_atomically(tmp_path / "a", lambda temporary: save_file({"w": torch.zeros(1)}, temporary))
+
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
