@@ -81,8 +81,11 @@ def open_czi(path: Path) -> list[ImageData]:
                     f"{path} has {ends[axis]} {things} (axis {axis}) beside T, C and Z, of which no more than the "
                     "first could be read; export one of them, for instance with ZEN."
                 )
-        scenes = dict(reader.scenes_bounding_rectangle)
-        boxes: list[tuple[int | None, Any]] = list(scenes.items()) or [(None, reader.total_bounding_rectangle)]
+        # Tiles of the stored lower resolutions may reach beyond the scene.
+        scenes = dict(reader.scenes_bounding_rectangle_no_pyramid)
+        boxes: list[tuple[int | None, Any]] = list(scenes.items()) or [
+            (None, reader.total_bounding_rectangle_no_pyramid)
+        ]
         lock = threading.Lock()
         images = [_describe(path, reader, lock, box, number, sizes) for number, box in boxes]
     if len(images) == 1:

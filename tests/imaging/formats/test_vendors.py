@@ -1,6 +1,7 @@
 """CZI files written by Zeiss's library, and slides that OpenSlide reads."""
 
 import importlib.util
+import struct
 
 import dask.array as da
 import numpy as np
@@ -60,6 +61,26 @@ def test_axes_beyond_times_channels_and_slices_are_refused(tmp_path):
 
     with pytest.raises(ImageError, match=r"a\.czi has 3 phases \(axis H\) beside T, C and Z, of which no more"):
         open_images(path)
+
+
+@with_czi
+def test_tiles_of_lower_resolutions_make_no_scene_larger(tmp_path):
+    from pylibCZIrw import czi
+
+    path = tmp_path / "a.czi"
+    with czi.create_czi(str(path)) as file:
+        for pixels in (COLOUR[:61, :77], COLOUR[:32, :40]):
+            file.write(data=np.ascontiguousarray(pixels[..., ::-1]), plane={"C": 0, "Z": 0, "T": 0})
+    content = path.read_bytes()
+    for axis, side in ((b"X", 40), (b"Y", 32)):  # the library writes no lower resolutions
+        plain, halved = (struct.pack("<4siifi", axis, 0, length, 0.0, side) for length in (side, 2 * side))
+        assert plain in content
+        content = content.replace(plain, halved)
+    path.write_bytes(content)
+
+    (image,) = open_images(path)
+
+    np.testing.assert_array_equal(image.data, COLOUR[:61, :77])
 
 
 @with_czi
