@@ -155,8 +155,8 @@ def _sequence(frames: list[Frame], header: Dataset, path: Path) -> ImageData:
     offsets = header.get("GridFrameOffsetVector")
     if offsets is not None and len(offsets) == len(frames):
         steps = [float(offset) for offset in offsets]
-        order = np.argsort(steps)
-        return _stack([frames[number] for number in order], "Z", {"Z": _step(path, sorted(steps))}, name, path)
+        ordered = [frames[number] for number in np.argsort(steps)]
+        return _stack(ordered, "Z", {"Z": _step(path, sorted(steps), ordered)}, name, path)
     seconds = spacing(header.get("FrameTime"), "ms")
     if seconds is not None:
         return _stack(frames, "T", {"T": (seconds[0] / 1000, "second")}, name, path)
@@ -180,7 +180,7 @@ def _volume(frames: list[Frame], name: str, path: Path) -> ImageData:
     ordered = [by_position[position][time] for time in range(count) for position in positions]
     if len(positions) == 1:
         return _stack(ordered, "T", {}, name, path)
-    distances = {"Z": _step(path, positions)}
+    distances = {"Z": _step(path, positions, ordered)}
     if count == 1:
         return _stack(ordered, "Z", distances, name, path)
     return _stack(ordered, "TZ", distances, name, path, lengths=(count, len(positions)))
@@ -201,8 +201,8 @@ def _by_position(frames: Sequence[Frame]) -> dict[float, list[Frame]]:
     return by_position
 
 
-def _step(path: Path, positions: Sequence[float]) -> Spacing:
-    """Return the distance of slices.
+def _step(path: Path, positions: Sequence[float], frames: Sequence[Frame]) -> Spacing:
+    """Return the distance of slices, at these positions in the order of `frames`.
 
     Raises
     ------
@@ -211,10 +211,15 @@ def _step(path: Path, positions: Sequence[float]) -> Spacing:
     """
     steps = np.diff(positions)
     step = float(np.median(steps))
-    if step <= 0 or np.abs(steps - step).max() > max(_UNEVEN * step, 0.02):
+    off = np.abs(steps - step)
+    if step <= 0 or off.max() > max(_UNEVEN * step, 0.02):
+        worst = int(off.argmax())
+        one, next_one = (
+            f"frame {frame.index + 1}" if frame.frames > 1 else frame.path.name for frame in frames[worst : worst + 2]
+        )
         raise ImageError(
-            f"{path}: expected slices at even distances, but they are {steps.min():.2f} to {steps.max():.2f} mm "
-            "apart; add the slices that are missing, or open single files."
+            f"{path}: expected slices at even distances, {step:.2f} mm, but {one} and {next_one} are "
+            f"{steps[worst]:.2f} mm apart; add the slices that are missing, or open single files."
         )
     return (float(np.mean(steps)), "millimeter")
 

@@ -166,8 +166,14 @@ def test_slices_of_every_direction(tmp_path, directions, normal, orientation):
 
 
 def test_a_slice_that_is_missing_is_noticed(tmp_path):
-    with pytest.raises(ImageError, match=r"scan: expected slices at even distances, but they are 3\.00 to 6\.00"):
-        open_images(_series(tmp_path / "scan", [0, 3, 6, 12]))
+    folder = _series(tmp_path / "scan", [0, 3, 6, 12])
+    files = {float(pydicom.dcmread(path).ImagePositionPatient[2]): path.name for path in folder.iterdir()}
+
+    words = (
+        rf"scan: expected slices at even distances, 3\.00 mm, but {files[6]} and {files[12]} are 6\.00 mm apart; add"
+    )
+    with pytest.raises(ImageError, match=words):
+        open_images(folder)
 
 
 def test_repeated_positions_are_times(tmp_path):
