@@ -133,10 +133,15 @@ class BlockWriter:
 
     def _written(self, block: BlockTask) -> WrittenBlock:
         count = len(self._store.request.prompts)
-        if not block.outputs:
+        if block.outputs:
+            found, logits = blended(block.tiles, block.outputs, block.area)
+            of_words = [float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60)))]
+        elif self._composer.means_glass:
+            rows = len(self._composer.words) * (1 + self._store.request.objects)
+            found = np.zeros((rows, block.area.height, block.area.width), np.float32)
+            of_words = [0.0] * len(self._composer.words)
+        else:
             return WrittenBlock(block.index, None, None, (0.0,) * count)
-        found, logits = blended(block.tiles, block.outputs, block.area)
-        of_words = [float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60)))]
         maps, presence = self._composer.compose(found, of_words)
         on_slide = self._on_slide(maps, block)
         return self._store.write_finest(block.index, on_slide[:count], presence, on_slide[count:])

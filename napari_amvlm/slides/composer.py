@@ -27,6 +27,8 @@ class SlideComposer:
         W plain words, each once.
     largest
         For each of them the largest hole and speck that its objects do not have, see `settle`.
+    means_glass
+        Whether a prompt says something of pixels that show none of its words, as "everything except nuclei" does.
     """
 
     def __init__(self, model: AMVLM, prompts: Sequence[str]) -> None:
@@ -36,6 +38,8 @@ class SlideComposer:
         rows = [[self.words.index(word) for word in words] for words in asked]
         self._composed = list(zip(composed, rows, strict=True))
         self.largest = [settled_sizes(model, word) for word in self.words]
+        nothing = np.zeros((1, 1), np.float32)
+        self.means_glass = any(each and each.compose([nothing] * len(each.words)).any() for each in composed)
 
     def compose(
         self, maps: NDArray[np.float32], presence: Sequence[float]

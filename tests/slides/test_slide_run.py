@@ -266,6 +266,17 @@ def test_glass_is_skipped(predictor, pixels, open_store):
     assert np.array_equal(store.levels[0][:, :60], every.levels[0][:, :60])
 
 
+def test_everything_but_a_word_covers_the_glass_that_is_skipped_too(composing, pixels, open_store):
+    pixels[:, 100:] = 245
+    store = open_store(prompts=("nuclei", "everything except nuclei"), objects=True, countable=(True, False))
+
+    list(SlideRun(composing, ImageData(pixels, "slide", None, True), store).run())
+
+    nuclei, others = np.asarray(store.probability[:], int)
+    assert np.abs(nuclei + others - 255).max() <= 1
+    assert not nuclei[:, 256:].any()
+
+
 def test_several_prompts_share_the_encoding(predictor, slide, open_store):
     seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))
