@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
+    QDoubleSpinBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -24,13 +25,23 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QLayout
 
 
+_NARROWEST = 280
+"""Least width of a dock's body, pixels."""
+
+_ARROWS = 62
+"""Width of both arrows of a number, pixels: they lie at its sides in the style of napari."""
+
+
 class ScrollColumn(QScrollArea):
-    """A dock's body: it scrolls up and down when there is too little height, and never sideways."""
+    """A dock's body: it scrolls up and down when there is too little height, and never sideways.
+
+    It is never narrower than what it holds, which a large font widens.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWidgetResizable(True)
-        self.setMinimumHeight(220)
+        self.setMinimumSize(_NARROWEST, 220)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         body = QWidget()
@@ -39,10 +50,35 @@ class ScrollColumn(QScrollArea):
         self.column.setSpacing(6)
         self.setWidget(body)
 
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Follow the width of what it holds."""
+        body, viewport = self.widget(), self.viewport()
+        if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize) and body and viewport:
+            beside = self.width() - viewport.width()
+            self.setMinimumWidth(max(_NARROWEST, body.minimumSizeHint().width() + beside))
+        return super().eventFilter(watched, event)
+
     def add(self, *widgets: QWidget) -> None:
         """Add widgets at the bottom."""
         for widget in widgets:
             self.column.addWidget(widget)
+
+
+class NumberBox(QDoubleSpinBox):
+    """A number between its two arrows, as wide as `widest` in whatever font is in use."""
+
+    def __init__(self, widest: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._widest = widest
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Return the size of the text and both arrows."""
+        return QSize(self.fontMetrics().horizontalAdvance(self._widest) + _ARROWS, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the same size: a number that is cut off is another number."""
+        return self.sizeHint()
 
 
 def row_of(

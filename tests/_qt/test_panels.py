@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_amvlm._qt.annotate.panel import AnnotatePanel
+from napari_amvlm._qt.layout import NumberBox, ScrollColumn
 from napari_amvlm._qt.learn.panel import LearnPanel
 from napari_amvlm._qt.queue.panel import QueuePanel
 from napari_amvlm._qt.widgets.prompt_list import PromptEntry
@@ -99,6 +100,22 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(qtbot, panel, theme):
     body = widget.layout().itemAt(0).widget()
 
     assert body.widget().minimumSizeHint().width() <= 320 - body.verticalScrollBar().sizeHint().width()
+
+
+@pytest.mark.parametrize("points", [9, 20])
+@pytest.mark.parametrize("panel", [AnnotatePanel, LearnPanel, QueuePanel])
+def test_a_large_font_widens_the_dock_instead_of_cutting_it_off(qtbot, panel, points):
+    widget = panel()
+    qtbot.addWidget(widget)
+    widget.setStyleSheet(get_stylesheet("dark", extra_variables={"font_size": f"{points}pt"}))
+    widget.resize(280, 700)
+    widget.show()
+
+    qtbot.waitUntil(lambda: (widget.width() > 300) is (points == 20))
+    for area in widget.findChildren(ScrollColumn):
+        assert area.widget().minimumSizeHint().width() <= area.viewport().width()
+    for box in widget.findChildren(NumberBox):
+        assert box.fontMetrics().horizontalAdvance(box.text()) < box.lineEdit().width()
 
 
 @pytest.mark.parametrize("beside", ["curve", "question", "comparison"])

@@ -128,7 +128,6 @@ class AnnotatePanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(body)
         column.addWidget(self._message_area())
-        self.setMinimumWidth(280)
 
     def _message_area(self) -> QWidget:
         """Return a place for messages and questions that is there always, so that nothing moves when one comes."""

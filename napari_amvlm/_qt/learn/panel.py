@@ -84,7 +84,6 @@ class LearnPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(body)
-        self.setMinimumWidth(280)
         tab_through(self)
 
     def showCurve(self) -> None:

@@ -42,6 +42,7 @@ class QueuePanel(QWidget):
         self.setAcceptDrops(True)
         # widgets
         self.list = QueueList()
+        self.list.setMinimumWidth(256)
         self.step = QueueStep()
         self.add_button = AddButton()
         self.sort_button = QPushButton("Most instructive first")
@@ -66,7 +67,6 @@ class QueuePanel(QWidget):
         column.addLayout(row_of(self.sort_button, self.skip_button, wide=self.sort_button))
         column.addWidget(self.progress)
         column.addWidget(self.status)
-        self.setMinimumWidth(268)
         self.setKeys(lambda _name: "")
         tab_through(self)
 

@@ -44,7 +44,7 @@ class AutoLearnRow(QWidget):
         self._after.setAccessibleName("Accepted images from one run to the next")
         self._after.setToolTip(tip)
         # layout
-        row_of(self._on, self._after, wide=self._on, within=self)
+        row_of(self._on, self._after, wide=self._on, within=self, spacing=2)
         # signals
         self._on.toggled.connect(self._on_changed)
         self._after.valueChanged.connect(self._on_changed)

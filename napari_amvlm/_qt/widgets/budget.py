@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QDoubleSpinBox, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_amvlm._qt.layout import list_box, row_of
+from napari_amvlm._qt.layout import NumberBox, list_box, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +30,12 @@ class BudgetRow(QWidget):
         # widgets
         self._device = list_box("Device", "Where the model learns; the best device comes first")
         self._device.addItem("Best available", "auto")
-        self._minutes = QDoubleSpinBox()
+        self._minutes = NumberBox("99.9 min")
         self._minutes.setRange(0.1, 24 * 60)
         self._minutes.setDecimals(1)
         self._minutes.setSingleStep(1.0)
         self._minutes.setValue(5.0)
         self._minutes.setSuffix(" min")
-        self._minutes.setFixedWidth(110)
         self._minutes.setAccessibleName("Budget in minutes")
         self._minutes.setToolTip("How long to learn; you can keep working, pause, or stop earlier")
         # layout

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QToolButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QToolButton, QWidget
 
-from napari_amvlm._qt.layout import list_box, row_of
+from napari_amvlm._qt.layout import NumberBox, list_box, row_of
 
 _CHOICES: dict[str, str] = {"auto": "auto", "whole": "whole image", "tiles": "tiles"}
 
@@ -45,13 +45,12 @@ class ScaleChoice(QWidget):
         )
         for key, text in _CHOICES.items():
             self._scale.addItem(text, key)
-        self._magnification = QDoubleSpinBox()
+        self._magnification = NumberBox("x1.00")
         self._magnification.setRange(0.1, 8.0)
         self._magnification.setDecimals(2)
         self._magnification.setSingleStep(0.25)
         self._magnification.setValue(1.0)
         self._magnification.setPrefix("x")
-        self._magnification.setFixedWidth(96)
         self._magnification.setKeyboardTracking(False)
         self._magnification.setAccessibleName("Magnification")
         self.estimate = QToolButton()
