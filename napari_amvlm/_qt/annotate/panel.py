@@ -151,6 +151,7 @@ class AnnotatePanel(QWidget):
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""
+        self.prompt.setColours(colours)
         self.prompts.setColours(colours)
         for line in (self.status, self.model):
             line.setColours(warning=colours.warning, error=colours.error)

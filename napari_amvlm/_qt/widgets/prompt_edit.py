@@ -15,6 +15,7 @@ from napari_amvlm.prediction import split_prompts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_amvlm._qt.theme import Colours
     from napari_amvlm.config import ModelConfig
 
 HISTORY = 20
@@ -99,6 +100,10 @@ class PromptEdit(QComboBox):
         """Complete by the words and wordings of a model, and mark what it was not taught."""
         self._config = config
         self._refill()
+
+    def setColours(self, colours: Colours) -> None:
+        """Take the colours of the theme."""
+        self._words.setColours(colours)
 
     def _refill(self) -> None:
         text = self.currentText()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtCore import QObject
 
+    from napari_amvlm._qt.theme import Colours
     from napari_amvlm.config import Concept, ModelConfig
 
 _MATCHED = Qt.ItemDataRole.UserRole + 1
@@ -58,11 +59,23 @@ class WordCompleter(QCompleter):
         """Keep the list, which is wider than its field, on the screen."""
         if event is not None and event.type() in (QEvent.Type.Move, QEvent.Type.Show):
             popup = self.popup()
+            field = self.widget()
+            if popup is not None and watched is popup and field is not None and popup.font() != field.font():
+                popup.setFont(field.font())
             if popup is not None and watched is popup and (screen := popup.screen()) is not None:
                 beyond = popup.geometry().right() - screen.availableGeometry().right()
                 if beyond > 0:
                     popup.move(popup.x() - beyond, popup.y())
         return super().eventFilter(watched, event)
+
+    def setColours(self, colours: Colours) -> None:
+        """Take the colours of the theme, which the list does not get from the window."""
+        popup = self.popup()
+        if popup is not None:
+            popup.setStyleSheet(
+                f"QListView {{ background: {colours.foreground}; color: {colours.text}; }}"
+                f"QListView::item:selected {{ background: {colours.accent}; color: {colours.background}; }}"
+            )
 
     def setWords(self, config: ModelConfig | None, history: Sequence[str] = ()) -> None:
         """Offer the words of a model, after prompts that were typed before; None offers these alone."""

@@ -88,6 +88,25 @@ def test_the_list_of_completions_stays_on_the_screen(qtbot):
     qtbot.waitUntil(lambda: popup.geometry().right() <= right)
 
 
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_list_of_completions_has_the_colours_of_the_theme_and_the_font_of_the_field(qtbot, theme):
+    edit = PromptEdit()
+    qtbot.addWidget(edit)
+    edit.setPresets(["nuclei"])
+    edit.setStyleSheet("font-size: 20pt")
+    edit.setColours(theme_colours(theme))
+    edit.show()
+    qtbot.waitExposed(edit)
+
+    qtbot.keyClicks(edit.lineEdit(), "nuc")
+    popup = edit.completer().popup()
+    qtbot.waitUntil(popup.isVisible)
+
+    empty = popup.viewport().grab().toImage().pixelColor(popup.viewport().width() - 2, 2)
+    assert empty.name() == theme_colours(theme).foreground
+    assert popup.font().pointSize() == 20
+
+
 def test_history_comes_before_presets_and_the_text_stays(qtbot):
     edit = PromptEdit()
     qtbot.addWidget(edit)
