@@ -112,11 +112,6 @@ class SlideRun:
         """How many blocks there are to do."""
         return self._plan.total
 
-    @property
-    def tile_count(self) -> int:
-        """How many tiles the whole slide has."""
-        return self._tiles.count
-
     def look_at(self, region: Tile) -> None:
         """Put what is in view now first; may be called from another thread while the run goes on."""
         self._plan.look_at(region)

@@ -50,11 +50,6 @@ class SlideTiles:
         self._size = (min(side, padded[0]), min(side, padded[1]))
         self.window = blend_window(*self._size, overlap)
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._rows) * len(self._columns)
-
     def rectangle(self, index: BlockIndex) -> Tile:
         """Return where a tile lies."""
         return Tile(int(self._rows[index.row]), int(self._columns[index.column]), *self._size)

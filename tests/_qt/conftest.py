@@ -150,6 +150,12 @@ def picture(seed=0, side=96):
     return np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
 
 
+def headings(scores):
+    """Return the rows of the prompts in a table of scores as they are shown: prompt, before and after."""
+    items = [scores._table.topLevelItem(index) for index in range(scores._table.topLevelItemCount())]
+    return [" ".join(item.text(column) for column in range(3)).strip() for item in items]
+
+
 def delete(dock):
     """Let a dock be gone, as it is some time after it was closed."""
     dock.deleteLater()

@@ -147,10 +147,6 @@ class ModelList(QWidget):
         self._can_roll_back = enabled
         self._roll_back.setEnabled(self._enabled and enabled)
 
-    def canRollBack(self) -> bool:
-        """Tell whether there is a model to go back to."""
-        return self._roll_back.isEnabled()
-
     def _entry(self) -> ModelEntry | None:
         key = self.selected()
         return next((entry for entry in self._entries if entry.key == key), None)

@@ -110,11 +110,6 @@ class ScoreTable(QWidget):
         if selected is not None:
             self.select(*selected)
 
-    def headings(self) -> list[str]:
-        """Return the rows of the prompts as they are shown: prompt, before and after."""
-        items = (self._table.topLevelItem(index) for index in range(self._table.topLevelItemCount()))
-        return [" ".join(item.text(c) for c in range(3)).strip() for item in items if item is not None]
-
     def selected(self) -> tuple[int, str] | None:
         """Return key and prompt of the selected image."""
         entries = [item.data(0, _KEY) for item in self._table.selectedItems()]

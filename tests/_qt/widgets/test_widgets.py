@@ -36,6 +36,7 @@ from napari_amvlm._qt.widgets.swipe import SwipeRow
 from napari_amvlm._qt.widgets.threshold import ThresholdSlider
 from napari_amvlm._qt.widgets.word_completer import WordCompleter
 from napari_amvlm.config import Concept, ModelConfig
+from tests._qt.conftest import headings
 
 
 def test_enter_submits_each_prompt_once(qtbot):
@@ -358,7 +359,7 @@ def test_scores_lie_below_their_prompts(qtbot):
     table._table.itemClicked.emit(table._table.topLevelItem(1).child(0), 0)
     table.select(7, "gland")
 
-    assert table.headings() == [
+    assert headings(table) == [
         "nuclei 0.900 0.800 \N{BLACK DOWN-POINTING TRIANGLE}",
         "gland 0.000 0.900 \N{BLACK UP-POINTING TRIANGLE}",
     ]
