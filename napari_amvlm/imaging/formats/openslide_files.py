@@ -21,12 +21,13 @@ _WHITE = 255
 
 
 class _Level:
-    """One resolution of a slide, read by regions."""
+    """One resolution of the part of a slide that was scanned, read by regions."""
 
     def __init__(self, slide: Any, level: int) -> None:
         self._slide, self._level = slide, level
-        width, height = slide.level_dimensions[level]
-        self.shape = (int(height), int(width), 3)
+        self._top, self._left, height, width = _scanned(slide)
+        factor = slide.level_downsamples[level]
+        self.shape = (max(1, int(height / factor)), max(1, int(width / factor)), 3)
         self.dtype = np.dtype(np.uint8)
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
@@ -34,11 +35,21 @@ class _Level:
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
         factor = self._slide.level_downsamples[self._level]
-        corner = (round(left * factor), round(top * factor))
+        corner = (self._left + round(left * factor), self._top + round(top * factor))
         region = self._slide.read_region(corner, self._level, (right - left, bottom - top))
         pixels = np.asarray(region)
         # What was not scanned is transparent, and shown as glass.
         return np.where(pixels[..., 3:] == 0, np.uint8(_WHITE), pixels[..., :3])[:, :, colours]
+
+
+def _scanned(slide: Any) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of what was scanned, as QuPath shows it; around it lies empty space."""
+    width, height = slide.dimensions
+    names = (f"openslide.bounds-{name}" for name in ("y", "x", "height", "width"))
+    bounds = [int(value) for name in names if (value := slide.properties.get(name, "")).isdecimal()]
+    if len(bounds) == 4 and min(bounds[2:]) > 0 and bounds[0] + bounds[2] <= height and bounds[1] + bounds[3] <= width:
+        return bounds[0], bounds[1], bounds[2], bounds[3]
+    return 0, 0, height, width
 
 
 def is_slide(path: Path) -> bool:
@@ -47,7 +58,7 @@ def is_slide(path: Path) -> bool:
 
 
 def open_slide(path: Path) -> list[ImageData]:
-    """Describe the pyramid of a slide; label and overview are left out.
+    """Describe the pyramid of a slide, as far as it was scanned; label and overview are left out.
 
     Raises
     ------

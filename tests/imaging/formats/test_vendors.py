@@ -148,6 +148,44 @@ def test_a_slide_is_read_by_openslide_with_its_levels(tmp_path, name):
     assert np.median(np.abs(lower.astype(int) - pixels[::2, ::2][100:300, 50:400])) <= 2
 
 
+def _scn_image(size, view, offset, dimensions):
+    """Return the part of Leica's XML that says where on the glass, in nanometers, the pages of an image lie."""
+    pages = (f'<dimension sizeX="{x}" sizeY="{y}" r="{r}" ifd="{n}"/>' for r, (x, y, n) in enumerate(dimensions))
+    return (
+        '<image name="" uuid=""><creationDate>2011</creationDate><device model="Leica SCN400" version="1"/>'
+        f'<pixels sizeX="{size[0]}" sizeY="{size[1]}">{"".join(pages)}</pixels>'
+        f'<view sizeX="{view[0]}" sizeY="{view[1]}" offsetX="{offset[0]}" offsetY="{offset[1]}"/><scanSettings>'
+        "<objectiveSettings><objective>20</objective></objectiveSettings><illuminationSettings><numericalAperture>0.4"
+        "</numericalAperture><illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings>"
+        "</image>"
+    )
+
+
+@with_openslide
+def test_a_slide_is_cut_to_what_was_scanned_as_qupath_shows_it(tmp_path):
+    pixels = np.random.default_rng(2).integers(0, 255, (20, 24, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    glass = (2_000_000, 1_000_000)
+    scanned = _scn_image((384, 320), (384_000, 320_000), (500_000, 300_000), [(384, 320, 1), (192, 160, 2)])
+    xml = (
+        '<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid=""><collection name="" uuid="" '
+        f'sizeX="{glass[0]}" sizeY="{glass[1]}" barcode="">{_scn_image((512, 256), glass, (0, 0), [(512, 256, 0)])}'
+        f"{scanned}</collection></scn>"
+    )
+    how = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": "jpeg"}
+    how["compressionargs"] = {"level": 100}
+    with tifffile.TiffWriter(tmp_path / "a.scn", bigtiff=True) as file:
+        file.write(np.full((256, 512, 3), 200, np.uint8), description=xml, **how)
+        file.write(pixels, description="", **how)
+        file.write(pixels[::2, ::2], subfiletype=1, description="", **how)
+
+    (image,) = open_images(tmp_path / "a.scn")
+
+    assert [level.shape for level in image.levels] == [(320, 384, 3), (160, 192, 3)]
+    for level, expected in zip(image.levels, (pixels, pixels[::2, ::2]), strict=True):
+        part = level[100:150, 50:190].compute()
+        assert np.median(np.abs(part.astype(int) - expected[100:150, 50:190])) <= 2
+
+
 @with_openslide
 def test_what_openslide_does_not_read_is_refused(tmp_path):
     (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(100))
