@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +14,12 @@ from napari_amvlm.imports.shapes import polygon_mask, window_of
 from napari_amvlm.wording import counted, tidied
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from napari_amvlm.imports.imported_masks import Part
 
 Cells = Literal["cell", "nucleus"]
 
@@ -63,7 +66,8 @@ def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "c
     sha256 = known.get("sha256")
     digest = sha256 if isinstance(sha256, str) else None
     reference = ImageReference(str(known.get("name") or _stem(path.name)), digest, None, shape)
-    return ImportedMasks(path, reference, partial(_answers, path, features, known, prompt, cells))
+    read = partial(_answers, path, features, known, prompt, cells)
+    return ImportedMasks(path, reference, read, None if known else partial(_of_parts, read, path, len(features)))
 
 
 def _stem(name: str) -> str:
@@ -93,7 +97,11 @@ def _answers(
     prompt: str | None,
     cells: Cells,
     shape: tuple[int, int],
+    part: Part | None = None,
+    met: set[int] | None = None,
 ) -> Answers:
+    """Return the answers for an image, or for a part of it: then of the features there, whose numbers are `met`."""
+    met = set() if met is None else met
     answered = known.get("answered")
     names = [str(name) for name in answered] if isinstance(answered, list) else []
     objects: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.int32) for name in names}
@@ -104,18 +112,28 @@ def _answers(
     places = (known.get("y"), known.get("x"))
     corner = (places[0], places[1]) if isinstance(places[0], int) and isinstance(places[1], int) else (0, 0)
     shown = planes[0] if len(set(planes)) == 1 else (0, 0)
+    if part is not None:
+        corner, shown = part.corner, part.plane
     for number, (feature, plane) in enumerate(zip(features, planes, strict=True), start=1):
         own_name = _class_name(feature)
         name = own_name or prompt
+        if part is not None and plane != shown:
+            continue
         try:
-            if own_name is None and some_found and _kind(feature) not in _FOUND:
-                raise LabelsError("it has no class and is drawn around detections: set one in the other program.")
             if plane != shown:
                 raise LabelsError(f"it lies in slice {plane[0]} at time {plane[1]}: export each plane as a file.")
             window, mask, parts = _feature_area(feature, cells, shape, corner)
+            if part is not None and not mask.any():
+                continue
+            met.add(number)
+            if not mask.any():
+                raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
+            if own_name is None and some_found and _kind(feature) not in _FOUND:
+                raise LabelsError("it has no class and is drawn around detections: set one in the other program.")
             if name is None:
                 raise LabelsError("it has no class: set one in the other program, or give --prompt.")
         except LabelsError as error:
+            met.add(number)
             problems.append(f"{path}: {_title(number, feature, name)} is left out, {error}")
             incomplete.add(name)
             continue
@@ -128,10 +146,20 @@ def _answers(
         objects[name][window][mask] = number
     # What was drawn and could not be used is no answer that there is nothing.
     objects = {name: numbers for name, numbers in objects.items() if numbers.any() or name not in incomplete}
-    if not objects:
+    if not objects and part is None:
         raise LabelsError(first_of(problems) if problems else f"{path} has no features: export at least one.")
     reviewed = geometry_mask(known["reviewed"], shape, corner)[0] if known.get("reviewed") else None
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
+
+
+def _of_parts(read: Callable[..., Answers], path: Path, count: int, parts: Sequence[Part]) -> Iterator[Answers]:
+    """Yield the answers for each part; those for the last one say how many features lie on none."""
+    met: set[int] = set()
+    for number, part in enumerate(parts, 1):
+        answers = read(part.shape, part, met)
+        lost = count - len(met) if number == len(parts) else 0
+        told = [f"{path}: {lost} of {counted(count, 'feature')}, outside all images of the project."] if lost else []
+        yield replace(answers, problems=(*answers.problems, *told))
 
 
 def _plane(feature: Any) -> tuple[int, int]:
@@ -153,10 +181,7 @@ def _feature_area(
     geometry = _nucleus(feature) if cells == "nucleus" else feature.get("geometry")
     rows, columns = window = window_of(_outlines(geometry), shape, corner)
     size, start = (rows.stop - rows.start, columns.stop - columns.start), (rows.start, columns.start)
-    mask, parts = geometry_mask(geometry, size, (corner[0] + start[0], corner[1] + start[1]))
-    if not mask.any():
-        raise LabelsError("it has no pixel in the image: it is of another image or of another resolution.")
-    return window, mask, parts
+    return window, *geometry_mask(geometry, size, (corner[0] + start[0], corner[1] + start[1]))
 
 
 def _outlines(geometry: Any) -> list[Any]:

@@ -92,6 +92,10 @@ class ImageFinder:
             self._project.images.locate(record)
         return record
 
+    def knows(self, reference: ImageReference) -> bool:
+        """Tell whether the project has an image of this content or name; `DatasetError` where it has several."""
+        return (self._by_content(reference) or self._by_name(reference)) is not None
+
     def _by_content(self, reference: ImageReference) -> ImageRecord | None:
         same = (r for r in self._images if reference.sha256 and r.sha256 == reference.sha256)
         return next(same, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -64,6 +64,23 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Where an image of the project lies in a slide or a stack.
+
+    Attributes
+    ----------
+    shape, corner
+        Its height and width, and the row and column of its first pixel.
+    plane
+        Its slice and time.
+    """
+
+    shape: tuple[int, int]
+    corner: tuple[int, int] = (0, 0)
+    plane: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
 class ImportedMasks:
     """Answers for one image.
 
@@ -71,11 +88,14 @@ class ImportedMasks:
     ----------
     read
         Gives the answers at the image's height and width; raises an `InputError` where they cannot be used.
+    read_parts
+        Gives the answers for parts of the image, of those that show something; None where masks say what they are for.
     """
 
     origin: Path
     image: ImageReference
     read: Callable[[tuple[int, int]], Answers]
+    read_parts: Callable[[Sequence[Part]], Iterator[Answers]] | None = None
 
 
 def first_of(problems: Sequence[str]) -> str:

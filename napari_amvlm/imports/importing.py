@@ -117,6 +117,8 @@ def import_files(
     def report_problem(problem: str) -> None:
         # It may quote names out of the file, which are anything.
         problem = printable(problem)[:_LONGEST]
+        if problem in report.problems:  # of a slide, each region would tell it
+            return
         report.problems.append(problem)
         if on_problem is not None:
             on_problem(problem)
@@ -132,11 +134,10 @@ def import_files(
         named = NamedImages(part.image for part in parts)
         for part in parts:
             try:
-                record = finder.find(part.image, named)
-                answers = _read_upright(part, record)
-                for problem in answers.problems:
-                    report_problem(problem)
-                _enter(project, record, part, answers, _Options(replace, dry_run), report, report_problem)
+                for record, answers in _answered(part, finder, named, scans):
+                    for problem in answers.problems:
+                        report_problem(problem)
+                    _enter(project, record, part, answers, _Options(replace, dry_run), report, report_problem)
             except (StorageError, ProjectBusyError):
                 raise
             except (InputError, ProjectError) as error:
@@ -178,6 +179,18 @@ def _read_text(
         yield read_geojson(path, content, prompt, cells)
     else:
         yield from read_coco(path, content, on_problem, crowds)
+
+
+def _answered(
+    part: ImportedMasks, finder: ImageFinder, named: NamedImages, scans: Scans
+) -> Iterator[tuple[ImageRecord, Answers]]:
+    """Yield the image that masks are for, with its answers; of a slide or stack, the images cut out of it instead."""
+    cut = [] if part.read_parts is None or finder.knows(part.image) else scans.cut_from(part.image.name)
+    if cut and part.read_parts is not None:
+        yield from zip((record for record, _ in cut), part.read_parts([where for _, where in cut]), strict=True)
+        return
+    record = finder.find(part.image, named)
+    yield record, _read_upright(part, record)
 
 
 def _read_upright(part: ImportedMasks, record: ImageRecord) -> Answers:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_amvlm.errors import AmvlmError, ImageError, LabelsError
-from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_shape
+from napari_amvlm.exports.placing import Place, PlaneFinder, find_scans, mask_axes, mask_shape
 from napari_amvlm.imaging import ImageSource, bounded_numbers
-from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks
+from napari_amvlm.imaging.folder import normal_form
+from napari_amvlm.imaging.image_data import image_name
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, Part
 from napari_amvlm.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_amvlm.imaging import ImageData
-    from napari_amvlm.project import Project
+    from napari_amvlm.project import ImageRecord, Project
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ class Scans:
                 except AmvlmError:  # it was moved out of reach
                     continue
 
+    def cut_from(self, name: str) -> list[tuple[ImageRecord, Part]]:
+        """Return the images of the project that were cut out of the slide or stack of this name, and where."""
+        names = {normal_form(one) for one in (name, image_name(Path(name)))}
+        found = self.images(
+            lambda source: not names.isdisjoint({normal_form(source.name), normal_form(source.path.name)})
+        )
+        return [
+            (place.record, Part(place.record.shape, (place.y, place.x), _plane(image, place)))
+            for _, image in found
+            for place in self._finder.places(image)
+        ]
+
     def masks(self, origin: Path, scan: ScanMasks, on_problem: Callable[[str], None]) -> Iterator[ImportedMasks]:
         """Yield the masks of each image of the project that lies in a scan, then those of slices that can be added.
 
@@ -102,6 +116,12 @@ class Scans:
                 f"{origin}: masks on {counted(len(missing), 'plane')} of {scan.image.name} lie on no image of the "
                 f"project: add {mend}."
             )
+
+
+def _plane(image: ImageData, place: Place) -> tuple[int, int]:
+    """Return slice and time of a place, 0 along an axis that its image has not."""
+    index = dict(zip(mask_axes(image), place.index, strict=False))
+    return index.get("Z", 0), index.get("T", 0)
 
 
 def _outside(scan: ScanMasks, index: tuple[int, ...], places: list[Place]) -> NDArray[np.bool_]:

@@ -474,6 +474,52 @@ def test_geojson_of_a_region_has_the_coordinates_of_its_slide_and_comes_back(tmp
     assert_equal(ours, theirs, objects=True)
 
 
+def _square(x, y, name, **plane):
+    ring = [[x, y], [x + 10, y], [x + 10, y + 20], [x, y + 20], [x, y]]
+    geometry = {"type": "Polygon", "coordinates": [ring], **({"plane": plane} if plane else {})}
+    return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
+
+
+def test_geojson_of_a_slide_lies_on_its_regions(tmp_path, theirs):
+    pixels = RNG.integers(0, 255, (700, 900, 3), np.uint8)
+    (tmp_path / "scans").mkdir()
+    tifffile.imwrite(tmp_path / "scans" / "slide.svs", pixels, tile=(256, 256), photometric="rgb")
+    key = str(slide_key(pixels))
+    one, two = (
+        theirs.images.add_array(pixels[y : y + 200, x : x + 300], name=name, cut_from=SlidePlace(key, y, x))
+        for name, y, x in (("a", 400, 480), ("b", 0, 0))
+    )
+    features = [_square(490, 430, "tumor"), _square(775, 410, "stroma"), _square(5, 5, "tumor"), _square(5, 600, "fat")]
+    (tmp_path / "slide.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+    report = import_files(theirs, [tmp_path / "slide.geojson"], images=tmp_path / "scans")
+
+    assert report.problems == [f"{tmp_path / 'slide.geojson'}: 1 of 4 features, outside all images of the project."]
+    assert [entered[:2] for entered in report.entered] == [("a", "tumor"), ("a", "stroma"), ("b", "tumor")]
+    assert len(theirs.images.all()) == 2
+    tumor, stroma = (theirs.corrections.mask(theirs.corrections.get(number)) for number in report.accepted[:2])
+    assert (tumor[30:50, 10:20].all(), tumor.sum()) == (True, 200)
+    assert (stroma[10:30, 295:].all(), stroma.sum()) == (True, 100)
+    assert (one.shape, two.shape) == ((200, 300), (200, 300))
+
+
+def test_geojson_of_a_stack_lies_on_its_slices(tmp_path, theirs):
+    pixels = RNG.integers(0, 255, (4, 60, 80), np.uint8)
+    (tmp_path / "scans").mkdir()
+    tifffile.imwrite(tmp_path / "scans" / "stack.ome.tif", pixels, metadata={"axes": "ZYX"})
+    slices = [theirs.images.add_array(pixels[z], name=f"stack z{z}") for z in (1, 3)]
+    features = [_square(5, 5, "cell", z=1, t=0), _square(30, 20, "cell", z=3, t=0)]
+    (tmp_path / "stack.ome.tif.geojson").write_text(json.dumps(features))
+
+    report = import_files(theirs, [tmp_path / "stack.ome.tif.geojson"], images=tmp_path / "scans")
+
+    assert report.problems == []
+    for record, corner in zip(slices, ((5, 5), (20, 30)), strict=True):
+        (correction,) = theirs.corrections.select(record.id)
+        rows, columns = np.nonzero(theirs.corrections.mask(correction))
+        assert (rows.min(), columns.min()) == corner
+
+
 def test_contours_of_dicom_are_refused_by_name(tmp_path, theirs):
     contours = pydicom.dcmread(next(_dicom(tmp_path).iterdir()))
     contours.SOPClassUID = contours.file_meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage
