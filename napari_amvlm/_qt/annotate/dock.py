@@ -56,6 +56,9 @@ class AnnotateDock(AnnotateActions):
         self.volume_plane = VolumePlane(self._viewer, panel.plane, self.current_image.images, self)
         self.queue = queue_for(self._viewer, self.workspace)
         self.prompts = Prompts(panel, self.workspace, self)
+        if self.masks.chosen is not None:  # in a dock that was closed
+            self.prompts.show_list(None)
+            panel.prompts.setCurrent(self.masks.chosen)
         self.slides = Slides(self._viewer, self.workspace, self.prompts, self)
         self.repainter = Repainter(self.workspace, self)
         self.review = AcceptReject(self.workspace, panel.confirm, self)
@@ -95,7 +98,7 @@ class AnnotateDock(AnnotateActions):
         self.prompts.show_list(annotation)
         prompt = panel.prompts.current()
         shown = panel.shown.value()
-        self.masks.choose(prompt)
+        self.masks.chosen = prompt
         self.masks.set_shown(visible=shown.masks, outlines=shown.outlines)
         self.masks.show(annotation)
         self.objects.show(annotation, prompt)

@@ -30,7 +30,8 @@ _BELOW = 0.8
 class MaskLayers(QObject):
     """Puts the layers of one image's masks into the viewer, and takes all others out.
 
-    The chosen prompt's mask is the active layer, filled; the others are outlines below it.
+    The chosen prompt's mask is the active layer, filled; the others are outlines below it. `show` shows what was
+    `chosen` last, which outlives the dock.
 
     Signals
     -------
@@ -44,16 +45,12 @@ class MaskLayers(QObject):
         super().__init__(workspace)
         self._viewer_reference = weakref.ref(viewer)
         self._workspace = workspace
-        self._chosen: str | None = None
+        self.chosen: str | None = None
         self._visible = self._were_visible = True
         self._outlines = False
         self._in_hand: weakref.ref[MaskLayer] | None = None
         self.is_busy = False
         viewer.layers.events.removed.connect(self._on_removed)
-
-    def choose(self, prompt: str | None) -> None:
-        """Let this prompt's mask be the one on top from now on; `show` shows it."""
-        self._chosen = prompt
 
     def set_shown(self, *, visible: bool, outlines: bool) -> None:
         """Say whether masks are to be seen, and whether the chosen one is an outline too; `show` shows it."""
@@ -92,7 +89,7 @@ class MaskLayers(QObject):
 
     def _set_look(self, layer: MaskLayer, side: int) -> None:
         """Fill the chosen mask, and outline the others; what a person changed stays while that is as it was."""
-        is_chosen = layer.prompt == self._chosen
+        is_chosen = layer.prompt == self.chosen
         look = "filled" if is_chosen and not self._outlines else "outlined" if is_chosen else "below"
         if layer.look != look:
             layer.look = look
@@ -102,12 +99,12 @@ class MaskLayers(QObject):
     def _wanted(self, annotation: Annotation) -> list[MaskLayer]:
         """Return the layers to be shown, from the bottom up."""
         listed = [prompt for prompt in self._workspace.prompts if prompt in annotation.layers]
-        listed.sort(key=lambda prompt: prompt == self._chosen)
+        listed.sort(key=lambda prompt: prompt == self.chosen)
         return [annotation.layers[prompt] for prompt in listed if not annotation.layers[prompt].hidden]
 
     def _activate(self, viewer: Any, active: Any, wanted: list[MaskLayer], annotation: Annotation) -> None:
         """Take the chosen mask in hand, with the tool that was used last, unless something else is in hand."""
-        chosen = annotation.layers.get(self._chosen or "")
+        chosen = annotation.layers.get(self.chosen or "")
         if chosen is None or chosen not in viewer.layers:
             # of another image, or out of view soon
             leaves = isinstance(active, (Image, MaskLayer)) and not label_layers.is_overlay(active)

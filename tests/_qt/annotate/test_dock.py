@@ -590,13 +590,15 @@ def test_each_image_keeps_its_own_masks_and_shows_no_others(bench):
 
 
 def test_a_dock_that_is_opened_again_knows_what_was_done(bench):
-    bench.run("nuclei")
+    bench.run("nuclei; pink tissue")
     bench.viewer.window.remove_dock_widget(bench.annotate)
 
     again = AnnotateDock(bench.viewer, bench.workspace)
     bench.viewer.window.add_dock_widget(again, name="Annotate")
 
-    assert [entry.prompt for entry in again.panel.prompts.value()] == ["nuclei"]
+    assert [entry.prompt for entry in again.panel.prompts.value()] == ["nuclei", "pink tissue"]
+    assert again.panel.prompts.current() == "nuclei"
+    assert bench.viewer.layers.selection.active is again.annotation().layers["nuclei"]
     assert again.panel.prompts.value()[0].presence is not None
     assert again.annotation().layers["nuclei"] in bench.viewer.layers
 
