@@ -26,6 +26,8 @@ Cells = Literal["cell", "nucleus"]
 _ENDINGS = (".gz", ".zip", ".json", ".geojson")
 _AREAS = ("Polygon", "MultiPolygon")
 _GEOMETRIES = (*_AREAS, "GeometryCollection")
+_FARTHEST = 1 << 40
+"""No outline reaches so far, pixels."""
 _FOUND = frozenset(("detection", "cell", "tile"))
 """What QuPath calls objects that it found itself: in an annotation that was drawn around them, or in a core."""
 
@@ -65,7 +67,8 @@ def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "c
     shape = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) else None
     sha256 = known.get("sha256")
     digest = sha256 if isinstance(sha256, str) else None
-    reference = ImageReference(str(known.get("name") or _stem(path.name)), digest, None, shape)
+    name, extent = str(known.get("name") or _stem(path.name)), None if known else _extent(features)
+    reference = ImageReference(name, digest, None, shape, extent)
     read = partial(_answers, path, features, known, prompt, cells)
     return ImportedMasks(path, reference, read, None if known else partial(_of_parts, read, path, len(features)))
 
@@ -192,6 +195,13 @@ def _outlines(geometry: Any) -> list[Any]:
         return [ring for part in (inner if isinstance(inner, list) else ()) for ring in _outlines(part)]
     polygons = [coordinates] if known.get("type") == "Polygon" else coordinates if known.get("type") in _AREAS else []
     return [rings[0] for rings in polygons if isinstance(rings, list) and rings] if isinstance(polygons, list) else []
+
+
+def _extent(features: Sequence[Any]) -> tuple[float, float] | None:
+    """Return the greatest y and x of all outlines; None where there is none that can be understood."""
+    rings = [ring for f in features if isinstance(f, dict) for ring in _outlines(f.get("geometry"))]
+    rows, columns = window_of(rings, (_FARTHEST, _FARTHEST))
+    return None if (rows.stop, columns.stop) == (_FARTHEST, _FARTHEST) else (rows.stop, columns.stop)
 
 
 def _kind(feature: Any) -> str:

@@ -15,6 +15,7 @@ from napari_amvlm.imports.coco import read_coco
 from napari_amvlm.imports.cvat import read_cvat
 from napari_amvlm.imports.geojson import is_geojson, read_geojson
 from napari_amvlm.imports.image_finder import ImageFinder, NamedImages, photo_orientation
+from napari_amvlm.imports.imported_masks import Part
 from napari_amvlm.imports.label_images import read_label_file, read_label_folder
 from napari_amvlm.imports.label_studio import is_label_studio, read_label_studio
 from napari_amvlm.imports.over_scans import read_over_scans
@@ -134,7 +135,7 @@ def import_files(
         named = NamedImages(part.image for part in parts)
         for part in parts:
             try:
-                for record, answers in _answered(part, finder, named, scans):
+                for record, answers in _answered(project, part, finder, named, scans):
                     for problem in answers.problems:
                         report_problem(problem)
                     _enter(project, record, part, answers, _Options(replace, dry_run), report, report_problem)
@@ -182,7 +183,7 @@ def _read_text(
 
 
 def _answered(
-    part: ImportedMasks, finder: ImageFinder, named: NamedImages, scans: Scans
+    project: Project, part: ImportedMasks, finder: ImageFinder, named: NamedImages, scans: Scans
 ) -> Iterator[tuple[ImageRecord, Answers]]:
     """Yield the image that masks are for, with its answers; of a slide or stack, the images cut out of it instead."""
     cut = [] if part.read_parts is None or finder.knows(part.image) else scans.cut_from(part.image.name)
@@ -190,7 +191,13 @@ def _answered(
         yield from zip((record for record, _ in cut), part.read_parts([where for _, where in cut]), strict=True)
         return
     record = finder.find(part.image, named)
-    yield record, _read_upright(part, record)
+    place, (bottom, right) = project.images.cut_from(record), part.image.extent or (0, 0)
+    if place and part.read_parts is not None and (bottom > record.shape[0] or right > record.shape[1]):
+        # What reaches beyond a region of a slide was drawn on the slide.
+        where = Part(record.shape, (place.y, place.x))
+        yield from ((record, answers) for answers in part.read_parts([where]))
+    else:
+        yield record, _read_upright(part, record)
 
 
 def _read_upright(part: ImportedMasks, record: ImageRecord) -> Answers:

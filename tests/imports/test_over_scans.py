@@ -503,6 +503,19 @@ def test_geojson_of_a_slide_lies_on_its_regions(tmp_path, theirs):
     assert (one.shape, two.shape) == ((200, 300), (200, 300))
 
 
+@pytest.mark.parametrize(("x", "y"), [(490, 430), (10, 30)])
+def test_geojson_called_like_a_region_was_drawn_on_it_or_on_its_slide(tmp_path, theirs, x, y):
+    pixels = RNG.integers(0, 255, (200, 300), np.uint8)
+    theirs.images.add_array(pixels, name="slide x480 y400", cut_from=SlidePlace("0" * 64, 400, 480))
+    (tmp_path / "slide x480 y400.geojson").write_text(json.dumps([_square(x, y, "tumor")]))
+
+    report = import_files(theirs, [tmp_path / "slide x480 y400.geojson"])
+
+    assert report.problems == []
+    mask = theirs.corrections.mask(theirs.corrections.get(report.accepted[0]))
+    assert (mask[30:50, 10:20].all(), mask.sum()) == (True, 200)
+
+
 def test_geojson_of_a_stack_lies_on_its_slices(tmp_path, theirs):
     pixels = RNG.integers(0, 255, (4, 60, 80), np.uint8)
     (tmp_path / "scans").mkdir()
