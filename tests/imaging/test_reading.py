@@ -222,6 +222,17 @@ def test_a_1_bit_mask_is_0_and_1(tmp_path):
     np.testing.assert_array_equal(read, LABELS > 0)
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_gray_labels_of_few_bits_are_as_they_are_stored(tmp_path, bits):
+    per_byte = 8 // bits
+    stored = np.arange(20 * 8 * per_byte).reshape(20, -1).astype(np.uint8) % 2**bits
+    packed = sum(stored[:, place::per_byte] << (8 - bits * (place + 1)) for place in range(per_byte)).astype(np.uint8)
+    path = _png(tmp_path / "a.png", stored.shape, bits, 0, b"".join(b"\0" + row.tobytes() for row in packed))
+
+    np.testing.assert_array_equal(read_mask(path), stored)
+    np.testing.assert_array_equal(read_image(path).data, stored * (255 // (2**bits - 1)))
+
+
 def test_a_mask_in_three_equal_channels_is_one(tmp_path):
     np.testing.assert_array_equal(read_mask(_saved(tmp_path / "a.png", np.dstack([LABELS] * 3))), LABELS)
 

@@ -29,6 +29,9 @@ FAX = (2, 3, 4)
 _WEBP = 50001
 """A compression of TIFF that Pillow knows, and its own wheels cannot decode."""
 
+_GRAY_STEPS = {"L;2": 85, "L;4": 17}
+"""By what Pillow multiplies gray values of 2 and 4 bits of PNG files, so that they are shown from black to white."""
+
 _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 258, 259, 262, 274
 
 
@@ -158,8 +161,9 @@ def _pixels(image: ImageFile, path: Path, *, indices: bool) -> NDArray[Any]:
     if mode == "I" and image.format == "PNG":
         return np.array(image).astype(np.uint16)
     if mode in ("1", "L", "I", "F") or mode.startswith("I;16"):
+        step = _GRAY_STEPS.get(str(image.tile[0].args), 1) if indices and image.format == "PNG" and image.tile else 1
         pixels = np.array(image)
-        return np.invert(pixels) if indices and _shown_inverted(image) else pixels
+        return np.invert(pixels) if indices and _shown_inverted(image) else pixels // step if step > 1 else pixels
     raise ImageError(f"{path}: expected gray or RGB colours, but got {mode}; save it as RGB.")
 
 
