@@ -14,11 +14,12 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.exports.label_files import made_with
 from napari_amvlm.exports.nifti_labels import nifti_made_with
 from napari_amvlm.imaging.folder import prompt_folders
+from napari_amvlm.imaging.image_data import distinct
 from napari_amvlm.prediction import answer_text
 from napari_amvlm.wording import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -94,13 +95,18 @@ class Outcome:
     remarks: tuple[str, ...] = ()
 
 
+def file_titles(titles: Sequence[str]) -> tuple[str, ...]:
+    """Return the titles of images as parts of file names, no two alike."""
+    return distinct([re.sub(_NOT_IN_NAMES, "_", title) for title in titles])
+
+
 def output_files(source: ImageSource, request: Request, title: str = "") -> list[Path]:
     """Return the files that a plane or a stack gives, in the order in which they are written; labels come last.
 
     Parameters
     ----------
     title
-        Of an image out of a file with several: what tells it from the others.
+        Of an image out of a file with several: what tells it from the others, see `file_titles`.
     """
     ending = ".nii.gz" if is_nifti(source.path) else ".tif"
     additions = []
@@ -127,7 +133,7 @@ def store_folder(source: ImageSource, request: Request, title: str = "") -> Path
 
 def _stem(source: ImageSource, title: str, addition: int) -> str:
     """Return what results are called, short enough for `addition` more bytes; what is cut off leaves a hash."""
-    stem = f"{source.name} {re.sub(_NOT_IN_NAMES, '_', title)}" if title else source.name
+    stem = f"{source.name} {title}" if title else source.name
     encoded = os.fsencode(stem)
     most = max(_LEAST_STEM, _LONGEST_NAME - addition)
     if len(encoded) <= most:

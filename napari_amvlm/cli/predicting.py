@@ -16,6 +16,7 @@ from napari_amvlm.cli.predict_request import (
     ImageResult,
     Outcome,
     answers,
+    file_titles,
     model_token,
     numbered,
     output_files,
@@ -98,8 +99,8 @@ def predict_file(
 def _chosen(
     path: Path, titles: Sequence[str], images: Sequence[ImageData], request: Request
 ) -> list[tuple[str, ImageData]]:
-    """Return all images of a file, or the one that `--image` names or numbers, from 1."""
-    pairs = list(zip(titles, images, strict=True))
+    """Return all images of a file, or the one that `--image` names or numbers, from 1, with their titles in files."""
+    pairs = list(zip(file_titles(titles), images, strict=True))
     if request.image is None:
         return pairs
     if request.image in titles:
@@ -288,7 +289,7 @@ def _predict_plane(
 
     check_size(path, *opened.data.shape[:2])
     image = np.asarray(opened.data)
-    predictor.set_image(image, key=f"{path.resolve()} {opened.name}")
+    predictor.set_image(image)
     if unusable := count_nonfinite(image):
         remark(f"{path}: {unusable} values are not finite numbers; they count as the lowest value that is one.")
     predictions: Sequence[Prediction] = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 Spacing = tuple[float, str]
@@ -139,11 +139,11 @@ class ImageData:
 
     @property
     def channel_titles(self) -> tuple[str, ...]:
-        """The names of the channels, or their numbers from 1; empty for an image without the axis C."""
+        """The names of the channels, no two alike, or their numbers from 1; empty for an image without the axis C."""
         if "C" not in self.axes:
             return ()
         count = self.data.shape[self.axes.index("C")]
-        return self.channels or tuple(f"channel {number}" for number in range(1, count + 1))
+        return distinct(self.channels) or tuple(f"channel {number}" for number in range(1, count + 1))
 
     def of_channel(self, index: int) -> Self:
         """Return one channel of an image that has the axis C."""
@@ -160,6 +160,19 @@ class ImageData:
 
     def _along(self, axis: str) -> Spacing:
         return (self.spacing or {}).get(axis, NO_SPACING)
+
+
+def distinct(titles: Sequence[str]) -> tuple[str, ...]:
+    """Return titles, with their number, from 1, behind those that are alike but for capital letters.
+
+    Examples
+    --------
+    >>> distinct(["DAPI", "GFP", "dapi"])
+    ('DAPI 1', 'GFP', 'dapi 3')
+    """
+    plain = [title.casefold() for title in titles]
+    found = tuple(f"{t} {n}" if plain.count(t.casefold()) > 1 else t for n, t in enumerate(titles, 1))
+    return found if len({title.casefold() for title in found}) == len(found) else distinct(found)
 
 
 def image_name(path: Path) -> str:

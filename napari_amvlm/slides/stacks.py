@@ -81,14 +81,12 @@ def predict_stack(
     chosen = slice_numbers(image, slices)
     leading = [range(length) for length in image.data.shape[: len(image.axes) - 3]]
     limits = limits or stack_limits(image)
-    # without a file there is no telling whether the same name means the same pixels
-    key = (str(image.path), image.name) if image.path is not None else None
     total = len(chosen) * int(np.prod([len(axis) for axis in leading], dtype=np.int64))
     places = itertools.product(*leading, chosen)
     for done, index in enumerate(places, start=1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped before the stack was done; finished slices are kept.")
-        predictor.set_image(np.asarray(image.data[index]), key=key and (*key, index), limits=limits)
+        predictor.set_image(np.asarray(image.data[index]), limits=limits)
         predictions = tuple(
             predictor.predict(prompt, scale=scale, magnification=magnification, should_stop=should_stop)
             for prompt in prompts

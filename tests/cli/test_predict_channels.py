@@ -75,3 +75,22 @@ def test_every_image_of_a_file_has_its_results(run, command, alone, tmp_path):
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "two cells.tif"), alone)
     assert (tmp_path / "out" / "two over_view.tif").is_file()
     assert "choose one of 1 over/view, 2 cells with --image" in missing.err
+
+
+def test_channels_and_images_of_one_name_are_told_apart(run, command, alone, tmp_path):
+    names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "DAPI"]}}
+    tifffile.imwrite(tmp_path / "channels.ome.tif", np.stack([DIM[::-1], DIM]), metadata=names)
+    with tifffile.TiffWriter(tmp_path / "images.ome.tif", ome=True) as file:
+        for pixels, name in ((DIM[::-1], "a:1"), (DIM, "A/1"), (DIM, "b")):
+            file.write(pixels, metadata={"axes": "YX", "Name": name})
+
+    outcome = run(*command, tmp_path / "channels.ome.tif", tmp_path / "images.ome.tif")
+
+    assert outcome.code == 0, outcome.err
+    assert "nuclei in DAPI 1" in outcome.out
+    assert "nuclei in DAPI 2" in outcome.out
+    files = ("channels", "images a_1 1", "images A_1 2", "images b")
+    both, *single = (tifffile.imread(tmp_path / "out" / f"{name}.tif") for name in files)
+    for found, other in zip(single, (False, True, True), strict=True):
+        assert np.array_equal(found, alone) == other
+    assert [np.array_equal(found, alone) for found in both] == [False, True]

@@ -222,8 +222,7 @@ class StackThread(PromptThread):
 
         prompts, unknown = taught_prompts(self._predictor, self._prompts)
         image, volume = self._image, self._volume
-        # without its path, under which another volume may be remembered
-        part = replace(image, data=image.data[volume], axes=image.axes[len(volume) :], path=None)
+        part = replace(image, data=image.data[volume], axes=image.axes[len(volume) :])
         reports = predict_stack(
             self._predictor,
             part,

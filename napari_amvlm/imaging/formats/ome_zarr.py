@@ -11,7 +11,7 @@ from napari_amvlm.errors import ImageError
 from napari_amvlm.imaging.formats.lazy import grouped, lazy, reading, with_small_levels
 from napari_amvlm.imaging.formats.limits import check_chunk, check_numbers, check_shape
 from napari_amvlm.imaging.formats.zarr_safety import check_array, inside, zarr_metadata
-from napari_amvlm.imaging.image_data import ImageData, Spacing, image_name, known, spacing
+from napari_amvlm.imaging.image_data import ImageData, Spacing, distinct, image_name, known, spacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ def _in_folder(path: Path) -> list[ImageData]:
     images = [_describe(path, ome, one) for one in every]
     if len(images) == 1:
         return images
-    titles = [one.get("name") or number for number, one in enumerate(every, 1)]
+    titles = distinct([str(one.get("name") or number) for number, one in enumerate(every, 1)])
     return [replace(image, name=f"{image.name} {title}") for image, title in zip(images, titles, strict=True)]
 
 

@@ -38,7 +38,7 @@ from napari_amvlm.imaging.formats.tiff_files import (
     shows_colours,
 )
 from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation, tiff_spacing
-from napari_amvlm.imaging.image_data import ImageData, image_name
+from napari_amvlm.imaging.image_data import ImageData, distinct, image_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,10 +80,8 @@ def open_tiff(path: Path, *, indices: bool = False) -> list[ImageData]:
     for note in dict.fromkeys(notes):
         warnings.warn(note, stacklevel=2)
     if len(images) > 1:
-        return [
-            replace(image, name=f"{image.name} {one.name or number}")
-            for number, (image, one) in enumerate(zip(images, series, strict=True), 1)
-        ]
+        titles = distinct([one.name or str(number) for number, one in enumerate(series, 1)])
+        return [replace(image, name=f"{image.name} {title}") for image, title in zip(images, titles, strict=True)]
     return images
 
 
