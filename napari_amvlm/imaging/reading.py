@@ -51,7 +51,7 @@ def read_image(path: str | Path) -> ImageData:
     if kind in (None, "plain", "tiff"):
         pixels = decode(file, indices=False).pixels
         if kind == "tiff":
-            tell_missing_pages(file)
+            tell_missing_pages(file, one_image=True)
         if pixels.dtype == np.bool_:
             pixels = pixels.astype(np.uint8) * np.uint8(255)
         distances = plane_spacing(file) if kind == "tiff" else photo_spacing(file)

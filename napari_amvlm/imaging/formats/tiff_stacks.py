@@ -85,13 +85,19 @@ def open_tiff(path: Path, *, indices: bool = False) -> list[ImageData]:
     return images
 
 
-def tell_missing_pages(path: Path) -> None:
-    """Warn where a TIFF file was cut off between its pages, or has a larger image than the one that is read."""
+def tell_missing_pages(path: Path, *, one_image: bool = False) -> None:
+    """Warn where a TIFF file was cut off between its pages, or has an image that is not read and may be meant.
+
+    Parameters
+    ----------
+    one_image
+        Whether one image is read of an OME-TIFF file too, and not all that it holds.
+    """
     with reading(path):
-        cut, larger = ends_early(path), _has_larger(path)
-    if larger:
+        cut, other = ends_early(path), _other_image(path, one_image=one_image)
+    if other:
         warnings.warn(
-            f"{path} holds a larger image behind its first one, which alone is read; save the one that is meant as a "
+            f"{path} holds {other} image behind its first one, which alone is read; save the one that is meant as a "
             "file of its own.",
             stacklevel=2,
         )
@@ -103,14 +109,16 @@ def tell_missing_pages(path: Path) -> None:
         )
 
 
-def _has_larger(path: Path) -> bool:
-    """Tell whether a page behind the first image of a TIFF file has more pixels."""
+def _other_image(path: Path, *, one_image: bool) -> str:
+    """Return "a larger" where a page behind the first image has more pixels, "another" for as large ones of OME."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        every = [] if file.is_ome else image_series(file)
-        sizes = [one.keyframe.imagewidth * one.keyframe.imagelength for one in every]
-        return bool(every) and every[0].kind in _PLAIN_KINDS and max(sizes) > sizes[0]
+        every = image_series(file)
+        first, *sizes = [one.keyframe.imagewidth * one.keyframe.imagelength for one in every] or [0]
+        if file.is_ome:
+            return "another" if one_image and max(sizes, default=0) >= first else ""
+        return "a larger" if every and every[0].kind in _PLAIN_KINDS and max(sizes, default=0) > first else ""
 
 
 def plane_spacing(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """TIFF pyramids, slides and stacks as one description, read where they are looked at."""
 
 import struct
+import warnings
 
 import dask.array as da
 import numpy as np
@@ -107,6 +108,20 @@ def test_a_larger_image_behind_the_first_is_told(tmp_path):
 
     with pytest.warns(UserWarning, match=r"a\.tif holds a larger image behind its first one"):
         _one(path)
+
+
+def test_images_of_ome_tiff_behind_the_one_that_is_read_are_told(tmp_path):
+    for name, second in (("a", GRAY[::-1]), ("b", GRAY[::8, ::8])):
+        with tifffile.TiffWriter(tmp_path / f"{name}.ome.tif") as file:
+            for pixels in (GRAY, second):
+                file.write(pixels, metadata={"axes": "YX"}, **GRAYS)
+
+    with pytest.warns(UserWarning, match=r"a\.ome\.tif holds another image behind its first one"):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.ome.tif").data, GRAY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(tmp_path / "b.ome.tif")
+        assert len(open_images(tmp_path / "a.ome.tif")) == 2
 
 
 @pytest.mark.parametrize("planes", ["contig", "separate"])
