@@ -676,11 +676,12 @@ def test_both_docks_of_a_viewer_share_one_workspace(make_napari_viewer_proxy):
 
 
 def test_the_theme_is_followed(bench):
-    dark = bench.learn.panel.curve._view.backgroundBrush().color().lightness()
+    completions = bench.annotate.panel.prompt.completer().popup()
+    dark = completions.palette().base().color().lightness()
 
     bench.viewer.theme = "light"
 
-    assert bench.learn.panel.curve._view.backgroundBrush().color().lightness() > dark
+    assert completions.palette().base().color().lightness() > dark
 
 
 def test_the_first_prompt_has_the_first_colour_of_the_palette(bench):

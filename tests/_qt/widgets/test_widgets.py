@@ -260,23 +260,27 @@ def test_curves_keep_what_they_were_given_until_cleared(qtbot):
 
     curve.addDice(0.0, 0.5)
     curve.addLoss(0.1, 0.9)
-    drawn = curve._dice_line.getData()
+    before = curve.plots
+    curve.show()
+    drawn = curve.plots.dice_line.getData()
     kept = curve.value()
     curve.clear()
 
     assert (kept.dice, kept.loss, kept.loss_at) == ([0.5], [0.9], [10.0])
     assert [list(axis) for axis in drawn] == [[0.0], [0.5]]
     assert curve.value().loss == []
+    assert before is None  # pyqtgraph is not loaded for a tab that nobody looks at
 
 
 def test_an_empty_plot_has_no_numbers_and_dice_stays_within_its_bounds(qtbot):
     curve = CurveWidget()
     qtbot.addWidget(curve)
-    axes = [plot.getAxis("left") for plot in (curve._dice_plot, curve._loss_plot)]
+    curve.show()
+    axes = [plot.getAxis("left") for plot in (curve.plots.dice_plot, curve.plots.loss_plot)]
     empty = [axis._tickLevels for axis in axes]
 
     curve.addDice(0.0, 0.98)
-    curve._dice_plot.getViewBox().updateAutoRange()
+    curve.plots.dice_plot.getViewBox().updateAutoRange()
 
     assert empty == [[[]], [[]]]
     (numbers,) = axes[0]._tickLevels
@@ -390,17 +394,18 @@ def test_a_curve_has_a_line_for_each_prompt(qtbot, number):
     curve = CurveWidget()
     qtbot.addWidget(curve)
     curve.setColours(theme_colours("dark"))
+    curve.show()
     prompts = {f"prompt {index}": index / 10 for index in range(number)}
 
     curve.addDice(0.0, 0.5, prompts)
     curve.addDice(0.5, 0.6, {prompt: value + 0.1 for prompt, value in prompts.items()})
 
-    lines = list(curve._prompt_lines.values())
+    lines = list(curve.plots.prompt_lines.values())
     assert len(lines) == (number if number > 1 else 0)
     assert all(list(line.getData()[0]) == [0.0, 50.0] for line in lines)
     assert curve.key() == (" ".join(f"{p} {v + 0.1:.3f}" for p, v in prompts.items()) if number > 1 else "")
     curve.clear()
-    assert curve._prompt_lines == {}
+    assert curve.plots.prompt_lines == {}
 
 
 def test_only_a_model_of_the_project_can_be_compared(qtbot):
