@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _OTHER_COLOURS = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 """What pydicom returns as it is stored."""
 
+_IDENTITY = ("SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient")
+"""What files that are there twice have in common."""
+
 _ECHO_JITTER = 0.05
 """Milliseconds; the times of two echoes differ by more."""
 
@@ -58,13 +61,14 @@ def dicom_groups(paths: Iterable[Path]) -> tuple[list[list[Frame]], dict[Path, I
     frames: list[Frame] = []
     failures: dict[Path, ImageError] = {}
     without_image: dict[Path, ImageError] = {}
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     for path in sorted(paths):
         try:
             with reading(path):
                 header = dicom_headers.read_header(path)
-                uid = str(header.get("SOPInstanceUID", ""))
-                own = [] if uid and uid in seen else read_frames(path, header)
+                # Programs that take the patient's name out may give all files one UID.
+                uid = tuple(str(header.get(name, "")) for name in _IDENTITY)
+                own = [] if uid[0] and uid in seen else read_frames(path, header)
         except ImageError as error:
             (without_image if "without an image" in str(error) else failures)[path] = error
             continue

@@ -447,6 +447,12 @@ def test_a_file_that_is_there_twice_counts_once(tmp_path):
     np.testing.assert_array_equal(_one(folder).data, PIXELS)
 
 
+def test_slices_that_were_given_one_uid_are_all_read(tmp_path):
+    folder = _series(tmp_path, [0, 1, 2, 3, 4, 5], SOPInstanceUID="1.2.3.4")
+
+    np.testing.assert_array_equal(_one(folder).data, PIXELS)
+
+
 def test_an_enhanced_file_with_three_planes_is_three_volumes(tmp_path):
     from pydicom.dataset import Dataset
 
