@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_amvlm._qt.annotate.repaint import Repainter
     from napari_amvlm._qt.annotate.slides import Slides
     from napari_amvlm._qt.annotation.annotation import Annotation
+    from napari_amvlm._qt.layers.mask import MaskLayer
     from napari_amvlm._qt.queue.queue import Queue
     from napari_amvlm._qt.strokes.clicks import ObjectClicks
     from napari_amvlm._qt.strokes.spreading import Spreading
@@ -60,7 +61,7 @@ class AnnotateActions(Dock):
 
     def accept(self) -> None:
         """Store the chosen prompt's mask in the project; only then is it called finished."""
-        chosen = self._chosen_mask()
+        chosen = self._mask_to_accept()
         if chosen is not None and isinstance(chosen[0], SlideAnnotation):
             self.say("warning", READ_ONLY)
         elif chosen is not None:
@@ -68,7 +69,7 @@ class AnnotateActions(Dock):
 
     def accept_region(self) -> None:
         """Store a part of the chosen prompt's mask: what was drawn, the queue's region, or what is in view."""
-        chosen = self._chosen_mask()
+        chosen = self._mask_to_accept()
         if chosen is None:
             return
         annotation, prompt = chosen
@@ -99,8 +100,12 @@ class AnnotateActions(Dock):
             self.review.restore(*chosen)
 
     def undo(self) -> None:
-        """Take back what was done last with the chosen prompt's mask, or the Accept that has just chosen it."""
-        if not self._is_opening():
+        """Take back what was done last with the chosen prompt's mask, or the Accept that has just chosen it.
+
+        Of a polygon that is being drawn, only its last point.
+        """
+        layer = self._chosen_layer()
+        if not self._is_opening() and not (layer is not None and layer.drop_point()):
             self.chosen.return_to_accepted()
             self._undo_or_redo(self.review.undo)
 
@@ -172,6 +177,22 @@ class AnnotateActions(Dock):
 
     def _chosen_mask(self) -> tuple[Annotation, str] | None:
         return None if self._is_opening() or self._is_side_in_view() else self.chosen.mask()
+
+    def _chosen_layer(self) -> MaskLayer | None:
+        annotation, prompt = self.annotation(), self.panel.prompts.current()
+        return annotation.layers.get(prompt) if annotation is not None and prompt is not None else None
+
+    def _mask_to_accept(self) -> tuple[Annotation, str] | None:
+        """Return the chosen mask, unless a polygon that looks like a part of it is not finished, which is said."""
+        layer = self._chosen_layer()
+        if layer is not None and layer.is_drawing():
+            self.say(
+                "warning",
+                "Nothing was accepted: a polygon is not finished, so it is not in the mask. Double-click to add it, or "
+                "press Esc to drop it.",
+            )
+            return None
+        return self._chosen_mask()
 
     def _is_opening(self) -> bool:
         """Tell whether the image at hand is about to be another one, which is said: nothing acts on it by then."""

@@ -22,6 +22,8 @@ OPACITY = 0.55
 _CLEAR = "#00000000"
 _OVERLAYS = {"polygon": "polygon", "paint": "brush_stroke"}
 """What napari draws for a tool, by the tool's name."""
+_POLYGON_SHOWN = 2
+"""Points, with that of the pointer, up to which napari shows a line and no area."""
 _SHADES = ((0, 1.0), (24, 0.9), (-24, 0.95), (12, 0.8), (-12, 0.85))
 """Turn of the hue in degrees, and share of the brightness, of objects that are told apart."""
 
@@ -119,6 +121,20 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
             super().redo()
         else:
             self.on_undo(self, False)
+
+    def is_drawing(self) -> bool:
+        """Tell whether a polygon looks like a part of the mask, and is none before it is finished."""
+        return len(self._polygon_points()) > _POLYGON_SHOWN
+
+    def drop_point(self) -> bool:
+        """Take the last point of an unfinished polygon back; tell whether there was one."""
+        points = self._polygon_points()
+        if points:  # the last one is where the pointer is
+            self._overlays["polygon"].points = points[:-2] + points[-1:] if len(points) > _POLYGON_SHOWN else []
+        return bool(points)
+
+    def _polygon_points(self) -> list[Any]:
+        return list(self._overlays["polygon"].points) if "polygon" in self._overlays else []
 
     def undo_at(self, place: tuple[int, ...], undoing: bool = True) -> bool:
         """Take the last change on one slice back (or do it again); tell whether there was one.

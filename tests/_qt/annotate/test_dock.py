@@ -382,6 +382,34 @@ def test_a_changed_image_is_kept_as_it_is_shown(make_bench, tmp_path):
     np.testing.assert_array_equal(bench.workspace.project.images.load(record), layer.data)
 
 
+def test_a_polygon_that_is_not_finished_is_not_accepted_and_undone_point_by_point(bench):
+    bench.run("nuclei")
+    layer, before = bench.layer(), bench.annotate.annotation().mask("nuclei").copy()
+    polygon = layer._overlays["polygon"]
+    layer.mode = "polygon"
+    corners = [[5.5, 5.5], [5.5, 90.5], [90.5, 90.5]]
+    polygon.points = [*corners, [60.0, 60.0]]
+
+    for accept in (bench.annotate.accept, bench.annotate.accept_region):
+        accept()
+        bench.idle()
+        assert "a polygon is not finished" in bench.status()
+    accepted = set(bench.annotate.annotation().accepted)
+    layer.undo()
+    left = list(polygon.points)
+    bench.annotate.undo()
+    bench.annotate.undo()
+    none_left = list(polygon.points)
+    kept = np.array_equal(bench.annotate.annotation().mask("nuclei"), before)
+    bench.annotate.undo()
+    bench.idle()
+
+    assert accepted == set()
+    assert (left, none_left) == ([*corners[:2], [60.0, 60.0]], [])
+    assert kept
+    assert not bench.annotate.annotation().mask("nuclei").any()
+
+
 def test_reject_withdraws_what_was_accepted_and_clears_the_image(bench):
     bench.run("nuclei")
     bench.annotate.panel.threshold.setValue(0.0)
