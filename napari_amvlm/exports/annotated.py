@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, ProjectBusyError, ProjectError, StorageError
-from napari_amvlm.imaging.folder import portable
+from napari_amvlm.imaging.folder import normal_form, portable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -183,20 +183,20 @@ def _remarks(image: AnnotatedImage, prompts: tuple[str, ...]) -> Iterator[str]:
 
 
 def free_name(title: str, number: int, taken: set[str]) -> str:
-    """Return a file name without suffix that is not `taken`, on file systems that ignore case too, and note it there.
+    """Return a file name without suffix that is not `taken`, also where case or composed letters do not count.
 
     Parameters
     ----------
     number
         Follows the name where it is taken.
     taken
-        Names in use, case-folded.
+        Names in use, in normal form and case-folded; this one is added.
     """
     path = Path(title)
     stem = path.stem if path.suffix.casefold() in IMAGE_SUFFIXES else title
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", stem).strip(" .") or "image"
     stem = portable(stem.encode()[:_LONGEST_NAME].decode(errors="ignore").rstrip(" ."))
-    while stem.casefold() in taken:
+    while normal_form(stem).casefold() in taken:
         stem, number = f"{stem}-{number}", number + 1
-    taken.add(stem.casefold())
+    taken.add(normal_form(stem).casefold())
     return stem

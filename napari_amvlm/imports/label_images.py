@@ -63,7 +63,7 @@ def read_label_file(path: Path, prompt: str | None) -> ImportedMasks:
     classes = () if prompt else read_classes(path.parent / "classes.csv") or read_classes(root / "classes.csv")
     if not classes and not prompt:
         raise InputError(f"{path} has no classes.csv that says what its values mean: add one, or give --prompt.")
-    name, sha256 = image_table(path.parent, root).get(path.stem, (path.stem, None))
+    name, sha256 = image_table(path.parent, root).get(normal_form(path.stem), (path.stem, None))
     reference = ImageReference(name, sha256, path=None)
     if prompt:
         return ImportedMasks(path, reference, partial(_objects_of_one_prompt, path, prompt))
@@ -137,14 +137,15 @@ def beside(path: Path, *folders: str) -> Path | None:
 
 
 def image_table(*folders: Path) -> dict[str, tuple[str, str | None]]:
-    """Return name and hash of the images by the stem of their label images, out of `images.csv`."""
+    """Return name and hash of the images by the stem, in normal form, of their label images, out of `images.csv`."""
     for path in (folder / "images.csv" for folder in folders):
         if not path.is_file():
             continue
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = [row for row in csv.DictReader(file, strict=True) if row["stem"]]
-                return {row["stem"]: (row["name"] or row["stem"], row["sha256"] or None) for row in rows}
+                known = {row["stem"]: (row["name"] or row["stem"], row["sha256"] or None) for row in rows}
+                return {normal_form(stem): image for stem, image in known.items()}
         except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
             raise DatasetError(f"{path} cannot be read as stem,name,sha256 ({error!r}): mend or remove it.") from error
     return {}

@@ -43,7 +43,7 @@ def read_ome_tiff_labels(path: Path, prompt: str | None, scans: Scans) -> ScanMa
     """
     classes = classes_of(path, prompt)
     stored = open_labels(path)
-    known = image_table(path.parent, path.parent.parent).get(image_name(path), (image_name(path), None))
+    known = image_table(path.parent, path.parent.parent).get(normal_form(image_name(path)), (image_name(path), None))
     name, shape = normal_form(known[0]), mask_shape(stored)
     called = [image for image in _called(name, scans) if mask_shape(image) == shape]
     if len(called) > 1 and known[1]:

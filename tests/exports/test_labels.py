@@ -138,6 +138,16 @@ def test_no_name_is_one_that_windows_keeps_for_devices():
     assert free_name("aux.png", 1, set()) == "aux-"
 
 
+def test_names_that_one_system_cannot_tell_apart_get_a_number():
+    taken = set()
+
+    names = [
+        free_name(title, number, taken) for number, title in enumerate(("l\u00e9sion", "le\u0301sion", "L\u00e9sion"))
+    ]
+
+    assert names == ["l\u00e9sion", "le\u0301sion-1", "L\u00e9sion-2"]
+
+
 def test_the_same_prompt_twice_is_one():
     assert check_prompts(["nuclei", " nuclei", "left  lung"]) == ("nuclei", "left lung")
     assert check_prompts(["l\u00e9sion", "le\u0301sion"]) == ("l\u00e9sion",)
