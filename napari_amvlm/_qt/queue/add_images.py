@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Added:
-    """What became of images: how many are new, the layers of stacks and slides, and what went wrong."""
+    """What became of images: how many are new or there already, layers of stacks and slides, and what went wrong."""
 
     count: int = 0
+    known: int = 0
     layers: list[LayerData] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
@@ -105,11 +106,13 @@ class ImageAdder(QObject):
                 try:
                     if callable(entry):
                         entry(project)
+                        added.known += 1
                     else:
-                        _enter_file(project, entry, added.layers)
+                        added.known += _enter_file(project, entry, added.layers)
                 except ImageError as error:
                     added.problems.append(str(error))
             added.count = project.images.counts().images - before
+            added.known -= added.count
             return added
 
         def done(added: _Added) -> None:
@@ -118,6 +121,8 @@ class ImageAdder(QObject):
             said = list[str]()
             if added.count or not added.layers:
                 said.append(f"Added to the project: {counted(added.count, 'image')}.")
+            if added.known:
+                said.append(f"There already, by their content: {counted(added.known, 'image')}.")
             if added.layers:
                 said.append("Stacks and slides are open in the viewer; accept slices or regions to add these.")
             if added.passed_over:
@@ -162,11 +167,12 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS) or image_kind(path) == "dicom"
 
 
-def _enter_file(project: Project, path: Path, layers: list[LayerData]) -> None:
-    """Add a plane to the project; append the layers of a stack or a slide."""
+def _enter_file(project: Project, path: Path, layers: list[LayerData]) -> bool:
+    """Add a plane to the project, or append the layers of a stack or a slide, and tell whether it is a plane."""
     images = open_images(path)
     height, width = images[0].data.shape[:2]
     if len(images) == 1 and images[0].axes == "YX" and not images[0].smaller and height * width <= LARGEST_PLANE:
         project.images.add_file(path)
-    else:
-        layers += read_layers(str(path))
+        return True
+    layers += read_layers(str(path))
+    return False

@@ -435,8 +435,15 @@ def test_folders_in_a_folder_that_is_added_are_named(bench, queue, tmp_path):
     queue.adder.add_files([tmp_path])
     bench.idle()
 
-    said = "Added to the project: 1 image. Images in these folders were left out: more; add them too."
-    assert queue.panel.status.value() == ("warning", said)
+    said = "There already, by their content: 4 images. Images in these folders were left out: more; add them too."
+    assert queue.panel.status.value() == ("warning", f"Added to the project: 1 image. {said}")
+
+
+def test_copies_that_are_added_are_counted(bench, queue, tmp_path):
+    queue.adder.add_files([_png(tmp_path / "a.png", 2), _png(tmp_path / "copy.png", 2)])
+    bench.idle()
+
+    assert queue.panel.status.value()[1] == "Added to the project: 1 image. There already, by their content: 1 image."
 
 
 def test_files_that_cannot_be_read_are_counted_and_the_others_are_added(bench, queue, tmp_path):
