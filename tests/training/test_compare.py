@@ -62,6 +62,7 @@ def test_kept_runs_stay_finished_beside_new_ones_of_their_step_one(values, discs
     first, values = tmp_path / "first", values | {"rows": values["rows"][2:3]}
     assert _compare(validated(Comparison, values, "grid"), discs_data, first, text_encoder) == 0
     keep(first, tmp_path / "kept.json")
+    assert str(tmp_path) not in (tmp_path / "kept.json").read_text()
     restore(tmp_path / "kept.json", tmp_path / "second")
     grid = validated(Comparison, values | {"fractions": [2, 1]}, "grid")
 

@@ -44,7 +44,8 @@ def keep(root: Path, path: Path) -> int:
             content = RunFolder(folder).read(name)
             if content is not None:
                 content.pop(_HASHES, None)
-                files[(folder / name).relative_to(root).as_posix()] = content if name == CONFIG else _rounded(content)
+                kept = _relative(content, root) if name == CONFIG else _rounded(content)
+                files[(folder / name).relative_to(root).as_posix()] = kept
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(content)}" for name, content in files.items())
     text = "{\n" + lines + "\n}\n"
     write_text(path, text)
@@ -63,6 +64,15 @@ def _is_row(folder: Path, root: Path) -> bool:
 def _files_of(folder: Path) -> tuple[str, ...]:
     """Return the files of a run that its tables need, and those that say whether it is the same run."""
     return CONFIG, ALIGNED if (folder / ALIGNED).is_file() else DATA, SCORES
+
+
+def _relative(content: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return the settings of a run; weights of the grid's own from which it started are called as they lie in there."""
+    recipe = content.get("recipe", {})
+    start, own = Path(recipe.get("start") or ""), root.resolve()
+    if not start.is_relative_to(own):
+        return content
+    return content | {"recipe": recipe | {"start": start.relative_to(own).as_posix()}}
 
 
 def _rounded(content: dict[str, Any]) -> dict[str, Any]:
