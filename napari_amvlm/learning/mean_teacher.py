@@ -318,8 +318,9 @@ class MeanTeacher:
         image
             Features of the first crops by the starting model; depth is kept in these.
         """
-        told = torch.zeros(len(batch.prompts)) if batch.depth is None else ~batch.depth.flatten(1).isnan().any(1)
-        rows = [i for i in range(len(image.v_cls)) if not told[i] and is_countable(self._model, batch.prompts[i])]
+        count = len(image.v_cls)
+        nothing = [True] * count if batch.depth is None else batch.depth.flatten(1).isnan().any(1).tolist()
+        rows = [i for i in range(count) if nothing[i] and is_countable(self._model, batch.prompts[i])]
         if "objects" not in self.student or not rows:
             return out.logits.sum() * 0
         index = torch.tensor(rows, device=out.logits.device)
@@ -327,7 +328,10 @@ class MeanTeacher:
             asked = TextFeatures(text.sentence[index], text.t_cls[index])
             with torch.no_grad():
                 before = self._model.decode(image, asked, index, separate=True).depth
-            now = self.student["objects"](image.images[index], out.logits[index].sigmoid()).float()
+            if out.depth is None:  # nobody told objects in this batch
+                now = self.student["objects"](image.images[index], out.logits[index].sigmoid()).float()
+            else:
+                now = out.depth[index]
         return (now.sigmoid() - before.sigmoid()).abs().mean()  # type: ignore[no-any-return, union-attr]
 
     def _consistency(self, logits: Tensor, q: Tensor, unknown: Tensor) -> Tensor:
