@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,21 +29,22 @@ _ZOOMS = 8
 class _Scene:
     """One resolution of a scene, `(T, C, Z, Y, X[, 3])`, read plane by plane and region by region."""
 
-    def __init__(self, reader: Any, lock: Any, box: Any, scene: int | None, sizes: dict[str, int], step: int) -> None:
+    def __init__(
+        self, reader: Any, lock: Any, box: Any, scene: int | None, kind: str, numbers: dict[str, list[int]], step: int
+    ) -> None:
         self._reader, self._lock, self._box, self._scene, self._step = reader, lock, box, scene, step
-        kind = reader.pixel_types[0]
+        self._kind, self._numbers = kind, numbers
         colours = (3,) if kind.startswith("Bgr") else ()
-        self.shape = (sizes["T"], sizes["C"], sizes["Z"], box.h // step, box.w // step, *colours)
+        self._gap = (float(bool(colours)),) * 3  # glass in bright field, nothing in fluorescence
+        self.shape = (*(len(numbers[axis]) for axis in "TCZ"), box.h // step, box.w // step, *colours)
         self.dtype = np.dtype(_TYPES[kind])
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         ranges = [range(*part.indices(length)) for part, length in zip(key, self.shape, strict=False)]
         times, channels, slices, rows, columns = ranges[:5]
+        places = itertools.product(times, channels, slices)
         planes = [
-            self._plane({"T": time, "C": channel, "Z": z}, rows, columns)
-            for time in times
-            for channel in channels
-            for z in slices
+            self._plane({a: self._numbers[a][n] for a, n in zip("TCZ", p, strict=True)}, rows, columns) for p in places
         ]
         return np.stack(planes).reshape(*(len(part) for part in ranges[:5]), *self.shape[5:])
 
@@ -51,7 +53,9 @@ class _Scene:
         corner = (self._box.x + columns.start * step, self._box.y + rows.start * step)
         roi = (*corner, len(columns) * step, len(rows) * step)
         with self._lock:
-            pixels = self._reader.read(roi=roi, plane=plane, scene=self._scene, zoom=1 / step)
+            pixels = self._reader.read(
+                roi, plane, self._scene, zoom=1 / step, pixel_type=self._kind, background_pixel=self._gap
+            )
         pixels = pixels[: len(rows), : len(columns)]
         return np.asarray(pixels[..., ::-1] if len(self.shape) == 6 else pixels[..., 0])
 
@@ -70,11 +74,10 @@ def open_czi(path: Path) -> list[ImageData]:
 
         # Open as long as the arrays are in use.
         reader = czi.CziReader(str(path), czi.ReaderFileInputTypes.Standard)
-        kinds = set(reader.pixel_types.values())
+        stored, kinds = _stored(reader)
         if len(kinds) != 1 or not kinds <= set(_TYPES):
             raise ImageError(f"{path}: expected one of {', '.join(_TYPES)} in all channels, but got {sorted(kinds)}.")
         ends = {axis: int(end) for axis, (_, end) in reader.total_bounding_box.items()}
-        sizes = {axis: ends.get(axis, 1) for axis in "TCZ"}
         for axis, things in _OTHER_AXES.items():
             if ends.get(axis, 1) > 1:
                 raise ImageError(
@@ -87,17 +90,40 @@ def open_czi(path: Path) -> list[ImageData]:
             (None, reader.total_bounding_rectangle_no_pyramid)
         ]
         lock = threading.Lock()
-        images = [_describe(path, reader, lock, box, number, sizes) for number, box in boxes]
+        (kind,) = kinds
+        images = [_describe(path, reader, lock, box, number, kind, stored[number]) for number, box in boxes]
     if len(images) == 1:
         return images
     return [replace(image, name=f"{image.name} {number}") for number, image in enumerate(images, 1)]
 
 
-def _describe(path: Path, reader: Any, lock: Any, box: Any, scene: int | None, sizes: dict[str, int]) -> ImageData:
+def _stored(reader: Any) -> tuple[dict[int | None, dict[str, list[int]]], set[str]]:
+    """Return the numbers of times, channels and slices that each scene has, and the kinds of its pixels.
+
+    They need not begin at 0, nor follow one another: parts of a larger file keep its numbers.
+    """
+    found: dict[int | None, dict[str, set[int]]] = {}
+    kinds: set[str] = set()
+
+    def note(_number: int, block: Any) -> bool:
+        place = block.coordinate.to_dict()
+        axes = found.setdefault(place.get("S"), {axis: set() for axis in "TCZ"})
+        for axis, numbers in axes.items():
+            numbers.add(place.get(axis, 0))
+        kinds.add(block.pixelType.name)
+        return True
+
+    reader.enumerate_subblocks(note)
+    return {scene: {axis: sorted(n) for axis, n in axes.items()} for scene, axes in found.items()}, kinds
+
+
+def _describe(
+    path: Path, reader: Any, lock: Any, box: Any, scene: int | None, kind: str, numbers: dict[str, list[int]]
+) -> ImageData:
     levels: list[Any] = []
     step = 1
     while len(levels) < _ZOOMS:
-        source = _Scene(reader, lock, box, scene, sizes, step)
+        source = _Scene(reader, lock, box, scene, kind, numbers, step)
         check_shape(path, source.shape, source.shape[3:5])
         chunks = (1, 1, 1, *(min(LEAST_CHUNK, side) for side in source.shape[3:5]), *source.shape[5:])
         levels.append(lazy(source, path, chunks))
@@ -119,7 +145,7 @@ def _describe(path: Path, reader: Any, lock: Any, box: Any, scene: int | None, s
         axes,
         spacing=_distances(reader.metadata),
         smaller=tuple(arranged[1:]),
-        channels=_channel_names(reader.metadata, sizes["C"]) if "C" in axes else (),
+        channels=_channel_names(reader.metadata, numbers["C"]) if "C" in axes else (),
     )
 
 
@@ -146,8 +172,10 @@ def _distances(metadata: Any) -> dict[str, Spacing]:
     return known(sizes)
 
 
-def _channel_names(metadata: Any, count: int) -> tuple[str, ...]:
+def _channel_names(metadata: Any, numbers: list[int]) -> tuple[str, ...]:
     keys = ("ImageDocument", "Metadata", "Information", "Image", "Dimensions", "Channels", "Channel")
     channels = _within(metadata, *keys)
-    names = [str(channel.get("@Name", "")) for channel in channels] if isinstance(channels, list) else []
-    return tuple(names) if len(names) == count and all(names) else ()
+    named = {str(one.get("@Id")): str(one.get("@Name", "")) for one in channels} if isinstance(channels, list) else {}
+    wanted = [f"Channel:{number}" for number in numbers]
+    names = [named[key] for key in wanted] if named.keys() >= set(wanted) else [*named.values()]
+    return tuple(names) if len(names) == len(numbers) and all(names) else ()

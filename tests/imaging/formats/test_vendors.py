@@ -64,6 +64,42 @@ def test_axes_beyond_times_channels_and_slices_are_refused(tmp_path):
 
 
 @with_czi
+def test_a_part_of_a_czi_file_keeps_the_numbers_of_its_slices_and_channels(tmp_path):
+    from pylibCZIrw import czi
+
+    names = {number: f"dye {number}" for number in range(4)}
+    for title, slices, channels in (("a", (5, 7), (1, 3)), ("b", (4,), (2,))):
+        with czi.create_czi(str(tmp_path / f"{title}.czi")) as file:
+            for z in slices:
+                for channel in channels:
+                    pixels = np.full((20, 30, 1), 10 * z + channel, np.uint16)
+                    file.write(data=pixels, plane={"C": channel, "Z": z, "T": 8})
+            file.write_metadata(document_name=title, channel_names=names)
+
+    (several,), (one,) = (open_images(tmp_path / f"{title}.czi") for title in "ab")
+
+    assert (several.axes, several.channels) == ("CZYX", ("dye 1", "dye 3"))
+    assert several.data[..., 0, 0].tolist() == [[51, 71], [53, 73]]
+    assert (one.axes, one.data.min(), one.data.max()) == ("YX", 42, 42)
+
+
+@with_czi
+def test_gaps_in_a_mosaic_are_white_in_colours_and_black_in_gray(tmp_path):
+    from pylibCZIrw import czi
+
+    for title, values in (("colour", 3), ("gray", 1)):
+        with czi.create_czi(str(tmp_path / f"{title}.czi")) as file:
+            for corner in ((0, 0), (40, 30)):
+                pixels = np.full((20, 30, values), 7, np.uint8)
+                file.write(data=pixels, plane={"C": 0, "Z": 0, "T": 0}, location=corner)
+
+    (colour,), (gray,) = (open_images(tmp_path / f"{title}.czi") for title in ("colour", "gray"))
+
+    assert np.unique(colour.data).tolist() == [7, 255]
+    assert np.unique(gray.data).tolist() == [0, 7]
+
+
+@with_czi
 def test_tiles_of_lower_resolutions_make_no_scene_larger(tmp_path):
     from pylibCZIrw import czi
 
