@@ -132,14 +132,15 @@ class BlockWriter:
         return [report for _, report in waiting]
 
     def _written(self, block: BlockTask) -> WrittenBlock:
-        count = len(self._store.request.prompts)
+        count, glass = len(self._store.request.prompts), self._composer.glass
+        of_maps = np.concatenate([glass, np.zeros_like(glass)]) if self._store.request.objects else glass
         if block.outputs:
-            found, logits = blended(block.tiles, block.outputs, block.area)
+            found, logits = blended(block.tiles, block.outputs, block.area, of_maps)
             of_words = [float(p) for p in 1 / (1 + np.exp(-np.clip(logits, -60, 60)))]
         elif self._composer.means_glass:
-            rows = len(self._composer.words) * (1 + self._store.request.objects)
-            found = np.zeros((rows, block.area.height, block.area.width), np.float32)
-            of_words = [0.0] * len(self._composer.words)
+            found = np.empty((len(of_maps), block.area.height, block.area.width), np.float32)
+            found[:] = of_maps[:, None, None]
+            of_words = [float(share) for share in glass]
         else:
             return WrittenBlock(block.index, None, None, (0.0,) * count)
         maps, presence = self._composer.compose(found, of_words)

@@ -9,6 +9,7 @@ import numpy as np
 from napari_amvlm.imaging.settle import settle
 from napari_amvlm.models.inference import settled_sizes
 from napari_amvlm.models.words.composition import composition
+from napari_amvlm.models.words.taught import taught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,10 @@ class SlideComposer:
         W plain words, each once.
     largest
         For each of them the largest hole and speck that its objects do not have, see `settle`.
+    glass
+        The probability of each of them on glass, `(W,)`: 1 for "background", else 0.
     means_glass
-        Whether a prompt says something of pixels that show none of its words, as "everything except nuclei" does.
+        Whether a prompt says something of glass, as "background" and "everything except nuclei" do.
     """
 
     def __init__(self, model: AMVLM, prompts: Sequence[str]) -> None:
@@ -38,8 +41,11 @@ class SlideComposer:
         rows = [[self.words.index(word) for word in words] for words in asked]
         self._composed = list(zip(composed, rows, strict=True))
         self.largest = [settled_sizes(model, word) for word in self.words]
+        meanings = [taught(model.config, word) for word in self.words]
+        self.glass = np.array([bool(m and m.is_background) for m in meanings], np.float32)
         nothing = np.zeros((1, 1), np.float32)
-        self.means_glass = any(each and each.compose([nothing] * len(each.words)).any() for each in composed)
+        covering = any(each and each.compose([nothing] * len(each.words)).any() for each in composed)
+        self.means_glass = covering or bool(self.glass.any())
 
     def compose(
         self, maps: NDArray[np.float32], presence: Sequence[float]

@@ -62,16 +62,18 @@ class SlideTiles:
 
 
 def blended(
-    tiles: SlideTiles, outputs: Mapping[BlockIndex, TileOutput], area: Tile
+    tiles: SlideTiles, outputs: Mapping[BlockIndex, TileOutput], area: Tile, glass: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the mean of overlapping tiles, weighted by their window.
 
     Parameters
     ----------
     outputs
-        Those that were computed, at least one; all others count as probability 0.
+        Those that were computed, at least one; all others show glass.
     area
         Pixels at working scale that are wanted.
+    glass
+        What each map is there, `(M,)`.
 
     Returns
     -------
@@ -88,6 +90,6 @@ def blended(
         to, of = common(tiles.rectangle(index), area)
         window = tiles.window[of]
         weight[to] += window
-        if index in outputs:
-            total[(slice(None), *to)] += outputs[index].maps[(slice(None), *of)] * window
+        maps = outputs[index].maps[(slice(None), *of)] if index in outputs else glass[:, None, None]
+        total[(slice(None), *to)] += maps * window
     return total / weight, presence

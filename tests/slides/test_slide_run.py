@@ -277,6 +277,18 @@ def test_everything_but_a_word_covers_the_glass_that_is_skipped_too(composing, p
     assert not nuclei[:, 256:].any()
 
 
+def test_the_background_covers_the_glass_that_is_skipped_too(composing, pixels, open_store):
+    pixels[:, 100:] = 245
+    store = open_store(prompts=("nuclei", "background"), objects=True, countable=(True, False))
+
+    list(SlideRun(composing, ImageData(pixels, "slide", None, True), store).run())
+
+    nuclei, background = np.asarray(store.probability[:], int)
+    assert (nuclei[:, 256:].max(), background[:, 256:].min()) == (0, 255)
+    assert background[:, :60].min() < 255
+    assert not np.asarray(store.depth[1]).any()
+
+
 def test_several_prompts_share_the_encoding(predictor, slide, open_store):
     seen = []
     handle = predictor.model.image_encoder.register_forward_pre_hook(lambda _m, a: seen.append(len(a[0])))

@@ -143,6 +143,11 @@ class Meaning:
         return not self.structured and all(concept.dice is not None for concept in self.concepts)
 
     @property
+    def is_background(self) -> bool:
+        """Whether it says the background: all that shows nothing."""
+        return not self.concepts
+
+    @property
     def stained(self) -> bool:
         """Whether it names what was learnt from stained tissue alone, of which gray images say nothing."""
         return any(concept.modalities == ("histology",) for concept in self.concepts)

@@ -36,10 +36,10 @@ def _part_evenly(predictor, pixels):
     predictor.replace_model(predictor.model)
 
 
-def _only_tiles_inside(tiles, found, area):
+def _only_tiles_inside(tiles, found, area, glass):
     """Blend as if nothing were found in tiles that reach beyond the block."""
     kept = {index: maps for index, maps in found.items() if inside(tiles.rectangle(index), area)}
-    return blended(tiles, kept or found, area)
+    return blended(tiles, kept or found, area, glass)
 
 
 def test_levels_are_every_nth_pixel_of_the_slide(tissue):
