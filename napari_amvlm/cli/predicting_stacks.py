@@ -28,7 +28,7 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
     objects = [np.zeros(shape, np.int32) for _ in request.prompts] if request.instances else []
     linkers = [ObjectLinker() for _ in objects]
     presence = [0.0] * count
-    kinds: dict[str, str] = {}
+    kinds: dict[str, set[str]] = {}
     reports = predict_stack(
         predictor,
         image,
@@ -42,9 +42,7 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
         labels[report.index] = label_image(planes, request.threshold)
         for row, prediction in enumerate(report.predictions):
             presence[row] = max(presence[row], prediction.presence)
-            kinds[prediction.prompt] = prediction.untaught_kind and kinds.get(
-                prediction.prompt, prediction.untaught_kind
-            )
+            kinds.setdefault(prediction.prompt, set()).add(prediction.untaught_kind)
             if request.probabilities:
                 maps[(row, *report.index)] = prediction.probability
         for volume, linker, prediction in zip(objects, linkers, report.predictions, strict=False):
@@ -52,9 +50,11 @@ def predict_one_stack(predictor: Predictor, image: ImageData, request: Request, 
                 linker.start_again()
             volume[report.index] = linker.link(prediction.objects(request.threshold))
         show(report.done / report.total, f"{image.name}, slice {report.done} of {report.total}")
+    # It was taught of the stack if it was of one of its slices.
+    untaught_kinds = {prompt: next(iter(of_slices)) for prompt, of_slices in kinds.items() if len(of_slices) == 1}
     return ImageResult(
         labels,
         maps if request.probabilities else None,
         [numbered(volume) for volume in objects],
-        answers(predictor, zip(request.prompts, presence, strict=True), kinds),
+        answers(predictor, zip(request.prompts, presence, strict=True), untaught_kinds),
     )
