@@ -94,7 +94,19 @@ def image_series(file: Any) -> list[Any]:
     """Return the series of a file from its first image on; some writers put a thumbnail before it."""
     every = list(file.series)
     reduced = [one.kind != "ome" and bool(one.keyframe.is_reduced) for one in every]
-    return every[reduced.index(False) :] if False in reduced else every
+    return _stacked(file, every[reduced.index(False) :] if False in reduced else every)
+
+
+def _stacked(file: Any, every: list[Any]) -> list[Any]:
+    """Return one series for planes that tifffile wrote one by one, which it takes for images of their own."""
+    import tifffile
+
+    alike = {(one.kind, one.axes, one.shape, one.keyframe.hash) for one in every}
+    if len(every) < 2 or len(alike) > 1 or every[0].kind != "shaped" or not set(every[0].axes) <= set("YXS"):
+        return every
+    pages, first = [page for one in every for page in one.pages], every[0]
+    axes, shape = f"Q{first.axes}", (len(pages), *first.shape)
+    return [tifffile.TiffPageSeries(pages, shape, first.dtype, axes, parent=file, kind=first.kind)]
 
 
 def ends_early(path: Path) -> bool:
@@ -180,7 +192,7 @@ def shows_colours(series: Any, *, named: bool) -> bool:
     lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
     eight_bits = np.dtype(series.dtype) == np.uint8
     if "S" in lengths:
-        return (eight_bits and lengths["S"] < 4) or int(series.keyframe.photometric) not in (MINISWHITE, MINISBLACK)
+        return (eight_bits and lengths["S"] == 3) or int(series.keyframe.photometric) not in (MINISWHITE, MINISBLACK)
     return lengths.get("C") == 3 and set(lengths) == set("CYX") and eight_bits and not named
 
 

@@ -110,15 +110,15 @@ def tell_missing_pages(path: Path, *, one_image: bool = False) -> None:
 
 
 def _other_image(path: Path, *, one_image: bool) -> str:
-    """Return "a larger" where a page behind the first image has more pixels, "another" for as large ones of OME."""
+    """Return "a larger" or "another" where a page behind the first image has more pixels, or as many."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         every = image_series(file)
         first, *sizes = [one.keyframe.imagewidth * one.keyframe.imagelength for one in every] or [0]
-        if file.is_ome:
-            return "another" if one_image and max(sizes, default=0) >= first else ""
-        return "a larger" if every and every[0].kind in _PLAIN_KINDS and max(sizes, default=0) > first else ""
+        meant = one_image if file.is_ome else bool(every) and every[0].kind in _PLAIN_KINDS
+        largest = max(sizes, default=0)
+        return "" if not meant or largest < first else "a larger" if largest > first and not file.is_ome else "another"
 
 
 def plane_spacing(path: Path) -> dict[str, Any]:
@@ -139,7 +139,8 @@ def is_stack(path: Path) -> bool:
             return True
         lengths = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if n != 1}
         named = file.is_imagej or bool(tiff_channels(file, series, 0))
-        planes = set(lengths) <= set("YX") or (set(lengths) <= set("YXSC") and shows_colours(series, named=named))
+        colours = shows_colours(series, named=named) or (lengths.get("S") == 2 and has_alpha(series.keyframe))
+        planes = set(lengths) <= set("YX") or (set(lengths) <= set("YXSC") and colours)
         several = series.kind == "ome" and len(every) > 1
         return several or not planes or len(_levels(every, 0)) > 1 or series.nbytes > EAGER_BYTES
 

@@ -110,6 +110,44 @@ def test_a_larger_image_behind_the_first_is_told(tmp_path):
         _one(path)
 
 
+def test_another_image_as_large_behind_the_first_is_told(tmp_path):
+    path = _write(tmp_path / "a.tif", (COLOUR, {"photometric": "rgb"}), (COLOUR[..., 0], GRAYS))
+
+    with pytest.warns(UserWarning, match=r"a\.tif holds another image behind its first one"):
+        np.testing.assert_array_equal(_one(path).data, COLOUR)
+
+
+@pytest.mark.parametrize("how", [GRAYS, {"photometric": "rgb", "planarconfig": "separate", "compression": "zlib"}])
+def test_planes_that_were_written_in_a_loop_are_a_stack(tmp_path, how):
+    shape = (4, 40, 30) if how is GRAYS else (4, 3, 40, 30)
+    planes = np.random.default_rng(3).integers(0, 255, shape, np.uint8)
+    path = tmp_path / "a.tif"
+    for plane in planes:
+        tifffile.imwrite(path, plane, append=path.exists(), **how)
+
+    image = _one(path)
+
+    assert (image.axes, image.rgb) == ("QYX", how is not GRAYS)
+    np.testing.assert_array_equal(image.data, planes if how is GRAYS else planes.transpose(0, 2, 3, 1))
+    with pytest.raises(ImageError, match=r"a\.tif: expected one image, but it is a stack"):
+        read_image(path)
+
+
+def test_two_gray_values_in_a_pixel_are_channels_or_alpha(tmp_path):
+    pixels = np.stack([GRAY, GRAY[::-1]], axis=-1).astype(np.uint8)
+    for title, extra in (("channels", "unspecified"), ("alpha", "unassalpha")):
+        how = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [extra]}
+        tifffile.imwrite(tmp_path / f"{title}.tif", pixels, **how)
+
+    stack = _write(tmp_path / "a.tif", (np.stack([pixels] * 3), GRAYS | {"planarconfig": "contig"}))
+
+    channels, alpha = _one(tmp_path / "channels.tif"), _one(tmp_path / "alpha.tif")
+
+    assert (channels.axes, alpha.axes, _one(stack).size) == ("CYX", "YX", "Q3xC2xY{}xX{}".format(*GRAY.shape))
+    np.testing.assert_array_equal(channels.data, pixels.transpose(2, 0, 1))
+    np.testing.assert_array_equal(alpha.data, pixels[..., 0])
+
+
 def test_images_of_ome_tiff_behind_the_one_that_is_read_are_told(tmp_path):
     for name, second in (("a", GRAY[::-1]), ("b", GRAY[::8, ::8])):
         with tifffile.TiffWriter(tmp_path / f"{name}.ome.tif") as file:
@@ -294,13 +332,6 @@ def test_a_slide_that_was_cut_off_is_refused(tmp_path):
 
     with pytest.raises(ImageError, match=r"a\.tif"):
         open_images(path)
-
-
-def test_two_values_in_a_pixel_are_refused(tmp_path):
-    pixels = np.stack([np.dstack([GRAY, GRAY])] * 2)
-
-    with pytest.raises(ImageError, match="but got 2; save its channels as planes"):
-        open_images(_write(tmp_path / "a.tif", (pixels, GRAYS | {"planarconfig": "contig"})))
 
 
 def test_a_tile_larger_than_its_file_says_is_refused_before_it_is_decoded(tmp_path):
