@@ -113,11 +113,31 @@ def read_header(path: Path, *, pixels: bool = False) -> Dataset:
     if preamble:
         _check_deflated(path)
     header = pydicom.dcmread(path, force=not preamble, defer_size=None if pixels else _DEFER)
+    if "Rows" in header:
+        for name, value in _usual(header).items():
+            if header.get(name) is None:
+                setattr(header, name, value)
     if "TransferSyntaxUID" not in header.file_meta:
         implicit, little = header.original_encoding
         plain = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
         header.file_meta.TransferSyntaxUID = plain if little else pydicom.uid.ExplicitVRBigEndian
     return header
+
+
+def _usual(header: Dataset) -> dict[str, Any]:
+    """Return what an image is whose header does not say it: programs that take names out may take out more.
+
+    Colours tell the number of values in a pixel, and the other way round; without both, nothing is believed.
+    """
+    colours, count = header.get("PhotometricInterpretation"), header.get("SamplesPerPixel")
+    usual: dict[str, Any] = {}
+    if colours:
+        usual["SamplesPerPixel"] = 1 if str(colours).startswith(("MONOCHROME", "PALETTE")) else 3
+    elif count:
+        usual["PhotometricInterpretation"] = "MONOCHROME2" if count == 1 else "RGB"
+    if "PixelData" in header:  # real numbers have no bits to tell of
+        usual |= {"PixelRepresentation": 0, "BitsStored": header.get("BitsAllocated")}
+    return usual | ({"PlanarConfiguration": 0} if (count or usual.get("SamplesPerPixel", 1)) > 1 else {})
 
 
 def check_image(path: Path, header: Dataset) -> tuple[int, ...]:
@@ -164,8 +184,8 @@ def image_window(header: Dataset) -> tuple[float, float] | None:
 def pixel_spacing(header: Dataset) -> dict[str, Spacing]:
     """Return the distance of pixels in the patient, or at the detector where there is no other, in millimeters."""
     for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        values = header.get(name)
-        if values is not None and len(values) == 2:
+        values = _numbers(header.get(name), 2)
+        if values is not None:
             return known({axis: spacing(value, "mm") for axis, value in zip("YX", values, strict=True)})
     return {}
 
@@ -228,10 +248,11 @@ def first_number(value: Any) -> float | None:
 
 def _numbers(values: Any, count: int) -> list[float] | None:
     """Return `count` finite numbers, None where there are not so many."""
-    if values is None or len(values) != count:
+    if values is None or not hasattr(values, "__len__") or len(values) != count:
         return None
     try:
-        numbers = [float(value) for value in values]
+        # Some programs write a comma, as their language has it.
+        numbers = [float(str(value).replace(",", ".")) for value in values]
     except (TypeError, ValueError):
         return None
     return numbers if all(math.isfinite(number) for number in numbers) else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_amvlm.imaging.formats.dicom_headers import image_window, read_header
+from napari_amvlm.imaging.formats.dicom_headers import first_number, image_window, read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,8 +63,8 @@ class Rescaling:
 def rescaling(header: Dataset, stored: np.dtype) -> Rescaling:
     """Return the rescaling of a frame whose pixels are of type `stored`."""
     table = header if header.get("ModalityLUTSequence") else None
-    slope = float(header.get("RescaleSlope") or header.get("DoseGridScaling") or 1)
-    intercept = float(header.get("RescaleIntercept") or 0)
+    slope = first_number(header.get("RescaleSlope")) or first_number(header.get("DoseGridScaling")) or 1.0
+    intercept = first_number(header.get("RescaleIntercept")) or 0.0
     least, greatest = _range(header, stored, table)
     inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
     mirror = slope * (least + greatest) + 2 * intercept if inverted else None

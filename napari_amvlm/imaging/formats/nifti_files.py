@@ -133,7 +133,18 @@ def _header(start: bytes) -> Any:
     kind = nibabel.Nifti2Header if 540 in _header_lengths(start) else nibabel.Nifti1Header
     header: Any = kind(start[: kind.sizeof_hdr], check=False)  # type: ignore[no-untyped-call]
     header.quaternion_threshold = _ROUNDED
+    _mend(header)
     return header
+
+
+def _mend(header: Any) -> None:
+    """Set what nibabel refuses as the library of the format reads it: signs of sizes, and numbers that are none."""
+    sizes = header["pixdim"]
+    sizes[0], sizes[1:4] = (-1 if sizes[0] < 0 else 1), np.abs(sizes[1:4])
+    if not np.isfinite(header["scl_inter"]):
+        header["scl_inter"] = 0
+    times = header["dim"][4:]
+    times[times < 1] = 1
 
 
 def _describe(path: Path, start: bytes, plane: Plane) -> ImageData:

@@ -293,6 +293,47 @@ def test_an_x_ray_tells_its_sides_and_its_pixel_size_at_the_detector(tmp_path):
     assert image.scale == (0.2, 0.1)
 
 
+@pytest.mark.parametrize(
+    "absent",
+    ["PhotometricInterpretation", "SamplesPerPixel", "PixelRepresentation", "BitsStored", "PlanarConfiguration"],
+)
+def test_what_a_header_does_not_say_of_its_pixels_is_as_usual(tmp_path, absent):
+    colours = np.random.default_rng(4).integers(0, 255, (20, 30, 3), np.uint8)
+    known = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "BitsAllocated": 8}
+    cases = {"gray": (PIXELS[0], {}), "colours": (colours, known | {"BitsStored": 8, "HighBit": 7})}
+    for name, (pixels, elements) in cases.items():
+        data = _dataset(pixels, **elements | {"Rows": 20, "Columns": 30, "NumberOfFrames": 1})
+        data.pop(absent, None)
+        data.save_as(tmp_path / name, enforce_file_format=True)
+
+        (image,) = open_images(tmp_path / name)
+
+        np.testing.assert_array_equal(image.data, pixels)
+
+
+def test_without_colours_and_number_of_values_nobody_knows_what_pixels_are(tmp_path):
+    data = _dataset(PIXELS[0])
+    del data.PhotometricInterpretation, data.SamplesPerPixel
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+
+    with pytest.raises(ImageError, match=r"a\.dcm is damaged and cannot be read \(Missing required element"):
+        open_images(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "spacing"), [(b"0,5\\0,25", b"2,5 ", [0.5, 0.25]), (b"0.5     ", b"nan ", [1, 1])]
+)
+def test_numbers_with_a_comma_are_read_and_others_that_are_none_are_left_out(tmp_path, written, value, spacing):
+    path = _save(tmp_path / "a.dcm", PIXELS[0], PixelSpacing=["0.1", "0.25"], RescaleSlope="2.5 ", RescaleIntercept="1")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0.1\\0.25", written).replace(b"2.5 ", value))
+
+    (image,) = open_images(path)
+
+    assert list(image.scale) == spacing
+    np.testing.assert_array_equal(image.data, PIXELS[0] * (2.5 if b"," in value else 1) + 1)
+
+
 def test_a_volume_is_no_plane(tmp_path):
     with pytest.raises(ImageError, match=r"a stack, Z6xY20xX30; open it in napari, or save the plane you mean"):
         read_image(_series(tmp_path / "scan", [0, 1, 2, 3, 4, 5]))

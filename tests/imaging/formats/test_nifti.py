@@ -272,6 +272,31 @@ def test_a_rotation_that_was_rounded_is_read(tmp_path):
     np.testing.assert_array_equal(image.data, LPS.transpose(2, 1, 0))
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [("pixdim", [0, *SIZES]), ("pixdim", [-1, -2.0]), ("scl_inter", [np.nan]), ("dim", [4, *LPS.shape, 0])],
+)
+def test_numbers_that_nibabel_refuses_are_read_as_the_library_of_the_format_does(tmp_path, field, values):
+    image = _turned("RAS")
+    image.set_qform(image.affine, 1)
+    image.set_sform(None, 0)
+    header = image.header.copy()
+    header["magic"], header["vox_offset"], header["scl_slope"], header["scl_inter"] = b"n+1", 352, 1, 0
+    sound, odd = header.copy(), header.copy()
+    if field == "pixdim" and values[0] < 0:
+        odd["pixdim"][1] *= -1
+    else:
+        odd[field].reshape(-1)[: len(values)] = values
+    for name, one in (("sound", sound), ("odd", odd)):
+        voxels = np.asarray(image.dataobj).tobytes(order="F")
+        (tmp_path / f"{name}.nii").write_bytes(one.binaryblock + bytes(4) + voxels)
+
+    expected, found = (_one(tmp_path / f"{name}.nii") for name in ("sound", "odd"))
+
+    assert (found.axes, found.orientation, found.scale) == (expected.axes, expected.orientation, expected.scale)
+    np.testing.assert_array_equal(found.data, expected.data)
+
+
 @pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
 def test_what_was_turned_comes_back_to_the_axes_of_the_file(tmp_path, plane, codes):
