@@ -111,6 +111,7 @@ class QueueList(QWidget):
         self._hint = QLabel()
         self._hint.setWordWrap(True)
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # it lies on the entries
         self._empty = QIcon(_pixmap(np.full((PICTURE, PICTURE, 3), 110, np.uint8)))
         # a moment after the last movement, so that scrolling asks once
         self._settle = single_shot(self, 60, self._ask_for_pictures)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -513,6 +514,21 @@ def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot):
     assert len(listed.value()) == 100
     assert signal.args[0] == [1, 3, 5, 7, 9, 11, 13, 15]
     assert chosen.args == [3]
+
+
+def test_a_double_click_opens_an_entry_of_the_queue(qtbot):
+    listed = QueueList()
+    qtbot.addWidget(listed)
+    listed.show()
+    qtbot.waitExposed(listed)
+    listed.setValue([QueueEntry(number, f"tile {number}", "new", number) for number in range(3)], current=None)
+    place = listed._list.viewport().mapTo(listed, listed._list.visualItemRect(listed._list.item(1)).center())
+
+    with qtbot.waitSignal(listed.chosen) as chosen:  # as the system does it: the window finds what lies there
+        QTest.mouseClick(listed.windowHandle(), Qt.MouseButton.LeftButton, pos=place)
+        QTest.mouseDClick(listed.windowHandle(), Qt.MouseButton.LeftButton, pos=place)
+
+    assert chosen.args == [1]
 
 
 def test_a_list_without_entries_says_why(qtbot):
