@@ -8,6 +8,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.close_guard import guard_window
+from napari_amvlm._qt.keyboard import leave_keyboard
 from napari_amvlm._qt.theme import theme_colours
 from napari_amvlm._qt.workspace import Workspace, unwrapped, workspace_for
 
@@ -54,6 +55,7 @@ class Dock(QWidget):
         column.addWidget(panel)
         # napari pushes a dock that does not want the height to the top, and halves it
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        leave_keyboard(self, self._viewer.window._qt_viewer.canvas.native)
         self.workspace.said.connect(panel.status.setValue)
         self._viewer.events.theme.connect(self._on_theme_changed)
         self._on_theme_changed()

@@ -6,9 +6,13 @@ from napari.layers import Image, Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import coerce_keybinding
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_amvlm._qt import keys
+from napari_amvlm._qt.layout import ScrollColumn
+from napari_amvlm._qt.queue.dock import QueueDock
 
 
 @pytest.fixture
@@ -26,6 +30,16 @@ def _press(bench, key):
     """Do what a key does in the canvas."""
     ViewerModel.class_keymap[coerce_keybinding(key)](bench.viewer)
     bench.idle()
+
+
+def _click(widget, place):
+    """Click as the system does it, where the window finds what lies there."""
+    around, window = widget, widget.window()
+    while around is not None:
+        if isinstance(around, ScrollColumn):
+            around.ensureWidgetVisible(widget)
+        around = around.parentWidget()
+    QTest.mouseClick(window.windowHandle(), Qt.MouseButton.LeftButton, pos=widget.mapTo(window, place))
 
 
 def test_every_key_is_free_has_a_default_calls_the_dock_and_is_in_the_help(bench):
@@ -90,18 +104,34 @@ def test_a_changed_key_is_used_and_shown(bench, changed_accept_key):
     assert ("K", "Accept the chosen prompt's mask") in bench.annotate.panel.keys.value()
 
 
-def test_a_key_works_while_the_dock_has_the_focus(make_bench):
+def test_keys_reach_the_image_from_a_dock(make_bench):
     bench = make_bench(show=True)
     bench.run("nuclei")
-    window = bench.viewer.window._qt_window
+    queue = QueueDock(bench.viewer, bench.workspace)
+    bench.viewer.window.add_dock_widget(queue, name="Queue", area="left")
+    window, canvas = bench.viewer.window._qt_window, bench.viewer.window._qt_viewer.canvas.native
     window.activateWindow()
     bench.wait(window.isActiveWindow)
-    button = bench.annotate.panel.run_button
-    button.setFocus()
+    panel, listed = bench.annotate.panel, queue.panel.list
+    number = panel.brush.brush_size
+    arrow = QPoint(number.width() - 8, number.height() // 2)
+    clicked = [panel.run_button, panel.shown.reviewed, panel.model, listed._status]
 
-    bench.qtbot.keyClick(button, Qt.Key.Key_A)
+    for widget, place in [*((each, each.rect().center()) for each in clicked), (number, arrow)]:
+        panel.prompt.lineEdit().setFocus()
+        _click(widget, place)
+        popup = QApplication.activePopupWidget()
+        if popup is not None:
+            bench.qtbot.keyClick(popup, Qt.Key.Key_Escape)
+        bench.wait(canvas.hasFocus)
+
+    _click(listed._list.viewport(), QPoint(20, 20))
+    assert listed._list.hasFocus()  # for the arrow keys
+    bench.qtbot.keyClick(listed._list, Qt.Key.Key_T)
+    assert not bench.layer().visible
+    panel.run_button.setFocus()  # by Tab
+    bench.qtbot.keyClick(panel.run_button, Qt.Key.Key_A)
     bench.idle()
-
     assert len(bench.workspace.project.corrections.select()) == 1
 
 

@@ -225,7 +225,7 @@ class AnnotateActions(Dock):
     def _say_not_painted(self) -> None:
         self.say("error", "Nothing was accepted, for the mask could not be painted; move the threshold and try again.")
 
-    def _focus_canvas(self, _index: int = 0) -> None:
+    def _focus_canvas(self) -> None:
         """Let keys act on the image again."""
         # once a list that popped up has closed, which gives the focus back to its field
         QTimer.singleShot(0, self._viewer.window._qt_viewer.canvas.native.setFocus)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QComboBox
 
 from napari_amvlm._qt import keys, settings
 from napari_amvlm._qt.annotate.accept_reject import AcceptReject
@@ -135,9 +134,6 @@ class AnnotateDock(AnnotateActions):
         panel.shown.valueChanged.connect(self.refresh)
         panel.objects.pick.toggled.connect(self._on_pick_toggled)
         panel.project.chosen.connect(self._on_project_chosen)
-        for box in panel.findChildren(QComboBox):
-            if box is not panel.prompt:
-                box.activated.connect(self._focus_canvas)
 
     def _connect_parts(self) -> None:
         workspace, panel = self.workspace, self.panel

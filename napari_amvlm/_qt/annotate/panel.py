@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
 from qtpy.QtWidgets import (
-    QAbstractButton,
     QComboBox,
     QFrame,
     QPushButton,
@@ -88,7 +87,6 @@ class AnnotatePanel(QWidget):
         self.shortcuts = {key: self._shortcut(key) for key in (UNDO_KEY, REDO_KEY)}
         self._lay_out()
         self.setKeys(lambda _name: "", [])
-        self._leave_focus_to_canvas()
         tab_through(self)
         self.prompts.rebuilt.connect(lambda: tab_through(self))
 
@@ -143,11 +141,6 @@ class AnnotatePanel(QWidget):
         self.messages.setContentsMargins(8, 0, 8, 4)
         self.confirm.shownChanged.connect(lambda on: self.messages.setCurrentIndex(int(on)))
         return self.messages
-
-    def _leave_focus_to_canvas(self) -> None:
-        """Let clicks on buttons leave the keyboard where it is; Tab still reaches them."""
-        for button in self.findChildren(QAbstractButton):
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def setColours(self, colours: Colours) -> None:
         """Take the colours of the theme."""

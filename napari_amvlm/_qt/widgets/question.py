@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
 
 from napari_amvlm._qt.layout import wrapped_label
@@ -49,6 +49,7 @@ class Question(QFrame):
         for answer, function in answers.items():
             button = QPushButton(answer)
             button.setToolTip(answer)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard to the image
             button.clicked.connect(lambda _=False, function=function: self._on_clicked(function))
             self._buttons[answer] = button
             self.layout().addWidget(button)  # type: ignore[union-attr]
