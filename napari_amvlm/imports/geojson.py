@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of, of_parts
 from napari_amvlm.imports.shapes import polygon_mask, window_of
 from napari_amvlm.wording import counted, tidied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -70,7 +69,9 @@ def read_geojson(path: Path, content: Any, prompt: str | None, cells: Cells = "c
     name, extent = str(known.get("name") or _stem(path.name)), None if known else _extent(features)
     reference = ImageReference(name, digest, None, shape, extent)
     read = partial(_answers, path, features, known, prompt, cells)
-    return ImportedMasks(path, reference, read, None if known else partial(_of_parts, read, path, len(features)))
+    return ImportedMasks(
+        path, reference, read, None if known else partial(of_parts, read, path, len(features), "feature")
+    )
 
 
 def _stem(name: str) -> str:
@@ -153,16 +154,6 @@ def _answers(
         raise LabelsError(first_of(problems) if problems else f"{path} has no features: export at least one.")
     reviewed = geometry_mask(known["reviewed"], shape, corner)[0] if known.get("reviewed") else None
     return Answers({name: numbers > 0 for name, numbers in objects.items()}, objects, reviewed, tuple(problems))
-
-
-def _of_parts(read: Callable[..., Answers], path: Path, count: int, parts: Sequence[Part]) -> Iterator[Answers]:
-    """Yield the answers for each part; those for the last one say how many features lie on none."""
-    met: set[int] = set()
-    for number, part in enumerate(parts, 1):
-        answers = read(part.shape, part, met)
-        lost = count - len(met) if number == len(parts) else 0
-        told = [f"{path}: {lost} of {counted(count, 'feature')}, outside all images of the project."] if lost else []
-        yield replace(answers, problems=(*answers.problems, *told))
 
 
 def _plane(feature: Any) -> tuple[int, int]:

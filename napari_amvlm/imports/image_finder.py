@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -10,6 +13,7 @@ from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import read_image
 from napari_amvlm.imaging.folder import SUFFIXES, normal_form
+from napari_amvlm.imaging.image_data import image_name
 from napari_amvlm.project.records import ImageRecord
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 _ORIENTATION = 274
 _NOT_ADDED = -1
 _ON_ITS_SIDE = (5, 6, 7, 8)
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+"""What Label Studio puts before the names of files that were uploaded."""
 
 
 class ImageFinder:
@@ -63,10 +69,9 @@ class ImageFinder:
         if reference.pixels is not None:
             return self._added_pixels(reference, reference.pixels())
         alone = not named.has_others_like(reference)
-        record = self._by_content(reference)
-        if record is None:
-            record = self._by_name(reference) if alone else self._by_folder(reference, named)
-        record = record or self._added(reference, alone=alone)
+        record = self._found(reference, named, alone=alone)
+        if record is None and (plain := _before_upload(reference)) and named.is_one_upload(plain):
+            record = self._found(plain, named, alone=True)
         if record is None and not alone:
             raise DatasetError(
                 f"{reference.name} is one of several images called {_file_name(reference)} in one file, and no image "
@@ -74,9 +79,10 @@ class ImageFinder:
                 "where it lies."
             )
         if record is None:
+            mend = "" if reference.path else ", or call this file like its image"
             raise DatasetError(
                 f"no image of {self._project.root} is called {reference.name}: add it to the project first, or "
-                "say with --images where it lies."
+                f"say with --images where it lies{mend}."
             )
         if reference.shape is not None and not _fits(reference.shape, record):
             raise LabelsError(
@@ -92,6 +98,12 @@ class ImageFinder:
             self._project.images.locate(record)
         return record
 
+    def _found(self, reference: ImageReference, named: NamedImages, *, alone: bool) -> ImageRecord | None:
+        record = self._by_content(reference)
+        if record is None:
+            record = self._by_name(reference) if alone else self._by_folder(reference, named)
+        return record or self._added(reference, alone=alone)
+
     def knows(self, reference: ImageReference) -> bool:
         """Tell whether the project has an image of this content or name; `DatasetError` where it has several."""
         return (self._by_content(reference) or self._by_name(reference)) is not None
@@ -104,6 +116,7 @@ class ImageFinder:
         name = _file_name(reference)
         records = [r for r in self._images if normal_form(r.name) == name]
         records = records or [r for r in self._images if _stem(normal_form(r.name)) == _stem(name)]
+        records = records or [r for r in self._images if normal_form(image_name(Path(r.name))) == name]
         records = records or [r for r in self._images if normal_form(r.name).casefold() == name.casefold()]
         if len(records) > 1 and reference.shape is not None:
             records = [r for r in records if r.shape == reference.shape]
@@ -156,11 +169,13 @@ class NamedImages:
 
     def __init__(self, references: Iterable[ImageReference]) -> None:
         names: dict[str, set[str]] = {}
+        self._uploads: Counter[str] = Counter()
         self._by_end: dict[tuple[str, ...], str | None] = {}
         for reference in references:
             if reference.pixels is not None:
                 continue
             names.setdefault(_stem(_file_name(reference)).casefold(), set()).add(reference.name)
+            self._uploads[before_upload(_file_name(reference))] += 1
             parts = _parts(reference)
             for first in range(len(parts)):
                 # None where it is the end of several.
@@ -172,11 +187,34 @@ class NamedImages:
         """Tell whether the file names other images that are called like this one."""
         return _stem(_file_name(reference)).casefold() in self._shared
 
+    def is_one_upload(self, reference: ImageReference) -> bool:
+        """Tell whether one image alone that the file names may have had this name before it was uploaded."""
+        return self._uploads[_file_name(reference)] == 1
+
     def meant_by(self, record: ImageRecord) -> str | None:
         """Return the name that a record's path ends like most; None where it ends like none, or like several."""
         parts = _path_parts(record)
         ends = (parts[first:] for first in range(len(parts)))
         return next((self._by_end[end] for end in ends if end in self._by_end), None)
+
+
+def before_upload(name: str) -> str:
+    """Return the name of a file as it was before Label Studio put a mark before it.
+
+    Examples
+    --------
+    >>> before_upload("1a2b3c4d-a.png"), before_upload("a-1.png")
+    ('a.png', 'a-1.png')
+    """
+    return _UPLOAD.sub("", name)
+
+
+def _before_upload(reference: ImageReference) -> ImageReference | None:
+    """Return a reference by the name before an upload; None where it has no mark of one."""
+    name = _file_name(reference)
+    plain = before_upload(name)
+    path = reference.path and reference.path.parent / plain
+    return None if plain == name else replace(reference, name=plain, path=path)
 
 
 def _plain_name(reference: ImageReference) -> str:
@@ -222,7 +260,9 @@ def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:
     files = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
     same = [path for path in files if normal_form(path.name) == name]
     if folder is not None:
-        same += [path for path in files if path.suffix.lower() in SUFFIXES and normal_form(path.stem) == _stem(name)]
+        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        same += [path for path in images if normal_form(path.stem) == _stem(name)]
+        same += [path for path in images if normal_form(image_name(path)) == name]
     if not same:
         in_any_case = [path for path in files if normal_form(path.name).casefold() == name.casefold()]
         same = in_any_case if len(in_any_case) == 1 else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_amvlm.wording import counted
@@ -102,3 +102,23 @@ def first_of(problems: Sequence[str]) -> str:
     """Return the first of the sentences about objects that could not be used, and how many others there are."""
     rest = f" Left out too: {counted(len(problems) - 1, 'other')}." if len(problems) > 1 else ""
     return problems[0] + rest
+
+
+def of_parts(
+    read: Callable[..., Answers], path: Path, count: int, noun: str, parts: Sequence[Part]
+) -> Iterator[Answers]:
+    """Yield the answers for each part; those for the last one say how many of `count` objects lie on none.
+
+    Parameters
+    ----------
+    read
+        Takes the shape of a part, the part, and a set to which it adds the numbers of the objects there.
+    noun
+        What an object of the file is called.
+    """
+    met: set[int] = set()
+    for number, part in enumerate(parts, 1):
+        answers = read(part.shape, part, met)
+        lost = count - len(met) if number == len(parts) else 0
+        told = [f"{path}: {lost} of {counted(count, noun)}, outside all images of the project."] if lost else []
+        yield replace(answers, problems=(*answers.problems, *told))

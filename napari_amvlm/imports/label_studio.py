@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging.folder import SUFFIXES
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
+from napari_amvlm.imports.image_finder import before_upload
 from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
 from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_area, whole_area
 from napari_amvlm.wording import counted, tidied
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from napari_amvlm.imports.shapes import Area
 
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
-"""What Label Studio puts before the names of files that were uploaded."""
 _COUNT_BITS, _WORD_BITS, _RUN_BITS = 32, 5, 4
 _CHANNELS = 4
 
@@ -114,7 +112,7 @@ def _file_name(address: str) -> str:
     local = "/data/local-files/" in address
     path = unquote(address.partition("?d=")[2] if local else address.partition("?")[0]).replace("\\", "/")
     if "/upload/" in address:  # each has a folder for its project, and a name of its own
-        return _UPLOAD.sub("", PurePosixPath(path).name)
+        return before_upload(PurePosixPath(path).name)
     return path.partition("://")[2] or path
 
 

@@ -79,7 +79,7 @@ class Scans:
         """Return the images of the project that were cut out of the slide or stack of this name, and where."""
         names = {normal_form(one) for one in (name, image_name(Path(name)))}
         found = self.images(
-            lambda source: not names.isdisjoint({normal_form(source.name), normal_form(source.path.name)})
+            lambda one: not names.isdisjoint(map(normal_form, (one.name, one.path.name, image_name(one.path))))
         )
         return [
             (place.record, Part(place.record.shape, (place.y, place.x), _plane(image, place)))

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_amvlm.imports import import_files
@@ -328,6 +329,49 @@ def test_geojson_is_known_by_its_content(project, photo, tmp_path, name):
 
     assert import_files(project, [tmp_path / name], images=photo).problems == []
     assert len(project.corrections.select()) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1a2b3c4d-a.png", "images\\8\\1a2b3c4d-a.png", "..\\media\\upload\\4\\1a2b3c4d-a.png"],
+)
+def test_coco_of_label_studio_finds_images_without_the_mark_of_an_upload(project, photo, tmp_path, name):
+    path = _coco(tmp_path / "a.json", [_note(1, [_square(10, 10, 20)])], file_name=name)
+
+    assert import_files(project, [path], images=photo).problems == []
+    np.testing.assert_array_equal(_objects(project) > 0, _expected((10, 10, 20)))
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_a_file_may_be_called_like_its_image_without_both_of_its_endings(project, photo, tmp_path, images):
+    tifffile.imwrite(photo / "b.ome.tif", np.zeros((HEIGHT, WIDTH), np.uint8))
+    (tmp_path / "b.geojson").write_text(json.dumps([_feature(_polygon(_ring(10, 10, 20)))]))
+    if not images:
+        project.images.add_file(photo / "b.ome.tif")
+
+    report = import_files(project, [tmp_path / "b.geojson"], images=photo if images else None)
+
+    assert (report.problems, len(report.accepted)) == ([], 1)
+
+
+def test_two_uploads_of_one_name_are_not_taken_for_one_image(project, photo, tmp_path):
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "nuclei"}]}
+    for number in (1, 2):
+        content["images"].append({"id": number, "file_name": f"{number}a2b3c4d-a.png"})
+        content["annotations"].append(_note(number, [_square(10, 10, 20)], image_id=number))
+    (tmp_path / "a.json").write_text(json.dumps(content))
+
+    report = import_files(project, [tmp_path / "a.json"], images=photo)
+
+    assert (report.accepted, len(report.problems)) == ([], 2)
+
+
+def test_a_file_called_like_nothing_is_told_to_be_called_like_its_image(project, tmp_path):
+    (tmp_path / "export.geojson").write_text(json.dumps([_feature(_polygon(_ring(10, 10, 20)))]))
+
+    report = import_files(project, [tmp_path / "export.geojson"])
+
+    assert report.problems[0].endswith("or call this file like its image.")
 
 
 def test_a_packed_file_that_is_cut_off_is_reported(project, tmp_path):

@@ -533,6 +533,29 @@ def test_geojson_of_a_stack_lies_on_its_slices(tmp_path, theirs):
         assert (rows.min(), columns.min()) == corner
 
 
+def test_rois_of_a_stack_lie_on_its_slices(tmp_path, theirs):
+    pixels = RNG.integers(0, 255, (4, 60, 80), np.uint8)
+    (tmp_path / "scans").mkdir()
+    tifffile.imwrite(tmp_path / "scans" / "stack.tif", pixels, imagej=True, metadata={"axes": "ZYX"})
+    slices = [theirs.images.add_array(pixels[z], name=f"stack z{z}") for z in (1, 3)]
+    square = [[0, 0], [10, 0], [10, 10], [0, 10]]
+    places = ({"position": 2}, {"z_position": 4, "t_position": 1}, {"position": 3})
+    rois = [roifile.ImagejRoi.frompoints(np.add(square, 5 * number)) for number in range(3)]
+    for roi, place in zip(rois, places, strict=True):
+        vars(roi).update(place)
+    roifile.roiwrite(tmp_path / "stack.zip", rois)
+
+    report = import_files(theirs, [tmp_path / "stack.zip"], prompt="cell", images=tmp_path / "scans")
+
+    assert [problem.split(": ")[1] for problem in report.problems] == [
+        "1 of 3 ROIs, outside all images of the project."
+    ]
+    for record, corner in zip(slices, (0, 5), strict=True):
+        (correction,) = theirs.corrections.select(record.id)
+        rows, columns = np.nonzero(theirs.corrections.mask(correction))
+        assert (rows.min(), columns.min(), len(rows)) == (corner, corner, 100)
+
+
 def test_contours_of_dicom_are_refused_by_name(tmp_path, theirs):
     contours = pydicom.dcmread(next(_dicom(tmp_path).iterdir()))
     contours.SOPClassUID = contours.file_meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage

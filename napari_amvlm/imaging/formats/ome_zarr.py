@@ -80,14 +80,19 @@ def _image_folders(path: Path) -> list[str]:
         folders = _fields(path)
     else:
         named = ome_metadata(path / "OME").get("series") if (path / "OME").is_dir() else ome.get("series")
-        folders = [str(name) for name in named or ()] or sorted(
-            (one.name for one in path.iterdir() if one.name.isdecimal() and is_zarr(one)), key=int
-        )
+        folders = [str(name) for name in named or ()] or _groups(path)
     if len(folders) > _MAX_IMAGES:
         raise ImageError(f"{path}: expected at most {_MAX_IMAGES} images, but it has more; open the folder of one.")
     for folder in folders:
         inside(path, folder)
     return folders or [""]
+
+
+def _groups(path: Path) -> list[str]:
+    """Return the folders of images that nothing lists: those with numbers as a converter writes them, else any."""
+    groups = [one.name for one in path.iterdir() if is_zarr(one)]
+    numbered = sorted((name for name in groups if name.isdecimal()), key=int)
+    return numbered or sorted(name for name in groups if ome_metadata(path / name).get("multiscales"))
 
 
 def _fields(well: Path) -> list[str]:
@@ -219,7 +224,7 @@ def _colours(level: Any, kept: Sequence[str], shown: Sequence[Mapping[str, Any]]
     """Tell whether the channels are the colours of a picture."""
     if "C" not in kept or level.shape[kept.index("C")] != 3 or level.dtype.name != "uint8":
         return False
-    return not shown or tuple(str(channel.get("color", "")).upper() for channel in shown) == _COLOURS
+    return not shown or tuple(str(channel.get("color", "")).lstrip("#").upper() for channel in shown) == _COLOURS
 
 
 def _names(level: Any, kept: Sequence[str], shown: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

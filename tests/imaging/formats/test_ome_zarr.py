@@ -71,7 +71,7 @@ def test_shards_are_read(tmp_path):
     np.testing.assert_array_equal(image.data, VOLUME[0, 0])
 
 
-@pytest.mark.parametrize("omero", [(), [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]])
+@pytest.mark.parametrize("omero", [(), [{"color": color} for color in ("#FF0000", "00FF00", "0000ff")]])
 def test_red_green_and_blue_are_colours(tmp_path, omero):
     path = _write(tmp_path / "a.zarr", COLOUR[:, None], "czyx", "0.4", omero=omero)
 
@@ -203,6 +203,13 @@ def test_a_converters_root_is_its_image(tmp_path):
 
     assert image.name == "a"
     np.testing.assert_array_equal(image.data, VOLUME[0, 0])
+
+
+def test_an_image_within_a_group_that_says_nothing_of_it_is_found(tmp_path):
+    zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2).create_group("tables")
+    _write(tmp_path / "a.zarr" / "scan", VOLUME[0, 0], "zyx", "0.4")
+
+    np.testing.assert_array_equal(_one(tmp_path / "a.zarr").data, VOLUME[0, 0])
 
 
 def test_a_converters_series_are_images_in_their_order(tmp_path):
