@@ -54,13 +54,18 @@ def masked_image(project: Project, annotated: AnnotatedImage, left_out: list[str
     return MaskedImage(annotated.stem, annotated.objects, image)
 
 
-def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
+def masks_in_folder(masks: Path, images: Path | None, notes: list[str] | None = None) -> Iterator[MaskedImage]:
     """Yield the label images of a file or folder, with their images where `images` has them.
 
     Understood are what `predict` writes (`NAME.tif` and `NAME_PROMPT_instances.tif` with `classes.csv`), what `export`
     writes (`labelcol/`, `masks/PROMPT/`, `objects/PROMPT/`, `classes.csv`), and plain label images: with `classes.csv`
     each value is a class, else each value is an object, and an image of one value is cut into its connected pieces.
     Where `masks/` has an image for some prompts, the others were not answered on it.
+
+    Parameters
+    ----------
+    notes
+        Receives a sentence for each label image that has no image in `images`.
 
     Raises
     ------
@@ -99,6 +104,10 @@ def masks_in_folder(masks: Path, images: Path | None) -> Iterator[MaskedImage]:
         if any(answered.values()):
             objects = {prompt: numbers for prompt, numbers in objects.items() if answered[prompt] or numbers.any()}
         image = _image_of(file, candidates.get(normal_form(stem), []))
+        if images and image is None and notes is not None:
+            notes.append(
+                f"{file.name}: measured without intensities and pixel size: no image in {images} is called so."
+            )
         yield MaskedImage(stem, objects, _opened_with(file, image) if image else None)
 
 
@@ -189,12 +198,16 @@ def _check_once(labels: list[Path]) -> None:
 
 
 def _images_by_stem(images: Path) -> dict[str, list[Path]]:
-    """Return the images of each name; other files, as tables beside them, do not count."""
+    """Return the images of each name; other files, as tables beside them, do not count.
+
+    Results of images that differ by their ending alone are called by it too: `a_png`.
+    """
     found: dict[str, list[Path]] = {}
     for path in sorted(images.iterdir()) if images.is_dir() else [images]:
         if not path.name.startswith(".") and (path == images or has_image_ending(path) or image_kind(path)):
             found.setdefault(normal_form(image_name(path)), []).append(path)
-    return found
+    alike = [path for paths in found.values() if len(paths) > 1 for path in paths]
+    return {normal_form(path.name.replace(".", "_")): [path] for path in alike} | found
 
 
 def _image_of(labels: Path, images: list[Path]) -> Path | None:

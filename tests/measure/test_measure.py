@@ -219,6 +219,22 @@ def test_images_and_masks_of_one_name_are_told_apart_or_refused(tmp_path):
         measure(masks_in_folder(masks, None))
 
 
+def test_results_of_images_that_differ_by_their_ending_find_them_and_others_are_told(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for value, name in enumerate(("a.png", "a.jpg"), 1):
+        Image.fromarray(np.full((20, 20), 50 * value, np.uint8)).save(tmp_path / "images" / name)
+    for name in ("a_png", "a_jpg", "b"):
+        tifffile.imwrite(tmp_path / "masks" / f"{name}.tif", np.ones((20, 20), np.uint8))
+    notes = []
+
+    table = measure(masks_in_folder(tmp_path / "masks", tmp_path / "images", notes)).objects
+
+    means = dict(zip(table["image"], table["mean_intensity"], strict=True))
+    assert (means["a_png"], means["a_jpg"], np.isnan(means["b"])) == (50, 100, True)
+    assert [note.split(":")[0] for note in notes] == ["b.tif"]
+
+
 def test_channels_of_another_size_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((2, 100, 100), np.uint8), metadata={"axes": "CYX"})
     volume = np.stack([two_discs()] * 4)
