@@ -21,7 +21,7 @@ MICROMETERS = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centime
 
 _UNITS = {
     "nanometer": ("nm", "nanometer", "nanometre"),
-    "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"),
+    "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "micrometer", "micrometre"),
     "millimeter": ("mm", "millimeter", "millimetre"),
     "centimeter": ("cm", "centimeter", "centimetre"),
     "meter": ("m", "meter", "metre"),
@@ -204,7 +204,7 @@ def spacing(size: object, unit: str | None) -> Spacing | None:
     ((0.25, 'micrometer'), None, None)
     """
     unit = unicodedata.normalize("NFC", unit or "").strip().lower()
-    name = "micrometer" if unit in _OTHER_UNITS else _UNIT_OF.get(unit)
+    name = "micrometer" if unit in _OTHER_UNITS else _UNIT_OF.get(unit) or _UNIT_OF.get(unit.removesuffix("s"))
     try:
         length = float(size) * _OTHER_UNITS.get(unit, 1.0)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from napari_amvlm.errors import DatasetError, LabelsError
-from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, first_of
+from napari_amvlm.imports.imported_masks import Answers, ImageReference, ImportedMasks, before_upload, first_of
 from napari_amvlm.imports.shapes import decode_counts, polygon_mask, run_length_area, run_length_mask, window_of
 from napari_amvlm.wording import counted, tidied
 
@@ -145,8 +146,14 @@ def read_coco(
         image = images[image_id]
         if by_image[image_id] or any(one.answered for one in listed):
             shape = (image.height, image.width) if image.height and image.width else None
+            name = PurePosixPath(image.file_name.replace("\\", "/")).name
             reference = ImageReference(
-                image.file_name, image.sha256, path.parent / image.file_name, shape, _extent(by_image[image_id])
+                image.file_name,
+                image.sha256,
+                path.parent / image.file_name,
+                shape,
+                _extent(by_image[image_id]),
+                also=plain if (plain := before_upload(name)) != name else "",
             )
             yield ImportedMasks(path, reference, partial(_answers, path, listed, parsed))
 

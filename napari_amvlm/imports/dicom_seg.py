@@ -10,7 +10,7 @@ import numpy as np
 from napari_amvlm.errors import DatasetError, ImageError, LabelsError
 from napari_amvlm.exports.dicom_seg import need_highdicom, segment_label
 from napari_amvlm.imaging import ImageSource, image_kind
-from napari_amvlm.imaging.formats.dicom_headers import read_header
+from napari_amvlm.imaging.formats.dicom_headers import SEGMENTATIONS, read_header
 from napari_amvlm.imaging.formats.lazy import reading
 from napari_amvlm.imports.dicom_places import masks_by_place, names_frames
 from napari_amvlm.imports.scan_masks import ScanMasks, Scans
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_amvlm.imaging import ImageData
 
 _CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"
-_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 def is_dicom_seg(path: Path) -> bool:
@@ -44,7 +43,7 @@ def is_dicom_seg(path: Path) -> bool:
         return False
     if kind == _CONTOURS:
         raise DatasetError(f"{path} holds contours (RTSTRUCT), which are not read: convert it to a DICOM segmentation.")
-    return kind in _SEGMENTATIONS
+    return kind in SEGMENTATIONS
 
 
 def read_dicom_seg(
@@ -133,7 +132,7 @@ def _by_place(
     found: list[tuple[ImageData, dict[str, NDArray[np.bool_]], int]] = []
 
     def is_scan(source: ImageSource) -> bool:
-        return _refers_to(source, keyword, values) and not _refers_to(source, "SOPClassUID", set(_SEGMENTATIONS))
+        return _refers_to(source, keyword, values) and not _refers_to(source, "SOPClassUID", set(SEGMENTATIONS))
 
     for _, image in scans.images(is_scan):
         rows = {row for row, uid in enumerate(_instances(image)) if not wanted or uid in wanted}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 _ORIENTATION = 274
 _NOT_ADDED = -1
 _ON_ITS_SIDE = (5, 6, 7, 8)
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
-"""What Label Studio puts before the names of files that were uploaded."""
 
 
 class ImageFinder:
@@ -70,8 +67,9 @@ class ImageFinder:
             return self._added_pixels(reference, reference.pixels())
         alone = not named.has_others_like(reference)
         record = self._found(reference, named, alone=alone)
-        if record is None and (plain := _before_upload(reference)) and named.is_one_upload(plain):
-            record = self._found(plain, named, alone=True)
+        if record is None and reference.also and named.is_one(reference.also):
+            path = reference.path and reference.path.parent / reference.also
+            record = self._found(replace(reference, name=reference.also, path=path), named, alone=True)
         if record is None and not alone:
             raise DatasetError(
                 f"{reference.name} is one of several images called {_file_name(reference)} in one file, and no image "
@@ -169,13 +167,13 @@ class NamedImages:
 
     def __init__(self, references: Iterable[ImageReference]) -> None:
         names: dict[str, set[str]] = {}
-        self._uploads: Counter[str] = Counter()
+        self._also: Counter[str] = Counter()
         self._by_end: dict[tuple[str, ...], str | None] = {}
         for reference in references:
             if reference.pixels is not None:
                 continue
             names.setdefault(_stem(_file_name(reference)).casefold(), set()).add(reference.name)
-            self._uploads[before_upload(_file_name(reference))] += 1
+            self._also[reference.also or _file_name(reference)] += 1
             parts = _parts(reference)
             for first in range(len(parts)):
                 # None where it is the end of several.
@@ -187,34 +185,15 @@ class NamedImages:
         """Tell whether the file names other images that are called like this one."""
         return _stem(_file_name(reference)).casefold() in self._shared
 
-    def is_one_upload(self, reference: ImageReference) -> bool:
-        """Tell whether one image alone that the file names may have had this name before it was uploaded."""
-        return self._uploads[_file_name(reference)] == 1
+    def is_one(self, also: str) -> bool:
+        """Tell whether one image alone that the file names may have this name."""
+        return self._also[also] == 1
 
     def meant_by(self, record: ImageRecord) -> str | None:
         """Return the name that a record's path ends like most; None where it ends like none, or like several."""
         parts = _path_parts(record)
         ends = (parts[first:] for first in range(len(parts)))
         return next((self._by_end[end] for end in ends if end in self._by_end), None)
-
-
-def before_upload(name: str) -> str:
-    """Return the name of a file as it was before Label Studio put a mark before it.
-
-    Examples
-    --------
-    >>> before_upload("1a2b3c4d-a.png"), before_upload("a-1.png")
-    ('a.png', 'a-1.png')
-    """
-    return _UPLOAD.sub("", name)
-
-
-def _before_upload(reference: ImageReference) -> ImageReference | None:
-    """Return a reference by the name before an upload; None where it has no mark of one."""
-    name = _file_name(reference)
-    plain = before_upload(name)
-    path = reference.path and reference.path.parent / plain
-    return None if plain == name else replace(reference, name=plain, path=path)
 
 
 def _plain_name(reference: ImageReference) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class ImageReference:
         Greatest y and x of the outlines, where they are known.
     pixels
         Reads the pixels of an image that is to be added to the project, `(H, W)` or `(H, W, 3)`; None elsewhere.
+    also
+        The name of its file, or its stem, if no image is called `name`; empty where there is no other.
     """
 
     name: str
@@ -39,6 +45,7 @@ class ImageReference:
     shape: tuple[int, int] | None = None
     extent: tuple[float, float] | None = None
     pixels: Callable[[], NDArray[Any]] | None = None
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,17 @@ class ImportedMasks:
     image: ImageReference
     read: Callable[[tuple[int, int]], Answers]
     read_parts: Callable[[Sequence[Part]], Iterator[Answers]] | None = None
+
+
+def before_upload(name: str) -> str:
+    """Return the name of a file as it was before Label Studio put a mark before it.
+
+    Examples
+    --------
+    >>> before_upload("1a2b3c4d-a.png"), before_upload("a-1.png")
+    ('a.png', 'a-1.png')
+    """
+    return _UPLOAD.sub("", name)
 
 
 def first_of(problems: Sequence[str]) -> str:

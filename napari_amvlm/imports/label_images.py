@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _MOST_PIECES = 4
 """Of an object, on average: branches of one cell meet outside the plane."""
+
+
+_MARK = re.compile(r"^mask_|_(cp_masks?|masks?|labels?|seg|segmentation|gt|instances)$", re.IGNORECASE)
+"""What programs put before or behind the name of an image to call its label image."""
 
 
 def read_label_folder(folder: Path, prompt: str | None) -> Iterator[ImportedMasks]:
@@ -50,7 +55,7 @@ def read_label_file(path: Path, prompt: str | None) -> ImportedMasks:
 
     Its values are classes where a `classes.csv` lies beside it or one folder higher, and the numbers of objects of
     `prompt` where that is given. `reviewed/`, `masks/` and `objects/` beside its folder, as the export writes them, are
-    read too.
+    read too. Its image is called like it, or without what Cellpose and others add: `a_cp_masks.png` is of `a`.
 
     Raises
     ------
@@ -64,7 +69,8 @@ def read_label_file(path: Path, prompt: str | None) -> ImportedMasks:
     if not classes and not prompt:
         raise InputError(f"{path} has no classes.csv that says what its values mean: add one, or give --prompt.")
     name, sha256 = image_table(path.parent, root).get(normal_form(path.stem), (path.stem, None))
-    reference = ImageReference(name, sha256, path=None)
+    plain = _MARK.sub("", path.stem)
+    reference = ImageReference(name, sha256, path=None, also="" if plain == name else plain)
     if prompt:
         return ImportedMasks(path, reference, partial(_objects_of_one_prompt, path, prompt))
     return ImportedMasks(path, reference, partial(_classes_of, path, dict(classes)))

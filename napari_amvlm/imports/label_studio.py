@@ -12,8 +12,7 @@ import numpy as np
 from napari_amvlm.errors import LabelsError
 from napari_amvlm.imaging.folder import SUFFIXES
 from napari_amvlm.imports.drawn import Drawn, answers_of, no_area
-from napari_amvlm.imports.image_finder import before_upload
-from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks
+from napari_amvlm.imports.imported_masks import ImageReference, ImportedMasks, before_upload
 from napari_amvlm.imports.shapes import box_points, ellipse_mask, polygon_area, whole_area
 from napari_amvlm.wording import counted, tidied
 

@@ -59,6 +59,19 @@ def test_files_beside_a_series_are_images_of_their_own(tmp_path):
     assert sorted(source.name for source in find_sources([folder])) == ["broken", "no_ending", "photo", "scan"]
 
 
+def test_a_segmentation_beside_a_series_is_no_image(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    folder = _series(tmp_path, "IM{:04d}")
+    data = pydicom.dcmread(next(folder.iterdir()))
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.SegmentationStorage
+    data.SeriesInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid()
+    data.save_as(folder / "seg.dcm")
+
+    (source,) = find_sources([folder])
+
+    assert folder / "seg.dcm" not in source.files
+
+
 def test_companions_of_a_mac_are_no_images(tmp_path):
     for name in ("a.png", "b.png"):
         Image.fromarray(PIXELS[0]).save(tmp_path / name)

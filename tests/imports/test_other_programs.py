@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import unicodedata
 import zipfile
 
@@ -352,6 +353,27 @@ def test_a_file_may_be_called_like_its_image_without_both_of_its_endings(project
     report = import_files(project, [tmp_path / "b.geojson"], images=photo if images else None)
 
     assert (report.problems, len(report.accepted)) == ([], 1)
+
+
+@pytest.mark.parametrize("name", ["a_cp_masks.png", "mask_a.tif", "a_Label.png", "a_seg.tif"])
+def test_a_label_image_is_of_the_image_without_its_mark(project, photo, tmp_path, name):
+    labels = _expected((10, 10, 20)).astype(np.uint8)
+    path = tmp_path / name
+    tifffile.imwrite(path, labels) if name.endswith(".tif") else Image.fromarray(labels).save(path)
+
+    report = import_files(project, [path], prompt="nuclei", images=photo)
+
+    assert (report.problems, len(report.accepted)) == ([], 1)
+
+
+def test_an_image_that_is_called_like_the_label_image_comes_first(project, photo, tmp_path):
+    shutil.copy(photo / "a.png", photo / "a_mask.png")
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(_expected((10, 10, 20))).save(tmp_path / "labels" / "a_mask.png")
+
+    report = import_files(project, [tmp_path / "labels" / "a_mask.png"], prompt="nuclei", images=photo)
+
+    assert [name for name, *_ in report.entered] == ["a_mask.png"]
 
 
 def test_two_uploads_of_one_name_are_not_taken_for_one_image(project, photo, tmp_path):

@@ -56,7 +56,7 @@ class Frame:
 def dicom_groups(paths: Iterable[Path]) -> tuple[list[list[Frame]], dict[Path, ImageError]]:
     """Return the frames of DICOM files by volume, and the files that cannot be read, with what is wrong with them.
 
-    Files without an image are left out, unless there is nothing else.
+    Files without an image, and segmentations, are left out, unless there is nothing else.
     """
     frames: list[Frame] = []
     failures: dict[Path, ImageError] = {}
@@ -68,6 +68,7 @@ def dicom_groups(paths: Iterable[Path]) -> tuple[list[list[Frame]], dict[Path, I
                 header = dicom_headers.read_header(path)
                 # Programs that take the patient's name out may give all files one UID.
                 uid = tuple(str(header.get(name, "")) for name in _IDENTITY)
+                dicom_headers.check_not_masks(path, header)
                 own = [] if uid[0] and uid in seen else read_frames(path, header)
         except ImageError as error:
             (without_image if "without an image" in str(error) else failures)[path] = error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _MAX_INFLATED = 1 << 30
 _DEFER = 1 << 18
 """Longer elements than this many bytes are not read with the header; lookup tables are shorter."""
@@ -138,6 +139,12 @@ def _usual(header: Dataset) -> dict[str, Any]:
     if "PixelData" in header:  # real numbers have no bits to tell of
         usual |= {"PixelRepresentation": 0, "BitsStored": header.get("BitsAllocated")}
     return usual | ({"PlanarConfiguration": 0} if (count or usual.get("SamplesPerPixel", 1)) > 1 else {})
+
+
+def check_not_masks(path: Path, header: Dataset) -> None:
+    """Raise `ImageError` for a segmentation, which often lies beside the images that it is of."""
+    if header.get("SOPClassUID") in SEGMENTATIONS:
+        raise ImageError(f"{path} is a DICOM file without an image (a segmentation); open the images that it is of.")
 
 
 def check_image(path: Path, header: Dataset) -> tuple[int, ...]:

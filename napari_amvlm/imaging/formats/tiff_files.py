@@ -69,6 +69,8 @@ def decode_tiff(path: Path, *, indices: bool) -> NDArray[Any] | None:
         if len(page.dataoffsets) < math.prod(page.chunked) or plain_bytes(page) > stored:
             raise ImageError(f"{path} is cut off, {stored} bytes cannot hold all of its pixels; copy or save it again.")
         guard_frames(page)
+        if not indices:
+            show_glass(page)
         try:
             pixels = np.asarray(series.asarray())
         except ValueError as error:
@@ -150,6 +152,12 @@ def guard_frames(page: Any) -> None:
         return pixels, *where
 
     page.decode = checked
+
+
+def show_glass(page: Any) -> None:
+    """Have tiles of colours that are not stored read as white: slides leave out what was not scanned."""
+    if int(page.photometric) in (RGB, _YCBCR) and page.dtype == np.uint8 and not page.nodata:
+        page.nodata = 255
 
 
 def _rgb(ycbcr: NDArray[np.uint8]) -> NDArray[np.uint8]:

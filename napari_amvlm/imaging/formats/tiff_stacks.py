@@ -35,6 +35,7 @@ from napari_amvlm.imaging.formats.tiff_files import (
     image_series,
     palette,
     plain_bytes,
+    show_glass,
     shows_colours,
 )
 from napari_amvlm.imaging.formats.tiff_spacing import tiff_channels, tiff_orientation, tiff_spacing
@@ -250,6 +251,7 @@ def _level(path: Path, level: Any) -> Any:
         chunks = tuple(min(n, whole.get(axis, 1)) for axis, n in zip(level.axes, level.shape, strict=True))
         return lazy(source, path, chunks)
     guard_frames(level.keyframe)
+    show_glass(level.keyframe)
     source = zarr.open_array(level.aszarr(level=0), mode="r")
     check_chunk(path, source.chunks, source.dtype)
     chunks = tuple(

@@ -37,7 +37,7 @@ def test_resolution_tags(tmp_path, unit, pixels, shape):
 @pytest.mark.parametrize(
     ("unit", "pixels"),
     [
-        *((unit, 4.0) for unit in ("um", "micron", "microns", "Micron", "\\u00B5m", "micrometer")),
+        *((unit, 4.0) for unit in ("um", "micron", "microns", "Micron", "\\u00B5m", "micrometer", "micrometers")),
         ("mm", 4_000.0),
         ("cm", 40_000.0),
         ("nm", 0.004),

@@ -133,6 +133,21 @@ def test_planes_that_were_written_in_a_loop_are_a_stack(tmp_path, how):
         read_image(path)
 
 
+@pytest.mark.parametrize("colours", [True, False])
+def test_tiles_that_are_not_stored_are_glass_in_colours_and_0_in_gray(tmp_path, colours):
+    tile = np.full((32, 32, 3) if colours else (32, 32), 100, np.uint8)
+    how = {"dtype": np.uint8, "tile": (32, 32), "photometric": "rgb" if colours else "minisblack"}
+    shape = (32, 64, *tile.shape[2:])
+    with tifffile.TiffWriter(tmp_path / "slide.tif") as file:
+        file.write(iter([tile, None]), shape=shape, subifds=1, compression="zlib", **how)
+        file.write(np.full((16, *tile.shape[1:]), 100, np.uint8), subfiletype=1, **how)
+    tifffile.imwrite(tmp_path / "plane.tif", iter([tile, None]), shape=shape, **how)
+
+    for name in ("slide", "plane"):
+        read = np.asarray(_one(tmp_path / f"{name}.tif").data)
+        assert (np.unique(read[:, :32]).tolist(), np.unique(read[:, 32:]).tolist()) == ([100], [255 if colours else 0])
+
+
 def test_two_gray_values_in_a_pixel_are_channels_or_alpha(tmp_path):
     pixels = np.stack([GRAY, GRAY[::-1]], axis=-1).astype(np.uint8)
     for title, extra in (("channels", "unspecified"), ("alpha", "unassalpha")):
