@@ -140,7 +140,7 @@ class Workspace(Serving):
         """
         project, under_way = self.project, self._under_way()
         if project is not None and under_way and project.root.resolve() != path.resolve():
-            self.said.emit("warning", f"{project_name(project.root)} {under_way}, then open another project.")
+            self.said.emit("warning", f"Project {project_name(project.root)} {under_way}, then open another project.")
             self.projectChanged.emit()  # lists of projects show the one that is open again
             return
 

@@ -69,6 +69,7 @@ class ChosenPrompt(QObject):
         self._repainter = repainter
         self._current = current
         self._moved_on: _MovedOn | None = None
+        self._first: str | None = None  # what a person had chosen before Accept chose others
         panel.prompts.currentChanged.connect(self._forget_move)
         panel.threshold.valueChanged.connect(self._on_threshold_changed)
         panel.threshold.sliderPressed.connect(self._on_drag_started)
@@ -88,8 +89,16 @@ class ChosenPrompt(QObject):
     def move_on(self, annotation: Annotation, to: str) -> None:
         """Choose the next prompt of an image after an Accept; Ctrl+Z finds the way back."""
         accepted = str(self._panel.prompts.current())
+        first = self._first or accepted
         self._panel.prompts.setCurrent(to)
+        self._first = first
         self._moved_on = _MovedOn(annotation, accepted, to, annotation.layer(to).newest_change(annotation.place))
+
+    def begin(self) -> None:
+        """Choose on another image what a person had chosen: what Accept chose last is not where they begin there."""
+        if self._first is not None:
+            self._panel.prompts.setCurrent(self._first)
+        self._first = None
 
     def return_to_accepted(self) -> None:
         """Choose the prompt again whose Accept chose the present one, unless that was worked on since."""
@@ -146,7 +155,7 @@ class ChosenPrompt(QObject):
         return parts
 
     def _forget_move(self, _prompt: str) -> None:
-        self._moved_on = None
+        self._moved_on = self._first = None
 
     def _on_threshold_changed(self, value: float) -> None:
         chosen = self.mask()

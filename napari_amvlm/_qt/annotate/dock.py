@@ -248,6 +248,7 @@ class AnnotateDock(AnnotateActions):
             self.workspace.at_hand = annotation
             self.panel.status.setValue("info", "")  # it was about another image
             self.panel.confirm.withdraw()
+            self.chosen.begin()
             self._bring_into_view(annotation, before)
         self.pixel_size.show()
         self.volume_plane.show()

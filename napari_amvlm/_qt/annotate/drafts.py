@@ -41,7 +41,7 @@ class Drafts(QObject):
         self._review = review
         self._recalled: weakref.WeakKeyDictionary[Annotation, Path] = weakref.WeakKeyDictionary()
         self._pause = single_shot(self, _PAUSE_MS, lambda: self.keep(workspace.at_hand))
-        workspace.projectLeaving.connect(self.keep_all)
+        workspace.projectLeaving.connect(lambda: self.keep_all(last_chance=True))
         workspace.ending.connect(lambda: self.keep_all(last_chance=True))
 
     def keep_soon(self) -> None:
@@ -56,11 +56,15 @@ class Drafts(QObject):
     def keep(self, annotation: Annotation | None, *, last_chance: bool = False) -> None:
         """Keep what a person painted on an image and did not accept, in a thread.
 
-        Where no project is open, one is made for it at the `last_chance`; until then the window holds the work.
+        At the `last_chance` a project is made for it where none is open, and polygons are finished; until then the
+        window holds the work.
         """
         no_project_yet = self._workspace.project is None and not last_chance
         if annotation is None or no_project_yet or self._workspace.is_read_only():
             return
+        if last_chance:
+            for layer in annotation.layers.values():
+                layer.finish_polygon()
         waiting = [prompt for prompt in annotation.layers if not self._review.is_storing(annotation, prompt)]
         unsaved = [prompt for prompt in waiting if annotation.is_unsaved(prompt)]
         stale = [prompt for prompt in waiting if annotation.is_draft_stale(prompt)]

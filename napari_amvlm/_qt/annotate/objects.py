@@ -93,8 +93,12 @@ class Objects(QObject):
     def show(self, annotation: Annotation | None, prompt: str | None) -> None:
         """Work on the objects of another mask from now on."""
         chosen = paintable(annotation, prompt)
-        if chosen != self._chosen:
+        if chosen != self._chosen or chosen is None:
             self._row.setValue(())
+        elif self._row.value():
+            there = np.isin(self._row.value(), chosen[0].plane(chosen[1]))
+            if not there.all():  # after Ctrl+Z for instance
+                self._row.setValue(np.array(self._row.value())[there].tolist())
         self._chosen = chosen
         self._listen(chosen[0].layers[chosen[1]] if chosen is not None else None)
         layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]

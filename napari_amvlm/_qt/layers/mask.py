@@ -133,6 +133,18 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
             self._overlays["polygon"].points = points[:-2] + points[-1:] if len(points) > _POLYGON_SHOWN else []
         return bool(points)
 
+    def drop_polygon(self) -> None:
+        """Take an unfinished polygon back whole."""
+        if self._polygon_points():
+            self._overlays["polygon"].points = []
+
+    def finish_polygon(self) -> None:
+        """Let a polygon that is being drawn be a part of the mask, as it looks, without the point of the pointer."""
+        points = self._polygon_points()
+        if len(points) > _POLYGON_SHOWN + 1:
+            self.paint_polygon(points[:-1], self.selected_label)
+        self.drop_polygon()
+
     def _polygon_points(self) -> list[Any]:
         return list(self._overlays["polygon"].points) if "polygon" in self._overlays else []
 

@@ -181,7 +181,8 @@ class ObjectClicks(QObject):
             self._layer.bind_key("Escape", self._on_escape if on else None, overwrite=True)
             self._bound = on
 
-    def _on_escape(self, _layer: Any) -> None:
+    def _on_escape(self, layer: MaskLayer) -> None:
+        layer.drop_polygon()
         if isalive(self):
             self.let_go()
 
@@ -189,9 +190,8 @@ class ObjectClicks(QObject):
         self._bind_escape(on)
         if not on:
             self.let_go()
-            return
         words = "Click beside objects to add one, on objects to choose them; draw with Shift to cut."
-        self._workspace.say("info", words)
+        self._workspace.say("info", words if on else "Clicks act on objects no more.")
 
     # Outlines of what is chosen
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QWidget
 
 from napari_amvlm._qt.layout import list_box
+from napari_amvlm._qt.widgets.eliding import ElidingLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +50,7 @@ class ObjectRow(QWidget):
             "The next stroke is an object of its own.\nOtherwise a stroke that begins on an object paints that object, "
             "and one that begins beside all is a new one",
         )
-        self._picked = QLabel(_NONE)
-        self._picked.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._picked = ElidingLine(_NONE)
         self._picked.setAccessibleName("Picked objects")
         self.merge = _button("Merge", "Make one object of the picked ones")
         self.split = _button("Split", "Part each picked object where the model was least sure (watershed)")
@@ -64,12 +64,12 @@ class ObjectRow(QWidget):
         grid.setSpacing(4)
         grid.addWidget(self.pick, 0, 0)
         grid.addWidget(self.new, 0, 1)
-        grid.addWidget(self._picked, 0, 2, 1, 2)
+        grid.addWidget(self.source, 0, 2, 1, 2)
+        grid.addWidget(self._picked, 1, 0, 1, 4)
         for column, button in enumerate((self.merge, self.split, self.lock, self.unlock)):
-            grid.addWidget(button, 1, column)
+            grid.addWidget(button, 2, column)
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.target, 2, 0, 1, 2)
-        grid.addWidget(self.source, 2, 2, 1, 2)
+        grid.addWidget(self.target, 3, 0, 1, 4)
         # signals
         self.lock.clicked.connect(lambda: self.lockRequested.emit(True))
         self.unlock.clicked.connect(lambda: self.lockRequested.emit(False))
@@ -86,9 +86,7 @@ class ObjectRow(QWidget):
     def setValue(self, values: Sequence[int]) -> None:
         """Show which objects are picked."""
         self._value = tuple(sorted(values))
-        text = f"picked: {', '.join(map(str, self._value))}" if self._value else _NONE
-        self._picked.setText(text)
-        self._picked.setToolTip(text)
+        self._picked.setText(f"picked: {', '.join(map(str, self._value))}" if self._value else _NONE)
         for widget in (self.split, self.lock, self.unlock, self.target):
             widget.setEnabled(bool(self._value))
         self.merge.setEnabled(len(self._value) > 1)
@@ -96,9 +94,7 @@ class ObjectRow(QWidget):
 
     def showArea(self, area: str) -> None:
         """Say how large the picked objects are together."""
-        text = f"picked: {', '.join(map(str, self._value))} ({area})"
-        self._picked.setText(text)
-        self._picked.setToolTip(text)
+        self._picked.setText(f"{area} picked: {', '.join(map(str, self._value))}")
 
     def setPrompts(self, prompts: Sequence[str]) -> None:
         """List the prompts that objects can be given to."""

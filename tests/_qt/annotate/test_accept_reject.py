@@ -413,6 +413,26 @@ def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(benc
     assert bench.workspace.project.corrections.select() == []
 
 
+def test_the_next_image_begins_with_the_prompt_that_a_person_had_chosen(bench):
+    bench.run("nuclei; gland")
+    bench.layer("gland").data_setitem((np.array([0]), np.array([0])), 1)
+    bench.annotate.panel.prompts.setCurrent("nuclei")
+    bench.idle()
+    bench.annotate.accept()
+    bench.idle()
+    by_accept = bench.annotate.panel.prompts.current()
+    bench.viewer.add_image(picture(1), name="second")
+    bench.idle()
+    on_second = bench.annotate.panel.prompts.current()
+
+    bench.annotate.panel.prompts.setCurrent("gland")
+    bench.viewer.layers.selection.active = bench.viewer.layers["slide"]
+    bench.idle()
+
+    assert (by_accept, on_second) == ("gland", "nuclei")
+    assert bench.annotate.panel.prompts.current() == "gland"  # chosen by hand
+
+
 def test_accept_chooses_no_prompt_of_which_nothing_is_drawn(bench):
     bench.run("heart; nuclei")
     bench.annotate.panel.prompts.setCurrent("nuclei")

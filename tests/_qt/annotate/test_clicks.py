@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from napari.utils.key_bindings import coerce_keybinding
 
+from napari_amvlm._qt.annotate.objects import Change
 from napari_amvlm._qt.layers.labels import OVERLAY
 from napari_amvlm._qt.strokes.clicks import area_words
+from napari_amvlm.review import relabel
 
 LEFT, RIGHT = (slice(10, 30), slice(10, 30)), (slice(10, 30), slice(40, 60))
 FAINT = (slice(60, 72), slice(60, 72))
@@ -123,6 +125,29 @@ def test_delete_removes_the_chosen_object_as_one_step(found):
     assert not after[LEFT].any()
     assert after[RIGHT].all()
     assert np.array_equal(_plane(found), before)
+
+
+def test_objects_that_ctrl_z_takes_back_are_chosen_no_more(found):
+    _drag(found, [(20, 20)])
+    found.annotate.objects.make(lambda _annotation, _prompt, data: Change(relabel(data, data[20, 20], 9), "New."))
+    found.idle()
+    chosen = found.annotate.panel.objects.value()
+
+    found.annotate.undo()
+    found.idle()
+
+    assert chosen == (9,)
+    assert found.annotate.panel.objects.value() == ()
+
+
+def test_esc_drops_a_polygon_in_click_mode_too(found):
+    layer = found.layer()
+    layer.mode = "polygon"
+    layer._overlays["polygon"].points = [(40, 2), (50, 2), (50, 9), (40, 9)]
+
+    layer.keymap[coerce_keybinding("Escape")](layer)
+
+    assert not layer.is_drawing()
 
 
 def test_a_line_with_shift_cuts_what_it_crosses(found):

@@ -90,6 +90,25 @@ def test_a_draft_is_kept_and_shown_on_return(project_bench, how):
     assert bench.workspace.project.drafts.all() == []
 
 
+def test_a_polygon_that_is_not_finished_stays_until_its_project_is_left_and_is_in_the_draft_then(project_bench):
+    bench, layer = project_bench, project_bench.layer()
+    root = bench.workspace.project.root
+    layer.mode = "polygon"
+    layer._overlays["polygon"].points = [(10, 30), (10, 49), (19, 49), (19, 30), (60, 60)]  # the last is the pointer
+    _leave(bench, "next image")
+    waiting = layer.is_drawing(), bench.workspace.project.drafts.all()
+
+    _leave(bench, "another project")
+    bench.workspace.open_project(root)
+    bench.idle()
+
+    assert waiting == (True, [])
+    [draft] = bench.workspace.project.drafts.all()
+    mask = bench.workspace.project.drafts.load(draft).mask
+    assert mask[BOX].all()
+    assert not mask[50:, 50:].all()
+
+
 def test_closing_keeps_a_draft_without_a_question(make_bench, tmp_path):
     bench = _fill(make_bench(), tmp_path)
     painted, root = _paint(bench), bench.workspace.project.root
