@@ -40,6 +40,8 @@ _PACKED = re.compile(r"^\s*(?:CompressedData\s*=\s*True|encoding\s*:\s*(?:gzip|g
 _SKIPPED = re.compile(r"^line skip\s*:\s*[1-9]", re.MULTILINE)
 _UNITS = re.compile(r"^\s*(?:(?:space )?units\s*:|DistanceUnits\s*=)(.*)$", re.MULTILINE)
 _PIECE = 1 << 22
+_LISTED = re.compile(r"^kinds\s*:.*\blist\b", re.MULTILINE | re.IGNORECASE)
+"""What NRRD calls values of a voxel that are no colours, as the layers of a segmentation."""
 _DIRECTIONS = re.compile(
     r"^\s*(?:TransformMatrix|Orientation|Rotation)\s*=|^\s*space\s*:\s*(?:right|left|[RL][AP]S)",
     re.MULTILINE | re.IGNORECASE,
@@ -54,13 +56,14 @@ def is_itk(start: bytes) -> bool:
 def open_itk(path: Path, plane: Plane = "acquired") -> list[ImageData]:
     """Describe the image in a NRRD or MetaImage file: a plane, a volume, or a volume at several times.
 
+    Three or four values of 8 bits in a voxel are colours, but for those that NRRD calls a list; others are channels.
     Slices lie as those of NIfTI files do (`open_nifti`).
 
     Raises
     ------
     ImageError
         SimpleITK is not installed, the file is damaged, its pixels lie in a file outside its folder or in many, or it
-        holds something else than real numbers or 8-bit colours on 2 to 4 axes.
+        holds something else than real numbers on 2 to 4 axes.
     """
     with reading(path):
         need("SimpleITK", path, "NRRD or MetaImage", "itk")
@@ -97,10 +100,12 @@ def _described(path: Path, header: str) -> ImageData:
     if unpacked is not None and unpacked < pixels.nbytes:
         raise ImageError(f"{path} is cut off, {unpacked} of {pixels.nbytes} bytes are there; copy it again.")
     check_numbers(path, pixels.dtype)
-    rgb = components > 1
-    if rgb and (components not in (3, 4) or pixels.dtype != np.uint8):
-        raise ImageError(f"{path}: expected one value or 8-bit colours, but got {components} values; save one of them.")
-    sizes = dict(zip(_LENGTHS[len(shape)][::-1], file.GetSpacing(), strict=True))
+    rgb = components in (3, 4) and pixels.dtype == np.uint8 and not _LISTED.search(header)
+    axes = _LENGTHS[len(shape)]
+    sizes = dict(zip(axes[::-1], file.GetSpacing(), strict=True))
+    if components > 1 and not rgb:
+        place = max(axes.find("Z"), 0)
+        pixels, axes = np.moveaxis(pixels, -1, place), f"{axes[:place]}C{axes[place:]}"
     length = _length_unit(header)
     distances = {axis: spacing(abs(size), "s" if axis == "T" else length) for axis, size in sizes.items()}
     # Without directions, a size of 1 says as little as a place of 0.
@@ -111,7 +116,7 @@ def _described(path: Path, header: str) -> ImageData:
         image_name(path),
         path,
         rgb,
-        _LENGTHS[len(shape)],
+        axes,
         known(distances),
         orientation=_orientation(file.GetDirection(), len(shape)) if _DIRECTIONS.search(header) else "",
     )
@@ -133,7 +138,7 @@ def _data_file(path: Path, header: str) -> Path:
         It is somewhere else, there are many, or it is not there.
     """
     match = _DATA_FILE.search(header.split("\n\n")[0])
-    name = match[1] if match else "LOCAL"
+    name = match[1].removeprefix("./") if match else "LOCAL"
     if name.upper() == "LOCAL":
         return path
     if name.upper().startswith("LIST") or "%" in name:

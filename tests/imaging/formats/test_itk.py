@@ -142,11 +142,47 @@ def test_sizes_that_the_file_cannot_hold_and_damage_are_refused(tmp_path, ending
         open_images(path)
 
 
-def test_several_values_in_a_voxel_are_refused(tmp_path):
-    itk.WriteImage(itk.GetImageFromArray(np.zeros((5, 20, 24, 2), np.uint8), isVector=True), str(tmp_path / "a.nrrd"))
+@pytest.mark.parametrize("shape", [(5, 20, 24, 2), (20, 24, 5)])
+def test_several_values_in_a_voxel_are_channels(tmp_path, shape):
+    values = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    itk.WriteImage(itk.GetImageFromArray(values, isVector=True), str(tmp_path / "a.nrrd"))
 
-    with pytest.raises(ImageError, match="one value or 8-bit colours"):
-        open_images(tmp_path / "a.nrrd")
+    (image,) = open_images(tmp_path / "a.nrrd")
+
+    assert (image.axes, image.rgb) == ("CZYX" if len(shape) > 3 else "CYX", False)
+    np.testing.assert_array_equal(image.data, np.moveaxis(values, -1, 0))
+
+
+def test_a_list_of_three_is_no_colour(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
+    header = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 3 24 20\nencoding: raw\nkinds: {} domain domain\n\n"
+    for kind in ("list", "RGB-color"):
+        (tmp_path / f"{kind}.nrrd").write_bytes(header.format(kind).encode() + values.tobytes())
+
+    (layers,), (colours,) = (open_images(tmp_path / f"{kind}.nrrd") for kind in ("list", "RGB-color"))
+
+    assert (layers.axes, layers.rgb, colours.axes, colours.rgb) == ("CYX", False, "YX", True)
+    np.testing.assert_array_equal(layers.data, values.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("space", "mirrored"),
+    [
+        ("left-posterior-superior", (False, False, False)),
+        ("left-anterior-superior", (False, True, False)),
+        ("right-anterior-superior", (False, True, True)),
+    ],
+)
+def test_each_space_of_nrrd_has_its_sides(tmp_path, space, mirrored):
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 24 20 5\nendian: little\nencoding: raw\n"
+    directions = f"space: {space}\nspace directions: (1,0,0) (0,1,0) (0,0,4)\ndata file: ./a.raw\n"
+    (tmp_path / "a.nhdr").write_text(header + directions)
+    (tmp_path / "a.raw").write_bytes(SAGITTAL.tobytes())
+
+    (image,) = open_images(tmp_path / "a.nhdr")
+
+    turned = tuple(slice(None, None, -1) if flipped else slice(None) for flipped in mirrored)
+    np.testing.assert_array_equal(image.data, SAGITTAL[turned])
 
 
 @pytest.mark.parametrize("ending", ["nrrd", "mha", "mhd"])
