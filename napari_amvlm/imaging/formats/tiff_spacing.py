@@ -24,6 +24,8 @@ _PRINTS = (25.4, 72.0, 96.0, 150.0, 200.0, 300.0, 600.0)
 _ROUNDED = 2e-3
 
 _MPP = re.compile(r"\bMPP\s*=\s*([-+0-9.,eE]+)")
+_PHILIPS = re.compile(r'DICOM_PIXEL_SPACING"[^>]*>[^0-9]*([-+0-9.eE]+)[^0-9]+([-+0-9.eE]+)')
+"""Distance of rows and of columns in the XML of Philips, millimeters; the first one is that of the whole slide."""
 ON_ITS_SIDE = (5, 6, 7, 8)
 """Values of the tag Orientation with which rows are stored as columns."""
 _MAX_XML = 1 << 26
@@ -50,6 +52,8 @@ def _as_stored(file: Any, series: Any, index: int) -> dict[str, Spacing]:
         return _imagej(file.imagej_metadata or {}, series.keyframe)
     if file.is_svs and (match := _MPP.search(series.keyframe.description)):
         return known(dict.fromkeys("YX", spacing(match[1].replace(",", "."), "um")))
+    if file.is_philips and (match := _PHILIPS.search(file.philips_metadata or "")):
+        return known({axis: spacing(float(size) * 1e3, "um") for axis, size in zip("YX", match.groups(), strict=True)})
     return _from_microscope(file) or _from_tags(series.keyframe)
 
 

@@ -62,6 +62,15 @@ def test_imagej_may_name_units_of_y_z_and_time(tmp_path):
     assert image.units == ("minute", "nanometer", "nanometer", "micrometer")
 
 
+def test_a_slide_of_philips(tmp_path):
+    sizes = '<Attribute Name="DICOM_PIXEL_SPACING" PMSVR="IDoubleArray">&quot;{}&quot; &quot;{}&quot;</Attribute>'
+    xml = f'<DataObject ObjectType="DPUfsImport">{sizes.format(2.5e-4, 2.6e-4)}{sizes.format(5e-4, 5e-4)}</DataObject>'
+    how = {"description": xml, "software": "Philips DP v1.0", "metadata": None, "photometric": "rgb", "tile": (16, 16)}
+    tifffile.imwrite(tmp_path / "a.tiff", np.dstack([GRAY] * 3), **how)
+
+    assert _micrometers(tmp_path / "a.tiff") == pytest.approx((0.25, 0.26))
+
+
 @pytest.mark.parametrize("dots", [25.4, 72, 300])
 def test_centimeters_that_nobody_chose_are_no_pixel_size(tmp_path, dots):
     """libvips writes one pixel per millimeter where it knows nothing, and Photoshop the resolution of a print."""
