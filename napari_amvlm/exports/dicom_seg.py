@@ -197,6 +197,7 @@ def _segmentation(
                 device_serial_number="0",
                 content_description=content,
                 series_description=f"{_PROGRAM} masks",
+                omit_empty_frames=bool(frames.any()),
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from napari_amvlm.imaging import ImageData
+
 _CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*")
 """Where a chunk may lie within its array."""
 
@@ -33,14 +35,21 @@ def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str],
     InputError
         There are no labels.
     """
-    root, folders = _labels_of(path)
-    if not folders:
+    every = [(root, folders) for root, folders in _labels_of(path) if folders]
+    if not every:
         raise LabelsError(f"{path} has no labels: give an OME-Zarr image that has, or the folder of one.")
-    (image,) = open_images(root)
+    for root, folders in every:
+        yield _on_image(open_images(root)[0], folders, prompt, on_problem)
+
+
+def _on_image(
+    image: ImageData, folders: list[Path], prompt: str | None, on_problem: Callable[[str], None]
+) -> ScanMasks:
+    """Return the labels of one image; where a folder has several images, the first one counts, as the format says."""
     labels: dict[str, Any] = {}
     for folder in folders:
         try:
-            (stored,) = open_images(folder)
+            stored = open_images(folder)[0]
             _check_chunks(folder)
             if stored.data.dtype.kind not in "bu" and stored.data.dtype.kind != "i":
                 raise LabelsError(f"{folder} holds {stored.data.dtype}, not labels: save whole numbers.")
@@ -51,7 +60,7 @@ def read_zarr_labels(path: Path, prompt: str | None, on_problem: Callable[[str],
             on_problem(str(error))
             continue
         labels[prompt or _name(folder)] = stored.data
-    yield ScanMasks(image, labels, labels)
+    return ScanMasks(image, labels, labels)
 
 
 def _check_chunks(folder: Path) -> None:
@@ -85,10 +94,10 @@ def _name(folder: Path) -> str:
         return tidied(str(ome_metadata(folder)["multiscales"][0].get("name") or folder.name))
 
 
-def _labels_of(path: Path) -> tuple[Path, list[Path]]:
-    """Return the image and the folders of its labels."""
+def _labels_of(path: Path) -> list[tuple[Path, list[Path]]]:
+    """Return the images in a folder, as a converter's root has several, each with the folders of its labels."""
     if path.parent.name == "labels" and is_zarr(path.parent.parent):
-        return path.parent.parent, [path]
-    group = path / "labels"
-    folders = [one for one in sorted(group.iterdir()) if is_zarr(one)] if group.is_dir() else []
-    return path, folders
+        return [(path.parent.parent, [path])]
+    roots = dict.fromkeys(image.path for image in open_images(path) if image.path)
+    groups = [(root, root / "labels") for root in roots]
+    return [(root, sorted(filter(is_zarr, group.iterdir())) if group.is_dir() else []) for root, group in groups]

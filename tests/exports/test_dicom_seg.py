@@ -105,6 +105,15 @@ def test_every_prompt_has_its_name_and_a_code_of_its_own(tmp_path, series):
     assert written.PatientName == "Müller^Zoë"
 
 
+def test_empty_masks_are_written_without_a_remark_of_the_library(tmp_path, series, caplog):
+    (image,) = open_images(series)
+
+    write_predicted_seg(tmp_path / "a.dcm", image, np.zeros(image.data.shape, np.uint8), ["lung"])
+
+    assert caplog.messages == []
+    assert not pydicom.dcmread(tmp_path / "a.dcm").pixel_array.any()
+
+
 def test_masks_on_a_multi_frame_image_refer_to_its_frames(tmp_path, series):
     path = write_enhanced(tmp_path / "enhanced.dcm", series)
     (image,) = open_images(path)

@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
+import zarr
 
 from napari_amvlm.exports import ExportOptions, export_as
 from napari_amvlm.imaging import open_images, slide_key
@@ -174,6 +175,30 @@ def test_regions_of_a_slide_come_back_from_its_zarr_labels(tmp_path, ours, their
     for record in ours.images.all():
         ours.corrections.accept(record.id, "tumor", Answer(RNG.random(record.shape) > 0.5))
     export_as(ours, "ome-zarr", root)
+
+    report = import_files(theirs, [root])
+
+    assert report.problems == []
+    assert_equal(ours, theirs, objects=False)
+
+
+@pytest.mark.parametrize("kind", ["several images in a folder", "a converter's root"])
+def test_zarr_labels_of_the_first_image_and_of_a_converters_root_are_found(tmp_path, ours, theirs, kind):
+    pixels = RNG.integers(0, 255, (64, 80), np.uint8)
+    root = tmp_path / "a.zarr"
+    image = root
+    if kind == "a converter's root":
+        zarr.open_group(root, mode="w", zarr_format=2).attrs["bioformats2raw.layout"] = 3
+        image = root / "0"
+    write_zarr(image, pixels, "yx", "0.4")
+    ours.images.add_array(pixels)
+    ours.corrections.accept(1, "tumor", Answer(pixels > 127))
+    export_as(ours, "ome-zarr", image)
+    if kind != "a converter's root":
+        for file in (root / ".zattrs", root / "labels" / "tumor" / ".zattrs"):
+            content = json.loads(file.read_text(encoding="utf-8"))
+            file.write_text(json.dumps(content | {"multiscales": content["multiscales"] * 2}), encoding="utf-8")
+    theirs.images.add_array(pixels)
 
     report = import_files(theirs, [root])
 
