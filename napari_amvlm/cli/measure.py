@@ -46,7 +46,7 @@ def measure(
         with Project.open(masks, read_only=True) as project:
             result = measured(masks_in_project(project, notes))
     else:
-        result = measured(masks_in_folder(masks, images, notes))
+        result = measured(masks_in_folder(masks, images, notes), notes)
     for note in notes:
         remark(note)
     write_tables(result, output, overwrite=overwrite)

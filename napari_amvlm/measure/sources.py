@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_amvlm.errors import DatasetError, ImageError, InputError, ProjectError
-from napari_amvlm.exports import annotated_images
+from napari_amvlm.exports import LEFT_OUT, annotated_images
 from napari_amvlm.imaging import image_name, open_images, open_labels, plane_of
 from napari_amvlm.imaging.folder import normal_form, prompt_folders, read_classes
 from napari_amvlm.imaging.formats.kinds import has_image_ending, image_kind
@@ -65,7 +66,8 @@ def masks_in_folder(masks: Path, images: Path | None, notes: list[str] | None = 
     Parameters
     ----------
     notes
-        Receives a sentence for each label image that has no image in `images`.
+        Receives a sentence for each label image that cannot be used, or has no image in `images`; without it, the
+        first one that cannot be used is raised.
 
     Raises
     ------
@@ -80,35 +82,53 @@ def masks_in_folder(masks: Path, images: Path | None, notes: list[str] | None = 
     root = masks if masks.is_dir() else masks.parent
     candidates = _images_by_stem(images) if images else {}
     prompts = dict(read_classes(root / "classes.csv"))
-    folders = prompt_folders(list(prompts.values()))
     folder = root / "labelcol" if (root / "labelcol").is_dir() else root
     files = _label_files(folder) if masks.is_dir() else [masks]
     labels = [file for file in files if not image_name(file).endswith((_INSTANCES, "_probability"))]
     if not labels:
         raise DatasetError(f"{folder} holds no label image; expected files ending in {', '.join(_SUFFIXES)}.")
     _check_once(labels)
+    failures: list[InputError] = []
     for file in labels:
-        stem = image_name(file)
-        array = _labels(file)
-        objects = _by_class(array, prompts)
-        answered = {prompt: _first_file(root / "masks" / folders[prompt] / stem) for prompt in prompts.values()}
-        for value, prompt in prompts.items():
-            whole = answered[prompt]
-            if whole is not None:
-                objects[prompt] = _whole(_labels(whole) > 0, array, value, objects[prompt])
-            numbered = _first_file(
-                folder / f"{stem}_{folders[prompt]}{_INSTANCES}", root / "objects" / folders[prompt] / stem
-            )
-            if numbered is not None:
-                objects[prompt] = _labels(numbered)
-        if any(answered.values()):
-            objects = {prompt: numbers for prompt, numbers in objects.items() if answered[prompt] or numbers.any()}
-        image = _image_of(file, candidates.get(normal_form(stem), []))
-        if images and image is None and notes is not None:
+        try:
+            masked = _masked(file, root, folder, prompts)
+            image = _image_of(file, candidates.get(normal_form(masked.name), []))
+            opened = _opened_with(file, image) if image else None
+        except InputError as error:
+            if notes is None:
+                raise
+            failures.append(error)
+            notes.append(f"{LEFT_OUT} {file.name}: {error}")
+            continue
+        if images and opened is None and notes is not None:
             notes.append(
                 f"{file.name}: measured without intensities and pixel size: no image in {images} is called so."
             )
-        yield MaskedImage(stem, objects, _opened_with(file, image) if image else None)
+        yield replace(masked, image=opened)
+    if len(failures) == len(labels):
+        raise failures[0]
+
+
+def _masked(file: Path, root: Path, folder: Path, prompts: dict[int, str]) -> MaskedImage:
+    """Return the objects of one label image in `folder`, with what lies beside it and in folders of `root`."""
+    stem, array, folders = image_name(file), _labels(file), prompt_folders(list(prompts.values()))
+    unknown = sorted(set(np.unique(array).tolist()) - {0, *prompts})
+    if prompts and unknown:
+        raise DatasetError(f"{file} holds the value {unknown[0]}, which classes.csv does not name; add it there.")
+    objects = _by_class(array, prompts)
+    answered = {prompt: _first_file(root / "masks" / folders[prompt] / stem) for prompt in prompts.values()}
+    for value, prompt in prompts.items():
+        whole = answered[prompt]
+        if whole is not None:
+            objects[prompt] = _whole(_labels(whole) > 0, array, value, objects[prompt])
+        numbered = _first_file(
+            folder / f"{stem}_{folders[prompt]}{_INSTANCES}", root / "objects" / folders[prompt] / stem
+        )
+        if numbered is not None:
+            objects[prompt] = _labels(numbered)
+    if any(answered.values()):
+        objects = {prompt: numbers for prompt, numbers in objects.items() if answered[prompt] or numbers.any()}
+    return MaskedImage(stem, objects)
 
 
 def _by_class(labels: NDArray[np.integer], prompts: dict[int, str]) -> dict[str, NDArray[np.integer]]:

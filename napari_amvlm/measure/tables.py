@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_amvlm.errors import DatasetError, InputError
+from napari_amvlm.errors import DatasetError, ImageError, InputError
+from napari_amvlm.exports import LEFT_OUT
 from napari_amvlm.files import refuse_existing, write_atomically, write_text
 from napari_amvlm.measure.objects import measure_image, physical_unit
 
@@ -46,8 +47,14 @@ class Tables:
         return counts.join(groups[areas].agg("sum", skipna=False)).reset_index()
 
 
-def measure(masked_images: Iterable[MaskedImage]) -> Tables:
+def measure(masked_images: Iterable[MaskedImage], notes: list[str] | None = None) -> Tables:
     """Measure images, one in memory at a time.
+
+    Parameters
+    ----------
+    notes
+        Receives a sentence for each image that is left out, as it has another size than its mask; without it, or where
+        there is no other image, that is raised.
 
     Raises
     ------
@@ -59,13 +66,23 @@ def measure(masked_images: Iterable[MaskedImage]) -> Tables:
     import pandas as pd
 
     objects, images = [], []
+    failure: ImageError | None = None
     for masked in masked_images:
-        table = measure_image(masked)
+        try:
+            table = measure_image(masked)
+        except ImageError as error:
+            if notes is None:
+                raise
+            failure = failure or error
+            notes.append(f"{LEFT_OUT} {error}")
+            continue
         objects.append(table)
         for prompt, numbers in masked.objects.items():
             rows = table[table["prompt"] == prompt]
             images.append(_summary(masked, prompt, rows, numbers.size, numbers.ndim))
     if not images:
+        if failure is not None:
+            raise failure
         raise DatasetError(
             "There are no masks to measure; accept masks first, or give a folder that holds label images."
         )

@@ -1,6 +1,8 @@
 """`napari-amvlm measure` of folders and projects."""
 
+import numpy as np
 import pandas as pd
+import tifffile
 
 from napari_amvlm.project import Project
 
@@ -13,6 +15,28 @@ def test_a_folder_with_its_images(run, binary_folder, tmp_path):
     assert outcome.out == f"3 objects in 3 images -> {tmp_path / 't.csv'}\n"
     assert table["area_px"].tolist() == [900, 900, 900]
     assert {"mean_red", "mean_green", "mean_blue"} <= set(table)
+
+
+def test_label_images_that_cannot_be_measured_are_named_and_the_others_are_measured(run, tmp_path):
+    for folder in ("masks", "img"):
+        (tmp_path / folder).mkdir()
+    good = np.zeros((20, 20), np.uint8)
+    good[2:6, 2:6] = 1
+    masks = {"good": good, "channels": np.stack([good, good]), "small": good[:10], "class": good * 3}
+    for name, mask in masks.items():
+        axes = {"axes": "CYX" if mask.ndim == 3 else "YX"}
+        tifffile.imwrite(tmp_path / "masks" / f"{name}.tif", mask, photometric="minisblack", metadata=axes)
+        tifffile.imwrite(tmp_path / "img" / f"{name}.tif", good)
+    (tmp_path / "masks" / "classes.csv").write_text("value,prompt\n1,nuclei\n", encoding="utf-8")
+
+    outcome = run("measure", tmp_path / "masks", "--images", tmp_path / "img", "-o", tmp_path / "t.csv")
+
+    assert (outcome.code, pd.read_csv(tmp_path / "t.csv")["image"].tolist()) == (1, ["good"])
+    said = outcome.err.splitlines()
+    assert [line.startswith("Left out:") for line in said] == [True] * 3
+    assert "channels.tif" in said[0]
+    assert "class.tif holds the value 3, which classes.csv does not name" in said[1]
+    assert "small" in said[2]
 
 
 def test_a_project_gives_its_accepted_objects(run, binary_folder, tmp_path):
