@@ -108,7 +108,8 @@ def evaluate_folder(
     Raises
     ------
     DatasetError
-        The folder has not the expected layout, or nobody answered the prompts.
+        The folder has not the expected layout, or nobody answered the prompts; or a mask has a value that `classes.csv`
+        does not name, which would count as background.
     PromptError
         A prompt is needed, or is not one of the folder's.
     InputError
@@ -127,6 +128,7 @@ def evaluate_folder(
         magnification=magnification,
         objects=objects,
         as_drawn=as_drawn,
+        check=data.check_values,
         on_progress=on_progress,
     )
 
@@ -144,6 +146,7 @@ def evaluate_pairs(
     square: int = 0,
     objects: bool = False,
     as_drawn: bool = False,
+    check: Callable[[NDArray[Any], Path], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluate_folder` does, for chosen images.
@@ -161,6 +164,8 @@ def evaluate_pairs(
     square
         In the protocol 224, the side at which the predictor looks at the square: that at which it learnt squares. 0
         enlarges it by what the image has shrunk.
+    check
+        Given each mask and its file, raises where it cannot be used.
 
     Raises
     ------
@@ -175,6 +180,8 @@ def evaluate_pairs(
     counted: dict[str, dict[str, ObjectScores]] = {text: {} for text in classes if objects}
     for index, pair in enumerate(pairs):
         image, labels, known, shape = _load(pair)
+        if check is not None:
+            check(labels, pair.required_mask())
         masks = answered_masks(pair, labels, classes)
         if protocol == "224":
             image, known = resize_224(image), resize_labels_224(known)

@@ -182,6 +182,13 @@ def test_a_prompt_that_is_not_in_classes_csv(class_folder):
         evaluate_folder(BrightnessReader(), class_folder, "nuclei")
 
 
+def test_a_value_that_no_class_has_is_no_background(class_folder):
+    (class_folder / "classes.csv").write_text("value,prompt\n1,left\n", encoding="utf-8")
+
+    with pytest.raises(DatasetError, match=r"holds the value 2, which classes\.csv does not name"):
+        evaluate_folder(BrightnessReader(left=100), class_folder)
+
+
 def test_an_unknown_protocol(binary_folder):
     with pytest.raises(InputError, match=r"native.*224.*'512'"):
         evaluate_folder(BrightnessReader(), binary_folder, "nuclei", "512")
