@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QLocale, QObject, QSize, Qt
+from qtpy.QtGui import QDoubleValidator
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -65,7 +66,10 @@ class ScrollColumn(QScrollArea):
 
 
 class NumberBox(QDoubleSpinBox):
-    """A number between its two arrows, as wide as `widest` in whatever font is in use."""
+    """A number between its two arrows, as wide as `widest` in whatever font is in use.
+
+    Comma and point are both the decimal sign: what is the one in a language parts thousands in the next.
+    """
 
     def __init__(self, widest: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -79,6 +83,31 @@ class NumberBox(QDoubleSpinBox):
     def minimumSizeHint(self) -> QSize:
         """Return the same size: a number that is cut off is another number."""
         return self.sizeHint()
+
+    def validate(self, text: str | None, position: int) -> Any:
+        """Take the decimal sign of any language."""
+        return super().validate(self._with_sign(text), position)
+
+    def valueFromText(self, text: str | None) -> float:
+        """Take the decimal sign of any language."""
+        return super().valueFromText(self._with_sign(text))
+
+    def _with_sign(self, text: str | None) -> str:
+        sign = self.locale().decimalPoint()
+        return (text or "").replace(".", sign).replace(",", sign)
+
+
+class DecimalValidator(QDoubleValidator):
+    """Takes a comma for a decimal point, in any language."""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.setLocale(QLocale.c())
+        self.setNotation(QDoubleValidator.Notation.StandardNotation)
+
+    def validate(self, text: str | None, position: int) -> Any:
+        """Replace commas by points."""
+        return super().validate((text or "").replace(",", "."), position)
 
 
 def row_of(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt
 from superqt import QLabeledDoubleSlider
 
+from napari_amvlm._qt.layout import DecimalValidator
+
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
@@ -26,6 +28,7 @@ class ThresholdSlider(QLabeledDoubleSlider):
         self._slider.setAccessibleName("Threshold slider")
         self._label.setAccessibleName("Threshold")
         self._label.setMinimumWidth(40)
+        self._label.setValidator(DecimalValidator(self._label))
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setKeys("", "")
         self.show_value(0.5)

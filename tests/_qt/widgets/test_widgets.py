@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QLocale, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
@@ -514,6 +514,25 @@ def test_a_queue_list_keeps_its_filter_and_asks_for_pictures_in_view(qtbot):
     assert len(listed.value()) == 100
     assert signal.args[0] == [1, 3, 5, 7, 9, 11, 13, 15]
     assert chosen.args == [3]
+
+
+@pytest.mark.parametrize("language", ["de_DE", "en_US"])
+def test_comma_and_point_are_the_decimal_sign_in_every_language(qtbot, language):
+    before = QLocale()
+    QLocale.setDefault(QLocale(language))
+    row, scale, threshold = BudgetRow(), ScaleChoice(), ThresholdSlider()
+    QLocale.setDefault(before)
+    for widget in (row, scale, threshold):
+        qtbot.addWidget(widget)
+    found = []
+    for typed in ("0.7", "0,7"):
+        for field in (row._minutes, scale._magnification, threshold._label):
+            field.selectAll()
+            qtbot.keyClicks(field, typed)
+            qtbot.keyClick(field, Qt.Key.Key_Return)
+        found.append((row.value().minutes, scale.value().magnification, threshold.value()))
+
+    assert found == [(0.7, 0.7, 0.7)] * 2
 
 
 def test_a_double_click_opens_an_entry_of_the_queue(qtbot):
