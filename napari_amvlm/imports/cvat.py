@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NO_OBJECTS = ("attribute",)
 _MOST_DIGITS = 12
+_HOLE = "background"
+"""The label by which CVAT cuts holes into the shapes below, in the masks that it exports."""
 
 
 def read_cvat(
@@ -53,7 +55,12 @@ def read_cvat(
             continue
         title = f"{path}: {{}} of {name}"
         objects = [
-            Drawn(title.format(f"{shape.tag} {place} ({_label(shape) or 'no label'})"), _label(shape) or prompt, draw)
+            Drawn(
+                title.format(f"{shape.tag} {place} ({_label(shape) or 'no label'})"),
+                _label(shape) or prompt,
+                draw,
+                cuts=(_label(shape) or "").casefold() == _HOLE,
+            )
             for place, shape in enumerate(shapes, 1)
             for draw in (partial(_draw, shape) if shape.tag in _DRAWN else no_area(shape.tag),)
         ]

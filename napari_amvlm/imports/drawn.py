@@ -29,11 +29,14 @@ class Drawn:
     draw
         Gives a part of the image and its pixels in there, for the image's height and width; raises `LabelsError` where
         it has none.
+    cuts
+        Whether it takes its pixels from all objects below it, as a hole does.
     """
 
     title: str
     prompt: str | None
     draw: Callable[[tuple[int, int]], Area]
+    cuts: bool = False
 
 
 def answers_of(objects: Sequence[Drawn], shape: tuple[int, int]) -> Answers:
@@ -58,6 +61,8 @@ def answers_of(objects: Sequence[Drawn], shape: tuple[int, int]) -> Answers:
             problems.append(f"{one.title} is left out: {error}")
             incomplete.add(one.prompt)
             continue
+        for labels in numbers.values() if one.cuts else ():
+            labels[window][mask] = 0
         if one.prompt not in numbers:
             numbers[one.prompt] = np.zeros(shape, np.int32)
         numbers[one.prompt][window][mask] = number

@@ -93,6 +93,17 @@ def test_later_shapes_of_cvat_lie_on_top_by_their_order(project, tmp_path):
     assert sorted(np.unique(objects, return_counts=True)[1])[:2] == [25, 375]
 
 
+def test_background_of_cvat_cuts_holes_into_what_lies_below(project, tmp_path):
+    low = '<box label="nuclei" xtl="0" ytl="0" xbr="20" ybr="20" z_order="0"/>'
+    hole = '<box label="Background" xtl="5" ytl="5" xbr="10" ybr="10" z_order="1"/>'
+    high = '<box label="nuclei" xtl="6" ytl="6" xbr="8" ybr="8" z_order="2"/>'
+
+    import_files(project, [_cvat(tmp_path / "a.xml", low + hole + high)])
+
+    expected = _square(0, 0, 20, 20) & ~_square(5, 5, 5, 5) | _square(6, 6, 2, 2)
+    np.testing.assert_array_equal(_objects(project) > 0, expected)
+
+
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
