@@ -12,6 +12,7 @@ from napari_amvlm.errors import DatasetError, LabelsError
 from napari_amvlm.files import sha256_of_file
 from napari_amvlm.imaging import read_image
 from napari_amvlm.imaging.folder import SUFFIXES, normal_form
+from napari_amvlm.imaging.formats.kinds import has_image_ending
 from napari_amvlm.imaging.image_data import image_name
 from napari_amvlm.project.records import ImageRecord
 
@@ -239,9 +240,8 @@ def _file_of(reference: ImageReference, folder: Path | None) -> Path | None:
     files = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
     same = [path for path in files if normal_form(path.name) == name]
     if folder is not None:
-        images = [path for path in files if path.suffix.lower() in SUFFIXES]
-        same += [path for path in images if normal_form(path.stem) == _stem(name)]
-        same += [path for path in images if normal_form(image_name(path)) == name]
+        same += [path for path in files if path.suffix.lower() in SUFFIXES and normal_form(path.stem) == _stem(name)]
+        same += [path for path in files if has_image_ending(path) and normal_form(image_name(path)) == name]
     if not same:
         in_any_case = [path for path in files if normal_form(path.name).casefold() == name.casefold()]
         same = in_any_case if len(in_any_case) == 1 else []

@@ -343,12 +343,13 @@ def test_coco_of_label_studio_finds_images_without_the_mark_of_an_upload(project
     np.testing.assert_array_equal(_objects(project) > 0, _expected((10, 10, 20)))
 
 
+@pytest.mark.parametrize("name", ["b.ome.tif", "b.svs"])
 @pytest.mark.parametrize("images", [True, False])
-def test_a_file_may_be_called_like_its_image_without_both_of_its_endings(project, photo, tmp_path, images):
-    tifffile.imwrite(photo / "b.ome.tif", np.zeros((HEIGHT, WIDTH), np.uint8))
+def test_a_file_may_be_called_like_its_image_without_its_endings(project, photo, tmp_path, name, images):
+    tifffile.imwrite(photo / name, np.zeros((HEIGHT, WIDTH), np.uint8))
     (tmp_path / "b.geojson").write_text(json.dumps([_feature(_polygon(_ring(10, 10, 20)))]))
     if not images:
-        project.images.add_file(photo / "b.ome.tif")
+        project.images.add_file(photo / name)
 
     report = import_files(project, [tmp_path / "b.geojson"], images=photo if images else None)
 
