@@ -84,7 +84,8 @@ def masks_in_folder(masks: Path, images: Path | None, notes: list[str] | None = 
     prompts = dict(read_classes(root / "classes.csv"))
     folder = root / "labelcol" if (root / "labelcol").is_dir() else root
     files = _label_files(folder) if masks.is_dir() else [masks]
-    labels = [file for file in files if not image_name(file).endswith((_INSTANCES, "_probability"))]
+    stems = {image_name(file) for file in files}
+    labels = [file for file in files if not _is_beside_labels(image_name(file), stems)]
     if not labels:
         raise DatasetError(f"{folder} holds no label image; expected files ending in {', '.join(_SUFFIXES)}.")
     _check_once(labels)
@@ -107,6 +108,12 @@ def masks_in_folder(masks: Path, images: Path | None, notes: list[str] | None = 
         yield replace(masked, image=opened)
     if len(failures) == len(labels):
         raise failures[0]
+
+
+def _is_beside_labels(stem: str, stems: set[str]) -> bool:
+    """Tell whether a file holds the numbers or probabilities that belong to the label image of another stem."""
+    belongs = stem.endswith((_INSTANCES, "_probability"))
+    return belongs and any(stem.startswith(f"{other}_") for other in stems - {stem})
 
 
 def _masked(file: Path, root: Path, folder: Path, prompts: dict[int, str]) -> MaskedImage:

@@ -235,6 +235,14 @@ def test_results_of_images_that_differ_by_their_ending_find_them_and_others_are_
     assert [note.split(":")[0] for note in notes] == ["b.tif"]
 
 
+def test_an_image_may_be_called_as_results_are(tmp_path):
+    tifffile.imwrite(tmp_path / "a_probability.tif", two_discs())
+    tifffile.imwrite(tmp_path / "a_probability_nuclei_instances.tif", two_discs())
+    tifffile.imwrite(tmp_path / "a_probability_probability.tif", np.zeros((100, 100), np.float16))
+
+    assert measure(masks_in_folder(tmp_path, None)).images["image"].tolist() == ["a_probability"]
+
+
 def test_channels_of_another_size_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((2, 100, 100), np.uint8), metadata={"axes": "CYX"})
     volume = np.stack([two_discs()] * 4)
