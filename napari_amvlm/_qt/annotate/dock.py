@@ -256,6 +256,7 @@ class AnnotateDock(AnnotateActions):
         if annotation is not None:
             for layer in annotation.layers.values():
                 layer.hidden = False
+                layer.turn_to(annotation.place)
             self.queue.images.recognise(annotation)
             if annotation.place and annotation.results:
                 self.draw(annotation)  # the threshold may have moved while another slice was in view

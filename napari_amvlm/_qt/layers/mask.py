@@ -81,6 +81,7 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         self.look = ""
         self.confirms = False
         self.on_undo: Callable[[MaskLayer, bool], None] | None = None
+        self._waiting: dict[tuple[int, ...], list[Any]] = {}  # unfinished polygons of slices that are out of view
         self.events.add(stepped=Event)
         # what the tools draw is a fifth of the time in which a mask comes into view
         for name in _OVERLAYS.values():
@@ -138,11 +139,25 @@ class MaskLayer(Labels):  # type: ignore[misc]  # napari has no types
         if self._polygon_points():
             self._overlays["polygon"].points = []
 
-    def finish_polygon(self) -> None:
-        """Let a polygon that is being drawn be a part of the mask, as it looks, without the point of the pointer."""
+    def turn_to(self, place: tuple[int, ...]) -> None:
+        """Put an unfinished polygon of another slice aside until that is in view again.
+
+        napari would go on with it on any slice, and paint it on the first.
+        """
         points = self._polygon_points()
-        if len(points) > _POLYGON_SHOWN + 1:
-            self.paint_polygon(points[:-1], self.selected_label)
+        begun = tuple(round(float(number)) for number in points[0][:-2]) if points else place
+        if begun != place:
+            self._waiting[begun] = points
+            self.drop_polygon()
+        if place in self._waiting and not self._polygon_points():
+            self._overlays["polygon"].points = self._waiting.pop(place)
+
+    def finish_polygon(self) -> None:
+        """Let polygons that are being drawn be a part of the mask, as they look, without the point of the pointer."""
+        for points in (self._polygon_points(), *self._waiting.values()):
+            if len(points) > _POLYGON_SHOWN + 1:
+                self.paint_polygon(points[:-1], self.selected_label)
+        self._waiting.clear()
         self.drop_polygon()
 
     def _polygon_points(self) -> list[Any]:

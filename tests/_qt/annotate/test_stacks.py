@@ -294,3 +294,20 @@ def test_a_region_that_was_drawn_on_another_slice_is_not_this_one(stack):
     reviewed = stack.workspace.project.corrections.reviewed(correction)
     assert reviewed[12:38, 12:38].all()
     assert not reviewed[45:].any()
+
+
+def test_a_polygon_that_is_not_finished_waits_on_its_slice(stack):
+    stack.run("blood")
+    layer = stack.layer("blood")
+    layer.mode = "polygon"
+    layer._overlays["polygon"].points = [[1.0, *point] for point in ((10, 10), (10, 40), (40, 40), (40, 10))]
+
+    _go(stack, 2)
+    elsewhere = layer.is_drawing()
+    _go(stack, 1)
+    back = layer.is_drawing()
+    _go(stack, 3)
+    layer.finish_polygon()
+
+    assert (elsewhere, back) == (False, True)
+    assert [bool(plane.any()) for plane in layer.data] == [False, True, False, False]
