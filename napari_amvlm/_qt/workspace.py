@@ -18,9 +18,10 @@ from napari_amvlm._qt.layers.image import layer_kind
 from napari_amvlm._qt.serving import Serving
 from napari_amvlm._qt.settings import preferences
 from napari_amvlm._qt.workers import LearnThread
-from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError
+from napari_amvlm.errors import AmvlmError, ProjectBusyError, ProjectError, StorageError
 from napari_amvlm.models.catalog import installed_model
 from napari_amvlm.project import Project, ResumeState
+from napari_amvlm.project.ledger import LEDGER_NAME
 from napari_amvlm.session.project_view import ProjectView, look_at
 from napari_amvlm.wording import capitalised, project_name
 
@@ -44,8 +45,9 @@ class Workspace(Serving):
         Another project, or other things in it.
     projectOpened : ResumeState or None
         Another project, and where the person left it.
-    projectBusy : Path
-        A project was not opened, for another program writes to it; it can be opened for reading only.
+    projectLocked : Path
+        A project was not opened, for another program writes to it, or its disk lets nobody write; it can be opened for
+        reading only.
     projectLeaving
         Another project takes the place of the open one now; what is done with the project still goes to that.
     leaving
@@ -58,7 +60,7 @@ class Workspace(Serving):
 
     projectChanged = Signal()
     projectOpened = Signal(object)
-    projectBusy = Signal(object)
+    projectLocked = Signal(object)
     projectLeaving = Signal()
     leaving = Signal()
     positionAsked = Signal()
@@ -165,8 +167,9 @@ class Workspace(Serving):
                 self.opening.remove(project_name(path))
             self.said.emit("error", text)
             self.projectChanged.emit()  # lists of projects show the one that is open still
-            if isinstance(self._not_opened, ProjectBusyError) and not read_only:
-                self.projectBusy.emit(path)
+            locked = isinstance(self._not_opened, (ProjectBusyError, StorageError))
+            if locked and not read_only and (path / LEDGER_NAME).is_file():
+                self.projectLocked.emit(path)
 
         is_open = project is not None
         if is_open:

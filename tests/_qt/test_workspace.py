@@ -247,9 +247,26 @@ def test_prompts_of_a_project_that_is_left_are_not_those_of_the_next(qtbot, tmp_
     workspace.shut_down()
 
 
+def test_a_project_whose_lock_cannot_be_written_can_be_opened_for_reading(qtbot, tmp_path):
+    workspace, locked = Workspace(), list[object]()
+    workspace.projectLocked.connect(locked.append)
+    Project.create(tmp_path / "p.amvlm").close()
+    (tmp_path / "p.amvlm" / "writer.lock").unlink(missing_ok=True)
+    (tmp_path / "p.amvlm" / "writer.lock").mkdir()  # as on a disk that lets nobody write
+
+    workspace.open_project(tmp_path / "p.amvlm")
+    qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
+    workspace.open_project(tmp_path / "p.amvlm", read_only=True)
+    qtbot.waitUntil(lambda: workspace.project is not None and not workspace.threads(), timeout=10_000)
+
+    assert locked == [tmp_path / "p.amvlm"]
+    assert workspace.project.read_only
+    workspace.shut_down()
+
+
 def test_a_project_that_is_open_elsewhere_can_be_opened_for_reading(qtbot, tmp_path):
     workspace, busy = Workspace(), list[object]()
-    workspace.projectBusy.connect(busy.append)
+    workspace.projectLocked.connect(busy.append)
 
     with Project.create(tmp_path / "p.amvlm"):
         workspace.open_project(tmp_path / "p.amvlm")

@@ -163,7 +163,7 @@ class AnnotateDock(AnnotateActions):
         workspace.projectChanged.connect(self._on_project_changed)
         workspace.projectOpened.connect(panel.confirm.withdraw)
         workspace.projectOpened.connect(self.refresh)
-        workspace.projectBusy.connect(self._on_project_busy)
+        workspace.projectLocked.connect(self._on_project_locked)
         self._on_queue_changed()
 
     # Slots
@@ -312,8 +312,8 @@ class AnnotateDock(AnnotateActions):
         # what was accepted and painted before goes to the project that was open then
         self._when_shown(open_it)
 
-    def _on_project_busy(self, path: Path) -> None:
-        """Offer to open a project for reading that another program writes to."""
+    def _on_project_locked(self, path: Path) -> None:
+        """Offer to open a project for reading that cannot be written to."""
         if self.ask_read_only(self, path):
             text = f"Project {path.name} is open for reading only; nothing can be accepted."
             self.workspace.open_project(path, lambda: self.say("info", text), read_only=True)

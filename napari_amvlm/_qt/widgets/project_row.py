@@ -142,11 +142,13 @@ def telling_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def ask_read_only(parent: QWidget, path: Path) -> bool:
-    """Ask whether to open a project for reading only that another program has open."""
+    """Ask whether to open a project for reading only that another program has open, or whose disk is read-only."""
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle("The project is open elsewhere")
-    box.setText(f"{project_name(path)} is open in another window. Open it for reading only?")
+    box.setWindowTitle("The project cannot be written to")
+    box.setText(
+        f"{project_name(path)} is open in another program, or its disk is read-only. Open it for reading only?"
+    )
     box.setInformativeText("You can look at its images and masks here, but nothing can be accepted.")
     reading = box.addButton("Open for reading only", QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
