@@ -14,6 +14,7 @@ from napari_amvlm.files import TEMPORARY, disk_errors, fsync_directory, remove_q
 from napari_amvlm.project.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
+    has_untidy_prompts,
     lost_columns,
     migrate,
     schema_version,
@@ -77,6 +78,21 @@ def _connect_reader(path: Path, *, recover: bool) -> sqlite3.Connection:
         return _connect(path, "mode=ro&immutable=1")
 
 
+def _tidied_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory in which prompts are written as today, where the file itself may not be changed."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        copy.row_factory = sqlite3.Row
+        copy.execute("PRAGMA trusted_schema = OFF")
+        connection.backup(copy)
+        tidy_prompts(copy)
+    except BaseException:
+        copy.close()
+        raise
+    connection.close()
+    return copy
+
+
 class Ledger:
     """One open ledger; all access goes through one lock, so threads of one program may share it.
 
@@ -113,6 +129,8 @@ class Ledger:
                 # A writer too looks first: a ledger that is refused stays as it is, bit by bit.
                 self._connection = _connect_reader(self.path, recover=not read_only)
                 self._check()
+                if read_only and has_untidy_prompts(self._connection):
+                    self._connection = _tidied_copy(self._connection)
                 if not read_only:
                     self._make_folders()
                     self._connection.close()

@@ -295,6 +295,11 @@ def migrate(connection: sqlite3.Connection) -> None:
             raise
 
 
+def has_untidy_prompts(connection: sqlite3.Connection) -> bool:
+    """Tell whether an earlier version wrote prompts in another way than they are written now."""
+    return any(tidied(text) != text for (text,) in connection.execute("SELECT text FROM prompts"))
+
+
 def tidy_prompts(connection: sqlite3.Connection) -> None:
     """Write prompts of earlier versions with composed letters; one whose twin is there gets its id to its name."""
     for number, text in connection.execute("SELECT id, text FROM prompts").fetchall():

@@ -298,7 +298,10 @@ def test_a_prompt_is_one_however_its_letters_are_composed(project, pixels, rando
             project.root, f"INSERT OR REPLACE INTO prompts (id, text, colour) VALUES ({prompt_id}, '{text}', '#e69f00')"
         )
 
-    with Project.open(project.root) as again:
-        assert [prompt.text for prompt in again.prompts.all()] == [composed, "n\u00e9vus", f"{composed} (7)"]
-        assert again.prompts.get(parted).id == 1
+    before = (project.root / "project.sqlite").read_bytes()
+    for read_only in (True, False):
+        with Project.open(project.root, read_only=read_only) as again:
+            assert [prompt.text for prompt in again.prompts.all()] == [composed, "n\u00e9vus", f"{composed} (7)"]
+            assert again.prompts.get(parted).id == 1
+        assert not read_only or (project.root / "project.sqlite").read_bytes() == before
     assert known == [composed]

@@ -146,9 +146,7 @@ def ask_read_only(parent: QWidget, path: Path) -> bool:
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("The project cannot be written to")
-    box.setText(
-        f"{project_name(path)} is open in another program, or its disk is read-only. Open it for reading only?"
-    )
+    box.setText(f"{project_name(path)} is open in another program, or its disk is read-only. Open it for reading only?")
     box.setInformativeText("You can look at its images and masks here, but nothing can be accepted.")
     reading = box.addButton("Open for reading only", QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
