@@ -55,7 +55,9 @@ class Dock(QWidget):
         column.addWidget(panel)
         # napari pushes a dock that does not want the height to the top, and halves it
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        leave_keyboard(self, self._viewer.window._qt_viewer.canvas.native)
+        window = getattr(self._viewer, "window", None)  # a viewer may have none
+        if window is not None:
+            leave_keyboard(self, window._qt_viewer.canvas.native)
         self.workspace.said.connect(panel.status.setValue)
         self._viewer.events.theme.connect(self._on_theme_changed)
         self._on_theme_changed()

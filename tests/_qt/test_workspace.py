@@ -137,7 +137,7 @@ def test_another_project_is_not_opened_under_a_long_job(qtbot, tmp_path):
     release.set()
     qtbot.waitUntil(lambda: not workspace.threads(), timeout=10_000)
 
-    assert said.args[1].startswith("first is being added to or exported; wait")
+    assert said.args[1].startswith("Project first is being added to or exported; wait")
     assert workspace.project.name == "first"
     workspace.shut_down()
 
