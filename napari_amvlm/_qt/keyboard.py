@@ -16,7 +16,7 @@ _OF_LISTS = {
 def leave_keyboard(dock: QWidget, canvas: QWidget) -> None:
     """Let clicks in a dock give the keyboard to the canvas; Tab still reaches everything.
 
-    Fields take it by a click, and give it back by Enter; the arrows of a number give it back at once.  A list has it
+    Fields take it by a click, and give it back by Enter; the arrows of a number give it back at once. A list has it
     after a click for the keys that go through it; all others go on to the canvas.
     """
     for widget in dock.findChildren(QWidget):

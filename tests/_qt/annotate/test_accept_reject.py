@@ -395,13 +395,17 @@ def test_reject_withdraws_what_was_accepted_though_the_file_was_moved(make_bench
     assert [image.path.name for image in project.images.all()] == ["tile.png"]
 
 
-def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(bench):
+def _accept_nuclei_before_gland(bench):
     bench.run("nuclei; gland")
     bench.layer("gland").data_setitem((np.array([0]), np.array([0])), 1)
     bench.annotate.panel.prompts.setCurrent("nuclei")
     bench.idle()
     bench.annotate.accept()
     bench.idle()
+
+
+def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(bench):
+    _accept_nuclei_before_gland(bench)
     chosen = bench.annotate.panel.prompts.current()
     stored = [each.prompt for each in bench.workspace.project.corrections.select()]
 
@@ -414,12 +418,7 @@ def test_ctrl_z_takes_an_accept_back_after_which_the_next_prompt_was_chosen(benc
 
 
 def test_the_next_image_begins_with_the_prompt_that_a_person_had_chosen(bench):
-    bench.run("nuclei; gland")
-    bench.layer("gland").data_setitem((np.array([0]), np.array([0])), 1)
-    bench.annotate.panel.prompts.setCurrent("nuclei")
-    bench.idle()
-    bench.annotate.accept()
-    bench.idle()
+    _accept_nuclei_before_gland(bench)
     by_accept = bench.annotate.panel.prompts.current()
     bench.viewer.add_image(picture(1), name="second")
     bench.idle()
@@ -446,12 +445,7 @@ def test_accept_chooses_no_prompt_of_which_nothing_is_drawn(bench):
 
 
 def test_ctrl_z_takes_back_what_was_painted_since_on_the_prompt_that_came_next(bench):
-    bench.run("nuclei; gland")
-    bench.layer("gland").data_setitem((np.array([0]), np.array([0])), 1)
-    bench.annotate.panel.prompts.setCurrent("nuclei")
-    bench.idle()
-    bench.annotate.accept()
-    bench.idle()
+    _accept_nuclei_before_gland(bench)
     before = bench.annotate.annotation().mask("gland")
     rows, columns = (part.ravel() for part in np.mgrid[2:8, 2:8])
     bench.layer("gland").data_setitem((rows, columns), 1 - before[rows, columns].astype(np.int32))
